@@ -1,0 +1,133 @@
+"""Graph → figures. `analyze` gathers what the files beside it compute, layer by layer, and adds it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from archcalc.analysis.conventions import CONVENTIONS, Convention, convention
+from archcalc.analysis.cost import DTYPES, Cost, cost
+from archcalc.analysis.depth import depths
+from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
+from archcalc.errors import ArchcalcError, suggest
+from archcalc.graph import Graph, Node
+from archcalc.ops import Work
+
+MODES = ("infer", "train")
+
+
+class Layer(NamedTuple):
+    """A node and its figures, for the report's batch and dtype."""
+
+    node: Node
+    inputs: tuple[str, ...]
+    weights: int
+    biases: int
+    params: int
+    buffers: int
+    buffer_bytes: int
+    work: Work
+    macs: int
+    flops: int
+    connections: int
+    activations: int
+    field: Axes | None
+    depth: int
+
+
+class Totals(NamedTuple):
+    """Sums over the layers; `depth` and the receptive field are the network's."""
+
+    weights: int
+    biases: int
+    params: int
+    buffers: int
+    param_bytes: int
+    buffer_bytes: int
+    macs: int
+    flops: int
+    connections: int
+    activations: int
+    activation_bytes: int
+    depth: int
+    receptive_field: tuple[int, int] | None
+    effective_stride: tuple[int, int] | None
+    effective_padding: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A network's figures under stated conditions."""
+
+    graph: Graph
+    batch: int
+    dtype: str
+    mode: str
+    convention: Convention
+    layers: tuple[Layer, ...]
+    totals: Totals
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name. Raises ArchcalcError with the nearest."""
+        for layer in self.layers:
+            if layer.node.name == name:
+                return layer
+        known = suggest(name, [layer.node.name for layer in self.layers])
+        raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
+
+
+def analyze(
+    graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all"
+) -> Report:
+    """All figures of a network for one forward pass of `batch` images.
+
+    `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
+    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is not one.
+    """
+    rule = convention(flops)
+    if type(batch) is not int or batch < 1:
+        raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch}")
+    if dtype not in DTYPES:
+        raise ArchcalcError(f"unknown dtype {dtype!r}; {suggest(dtype, DTYPES)}")
+    if mode not in MODES:
+        raise ArchcalcError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
+    graph = graph if mode == "train" else graph.without_sides()
+    layers = _layers(graph, batch, DTYPES[dtype], mode == "train", rule)
+    return Report(graph, batch, dtype, mode, rule, layers, _totals(graph, layers, DTYPES[dtype]))
+
+
+def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Convention) -> tuple[Layer, ...]:
+    names = [node.name for node in graph.nodes]
+    known: dict[tuple[int, object], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
+    layers = []
+    for node, axes, depth in zip(graph.nodes, receptive_fields(graph), depths(graph), strict=True):
+        key = id(node.op), node.x
+        if key not in known:
+            made = cost(node, batch, value_bytes, training)
+            known[key] = made, rule.flops(made.work)
+        c, flops = known[key]
+        layers.append(
+            Layer(
+                node, tuple([names[i] for i in node.inputs]), c.weights, c.biases, c.weights + c.biases, c.buffers,
+                c.buffer_bytes, c.work, c.macs, flops, c.links, c.activations, axes, depth,
+            )  # fmt: skip
+        )
+    return tuple(layers)
+
+
+def _totals(graph: Graph, layers: tuple[Layer, ...], value_bytes: int) -> Totals:
+    weights, biases = sum(layer.weights for layer in layers), sum(layer.biases for layer in layers)
+    activations = sum(layer.activations for layer in layers)
+    field = layers[last_spatial(graph, [layer.field for layer in layers])].field
+    sizes, strides, paddings = zip(*field, strict=True) if field else (None, None, None)
+    return Totals(
+        weights, biases, weights + biases, sum(layer.buffers for layer in layers), (weights + biases) * value_bytes,
+        sum(layer.buffer_bytes for layer in layers), sum(layer.macs for layer in layers),
+        sum(layer.flops for layer in layers), sum(layer.connections for layer in layers), activations,
+        activations * value_bytes, layers[graph.result].depth, sizes, strides, paddings,
+    )  # fmt: skip
+
+
+__all__ = [
+    "CONVENTIONS", "DTYPES", "MODES", "Axes", "Convention", "Field", "Layer", "Report", "Totals", "analyze",
+]  # fmt: skip

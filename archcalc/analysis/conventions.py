@@ -1,0 +1,50 @@
+"""What one FLOP figure counts: each convention is a weight for every kind of arithmetic.
+
+Papers, lectures and tools count differently and often do not say how. A convention here is a name, a sentence and its
+weights over `ops.KINDS`; FLOPs are the weighted sum of an operator's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from archcalc.errors import ArchcalcError, suggest
+from archcalc.ops import KINDS, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """A way to count FLOPs."""
+
+    name: str
+    text: str
+    weights: Mapping[str, int]
+
+    def flops(self, work: Work) -> int:
+        """FLOPs of some work. Raises KeyError for a kind without a weight: unknown is not zero."""
+        total = 0
+        for kind, count in work.items():
+            weight = self.weights[kind]
+            if weight:
+                total = total + count * weight
+        return total
+
+
+_ONCE = dict.fromkeys(KINDS, 1)
+_NONE = dict.fromkeys(KINDS, 0)
+CONVENTIONS = {
+    convention.name: convention
+    for convention in (
+        Convention("all", "2·MACs + every other arithmetic operation", _ONCE | {"mac": 2}),
+        Convention("torch", "2·MACs of convolutions and linear layers, as torch.utils.flop_counter", _NONE | {"mac": 2}),
+        Convention("macs", "multiply-accumulates counted once, as most papers' “FLOPs”", _NONE | {"mac": 1}),
+    )
+}
+
+
+def convention(name: str) -> Convention:
+    """The convention of that name. Raises ArchcalcError with the nearest."""
+    if name not in CONVENTIONS:
+        raise ArchcalcError(f"unknown convention {name!r}; {suggest(name, CONVENTIONS)}")
+    return CONVENTIONS[name]

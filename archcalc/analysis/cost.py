@@ -1,0 +1,44 @@
+"""Parameters, arithmetic and written values of each layer."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from archcalc.graph import Node
+from archcalc.ops import Work
+
+DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
+COUNTERS = frozenset({"num_batches_tracked"})  # buffers that PyTorch keeps in int64 whatever the network's dtype
+
+
+class Cost(NamedTuple):
+    """What one layer costs: counts of values and operations; `buffer_bytes` in bytes."""
+
+    weights: int
+    biases: int
+    buffers: int
+    buffer_bytes: int
+    work: Work  # of the whole batch
+    macs: int
+    links: int
+    activations: int  # of the whole batch
+
+
+def cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
+    """The cost of a node for a batch: weights and buffers once, work and activations for every image."""
+    weights = biases = buffers = buffer_bytes = 0
+    for name, shape in node.op.weights(node.x).items():
+        if name == "bias":
+            biases += math.prod(shape)
+        else:
+            weights += math.prod(shape)
+    for name, shape in node.op.buffers(node.x).items():
+        count = math.prod(shape)
+        buffers += count
+        buffer_bytes += count * (8 if name in COUNTERS else value_bytes)
+    work = {kind: batch * count for kind, count in node.op.work(node.x, node.output).items()}
+    return Cost(
+        weights, biases, buffers, buffer_bytes, work, work.get("mac", 0),
+        batch * node.op.links(node.x, node.output), batch * node.op.writes(node.x, node.output, training),
+    )  # fmt: skip

@@ -1,0 +1,17 @@
+"""Depth: weighted layers on the longest path, as papers count: ResNet-50 has 50, the projections beside it do not count.
+
+Weighted are convolutions, linear layers and LeNet-5's subsampling and RBF layers; normalization is not.
+"""
+
+from __future__ import annotations
+
+from archcalc.graph import Graph
+
+
+def depths(graph: Graph) -> list[int]:
+    """For each node the most weighted layers on a path from the input to it, itself included."""
+    counts: list[int] = []
+    for node in graph.nodes:
+        before = max((counts[i] for i in node.inputs), default=0)
+        counts.append(before + node.op.weighted)
+    return counts

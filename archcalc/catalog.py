@@ -1,0 +1,126 @@
+"""Finding specs by name: the zoo, the user's own folders, a path.
+
+A plain name is the paper's own network; a folder in front says whose it is (`cs231n/alexnet`). The zoo is `specs/`,
+which the wheel carries inside the package; folders named in ARCHCALC_PATH come before it. A name that ends in `.yaml`
+is a path, with `:network` after it where the file holds several.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from archcalc.errors import ArchcalcError, Place, Source, shorten, suggest
+from archcalc.graph import Graph
+from archcalc.language import Spec, expand, parse_spec, read_text
+from archcalc.language.expression import Evaluate, value_of
+from archcalc.language.source import Scalar
+from archcalc.ops import Shape
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def folders() -> list[Path]:
+    """Where specs are looked for, first come first served."""
+    own = [Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder]
+    package = Path(__file__).parent
+    return [*own, package / "specs" if (package / "specs").is_dir() else package.parent / "specs"]
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Each spec file with the prefix its networks bear: "" or `cs231n/`."""
+    for folder in folders():
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES):
+            relative = path.parent.relative_to(folder).as_posix()
+            yield ("" if relative == "." else relative + "/"), path
+
+
+def read_spec(path: Path) -> Spec:
+    """The spec in a file. Raises ArchcalcError for a file that cannot be read, SpecError for one that is no spec."""
+    text = read_text(path)
+    return _parsed(text, _shown(path))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> Spec:
+    return parse_spec(text, name)
+
+
+def _shown(path: Path) -> str:
+    """A path as errors show it: short where it lies below the working folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def catalog() -> dict[str, Path]:
+    """All networks of the zoo and the user's folders by name, with their files."""
+    found: dict[str, Path] = {}
+    for prefix, path in files():
+        for network in read_spec(path).networks():
+            found.setdefault(prefix + network, path)
+    return found
+
+
+def find(name: str) -> tuple[Spec, str]:
+    """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names."""
+    path, _, network = name.partition(":")
+    if path.endswith(SUFFIXES) or "\0" in name:
+        return _in_file(path, network)
+    stem = name.rpartition("/")[2]
+    for prefix, path_ in files():
+        if name == prefix + stem and stem in read_text(path_):
+            spec = read_spec(path_)
+            if stem in spec.networks():
+                return spec, stem
+    hint = suggest(name, catalog())
+    raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
+
+
+def _in_file(path: str, network: str) -> tuple[Spec, str]:
+    spec = read_spec(Path(path))
+    known = spec.networks()
+    if not network and len(known) == 1:
+        return spec, known[0]
+    if network not in known:
+        problem = f"no network {network!r}" if network else f"{len(known)} networks"
+        raise ArchcalcError(f"{path} holds {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
+    return spec, network
+
+
+def load(name: str | os.PathLike[str], input: Shape | None = None, **params: Any) -> Graph:
+    """The graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
+
+    `input` is a shape (channels, height, width) in place of the spec's own. A param given as text is an expression.
+    Raises ArchcalcError or SpecError.
+    """
+    spec, network = find(os.fspath(name))
+    return expand(spec, network, {key: override(key, value) for key, value in params.items()}, input, os.fspath(name))
+
+
+def parse(text: str, network: str = "", input: Shape | None = None, **params: Any) -> Graph:
+    """The graph of a spec given as text; `network` picks one of its variants."""
+    spec = parse_spec(text)
+    known = spec.networks()
+    if network not in known and (network or len(known) > 1):
+        raise ArchcalcError(f"the text holds {', '.join(known)}; pick one by `network=`")
+    overrides = {key: override(key, value) for key, value in params.items()}
+    return expand(spec, network or known[0], overrides, input)
+
+
+def override(name: str, value: Any) -> Any:
+    """A param's new value: text becomes an expression, a list a tuple."""
+    if isinstance(value, str):
+        evaluate: Evaluate = value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
+        return evaluate
+    return _frozen(value)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping) or not isinstance(value, int | float | list | tuple):
+        raise ArchcalcError(f"a param is a number, text, truth value or list, not {type(value).__name__}")
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value

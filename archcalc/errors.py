@@ -1,0 +1,96 @@
+"""What goes wrong, said once: what is wrong, where, by which calls, and what to do about it.
+
+Low code raises the narrow fact as `ValueError`; the spec language turns it into a `SpecError` that knows its
+place; the command line adds the exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+MAX_SHOWN = 100  # characters of a source line in an error
+MAX_TRAIL = 8  # block calls in an error
+
+
+class ArchcalcError(Exception):
+    """A request that cannot be met; its text is written for the person who made it."""
+
+
+class ArgumentError(ValueError):
+    """An argument of an operator or block that is wrong; `argument` is its keyword, or its position from 0."""
+
+    def __init__(self, message: str, argument: str | int | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A spec's text and the name it goes by in errors."""
+
+    name: str
+    lines: Sequence[str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stretch of one line of a spec; `line` and `column` count from 1."""
+
+    source: Source
+    line: int
+    column: int
+    width: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+    def excerpt(self) -> str:
+        """The line with a caret below it; of a very long line, the part around the column."""
+        text = self.source.lines[self.line - 1] if self.line <= len(self.source.lines) else ""
+        start = max(0, self.column - 1 - MAX_SHOWN // 2) if len(text) > MAX_SHOWN else 0
+        shown = "".join(c if c.isprintable() else " " for c in text[start : start + MAX_SHOWN])
+        indent = min(self.column - 1 - start, len(shown))
+        width = max(1, min(self.width, len(shown) - indent))
+        return f"{self.line:5d} | {shown}\n      | {' ' * indent}{'^' * width}"
+
+
+class SpecError(ArchcalcError):
+    """A spec that cannot be read or expanded: `message` with its `place`, the `trail` of block calls and a `hint`."""
+
+    def __init__(self, message: str, place: Place | None = None, hint: str = "", trail: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+        self.trail = tuple(trail)
+
+    def __str__(self) -> str:
+        if self.place is None:
+            return "\n".join([self.message, *self._after()])
+        return "\n".join([f"{self.place}: {self.message}", self.place.excerpt(), *self._after()])
+
+    def _after(self) -> Iterable[str]:
+        trail = self.trail
+        if len(trail) > MAX_TRAIL:
+            half = MAX_TRAIL // 2
+            trail = (*trail[:half], f"… {len(trail) - 2 * half} more calls", *trail[-half:])
+        yield from (f"  in {call}" if not call.startswith("…") else f"  {call}" for call in trail)
+        if self.hint:
+            yield f"  {self.hint}"
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """`text`, or its beginning with an ellipsis where it is too long to be shown."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean …?` with the nearest of `known`, else the list of them if it is short, else nothing."""
+    from difflib import get_close_matches  # only an error needs it
+
+    options = sorted(set(known))
+    near = get_close_matches(name[:80], options, n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else ""

@@ -1,0 +1,357 @@
+"""Running a plan: blocks are called, layers get their shapes, and the graph comes about, node by node.
+
+Names: a label or a named branch opens a scope, and so does each call of a block that itself branches or labels
+(numbered from 0); a block that is a plain chain melts into what surrounds it. An operator is named after itself, with
+a number where its scope has several: `stage2.0.body.conv1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from archcalc.errors import ArchcalcError, ArgumentError, Place, SpecError, shorten, suggest
+from archcalc.graph import Graph, Node
+from archcalc.language.expression import Budget, Fault, Names, Reference
+from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.language.spec import Block, Spec
+from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
+from archcalc.ops.arguments import extent, show
+
+MAX_NODES = 200_000
+MAX_CALLS = 40  # blocks calling blocks
+
+
+class Scope:
+    """Where nodes get their names; names are settled at the end, when it is known what stands there twice."""
+
+    __slots__ = ("base", "counts", "fixed", "labels", "number", "parent", "path")
+
+    def __init__(self, parent: Scope | None, base: str, number: int) -> None:
+        self.parent = parent
+        self.base = base  # "" for a numbered one
+        self.number = number
+        self.counts: dict[str, int] = {}
+        self.fixed: set[str] = set()
+        self.labels: dict[str, int] = {}
+        self.path: str | None = None
+
+    def enter(self, base: str) -> int:
+        """Count one more entry of this name; its number, from 1."""
+        self.counts[base] = number = self.counts.get(base, 0) + 1
+        return number
+
+    def entry(self, base: str, number: int) -> str:
+        """The full name of an entry."""
+        if not base:
+            name = str(number - 1)
+        elif base in self.fixed or self.counts[base] == 1:
+            name = base
+        else:
+            name = f"{base}{number}"
+            while name in self.fixed:
+                name += "_"
+        return f"{self.prefix()}{name}"
+
+    def prefix(self) -> str:
+        """What stands before the names in this scope."""
+        if self.path is None:
+            self.path = self.parent.entry(self.base, self.number) + "." if self.parent else ""
+        return self.path
+
+
+class Made(NamedTuple):
+    """A node whose name is not settled yet."""
+
+    scope: Scope
+    base: str
+    number: int
+    op: Operator
+    inputs: tuple[int, ...]
+    x: Any
+    output: Shape
+    place: Place | None
+    side: bool
+
+
+def expand(
+    spec: Spec,
+    network: str,
+    overrides: Mapping[str, Any] | None = None,
+    input_shape: Shape | None = None,
+    name: str | None = None,
+) -> Graph:
+    """The graph of one of a spec's networks, called `name` if given.
+
+    `overrides` maps params to functions of the names or to plain values. Raises SpecError with place and trail.
+    """
+    expansion = _Expansion(spec)
+    try:
+        return expansion.graph(network, overrides or {}, input_shape, name or network)
+    except SpecError as error:
+        raise SpecError(error.message, error.place, error.hint, error.trail or expansion.trail()) from None
+    except RecursionError:
+        raise SpecError("blocks nested too deeply", trail=expansion.trail()) from None
+
+
+class _Expansion:
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.made: list[Made] = []
+        self.calls: list[tuple[str, Place]] = []
+        self.side = False
+        self.library = {**REGISTRY, **spec.blocks}
+        self.budget = Budget()
+        self.globals = Names({}, self.library, self.budget)
+        self.operators: dict[Any, tuple[Operator, Shape]] = {}
+        self.run_by_kind = {
+            Chain: self.chain, Repeat: self.repeat, Choose: self.choose, Call: self.call, Each: self.each,
+            Join: self.join, Side: self.sides, Label: self.label, Use: self.use,
+        }  # fmt: skip
+
+    def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
+        self.settle(network, overrides)
+        root = Scope(None, "", 0)
+        shape = input_shape or self.input_shape()
+        first = self.add(root, "input", Input(shape), (), (), shape, None)
+        result = self.run(self.spec.layers, first, self.globals, root, False)
+        return Graph(name, tuple(self.named()), result, self.spec.about)
+
+    def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
+        """Values of the params: defaults, the variant's, then the overrides."""
+        settings = {**self.spec.params, **self.spec.variants.get(network, {})}
+        for key in overrides:
+            if key not in settings:
+                known = suggest(key, settings) or "it has none"
+                raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
+        for key, value in {**settings, **overrides}.items():
+            self.globals[key] = value(self.globals) if callable(value) else value
+
+    def input_shape(self) -> Shape:
+        shape = self.spec.input(self.globals)
+        try:
+            return extent(shape)
+        except ValueError as error:
+            raise SpecError(f"input {error}") from None
+
+    def named(self) -> list[Node]:
+        seen: set[str] = set()
+        nodes = []
+        for made in self.made:
+            name = made.scope.entry(made.base, made.number)
+            while name in seen:
+                name += "_"
+            seen.add(name)
+            nodes.append(Node(name, made.op, made.inputs, made.x, made.output, made.place, made.side))
+        return nodes
+
+    def trail(self) -> list[str]:
+        return [f"{call}, called at line {place.line}" for call, place in reversed(self.calls)]
+
+    def add(
+        self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
+    ) -> int:
+        if len(self.made) >= MAX_NODES:
+            raise SpecError(f"more than {MAX_NODES:,} layers", place)
+        self.made.append(Made(scope, base, scope.enter(base), op, inputs, x, output, place, self.side))
+        return len(self.made) - 1
+
+    def run(self, plan: Plan, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        """Run a plan on node `x`; `fresh` if the scope was opened for this plan. Returns the output's node."""
+        try:
+            self.budget.spend()
+        except Fault as fault:
+            raise SpecError(f"the network {fault}", plan.place) from None
+        return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)  # type: ignore[operator]  # the kinds match
+
+    def chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        for step in plan.steps:
+            x = self.run(step, x, names, scope, False)
+        return x
+
+    def repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        count = plan.count(names)
+        if type(count) is not int or not 0 <= count <= MAX_NODES:
+            raise SpecError(f"repeats {show(count)} times; a whole number up to {MAX_NODES:,} is wanted", plan.place)
+        for _ in range(count):
+            x = self.run(plan.body, x, names, scope, False)
+        return x
+
+    def choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        return self.run(plan.yes if plan.test(names) else plan.no, x, names, scope, fresh)
+
+    def each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        for inner in plan.rounds(names):
+            x = self.run(plan.body, x, inner, scope, False)
+        return x
+
+    def label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        if plan.name in scope.fixed:
+            raise SpecError(f"label {plan.name} stands here twice", plan.place, "give each step its own name")
+        scope.fixed.add(plan.name)
+        scope.labels[plan.name] = y = self.within(plan.name, plan.body, x, names, scope)
+        return y
+
+    def within(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        """Run a plan in a scope of its own; a single layer bears the scope's name itself."""
+        before, number = len(self.made), scope.enter(base)
+        inner = Scope(scope, base, number)
+        y = self.run(body, x, names, inner, True)
+        if len(self.made) == before + 1 and self.made[-1].scope is inner:
+            self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
+        return y
+
+    def join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        ways = self.ways(plan, names)
+        ends = [self.within(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
+        shapes = tuple(self.made[end].output for end in ends)
+        op = make(REGISTRY[plan.name], (), {})
+        try:
+            output = op.output(shapes)
+        except ValueError as error:
+            labels = [name or f"branch {i}" for i, (name, *_) in enumerate(ways, 1)]
+            listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in zip(labels[:6], shapes, strict=False))
+            more = ", …" if len(shapes) > 6 else ""
+            place = ways[_odd_one(op, shapes)][3]
+            raise SpecError(f"{plan.name}: {error}: {listed}{more}", place) from None
+        return self.add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+
+    def ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
+        """Branches with the names each sees."""
+        if isinstance(plan.branches, Each):
+            each = plan.branches
+            ways = [(None, each.body, inner, each.place) for inner in each.rounds(names)]
+            if not ways:
+                raise SpecError(f"{plan.name} has no branches", plan.place)
+            return ways  # type: ignore[return-value]  # None is a str | None
+        return [(b.name, b.body, names, b.place) for b in plan.branches]
+
+    def sides(self, plan: Side, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        before, self.side = self.side, True
+        for branch in plan.branches:
+            self.side_output(branch, x, names, scope)
+        self.side = before
+        return x
+
+    def side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
+        end = self.within(branch.name or "side", branch.body, x, names, scope)
+        if end == x:
+            raise SpecError("a side output without layers", branch.place)
+
+    def use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        at: Scope | None = scope
+        known: list[str] = []
+        while at is not None:
+            if plan.label in at.labels:
+                target = at.labels[plan.label]
+                if self.made[target].side and not self.side:
+                    raise SpecError(f"{plan.label} is on a side output, which inference lacks", plan.place)
+                return target
+            known += at.labels
+            at = at.parent
+        hint = suggest(plan.label, known) or "a label must come before its use, in this block or around it"
+        raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
+
+    def call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        target = self.target(plan, names)
+        names.shape = shape = self.made[x].output
+        args = tuple(a.value(names) for a in plan.arguments if a.keyword is None)
+        keywords = {a.keyword: a.value(names) for a in plan.arguments if a.keyword is not None}
+        if isinstance(target, Block):
+            return self.block(plan, target, args, keywords, x, names, scope, fresh)
+        key = (target, args, tuple(keywords.items()), shape)
+        known = self.operators.get(key)
+        if known is None:
+            known = self.operators[key] = self.operator(plan, target, args, keywords, shape)
+        return self.add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
+
+    def target(self, plan: Call, names: Names) -> Block | type[Operator]:
+        try:
+            named = names[plan.name]
+        except KeyError:
+            hint = suggest(plan.name, self.library)
+            raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
+        if not isinstance(named, Reference):
+            raise SpecError(f"{plan.name} is {show(named)}, where an operator or block is wanted", plan.place)
+        target = self.library[named.name]
+        if isinstance(target, type) and target.joins:
+            raise SpecError(f"{named.name} wants branches", plan.place, f"write it by its name: {named.name}(a, b)")
+        return target
+
+    def operator(
+        self, plan: Call, cls: type[Operator], args: Sequence[Any], keywords: Mapping[str, Any], shape: Shape
+    ) -> tuple[Operator, Shape]:
+        if cls is Input:
+            raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
+        try:
+            op = make(cls, args, keywords)
+            return op, op.output(shape)
+        except ArgumentError as error:
+            raise SpecError(f"{cls.name}: {error}", self.argument(plan, error.argument)) from None
+        except ValueError as error:
+            text = str(error)
+            message = text if text.startswith(f"{cls.name} ") else f"{cls.name}: {text}"
+            raise SpecError(message, plan.place) from None
+
+    def argument(self, plan: Call, which: str | int | None) -> Place:
+        for position, argument in enumerate(plan.arguments):
+            if which in (position, argument.keyword) and which is not None:
+                return argument.place
+        return plan.place
+
+    def block(
+        self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any], x: int,
+        names: Names, scope: Scope, fresh: bool,
+    ) -> int:  # fmt: skip
+        given = self.bind(plan, block, args, keywords)
+        self.calls.append((_call_text(block, given), plan.place))
+        if len(self.calls) > MAX_CALLS:
+            raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
+        inner = self.globals.inner(given)
+        inner.shape = self.made[x].output
+        for parameter, default in block.parameters:
+            if parameter not in given and default is not None:
+                inner[parameter] = default(inner)
+        if block.structured and not fresh:
+            scope = Scope(scope, "", scope.enter(""))
+        y = self.run(block.body, x, inner, scope, fresh or block.structured)
+        self.calls.pop()
+        return y
+
+    def bind(self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """A block's written arguments by parameter. Raises SpecError at the argument that is wrong."""
+        parameters = [name for name, _ in block.parameters]
+        if len(args) > len(parameters):
+            place = self.argument(plan, len(parameters))
+            raise SpecError(f"{block.name}: takes at most {len(parameters)} arguments: {block.signature()}", place)
+        given = dict(zip(parameters, args, strict=False))
+        for name, value in keywords.items():
+            if name not in parameters:
+                hint = suggest(name, parameters)
+                message = f"{block.name}: has no parameter {name!r}: {block.signature()}"
+                raise SpecError(message, self.argument(plan, name), hint)
+            if name in given:
+                raise SpecError(f"{block.name}: gets {name} twice", self.argument(plan, name))
+            given[name] = value
+        missing = [name for name, default in block.parameters if default is None and name not in given]
+        if missing:
+            raise SpecError(f"{block.name}: lacks {' and '.join(missing)}: {block.signature()}", plan.place)
+        return given
+
+
+def _call_text(block: Block, given: Mapping[str, Any]) -> str:
+    return shorten(f"{block.name}({', '.join(f'{name}={show(value)}' for name, value in given.items())})", 80)
+
+
+def _odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
+    """The first branch that does not go with the first one; the last if each does by itself."""
+    for i, shape in enumerate(shapes):
+        try:
+            op.output((shapes[0], shape))
+        except ValueError:
+            return i
+    return len(shapes) - 1

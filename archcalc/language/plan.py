@@ -1,0 +1,299 @@
+"""Layers as a plan: what a spec's steps and layer expressions say, before any shape is known.
+
+Parsing gives a plan, `expand.py` runs it. The same plan stands for the YAML form and the expression form of a thing:
+`- add: {body: …, skip: …}` and `add(body=…, skip=…)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.language.expression import Evaluate, Expression, Names
+from archcalc.language.source import Mapping, Scalar, Sequence, Value
+from archcalc.ops import REGISTRY
+
+LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]*")
+JOINS = frozenset(name for name, cls in REGISTRY.items() if cls.joins)
+SIDE, USE, CHAIN = "side", "use", "chain"
+RESERVED = JOINS | {SIDE, USE, CHAIN}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Steps one after the other."""
+
+    steps: tuple[Plan, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """`n * layer`."""
+
+    count: Evaluate
+    body: Plan
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """`layer if test else layer`."""
+
+    test: Evaluate
+    yes: Plan
+    no: Plan
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A written argument: its keyword, or None where it stands by position."""
+
+    keyword: str | None
+    value: Evaluate
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator or block by name, or by a parameter that names one."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """`layer for i in list`: one layer a round; the rounds are a chain, or the branches of a join."""
+
+    rounds: Callable[[Names], Iterator[Names]]
+    body: Plan
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One way through a join or to a side output; without a name it is numbered."""
+
+    name: str | None
+    body: Plan
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Branches from one input, brought together by an operator."""
+
+    name: str
+    branches: tuple[Branch, ...] | Each
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Side outputs: branches that exist only in training; what follows goes on from before them."""
+
+    branches: tuple[Branch, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A named step; its name becomes part of the names of its nodes, and `use(name)` finds its output."""
+
+    name: str
+    body: Plan
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The output of an earlier labelled step: a long skip."""
+
+    label: str
+    place: Place
+
+
+Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Label | Use
+
+
+def structured(plan: Plan) -> bool:
+    """Whether a plan itself branches or labels: the block it is then stands as a numbered module of its own."""
+    if isinstance(plan, Chain):
+        return any(structured(step) for step in plan.steps)
+    if isinstance(plan, Choose):
+        return structured(plan.yes) or structured(plan.no)
+    return isinstance(plan, Join | Side | Label)
+
+
+class Planner:
+    """Turns YAML steps into plans; remembers every name that expressions mention."""
+
+    def __init__(self) -> None:
+        self.mentions: set[str] = set()
+
+    def steps(self, value: Value, what: str) -> Plan:
+        """A list of steps, or a single one."""
+        if not isinstance(value, Sequence):
+            return self.step(value, what)
+        if not value.items:
+            raise SpecError(f"{what} has no steps", value.place, "write `identity` for a branch that does nothing")
+        steps = tuple(self.step(item, what) for item in value.items)
+        return steps[0] if len(steps) == 1 else Chain(steps, value.place)
+
+    def step(self, value: Value, what: str) -> Plan:
+        """An expression, a nested list, or one key with what belongs to it."""
+        if isinstance(value, Scalar):
+            if not value.text.strip():
+                raise SpecError(f"{what} is empty", value.place, "write `identity` for a branch that does nothing")
+            return LayerExpression(value, self.mentions).layer()
+        if isinstance(value, Sequence):
+            return self.steps(value, what)
+        if len(value.entries) != 1:
+            second = value.entries[1][0] if value.entries else value
+            raise SpecError("a step has one key", second.place, "start each step on a line of its own with `- `")
+        key, body = value.entries[0]
+        if key.text in JOINS:
+            return Join(key.text, self.branches(body, key.text), key.place)
+        if key.text == SIDE:
+            return Side(self.branches(body, key.text), key.place)
+        return self.label(key, body)
+
+    def label(self, key: Scalar, body: Value) -> Plan:
+        """A labelled step."""
+        check_label(key)
+        return Label(key.text, self.steps(body, key.text), key.place)
+
+    def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
+        """Named branches (keys) or a list of them."""
+        if isinstance(value, Scalar):
+            raise SpecError(f"{join} wants branches", value.place, f"write `{join}: {{a: …, b: …}}` or a list")
+        if isinstance(value, Sequence):
+            made = [Branch(None, self.step(item, f"a branch of {join}"), item.place) for item in value.items]
+        else:
+            for key, _ in value.entries:
+                check_label(key)
+            made = [Branch(key.text, self.steps(body, key.text), body.place) for key, body in value.entries]
+        if not made:
+            raise SpecError(f"{join} has no branches", value.place)
+        return tuple(made)
+
+
+def check_label(key: Scalar) -> None:
+    """Raises SpecError unless a key can be part of a node's name."""
+    if key.text in RESERVED or not LABEL.fullmatch(key.text):
+        word = " is a word of the language" if key.text in RESERVED else " cannot be a label"
+        hint = "letters, digits, _ and -, and not digits alone"
+        raise SpecError(f"{shorten(key.text)!r}{word}", key.place, hint)
+
+
+class LayerExpression(Expression):
+    """An expression that stands for layers."""
+
+    def layer(self, node: ast.expr | None = None) -> Plan:
+        """The plan of this expression. Raises SpecError where a layer is wanted and something else stands."""
+        node = self.tree if node is None else node
+        self.depth += 1
+        if self.depth > 60:
+            raise self.error(node, "an expression nested more than 60 deep")
+        plan = self._layer(node)
+        self.depth -= 1
+        return plan
+
+    def _layer(self, node: ast.expr) -> Plan:
+        place = self.place(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            return Chain(tuple(self.layer(step) for step in _flatten(node)), place)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            return self._repeat(node, place)
+        if isinstance(node, ast.IfExp):
+            return Choose(self.value(node.test), self.layer(node.body), self.layer(node.orelse), place)
+        if isinstance(node, ast.Name):
+            return self._named(node, place)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return self._call_layer(node, node.func.id, place)
+        hint = "a | b is `then`, n * a repeats, a if c else b chooses"
+        raise self.error(node, f"a layer is wanted here, not {self._written(node)}", hint)
+
+    def _repeat(self, node: ast.BinOp, place: Place) -> Plan:
+        if isinstance(node.right, ast.Constant) or (isinstance(node.left, ast.Call) and _is_layer(node.left)):
+            raise self.error(node, "the count comes first", f"write {ast.unparse(node.right)} * {ast.unparse(node.left)}")
+        return Repeat(self.value(node.left), self.layer(node.right), place)
+
+    def _named(self, node: ast.Name, place: Place) -> Plan:
+        self.mentions.add(node.id)
+        if node.id in JOINS | {USE, CHAIN}:
+            raise self.error(node, f"{node.id} wants arguments", f"for example {node.id}(…)")
+        return Call(node.id, (), place)
+
+    def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
+        self.mentions.add(name)
+        if name == USE:
+            return Use(self._label(node), place)
+        if name == CHAIN:
+            return self._chain(node, place)
+        if name in JOINS:
+            return Join(name, self._branches(node, name), place)
+        starred = next((a for a in node.args if isinstance(a, ast.Starred)), None)
+        double = next((k for k in node.keywords if k.arg is None), None)
+        if starred is not None or double is not None:
+            raise self.error(node, "* and ** in a call are not part of the expression language")
+        args = [Argument(None, self.value(arg), self.place(arg)) for arg in node.args]
+        keywords = [Argument(k.arg, self.value(k.value), self.place(k)) for k in node.keywords]
+        return Call(name, (*args, *keywords), place)
+
+    def _label(self, node: ast.Call) -> str:
+        if len(node.args) == 1 and not node.keywords:
+            target = node.args[0]
+            if isinstance(target, ast.Name):
+                return target.id
+            if isinstance(target, ast.Constant) and isinstance(target.value, str):
+                return target.value
+        raise self.error(node, "use takes one label", "for example use(stem) or use('stem')")
+
+    def _chain(self, node: ast.Call, place: Place) -> Plan:
+        if node.keywords or not node.args:
+            raise self.error(node, "chain takes layers", "for example chain(block(i) for i in range(3))")
+        steps = [self._each(arg) if isinstance(arg, ast.GeneratorExp) else self.layer(arg) for arg in node.args]
+        return Chain(tuple(steps), place)
+
+    def _each(self, node: ast.GeneratorExp) -> Each:
+        return Each(self.rounds(node), self.layer(node.elt), self.place(node))
+
+    def _branches(self, node: ast.Call, name: str) -> tuple[Branch, ...] | Each:
+        if len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.GeneratorExp):
+            return self._each(node.args[0])
+        plain = [Branch(None, self.layer(arg), self.place(arg)) for arg in node.args]
+        named = [Branch(k.arg, self.layer(k.value), self.place(k.value)) for k in node.keywords]
+        if not plain and not named:
+            raise self.error(node, f"{name} has no branches", f"for example {name}(identity, relu)")
+        return (*plain, *named)
+
+
+def _flatten(node: ast.expr) -> list[ast.expr]:
+    """The steps of `a | b | c`, which Python reads as ((a | b) | c); a long chain is not deep."""
+    steps = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        steps.append(node.right)
+        node = node.left
+    return [node, *reversed(steps)]
+
+
+def _is_layer(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id in REGISTRY
+
+
+def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:
+    """`value` as a mapping with known keys only. Raises SpecError otherwise."""
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{what} wants keys: {', '.join(known)}", value.place)
+    for key, _ in value.entries:
+        if key.text not in known:
+            raise SpecError(f"{what} has no key {shorten(key.text)!r}", key.place, suggest(key.text, known))
+    return value

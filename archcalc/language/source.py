@@ -1,0 +1,206 @@
+"""Strict YAML: text → scalars, sequences and mappings that know their place. The only file that imports yaml.
+
+The C parser's events are read one by one, so nothing is constructed and nothing is expanded: a tag, an anchor, an
+alias, a duplicate key, a second document or too much nesting is an error where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
+
+MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
+MAX_NESTING = 50
+Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # PyYAML built without libyaml has only the second
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text; `quoted` if it stood in quotes. `offset` is where its characters start in the source's text."""
+
+    text: str
+    place: Place
+    quoted: bool = False
+    raw: str = ""  # as written, where that spans lines or needs care
+
+    def at(self, start: int, end: int) -> Place:
+        """The place of characters start to end of the text."""
+        if not self.raw:
+            place = self.place
+            return Place(place.source, place.line, place.column + self.quoted + start, max(1, end - start))
+        line, column = self._locate(start)
+        return Place(self.place.source, line, column, 1)
+
+    def _locate(self, start: int) -> tuple[int, int]:
+        """Folding changes white space only: the n-th visible character stands n-th in the source too."""
+        wanted = sum(not c.isspace() for c in self.text[:start]) + self.quoted
+        line, column = self.place.line, self.place.column
+        body = re.match(r"[|>][^\n]*\n", self.raw)
+        for c in self.raw[: body.end()] if body else "":
+            line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
+        for c in self.raw[body.end() if body else 0 :]:
+            if not c.isspace():
+                if wanted == 0:
+                    break
+                wanted -= 1
+            line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
+        return line, column
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list of values."""
+
+    items: tuple[Value, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys and values in the order written; keys are unique scalars."""
+
+    entries: tuple[tuple[Scalar, Value], ...]
+    place: Place
+
+    def get(self, key: str) -> Value | None:
+        """The value of `key`, if it is there."""
+        return next((value for name, value in self.entries if name.text == key), None)
+
+
+Value: TypeAlias = Scalar | Sequence | Mapping
+
+
+def read_text(path: Path) -> str:
+    """The text of a spec file. Raises ArchcalcError for what is not a readable UTF-8 text of bearable size."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ArchcalcError(f"{path}: not a regular file")
+            if state.st_size > MAX_BYTES:
+                raise ArchcalcError(f"{path}: {state.st_size:,} bytes; a spec may have {MAX_BYTES:,}")
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = "is a directory; name a file in it" if Path(path).is_dir() else getattr(error, "strerror", None) or error
+        raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArchcalcError(f"{path}: not a UTF-8 text (byte {error.start} is 0x{data[error.start]:02x})") from None
+
+
+def parse_yaml(text: str, name: str = "<text>") -> Value:
+    """The one value of a YAML text. Raises SpecError for anything but plain, unambiguous YAML."""
+    if len(text) > MAX_BYTES:
+        raise ArchcalcError(f"{name}: {len(text):,} characters; a spec may have {MAX_BYTES:,}")
+    text = text.replace("\r\n", "\n")
+    source = Source(name, text.split("\n"))
+    reader = _Reader(source, text)
+    try:
+        return reader.document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(source, mark.line + 1, mark.column + 1) if mark else None
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        raise SpecError(f"not YAML: {message}", place, _yaml_hint(message)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
+        raise SpecError("not YAML: a character that is not allowed", Place(source, line, column)) from None
+
+
+def _yaml_hint(message: str) -> str:
+    if "mapping values are not allowed" in message:
+        return "a text with `: ` in it must stand in quotes"
+    if "alias" in message or "anchor" in message:
+        return "a layer cannot start with * or &: write `2 * conv(…)`, or put it in quotes"
+    return ""
+
+
+class _Reader:
+    """Builds the value from the parser's events, with a stack of its own."""
+
+    def __init__(self, source: Source, text: str) -> None:
+        self.source = source
+        self.text = text
+        self.events: Iterator[Any] = iter(())
+        self.depth = 0
+
+    def document(self) -> Value:
+        loader = Loader(self.text)
+        try:
+            self.events = iter(loader.get_event, None)
+            next(self.events)  # stream start
+            event = next(self.events)
+            if isinstance(event, yaml.StreamEndEvent):
+                raise SpecError("the spec is empty", Place(self.source, 1, 1), "it needs at least name, input and layers")
+            value = self.value(next(self.events))
+            next(self.events)  # document end
+            last = next(self.events)
+            if not isinstance(last, yaml.StreamEndEvent):
+                raise SpecError("a second document; a file holds one spec", self.place(last))
+            return value
+        finally:
+            loader.dispose()
+
+    def place(self, event: Any) -> Place:
+        start, end = event.start_mark, event.end_mark
+        width = end.column - start.column if end.line == start.line else 1
+        return Place(self.source, start.line + 1, start.column + 1, max(1, width))
+
+    def value(self, event: Any) -> Value:
+        self.refuse_sharing(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return self.scalar(event)
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise SpecError(f"nested more than {MAX_NESTING} deep", self.place(event))
+        value = self.sequence(event) if isinstance(event, yaml.SequenceStartEvent) else self.mapping(event)
+        self.depth -= 1
+        return value
+
+    def refuse_sharing(self, event: Any) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            raise SpecError("YAML aliases are not part of the language", self.place(event), "write a block and call it")
+        if event.anchor is not None:
+            raise SpecError("YAML anchors are not part of the language", self.place(event), "write a block and call it")
+        if event.tag is not None:
+            raise SpecError("YAML tags are not part of the language", self.place(event), "leave the ! word out")
+
+    def scalar(self, event: Any) -> Scalar:
+        start, end = event.start_mark, event.end_mark
+        written = self.text[start.index : end.index] if start.line != end.line else ""
+        quoted = event.style in ("'", '"')
+        if quoted and not written and end.column - start.column - 2 != len(event.value):
+            written = self.text[start.index : end.index]  # it holds an escape
+        return Scalar(event.value, self.place(event), quoted, written)
+
+    def sequence(self, event: Any) -> Sequence:
+        place = self.place(event)
+        items = []
+        while not isinstance(item := next(self.events), yaml.SequenceEndEvent):
+            items.append(self.value(item))
+        return Sequence(tuple(items), place)
+
+    def mapping(self, event: Any) -> Mapping:
+        place = self.place(event)
+        entries: list[tuple[Scalar, Value]] = []
+        seen: dict[str, Place] = {}
+        while not isinstance(item := next(self.events), yaml.MappingEndEvent):
+            key = self.value(item)
+            if not isinstance(key, Scalar):
+                raise SpecError("a key must be a plain text", key.place)
+            if key.text in seen:
+                raise SpecError(f"{shorten(key.text)!r} stands here twice", key.place, f"first at line {seen[key.text].line}")
+            seen[key.text] = key.place
+            entries.append((key, self.value(next(self.events))))
+        return Mapping(tuple(entries), place)

@@ -1,0 +1,14 @@
+"""The operators: one class each, one file a family. Importing this package registers them all."""
+
+from __future__ import annotations
+
+from archcalc.ops import activation, convolution, joins, normalization, pooling, shaping
+from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Window, Work, format_shape, make, signature
+from archcalc.ops.shaping import Input
+
+FAMILIES = (convolution, normalization, activation, pooling, joins, shaping)
+
+__all__ = [
+    "FAMILIES", "KINDS", "REGISTRY", "Input", "Operator", "Saved", "Shape", "Window", "Work",
+    "format_shape", "make", "signature",
+]  # fmt: skip

@@ -1,0 +1,180 @@
+"""Activations: a value in, a value out. Counts are per value; a sign change is free.
+
+ReLU works in place by default, as in the usual implementations; the others do so where PyTorch offers it and the
+spec asks. In place nothing is written, but those that need their input for backward then keep a copy of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from archcalc.ops.arguments import Approximation, Flag, Real
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Activation(Plain):
+    """An elementwise function; `per_value` is its arithmetic for one value."""
+
+    __slots__ = ()
+    per_value: ClassVar[Work]
+    keeps_output: ClassVar[bool] = False  # backward needs the result, else the input
+    torch_name: ClassVar[str]
+
+    def output(self, x: Shape) -> Shape:
+        """As the input."""
+        return x
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """`per_value` for every value."""
+        return {kind: values(y) * count if count > 1 else values(y) for kind, count in self.per_value.items()}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The result or the input, as the derivative needs; in place the input must be copied first."""
+        if self.keeps_output:
+            return Saved(output=True)
+        return Saved(extras=(Extra("input copy", x),)) if getattr(self, "inplace", False) else Saved(input=True)
+
+    def module(self, x: Shape) -> nn.Module:
+        """PyTorch's module of that name."""
+        from torch import nn
+
+        kind = getattr(nn, self.torch_name)
+        module: nn.Module = kind(self.inplace) if hasattr(self, "inplace") else kind()
+        return module
+
+
+@operator("relu")
+@dataclass(frozen=True, slots=True)
+class ReLU(Activation):
+    """max(x, 0), `torch.nn.ReLU`, in place by default."""
+
+    per_value: ClassVar[Work] = {"compare": 1}
+    keeps_output: ClassVar[bool] = True
+    torch_name: ClassVar[str] = "ReLU"
+    inplace: Flag = True
+
+
+@operator("relu6")
+@dataclass(frozen=True, slots=True)
+class ReLU6(Activation):
+    """min(max(x, 0), 6), `torch.nn.ReLU6`."""
+
+    per_value: ClassVar[Work] = {"compare": 2}
+    torch_name: ClassVar[str] = "ReLU6"
+    inplace: Flag = False
+
+
+@operator("sigmoid")
+@dataclass(frozen=True, slots=True)
+class Sigmoid(Activation):
+    """1 / (1 + e⁻ˣ), `torch.nn.Sigmoid`."""
+
+    per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1}
+    keeps_output: ClassVar[bool] = True
+    torch_name: ClassVar[str] = "Sigmoid"
+
+
+@operator("tanh")
+@dataclass(frozen=True, slots=True)
+class Tanh(Activation):
+    """tanh x, `torch.nn.Tanh`; one operation of its own kind."""
+
+    per_value: ClassVar[Work] = {"tanh": 1}
+    keeps_output: ClassVar[bool] = True
+    torch_name: ClassVar[str] = "Tanh"
+
+
+@operator("scaled_tanh")
+@dataclass(frozen=True, slots=True)
+class ScaledTanh(Activation):
+    """a·tanh(s·x), LeNet-5's squashing function with a = 1.7159 and s = 2/3 (LeCun et al. 1998, II-B and App. A)."""
+
+    per_value: ClassVar[Work] = {"mul": 2, "tanh": 1}
+    amplitude: Real = 1.7159
+    slope: Real = 2 / 3
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The inner tanh's result: neither the input nor the output."""
+        return Saved(extras=(Extra("tanh", y),))
+
+    def module(self, x: Shape) -> nn.Module:
+        """The scaled hyperbolic tangent."""
+        from archcalc.pytorch.layers import ScaledTanh as Module
+
+        return Module(self.amplitude, self.slope)
+
+
+@operator("silu")
+@dataclass(frozen=True, slots=True)
+class SiLU(Activation):
+    """x · sigmoid(x), `torch.nn.SiLU`."""
+
+    per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1, "mul": 1}
+    torch_name: ClassVar[str] = "SiLU"
+    inplace: Flag = False
+
+
+@operator("hardsigmoid")
+@dataclass(frozen=True, slots=True)
+class HardSigmoid(Activation):
+    """min(max(x + 3, 0), 6) / 6, `torch.nn.Hardsigmoid`."""
+
+    per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1}
+    torch_name: ClassVar[str] = "Hardsigmoid"
+    inplace: Flag = False
+
+
+@operator("hardswish")
+@dataclass(frozen=True, slots=True)
+class HardSwish(Activation):
+    """x · hardsigmoid(x), `torch.nn.Hardswish`."""
+
+    per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1, "mul": 1}
+    torch_name: ClassVar[str] = "Hardswish"
+    inplace: Flag = False
+
+
+@operator("gelu")
+@dataclass(frozen=True, slots=True)
+class GELU(Activation):
+    """x/2 · (1 + erf(x/√2)), or its approximation by tanh, `torch.nn.GELU`."""
+
+    approximate: Approximation = "none"
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """erf: 3 products, 1 sum; tanh: x·0.5·(1 + tanh(c·(x + d·x·x·x))) takes 6 products and 2 sums."""
+        count = values(y)
+        if self.approximate == "tanh":
+            return {"mul": count * 6, "add": count * 2, "tanh": count}
+        return {"mul": count * 3, "add": count, "erf": count}
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.GELU`."""
+        from torch import nn
+
+        return nn.GELU(self.approximate)
+
+
+@operator("softmax")
+@dataclass(frozen=True, slots=True)
+class Softmax(Activation):
+    """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, with the maximum taken off first."""
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """For C channels at each place: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
+        count, places = values(y), values(y[1:])
+        return {"compare": count - places, "add": count + (count - places), "exp": count, "div": count}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The result."""
+        return Saved(output=True)
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Softmax` over dimension 1."""
+        from torch import nn
+
+        return nn.Softmax(dim=1)

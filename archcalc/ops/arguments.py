@@ -1,0 +1,175 @@
+"""The kinds of value an operator's argument may have, and how a written one is read.
+
+An operator's field is annotated with one of these names; `read` checks a written value by that name. Each rule
+returns the value as the operator keeps it and raises `ValueError` with what it wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias
+
+Positive: TypeAlias = int  # 1, 2, …
+Natural: TypeAlias = int  # 0, 1, …
+Real: TypeAlias = float
+Probability: TypeAlias = float  # in [0, 1]
+Flag: TypeAlias = bool
+Size: TypeAlias = tuple[int, int]  # height and width; one number stands for both
+Margin: TypeAlias = tuple[int, int]  # as Size, zero allowed
+Padding: TypeAlias = tuple[int, int] | Literal["same"]
+Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel, the input channels it sees
+Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
+Interpolation: TypeAlias = Literal["nearest", "bilinear"]
+Approximation: TypeAlias = Literal["none", "tanh"]
+
+
+def show(value: object) -> str:
+    """`value` as a person would write it in a spec, shortened."""
+    if isinstance(value, tuple):
+        text = "[" + ", ".join(show(item) for item in value[:9]) + (", …]" if len(value) > 9 else "]")
+    elif isinstance(value, str):
+        text = repr(value[:60])
+    else:
+        text = str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def whole(value: object, least: int) -> int:
+    """An integer not below `least`."""
+    if type(value) is not int:
+        hint = "; // divides and rounds down" if isinstance(value, float) else ""
+        raise ValueError(f"wants a whole number, not {show(value)}{hint}")
+    if value < least:
+        raise ValueError(f"wants a whole number of at least {least}, not {value}")
+    return value
+
+
+def pair(value: object, least: int) -> tuple[int, int]:
+    """Height and width, of one integer or of two."""
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise ValueError(f"wants one number or [height, width], not {show(value)}")
+        return whole(value[0], least), whole(value[1], least)
+    number = whole(value, least)
+    return number, number
+
+
+def positive(value: object) -> int:
+    """An integer from 1."""
+    return whole(value, 1)
+
+
+def natural(value: object) -> int:
+    """An integer from 0."""
+    return whole(value, 0)
+
+
+def size(value: object) -> tuple[int, int]:
+    """A height and a width from 1."""
+    return pair(value, 1)
+
+
+def margin(value: object) -> tuple[int, int]:
+    """A height and a width from 0."""
+    return pair(value, 0)
+
+
+def padding(value: object) -> tuple[int, int] | str:
+    """A margin, or `"same"`."""
+    if value == "same":
+        return "same"
+    if isinstance(value, str):
+        raise ValueError(f"wants a number, [height, width] or 'same', not {show(value)}")
+    return pair(value, 0)
+
+
+def real(value: object) -> float:
+    """Any number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"wants a number, not {show(value)}")
+    return value
+
+
+def probability(value: object) -> float:
+    """A number from 0 to 1."""
+    number = real(value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"wants a probability from 0 to 1, not {show(value)}")
+    return number
+
+
+def flag(value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"wants True or False, not {show(value)}")
+    return value
+
+
+def extent(value: object) -> tuple[int, ...]:
+    """One or more positive integers."""
+    items = value if isinstance(value, tuple) else (value,)
+    if not items:
+        raise ValueError("wants at least one dimension")
+    return tuple(whole(item, 1) for item in items)
+
+
+def connections(value: object) -> tuple[tuple[int, ...], ...]:
+    """A list of lists of input channels, each list without repeats."""
+    if not isinstance(value, tuple) or not value or not all(isinstance(row, tuple) and row for row in value):
+        raise ValueError("wants a list with, for each output channel, the list of input channels it sees")
+    for row in value:
+        if len(set(row)) != len(row):
+            raise ValueError(f"names an input channel twice: {show(row)}")
+    return tuple(tuple(whole(item, 0) for item in row) for row in value)
+
+
+def one_of(*options: str) -> Callable[[object], str]:
+    """A rule that takes one of a few words."""
+
+    def rule(value: object) -> str:
+        if value not in options:
+            raise ValueError(f"wants {' or '.join(repr(option) for option in options)}, not {show(value)}")
+        return str(value)
+
+    return rule
+
+
+RULES: dict[str, Callable[[object], Any]] = {
+    "Positive": positive,
+    "Natural": natural,
+    "Real": real,
+    "Probability": probability,
+    "Flag": flag,
+    "Size": size,
+    "Margin": margin,
+    "Padding": padding,
+    "Connections": connections,
+    "Extent": extent,
+    "Interpolation": one_of("nearest", "bilinear"),
+    "Approximation": one_of("none", "tanh"),
+}
+
+
+def read(annotation: str, value: object) -> Any:
+    """`value` as a field with this annotation keeps it; a `… | None` field also takes None."""
+    name, _, optional = annotation.partition(" | ")
+    if optional and value is None:
+        return None
+    return RULES[name](value)
+
+
+def same(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether all shapes are equal; dimensions may be arrays."""
+    first = shapes[0]
+    return all(len(s) == len(first) and all(every(a == b) for a, b in zip(s, first, strict=True)) for s in shapes)
+
+
+def every(condition: Any) -> bool:
+    """A condition on dimensions, as one truth: dimensions may be integers or NumPy int64 arrays."""
+    return bool(condition.all()) if hasattr(condition, "all") else bool(condition)
+
+
+def require(condition: Any, message: str) -> None:
+    """Raise `ValueError` unless `condition` holds, for every element where dimensions are arrays."""
+    if not every(condition):
+        raise ValueError(message)

@@ -1,0 +1,274 @@
+"""What every operator says of itself, and what its figures mean.
+
+An operator is one frozen dataclass: its fields are the arguments a spec writes, in PyTorch's names and order but
+without the input channels, which are inferred. Its methods answer, for **one image** and **one forward pass at
+inference**, in plain numbers of values and operations:
+
+=========  ====================================================================================================
+output     the shape it gives, without the batch: `(channels, height, width)` or `(features,)`
+weights    its trainable tensors by name; what is called `bias` is a bias
+buffers    its tensors that are kept but not trained (running statistics, fixed prototypes)
+work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
+writes     values it writes to memory: none for a view or an operator in place; dropout writes only in training
+saved      what PyTorch keeps for the backward pass, named, so that a tensor two layers share counts once
+window     the stretch of its input that one output position sees, by axis
+links      for a weighted layer, its connections: pairs of an output value and an input value or bias
+=========  ====================================================================================================
+
+Multiplications with the zeros of a padded border count as work, as in every published figure and in PyTorch's
+counter. Per-channel constants that do not depend on the image (batch normalization's scale and shift at inference)
+are ready before the pass and cost nothing. A sign change costs nothing.
+
+A method that an operator lacks raises `NotImplementedError` with the operator's name: an unknown figure is an error,
+never zero. Dimensions may be integers or NumPy int64 arrays; then the figures are arrays too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, fields, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+from archcalc.errors import ArgumentError, suggest
+from archcalc.ops.arguments import read, require, show
+from archcalc.ops.term import Term
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape: TypeAlias = tuple[int, ...]
+Work: TypeAlias = dict[str, int]
+
+KINDS = ("mac", "add", "mul", "div", "compare", "exp", "sqrt", "pow", "tanh", "erf")
+
+
+class Window(NamedTuple):
+    """One axis of what an output position sees: `kernel` input positions (dilation included), every `stride`.
+
+    Output i sees the positions from i·stride − padding on; with stride 0 every output sees the same ones.
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+
+
+class Extra(NamedTuple):
+    """A tensor that exists only for backward; `dtype` is the network's unless named."""
+
+    name: str
+    shape: Shape
+    dtype: str = ""
+    per_image: bool = True
+
+
+class Saved(NamedTuple):
+    """What backward keeps: the input or output (tensors that exist anyway), own weights and buffers, extras."""
+
+    input: bool = False
+    output: bool = False
+    state: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
+
+
+POINT = (Window(), Window())
+
+
+def whole(length: int) -> Window:
+    """The window of an output that sees all of an axis."""
+    return Window(length, 0)
+
+
+def values(shape: Sequence[int]) -> int:
+    """How many values a tensor of this shape holds."""
+    return math.prod(shape)
+
+
+class Operator:
+    """The base of every operator. `x` is the input's shape, for a join the tuple of its inputs' shapes."""
+
+    __slots__ = ()
+    name: ClassVar[str]
+    joins: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False  # counts in a network's depth: a convolution, linear layer or their kin
+
+    def output(self, x: Any) -> Shape:
+        """The output's shape. Raises ValueError if the input does not fit."""
+        raise self._no_rule("output shape")
+
+    def weights(self, x: Any) -> dict[str, Shape]:
+        """Shapes of the trainable tensors, in the order of PyTorch's `parameters()`."""
+        raise self._no_rule("weights")
+
+    def buffers(self, x: Any) -> dict[str, Shape]:
+        """Shapes of the tensors that are kept and not trained."""
+        raise self._no_rule("buffers")
+
+    def work(self, x: Any, y: Shape) -> Work:
+        """Arithmetic by kind."""
+        raise self._no_rule("work")
+
+    def writes(self, x: Any, y: Shape, training: bool) -> int:
+        """Values written: the output's, unless it is a view or in place."""
+        raise self._no_rule("written values")
+
+    def saved(self, x: Any, y: Shape) -> Saved:
+        """What training keeps for backward."""
+        raise self._no_rule("saved tensors")
+
+    def window(self, x: Any) -> tuple[Window, Window] | None:
+        """The window by height and width; None where it differs from one output position to another."""
+        raise self._no_rule("window")
+
+    def links(self, x: Any, y: Shape) -> int:
+        """Connections of a weighted layer, biases included; an unweighted operator has none by definition."""
+        if self.weighted:
+            raise self._no_rule("connections")
+        return 0
+
+    def module(self, x: Any) -> nn.Module:
+        """The same operator in PyTorch; a join's module takes its inputs as arguments. Imports torch."""
+        raise self._no_rule("PyTorch module")
+
+    def formula(self, x: Any, y: Shape) -> dict[str, str]:
+        """How each figure comes about: `weights`, `bias` and the kinds of `work`, with the numbers filled in.
+
+        The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
+        """
+        traced = replace(self, **{f.name: _traced(getattr(self, f.name)) for f in declared(type(self))})  # type: ignore[type-var]  # every registered operator is a dataclass
+        lines = {name: _weight_text(shape) for name, shape in self.weights(x).items()}
+        work: Work = traced.work(_traced(x), _traced(y))
+        return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
+
+    def _no_rule(self, figure: str) -> NotImplementedError:
+        return NotImplementedError(f"operator {type(self).name} has no rule for its {figure}")
+
+
+class Plain(Operator):
+    """An operator without weights that sees each position alone, or says otherwise itself."""
+
+    __slots__ = ()
+
+    def weights(self, x: Any) -> dict[str, Shape]:
+        """None."""
+        return {}
+
+    def buffers(self, x: Any) -> dict[str, Shape]:
+        """None."""
+        return {}
+
+    def window(self, x: Any) -> tuple[Window, Window] | None:
+        """A single position."""
+        return POINT
+
+    def writes(self, x: Any, y: Shape, training: bool) -> int:
+        """The output, unless the operator has an `inplace` argument that is set."""
+        return 0 if getattr(self, "inplace", False) else values(y)
+
+
+def spatial(x: Shape, name: str) -> Shape:
+    """`x`, which must be channels×height×width. Raises ValueError otherwise."""
+    if len(x) != 3:
+        raise ValueError(f"{name} wants channels×height×width, not {format_shape(x)}")
+    return x
+
+
+def format_shape(shape: Sequence[Any]) -> str:
+    """`64×56×56`."""
+    return "×".join(str(dim) for dim in shape)
+
+
+def _traced(value: Any) -> Any:
+    if type(value) is int:
+        return Term(value)
+    return tuple(_traced(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _weight_text(shape: Shape) -> str:
+    """PyTorch's (out, in, height, width) as people write it: `(3·3·64)·128`."""
+    *window, out = reversed(shape)
+    text = "·".join(str(dim) for dim in window)
+    return f"({text})·{out}" if len(window) > 1 else f"{text}·{out}" if window else str(out)
+
+
+REGISTRY: dict[str, type[Operator]] = {}
+_Class = TypeVar("_Class", bound=type[Operator])
+
+
+def operator(name: str) -> Callable[[_Class], _Class]:
+    """Register a class as the operator that specs call `name`."""
+
+    def register(cls: _Class) -> _Class:
+        cls.name = name
+        REGISTRY[name] = cls
+        return cls
+
+    return register
+
+
+@cache
+def declared(cls: type[Operator]) -> tuple[Field[Any], ...]:
+    """An operator's arguments, in order."""
+    return fields(cls)  # type: ignore[arg-type]  # every registered operator is a dataclass
+
+
+def signature(cls: type[Operator]) -> str:
+    """`conv(out_channels, kernel_size, stride=1, …)`, as a spec would write it."""
+    from dataclasses import MISSING
+
+    parts = [f.name if f.default is MISSING else f"{f.name}={_default(f.default)}" for f in declared(cls)]
+    return f"{cls.name}({', '.join(parts)})"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        value = value[0]
+    return repr(value) if isinstance(value, str) else show(value)
+
+
+def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, object]) -> Operator:
+    """The operator with these written arguments, each checked by its field's annotation.
+
+    Raises ArgumentError, which names the argument, for one that is wrong, unknown, missing or given twice.
+    """
+    known = declared(cls)
+    if len(args) > len(known):
+        raise ArgumentError(f"takes at most {len(known)} arguments: {signature(cls)}", len(known))
+    bound: dict[str, Any] = {}
+    names = {f.name: f for f in known}
+    for position, (value, field) in enumerate(zip(args, known, strict=False)):
+        bound[field.name] = _checked(field, value, position)
+    for name, value in keywords.items():
+        if name not in names:
+            hint = suggest(name, names)
+            raise ArgumentError(f"has no argument {name!r}; {hint or signature(cls)}", name)
+        if name in bound:
+            raise ArgumentError(f"gets {name} twice", name)
+        bound[name] = _checked(names[name], value, name)
+    try:
+        return cls(**bound)
+    except TypeError:
+        missing = [f.name for f in known if f.name not in bound and signature_needs(f)]
+        raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}") from None
+
+
+def signature_needs(field: Field[Any]) -> bool:
+    """Whether a field has no default."""
+    from dataclasses import MISSING
+
+    return field.default is MISSING
+
+
+def _checked(field: Field[Any], value: object, argument: str | int) -> Any:
+    try:
+        return read(str(field.type), value)
+    except ValueError as error:
+        raise ArgumentError(f"{field.name} {error}", argument) from None
+
+
+__all__ = [
+    "KINDS", "POINT", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Window", "Work",
+    "declared", "format_shape", "make", "operator", "require", "signature", "spatial", "values", "whole",
+]  # fmt: skip

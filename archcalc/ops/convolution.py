@@ -1,0 +1,272 @@
+"""Convolutions and linear layers: the weighted layers that networks are counted by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size
+from archcalc.ops.base import (
+    Extra, Operator, Saved, Shape, Window, Work, format_shape, operator, require, spatial, values, whole,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Weighted(Operator):
+    """A layer with a weight, perhaps a bias, whose backward keeps its input and its weight."""
+
+    __slots__ = ()
+    weighted: ClassVar[bool] = True
+
+    def buffers(self, x: Shape) -> dict[str, Shape]:
+        """None."""
+        return {}
+
+    def writes(self, x: Shape, y: Shape, training: bool) -> int:
+        """The output."""
+        return values(y)
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input and weight; not the bias."""
+        return Saved(input=True, state=("weight",))
+
+    def links(self, x: Shape, y: Shape) -> int:
+        """One per multiply-accumulate and one per added bias."""
+        work = self.work(x, y)
+        return work["mac"] + work.get("add", 0)
+
+
+@operator("conv")
+@dataclass(frozen=True, slots=True)
+class Conv(Weighted):
+    """2-D convolution, `torch.nn.Conv2d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
+
+    `padding="same"` keeps height and width (stride 1 only). `connections` lists for each output channel the input
+    channels it sees, as Table I of LeCun et al. 1998 does for LeNet-5's C3; then there is one k×k kernel a link.
+    """
+
+    out_channels: Positive
+    kernel_size: Size
+    stride: Size = (1, 1)
+    padding: Padding = (0, 0)
+    dilation: Size = (1, 1)
+    groups: Positive = 1
+    bias: Flag = True
+    connections: Connections | None = None
+
+    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Zeros before and after, by height and width; PyTorch puts the odd one of "same" after."""
+        if self.padding != "same":
+            (top, left) = self.padding
+            return (top, top), (left, left)
+        require(self.stride == (1, 1), "padding='same' wants stride 1, as in PyTorch")
+        whole = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        return (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
+
+    def output(self, x: Shape) -> Shape:
+        """(out_channels, height, width). Raises ValueError if kernel, groups or connections do not fit."""
+        channels, *size = spatial(x, self.name)
+        require(channels % self.groups == 0, f"{channels} input channels do not divide into {self.groups} groups")
+        require(
+            self.out_channels % self.groups == 0,
+            f"{self.out_channels} output channels do not divide into {self.groups} groups",
+        )
+        self._check_connections(channels)
+        height, width = (
+            (padded - window.kernel) // window.stride + 1
+            for padded, window in zip(self._padded(size), self.window(x), strict=True)
+        )
+        return self.out_channels, height, width
+
+    def _padded(self, size: list[int]) -> list[int]:
+        padded = [length + sum(margin) for length, margin in zip(size, self.margins(), strict=True)]
+        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        fits = [p >= r for p, r in zip(padded, reach, strict=True)]
+        require(fits[0] & fits[1], f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
+        return padded
+
+    def _check_connections(self, channels: int) -> None:
+        if self.connections is None:
+            return
+        require(self.groups == 1, "takes groups or connections, not both")
+        if len(self.connections) != self.out_channels:
+            raise ValueError(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
+        last = max(max(row) for row in self.connections)
+        require(last < channels, f"connections names input channel {last} of {channels} (counted from 0)")
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """weight (out, in/groups, k, k), or (links, k, k) with a connection table; bias (out,)."""
+        if self.connections is None:
+            weight: Shape = (self.out_channels, x[0] // self.groups, *self.kernel_size)
+        else:
+            weight = (sum(len(row) for row in self.connections), *self.kernel_size)
+        return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A multiply-accumulate for each output value and kernel cell; an addition for each bias."""
+        if self.connections is None:
+            kernel = values((*self.kernel_size, x[0] // self.groups))
+            work = {"mac": values(y) * kernel}
+        else:
+            work = {"mac": y[1] * y[2] * values((sum(len(row) for row in self.connections), *self.kernel_size))}
+        return work | ({"add": values(y)} if self.bias else {})
+
+    def window(self, x: Shape) -> tuple[Window, Window]:
+        """The dilated kernel."""
+        (top, _), (left, _) = self.margins()
+        (kh, kw), (dh, dw), (sh, sw) = self.kernel_size, self.dilation, self.stride
+        return Window(dh * (kh - 1) + 1, sh, top), Window(dw * (kw - 1) + 1, sw, left)
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Conv2d`, or a convolution by connection table."""
+        from torch import nn
+
+        from archcalc.pytorch.layers import TableConv2d
+
+        if self.connections is not None:
+            geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
+            return TableConv2d(x[0], self.connections, *geometry, self.bias)
+        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return nn.Conv2d(x[0], self.out_channels, *geometry, self.groups, self.bias)
+
+
+@operator("conv_transpose")
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Weighted):
+    """Transposed 2-D convolution, `torch.nn.ConvTranspose2d`.
+
+    Output height (H − 1)·stride − 2·padding + dilation·(k − 1) + output_padding + 1.
+    """
+
+    out_channels: Positive
+    kernel_size: Size
+    stride: Size = (1, 1)
+    padding: Margin = (0, 0)
+    output_padding: Margin = (0, 0)
+    groups: Positive = 1
+    bias: Flag = True
+    dilation: Size = (1, 1)
+
+    def output(self, x: Shape) -> Shape:
+        """(out_channels, height, width). Raises ValueError if groups or paddings do not fit."""
+        channels, *size = spatial(x, self.name)
+        require(channels % self.groups == 0, f"{channels} input channels do not divide into {self.groups} groups")
+        require(
+            self.out_channels % self.groups == 0,
+            f"{self.out_channels} output channels do not divide into {self.groups} groups",
+        )
+        height, width = (self._length(axis, length) for axis, length in enumerate(size))
+        return self.out_channels, height, width
+
+    def _length(self, axis: int, length: int) -> int:
+        kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
+        padding, extra = self.padding[axis], self.output_padding[axis]
+        require(
+            extra < stride or extra < dilation,
+            f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}",
+        )
+        out = (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1
+        require(out >= 1, f"padding {padding} leaves nothing of the output")
+        return out
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """weight (in, out/groups, k, k); bias (out,)."""
+        weight = (x[0], self.out_channels // self.groups, *self.kernel_size)
+        return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A multiply-accumulate for each input value and kernel cell, those cut off by the padding included."""
+        kernel = values((*self.kernel_size, self.out_channels // self.groups))
+        return {"mac": values(x) * kernel} | ({"add": values(y)} if self.bias else {})
+
+    def window(self, x: Shape) -> None:
+        """Output positions see different stretches."""
+        return
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.ConvTranspose2d`."""
+        from torch import nn
+
+        return nn.ConvTranspose2d(
+            x[0], self.out_channels, self.kernel_size, self.stride, self.padding,
+            self.output_padding, self.groups, self.bias, self.dilation,
+        )  # fmt: skip
+
+
+@operator("linear")
+@dataclass(frozen=True, slots=True)
+class Linear(Weighted):
+    """Fully connected layer over the last dimension, `torch.nn.Linear`."""
+
+    out_features: Positive
+    bias: Flag = True
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape with out_features last."""
+        return (*x[:-1], self.out_features)
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """weight (out, in); bias (out,)."""
+        return {"weight": (self.out_features, x[-1])} | ({"bias": (self.out_features,)} if self.bias else {})
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A multiply-accumulate for each output value and input feature; an addition for each bias."""
+        return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
+
+    def window(self, x: Shape) -> tuple[Window, Window] | None:
+        """Features have no place; on channels×height×width it mixes along the width."""
+        return (Window(), whole(x[2])) if len(x) == 3 else (Window(), Window())
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Linear`."""
+        from torch import nn
+
+        return nn.Linear(x[-1], self.out_features, self.bias)
+
+
+@operator("rbf")
+@dataclass(frozen=True, slots=True)
+class RBF(Weighted):
+    """LeNet-5's output: for each class Σ(x − w)², the squared distance to a fixed prototype (LeCun et al. 1998, II-B).
+
+    The prototypes are set by hand and not trained: they are buffers, and no parameters.
+    """
+
+    out_features: Positive
+
+    def output(self, x: Shape) -> Shape:
+        """(out_features,). Raises ValueError unless the input is a vector."""
+        require(len(x) == 1, f"rbf wants a vector, not {format_shape(x)}; flatten first")
+        return (self.out_features,)
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """None: the prototypes are fixed."""
+        return {}
+
+    def buffers(self, x: Shape) -> dict[str, Shape]:
+        """prototypes (out, in)."""
+        return {"prototypes": (self.out_features, x[0])}
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A subtraction and a square for each link, and the sums."""
+        return {"add": y[0] * x[0] + y[0] * (x[0] - 1), "mul": y[0] * x[0]}
+
+    def links(self, x: Shape, y: Shape) -> int:
+        """One per prototype value."""
+        return y[0] * x[0]
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The differences, for the gradient of the square."""
+        return Saved(extras=(Extra("differences", (y[0], x[0])),))
+
+    def window(self, x: Shape) -> tuple[Window, Window]:
+        """Features have no place."""
+        return Window(), Window()
+
+    def module(self, x: Shape) -> nn.Module:
+        """Squared distances to fixed prototypes."""
+        from archcalc.pytorch.layers import SquaredDistances
+
+        return SquaredDistances(x[0], self.out_features)

@@ -1,0 +1,123 @@
+"""Joins: operators of several inputs, written in a spec with branches: `add: {body: …, skip: …}`.
+
+Here `x` is the tuple of the inputs' shapes. Of n equal inputs, a sum takes n − 1 additions a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+from archcalc.ops.arguments import every, same
+from archcalc.ops.base import Plain, Saved, Shape, Work, operator, require, values
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shapes: TypeAlias = tuple[Shape, ...]
+
+
+class Join(Plain):
+    """An operator of two or more inputs of one shape."""
+
+    __slots__ = ()
+    joins: ClassVar[bool] = True
+
+    def output(self, x: Shapes) -> Shape:
+        """The inputs' shape. Raises ValueError if they differ."""
+        require(same(x), "branches differ in shape")
+        return x[0]
+
+    def saved(self, x: Shapes, y: Shape) -> Saved:
+        """Nothing."""
+        return Saved()
+
+
+@operator("add")
+@dataclass(frozen=True, slots=True)
+class Add(Join):
+    """Elementwise sum, into its first input, as residual networks do it."""
+
+    def work(self, x: Shapes, y: Shape) -> Work:
+        """n − 1 additions a value."""
+        return {"add": values(y) * (len(x) - 1)}
+
+    def writes(self, x: Shapes, y: Shape, training: bool) -> int:
+        """Nothing: in place."""
+        return 0
+
+    def module(self, x: Shapes) -> nn.Module:
+        """The sum of its arguments."""
+        from archcalc.pytorch.layers import Sum
+
+        return Sum()
+
+
+@operator("multiply")
+@dataclass(frozen=True, slots=True)
+class Multiply(Join):
+    """Elementwise product; an input of channels×1×1 is spread over height and width (squeeze-and-excitation)."""
+
+    def output(self, x: Shapes) -> Shape:
+        """The largest input's shape. Raises ValueError if another is neither alike nor channels×1×1."""
+        largest = x[0]
+        for shape in x[1:]:
+            if len(shape) == len(largest) == 3 and every((largest[1] == 1) & (largest[2] == 1)):
+                largest = shape
+        for shape in x:
+            gate = len(shape) == len(largest) == 3 and every((shape[1] == 1) & (shape[2] == 1))
+            require(same([shape[:1], largest[:1]]) if gate else same([shape, largest]), "branches differ in shape")
+        return largest
+
+    def work(self, x: Shapes, y: Shape) -> Work:
+        """n − 1 multiplications a value."""
+        return {"mul": values(y) * (len(x) - 1)}
+
+    def saved(self, x: Shapes, y: Shape) -> Saved:
+        """All inputs."""
+        return Saved(input=True)
+
+    def module(self, x: Shapes) -> nn.Module:
+        """The product of its arguments."""
+        from archcalc.pytorch.layers import Product
+
+        return Product()
+
+
+@operator("mean")
+@dataclass(frozen=True, slots=True)
+class Mean(Join):
+    """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016)."""
+
+    def work(self, x: Shapes, y: Shape) -> Work:
+        """n − 1 additions and a division a value."""
+        return {"add": values(y) * (len(x) - 1), "div": values(y)}
+
+    def module(self, x: Shapes) -> nn.Module:
+        """The mean of its arguments."""
+        from archcalc.pytorch.layers import Mean as Module
+
+        return Module()
+
+
+@operator("concat")
+@dataclass(frozen=True, slots=True)
+class Concat(Join):
+    """Concatenation along the channels, `torch.cat(dim=1)`."""
+
+    def output(self, x: Shapes) -> Shape:
+        """The channels added up. Raises ValueError if the inputs differ in height or width."""
+        require(len({len(shape) for shape in x}) == 1 and same([shape[1:] for shape in x]), "branches differ in shape")
+        return sum(shape[0] for shape in x), *x[0][1:]
+
+    def work(self, x: Shapes, y: Shape) -> Work:
+        """None: it copies."""
+        return {}
+
+    def module(self, x: Shapes) -> nn.Module:
+        """`torch.cat` of its arguments."""
+        from archcalc.pytorch.layers import Concat as Module
+
+        return Module()
+
+

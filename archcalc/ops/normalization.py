@@ -1,0 +1,195 @@
+"""Normalizations. Work is that of inference; the sums over n values in g groups take n − g additions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archcalc.ops.arguments import Extent, Flag, Positive, Real
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, format_shape, operator, require, values, whole
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Normalization(Plain):
+    """A layer that shifts and scales what it is given; the shape stays."""
+
+    __slots__ = ()
+
+    def output(self, x: Shape) -> Shape:
+        """As the input."""
+        return x
+
+
+@operator("batchnorm")
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Normalization):
+    """Batch normalization per channel, `torch.nn.BatchNorm2d` and `BatchNorm1d` (Ioffe & Szegedy 2015)."""
+
+    eps: Real = 1e-5
+    momentum: Real = 0.1
+    affine: Flag = True
+    track_running_stats: Flag = True
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """γ `weight` and β `bias`, one a channel."""
+        return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
+
+    def buffers(self, x: Shape) -> dict[str, Shape]:
+        """Running mean and variance, and PyTorch's counter of batches."""
+        if not self.track_running_stats:
+            return {}
+        return {"running_mean": (x[0],), "running_var": (x[0],), "num_batches_tracked": ()}
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """y = a·x + b with a and b ready: a multiplication and an addition a value."""
+        if not self.track_running_stats:
+            raise NotImplementedError("batchnorm without running statistics has no arithmetic of one image")
+        return {"mul": values(y), "add": values(y)}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input, weight, running statistics, and the batch's mean and 1/σ."""
+        state = ("weight",) if self.affine else ()
+        state += ("running_mean", "running_var") if self.track_running_stats else ()
+        extras = (Extra("mean", (x[0],), per_image=False), Extra("invstd", (x[0],), per_image=False))
+        return Saved(input=True, state=state, extras=extras)
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.BatchNorm2d`, or `BatchNorm1d` for features."""
+        from torch import nn
+
+        kind = nn.BatchNorm2d if len(x) == 3 else nn.BatchNorm1d
+        return kind(x[0], self.eps, self.momentum, self.affine, self.track_running_stats)
+
+
+@operator("layernorm")
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Normalization):
+    """Normalization over the trailing dimensions, `torch.nn.LayerNorm`; over all of them unless named."""
+
+    normalized_shape: Extent | None = None
+    eps: Real = 1e-5
+    elementwise_affine: Flag = True
+    bias: Flag = True
+
+    def _over(self, x: Shape) -> Shape:
+        return x if self.normalized_shape is None else self.normalized_shape
+
+    def output(self, x: Shape) -> Shape:
+        """As the input. Raises ValueError if normalized_shape is not how the input's shape ends."""
+        over = self._over(x)
+        fits = len(over) <= len(x) and tuple(x[len(x) - len(over) :]) == tuple(over)
+        require(fits, f"normalized_shape {format_shape(over)} is not the end of {format_shape(x)}")
+        return x
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """weight and bias in the normalized shape."""
+        if not self.elementwise_affine:
+            return {}
+        return {"weight": self._over(x)} | ({"bias": self._over(x)} if self.bias else {})
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """Mean, variance and 1/σ of each group; then center, scale, and the affine map."""
+        groups = values(x[: len(x) - len(self._over(x))])
+        return statistics_work(values(y), groups, self.elementwise_affine, self.elementwise_affine and self.bias)
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input, weight, bias, and each group's mean and 1/σ."""
+        groups = x[: len(x) - len(self._over(x))]
+        extras = (Extra("mean", groups), Extra("rstd", groups))
+        return Saved(input=True, state=tuple(self.weights(x)), extras=extras)
+
+    def window(self, x: Shape) -> tuple[Window, Window] | None:
+        """The normalized height and width; the statistics reach over all of them."""
+        over = len(self._over(x))
+        if len(x) != 3:
+            return Window(), Window()
+        return (whole(x[1]) if over > 1 else Window()), whole(x[2])
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.LayerNorm`."""
+        from torch import nn
+
+        return nn.LayerNorm(self._over(x), self.eps, self.elementwise_affine, self.bias)
+
+
+@operator("groupnorm")
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Normalization):
+    """Normalization over groups of channels, `torch.nn.GroupNorm` (Wu & He 2018)."""
+
+    num_groups: Positive
+    eps: Real = 1e-5
+    affine: Flag = True
+
+    def output(self, x: Shape) -> Shape:
+        """As the input. Raises ValueError if the channels do not divide into the groups."""
+        require(x[0] % self.num_groups == 0, f"{x[0]} channels do not divide into {self.num_groups} groups")
+        return x
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """weight and bias, one a channel."""
+        return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """Mean, variance and 1/σ of each group; then center, scale, and the affine map."""
+        return statistics_work(values(y), self.num_groups, self.affine, self.affine)
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input, weight, and each group's mean and 1/σ."""
+        groups = (self.num_groups,)
+        extras = (Extra("mean", groups), Extra("rstd", groups))
+        return Saved(input=True, state=("weight",) if self.affine else (), extras=extras)
+
+    def window(self, x: Shape) -> tuple[Window, Window] | None:
+        """All of the height and width: the statistics reach over them."""
+        return (whole(x[1]), whole(x[2])) if len(x) == 3 else (Window(), Window())
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.GroupNorm`."""
+        from torch import nn
+
+        return nn.GroupNorm(self.num_groups, x[0], self.eps, self.affine)
+
+
+@operator("lrn")
+@dataclass(frozen=True, slots=True)
+class LRN(Normalization):
+    """Local response normalization across channels, `torch.nn.LocalResponseNorm` (Krizhevsky et al. 2012, 3.3).
+
+    y = x / (k + alpha/size · Σ x²)^beta, the sum over `size` neighbouring channels.
+    """
+
+    size: Positive
+    alpha: Real = 1e-4
+    beta: Real = 0.75
+    k: Real = 1.0
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A value: its square, size − 1 additions, alpha/size, k, the power, the division."""
+        count = values(y)
+        return {"mul": count + count, "add": count * (self.size - 1) + count, "pow": count, "div": count}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input, the squares with their padding, the power's base and its result."""
+        padded = (x[0] + self.size - 1, *x[1:])
+        return Saved(input=True, extras=(Extra("squares", padded), Extra("base", x), Extra("power", x)))
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.LocalResponseNorm`."""
+        from torch import nn
+
+        return nn.LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
+
+
+def statistics_work(count: int, groups: int, scaled: bool, shifted: bool) -> Work:
+    """Two passes: mean (n − g additions, g divisions), variance (center, square, sum, divide), 1/√(σ² + ε), scale."""
+    additions = (count - groups) + count + (count - groups) + groups
+    multiplications = count + count
+    return {
+        "add": additions + count if shifted else additions,
+        "mul": multiplications + count if scaled else multiplications,
+        "div": groups * 3,
+        "sqrt": groups,
+    }

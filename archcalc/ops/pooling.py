@@ -1,0 +1,295 @@
+"""Pooling and resampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, every
+from archcalc.ops.base import (
+    Extra, Plain, Saved, Shape, Window, Work, operator, require, spatial, values, whole,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
+    """PyTorch's output length: rounded up with ceil_mode, but a last window must not start in the right padding.
+
+    Mirrors `pooling_output_shape` in ATen/native/Pool.h; padding may be half of the (dilated) kernel at most.
+    """
+    kernel, stride, padding = window
+    require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
+    room = length + 2 * padding - kernel
+    require(room + (stride - 1) * ceil_mode >= 0, f"kernel {kernel} is larger than the padded input {length + 2 * padding}")
+    out = (room + (stride - 1) * ceil_mode) // stride + 1
+    if ceil_mode:
+        out = out - ((out - 1) * stride >= length + padding)
+    return out
+
+
+class Pool(Plain):
+    """A window that slides over height and width; channels stay."""
+
+    __slots__ = ()
+    kernel_size: Size
+    stride: Size | None
+    padding: Margin
+    ceil_mode: Flag
+
+    def window(self, x: Shape) -> tuple[Window, Window]:
+        """The kernel; its stride is the kernel's own unless given."""
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.stride or self.kernel_size, self.padding
+        (dh, dw) = getattr(self, "dilation", (1, 1))
+        return Window(dh * (kh - 1) + 1, sh, ph), Window(dw * (kw - 1) + 1, sw, pw)
+
+    def output(self, x: Shape) -> Shape:
+        """(channels, height, width). Raises ValueError if the kernel does not fit."""
+        channels, *size = spatial(x, self.name)
+        height, width = (
+            pooled_length(length, window, self.ceil_mode) for length, window in zip(size, self.window(x), strict=True)
+        )
+        return channels, height, width
+
+
+@operator("maxpool")
+@dataclass(frozen=True, slots=True)
+class MaxPool(Pool):
+    """Maximum over a sliding window, `torch.nn.MaxPool2d`."""
+
+    kernel_size: Size
+    stride: Size | None = None  # None: the kernel's, as in PyTorch
+    padding: Margin = (0, 0)
+    dilation: Size = (1, 1)
+    ceil_mode: Flag = False
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """k·k − 1 comparisons for each output value."""
+        return {"compare": values(y) * (values(self.kernel_size) - 1)}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input and the winners' positions."""
+        return Saved(input=True, extras=(Extra("indices", y, "int64"),))
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.MaxPool2d`."""
+        from torch import nn
+
+        return nn.MaxPool2d(self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode)
+
+
+@operator("avgpool")
+@dataclass(frozen=True, slots=True)
+class AvgPool(Pool):
+    """Mean over a sliding window, `torch.nn.AvgPool2d`."""
+
+    kernel_size: Size
+    stride: Size | None = None  # None: the kernel's, as in PyTorch
+    padding: Margin = (0, 0)
+    ceil_mode: Flag = False
+    count_include_pad: Flag = True
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """k·k − 1 additions and a division for each output value, a window over the border counted like any other."""
+        return {"add": values(y) * (values(self.kernel_size) - 1), "div": values(y)}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input."""
+        return Saved(input=True)
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.AvgPool2d`."""
+        from torch import nn
+
+        return nn.AvgPool2d(self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+
+
+@operator("subsample")
+@dataclass(frozen=True, slots=True)
+class Subsample(Pool):
+    """LeNet-5's trainable subsampling: coefficient · (sum over the window) + bias, one pair a map (LeCun et al. 1998, II-B)."""
+
+    weighted = True
+    kernel_size: Size
+    stride: Size | None = None  # None: the kernel's; windows do not overlap
+    padding: Margin = (0, 0)
+    ceil_mode: Flag = False
+
+    def weights(self, x: Shape) -> dict[str, Shape]:
+        """coefficient and bias, one a channel."""
+        return {"weight": (x[0],), "bias": (x[0],)}
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """The window's sum, a product and a bias for each output value."""
+        return {"add": values(y) * (values(self.kernel_size) - 1) + values(y), "mul": values(y)}
+
+    def links(self, x: Shape, y: Shape) -> int:
+        """The window and the bias for each output value, as the paper counts: 5 for 2×2."""
+        return values(y) * (values(self.kernel_size) + 1)
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input of the average, the average (for the coefficient) and the coefficient."""
+        return Saved(input=True, state=("weight",), extras=(Extra("sum", y),))
+
+    def module(self, x: Shape) -> nn.Module:
+        """The window's sum with a coefficient and a bias a channel."""
+        from archcalc.pytorch.layers import TrainableSubsampling
+
+        return TrainableSubsampling(x[0], self.kernel_size, self.stride, self.padding, self.ceil_mode)
+
+
+class Adaptive(Plain):
+    """Pooling to a given size: window i of n outputs runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
+
+    __slots__ = ()
+
+    def target(self) -> Size:
+        """The output's height and width."""
+        raise self._no_rule("target size")
+
+    def output(self, x: Shape) -> Shape:
+        """(channels, *target)."""
+        return spatial(x, self.name)[0], *self.target()
+
+    def cells(self, x: Shape) -> int:
+        """Input values read for one channel, over all windows; windows may overlap."""
+        height, width = (
+            sum(-(-((i + 1) * length) // n) - (i * length) // n for i in range(n))
+            for length, n in zip(x[1:], self.target(), strict=True)
+        )
+        return height * width
+
+    def window(self, x: Shape) -> tuple[Window, Window] | None:
+        """The windows where they are all alike: one output, or a size that divides."""
+        axes = [_adaptive_window(length, n) for length, n in zip(x[1:], self.target(), strict=True)]
+        return (axes[0], axes[1]) if axes[0] and axes[1] else None
+
+
+def _adaptive_window(length: int, n: int) -> Window | None:
+    if n == 1:
+        return whole(length)
+    return Window(length // n, length // n) if every(length % n == 0) else None
+
+
+class AdaptiveAverage(Adaptive):
+    """Adaptive pooling by the mean."""
+
+    __slots__ = ()
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """Each window's sum and a division."""
+        return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The input; nothing where the mean is over everything."""
+        return Saved(input=self.target() != (1, 1))
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.AdaptiveAvgPool2d`."""
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(self.target())
+
+
+class AdaptiveMaximum(Adaptive):
+    """Adaptive pooling by the maximum."""
+
+    __slots__ = ()
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """Each window's comparisons."""
+        return {"compare": y[0] * self.cells(x) - values(y)}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input and the winners' positions."""
+        return Saved(input=True, extras=(Extra("indices", y, "int64"),))
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.AdaptiveMaxPool2d`."""
+        from torch import nn
+
+        return nn.AdaptiveMaxPool2d(self.target())
+
+
+@operator("adaptive_avgpool")
+@dataclass(frozen=True, slots=True)
+class AdaptiveAvgPool(AdaptiveAverage):
+    """Mean over windows that give `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
+
+    output_size: Size
+
+    def target(self) -> Size:
+        """As written."""
+        return self.output_size
+
+
+@operator("adaptive_maxpool")
+@dataclass(frozen=True, slots=True)
+class AdaptiveMaxPool(AdaptiveMaximum):
+    """Maximum over windows that give `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
+
+    output_size: Size
+
+    def target(self) -> Size:
+        """As written."""
+        return self.output_size
+
+
+@operator("global_avgpool")
+@dataclass(frozen=True, slots=True)
+class GlobalAvgPool(AdaptiveAverage):
+    """Mean over height and width (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`."""
+
+    def target(self) -> Size:
+        """One value a channel."""
+        return (1, 1)
+
+
+@operator("global_maxpool")
+@dataclass(frozen=True, slots=True)
+class GlobalMaxPool(AdaptiveMaximum):
+    """Maximum over height and width, `torch.nn.AdaptiveMaxPool2d(1)`."""
+
+    def target(self) -> Size:
+        """One value a channel."""
+        return (1, 1)
+
+
+@operator("upsample")
+@dataclass(frozen=True, slots=True)
+class Upsample(Plain):
+    """Enlarges height and width to `size` or by whole `scale_factor`s, `torch.nn.Upsample` (align_corners=False)."""
+
+    size: Size | None = None
+    scale_factor: Size | None = None
+    mode: Interpolation = "nearest"
+
+    def output(self, x: Shape) -> Shape:
+        """(channels, height, width). Raises ValueError unless exactly one of size and scale_factor is given."""
+        channels, height, width = spatial(x, self.name)
+        require((self.size is None) != (self.scale_factor is None), "upsample wants size or scale_factor, one of them")
+        if self.scale_factor is None:
+            return channels, *(self.size or ())
+        return channels, height * self.scale_factor[0], width * self.scale_factor[1]
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """nearest copies; bilinear weighs four neighbours: 6 products and 3 sums a value."""
+        return {} if self.mode == "nearest" else {"mul": values(y) * 6, "add": values(y) * 3}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Nothing."""
+        return Saved()
+
+    def window(self, x: Shape) -> None:
+        """Output positions see different stretches."""
+        return
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Upsample`."""
+        from torch import nn
+
+        factor = None if self.scale_factor is None else tuple(float(f) for f in self.scale_factor)
+        return nn.Upsample(self.size, factor, self.mode)
+
+

@@ -1,0 +1,184 @@
+"""Operators that move values about, drop them at random, or do nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size
+from archcalc.ops.base import (
+    POINT, Extra, Plain, Saved, Shape, Window, Work, operator, require, spatial, values, whole,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Mover(Plain):
+    """An operator without arithmetic."""
+
+    __slots__ = ()
+
+    def output(self, x: Shape) -> Shape:
+        """As the input."""
+        return x
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """None."""
+        return {}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Nothing."""
+        return Saved()
+
+
+class View(Mover):
+    """An operator whose output is its input's memory under another shape."""
+
+    __slots__ = ()
+
+    def writes(self, x: Shape, y: Shape, training: bool) -> int:
+        """Nothing."""
+        return 0
+
+
+@operator("input")
+@dataclass(frozen=True, slots=True)
+class Input(Mover):
+    """The image; the first row of every table. Its values count as activations."""
+
+    shape: Extent
+
+    def output(self, x: Shape) -> Shape:
+        """The given shape."""
+        return self.shape
+
+    def module(self, x: Shape) -> nn.Module:
+        """The image itself."""
+        from torch import nn
+
+        return nn.Identity()
+
+
+@operator("identity")
+@dataclass(frozen=True, slots=True)
+class Identity(View):
+    """Its input, unchanged, `torch.nn.Identity`."""
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Identity`."""
+        from torch import nn
+
+        return nn.Identity()
+
+
+@operator("flatten")
+@dataclass(frozen=True, slots=True)
+class Flatten(View):
+    """All values as one vector, `torch.nn.Flatten`."""
+
+    def output(self, x: Shape) -> Shape:
+        """(features,)."""
+        return (values(x),)
+
+    def window(self, x: Shape) -> tuple[Window, Window]:
+        """All of the height and width: a vector has no places."""
+        return (whole(x[1]), whole(x[2])) if len(x) == 3 else POINT
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Flatten`."""
+        from torch import nn
+
+        return nn.Flatten()
+
+
+@operator("channel_shuffle")
+@dataclass(frozen=True, slots=True)
+class ChannelShuffle(Mover):
+    """Interleaves groups of channels, `torch.nn.ChannelShuffle` (Zhang et al. 2017)."""
+
+    groups: Positive
+
+    def output(self, x: Shape) -> Shape:
+        """As the input. Raises ValueError if the channels do not divide into the groups."""
+        require(x[0] % self.groups == 0, f"{x[0]} channels do not divide into {self.groups} groups")
+        return x
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.ChannelShuffle`, which on the CPU has no gradient; so written out."""
+        from archcalc.pytorch.layers import ChannelShuffle as Module
+
+        return Module(self.groups)
+
+
+@operator("pad_shortcut")
+@dataclass(frozen=True, slots=True)
+class PadShortcut(Mover):
+    """The parameter-free shortcut of CIFAR ResNets (He et al. 2015, option A): take every stride-th value, pad channels with zeros.
+
+    The zeros are divided between the first and the last channels, the odd one last.
+    """
+
+    out_channels: Positive
+    stride: Size = (1, 1)
+
+    def output(self, x: Shape) -> Shape:
+        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises ValueError if it would lose channels."""
+        channels, height, width = spatial(x, self.name)
+        require(channels <= self.out_channels, f"cannot pad {channels} channels to {self.out_channels}")
+        return self.out_channels, -(-height // self.stride[0]), -(-width // self.stride[1])
+
+    def window(self, x: Shape) -> tuple[Window, Window]:
+        """Every stride-th position."""
+        return Window(1, self.stride[0]), Window(1, self.stride[1])
+
+    def module(self, x: Shape) -> nn.Module:
+        """Slicing and zero channels."""
+        from archcalc.pytorch.layers import PadShortcut as Module
+
+        return Module(x[0], self.out_channels, self.stride)
+
+
+@operator("dropout")
+@dataclass(frozen=True, slots=True)
+class Dropout(Mover):
+    """Drops values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
+
+    p: Probability = 0.5
+    inplace: Flag = False
+
+    def writes(self, x: Shape, y: Shape, training: bool) -> int:
+        """The output, in training only."""
+        return values(y) if training and not self.inplace else 0
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The noise; on CUDA and not in place PyTorch keeps one byte a value instead."""
+        return Saved(extras=(Extra("noise", y),) if 0 < self.p < 1 else ())
+
+    def module(self, x: Shape) -> nn.Module:
+        """`torch.nn.Dropout`."""
+        from torch import nn
+
+        return nn.Dropout(self.p, self.inplace)
+
+
+@operator("droppath")
+@dataclass(frozen=True, slots=True)
+class DropPath(Mover):
+    """Drops a whole branch for an image with probability p in training, and scales what stays by 1/(1 − p)."""
+
+    p: Probability
+
+    def writes(self, x: Shape, y: Shape, training: bool) -> int:
+        """The output, in training only."""
+        return values(y) if training and self.p else 0
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """One factor an image."""
+        return Saved(extras=(Extra("noise", (1,)),) if self.p else ())
+
+    def module(self, x: Shape) -> nn.Module:
+        """One Bernoulli factor an image."""
+        from archcalc.pytorch.layers import DropPath as Module
+
+        return Module(self.p)

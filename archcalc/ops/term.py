@@ -1,0 +1,77 @@
+"""Integers that remember how they came about.
+
+An operator's arithmetic runs on plain integers to get a figure, and on `Term`s to print the formula of that very
+figure: one piece of code, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Term(int):
+    """An integer with the text of the sum or product it is; `rank` 0 is a number, 1 a product, 2 a sum.
+
+    Sums and products keep their text, with parentheses where they are needed or where a product stands to the
+    right of another: `64·224·224·(3·3·3)`. Any other arithmetic gives a plain number.
+    """
+
+    text: str
+    rank: int
+
+    def __new__(cls, value: int, text: str = "", rank: int = 0) -> Term:
+        """A number, or `value` written as `text`."""
+        term = super().__new__(cls, value)
+        term.text = text or str(int(value))
+        term.rank = rank
+        return term
+
+    def __mul__(self, other: Any) -> Any:
+        return times(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return times(other, self)
+
+    def __add__(self, other: Any) -> Any:
+        return plus(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return plus(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return plus(self, other, sign="-")
+
+    def __rsub__(self, other: Any) -> Any:
+        return plus(other, self, sign="-")
+
+    def __floordiv__(self, other: Any) -> Any:
+        return Term(int(self) // int(other))
+
+
+def term(value: int) -> Term:
+    """`value` as a Term."""
+    return value if isinstance(value, Term) else Term(value)
+
+
+def times(left: int, right: int) -> Term:
+    """The product; a factor 1 that was not written in the spec (an empty product) leaves no trace."""
+    a, b = term(left), term(right)
+    if type(left) is int and left == 1:
+        return b
+    if type(right) is int and right == 1:
+        return a
+    first = f"({a.text})" if a.rank == 2 else a.text
+    second = f"({b.text})" if b.rank else b.text
+    return Term(int(a) * int(b), f"{first}·{second}", 1)
+
+
+def plus(left: int, right: int, sign: str = "+") -> Term:
+    """The sum or difference; a plain 0 leaves no trace."""
+    a, b = term(left), term(right)
+    value = int(a) + int(b) if sign == "+" else int(a) - int(b)
+    if type(right) is int and right == 0:
+        return a
+    if type(left) is int and left == 0 and sign == "+":
+        return b
+    second = f"({b.text})" if b.rank == 2 and sign == "-" else b.text
+    return Term(value, f"{a.text} {sign} {second}", 2)
