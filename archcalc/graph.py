@@ -38,6 +38,7 @@ class Claim:
     printed: str
     source: str
     note: str = ""
+    mode: str = "infer"
     accountings: tuple[Accounting, ...] = ()
 
 

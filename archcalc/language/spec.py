@@ -27,7 +27,7 @@ KEYS = {
     "published": "printed figures with their source",
 }
 PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
-CLAIM = dict.fromkeys(("of", "figure", "printed", "source", "note", "explained_by"), "")
+CLAIM = dict.fromkeys(("of", "figure", "printed", "mode", "source", "note", "explained_by"), "")
 ACCOUNTING = dict.fromkeys(("text", "value"), "")
 
 
@@ -199,7 +199,8 @@ class _Reader:
             if name not in networks:
                 raise SpecError(f"no network {shorten(name)!r} here", (of or entry).place, suggest(name, networks))
         texts = [self.text(entry.get(key)) for key in ("figure", "printed", "source", "note")]
-        return frozenset(names), Claim(texts[0], texts[1], texts[2], texts[3], self.accountings(entry.get("explained_by")))
+        mode = self.text(entry.get("mode")) or "infer"
+        return frozenset(names), Claim(*texts, mode, self.accountings(entry.get("explained_by")))
 
     def accountings(self, value: Value | None) -> tuple[Accounting, ...]:
         if value is None:

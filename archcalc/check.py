@@ -1,0 +1,20 @@
+"""Linting a spec: every network in it is expanded, and its published figures are judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archcalc.catalog import read_spec
+from archcalc.language import expand
+from archcalc.published import audit
+
+
+def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
+    """What a spec leaves unused (a line each, with its place) and the networks it holds.
+
+    Raises SpecError for what is wrong in it, in any of its networks.
+    """
+    spec = read_spec(Path(path))
+    for network in spec.networks():
+        audit(expand(spec, network))
+    return [f"{place}: {what} is not used" for what, place in spec.unused], spec.networks()

@@ -1,0 +1,238 @@
+"""The command line: options are parsed, the library is called, the result is printed; nothing is computed here.
+
+Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from archcalc import __version__
+from archcalc.analysis import CONVENTIONS, DTYPES, MODES, analyze
+from archcalc.catalog import catalog, load
+from archcalc.errors import ArchcalcError, suggest
+from archcalc.report import FORMATS, Table, render
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(click.Group):
+    """The group of commands; a misspelt one suggests the nearest."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command named by the first argument."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+class NetworkName(click.ParamType):
+    """A network's name or a spec's path, completed in the shell."""
+
+    name = "network"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Names of the catalog that begin so."""
+        from click.shell_completion import CompletionItem
+
+        with suppress(ArchcalcError):
+            return [CompletionItem(name) for name in sorted(catalog()) if name.startswith(incomplete)]
+        return []
+
+
+def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """`3x224x224` as a shape."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,9}([x×][1-9]\d{0,9})*", value):
+        raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, as 3x224x224")
+    return tuple(int(part) for part in re.split("[x×]", value))
+
+
+def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` pairs."""
+    settings = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not text.strip():
+            raise click.BadParameter(f"{value[:60]!r} is not a setting; write name=value, as classes=10")
+        settings[name.strip()] = text
+    return settings
+
+
+def network_options(function: _Function) -> _Function:
+    """Options that say of what a network's figures are."""
+    options = [
+        click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
+                     help="Change a param of the spec, as classes=10. Can be given again."),
+        click.option("--input", "shape", callback=read_shape, metavar="CxHxW", help="Input shape, as 3x299x299."),
+        click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch."),
+        click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True),
+        click.option("--mode", type=click.Choice(MODES), default="infer", show_default=True,
+                     help="train has side outputs and dropout."),
+        click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
+                     help="What FLOPs count: " + "; ".join(f"{c.name}: {c.text}" for c in CONVENTIONS.values()) + "."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def output_options(function: _Function) -> _Function:
+    """Options that say where the result goes and in which form."""
+    options = [
+        click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True),
+        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file."),
+        click.option("--force", is_flag=True, help="Write over a file that is there."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Commands, context_settings=SETTINGS)
+@click.version_option(__version__, package_name="archcalc")
+def cli() -> None:
+    """What a neural network costs: exact shapes, parameters, memory and FLOPs.
+
+    \b
+    archcalc list                    the networks it knows
+    archcalc summarize vgg16         one network, layer by layer
+    archcalc summarize my.yaml       your own
+    """
+
+
+@cli.command()
+@click.argument("name", type=NetworkName())
+@network_options
+@click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name.")
+@click.option("--all", "everything", is_flag=True, help="One row a layer, those that write nothing too.")
+@output_options
+def summarize(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
+    convention: str, depth: int | None, everything: bool, form: str, output: Path | None, force: bool,
+) -> None:  # fmt: skip
+    """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
+
+    NAME is a network of `archcalc list`, or the path of a spec, with `:network` after it if it holds several.
+    CSV and JSON hold every layer; the table folds those that write nothing into the row above.
+
+    \b
+    archcalc summarize resnet50 --depth 1
+    archcalc summarize googlenet --mode train --batch 32
+    archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
+    """
+    from archcalc.report.summary import summarize as summary_table
+
+    if depth and everything:
+        raise click.UsageError("--depth merges layers and --all shows each; give one of them")
+    report = analyze(load(name, shape, **settings), batch, dtype, mode, convention)
+    deliver(summary_table(report, everything or form in ("csv", "json"), depth), form, output, force)
+
+
+@cli.command("list")
+@click.option("--family", metavar="NAME", help="Only this family, as resnet.")
+@output_options
+def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
+    """List the networks archcalc knows, with their parameters and MACs at inference.
+
+    \b
+    archcalc list --family resnet
+    archcalc list --format json
+    """
+    from archcalc.report.listing import listing
+
+    deliver(listing(family), form, output, force)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@output_options
+def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
+    """List the operators of the spec language, or tell all of one.
+
+    \b
+    archcalc ops
+    archcalc ops conv
+    """
+    from archcalc.report.operators import operator_help, operators
+
+    deliver(operator_help(name) if name else operators(), form, output, force)
+
+
+@cli.command()
+@click.argument("file", type=click.Path())
+def check(file: str) -> None:
+    """Read a spec, expand every network in it, and say what is wrong or left unused.
+
+    \b
+    archcalc check specs/vgg.yaml
+    """
+    from archcalc.check import check_spec
+
+    unused, networks = check_spec(file)
+    for line in unused:
+        click.echo(line, err=True)
+    click.echo(f"{file}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}")
+    sys.exit(1 if unused else 0)
+
+
+def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
+    """Print the table, or write it to a file."""
+    if output is None:
+        click.echo(render(table, form), nl=False)
+    else:
+        write(output, render(table, form), force)
+
+
+def write(path: Path, text: str, force: bool) -> None:
+    """Write a file whole or not at all. Raises ArchcalcError if it is there (unless `force`) or cannot be written."""
+    if path.exists() and not force:
+        raise ArchcalcError(f"{path} is there already; --force writes over it")
+    if path.is_dir():
+        raise ArchcalcError(f"{path} is a directory; name a file in it")
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(file.name, 0o666 & ~_umask())
+        os.replace(file.name, path)
+    except OSError as error:
+        raise ArchcalcError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def main() -> NoReturn:
+    """Run the command line; one clear error and exit code 2 for a wrong request."""
+    try:
+        cli.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except click.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except ArchcalcError as error:
+        click.echo(f"error: {error}", err=True)
+        code = 2
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,136 @@
+"""Published figures held against computed ones: verdicts are worked out here, never written down.
+
+A printed figure is a number with a precision: `138M` means 138 million to the nearest million. The verdict is
+
+* **exact**: equal to the last digit;
+* **rounds**: equal at the printed precision; **truncates**: equal when the further digits are cut off;
+* **explained**: equal under another accounting that is stated and computed (MB read as MiB, or one the spec gives);
+* **contradicted**: no accounting known gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from archcalc.analysis import MODES, Report, Totals, analyze
+from archcalc.errors import ArchcalcError, suggest
+from archcalc.graph import Claim, Graph
+
+FIGURES = {
+    "params": "params",
+    "weights": "weights",
+    "biases": "biases",
+    "buffers": "buffers",
+    "param_bytes": "bytes",
+    "macs": "MACs",
+    "flops": "FLOPs (all)",
+    "connections": "connections",
+    "activations": "values",
+    "activation_bytes": "bytes",
+    "depth": "weighted layers",
+}
+_SCALES = {
+    "": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "g": 10**9, "b": 10**9, "billion": 10**9,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
+}  # fmt: skip
+_BINARY = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
+_PRINTED = re.compile(r"(\d[\d,]*)(?:\.(\d+))?\s*([A-Za-z]*)")
+
+
+class Verdict(NamedTuple):
+    """A claim with what was computed for it, the verdict, and the accounting that explains it, if one does."""
+
+    claim: Claim
+    computed: int
+    verdict: str
+    accounting: str = ""
+    explained: int | None = None
+
+
+class Printed(NamedTuple):
+    """A printed number and the place value of its last digit."""
+
+    value: Fraction
+    step: Fraction
+
+    def verdict(self, computed: Fraction) -> str:
+        """exact, rounds or truncates; "" where they differ."""
+        if computed == self.value:
+            return "exact"
+        if abs(computed - self.value) * 2 <= self.step:
+            return "rounds"
+        return "truncates" if 0 < computed - self.value < self.step else ""
+
+
+class Figure(int):
+    """A total that knows its rows: `macs["3x3"]` is the sum over the layer `3x3` or those within it."""
+
+    rows: Mapping[str, int]
+
+    def __getitem__(self, name: str) -> int:
+        found = [count for row, count in self.rows.items() if row == name or row.startswith(f"{name}.")]
+        if not found:
+            raise IndexError(name)
+        return sum(found)
+
+
+def read_printed(text: str, binary: bool = False) -> Printed:
+    """`138M`, `60 million`, `96MB`, `340,908` as a number; with `binary`, MB means 2²⁰. Raises ArchcalcError."""
+    match = _PRINTED.fullmatch(text.strip())
+    scales = _SCALES | _BINARY if binary else _SCALES
+    if match is None or match[3].lower() not in scales:
+        raise ArchcalcError(f"cannot read the printed figure {text!r}; write 138M, 60 million, 96MB or 340,908")
+    decimals = match[2] or ""
+    step = Fraction(scales[match[3].lower()], 10 ** len(decimals))
+    return Printed(int(match[1].replace(",", "") + decimals) * step, step)
+
+
+def audit(graph: Graph) -> list[Verdict]:
+    """A verdict on each figure published of a network; batch 1, float32."""
+    reports: dict[str, Report] = {}
+    verdicts = []
+    for claim in graph.about.claims:
+        if claim.figure not in FIGURES:
+            raise ArchcalcError(f"no figure {claim.figure!r} to compare with; {suggest(claim.figure, FIGURES)}")
+        if claim.mode not in MODES:
+            raise ArchcalcError(f"unknown mode {claim.mode!r}; known: {', '.join(MODES)}")
+        if claim.mode not in reports:
+            reports[claim.mode] = analyze(graph, mode=claim.mode)
+        verdicts.append(judge(claim, reports[claim.mode]))
+    return verdicts
+
+
+def judge(claim: Claim, report: Report) -> Verdict:
+    """The verdict on one claim."""
+    computed = getattr(report.totals, claim.figure)
+    verdict = read_printed(claim.printed).verdict(Fraction(computed))
+    if verdict:
+        return Verdict(claim, computed, verdict)
+    for text, printed, value in _accountings(claim, computed, report):
+        if printed.verdict(Fraction(value)):
+            return Verdict(claim, computed, "explained", text, int(value))
+    return Verdict(claim, computed, "contradicted")
+
+
+def _accountings(claim: Claim, computed: int, report: Report) -> Iterator[tuple[str, Printed, float]]:
+    """Other ways to count: a text, the printed number as it then reads, the value."""
+    if claim.figure.endswith("_bytes"):
+        yield "its MB are MiB", read_printed(claim.printed, binary=True), computed
+    figures = _figures(report)
+    for accounting in claim.accountings:
+        yield accounting.text, read_printed(claim.printed), accounting.value(figures)
+
+
+def _figures(report: Report) -> dict[str, Any]:
+    """The totals by name; those that are sums over layers can be asked for a part."""
+    figures: dict[str, Any] = {}
+    for name in Totals._fields:
+        value = getattr(report.totals, name)
+        if isinstance(value, int):
+            figure = Figure(value)
+            figure.rows = {layer.node.name: getattr(layer, name, 0) for layer in report.layers}
+            figures[name] = figure
+    return figures

@@ -1,0 +1,48 @@
+"""The table of all networks: what `archcalc list` shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.analysis import analyze
+from archcalc.catalog import catalog, read_spec
+from archcalc.errors import ArchcalcError, suggest
+from archcalc.language import expand
+from archcalc.report.table import Column, Table, axes
+
+COLUMNS = (
+    Column("name", "Network", text=True),
+    Column("title", "Title", rank=3, text=True),
+    Column("family", "Family", rank=2, text=True),
+    Column("year", "Year", rank=1),
+    Column("input", "Input", "C×H×W"),
+    Column("params", "Params"),
+    Column("macs", "MACs"),
+    Column("depth", "Depth", rank=4),
+    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("receptive_field", "Receptive field", shown=False),
+)
+
+
+def listing(family: str | None = None) -> Table:
+    """All networks, or those of a family; figures for one image at inference. Raises ArchcalcError for no such family."""
+    rows: list[dict[str, Any]] = []
+    for name, path in catalog().items():
+        spec = read_spec(path)
+        if family is None or spec.about.family == family:
+            rows.append(_row(name, spec.about.paper.get("year"), expand(spec, name.rpartition("/")[2], name=name)))
+    if not rows:
+        families = {read_spec(path).about.family for path in catalog().values()}
+        raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
+    count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
+    conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
+    return Table("", COLUMNS, rows, "networks", conditions=conditions)
+
+
+def _row(name: str, year: int | None, graph: Any) -> dict[str, Any]:
+    totals = analyze(graph).totals
+    return {
+        "name": name, "title": graph.about.title, "family": graph.about.family, "year": None if year is None else str(year),
+        "input": list(graph.input), "params": totals.params, "macs": totals.macs, "depth": totals.depth,
+        "field": axes(totals.receptive_field), "receptive_field": totals.receptive_field,
+    }  # fmt: skip

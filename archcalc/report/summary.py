@@ -1,0 +1,258 @@
+"""The table of one network: what `archcalc summarize` shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from archcalc.analysis import DTYPES, Axes, Layer, Report
+from archcalc.graph import About
+from archcalc.ops import format_shape
+from archcalc.published import FIGURES, Verdict, audit
+from archcalc.report.table import Column, Table, axes, bytes_text, cell
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+
+COLUMNS = (
+    Column("name", "Layer", text=True),
+    Column("op", "Operators", rank=6, text=True),
+    Column("inputs", "Inputs", shown=False),
+    Column("output", "Output", "C×H×W"),
+    Column("activations", "Activations", "values"),
+    Column("activation_bytes", "Activations", "bytes", shown=False),
+    Column("formula", "Weights", "formula = values"),
+    Column("weights", "Weights", "values", shown=False),
+    Column("biases", "Biases", "values", shown=False),
+    Column("params", "Params", "weights + biases", rank=3),
+    Column("buffers", "Buffers", "values", shown=False),
+    Column("macs", "MACs", "", rank=1),
+    Column("flops", "FLOPs", "", rank=4),
+    Column("connections", "Connections", shown=False),
+    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("receptive_field", "Receptive field", "pixels", shown=False),
+    Column("effective_stride", "Effective stride", "pixels", shown=False),
+    Column("effective_padding", "Effective padding", "pixels", shown=False),
+    Column("depth", "Depth", "weighted layers", shown=False),
+)
+SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
+
+
+def summarize(report: Report, everything: bool = False, depth: int | None = None) -> Table:
+    """The table of a network: a row a layer, or a row a block down to `depth` parts of its name.
+
+    Layers that own nothing (no weights, no written values) fold into the row above unless `everything`.
+    """
+    groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
+    rows = [_row(group, name, report) for group, name in zip(groups, _names(groups, depth), strict=True)]
+    return Table(
+        title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
+        columns=[column._replace(title=_flops_title(column.title, report)) for column in COLUMNS],
+        rows=rows,
+        rows_key="layers",
+        facts=facts(report),
+        conditions=conditions(report),
+        totals={"name": "total"} | {key: sum(row[key] for row in rows) for key in SUMS} | _total_formula(report),
+        summary=list(summary(report)),
+        notes=list(_notes(groups, report, everything or bool(depth))),
+        data={"schema": SCHEMA, "totals": totals_data(report)},
+        parts=_published(report),
+    )
+
+
+def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
+    """Rows of layers: one that owns nothing joins the row that ends with its only input."""
+    rows: list[list[Layer]] = []
+    for layer in layers:
+        if rows and _folds(layer, rows[-1]) and not everything:
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    return rows
+
+
+def _folds(layer: Layer, row: Sequence[Layer]) -> bool:
+    return owns_nothing(layer) and layer.inputs == (row[-1].node.name,)
+
+
+def owns_nothing(layer: Layer) -> bool:
+    """No weights, buffers or written values: a view, or in place, or asleep at inference."""
+    return not (layer.params or layer.buffers or layer.activations)
+
+
+def by_block(layers: Sequence[Layer], depth: int) -> list[list[Layer]]:
+    """Rows of neighbours whose names agree in their first `depth` parts; loose layers fold as in `fold`."""
+    rows: list[list[Layer]] = []
+    for layer in layers:
+        loose = layer.node.name.count(".") < depth
+        if rows and (_head(rows[-1][-1], depth) == _head(layer, depth) or (loose and _folds(layer, rows[-1]))):
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    return rows
+
+
+def _head(layer: Layer, depth: int) -> list[str]:
+    return layer.node.name.split(".")[:depth]
+
+
+def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
+    """What each row is called: its first layer, or the block it is the whole of."""
+    if depth:
+        return [".".join(_head(group[0], depth)) for group in groups]
+    within = Counter(prefix for group in groups for layer in group for prefix in _prefixes(layer.node.name))
+    names = []
+    for group in groups:
+        name = group[0].node.name
+        while len(group) > 1 and "." in name and within[name.rpartition(".")[0]] == len(group):
+            name = name.rpartition(".")[0]
+        names.append(name)
+    return names
+
+
+def _prefixes(name: str) -> Iterable[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _row(group: Sequence[Layer], name: str, report: Report) -> dict[str, Any]:
+    first, last = group[0], group[-1]
+    shape = first if all(owns_nothing(layer) for layer in group[1:]) else last
+    row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(first.inputs)}
+    row["output"] = list(shape.node.output)
+    for key in SUMS:
+        if key != "activation_bytes":
+            row[key] = sum(getattr(layer, key) for layer in group)
+    row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
+    row["formula"] = _formula(group, row["weights"])
+    row["field"] = axes(_axis(last.field, "size"))
+    for key, part in (("receptive_field", "size"), ("effective_stride", "stride"), ("effective_padding", "padding")):
+        row[key] = _axis(last.field, part)
+    row["depth"] = last.depth
+    return row
+
+
+def _operators(group: Sequence[Layer]) -> list[str]:
+    """Operators in order of appearance, with a count where there are several."""
+    counts = Counter(layer.node.op.name for layer in group)
+    return [name if count == 1 else f"{count}×{name}" for name, count in counts.items()]
+
+
+def _axis(field: Axes | None, part: str) -> tuple[int, int] | None:
+    return (getattr(field[0], part), getattr(field[1], part)) if field else None
+
+
+def _formula(group: Sequence[Layer], weights: int) -> str:
+    """`(3·3·3)·64 = 1,728` of the one layer with weights; of several only the sum."""
+    owners = [layer for layer in group if layer.weights]
+    if len(owners) == 1:
+        layer = owners[0]
+        texts = [text for name, text in layer.node.op.formula(layer.node.x, layer.node.output).items() if name == "weight"]
+        if texts and "·" in texts[0]:
+            return f"{texts[0]} = {weights:,}"
+    return f"{weights:,}"
+
+
+def _total_formula(report: Report) -> dict[str, str]:
+    return {"formula": f"{report.totals.weights:,}"}
+
+
+def _flops_title(title: str, report: Report) -> str:
+    return f"FLOPs ({report.convention.name})" if title == "FLOPs" else title
+
+
+def about_text(about: About) -> str:
+    """`Deep residual networks (He et al. 2015)`."""
+    paper = " ".join(str(about.paper[key]) for key in ("authors", "year") if key in about.paper)
+    return f"{about.title} ({paper})" if about.title and paper else about.title or paper
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """The conditions a table is of, for JSON and CSV."""
+    return {
+        "name": report.graph.name, "input": list(report.graph.input), "batch": report.batch, "dtype": report.dtype,
+        "mode": report.mode, "convention": report.convention.name,
+    }  # fmt: skip
+
+
+def conditions(report: Report) -> str:
+    """The conditions a table is of, for people."""
+    mode = {"infer": "inference", "train": "training"}[report.mode]
+    batch = f"batch {report.batch}" if report.batch == 1 else f"batch {report.batch} (figures are of the whole batch)"
+    return f"input {format_shape(report.graph.input)} · {batch} · {report.dtype} · {mode}"
+
+
+def summary(report: Report) -> Iterable[tuple[str, str]]:
+    """The totals in words, with units."""
+    t = report.totals
+    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases"
+    yield "", bytes_text(t.param_bytes)
+    if t.buffers:
+        yield "buffers", f"{t.buffers:,} values = {bytes_text(t.buffer_bytes)}"
+    of = "per image" if report.batch == 1 else f"for {report.batch} images"
+    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
+    yield "", f"with backward, a gradient for each, twice that: {bytes_text(2 * t.activation_bytes)}"
+    yield "MACs", f"{t.macs:,}"
+    yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
+    yield "connections", f"{t.connections:,}"
+    yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
+    if t.receptive_field:
+        parts = ("receptive_field", "effective_stride", "effective_padding")
+        size, stride, padding = (axes(getattr(t, part)) for part in parts)
+        yield "field", f"{size} pixels, effective stride {stride}, padding {padding}, at the last layer with places"
+    else:
+        yield "field", "differs from one output position to another"
+
+
+def totals_data(report: Report) -> dict[str, Any]:
+    """The totals for JSON."""
+    return dict(report.totals._asdict())
+
+
+def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> Iterable[str]:
+    merged = {layer.node.op.name: 0 for group in groups for layer in group[1:]}
+    if merged and not plain:
+        yield f"In the row above, since they write nothing: {', '.join(merged)} (--all shows each)."
+    unknown = next((layer.node.name for layer in report.layers if layer.field is None), None)
+    if unknown:
+        yield f"From {unknown} on the receptive field differs from one position to another (–)."
+    if report.mode == "train":
+        yield "Training has the side outputs and what dropout writes; arithmetic is that of the forward pass at inference."
+
+
+def _published(report: Report) -> list[Table]:
+    verdicts = audit(report.graph)
+    if not verdicts:
+        return []
+    columns = (
+        Column("figure", "Published", text=True),
+        Column("printed", "Printed"),
+        Column("computed", "Computed"),
+        Column("verdict", "Verdict", text=True),
+        Column("source", "Source", text=True),
+        Column("note", "Note", shown=False),
+    )
+    rows = [_verdict_row(verdict) for verdict in verdicts]
+    notes = [text for verdict in verdicts for text in _verdict_note(verdict)]
+    return [Table("", columns, rows, "published", notes=list(dict.fromkeys(notes)))]
+
+
+def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+    claim = verdict.claim
+    unit = FIGURES[claim.figure]
+    name = claim.figure.replace("_bytes", " memory").replace("macs", "MACs").replace("flops", "FLOPs")
+    return {
+        "figure": name if claim.mode == "infer" else f"{name}, training", "printed": claim.printed,
+        "computed": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
+        "verdict": verdict.verdict, "source": claim.source,
+        "note": " ".join([*(_verdict_note(verdict))]),
+    }  # fmt: skip
+
+
+def _verdict_note(verdict: Verdict) -> Iterable[str]:
+    """What explains the printed figure, and what is known of it."""
+    if verdict.accounting:
+        yield f"{verdict.claim.printed}: {cell(verdict.explained)}, {verdict.accounting}."
+    if verdict.claim.note:
+        yield f"{verdict.claim.printed}: {verdict.claim.note}"

@@ -1,0 +1,77 @@
+"""What is shown, apart from how: a `Table` of plain values that every renderer lowers in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from archcalc.ops import format_shape
+
+
+class Column(NamedTuple):
+    """A column: its key in rows and data, its title and unit, and how soon it gives way where room is short."""
+
+    key: str
+    title: str
+    unit: str = ""
+    rank: int = 0  # 0 stays; of the others the highest goes first
+    text: bool = False  # set flush left, and wrapped if need be
+    shown: bool = True  # False: data, for JSON and CSV only
+    data: bool = True  # False: a form for people, of what other columns hold as data
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of values by column key, what they are of, their totals, and what has to be said about them.
+
+    `facts` are the conditions, by name; `totals` the row under the line, by column key; `summary` are labelled lines
+    below; `data` goes into JSON as it is. `parts` are tables that follow.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    rows_key: str = "rows"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    conditions: str = ""
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    summary: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    parts: Sequence[Table] = ()
+
+    def shown(self) -> list[Column]:
+        """The columns for people."""
+        return [column for column in self.columns if column.shown]
+
+    def keys(self) -> list[str]:
+        """The keys of the columns for programs."""
+        return [column.key for column in self.columns if column.data]
+
+
+def cell(value: Any) -> str:
+    """A value as people read it: 1,728 · 64×224×224 · nothing for what is unknown or does not apply."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, tuple | list):
+        return format_shape(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+    return str(value)
+
+
+def axes(value: tuple[int, int] | None) -> str:
+    """Height and width, once where they are equal."""
+    if value is None:
+        return "–"
+    return str(value[0]) if value[0] == value[1] else format_shape(value)
+
+
+def bytes_text(count: int) -> str:
+    """`60.95 MB = 58.13 MiB`; small ones in bytes."""
+    if count < 10**4:
+        return f"{count:,} B"
+    return f"{count / 10**6:,.2f} MB = {count / 2**20:,.2f} MiB"

@@ -1,0 +1,115 @@
+"""Tables on the terminal. The only file that imports rich.
+
+Where a table is wider than the terminal, columns give way (by their rank) before a line breaks.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from archcalc.report.table import Column, Table, cell
+
+GAP = 2  # between columns; 1 where that lets another column in
+NO_LIMIT = 10_000
+STYLES = {"contradicted": "red", "explained": "yellow", "exact": "green", "rounds": "green", "truncates": "green"}
+
+
+def terminal_width() -> int | None:
+    """Columns to fill: COLUMNS if set, the terminal's own, None where the output is no terminal."""
+    if os.environ.get("COLUMNS", "").isdigit():
+        return int(os.environ["COLUMNS"])
+    return os.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def render_terminal(table: Table) -> str:
+    """The table as text for the standard output: colours and the terminal's width if it is one."""
+    width = terminal_width()
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, width=width or NO_LIMIT, force_terminal=colour, color_system="standard" if colour else None,
+        highlight=False, emoji=False, markup=False,
+    )  # fmt: skip
+    _print(console, table, width or NO_LIMIT)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _print(console: Console, table: Table, width: int) -> None:
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    if table.conditions:
+        console.print(table.conditions)
+    if table.rows:
+        columns = fitting(table, width)
+        left_out = [column.title for column in table.shown() if column not in columns]
+        console.print(_grid(table, columns, width))
+        if left_out:
+            console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
+    for note in table.notes:
+        console.print(Text(note, style="dim" if table.totals else ""))
+    if table.summary:
+        console.print()
+        console.print(_summary(table.summary))
+    for part in table.parts:
+        console.print()
+        _print(console, part, width)
+
+
+def fitting(table: Table, width: int) -> list[Column]:
+    """The columns that fit: the highest rank goes first, rank 0 never."""
+    columns = table.shown()
+    while _needed(table, columns, 1) > width and any(column.rank for column in columns):
+        columns.remove(max(columns, key=lambda column: column.rank))
+    return columns
+
+
+def _needed(table: Table, columns: Sequence[Column], gap: int) -> int:
+    return sum(_column_width(table, column) for column in columns) + gap * (len(columns) - 1)
+
+
+def _column_width(table: Table, column: Column) -> int:
+    cells = [cell(row.get(column.key)) for row in (*table.rows, table.totals)]
+    return max(cell_len(text) for text in (*cells, column.title, column.unit))
+
+
+def _grid(table: Table, columns: Sequence[Column], width: int) -> RichTable:
+    gap = GAP if _needed(table, columns, GAP) <= width else 1
+    grid = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=True, header_style="bold")
+    tight = _needed(table, columns, gap) > width
+    for column in columns:
+        header = Text(column.title)
+        if column.unit:
+            header.append(f"\n{column.unit}", style="not bold dim")
+        grid.add_column(
+            header, justify="left" if column.text else "right", no_wrap=not (column.text and tight), vertical="top",
+            overflow="fold" if column.text else "ellipsis",
+        )  # fmt: skip
+    for row in table.rows:
+        grid.add_row(*_cells(row, columns))
+    if table.totals:
+        grid.add_row(*_cells(table.totals, columns, total=True), style="bold")
+    return grid
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[Text]:
+    """A row's cells; a total stays empty where there is no sum."""
+    texts = ["" if total and column.key not in row else cell(row.get(column.key)) for column in columns]
+    return [Text(text, style=STYLES.get(text, "")) for text in texts]
+
+
+def _summary(lines: Sequence[tuple[str, str]]) -> RichTable:
+    grid = RichTable.grid(padding=(0, GAP, 0, 0))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column()
+    for label, text in lines:
+        grid.add_row(label, Text(text))
+    return grid
