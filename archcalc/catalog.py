@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, Place, Source, shorten, suggest
 from archcalc.graph import Graph
 from archcalc.language import Spec, expand, parse_spec, read_text
@@ -77,6 +78,8 @@ def find(name: str) -> tuple[Spec, str]:
             spec = read_spec(path_)
             if stem in spec.networks():
                 return spec, stem
+    if os.path.lexists(path):
+        return _in_file(path, network)
     hint = suggest(name, catalog())
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
 
@@ -92,6 +95,7 @@ def _in_file(path: str, network: str) -> tuple[Spec, str]:
     return spec, network
 
 
+@uncollected
 def load(name: str | os.PathLike[str], input: Shape | None = None, **params: Any) -> Graph:
     """The graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
 
@@ -102,6 +106,7 @@ def load(name: str | os.PathLike[str], input: Shape | None = None, **params: Any
     return expand(spec, network, {key: override(key, value) for key, value in params.items()}, input, os.fspath(name))
 
 
+@uncollected
 def parse(text: str, network: str = "", input: Shape | None = None, **params: Any) -> Graph:
     """The graph of a spec given as text; `network` picks one of its variants."""
     spec = parse_spec(text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -197,6 +196,8 @@ def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
 
 def write(path: Path, text: str, force: bool) -> None:
     """Write a file whole or not at all. Raises ArchcalcError if it is there (unless `force`) or cannot be written."""
+    import tempfile  # only -o needs it
+
     if path.exists() and not force:
         raise ArchcalcError(f"{path} is there already; --force writes over it")
     if path.is_dir():

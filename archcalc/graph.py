@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place
@@ -22,16 +23,14 @@ class Node(NamedTuple):
     side: bool  # on a side output, which exists only in training
 
 
-@dataclass(frozen=True, slots=True)
-class Accounting:
+class Accounting(NamedTuple):
     """Another way to count a figure, to explain a printed one: `text` says it, `value` computes it from the totals."""
 
     text: str
     value: Callable[[Mapping[str, Any]], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A published figure: what it is of, the value as printed, where, and the accountings that may explain it."""
 
     figure: str
@@ -42,13 +41,12 @@ class Claim:
     accountings: tuple[Accounting, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(NamedTuple):
     """What a spec says of its network besides the layers."""
 
     title: str = ""
     family: str = ""
-    paper: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, Any] = MappingProxyType({})
     claims: tuple[Claim, ...] = ()
 
 

@@ -19,18 +19,18 @@ from archcalc.analysis import MODES, Report, Totals, analyze
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Claim, Graph
 
-FIGURES = {
-    "params": "params",
-    "weights": "weights",
-    "biases": "biases",
-    "buffers": "buffers",
-    "param_bytes": "bytes",
-    "macs": "MACs",
-    "flops": "FLOPs (all)",
-    "connections": "connections",
-    "activations": "values",
-    "activation_bytes": "bytes",
-    "depth": "weighted layers",
+FIGURES = {  # what a claim may be of: its name for people, and its unit
+    "params": ("params", "values"),
+    "weights": ("weights", "values"),
+    "biases": ("biases", "values"),
+    "buffers": ("buffers", "values"),
+    "param_bytes": ("params", "bytes"),
+    "macs": ("MACs", "operations"),
+    "flops": ("FLOPs", "operations"),
+    "connections": ("connections", "links"),
+    "activations": ("activations", "values"),
+    "activation_bytes": ("activations", "bytes"),
+    "depth": ("depth", "layers"),
 }
 _SCALES = {
     "": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "g": 10**9, "b": 10**9, "billion": 10**9,

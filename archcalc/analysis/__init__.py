@@ -9,6 +9,7 @@ from archcalc.analysis.conventions import CONVENTIONS, Convention, convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
+from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph, Node
 from archcalc.ops import Work
@@ -66,6 +67,7 @@ class Report:
     convention: Convention
     layers: tuple[Layer, ...]
     totals: Totals
+    endpoint: Layer  # the last layer with places, where the network's receptive field is stated
 
     def layer(self, name: str) -> Layer:
         """The layer of that name. Raises ArchcalcError with the nearest."""
@@ -76,6 +78,7 @@ class Report:
         raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
 
 
+@uncollected
 def analyze(
     graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all"
 ) -> Report:
@@ -93,7 +96,9 @@ def analyze(
         raise ArchcalcError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
     graph = graph if mode == "train" else graph.without_sides()
     layers = _layers(graph, batch, DTYPES[dtype], mode == "train", rule)
-    return Report(graph, batch, dtype, mode, rule, layers, _totals(graph, layers, DTYPES[dtype]))
+    endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
+    totals = _totals(layers, layers[graph.result].depth, endpoint.field, DTYPES[dtype])
+    return Report(graph, batch, dtype, mode, rule, layers, totals, endpoint)
 
 
 def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Convention) -> tuple[Layer, ...]:
@@ -115,16 +120,16 @@ def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Co
     return tuple(layers)
 
 
-def _totals(graph: Graph, layers: tuple[Layer, ...], value_bytes: int) -> Totals:
-    weights, biases = sum(layer.weights for layer in layers), sum(layer.biases for layer in layers)
-    activations = sum(layer.activations for layer in layers)
-    field = layers[last_spatial(graph, [layer.field for layer in layers])].field
+def _totals(layers: tuple[Layer, ...], depth: int, field: Axes | None, value_bytes: int) -> Totals:
+    def total(figure: str) -> int:
+        return sum(getattr(layer, figure) for layer in layers)
+
+    params, activations = total("params"), total("activations")
     sizes, strides, paddings = zip(*field, strict=True) if field else (None, None, None)
     return Totals(
-        weights, biases, weights + biases, sum(layer.buffers for layer in layers), (weights + biases) * value_bytes,
-        sum(layer.buffer_bytes for layer in layers), sum(layer.macs for layer in layers),
-        sum(layer.flops for layer in layers), sum(layer.connections for layer in layers), activations,
-        activations * value_bytes, layers[graph.result].depth, sizes, strides, paddings,
+        total("weights"), total("biases"), params, total("buffers"), params * value_bytes, total("buffer_bytes"),
+        total("macs"), total("flops"), total("connections"), activations, activations * value_bytes,
+        depth, sizes, strides, paddings,
     )  # fmt: skip
 
 

@@ -7,14 +7,13 @@ weights over `ops.KINDS`; FLOPs are the weighted sum of an operator's work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.ops import KINDS, Work
 
 
-@dataclass(frozen=True, slots=True)
-class Convention:
+class Convention(NamedTuple):
     """A way to count FLOPs."""
 
     name: str

@@ -8,7 +8,6 @@ a number where its scope has several: `stage2.0.body.conv1`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, Place, SpecError, shorten, suggest
@@ -118,7 +117,7 @@ class _Expansion:
         result = self.run(self.spec.layers, first, self.globals, root, True)
         standard = not overrides and input_shape is None  # what is printed of a network is of no other
         claims = tuple(claim for of, claim in self.spec.claims if network in of and standard)
-        return Graph(name, tuple(self.named()), result, replace(self.spec.about, claims=claims))
+        return Graph(name, tuple(self.named()), result, self.spec.about._replace(claims=claims))
 
     def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
         """Values of the params: defaults, the variant's, then the overrides."""

@@ -34,6 +34,11 @@ def show(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
+def format_shape(shape: Sequence[Any]) -> str:
+    """`64×56×56`."""
+    return "×".join(str(dim) for dim in shape)
+
+
 def whole(value: object, least: int) -> int:
     """An integer not below `least`."""
     if type(value) is not int:

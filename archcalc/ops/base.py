@@ -28,11 +28,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, suggest
-from archcalc.ops.arguments import read, require, show
+from archcalc.ops.arguments import format_shape, read, show
 from archcalc.ops.term import Term
 
 if TYPE_CHECKING:
@@ -175,11 +174,6 @@ def spatial(x: Shape, name: str) -> Shape:
     return x
 
 
-def format_shape(shape: Sequence[Any]) -> str:
-    """`64×56×56`."""
-    return "×".join(str(dim) for dim in shape)
-
-
 def _traced(value: Any) -> Any:
     if type(value) is int:
         return Term(value)
@@ -208,7 +202,6 @@ def operator(name: str) -> Callable[[_Class], _Class]:
     return register
 
 
-@cache
 def declared(cls: type[Operator]) -> tuple[Field[Any], ...]:
     """An operator's arguments, in order."""
     return fields(cls)  # type: ignore[arg-type]  # every registered operator is a dataclass
@@ -270,5 +263,5 @@ def _checked(field: Field[Any], value: object, argument: str | int) -> Any:
 
 __all__ = [
     "KINDS", "POINT", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Window", "Work",
-    "declared", "format_shape", "make", "operator", "require", "signature", "spatial", "values", "whole",
+    "declared", "format_shape", "make", "operator", "signature", "spatial", "values", "whole",
 ]  # fmt: skip

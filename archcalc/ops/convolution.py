@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size
-from archcalc.ops.base import (
-    Extra, Operator, Saved, Shape, Window, Work, format_shape, operator, require, spatial, values, whole,
-)  # fmt: skip
+from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size, format_shape, require
+from archcalc.ops.base import Extra, Operator, Saved, Shape, Window, Work, operator, spatial, values, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +34,12 @@ class Weighted(Operator):
         """One per multiply-accumulate and one per added bias."""
         work = self.work(x, y)
         return work["mac"] + work.get("add", 0)
+
+
+def check_groups(channels: int, out_channels: int, groups: int) -> None:
+    """Raise ValueError unless both numbers of channels divide into the groups."""
+    require(channels % groups == 0, f"{channels} input channels do not divide into {groups} groups")
+    require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
 
 
 @operator("conv")
@@ -68,11 +72,7 @@ class Conv(Weighted):
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises ValueError if kernel, groups or connections do not fit."""
         channels, *size = spatial(x, self.name)
-        require(channels % self.groups == 0, f"{channels} input channels do not divide into {self.groups} groups")
-        require(
-            self.out_channels % self.groups == 0,
-            f"{self.out_channels} output channels do not divide into {self.groups} groups",
-        )
+        check_groups(channels, self.out_channels, self.groups)
         self._check_connections(channels)
         height, width = (
             (padded - window.kernel) // window.stride + 1
@@ -83,8 +83,8 @@ class Conv(Weighted):
     def _padded(self, size: list[int]) -> list[int]:
         padded = [length + sum(margin) for length, margin in zip(size, self.margins(), strict=True)]
         reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        fits = [p >= r for p, r in zip(padded, reach, strict=True)]
-        require(fits[0] & fits[1], f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
+        message = f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}"
+        require((padded[0] >= reach[0]) & (padded[1] >= reach[1]), message)
         return padded
 
     def _check_connections(self, channels: int) -> None:
@@ -113,6 +113,19 @@ class Conv(Weighted):
             work = {"mac": y[1] * y[2] * values((sum(len(row) for row in self.connections), *self.kernel_size))}
         return work | ({"add": values(y)} if self.bias else {})
 
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input and weight; where "same" is lopsided, the input padded; for a table, its dense weight and links."""
+        (top, bottom), (left, right) = self.margins()
+        lopsided = (bottom - top, right - left)
+        extras: tuple[Extra, ...] = ()
+        if lopsided != (0, 0):
+            extras += (Extra("padded input", (x[0], x[1] + lopsided[0], x[2] + lopsided[1])),)
+        if self.connections is not None:
+            links = sum(len(row) for row in self.connections)
+            extras += (Extra("dense weight", (y[0], x[0], *self.kernel_size), per_image=False),)
+            extras += (Extra("links", (links,), "int64", per_image=False),)
+        return Saved(input=lopsided == (0, 0), state=("weight",), extras=extras)
+
     def window(self, x: Shape) -> tuple[Window, Window]:
         """The dilated kernel."""
         (top, _), (left, _) = self.margins()
@@ -121,14 +134,13 @@ class Conv(Weighted):
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Conv2d`, or a convolution by connection table."""
+        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
+        if self.connections is not None:
+            from archcalc.pytorch.layers import TableConv2d
+
+            return TableConv2d(x[0], self.connections, *geometry, self.bias)
         from torch import nn
 
-        from archcalc.pytorch.layers import TableConv2d
-
-        if self.connections is not None:
-            geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
-            return TableConv2d(x[0], self.connections, *geometry, self.bias)
-        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
         return nn.Conv2d(x[0], self.out_channels, *geometry, self.groups, self.bias)
 
 
@@ -152,11 +164,7 @@ class ConvTranspose(Weighted):
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises ValueError if groups or paddings do not fit."""
         channels, *size = spatial(x, self.name)
-        require(channels % self.groups == 0, f"{channels} input channels do not divide into {self.groups} groups")
-        require(
-            self.out_channels % self.groups == 0,
-            f"{self.out_channels} output channels do not divide into {self.groups} groups",
-        )
+        check_groups(channels, self.out_channels, self.groups)
         height, width = (self._length(axis, length) for axis, length in enumerate(size))
         return self.out_channels, height, width
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from archcalc.ops.arguments import every, same
-from archcalc.ops.base import Plain, Saved, Shape, Work, operator, require, values
+from archcalc.ops.arguments import every, require, same
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,12 +70,15 @@ class Multiply(Join):
         return largest
 
     def work(self, x: Shapes, y: Shape) -> Work:
-        """n − 1 multiplications a value."""
-        return {"mul": values(y) * (len(x) - 1)}
+        """A multiplication for each value of the products of the first two inputs, the first three, …"""
+        return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
+
+    def _partial(self, x: Shapes) -> list[Shape]:
+        return [self.output(x[:count]) for count in range(2, len(x))]
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
-        """All inputs."""
-        return Saved(input=True)
+        """All inputs, and the products before the last."""
+        return Saved(input=True, extras=tuple(Extra("partial product", shape) for shape in self._partial(x)))
 
     def module(self, x: Shapes) -> nn.Module:
         """The product of its arguments."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcalc.ops.arguments import Extent, Flag, Positive, Real
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, format_shape, operator, require, values, whole
+from archcalc.ops.arguments import Extent, Flag, Positive, Real, require, same
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, format_shape, operator, values, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +32,11 @@ class BatchNorm(Normalization):
     affine: Flag = True
     track_running_stats: Flag = True
 
+    def output(self, x: Shape) -> Shape:
+        """As the input. Raises ValueError if it has more than height and width."""
+        require(len(x) <= 3, f"batchnorm wants channels×height×width or features, not {format_shape(x)}")
+        return x
+
     def weights(self, x: Shape) -> dict[str, Shape]:
         """γ `weight` and β `bias`, one a channel."""
         return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
@@ -50,7 +55,7 @@ class BatchNorm(Normalization):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, running statistics, and the batch's mean and 1/σ."""
-        state = ("weight",) if self.affine else ()
+        state: tuple[str, ...] = ("weight",) if self.affine else ()
         state += ("running_mean", "running_var") if self.track_running_stats else ()
         extras = (Extra("mean", (x[0],), per_image=False), Extra("invstd", (x[0],), per_image=False))
         return Saved(input=True, state=state, extras=extras)
@@ -79,7 +84,7 @@ class LayerNorm(Normalization):
     def output(self, x: Shape) -> Shape:
         """As the input. Raises ValueError if normalized_shape is not how the input's shape ends."""
         over = self._over(x)
-        fits = len(over) <= len(x) and tuple(x[len(x) - len(over) :]) == tuple(over)
+        fits = len(over) <= len(x) and same([x[len(x) - len(over) :], over])
         require(fits, f"normalized_shape {format_shape(over)} is not the end of {format_shape(x)}")
         return x
 
@@ -165,6 +170,11 @@ class LRN(Normalization):
     alpha: Real = 1e-4
     beta: Real = 0.75
     k: Real = 1.0
+
+    def output(self, x: Shape) -> Shape:
+        """As the input. Raises ValueError for a vector."""
+        require(len(x) > 1, f"lrn wants channels with places, not {format_shape(x)}")
+        return x
 
     def work(self, x: Shape, y: Shape) -> Work:
         """A value: its square, size − 1 additions, alpha/size, k, the power, the division."""

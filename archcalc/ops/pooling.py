@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, every
-from archcalc.ops.base import (
-    Extra, Plain, Saved, Shape, Window, Work, operator, require, spatial, values, whole,
-)  # fmt: skip
+from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, every, require
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, operator, spatial, values, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,9 +19,10 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
     """
     kernel, stride, padding = window
     require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
-    room = length + 2 * padding - kernel
-    require(room + (stride - 1) * ceil_mode >= 0, f"kernel {kernel} is larger than the padded input {length + 2 * padding}")
-    out = (room + (stride - 1) * ceil_mode) // stride + 1
+    padded = length + 2 * padding
+    room = padded - kernel + (stride - 1) * ceil_mode
+    require(room >= 0, f"kernel {kernel} is larger than the padded input {padded}")
+    out = room // stride + 1
     if ceil_mode:
         out = out - ((out - 1) * stride >= length + padding)
     return out
@@ -108,7 +107,7 @@ class AvgPool(Pool):
 @operator("subsample")
 @dataclass(frozen=True, slots=True)
 class Subsample(Pool):
-    """LeNet-5's trainable subsampling: coefficient · (sum over the window) + bias, one pair a map (LeCun et al. 1998, II-B)."""
+    """LeNet-5's trainable subsampling, coefficient · (sum over the window) + bias a map (LeCun et al. 1998, II-B)."""
 
     weighted = True
     kernel_size: Size

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size
-from archcalc.ops.base import (
-    POINT, Extra, Plain, Saved, Shape, Window, Work, operator, require, spatial, values, whole,
-)  # fmt: skip
+from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
+from archcalc.ops.base import POINT, Extra, Plain, Saved, Shape, Window, Work, operator, spatial, values, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,7 +112,7 @@ class ChannelShuffle(Mover):
 @operator("pad_shortcut")
 @dataclass(frozen=True, slots=True)
 class PadShortcut(Mover):
-    """The parameter-free shortcut of CIFAR ResNets (He et al. 2015, option A): take every stride-th value, pad channels with zeros.
+    """Every stride-th value, and zero channels added: the shortcut of CIFAR ResNets (He et al. 2015, option A).
 
     The zeros are divided between the first and the last channels, the odd one last.
     """
@@ -149,11 +147,12 @@ class Dropout(Mover):
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The output, in training only."""
-        return values(y) if training and not self.inplace else 0
+        return values(y) if training and self.p and not self.inplace else 0
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The noise; on CUDA and not in place PyTorch keeps one byte a value instead."""
-        return Saved(extras=(Extra("noise", y),) if 0 < self.p < 1 else ())
+        """The noise; on CUDA and not in place PyTorch keeps one byte a value instead. With p = 1 a single zero."""
+        noise = Extra("noise", y) if self.p < 1 else Extra("noise", (), per_image=False)
+        return Saved(extras=(noise,) if self.p else ())
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Dropout`."""

@@ -10,6 +10,7 @@ from archcalc.errors import ArchcalcError, suggest
 from archcalc.language import expand
 from archcalc.report.table import Column, Table, axes
 
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Network", text=True),
     Column("title", "Title", rank=3, text=True),
@@ -36,7 +37,7 @@ def listing(family: str | None = None) -> Table:
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
-    return Table("", COLUMNS, rows, "networks", conditions=conditions)
+    return Table("", COLUMNS, rows, "networks", {"schema": SCHEMA}, conditions)
 
 
 def _row(name: str, year: int | None, graph: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
         totals={"name": "total"} | {key: sum(row[key] for row in rows) for key in SUMS} | _total_formula(report),
         summary=list(summary(report)),
         notes=list(_notes(groups, report, everything or bool(depth))),
-        data={"schema": SCHEMA, "totals": totals_data(report)},
+        data={"totals": totals_data(report)},
         parts=_published(report),
     )
 
@@ -171,7 +171,7 @@ def about_text(about: About) -> str:
 def facts(report: Report) -> dict[str, Any]:
     """The conditions a table is of, for JSON and CSV."""
     return {
-        "name": report.graph.name, "input": list(report.graph.input), "batch": report.batch, "dtype": report.dtype,
+        "schema": SCHEMA, "name": report.graph.name, "input": list(report.graph.input), "batch": report.batch, "dtype": report.dtype,
         "mode": report.mode, "convention": report.convention.name,
     }  # fmt: skip
 
@@ -186,23 +186,25 @@ def conditions(report: Report) -> str:
 def summary(report: Report) -> Iterable[tuple[str, str]]:
     """The totals in words, with units."""
     t = report.totals
-    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases"
-    yield "", bytes_text(t.param_bytes)
+    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}"
     if t.buffers:
         yield "buffers", f"{t.buffers:,} values = {bytes_text(t.buffer_bytes)}"
-    of = "per image" if report.batch == 1 else f"for {report.batch} images"
-    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
-    yield "", f"with backward, a gradient for each, twice that: {bytes_text(2 * t.activation_bytes)}"
+    of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
+    backward = f"twice that with backward: {bytes_text(2 * t.activation_bytes)}"
+    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}\n{backward}"
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     yield "connections", f"{t.connections:,}"
     yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
-    if t.receptive_field:
-        parts = ("receptive_field", "effective_stride", "effective_padding")
-        size, stride, padding = (axes(getattr(t, part)) for part in parts)
-        yield "field", f"{size} pixels, effective stride {stride}, padding {padding}, at the last layer with places"
-    else:
-        yield "field", "differs from one output position to another"
+    yield "field", _field_text(report)
+
+
+def _field_text(report: Report) -> str:
+    t = report.totals
+    if t.receptive_field is None:
+        return "differs from one output position to another"
+    size, stride, padding = axes(t.receptive_field), axes(t.effective_stride), axes(t.effective_padding)
+    return f"{size} pixels, stride {stride}, padding {padding} at {report.endpoint.node.name}"
 
 
 def totals_data(report: Report) -> dict[str, Any]:
@@ -221,36 +223,40 @@ def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> It
         yield "Training has the side outputs and what dropout writes; arithmetic is that of the forward pass at inference."
 
 
+VERDICT_COLUMNS = (
+    Column("what", "Published", text=True, data=False),
+    Column("figure", "Figure", shown=False),
+    Column("mode", "Mode", shown=False),
+    Column("printed", "Printed"),
+    Column("value", "Computed", data=False),
+    Column("computed", "Computed", shown=False),
+    Column("verdict", "Verdict", text=True),
+    Column("accounting", "Accounting", shown=False),
+    Column("explained", "Explained", shown=False),
+    Column("source", "Source", text=True),
+    Column("note", "Note", shown=False),
+)
+
+
 def _published(report: Report) -> list[Table]:
     verdicts = audit(report.graph)
     if not verdicts:
         return []
-    columns = (
-        Column("figure", "Published", text=True),
-        Column("printed", "Printed"),
-        Column("computed", "Computed"),
-        Column("verdict", "Verdict", text=True),
-        Column("source", "Source", text=True),
-        Column("note", "Note", shown=False),
-    )
-    rows = [_verdict_row(verdict) for verdict in verdicts]
-    notes = [text for verdict in verdicts for text in _verdict_note(verdict)]
-    return [Table("", columns, rows, "published", notes=list(dict.fromkeys(notes)))]
+    notes = dict.fromkeys(text for verdict in verdicts for text in _verdict_notes(verdict))
+    return [Table("", VERDICT_COLUMNS, [_verdict_row(verdict) for verdict in verdicts], "published", notes=list(notes))]
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     claim = verdict.claim
-    unit = FIGURES[claim.figure]
-    name = claim.figure.replace("_bytes", " memory").replace("macs", "MACs").replace("flops", "FLOPs")
+    title, unit = FIGURES[claim.figure]
     return {
-        "figure": name if claim.mode == "infer" else f"{name}, training", "printed": claim.printed,
-        "computed": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
-        "verdict": verdict.verdict, "source": claim.source,
-        "note": " ".join([*(_verdict_note(verdict))]),
+        "what": title if claim.mode == "infer" else f"{title}, training",
+        "value": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
+        **claim._asdict(), **verdict._asdict(),
     }  # fmt: skip
 
 
-def _verdict_note(verdict: Verdict) -> Iterable[str]:
+def _verdict_notes(verdict: Verdict) -> Iterable[str]:
     """What explains the printed figure, and what is known of it."""
     if verdict.accounting:
         yield f"{verdict.claim.printed}: {cell(verdict.explained)}, {verdict.accounting}."

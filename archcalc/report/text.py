@@ -24,7 +24,7 @@ def render_markdown(table: Table) -> str:
     align = ["left" if column.text else "right" for column in columns]
     lines += [tabulate(rows, titles, tablefmt="pipe", colalign=align, disable_numparse=True), ""]
     if table.summary:
-        lines += [f"- {label + ': ' if label else ''}{_escape(text)}" for label, text in table.summary] + [""]
+        lines += [f"- {label}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
     for note in table.notes:
         lines += [_escape(note), ""]
     for part in table.parts:
@@ -48,7 +48,7 @@ def render_csv(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     keys = table.keys()
-    fixed = {"network" if key == "name" else key: value for key, value in table.facts.items()}
+    fixed = {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
     writer.writerow([*fixed, *keys])
     for row in table.rows:
         writer.writerow([_plain(value) for value in (*fixed.values(), *(row.get(key) for key in keys))])
@@ -63,8 +63,19 @@ def _plain(value: Any) -> Any:
 
 
 def render_json(table: Table) -> str:
-    """The data of a table, rows under the table's own key."""
-    return json.dumps(_data(table), indent=2, ensure_ascii=False) + "\n"
+    """The data of a table, its rows under the table's own key, one a line."""
+    lines = [f"  {_json(key)}: {_json_lines(value)}" for key, value in _data(table).items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json_lines(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f"    {_json(item)}" for item in value) + "\n  ]"
+    return _json(value)
 
 
 def _data(table: Table) -> dict[str, Any]:

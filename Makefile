@@ -1,0 +1,48 @@
+# On a machine with Python 3.10 or newer and nothing else:
+#   make demo     installs archcalc (no torch) into .venv and shows VGG-16
+#   make test     installs the test extra and runs the suite
+#   make check    ruff and mypy --strict
+#   make golden   rewrites every golden file and generated document; read the diff
+#   make bench    start-up and scaling, side by side
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+STAMPS := pyproject.toml constraints.txt
+
+.PHONY: demo test check golden bench clean
+
+demo: .venv/core
+	@$(BIN)/archcalc summarize vgg16
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+golden: .venv/test
+	ARCHCALC_REWRITE=1 $(BIN)/python -m pytest -q -p no:randomly
+
+bench: .venv/core
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/scaling.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/core: .venv/bin/python $(STAMPS)
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/test: .venv/bin/python $(STAMPS)
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/dev: .venv/bin/python $(STAMPS)
+	$(INSTALL) -e '.[dev]'
+	@touch $@
