@@ -35,7 +35,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class NetworkName(click.ParamType):
+class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
     """A network's name or a spec's path, completed in the shell."""
 
     name = "network"
@@ -203,8 +203,8 @@ def write(path: Path, text: str, force: bool) -> None:
     if path.is_dir():
         raise ArchcalcError(f"{path} is a directory; name a file in it")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-            file.write(text)
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=path.name, delete=False) as file:
+            file.write(text.encode())
         os.chmod(file.name, 0o666 & ~_umask())
         os.replace(file.name, path)
     except OSError as error:

@@ -57,7 +57,7 @@ class Graph:
     name: str
     nodes: tuple[Node, ...]
     result: int  # the position of the network's output
-    about: About = About()
+    about: About
 
     @property
     def input(self) -> Shape:

@@ -29,9 +29,9 @@ class Layer(NamedTuple):
     buffer_bytes: int
     work: Work
     macs: int
-    flops: int
     connections: int
     activations: int
+    flops: int
     field: Axes | None
     depth: int
 
@@ -79,13 +79,11 @@ class Report:
 
 
 @uncollected
-def analyze(
-    graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all"
-) -> Report:
+def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all") -> Report:
     """All figures of a network for one forward pass of `batch` images.
 
     `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is not one.
+    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none.
     """
     rule = convention(flops)
     if type(batch) is not int or batch < 1:
@@ -110,13 +108,8 @@ def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Co
         if key not in known:
             made = cost(node, batch, value_bytes, training)
             known[key] = made, rule.flops(made.work)
-        c, flops = known[key]
-        layers.append(
-            Layer(
-                node, tuple([names[i] for i in node.inputs]), c.weights, c.biases, c.weights + c.biases, c.buffers,
-                c.buffer_bytes, c.work, c.macs, flops, c.links, c.activations, axes, depth,
-            )  # fmt: skip
-        )
+        figures, flops = known[key]
+        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth))
     return tuple(layers)
 
 

@@ -36,7 +36,7 @@ CONVENTIONS = {
     convention.name: convention
     for convention in (
         Convention("all", "2·MACs + every other arithmetic operation", _ONCE | {"mac": 2}),
-        Convention("torch", "2·MACs of convolutions and linear layers, as torch.utils.flop_counter", _NONE | {"mac": 2}),
+        Convention("torch", "2·MACs and nothing else, as torch.utils.flop_counter", _NONE | {"mac": 2}),
         Convention("macs", "multiply-accumulates counted once, as most papers' “FLOPs”", _NONE | {"mac": 1}),
     )
 }

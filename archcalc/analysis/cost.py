@@ -17,12 +17,13 @@ class Cost(NamedTuple):
 
     weights: int
     biases: int
+    params: int
     buffers: int
     buffer_bytes: int
-    work: Work  # of the whole batch
+    work: Work  # this and what follows: of the whole batch
     macs: int
-    links: int
-    activations: int  # of the whole batch
+    connections: int
+    activations: int
 
 
 def cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
@@ -38,7 +39,7 @@ def cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
         buffers += count
         buffer_bytes += count * (8 if name in COUNTERS else value_bytes)
     work = {kind: batch * count for kind, count in node.op.work(node.x, node.output).items()}
-    return Cost(
-        weights, biases, buffers, buffer_bytes, work, work.get("mac", 0),
-        batch * node.op.links(node.x, node.output), batch * node.op.writes(node.x, node.output, training),
-    )  # fmt: skip
+    links = batch * node.op.links(node.x, node.output)
+    writes = batch * node.op.writes(node.x, node.output, training)
+    macs = work.get("mac", 0)
+    return Cost(weights, biases, weights + biases, buffers, buffer_bytes, work, macs, links, writes)

@@ -1,4 +1,4 @@
-"""Depth: weighted layers on the longest path, as papers count: ResNet-50 has 50, the projections beside it do not count.
+"""Depth: weighted layers on the longest path, as papers count: ResNet-50 has 50, its projections do not count.
 
 Weighted are convolutions, linear layers and LeNet-5's subsampling and RBF layers; normalization is not.
 """

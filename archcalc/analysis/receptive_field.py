@@ -30,7 +30,8 @@ Axes = tuple[Field, Field]
 def through(field: Field, window: Window) -> Field:
     """The field of a window over a layer with this field."""
     kernel, stride, padding = window
-    return Field(field.size + (kernel - 1) * field.stride, field.stride * stride, field.padding + padding * field.stride)
+    step = field.stride
+    return Field(field.size + (kernel - 1) * step, step * stride, field.padding + padding * step)
 
 
 def meet(fields: Sequence[Field]) -> Field | None:

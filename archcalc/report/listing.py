@@ -7,6 +7,7 @@ from typing import Any
 from archcalc.analysis import analyze
 from archcalc.catalog import catalog, read_spec
 from archcalc.errors import ArchcalcError, suggest
+from archcalc.graph import Graph
 from archcalc.language import expand
 from archcalc.report.table import Column, Table, axes
 
@@ -15,7 +16,7 @@ COLUMNS = (
     Column("name", "Network", text=True),
     Column("title", "Title", rank=3, text=True),
     Column("family", "Family", rank=2, text=True),
-    Column("year", "Year", rank=1),
+    Column("year", "Year", rank=1, plain=True),
     Column("input", "Input", "C×H×W"),
     Column("params", "Params"),
     Column("macs", "MACs"),
@@ -26,12 +27,15 @@ COLUMNS = (
 
 
 def listing(family: str | None = None) -> Table:
-    """All networks, or those of a family; figures for one image at inference. Raises ArchcalcError for no such family."""
+    """All networks, or those of a family, with figures for one image at inference.
+
+    Raises ArchcalcError where there is no such family.
+    """
     rows: list[dict[str, Any]] = []
     for name, path in catalog().items():
         spec = read_spec(path)
         if family is None or spec.about.family == family:
-            rows.append(_row(name, spec.about.paper.get("year"), expand(spec, name.rpartition("/")[2], name=name)))
+            rows.append(_row(name, expand(spec, name.rpartition("/")[2], name=name)))
     if not rows:
         families = {read_spec(path).about.family for path in catalog().values()}
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
@@ -40,10 +44,17 @@ def listing(family: str | None = None) -> Table:
     return Table("", COLUMNS, rows, "networks", {"schema": SCHEMA}, conditions)
 
 
-def _row(name: str, year: int | None, graph: Any) -> dict[str, Any]:
+def _row(name: str, graph: Graph) -> dict[str, Any]:
     totals = analyze(graph).totals
     return {
-        "name": name, "title": graph.about.title, "family": graph.about.family, "year": None if year is None else str(year),
-        "input": list(graph.input), "params": totals.params, "macs": totals.macs, "depth": totals.depth,
-        "field": axes(totals.receptive_field), "receptive_field": totals.receptive_field,
-    }  # fmt: skip
+        "name": name,
+        "title": graph.about.title,
+        "family": graph.about.family,
+        "year": graph.about.paper.get("year"),
+        "input": list(graph.input),
+        "params": totals.params,
+        "macs": totals.macs,
+        "depth": totals.depth,
+        "field": axes(totals.receptive_field),
+        "receptive_field": totals.receptive_field,
+    }

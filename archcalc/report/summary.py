@@ -52,10 +52,10 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
         rows_key="layers",
         facts=facts(report),
         conditions=conditions(report),
-        totals={"name": "total"} | {key: sum(row[key] for row in rows) for key in SUMS} | _total_formula(report),
+        totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
         summary=list(summary(report)),
         notes=list(_notes(groups, report, everything or bool(depth))),
-        data={"totals": totals_data(report)},
+        data={"totals": report.totals._asdict()},
         parts=_published(report),
     )
 
@@ -147,15 +147,11 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
     """`(3·3·3)·64 = 1,728` of the one layer with weights; of several only the sum."""
     owners = [layer for layer in group if layer.weights]
     if len(owners) == 1:
-        layer = owners[0]
-        texts = [text for name, text in layer.node.op.formula(layer.node.x, layer.node.output).items() if name == "weight"]
-        if texts and "·" in texts[0]:
-            return f"{texts[0]} = {weights:,}"
+        node = owners[0].node
+        text = node.op.formula(node.x, node.output)["weight"]
+        if "·" in text:
+            return f"{text} = {weights:,}"
     return f"{weights:,}"
-
-
-def _total_formula(report: Report) -> dict[str, str]:
-    return {"formula": f"{report.totals.weights:,}"}
 
 
 def _flops_title(title: str, report: Report) -> str:
@@ -171,9 +167,14 @@ def about_text(about: About) -> str:
 def facts(report: Report) -> dict[str, Any]:
     """The conditions a table is of, for JSON and CSV."""
     return {
-        "schema": SCHEMA, "name": report.graph.name, "input": list(report.graph.input), "batch": report.batch, "dtype": report.dtype,
-        "mode": report.mode, "convention": report.convention.name,
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "name": report.graph.name,
+        "input": list(report.graph.input),
+        "batch": report.batch,
+        "dtype": report.dtype,
+        "mode": report.mode,
+        "convention": report.convention.name,
+    }
 
 
 def conditions(report: Report) -> str:
@@ -207,11 +208,6 @@ def _field_text(report: Report) -> str:
     return f"{size} pixels, stride {stride}, padding {padding} at {report.endpoint.node.name}"
 
 
-def totals_data(report: Report) -> dict[str, Any]:
-    """The totals for JSON."""
-    return dict(report.totals._asdict())
-
-
 def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> Iterable[str]:
     merged = {layer.node.op.name: 0 for group in groups for layer in group[1:]}
     if merged and not plain:
@@ -220,7 +216,7 @@ def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> It
     if unknown:
         yield f"From {unknown} on the receptive field differs from one position to another (–)."
     if report.mode == "train":
-        yield "Training has the side outputs and what dropout writes; arithmetic is that of the forward pass at inference."
+        yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
 
 
 VERDICT_COLUMNS = (
@@ -252,8 +248,9 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     return {
         "what": title if claim.mode == "infer" else f"{title}, training",
         "value": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
-        **claim._asdict(), **verdict._asdict(),
-    }  # fmt: skip
+        **claim._asdict(),
+        **verdict._asdict(),
+    }
 
 
 def _verdict_notes(verdict: Verdict) -> Iterable[str]:

@@ -19,6 +19,7 @@ class Column(NamedTuple):
     text: bool = False  # set flush left, and wrapped if need be
     shown: bool = True  # False: data, for JSON and CSV only
     data: bool = True  # False: a form for people, of what other columns hold as data
+    plain: bool = False  # a number that is no quantity, as a year: without commas
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,16 @@ class Table:
         """The columns for people."""
         return [column for column in self.columns if column.shown]
 
-    def keys(self) -> list[str]:
+    def data_keys(self) -> list[str]:
         """The keys of the columns for programs."""
         return [column.key for column in self.columns if column.data]
 
 
-def cell(value: Any) -> str:
-    """A value as people read it: 1,728 · 64×224×224 · nothing for what is unknown or does not apply."""
+def cell(value: Any, plain: bool = False) -> str:
+    """A value as people read it: 1,728 · 64×224×224 · a dash for what is unknown or does not apply."""
     if value is None:
         return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool) and not plain:
         return f"{value:,}"
     if isinstance(value, tuple | list):
         return format_shape(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))

@@ -77,7 +77,7 @@ def _needed(table: Table, columns: Sequence[Column], gap: int) -> int:
 
 
 def _column_width(table: Table, column: Column) -> int:
-    cells = [cell(row.get(column.key)) for row in (*table.rows, table.totals)]
+    cells = [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
     return max(cell_len(text) for text in (*cells, column.title, column.unit))
 
 
@@ -102,7 +102,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> RichTable:
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[Text]:
     """A row's cells; a total stays empty where there is no sum."""
-    texts = ["" if total and column.key not in row else cell(row.get(column.key)) for column in columns]
+    texts = ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]
     return [Text(text, style=STYLES.get(text, "")) for text in texts]
 
 

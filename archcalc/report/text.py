@@ -17,7 +17,7 @@ def render_markdown(table: Table) -> str:
     columns = table.shown()
     lines = [f"**{_escape(table.title)}**", ""] if table.title else []
     lines += [table.conditions, ""] if table.conditions else []
-    rows = [[_escape(cell(row.get(column.key))) for column in columns] for row in table.rows]
+    rows = [[_escape(cell(row.get(column.key), column.plain)) for column in columns] for row in table.rows]
     if table.totals:
         rows.append([f"**{_escape(cell(table.totals[c.key]))}**" if c.key in table.totals else "" for c in columns])
     titles = [_heading(column) for column in columns]
@@ -47,7 +47,7 @@ def render_csv(table: Table) -> str:
     """One line a row, with the conditions in front of each, so that tables of many networks can be put together."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    keys = table.keys()
+    keys = table.data_keys()
     fixed = {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
     writer.writerow([*fixed, *keys])
     for row in table.rows:
@@ -79,7 +79,8 @@ def _json_lines(value: Any) -> str:
 
 
 def _data(table: Table) -> dict[str, Any]:
-    rows = [{key: row.get(key) for key in table.keys()} for row in table.rows]
+    keys = table.data_keys()
+    rows = [{key: row.get(key) for key in keys} for row in table.rows]
     data = {**table.facts, **table.data, table.rows_key: rows}
     for part in table.parts:
         data |= _data(part)

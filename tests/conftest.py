@@ -1,0 +1,41 @@
+"""What all tests share: hypothesis' profile, and an environment with archcalc installed from its wheel."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The built wheel: what users install."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """A clean virtual environment with the wheel and nothing else; `run(command, cwd)` runs there."""
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    pip = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
+    subprocess.run(pip, check=True, capture_output=True)
+    keep = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ARCHCALC_PATH", "COLUMNS")}
+    env = keep | {"PATH": f"{folder / 'venv/bin'}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+
+    def run(command, cwd=folder):
+        return subprocess.run(["bash", "-c", command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+    return SimpleNamespace(run=run, folder=folder, files=zipfile.ZipFile(wheel).namelist())

@@ -1,0 +1,76 @@
+"""The walls of the house: who imports whom, what loads when, and that these tests would notice."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "archcalc"
+ALLOWED = {  # package → what it may import, as it loads
+    "errors": set(),
+    "collector": set(),
+    "ops": {"errors"},
+    "graph": {"errors", "ops"},
+    "analysis": {"errors", "collector", "ops", "graph"},
+    "language": {"errors", "ops", "graph"},
+    "catalog": {"errors", "collector", "ops", "graph", "language"},
+    "published": {"errors", "graph", "analysis"},
+    "check": {"catalog", "language", "published"},
+    "report": {"errors", "ops", "graph", "analysis", "published", "catalog", "language"},
+    "pytorch": {"errors", "ops", "graph", "analysis"},
+    "cli": {"", "errors", "analysis", "catalog", "report"},
+    "__main__": {"cli"},
+    "": {"errors", "graph", "analysis", "catalog"},
+}
+HOME = {"yaml": {"language/source.py"}, "click": {"cli.py"}, "rich": {"report/terminal.py"}, "torch": {"pytorch"}}
+
+
+def loaded_imports(path):
+    """Modules that a file imports as it loads."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    tree = ast.parse(path.read_text())
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    typing = {id(n) for i in ast.walk(tree) if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test) for n in ast.walk(i)}
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in inside | typing]
+    return [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
+
+
+def part(module):
+    """`archcalc.ops.base` → `ops`; the package itself → ``."""
+    return (module.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path):
+    relative = path.relative_to(PACKAGE)
+    own = "" if relative.name == "__init__.py" and len(relative.parts) == 1 else relative.parts[0].removesuffix(".py")
+    for module in loaded_imports(path):
+        if module.split(".")[0] == "archcalc":
+            assert part(module) in ALLOWED[own] | {own}, f"{relative} imports {module}"
+        for library, homes in HOME.items():
+            if module.split(".")[0] == library:
+                assert relative.as_posix() in homes or relative.parts[0] in homes, f"{relative} imports {module}"
+
+
+HEAVY = "torch", "numpy", "matplotlib", "tabulate", "difflib"
+
+
+def imported_by(code):
+    """Which of HEAVY a fresh Python has loaded after some code."""
+    probe = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["summarize", "vgg16"], ["summarize", "lenet5", "--format", "json"], ["list"], ["ops", "conv"]]
+)
+def test_commands_leave_torch_alone(arguments):
+    code = f"from click.testing import CliRunner\nfrom archcalc.cli import cli\nCliRunner().invoke(cli, {arguments!r}, catch_exceptions=False)"
+    assert imported_by(code) == []
+
+
+def test_the_test_above_would_notice():
+    assert "torch" in imported_by("from archcalc import load\nnode = load('vgg16').nodes[1]\nnode.op.module(node.x)")

@@ -1,0 +1,74 @@
+"""Finding specs by name, path and folder; the public face."""
+
+import pytest
+
+import archcalc
+from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
+
+SMALL = "name: small\ninput: [3, 8, 8]\nparams: {width: 4, widths: [1, 2]}\nlayers:\n  - conv(width, 3)\n  - conv(widths[1], 1)\n"
+
+
+def test_public_face():
+    assert archcalc.__all__ == [
+        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "catalog", "load", "parse",
+    ]  # fmt: skip
+    assert all(hasattr(archcalc, name) for name in archcalc.__all__)
+
+
+def test_the_zoo():
+    names = set(catalog())
+    assert {"vgg11", "vgg13", "vgg16", "vgg16-c", "vgg19", "alexnet", "cs231n/alexnet", "lenet5", "googlenet"} <= names
+    assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121"} <= names
+    assert {"cs231n/inception-naive", "cs231n/inception-bottleneck"} <= names
+
+
+@pytest.mark.parametrize("name", sorted(catalog()))
+def test_every_network_is_found_by_its_name(name):
+    graph = load(name)
+    assert graph.name == name
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    assert all(max(node.inputs, default=-1) < position for position, node in enumerate(graph.nodes))
+
+
+def test_own_folder_and_path(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    path = tmp_path / "mine" / "small.yaml"
+    path.write_text(SMALL)
+    monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
+    assert load("mine/small").nodes == load(path).nodes
+    assert "mine/small" in catalog()
+
+
+def test_own_network_comes_before_the_zoo(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(SMALL.replace("small", "vgg16"))
+    monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
+    assert analyze(load("vgg16")).totals.params < 1000
+
+
+def test_a_broken_spec_of_ones_own_is_named(tmp_path, monkeypatch):
+    (tmp_path / "bad.yaml").write_text("name: bad\nlayers: [relu\n")
+    monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
+    assert analyze(load("vgg16")).totals.params == 138_357_544
+    with pytest.raises(SpecError, match=r"bad\.yaml:3:1: not YAML"):
+        catalog()
+
+
+def test_params_from_python():
+    assert load("resnet50", classes=10).nodes[-1].output == (10,)
+    assert parse(SMALL, widths=[3, 7]).nodes[-1].output == (7, 6, 6)
+    assert parse(SMALL, width="2 + 3").nodes[1].output == (5, 6, 6)
+    with pytest.raises(ArchcalcError, match="a param is a number, text, truth value or list, not dict"):
+        parse(SMALL, width={})
+    with pytest.raises(ArchcalcError, match="small has no param 'wdth'; did you mean width"):
+        parse(SMALL, wdth=3)
+
+
+def test_input_from_python():
+    assert parse(SMALL, input=(1, 9, 9)).nodes[1].output == (4, 7, 7)
+
+
+def test_a_text_of_several_networks():
+    text = SMALL + "variants: {a: {width: 1}, b: {width: 2}}\n"
+    assert parse(text, "b").nodes[1].output == (2, 6, 6)
+    with pytest.raises(ArchcalcError, match="the text holds a, b; pick one by `network=`"):
+        parse(text)

@@ -1,0 +1,182 @@
+"""The command line as people use it: output, exit codes, wrong requests. Most run in this process, some for real."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from archcalc import cli as cli_module
+from archcalc.cli import cli
+from archcalc.errors import ArchcalcError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run(*args, env=None):
+    """The real command in a process of its own."""
+    command = [sys.executable, "-m", "archcalc", *args]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})}, check=False)
+
+
+def output(*args):
+    """What the command prints, run here; its errors are raised."""
+    result = CliRunner().invoke(cli, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_json_is_the_contract():
+    data = json.loads(output("summarize", "vgg16", "--format", "json"))
+    assert list(data)[:8] == ["schema", "name", "input", "batch", "dtype", "mode", "convention", "totals"]
+    assert data["totals"]["params"] == 138_357_544
+    assert data["totals"]["macs"] == 15_470_264_320
+    assert data["totals"]["activations"] == 15_237_608
+    assert all(type(data["totals"][key]) is int for key in ("params", "buffers", "macs", "flops", "activations", "param_bytes"))
+    for layer in data["layers"]:
+        assert all(type(size) is int for size in layer["output"])
+        assert all(type(layer[key]) is int for key in ("params", "macs", "flops", "activations"))
+        assert {"name", "op", "inputs", "output", "params", "macs", "flops", "activations", "receptive_field"} <= set(layer)
+    assert {claim["verdict"] for claim in data["published"]} == {"rounds", "contradicted"}
+
+
+def test_json_inputs_name_earlier_layers():
+    data = json.loads(output("summarize", "googlenet", "--format", "json", "--mode", "train"))
+    seen = set()
+    for layer in data["layers"]:
+        assert set(layer["inputs"]) <= seen
+        seen.add(layer["name"])
+    assert len(seen) == len(data["layers"])
+
+
+def test_csv_reads_back():
+    rows = list(csv.DictReader(io.StringIO(output("summarize", "resnet18", "--format", "csv", "--batch", "2"))))
+    data = json.loads(output("summarize", "resnet18", "--format", "json", "--batch", "2"))
+    assert [row["name"] for row in rows] == [layer["name"] for layer in data["layers"]]
+    assert sum(int(row["macs"]) for row in rows) == data["totals"]["macs"]
+    assert {(row["network"], row["input"], row["batch"]) for row in rows} == {("resnet18", "3x224x224", "2")}
+
+
+def test_every_column_adds_up_to_its_total():
+    for arguments in ([], ["--all"], ["--depth", "1"], ["--depth", "2"]):
+        text = output("summarize", "googlenet", "--format", "markdown", *arguments)
+        table = [line for line in text.splitlines() if line.startswith("|")]
+        table = table[: next(i for i, line in enumerate(table) if "total" in line) + 1]
+        cells = [[cell.strip(" *").replace(",", "") for cell in line.strip("|").split("|")] for line in table]
+        for position, title in enumerate(cells[0]):
+            if title.startswith(("Activations", "Params", "MACs", "FLOPs")):
+                numbers = [int(row[position]) for row in cells[2:]]
+                assert sum(numbers[:-1]) == numbers[-1], (arguments, title)
+
+
+def test_set_and_input():
+    data = json.loads(output("summarize", "resnet50", "--set", "classes=10", "--input", "3x64x64", "--format", "json"))
+    assert data["input"] == [3, 64, 64]
+    assert data["layers"][-1]["output"] == [10]
+    assert "published" not in data
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summarise", "vgg16"], "did you mean summarize?"),
+        (["summarize", "vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
+        (["summarize", "resnet5O"], "did you mean resnet50"),
+        (["summarize", "nothing-like-it"], "`archcalc list` names them all"),
+        (["summarize"], "Missing argument 'NAME'"),
+        (["summarize", "vgg16", "--set", "clases=10"], "vgg16 has no param 'clases'; did you mean classes"),
+        (["summarize", "vgg16", "--set", "classes"], "'classes' is not a setting; write name=value"),
+        (["summarize", "vgg16", "--set", "classes=ten"], "unknown name ten"),
+        (["summarize", "vgg16", "--set", "classes=1.5"], "out_features wants a whole number, not 1.5"),
+        (["summarize", "vgg16", "--set", "classes=__import__('os')"], "not a function of values"),
+        (["summarize", "vgg16", "--input", "224"], "conv wants channels×height×width, not 224"),
+        (["summarize", "vgg16", "--input", "3x0x0"], "is not a shape; write channels x height x width"),
+        (["summarize", "vgg16", "--input", "3x20x20"], "kernel 2 is larger than the padded input 1"),
+        (["summarize", "vgg16", "--batch", "0"], "0 is not in the range"),
+        (["summarize", "vgg16", "--dtype", "int3"], "'int3' is not one of"),
+        (["summarize", "vgg16", "--format", "xml"], "'xml' is not one of"),
+        (["summarize", "vgg16", "--depth", "1", "--all"], "give one of them"),
+        (["summarize", "specs"], "is a directory; name a file in it"),
+        (["summarize", "specs/vgg.yaml"], "holds 5 networks; name one: specs/vgg.yaml:vgg11"),
+        (["summarize", "specs/vgg.yaml:vgg17"], "no network 'vgg17'"),
+        (["summarize", "specs/none.yaml"], "No such file"),
+        (["summarize", "/dev/zero"], "not a regular file"),
+        (["list", "--family", "resnets"], "no family 'resnets'; did you mean resnet?"),
+        (["ops", "convolution"], "no operator 'convolution'"),
+        (["check", "specs/none.yaml"], "No such file"),
+        (["summarize", "vgg16", "-o", "/no/such/folder/x.md"], "cannot write /no/such/folder/x.md: No such file"),
+        (["summarize", "vgg16", "-o", "specs", "--force"], "specs is a directory"),
+    ],
+)
+def test_wrong_requests(arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli_module.main()
+    printed = capsys.readouterr()
+    assert stop.value.code == 2
+    assert printed.out == ""
+    assert message in printed.err
+
+
+def test_errors_leave_no_traceback():
+    result = run("summarize", "vgg61")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Traceback" not in result.stderr
+
+
+def test_check_tells_what_is_unused(tmp_path):
+    spec = tmp_path / "small.yaml"
+    spec.write_text("name: small\ninput: [3, 8, 8]\nparams: {width: 4, old: 1}\nblocks: {never: [relu]}\nlayers:\n  - conv(width, 3)\n")
+    result = run("check", str(spec))
+    assert result.returncode == 1
+    assert "param old is not used" in result.stderr
+    assert "block never is not used" in result.stderr
+    assert run("check", "specs/vgg.yaml").stdout == "specs/vgg.yaml: 5 networks: vgg11, vgg13, vgg16-c, vgg16, vgg19\n"
+
+
+def test_output_file_is_written_whole_and_not_over_another(tmp_path):
+    target = tmp_path / "vgg16.md"
+    output("summarize", "vgg16", "--format", "markdown", "-o", str(target))
+    assert "138,357,544" in target.read_text()
+    with pytest.raises(ArchcalcError, match="is there already; --force writes over it"):
+        output("summarize", "lenet5", "-o", str(target))
+    output("summarize", "lenet5", "-o", str(target), "--force")
+    assert "60,000" in target.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["vgg16.md"]
+
+
+def test_a_closed_pipe_is_no_error():
+    result = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m archcalc summarize resnet152 --all | head -1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_piped_output_has_no_colour_and_is_not_cut():
+    text = run("summarize", "vgg16", env={"COLUMNS": ""}).stdout
+    assert "\x1b" not in text
+    assert "FLOPs (all)" in text
+    assert "Not shown" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_tables_fit_the_terminal(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for arguments in (["summarize", "vgg16"], ["summarize", "resnet50", "--depth", "2"], ["list"], ["ops"]):
+        assert max(len(line) for line in output(*arguments).splitlines()) <= width
+
+
+def test_help_has_an_example_for_every_command():
+    for name in cli.commands:
+        assert f"archcalc {name}" in output(name, "-h")
+
+
+def test_completion_knows_the_names():
+    names = cli_module.NetworkName().shell_complete(None, None, "dense")
+    assert "densenet121" in [item.value for item in names]

@@ -1,0 +1,39 @@
+"""The artefact: the wheel has what it needs and works in a clean environment."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_wheel_carries_the_specs(installed):
+    assert "archcalc/specs/vgg.yaml" in installed.files
+    assert "archcalc/specs/cs231n/inception.yaml" in installed.files
+    assert not [name for name in installed.files if name.startswith(("tests/", "bench/", "specs/"))]
+
+
+def test_it_runs_there(installed):
+    done = installed.run("archcalc summarize vgg16 --format json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["totals"]["params"] == 138_357_544
+
+
+def test_it_brings_nothing_heavy(installed):
+    listed = json.loads(installed.run("python -m pip list --format json --disable-pip-version-check").stdout)
+    names = {package["name"].lower() for package in listed}
+    assert names == {
+        "archcalc", "click", "rich", "tabulate", "pyyaml", "markdown-it-py", "mdurl", "pygments", "pip", "setuptools",
+    }  # fmt: skip
+
+
+def test_errors_name_the_installed_spec(installed):
+    done = installed.run("archcalc summarize vgg16 --input 3x8x8")
+    assert done.returncode == 2
+    assert "vgg.yaml:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_names_complete_in_the_shell(installed):
+    done = installed.run('_ARCHCALC_COMPLETE=bash_complete COMP_WORDS="archcalc summarize dense" COMP_CWORD=2 archcalc')
+    assert "plain,densenet121" in done.stdout.splitlines()

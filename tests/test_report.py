@@ -1,0 +1,77 @@
+"""Tables: golden pictures of them, and how rows fold and renderers escape."""
+
+import pytest
+from golden_files import check_golden
+
+from archcalc import analyze, load, parse
+from archcalc.report import Column, Table, render
+from archcalc.report.summary import summarize
+from archcalc.report.table import axes, bytes_text, cell
+
+GOLDEN = {
+    "vgg16-80": ("vgg16", {}, "table", 80),
+    "vgg16-120": ("vgg16", {}, "table", 120),
+    "vgg16-200": ("vgg16", {}, "table", 200),
+    "resnet50-depth-2": ("resnet50", {"depth": 2}, "table", 120),
+    "lenet5-all": ("lenet5", {"everything": True}, "table", 120),
+    "inception-bottleneck": ("cs231n/inception-bottleneck", {}, "markdown", 0),
+    "inception-naive": ("cs231n/inception-naive", {}, "json", 0),
+    "alexnet": ("alexnet", {"everything": True}, "csv", 0),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_tables(name, monkeypatch):
+    network, options, form, width = GOLDEN[name]
+    monkeypatch.setenv("COLUMNS", str(width))
+    check_golden(f"tables/{name}.txt", render(summarize(analyze(load(network)), **options), form))
+
+
+def rows(layers, **options):
+    table = summarize(analyze(parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}")), **options)
+    return [row["name"] for row in table.rows]
+
+
+class TestFolding:
+    def test_what_writes_nothing_joins_the_row_above(self):
+        assert rows("  - a: conv(4, 3) | relu\n  - conv(4, 3) | batchnorm | relu\n  - flatten | linear(2) | dropout\n") == [
+            "input", "a", "conv", "batchnorm", "linear",
+        ]  # fmt: skip
+
+    def test_only_behind_its_own_input(self):
+        assert rows("  - concat: {a: relu, b: relu}\n") == ["input", "b", "concat"]
+
+    def test_all_shows_each(self):
+        assert rows("  - conv(4, 3) | relu\n", everything=True) == ["input", "conv", "relu"]
+
+    def test_depth(self):
+        layers = "  - a: conv(4, 3, padding=1) | batchnorm | relu\n  - conv(4, 3) | relu\n"
+        assert rows(layers, depth=1) == ["input", "a", "conv"]
+
+    def test_a_joined_row_keeps_the_shape_of_its_owner(self):
+        table = summarize(analyze(load("vgg16")))
+        last = next(row for row in table.rows if row["name"] == "stage5.maxpool")
+        assert last["output"] == [512, 7, 7]
+        assert "flatten" in last["op"]
+
+
+def test_markdown_escapes():
+    table = Table("a_b*c", [Column("x", "X", text=True)], [{"x": "a|b_c`d<e[f"}])
+    text = render(table, "markdown")
+    assert r"**a\_b\*c**" in text
+    assert r"a\|b\_c\`d\<e\[f" in text
+
+
+def test_cells():
+    assert [cell(v) for v in (None, 1728, (64, 56, 56), [1000], True, "x")] == ["–", "1,728", "64×56×56", "1000", "True", "x"]
+    assert [axes(v) for v in (None, (3, 3), (1, 7))] == ["–", "3", "1×7"]
+    assert bytes_text(60_950_432) == "60.95 MB = 58.13 MiB"
+    assert bytes_text(840) == "840 B"
+
+
+def test_columns_give_way_before_lines_break(monkeypatch):
+    wide = Table("", [Column("a", "A"), Column("b", "B", rank=1), Column("c", "C", rank=2)], [{"a": 1, "b": 10**9, "c": 10**9}])
+    monkeypatch.setenv("COLUMNS", "20")
+    text = render(wide)
+    assert "1,000,000,000" in text
+    assert "Not shown at this\nwidth: C." in text
