@@ -6,15 +6,20 @@ place; the command line adds the exit code.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 MAX_SHOWN = 100  # characters of a source line in an error
 MAX_TRAIL = 8  # block calls in an error
+MAX_OPTIONS = 2_000  # names compared for a suggestion
 
 
 class ArchcalcError(Exception):
-    """A request that cannot be met; its text is written for the person who made it."""
+    """A request that cannot be met; its text is written for the person who made it, and fit for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(ValueError):
@@ -66,9 +71,8 @@ class SpecError(ArchcalcError):
         self.trail = tuple(trail)
 
     def __str__(self) -> str:
-        if self.place is None:
-            return "\n".join([self.message, *self._after()])
-        return "\n".join([f"{self.place}: {self.message}", self.place.excerpt(), *self._after()])
+        before = [f"{self.place}: {self.message}", self.place.excerpt()] if self.place else [self.message]
+        return printable("\n".join([*before, *self._after()]))
 
     def _after(self) -> Iterable[str]:
         trail = self.trail
@@ -78,6 +82,14 @@ class SpecError(ArchcalcError):
         yield from (f"  in {call}" if not call.startswith("…") else f"  {call}" for call in trail)
         if self.hint:
             yield f"  {self.hint}"
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters, line breaks apart, written out: no file moves a reader's cursor."""
+    if text.isprintable():
+        return text
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if c != "\n" and unicodedata.category(c) in hidden else c for c in text)
 
 
 def shorten(text: str, limit: int = 60) -> str:
@@ -90,7 +102,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only an error needs it
 
     options = sorted(set(known))
-    near = get_close_matches(name[:80], options, n=3)
+    likely = options if len(options) <= MAX_OPTIONS else [option for option in options if option[:2] == name[:2]]
+    near = get_close_matches(name[:80], likely[:MAX_OPTIONS], n=3, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"known: {', '.join(options)}" if 0 < len(options) <= 12 else ""
+    return f"known: {', '.join(shorten(option) for option in options)}" if 0 < len(options) <= 12 else ""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc import ArchcalcError, analyze, catalog, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.receptive_field import Field, meet, through
 from archcalc.ops import KINDS, Window
@@ -181,3 +181,8 @@ def test_a_layer_by_name():
     assert report.layer("stage1.conv1").params == 1_792
     with pytest.raises(ArchcalcError, match=r"no layer 'stage1.conv3'; did you mean"):
         report.layer("stage1.conv3")
+
+
+def test_a_figure_without_a_rule_is_an_error_not_zero():
+    with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: batchnorm without running statistics has no arithmetic"):
+        totals("  - batchnorm(track_running_stats=False)\n")

@@ -10,7 +10,7 @@ from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, suggest
+from archcalc.errors import ArchcalcError, SpecError, suggest
 from archcalc.graph import Graph, Node
 from archcalc.ops import Work
 
@@ -83,7 +83,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     """All figures of a network for one forward pass of `batch` images.
 
     `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none.
+    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none, and SpecError,
+    with its place, for a layer that has no rule for a figure: what is unknown is never zero.
     """
     rule = convention(flops)
     if type(batch) is not int or batch < 1:
@@ -106,11 +107,18 @@ def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Co
     for node, axes, depth in zip(graph.nodes, receptive_fields(graph), depths(graph), strict=True):
         key = id(node.op), node.x
         if key not in known:
-            made = cost(node, batch, value_bytes, training)
+            made = _cost(node, batch, value_bytes, training)
             known[key] = made, rule.flops(made.work)
         figures, flops = known[key]
         layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth))
     return tuple(layers)
+
+
+def _cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
+    try:
+        return cost(node, batch, value_bytes, training)
+    except NotImplementedError as error:
+        raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
 def _totals(layers: tuple[Layer, ...], depth: int, field: Axes | None, value_bytes: int) -> Totals:

@@ -1,63 +1,22 @@
-"""Running a plan: blocks are called, layers get their shapes, and the graph comes about, node by node.
-
-Names: a label or a named branch opens a scope, and so does each call of a block that itself branches or labels
-(numbered from 0); a block that is a plain chain melts into what surrounds it. An operator is named after itself, with
-a number where its scope has several: `stage2.0.body.conv1`.
-"""
+"""Running a plan: blocks are called, layers get their shapes, and the graph comes about, node by node."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, Place, SpecError, shorten, suggest
 from archcalc.graph import Graph, Node
-from archcalc.language.expression import Budget, Fault, Names, Reference
+from archcalc.language.naming import LABELLED, Scope
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block, Spec
+from archcalc.language.values import LIMIT, Budget, Fault, Names, Reference, charge
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
 from archcalc.ops.arguments import extent, show
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # blocks calling blocks
-
-
-class Scope:
-    """Where nodes get their names; names are settled at the end, when it is known what stands there twice."""
-
-    __slots__ = ("base", "counts", "fixed", "labels", "number", "parent", "path")
-
-    def __init__(self, parent: Scope | None, base: str, number: int) -> None:
-        self.parent = parent
-        self.base = base  # "" for a numbered one
-        self.number = number
-        self.counts: dict[str, int] = {}
-        self.fixed: set[str] = set()
-        self.labels: dict[str, int] = {}
-        self.path: str | None = None
-
-    def enter(self, base: str) -> int:
-        """Count one more entry of this name; its number, from 1."""
-        self.counts[base] = number = self.counts.get(base, 0) + 1
-        return number
-
-    def entry(self, base: str, number: int) -> str:
-        """The full name of an entry."""
-        if not base:
-            name = str(number - 1)
-        elif base in self.fixed or self.counts[base] == 1:
-            name = base
-        else:
-            name = f"{base}{number}"
-            while name in self.fixed:
-                name += "_"
-        return f"{self.prefix()}{name}"
-
-    def prefix(self) -> str:
-        """What stands before the names in this scope."""
-        if self.path is None:
-            self.path = self.parent.entry(self.base, self.number) + "." if self.parent else ""
-        return self.path
+RUNNING = -1  # the node of a label whose step has not ended
 
 
 class Made(NamedTuple):
@@ -89,22 +48,36 @@ def expand(
     try:
         return expansion.graph(network, overrides or {}, input_shape, name or network)
     except SpecError as error:
-        raise SpecError(error.message, error.place, error.hint, error.trail or expansion.trail()) from None
+        error.trail = tuple(expansion.trail())
+        raise
     except RecursionError:
-        raise SpecError("blocks nested too deeply", trail=expansion.trail()) from None
+        place = expansion.calls[-1].place if expansion.calls else None
+        raise SpecError("layers nested too deeply", place, trail=expansion.trail()) from None
+
+
+class Called(NamedTuple):
+    """A block call that is under way."""
+
+    block: Block
+    given: dict[str, Any]
+    place: Place
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={show(value)}" for name, value in self.given.items())
+        return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
 class _Expansion:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.made: list[Made] = []
-        self.calls: list[tuple[str, Place]] = []
+        self.calls: list[Called] = []
         self.side = False
-        self.library = {**REGISTRY, **spec.blocks}
+        self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
-        self.globals = Names({}, self.library, self.budget)
+        self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
         self.operators: dict[Any, tuple[Operator, Shape]] = {}
-        self.run_by_kind = {
+        self.run_by_kind: dict[type, Callable[..., int]] = {
             Chain: self.chain, Repeat: self.repeat, Choose: self.choose, Call: self.call, Each: self.each,
             Join: self.join, Side: self.sides, Label: self.label, Use: self.use,
         }  # fmt: skip
@@ -112,7 +85,7 @@ class _Expansion:
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
         self.settle(network, overrides)
         root = Scope(None, "", 0)
-        shape = input_shape or self.input_shape()
+        shape = self.input_shape(input_shape)
         first = self.add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
         standard = not overrides and input_shape is None  # what is printed of a network is of no other
@@ -126,15 +99,18 @@ class _Expansion:
             if key not in settings:
                 known = suggest(key, settings) or "it has none"
                 raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
+        self.globals.later = frozenset(settings)
         for key, value in {**settings, **overrides}.items():
             self.globals[key] = value(self.globals) if callable(value) else value
 
-    def input_shape(self) -> Shape:
-        shape = self.spec.input(self.globals)
+    def input_shape(self, given: Shape | None) -> Shape:
         try:
-            return extent(shape)
+            return extent(self.spec.input(self.globals) if given is None else given)
         except ValueError as error:
-            raise SpecError(f"input {error}") from None
+            if given is not None:
+                raise ArchcalcError(f"input {error}") from None
+            hint = "for example [3, 224, 224]: channels, height, width"
+            raise SpecError(f"input {error}", self.spec.input_place, hint) from None
 
     def named(self) -> list[Node]:
         seen: set[str] = set()
@@ -148,7 +124,8 @@ class _Expansion:
         return nodes
 
     def trail(self) -> list[str]:
-        return [f"{call}, called at line {place.line}" for call, place in reversed(self.calls)]
+        return [str(call) for call in reversed(self.calls)]
+
 
     def add(
         self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
@@ -164,7 +141,7 @@ class _Expansion:
             self.budget.spend()
         except Fault as fault:
             raise SpecError(f"the network {fault}", plan.place) from None
-        return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)  # type: ignore[operator]  # the kinds match
+        return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)
 
     def chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         for step in plan.steps:
@@ -191,15 +168,15 @@ class _Expansion:
         return x
 
     def label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        if plan.name in scope.fixed:
+        if plan.name in scope.labels:
             raise SpecError(f"label {plan.name} stands here twice", plan.place, "give each step its own name")
-        scope.fixed.add(plan.name)
-        scope.labels[plan.name] = y = self.within(plan.name, plan.body, x, names, scope)
+        scope.labels[plan.name] = RUNNING
+        scope.labels[plan.name] = y = self.within(plan.name, LABELLED, plan.body, x, names, scope)
         return y
 
-    def within(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+    def within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
         """Run a plan in a scope of its own; a single layer bears the scope's name itself."""
-        before, number = len(self.made), scope.enter(base)
+        before = len(self.made)
         inner = Scope(scope, base, number)
         y = self.run(body, x, names, inner, True)
         if len(self.made) == before + 1 and self.made[-1].scope is inner:
@@ -209,18 +186,22 @@ class _Expansion:
     def join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
         ways = self.ways(plan, names)
-        ends = [self.within(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
+        ends = [self.branch(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
         shapes = tuple(self.made[end].output for end in ends)
         op = make(REGISTRY[plan.name], (), {})
         try:
-            output = op.output(shapes)
+            output = _output(op, shapes)
         except ValueError as error:
             labels = [name or f"branch {i}" for i, (name, *_) in enumerate(ways, 1)]
-            listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in zip(labels[:6], shapes, strict=False))
+            pairs = list(zip(labels, shapes, strict=True))[:6]
+            listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
             more = ", …" if len(shapes) > 6 else ""
             place = ways[_odd_one(op, shapes)][3]
             raise SpecError(f"{plan.name}: {error}: {listed}{more}", place) from None
         return self.add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+
+    def branch(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        return self.within(base, scope.enter(base), body, x, names, scope)
 
     def ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
         """Branches with the names each sees."""
@@ -240,42 +221,51 @@ class _Expansion:
         return x
 
     def side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
-        end = self.within(branch.name or "side", branch.body, x, names, scope)
+        end = self.branch(branch.name or "side", branch.body, x, names, scope)
         if end == x:
             raise SpecError("a side output without layers", branch.place)
 
     def use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        at: Scope | None = scope
-        known: list[str] = []
-        while at is not None:
-            if plan.label in at.labels:
-                target = at.labels[plan.label]
-                if self.made[target].side and not self.side:
-                    raise SpecError(f"{plan.label} is on a side output, which inference lacks", plan.place)
-                return target
-            known += at.labels
-            at = at.parent
-        hint = suggest(plan.label, known) or "a label must come before its use, in this block or around it"
-        raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
+        around = [scope]
+        while (target := around[-1].labels.get(plan.label, RUNNING)) == RUNNING:
+            parent = around[-1].parent
+            if parent is None:
+                known = [name for at in around for name, node in at.labels.items() if node != RUNNING]
+                hint = suggest(plan.label, known) or "a label must come before its use, in this block or around it"
+                raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
+            around.append(parent)
+        if self.made[target].side and not self.side:
+            raise SpecError(f"{plan.label} is on a side output, which inference lacks", plan.place)
+        return target
 
     def call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         target = self.target(plan, names)
         names.shape = shape = self.made[x].output
-        args = tuple(a.value(names) for a in plan.arguments if a.keyword is None)
-        keywords = {a.keyword: a.value(names) for a in plan.arguments if a.keyword is not None}
+        args = tuple([argument.value(names) for argument in plan.positional])
+        keywords = {argument.keyword: argument.value(names) for argument in plan.named}
         if isinstance(target, Block):
-            return self.block(plan, target, args, keywords, x, names, scope, fresh)
-        key = (target, args, tuple(keywords.items()), shape)
+            return self.block(plan, target, args, keywords, x, scope, fresh)
+        for value in (*args, *keywords.values()):
+            if type(value) is tuple:
+                self.pay(value, names, plan.place)
+        key = target, repr(args), repr(keywords), shape  # by text: 1, 1.0 and True are equal, but not alike
         known = self.operators.get(key)
         if known is None:
             known = self.operators[key] = self.operator(plan, target, args, keywords, shape)
         return self.add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
+    def pay(self, value: tuple[Any, ...], names: Names, place: Place) -> None:
+        """Take a list off the budget: an operator looks at all of it."""
+        try:
+            charge(names, value)
+        except Fault as fault:
+            raise SpecError(f"the network {fault}", place) from None
+
     def target(self, plan: Call, names: Names) -> Block | type[Operator]:
         try:
             named = names[plan.name]
         except KeyError:
-            hint = suggest(plan.name, self.library)
+            hint = suggest(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
             raise SpecError(f"{plan.name} is {show(named)}, where an operator or block is wanted", plan.place)
@@ -291,7 +281,7 @@ class _Expansion:
             raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
         try:
             op = make(cls, args, keywords)
-            return op, op.output(shape)
+            return op, _output(op, shape)
         except ArgumentError as error:
             raise SpecError(f"{cls.name}: {error}", self.argument(plan, error.argument)) from None
         except ValueError as error:
@@ -300,21 +290,19 @@ class _Expansion:
             raise SpecError(message, plan.place) from None
 
     def argument(self, plan: Call, which: str | int | None) -> Place:
-        for position, argument in enumerate(plan.arguments):
-            if which in (position, argument.keyword) and which is not None:
-                return argument.place
-        return plan.place
+        if isinstance(which, int):
+            return plan.positional[which].place
+        return next((argument.place for argument in plan.named if argument.keyword == which), plan.place)
 
     def block(
         self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any], x: int,
-        names: Names, scope: Scope, fresh: bool,
+        scope: Scope, fresh: bool,
     ) -> int:  # fmt: skip
         given = self.bind(plan, block, args, keywords)
-        self.calls.append((_call_text(block, given), plan.place))
+        self.calls.append(Called(block, given, plan.place))
         if len(self.calls) > MAX_CALLS:
             raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
-        inner = self.globals.inner(given)
-        inner.shape = self.made[x].output
+        inner = self.globals.inner(given, self.made[x].output)
         for parameter, default in block.parameters:
             if parameter not in given and default is not None:
                 inner[parameter] = default(inner)
@@ -329,7 +317,7 @@ class _Expansion:
         parameters = [name for name, _ in block.parameters]
         if len(args) > len(parameters):
             place = self.argument(plan, len(parameters))
-            raise SpecError(f"{block.name}: takes at most {len(parameters)} arguments: {block.signature()}", place)
+            raise SpecError(f"{block.name}: takes at most {len(parameters)} argument(s): {block.signature()}", place)
         given = dict(zip(parameters, args, strict=False))
         for name, value in keywords.items():
             if name not in parameters:
@@ -345,15 +333,22 @@ class _Expansion:
         return given
 
 
-def _call_text(block: Block, given: Mapping[str, Any]) -> str:
-    return shorten(f"{block.name}({', '.join(f'{name}={show(value)}' for name, value in given.items())})", 80)
+def _output(op: Operator, x: Any) -> Shape:
+    """The output's shape, within bounds. Raises ValueError."""
+    output = op.output(x)
+    if max(output) >= LIMIT:
+        raise ValueError("a dimension beyond 2^63")
+    return output
 
 
 def _odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
     """The first branch that does not go with the first one; the last if each does by itself."""
-    for i, shape in enumerate(shapes):
-        try:
-            op.output((shapes[0], shape))
-        except ValueError:
-            return i
-    return len(shapes) - 1
+    return next((i for i, shape in enumerate(shapes) if not _agree(op, shapes[0], shape)), len(shapes) - 1)
+
+
+def _agree(op: Operator, first: Shape, second: Shape) -> bool:
+    try:
+        op.output((first, second))
+    except ValueError:
+        return False
+    return True

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
-from archcalc.language.expression import Evaluate, Expression, Names
+from archcalc.language.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Expression
 from archcalc.language.source import Mapping, Scalar, Sequence, Value
+from archcalc.language.values import Evaluate, Names
 from archcalc.ops import REGISTRY
 
 LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]*")
@@ -52,9 +53,9 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A written argument: its keyword, or None where it stands by position."""
+    """A written argument: its keyword, or "" where it stands by position."""
 
-    keyword: str | None
+    keyword: str
     value: Evaluate
     place: Place
 
@@ -64,7 +65,8 @@ class Call:
     """An operator or block by name, or by a parameter that names one."""
 
     name: str
-    arguments: tuple[Argument, ...]
+    positional: tuple[Argument, ...]
+    named: tuple[Argument, ...]
     place: Place
 
 
@@ -127,6 +129,8 @@ def structured(plan: Plan) -> bool:
     """Whether a plan itself branches or labels: the block it is then stands as a numbered module of its own."""
     if isinstance(plan, Chain):
         return any(structured(step) for step in plan.steps)
+    if isinstance(plan, Repeat | Each):
+        return structured(plan.body)
     if isinstance(plan, Choose):
         return structured(plan.yes) or structured(plan.no)
     return isinstance(plan, Join | Side | Label)
@@ -167,7 +171,7 @@ class Planner:
 
     def label(self, key: Scalar, body: Value) -> Plan:
         """A labelled step."""
-        check_label(key)
+        check_label(key.text, key.place)
         return Label(key.text, self.steps(body, key.text), key.place)
 
     def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
@@ -178,19 +182,21 @@ class Planner:
             made = [Branch(None, self.step(item, f"a branch of {join}"), item.place) for item in value.items]
         else:
             for key, _ in value.entries:
-                check_label(key)
+                check_label(key.text, key.place)
             made = [Branch(key.text, self.steps(body, key.text), body.place) for key, body in value.entries]
         if not made:
             raise SpecError(f"{join} has no branches", value.place)
         return tuple(made)
 
 
-def check_label(key: Scalar) -> None:
-    """Raises SpecError unless a key can be part of a node's name."""
-    if key.text in RESERVED or not LABEL.fullmatch(key.text):
-        word = " is a word of the language" if key.text in RESERVED else " cannot be a label"
-        hint = "letters, digits, _ and -, and not digits alone"
-        raise SpecError(f"{shorten(key.text)!r}{word}", key.place, hint)
+def check_label(text: str, place: Place) -> None:
+    """Raises SpecError unless a text can be part of a node's name."""
+    if text in RESERVED:
+        hint = f"for example `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
+        raise SpecError(f"{text!r} is a word of the language", place, hint)
+    if not LABEL.fullmatch(text):
+        hint = FLOW_HINT if ")" in text else "letters, digits, _ and -, and not digits alone"
+        raise SpecError(f"{shorten(text)!r} cannot be a label", place, hint)
 
 
 class LayerExpression(Expression):
@@ -200,8 +206,8 @@ class LayerExpression(Expression):
         """The plan of this expression. Raises SpecError where a layer is wanted and something else stands."""
         node = self.tree if node is None else node
         self.depth += 1
-        if self.depth > 60:
-            raise self.error(node, "an expression nested more than 60 deep")
+        if self.depth > MAX_DEPTH:
+            raise self.error(node, TOO_DEEP)
         plan = self._layer(node)
         self.depth -= 1
         return plan
@@ -211,7 +217,7 @@ class LayerExpression(Expression):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
             return Chain(tuple(self.layer(step) for step in _flatten(node)), place)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-            return self._repeat(node, place)
+            return self._repeat(node)
         if isinstance(node, ast.IfExp):
             return Choose(self.value(node.test), self.layer(node.body), self.layer(node.orelse), place)
         if isinstance(node, ast.Name):
@@ -219,18 +225,22 @@ class LayerExpression(Expression):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             return self._call_layer(node, node.func.id, place)
         hint = "a | b is `then`, n * a repeats, a if c else b chooses"
-        raise self.error(node, f"a layer is wanted here, not {self._written(node)}", hint)
+        raise self.error(node, f"a layer is wanted here, not {self.written(node)}", hint)
 
-    def _repeat(self, node: ast.BinOp, place: Place) -> Plan:
-        if isinstance(node.right, ast.Constant) or (isinstance(node.left, ast.Call) and _is_layer(node.left)):
-            raise self.error(node, "the count comes first", f"write {ast.unparse(node.right)} * {ast.unparse(node.left)}")
-        return Repeat(self.value(node.left), self.layer(node.right), place)
+    def _repeat(self, node: ast.BinOp) -> Plan:
+        left, right = self.written(node.left), self.written(node.right)
+        if isinstance(node.left, ast.Call) and _is_layer(node.left):
+            raise self.error(node, "the count comes first", f"write {right} * {left}")
+        if isinstance(node.right, ast.Constant):
+            hint = f"write {right} * {left}" if isinstance(node.left, ast.Name | ast.Call) else ""
+            raise self.error(node, f"a layer is wanted after *, not {right}", hint)
+        return Repeat(self.value(node.left), self.layer(node.right), self.place(node.left))
 
     def _named(self, node: ast.Name, place: Place) -> Plan:
         self.mentions.add(node.id)
         if node.id in JOINS | {USE, CHAIN}:
             raise self.error(node, f"{node.id} wants arguments", f"for example {node.id}(…)")
-        return Call(node.id, (), place)
+        return Call(node.id, (), (), place)
 
     def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
         self.mentions.add(name)
@@ -240,13 +250,20 @@ class LayerExpression(Expression):
             return self._chain(node, place)
         if name in JOINS:
             return Join(name, self._branches(node, name), place)
-        starred = next((a for a in node.args if isinstance(a, ast.Starred)), None)
-        double = next((k for k in node.keywords if k.arg is None), None)
-        if starred is not None or double is not None:
-            raise self.error(node, "* and ** in a call are not part of the expression language")
-        args = [Argument(None, self.value(arg), self.place(arg)) for arg in node.args]
-        keywords = [Argument(k.arg, self.value(k.value), self.place(k)) for k in node.keywords]
-        return Call(name, (*args, *keywords), place)
+        args = [Argument("", self.value(arg), self.place(arg)) for arg in node.args]
+        named = [Argument(key, self.value(k.value), self.place(k)) for key, k in self._keywords(node, name)]
+        return Call(name, tuple(args), tuple(named), place)
+
+    def _keywords(self, node: ast.Call, name: str) -> Iterator[tuple[str, ast.keyword]]:
+        """The keywords of a call, each once. Raises SpecError for one written twice, and for **."""
+        seen: set[str] = set()
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.error(keyword, "** in a call is not part of the expression language")
+            if keyword.arg in seen:
+                raise self.error(keyword, f"{name}: gets {shorten(keyword.arg)} twice")
+            seen.add(keyword.arg)
+            yield keyword.arg, keyword
 
     def _label(self, node: ast.Call) -> str:
         if len(node.args) == 1 and not node.keywords:
@@ -270,7 +287,10 @@ class LayerExpression(Expression):
         if len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.GeneratorExp):
             return self._each(node.args[0])
         plain = [Branch(None, self.layer(arg), self.place(arg)) for arg in node.args]
-        named = [Branch(k.arg, self.layer(k.value), self.place(k.value)) for k in node.keywords]
+        named = []
+        for key, k in self._keywords(node, name):
+            check_label(key, self.place(k))
+            named.append(Branch(key, self.layer(k.value), self.place(k.value)))
         if not plain and not named:
             raise self.error(node, f"{name} has no branches", f"for example {name}(identity, relu)")
         return (*plain, *named)

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,12 +21,15 @@ from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
 MAX_NESTING = 50
+_REFUSED = re.compile(  # what YAML does not allow, and line breaks that nobody sees
+    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # PyYAML built without libyaml has only the second
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text; `quoted` if it stood in quotes. `offset` is where its characters start in the source's text."""
+    """A text; `quoted` if it stood in quotes."""
 
     text: str
     place: Place
@@ -33,27 +37,38 @@ class Scalar:
     raw: str = ""  # as written, where that spans lines or needs care
 
     def at(self, start: int, end: int) -> Place:
-        """The place of characters start to end of the text."""
+        """The place of characters start to end of the text, as far as they stand on one line."""
+        place = self.place
         if not self.raw:
-            place = self.place
             return Place(place.source, place.line, place.column + self.quoted + start, max(1, end - start))
-        line, column = self._locate(start)
-        return Place(self.place.source, line, column, 1)
+        where = _positions(self.text, self.raw, place.line, place.column, self.quoted)
+        line, column = where[start]
+        last = max(c for at, c in where[start : max(end, start + 1)] if at == line)
+        return Place(place.source, line, column, last - column + 1)
 
-    def _locate(self, start: int) -> tuple[int, int]:
-        """Folding changes white space only: the n-th visible character stands n-th in the source too."""
-        wanted = sum(not c.isspace() for c in self.text[:start]) + self.quoted
-        line, column = self.place.line, self.place.column
-        body = re.match(r"[|>][^\n]*\n", self.raw)
-        for c in self.raw[: body.end()] if body else "":
-            line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
-        for c in self.raw[body.end() if body else 0 :]:
-            if not c.isspace():
-                if wanted == 0:
-                    break
-                wanted -= 1
-            line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
-        return line, column
+
+@lru_cache(maxsize=4)
+def _positions(text: str, raw: str, line: int, column: int, quoted: bool) -> list[tuple[int, int]]:
+    """Line and column of each character of a scalar written in another way, `raw`, from that line and column on.
+
+    YAML's folding changes white space only: the n-th visible character stands n-th in the source too.
+    """
+    header = re.match(r"[|>][^\n]*\n", raw)
+    visible = _visible(raw, line, column, header.end() if header else int(quoted))
+    found = []
+    at = line, column
+    for c in text:
+        if not c.isspace():
+            at = next(visible, at)
+        found.append(at)
+    return found
+
+
+def _visible(raw: str, line: int, column: int, skip: int) -> Iterator[tuple[int, int]]:
+    for position, c in enumerate(raw):
+        if position >= skip and not c.isspace():
+            yield line, column
+        line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +105,8 @@ def read_text(path: Path) -> str:
                 raise ArchcalcError(f"{path}: {state.st_size:,} bytes; a spec may have {MAX_BYTES:,}")
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = "is a directory; name a file in it" if Path(path).is_dir() else getattr(error, "strerror", None) or error
+        directory = "is a directory; name a file in it" if Path(path).is_dir() else ""
+        reason = directory or getattr(error, "strerror", None) or error
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
     try:
         return data.decode("utf-8-sig")
@@ -102,20 +118,20 @@ def parse_yaml(text: str, name: str = "<text>") -> Value:
     """The one value of a YAML text. Raises SpecError for anything but plain, unambiguous YAML."""
     if len(text) > MAX_BYTES:
         raise ArchcalcError(f"{name}: {len(text):,} characters; a spec may have {MAX_BYTES:,}")
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     source = Source(name, text.split("\n"))
-    reader = _Reader(source, text)
+    refused = _REFUSED.search(text)
+    if refused:
+        start = refused.start()
+        place = Place(source, text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
+        raise SpecError(f"the character U+{ord(refused.group()):04X} is not allowed", place)
     try:
-        return reader.document()
+        return _Reader(source, text).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(source, mark.line + 1, mark.column + 1) if mark else None
+        place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
         raise SpecError(f"not YAML: {message}", place, _yaml_hint(message)) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
-        raise SpecError("not YAML: a character that is not allowed", Place(source, line, column)) from None
 
 
 def _yaml_hint(message: str) -> str:
@@ -123,6 +139,8 @@ def _yaml_hint(message: str) -> str:
         return "a text with `: ` in it must stand in quotes"
     if "alias" in message or "anchor" in message:
         return "a layer cannot start with * or &: write `2 * conv(…)`, or put it in quotes"
+    if "cannot start any token" in message:
+        return "indent with spaces, not tabs; a text that starts with @ % or ` must stand in quotes"
     return ""
 
 
@@ -142,7 +160,8 @@ class _Reader:
             next(self.events)  # stream start
             event = next(self.events)
             if isinstance(event, yaml.StreamEndEvent):
-                raise SpecError("the spec is empty", Place(self.source, 1, 1), "it needs at least name, input and layers")
+                hint = "it needs at least name, input and layers"
+                raise SpecError("the spec is empty", Place(self.source, 1, 1), hint)
             value = self.value(next(self.events))
             next(self.events)  # document end
             last = next(self.events)
@@ -199,8 +218,11 @@ class _Reader:
             key = self.value(item)
             if not isinstance(key, Scalar):
                 raise SpecError("a key must be a plain text", key.place)
+            if key.text == "<<":
+                raise SpecError("YAML merge keys are not part of the language", key.place, "write a block and call it")
             if key.text in seen:
-                raise SpecError(f"{shorten(key.text)!r} stands here twice", key.place, f"first at line {seen[key.text].line}")
+                first = f"first at line {seen[key.text].line}"
+                raise SpecError(f"{shorten(key.text)!r} stands here twice", key.place, first)
             seen[key.text] = key.place
             entries.append((key, self.value(next(self.events))))
         return Mapping(tuple(entries), place)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import keyword
 from dataclasses import dataclass, field
 from typing import Any
 
-from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.errors import Place, SpecError, printable, shorten, suggest
 from archcalc.graph import About, Accounting, Claim
-from archcalc.language.expression import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Expression, Names, value_of
+from archcalc.language.expression import Expression, value_of
 from archcalc.language.plan import LABEL, RESERVED, Plan, Planner, check_keys, structured
 from archcalc.language.source import Mapping, Scalar, Sequence, Value, parse_yaml
+from archcalc.language.values import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Names
 from archcalc.ops import REGISTRY
 
 KEYS = {
@@ -26,6 +27,7 @@ KEYS = {
     "layers": "the steps",
     "published": "printed figures with their source",
 }
+MAX_PARAMETERS = 64  # of a block
 PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
 CLAIM = dict.fromkeys(("of", "figure", "printed", "mode", "source", "note", "explained_by"), "")
 ACCOUNTING = dict.fromkeys(("text", "value"), "")
@@ -52,6 +54,7 @@ class Spec:
 
     name: str
     input: Evaluate
+    input_place: Place
     params: dict[str, Evaluate]
     variants: dict[str, dict[str, Evaluate]]
     blocks: dict[str, Block]
@@ -78,13 +81,15 @@ class _Reader:
     def spec(self) -> Spec:
         name = self.text(self.need("name"))
         if not LABEL.fullmatch(name.replace(".", "_")):
-            raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, "letters, digits, . _ and -")
+            hint = "letters, digits, . _ and -"
+            raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
         params = self.settings(self.root.get("params"), "params")
         variants = self.variants(params)
         blocks = self.blocks()
         layers = self.planner.steps(self.need("layers"), "layers")
+        shape = self.need("input")
         return Spec(
-            name, value_of(self.need("input"), self.planner.mentions), {k: run for k, (run, _) in params.items()},
+            name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
             variants, {block.name: block for block in blocks}, layers, self.about(name),
             self.claims(tuple(variants) or (name,)), self.unused(params, blocks),
         )  # fmt: skip
@@ -100,6 +105,8 @@ class _Reader:
             return ""
         if not isinstance(value, Scalar) or not value.text:
             raise SpecError("a text is wanted here", value.place)
+        if printable(value.text) != value.text:
+            raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
         return value.text
 
     def settings(self, value: Value | None, what: str) -> dict[str, tuple[Evaluate, Place]]:
@@ -149,21 +156,29 @@ class _Reader:
         if isinstance(tree, ast.Name):
             tree = ast.Call(tree, [], [])
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-            raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, "for example conv_bn(channels, stride=1)")
+            hint = "for example conv_bn(channels, stride=1)"
+            raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, hint)
         if not all(isinstance(arg, ast.Name) for arg in tree.args) or None in {k.arg for k in tree.keywords}:
             raise SpecError("a block's parameters are names, or names with a default", key.place)
-        parameters: list[tuple[str, Evaluate | None]] = [(arg.id, None) for arg in tree.args if isinstance(arg, ast.Name)]
+        parameters: list[tuple[str, Evaluate | None]] = []
+        for arg in tree.args:
+            parameters += [(arg.id, None)] if isinstance(arg, ast.Name) else []
         parameters += [(str(k.arg), header.value(k.value)) for k in tree.keywords]
-        for parameter, _ in parameters:
-            check_name(parameter, key.place)
-        if len({p for p, _ in parameters}) != len(parameters):
-            raise SpecError("a parameter stands here twice", key.place)
+        self.check_parameters([name for name, _ in parameters], key.place)
         name = tree.func.id
         check_name(name, key.place)
         if name in REGISTRY:
             raise SpecError(f"{name} is an operator", key.place, "give the block another name")
         plan = self.planner.steps(body, f"block {name}")
         return Block(name, tuple(parameters), plan, structured(plan), key.place)
+
+    def check_parameters(self, names: list[str], place: Place) -> None:
+        for name in names:
+            check_name(name, place)
+        if len(set(names)) != len(names):
+            raise SpecError("a parameter stands here twice", place)
+        if len(names) > MAX_PARAMETERS:
+            raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
 
     def about(self, name: str) -> About:
         paper = self.root.get("paper")
@@ -186,21 +201,30 @@ class _Reader:
             return ()
         if not isinstance(value, Sequence):
             raise SpecError("published wants a list of figures", value.place)
-        return tuple(self.claim(item, networks) for item in value.items)
+        known = frozenset(networks)
+        return tuple(self.claim(item, known) for item in value.items)
 
-    def claim(self, value: Value, networks: tuple[str, ...]) -> tuple[frozenset[str], Claim]:
+    def claim(self, value: Value, networks: frozenset[str]) -> tuple[frozenset[str], Claim]:
         entry = check_keys(value, CLAIM, "a published figure")
         for key in ("figure", "printed", "source"):
             if entry.get(key) is None:
                 raise SpecError(f"a published figure lacks `{key}`", entry.place)
-        of = entry.get("of")
-        names = [self.text(n) for n in of.items] if isinstance(of, Sequence) else [self.text(of)] if of else networks
-        for name in names:
+        figure, printed, source, note, mode = [
+            self.text(entry.get(key)) for key in ("figure", "printed", "source", "note", "mode")
+        ]
+        explained_by = self.accountings(entry.get("explained_by"))
+        return self.of(entry.get("of"), networks), Claim(figure, printed, source, note, mode or "infer", explained_by)
+
+    def of(self, value: Value | None, networks: frozenset[str]) -> frozenset[str]:
+        """The networks that a published figure is of: all, one, or a list."""
+        if value is None:
+            return networks
+        items = value.items if isinstance(value, Sequence) else (value,)
+        for item in items:
+            name = self.text(item)
             if name not in networks:
-                raise SpecError(f"no network {shorten(name)!r} here", (of or entry).place, suggest(name, networks))
-        texts = [self.text(entry.get(key)) for key in ("figure", "printed", "source", "note")]
-        mode = self.text(entry.get("mode")) or "infer"
-        return frozenset(names), Claim(*texts, mode, self.accountings(entry.get("explained_by")))
+                raise SpecError(f"no network {shorten(name)!r} here", item.place, suggest(name, networks))
+        return frozenset(self.text(item) for item in items)
 
     def accountings(self, value: Value | None) -> tuple[Accounting, ...]:
         if value is None:
@@ -224,8 +248,7 @@ class _Reader:
 
 def check_name(name: str, place: Place) -> None:
     """Raises SpecError unless an expression can mention this name."""
-    check: Callable[[str], bool] = str.isidentifier
-    if not check(name) or not name.isascii() or name in {"True", "False", "None"}:
+    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise SpecError(f"{shorten(name)!r} cannot be a name", place, "letters, digits and _, not a digit first")
     if name in RESERVED | set(FUNCTIONS) | set(DIMENSIONS):
         raise SpecError(f"{name} is a word of the language", place, "choose another name")

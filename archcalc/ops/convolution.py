@@ -162,7 +162,7 @@ class ConvTranspose(Weighted):
     dilation: Size = (1, 1)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, height, width). Raises ValueError if groups or paddings do not fit."""
+        """(out_channels, height, width). Raises ValueError if groups or paddings do not fit, or nothing is left."""
         channels, *size = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
         height, width = (self._length(axis, length) for axis, length in enumerate(size))

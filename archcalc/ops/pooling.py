@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
     """PyTorch's output length: rounded up with ceil_mode, but a last window must not start in the right padding.
 
-    Mirrors `pooling_output_shape` in ATen/native/Pool.h; padding may be half of the (dilated) kernel at most.
+    Mirrors `pooling_output_shape` in ATen/native/Pool.h.
     """
     kernel, stride, padding = window
-    require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
     padded = length + 2 * padding
     room = padded - kernel + (stride - 1) * ceil_mode
     require(room >= 0, f"kernel {kernel} is larger than the padded input {padded}")
@@ -44,8 +43,10 @@ class Pool(Plain):
         return Window(dh * (kh - 1) + 1, sh, ph), Window(dw * (kw - 1) + 1, sw, pw)
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises ValueError if the kernel does not fit."""
+        """(channels, height, width). Raises ValueError if the kernel does not fit or is not twice the padding."""
         channels, *size = spatial(x, self.name)
+        for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
+            require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
         height, width = (
             pooled_length(length, window, self.ceil_mode) for length, window in zip(size, self.window(x), strict=True)
         )
@@ -62,6 +63,18 @@ class MaxPool(Pool):
     padding: Margin = (0, 0)
     dilation: Size = (1, 1)
     ceil_mode: Flag = False
+
+    def output(self, x: Shape) -> Shape:
+        """As of every pool. Raises ValueError also if a dilated window reaches over the whole input, into the padding.
+
+        PyTorch takes such a window, calls its maximum −∞, and in backward writes outside the gradient's memory.
+        """
+        y = Pool.output(self, x)
+        for length, count, window, step in zip(x[1:], y[1:], self.window(x), self.dilation, strict=True):
+            for i in range(min(-(-window.padding // window.stride), step)):  # those that start in the padding
+                first = (i * window.stride - window.padding) % step  # the first position inside
+                require((count <= i) | (length > first), f"a window dilated by {step} steps over the whole input")
+        return y
 
     def work(self, x: Shape, y: Shape) -> Work:
         """k·k − 1 comparisons for each output value."""

@@ -39,10 +39,10 @@ class Term(int):
         return plus(other, self)
 
     def __sub__(self, other: Any) -> Any:
-        return plus(self, other, sign="-")
+        return plus(self, other, sign="−")
 
     def __rsub__(self, other: Any) -> Any:
-        return plus(other, self, sign="-")
+        return plus(other, self, sign="−")
 
     def __floordiv__(self, other: Any) -> Any:
         return Term(int(self) // int(other))
@@ -73,5 +73,5 @@ def plus(left: int, right: int, sign: str = "+") -> Term:
         return a
     if type(left) is int and left == 0 and sign == "+":
         return b
-    second = f"({b.text})" if b.rank == 2 and sign == "-" else b.text
+    second = f"({b.text})" if b.rank == 2 and sign == "−" else b.text
     return Term(value, f"{a.text} {sign} {second}", 2)

@@ -1,0 +1,1 @@
+"""The networks in PyTorch: the only package that imports torch."""

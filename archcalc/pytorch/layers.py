@@ -1,0 +1,165 @@
+"""The modules that PyTorch lacks; operators' `module()` methods import them when they are asked for."""
+
+# mypy: allow-subclassing-any
+# The type check needs no torch, so nn.Module is Any there.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
+
+Pair = tuple[int, int]
+
+
+class TableConv2d(nn.Module):
+    """Convolution by a connection table: `connections[o]` lists the input channels that output channel o sees."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        connections: Sequence[Sequence[int]],
+        kernel_size: Pair,
+        stride: Pair = (1, 1),
+        padding: Pair | str = (0, 0),
+        dilation: Pair = (1, 1),
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.shape = (len(connections), in_channels, *kernel_size)
+        self.geometry = (stride, padding, dilation)
+        self.links = [row * in_channels + channel for row, seen in enumerate(connections) for channel in seen]
+        self.weight = nn.Parameter(torch.empty(len(self.links), *kernel_size))
+        self.bias = nn.Parameter(torch.empty(len(connections))) if bias else None
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The links' kernels scattered into a dense weight, zero elsewhere."""
+        links = torch.tensor(self.links, device=x.device)
+        dense = self.weight.new_zeros(self.shape).flatten(0, 1).index_copy(0, links, self.weight)
+        return F.conv2d(x, dense.view(self.shape), self.bias, *self.geometry)
+
+
+class SquaredDistances(nn.Module):
+    """Σ(x − w)² to each of `out_features` fixed prototypes."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.prototypes: Tensor
+        self.register_buffer("prototypes", torch.randn(out_features, in_features).sign())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, out_features)."""
+        return (x.unsqueeze(1) - self.prototypes).square().sum(-1)
+
+
+class ScaledTanh(nn.Module):
+    """amplitude · tanh(slope · x)."""
+
+    def __init__(self, amplitude: float, slope: float) -> None:
+        super().__init__()
+        self.amplitude, self.slope = amplitude, slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the input."""
+        return self.amplitude * torch.tanh(self.slope * x)
+
+
+class TrainableSubsampling(nn.Module):
+    """weight · (sum over the window) + bias, one of each a channel."""
+
+    def __init__(self, channels: int, kernel_size: Pair, stride: Pair | None, padding: Pair, ceil_mode: bool) -> None:
+        super().__init__()
+        self.geometry = (kernel_size, stride, padding, ceil_mode)
+        cells = kernel_size[0] * kernel_size[1]
+        self.weight = nn.Parameter(torch.full((channels,), 1 / cells))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The pooled sum, scaled and shifted."""
+        total = F.avg_pool2d(x, *self.geometry, divisor_override=1)
+        return total * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class Sum(nn.Module):
+    """x₁ + x₂ + …; into x₁ itself if `inplace`, which is right only if nothing else, backward included, needs x₁."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """The inputs' shape."""
+        first = xs[0] if self.inplace else xs[0] + xs[1]
+        return reduce(torch.Tensor.add_, xs[1 if self.inplace else 2 :], first)
+
+
+class Product(nn.Module):
+    """x₁ · x₂ · …, a channels×1×1 input spread over height and width."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """The largest input's shape."""
+        return reduce(torch.mul, xs)
+
+
+class Mean(nn.Module):
+    """(x₁ + … + xₙ) / n."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """The inputs' shape."""
+        return reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))
+
+
+class Concat(nn.Module):
+    """The inputs one after another along the channels."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        """The channels added up."""
+        return torch.cat(xs, dim=1)
+
+
+class ChannelShuffle(nn.Module):
+    """As `torch.nn.ChannelShuffle`, with a gradient on every device."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channel c of group g becomes channel g of group c."""
+        shuffled = x.unflatten(1, (self.groups, -1)).transpose(1, 2)
+        return shuffled.clone(memory_format=torch.contiguous_format).flatten(1, 2)
+
+
+class PadShortcut(nn.Module):
+    """Every stride-th value, and zero channels before and after, the odd one after."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Pair) -> None:
+        super().__init__()
+        self.stride = stride
+        missing = out_channels - in_channels
+        self.margins = (missing // 2, missing - missing // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉)."""
+        return F.pad(x[:, :, :: self.stride[0], :: self.stride[1]], (0, 0, 0, 0, *self.margins))
+
+
+class DropPath(nn.Module):
+    """In training drops an image's values with probability p and scales what stays by 1/(1 − p)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the input."""
+        if not self.training or self.p == 0:
+            return x
+        keep = 1 - self.p
+        noise = x.new_empty(len(x), *[1] * (x.dim() - 1)).bernoulli_(keep)
+        return x * (noise.div_(keep) if keep else noise)

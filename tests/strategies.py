@@ -1,0 +1,161 @@
+"""Random arguments and inputs for every operator: hypothesis strategies, shared by the tests of `archcalc.ops`.
+
+`WRITTEN[name]` draws the arguments as a spec may write them and the input's shape; some do not fit each other.
+`cases(name)` keeps those that do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from archcalc.ops import REGISTRY, Operator, Shape, make
+
+
+class Case(NamedTuple):
+    op: Operator
+    x: Any  # a shape; for a join, a tuple of shapes
+    y: Shape
+
+
+def examples(count: int) -> settings:
+    """So many examples, the same ones in every run."""
+    unhurried = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=unhurried)
+
+
+def build(name: str, x: Any, *args: object, **keywords: object) -> Case:
+    """The operator with these arguments on this input. Raises ValueError if archcalc refuses them."""
+    op = make(REGISTRY[name], args, keywords)
+    return Case(op, x, op.output(x))
+
+
+def cases(name: str) -> st.SearchStrategy[Case]:
+    return WRITTEN[name].map(lambda drawn: _built(name, *drawn)).filter(bool)
+
+
+def any_case() -> st.SearchStrategy[Case]:
+    return st.sampled_from(sorted(WRITTEN)).flatmap(cases)
+
+
+def _built(name: str, x: Any, keywords: dict[str, Any]) -> Case | None:
+    try:
+        return build(name, x, **keywords)
+    except ValueError:
+        return None
+
+
+def upto(most: int, least: int = 1) -> st.SearchStrategy[int]:
+    return st.integers(least, most)
+
+
+def size(most: int, least: int = 1) -> st.SearchStrategy[Any]:
+    """One number, or a height and a width."""
+    return upto(most, least) | st.tuples(upto(most, least), upto(most, least))
+
+
+FLAG = st.booleans()
+REAL = st.floats(0.25, 2)
+CHANNELS = upto(3).flatmap(lambda factor: upto(4).map(lambda rest: factor * rest))
+IMAGE = st.tuples(CHANNELS, upto(11), upto(11))
+VECTOR = st.tuples(CHANNELS)
+ROWS = st.tuples(CHANNELS, upto(7))
+ANY_RANK = IMAGE | VECTOR | ROWS
+
+
+def written(x: st.SearchStrategy[Any], **keywords: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """An input and keyword arguments, each of which may be left to its default unless its name ends in `_`."""
+    needed = {name.rstrip("_"): strategy for name, strategy in keywords.items() if name.endswith("_")}
+    optional = {name: strategy for name, strategy in keywords.items() if not name.endswith("_")}
+    return st.tuples(x, st.fixed_dictionaries(needed, optional=optional))
+
+
+@st.composite
+def connection_tables(draw: st.DrawFn) -> Any:
+    """A convolution by connection table."""
+    x = draw(IMAGE)
+    row = st.lists(st.integers(0, x[0] - 1), min_size=1, unique=True).map(tuple)
+    table = tuple(draw(st.lists(row, min_size=1, max_size=4)))
+    geometry = st.fixed_dictionaries(
+        {"kernel_size": size(3)},
+        optional={"padding": size(2, 0) | st.just("same"), "dilation": size(2), "bias": FLAG},
+    )
+    return x, {"out_channels": len(table), "connections": table, **draw(geometry)}
+
+
+@st.composite
+def normalized(draw: st.DrawFn) -> Any:
+    """A layer normalization over the last dimensions, or (rarely) over others."""
+    x = draw(ANY_RANK)
+    over = st.none() | upto(len(x)).map(lambda count: x[-count:]) | st.just((3,))
+    keywords = st.fixed_dictionaries({}, optional={"normalized_shape": over, "elementwise_affine": FLAG, "bias": FLAG})
+    return x, draw(keywords)
+
+
+@st.composite
+def gates(draw: st.DrawFn) -> Any:
+    """Images of one shape and gates of channels×1×1 among them."""
+    x = draw(IMAGE)
+    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=2, max_size=4))), {}
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Any:
+    """Images that differ in channels."""
+    place = draw(st.tuples(upto(7), upto(7)) | st.just(()))
+    return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=2, max_size=4))), {}
+
+
+ALIKE = st.tuples(ANY_RANK, upto(4, 2)).map(lambda drawn: (drawn[0],) * drawn[1])
+ACTIVATION = written(ANY_RANK)
+IN_PLACE = written(ANY_RANK, inplace=FLAG)
+POOL = {"kernel_size_": size(4), "stride": size(4) | st.none(), "padding": size(2, 0), "ceil_mode": FLAG}
+CONV = written(
+    IMAGE, out_channels_=CHANNELS, kernel_size_=size(4), stride=size(3), padding=size(3, 0) | st.just("same"),
+    dilation=size(3), groups=upto(3), bias=FLAG,
+)  # fmt: skip
+
+WRITTEN: dict[str, st.SearchStrategy[Any]] = {
+    "conv": CONV | connection_tables(),
+    "conv_transpose": written(
+        IMAGE, out_channels_=CHANNELS, kernel_size_=size(4), stride=size(3), padding=size(3, 0),
+        output_padding=size(2, 0), dilation=size(3), groups=upto(3), bias=FLAG,
+    ),
+    "linear": written(ANY_RANK, out_features_=upto(9), bias=FLAG),
+    "rbf": written(VECTOR, out_features_=upto(9)),
+    "batchnorm": written(ANY_RANK, affine=FLAG, momentum=st.just(0.01)),
+    "layernorm": normalized(),
+    "groupnorm": written(ANY_RANK, num_groups_=upto(4), affine=FLAG),
+    "lrn": written(IMAGE | ROWS, size_=upto(7), alpha=REAL, beta=REAL, k=REAL),
+    "relu": IN_PLACE,
+    "relu6": IN_PLACE,
+    "sigmoid": ACTIVATION,
+    "tanh": ACTIVATION,
+    "scaled_tanh": written(ANY_RANK, amplitude=REAL, slope=REAL),
+    "silu": IN_PLACE,
+    "hardsigmoid": IN_PLACE,
+    "hardswish": IN_PLACE,
+    "gelu": written(ANY_RANK, approximate=st.sampled_from(["none", "tanh"])),
+    "softmax": ACTIVATION,
+    "maxpool": written(IMAGE, dilation=size(3), **POOL),
+    "avgpool": written(IMAGE, count_include_pad=FLAG, **POOL),
+    "subsample": written(IMAGE, **POOL),
+    "adaptive_avgpool": written(IMAGE, output_size_=size(6)),
+    "adaptive_maxpool": written(IMAGE, output_size_=size(6)),
+    "global_avgpool": written(IMAGE),
+    "global_maxpool": written(IMAGE),
+    "upsample": written(IMAGE, size=size(9), scale_factor=size(3), mode=st.sampled_from(["nearest", "bilinear"])),
+    "add": written(ALIKE),
+    "multiply": gates(),
+    "mean": written(ALIKE),
+    "concat": slices(),
+    "input": IMAGE.map(lambda x: ((), {"shape": x})),
+    "identity": ACTIVATION,
+    "flatten": ACTIVATION,
+    "channel_shuffle": written(ANY_RANK, groups_=upto(4)),
+    "pad_shortcut": written(IMAGE, out_channels_=upto(14), stride=size(3)),
+    "dropout": written(ANY_RANK, p=st.sampled_from([0, 0.2, 0.5, 1]), inplace=FLAG),
+    "droppath": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
+}  # fmt: skip

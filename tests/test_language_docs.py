@@ -1,0 +1,50 @@
+"""Every spec in the language's reference loads, expands and has figures; what it says of the language holds."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from archcalc import analyze
+from archcalc.language import expand, parse_spec
+from archcalc.language.plan import JOINS
+from archcalc.language.spec import KEYS, PAPER
+from archcalc.language.values import FUNCTIONS
+from archcalc.published import audit
+
+PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+SPECS = {re.search(r"^name: (.*)$", block, re.MULTILINE)[1]: block for block in BLOCKS}
+
+
+def graphs(text):
+    spec = parse_spec(text)
+    assert spec.unused == ()
+    return [expand(spec, network) for network in spec.networks()]
+
+
+def test_all_yaml_blocks_are_specs():
+    assert len(SPECS) == len(BLOCKS) >= 10
+    assert all(re.search(r"^layers:", block, re.MULTILINE) for block in BLOCKS)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_spec_has_figures(name):
+    for graph in graphs(SPECS[name]):
+        assert analyze(graph, mode="train").totals.activations > 0
+
+
+def test_four_ways_to_write_a_join_are_one():
+    (graph,) = graphs(SPECS["joins"])
+    kinds = [node.op.name for node in graph.nodes[1:]]
+    assert kinds == ["conv", "relu", "identity", "add"] * 4
+
+
+def test_published_example_is_judged():
+    (graph,) = graphs(SPECS["lenet-like"])
+    assert [verdict.verdict for verdict in audit(graph)] == ["exact", "explained"]
+
+
+def test_page_names_all_keys_functions_and_joins():
+    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS]:
+        assert re.search(rf"\b{word}\b", PAGE), word

@@ -1,0 +1,325 @@
+"""The operators' arithmetic: on NumPy columns, as formulas, complete, and on checked arguments only."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import WRITTEN, Case, build, cases, examples
+
+from archcalc.analysis.cost import Cost, cost
+from archcalc.errors import ArgumentError
+from archcalc.graph import Node
+from archcalc.ops import KINDS, REGISTRY, Operator, Window, make, signature
+from archcalc.ops.arguments import RULES, read
+from archcalc.ops.base import declared, operator
+
+COLUMN = 50
+FIGURES = ("output", "weights", "buffers", "work", "writes", "saved", "window", "module")
+
+
+def figures(op: Operator, x: Any) -> dict[str, Any]:
+    y = op.output(x)
+    return {
+        "output": y, "weights": op.weights(x), "buffers": op.buffers(x), "work": op.work(x, y), "saved": op.saved(x, y),
+        "links": op.links(x, y), "writes": op.writes(x, y, training=False), "trained": op.writes(x, y, training=True),
+    }  # fmt: skip
+
+
+# dimensions as columns
+
+
+def scaled(x: Any, factor: int, taller: int, wider: int, joins: bool) -> Any:
+    """The shape with more channels and places; in a join, what is 1 stays 1, for it may be a gate."""
+    if joins:
+        return tuple(scaled(shape, factor, taller, wider, joins=False) for shape in x) if factor else x
+    more = (0, taller, wider)
+    return tuple(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
+
+
+def columns(case: Case, seed: int, varied: set[int]) -> list[Any]:
+    """`COLUMN` shapes near the case's that the operator takes, varied along some axes."""
+    random = np.random.default_rng(seed)
+    shapes = []
+    for _ in range(COLUMN):
+        factor, taller, wider = random.integers(1, 4), *random.integers(0, 200, 2)
+        x = scaled(
+            case.x, int(factor) if 0 in varied else 1, int(taller) if 1 in varied else 0,
+            int(wider) if 2 in varied else 0, case.op.joins,
+        )  # fmt: skip
+        shapes.append(x if takes(case.op, x) else case.x)
+    return shapes
+
+
+def takes(op: Operator, x: Any) -> bool:
+    try:
+        op.output(x)
+    except ValueError:
+        return False
+    return True
+
+
+def stacked(shapes: list[Any]) -> Any:
+    """Shapes as one shape of columns; what never varies stays an integer."""
+    if isinstance(shapes[0], tuple):
+        return tuple(stacked(list(items)) for items in zip(*shapes, strict=True))
+    return shapes[0] if len(set(shapes)) == 1 else np.array(shapes, np.int64)
+
+
+def row(value: Any, index: int) -> Any:
+    """One element of every column in a nest of tuples and dictionaries."""
+    if isinstance(value, np.ndarray):
+        assert value.dtype == np.int64
+        return int(value[index])
+    if isinstance(value, dict):
+        return {key: row(item, index) for key, item in value.items()}
+    if isinstance(value, tuple):
+        items = [row(item, index) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data(), seed=st.integers(0, 2**32), varied=st.sets(st.integers(0, 2), min_size=1))
+@examples(15)
+def test_columns_of_dimensions(name: str, data: st.DataObject, seed: int, varied: set[int]) -> None:
+    case = data.draw(cases(name))
+    shapes = columns(case, seed, varied)
+    many = figures(case.op, stacked(shapes))
+    for index, x in enumerate(shapes):
+        assert row(many, index) == figures(case.op, x)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data(), seed=st.integers(0, 2**32))
+@examples(10)
+def test_columns_of_batches(name: str, data: st.DataObject, seed: int) -> None:
+    case = data.draw(cases(name))
+    shapes = columns(case, seed, {0, 1, 2})
+    batches = np.random.default_rng(seed).integers(1, 1024, COLUMN)
+    many = priced(case.op, stacked(shapes), batches)
+    for index, x in enumerate(shapes):
+        assert row(many, index) == priced(case.op, x, int(batches[index]))
+
+
+def priced(op: Operator, x: Any, batch: Any) -> Cost:
+    return cost(Node("layer", op, (), x, op.output(x), None, side=False), batch, 4, training=True)
+
+
+def test_columns_vary() -> None:
+    case = build("conv", (3, 9, 9), 8, 3)
+    many = figures(case.op, stacked(columns(case, 1, {0, 1, 2})))
+    assert len(set(many["work"]["mac"].tolist())) == COLUMN
+
+
+def test_one_misfit_in_a_column_is_refused() -> None:
+    tall = np.array([5, 4, 2, 9])
+    for name, args in [("conv", (8, 3)), ("maxpool", (3,)), ("avgpool", (3,)), ("subsample", (3,))]:
+        with pytest.raises(ValueError, match="larger"):
+            build(name, (4, tall, 9), *args)
+    with pytest.raises(ValueError, match="groups"):
+        build("conv", (np.array([4, 6, 8]), 9, 9), 8, 3, groups=4)
+    with pytest.raises(ValueError, match="differ"):
+        build("add", ((4, tall, 9), (4, tall + (tall == 9), 9)))
+
+
+# formulas
+
+
+def evaluated(text: str) -> int:
+    assert set(text) <= set("0123456789+−·() "), text
+    return int(eval(text.replace("·", "*").replace("−", "-")))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data())
+@examples(40)
+def test_formulas_evaluate_to_the_figures(name: str, data: st.DataObject) -> None:
+    op, x, y = data.draw(cases(name))
+    expected = {name: math.prod(shape) for name, shape in op.weights(x).items()} | op.work(x, y)
+    assert {key: evaluated(text) for key, text in op.formula(x, y).items()} == expected
+
+
+def test_formulas_read_as_people_write_them() -> None:
+    op, x, y = build("conv", (64, 56, 56), 128, 3, padding=1)
+    assert op.formula(x, y) == {
+        "weight": "(3·3·64)·128", "bias": "128", "mac": "128·56·56·(3·3·64)", "add": "128·56·56",
+    }  # fmt: skip
+    op, x, y = build("linear", (4096,), 1000)
+    assert op.formula(x, y) == {"weight": "4096·1000", "bias": "1000", "mac": "4096·1000", "add": "1000"}
+    op, x, y = build("avgpool", (8, 6, 6), 2)
+    assert op.formula(x, y) == {"add": "8·3·3·(2·2 − 1)", "div": "8·3·3"}
+
+
+# completeness
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data())
+@examples(10)
+def test_every_operator_has_every_rule(name: str, data: st.DataObject) -> None:
+    op, x, y = data.draw(cases(name))
+    known = figures(op, x)
+    assert set(known["work"]) <= set(KINDS)
+    assert all(count >= 0 for count in known["work"].values())
+    assert set(known["saved"].state) <= {*known["weights"], *known["buffers"]}
+    assert known["writes"] in {0, math.prod(y)}
+    assert known["links"] > 0 if op.weighted else known["links"] == 0
+    window = op.window(x)
+    assert window is None or all(isinstance(axis, Window) for axis in window)
+    op.module(x)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("figure", FIGURES)
+def test_no_rule_is_the_base_class(name: str, figure: str) -> None:
+    assert getattr(REGISTRY[name], figure) is not getattr(Operator, figure)
+
+
+LACKING = {
+    "output shape": lambda op: op.output((3,)),
+    "weights": lambda op: op.weights((3,)),
+    "buffers": lambda op: op.buffers((3,)),
+    "work": lambda op: op.work((3,), (3,)),
+    "written values": lambda op: op.writes((3,), (3,), training=False),
+    "saved tensors": lambda op: op.saved((3,), (3,)),
+    "window": lambda op: op.window((3,)),
+    "connections": lambda op: op.links((3,), (3,)),
+    "PyTorch module": lambda op: op.module((3,)),
+}
+
+
+class Lacking(Operator):
+    name = "lacking"
+    weighted = True
+
+
+@pytest.mark.parametrize("figure", LACKING)
+def test_a_missing_rule_names_operator_and_figure(figure: str) -> None:
+    with pytest.raises(NotImplementedError, match=f"^operator lacking has no rule for its {figure}$"):
+        LACKING[figure](Lacking())
+
+
+def test_arithmetic_that_depends_on_the_batch_is_not_guessed() -> None:
+    op, x, y = build("batchnorm", (3, 4, 4), track_running_stats=False)
+    with pytest.raises(NotImplementedError, match="batchnorm without running statistics"):
+        op.work(x, y)
+
+
+def test_registering_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry: dict[str, type[Operator]] = {}
+    monkeypatch.setattr("archcalc.ops.base.REGISTRY", registry)
+    cls = operator("invented")(type("Invented", (Operator,), {}))
+    assert registry == {"invented": cls}
+    assert cls.name == "invented"
+
+
+# arguments
+
+GOOD: dict[str, list[tuple[object, object]]] = {
+    "Positive": [(1, 1), (10**9, 10**9)],
+    "Natural": [(0, 0), (7, 7)],
+    "Real": [(0, 0), (-1.5, -1.5)],
+    "Probability": [(0, 0), (1, 1), (0.5, 0.5)],
+    "Flag": [(True, True), (False, False)],
+    "Size": [(3, (3, 3)), ((1, 7), (1, 7))],
+    "Margin": [(0, (0, 0)), ((0, 2), (0, 2))],
+    "Padding": [(0, (0, 0)), ((1, 2), (1, 2)), ("same", "same")],
+    "Connections": [(((0, 1), (2,)), ((0, 1), (2,)))],
+    "Extent": [(5, (5,)), ((3, 2, 1), (3, 2, 1))],
+    "Interpolation": [("nearest", "nearest"), ("bilinear", "bilinear")],
+    "Approximation": [("none", "none"), ("tanh", "tanh")],
+}
+
+NOT_WHOLE: tuple[object, ...] = (True, 1.0, 1.5, "3", None, -1, math.nan)
+NO_PAIR: tuple[object, ...] = (*NOT_WHOLE, (), (1,), (1, 2, 3), (1, -1), (1, 2.0), ("1", "2"), ((1, 2), (3, 4)))
+BAD: dict[str, tuple[object, ...]] = {
+    "Positive": (*NOT_WHOLE, 0, (1, 2)),
+    "Natural": (*NOT_WHOLE, (1, 2)),
+    "Real": (True, "1", None, (1.0,)),
+    "Probability": (True, "1", None, -0.1, 1.1, 2, math.nan, math.inf),
+    "Flag": (0, 1, "True", None, (True,)),
+    "Size": (*NO_PAIR, 0, (0, 1), (True, 1)),
+    "Margin": (*NO_PAIR, (True, 1)),
+    "Padding": (*NO_PAIR, "valid", "SAME", ("same", 1)),
+    "Connections": (0, "table", None, (), ((),), (0, 1), ((0, 0),), ((-1,),), ((0.0,),), ((True,),), (("0",),)),
+    "Extent": (*NOT_WHOLE, 0, (), (3, 0), (3, 2.0), (3, True), ((3,),)),
+    "Interpolation": ("cubic", "Nearest", "", 1, None, ("nearest",)),
+    "Approximation": ("erf", True, None, 0),
+}
+
+
+def test_every_kind_of_argument_is_tested() -> None:
+    assert set(GOOD) == set(BAD) == set(RULES)
+    used = {str(f.type).partition(" | ")[0] for cls in REGISTRY.values() for f in declared(cls)}
+    assert used <= set(RULES)
+
+
+@pytest.mark.parametrize(("kind", "value", "kept"), [(kind, *pair) for kind, pairs in GOOD.items() for pair in pairs])
+def test_good_arguments(kind: str, value: object, kept: object) -> None:
+    assert read(kind, value) == read(f"{kind} | None", value) == kept
+    assert read(f"{kind} | None", None) is None
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, wrong in BAD.items() for value in wrong], ids=repr)
+def test_bad_arguments(kind: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"wants|twice"):
+        read(kind, value)
+
+
+def fields_of(kind: str) -> list[tuple[str, str]]:
+    return [(name, f.name) for name, cls in REGISTRY.items() for f in declared(cls) if str(f.type) == kind]
+
+
+@pytest.mark.parametrize(("kind", "name", "argument"), [(k, *field) for k in RULES for field in fields_of(k)])
+def test_a_bad_argument_is_named(kind: str, name: str, argument: str) -> None:
+    position = [f.name for f in declared(REGISTRY[name])].index(argument)
+    for value in BAD[kind]:
+        with pytest.raises(ArgumentError, match=f"^{argument} (wants|names)") as caught:
+            make(REGISTRY[name], (), {argument: value})
+        assert caught.value.argument == argument
+        if position == 0:
+            with pytest.raises(ArgumentError, match=f"^{argument} ") as caught:
+                make(REGISTRY[name], (value,), {})
+            assert caught.value.argument == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "keywords", "message", "argument"),
+    [
+        ((8,), {}, r"lacks kernel_size: conv\(out_channels, kernel_size, stride=1, padding=0", None),
+        ((), {}, r"lacks out_channels and kernel_size: conv\(", None),
+        ((8, 3), {"strid": 2}, r"has no argument 'strid'; did you mean stride\?", "strid"),
+        ((8, 3), {"in_place": True}, "has no argument 'in_place'", "in_place"),
+        ((8, 3), {"kernel_size": 3}, "gets kernel_size twice", "kernel_size"),
+        ((8, 3, 1, 0, 1, 1, True, None, 9), {}, "takes at most 8 arguments: conv", 8),
+        ((8, 3.5), {}, r"kernel_size wants a whole number, not 3.5; // divides and rounds down", 1),
+        ((8, "3"), {}, r"kernel_size wants a whole number, not '3'", 1),
+        ((8, (1, 2, 3)), {}, r"kernel_size wants one number or \[height, width\], not \[1, 2, 3\]", 1),
+        ((8, 3, 0), {}, "stride wants a whole number of at least 1, not 0", 2),
+        ((8, 3), {"padding": "valid"}, r"padding wants a number, \[height, width\] or 'same', not 'valid'", "padding"),
+    ],
+)
+def test_messages(args: Any, keywords: Any, message: str, argument: Any) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        make(REGISTRY["conv"], args, keywords)
+    assert caught.value.argument == argument
+
+
+def test_long_values_are_shortened() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make(REGISTRY["conv"], (8, tuple(range(10**5))), {})
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_signatures_and_docstrings(name: str) -> None:
+    cls = REGISTRY[name]
+    assert signature(cls).startswith(f"{name}(")
+    for member in (cls, *(getattr(cls, figure) for figure in FIGURES)):
+        assert inspect.getdoc(member)

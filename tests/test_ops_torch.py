@@ -1,0 +1,373 @@
+"""Every operator against PyTorch: shapes, parameters, buffers, multiply-accumulates and what backward keeps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import WRITTEN, build, cases, examples
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from archcalc.ops import REGISTRY, Operator, make
+from archcalc.ops.arguments import format_shape
+from archcalc.ops.base import Extra, Plain, Saved, values
+from archcalc.ops.convolution import Conv
+from archcalc.pytorch.layers import Sum
+
+BATCH = 2
+OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
+LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
+
+CASES = [
+    ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
+    ("conv", (3, 23, 23), (4, 11), {"stride": 4, "padding": 2}),
+    ("conv", (6, 9, 13), (4, (1, 7)), {"padding": (0, 3), "bias": False}),
+    ("conv", (6, 9, 9), (12, 3), {"groups": 6, "stride": 2, "padding": 1}),
+    ("conv", (6, 9, 9), (9, 3), {"groups": 3, "dilation": (2, 3), "padding": "same"}),
+    ("conv", (4, 9, 9), (6, 4), {"padding": "same"}),
+    ("conv", (4, 9, 9), (6, (2, 3)), {"padding": "same", "dilation": (3, 1)}),
+    ("conv", (4, 9, 9), (5, 5), {"connections": LENET_TABLE}),
+    ("conv", (4, 9, 9), (5, 2), {"connections": LENET_TABLE, "padding": "same", "bias": False}),
+    ("conv_transpose", (4, 5, 7), (6, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ("conv_transpose", (4, 5, 7), (6, (2, 4)), {"groups": 2, "dilation": (3, 2), "output_padding": (2, 1)}),
+    ("linear", (12,), (5,), {}),
+    ("linear", (3, 4, 6), (5, False), {}),
+    ("rbf", (84,), (10,), {}),
+    ("batchnorm", (5, 4, 3), (), {}),
+    ("batchnorm", (5,), (), {"affine": False}),
+    ("layernorm", (5, 4, 3), (), {}),
+    ("layernorm", (5, 4, 3), ((4, 3),), {"bias": False}),
+    ("layernorm", (7,), (), {"elementwise_affine": False}),
+    ("groupnorm", (6, 4, 3), (3,), {}),
+    ("groupnorm", (6,), (2,), {"affine": False}),
+    ("lrn", (6, 5, 5), (5,), {"k": 2}),
+    ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
+    *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
+    *((name, (5, 4, 3), (flag,), {}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    *((name, (5, 4, 3), (), {}) for name in ["sigmoid", "tanh", "scaled_tanh", "softmax", "identity", "flatten"]),
+    ("softmax", (10,), (), {}),
+    ("gelu", (5, 4, 3), (), {}),
+    ("gelu", (5, 4, 3), ("tanh",), {}),
+    ("maxpool", (4, 11, 12), (3, 2), {"padding": 1}),
+    ("maxpool", (4, 11, 12), (3, 2), {"ceil_mode": True}),
+    ("maxpool", (4, 11, 12), ((2, 3),), {"dilation": (3, 2)}),
+    ("avgpool", (4, 11, 12), (3, 2), {"padding": 1, "count_include_pad": False}),
+    ("avgpool", (4, 11, 12), ((2, 3), (2, 1)), {"ceil_mode": True}),
+    ("subsample", (6, 10, 10), (2,), {}),
+    ("subsample", (6, 10, 11), (3, 2), {"ceil_mode": True, "padding": 1}),
+    *((name, (4, 7, 10), (target,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for target in [1, (3, 5)]),
+    ("global_avgpool", (4, 7, 5), (), {}),
+    ("global_maxpool", (4, 7, 5), (), {}),
+    ("upsample", (4, 5, 6), (), {"size": (7, 11)}),
+    ("upsample", (4, 5, 6), (), {"scale_factor": 2, "mode": "bilinear"}),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [2, 3, 4]),
+    ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
+    ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
+    ("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3)), (), {}),
+    ("input", (), ((3, 8, 8),), {}),
+    ("channel_shuffle", (6, 4, 3), (3,), {}),
+    ("pad_shortcut", (4, 7, 8), (9,), {"stride": 2}),
+    ("dropout", (5, 4, 3), (0.3,), {}),
+    ("dropout", (5, 4, 3), (0.3, True), {}),
+    ("droppath", (5, 4, 3), (0.3,), {}),
+]  # fmt: skip
+
+REGRESSIONS = {
+    "an even kernel with padding='same' keeps a padded copy of the input": (
+        "conv", (2, 5, 5), {"out_channels": 2, "kernel_size": 2, "padding": "same"},
+    ),
+    "a connection table keeps its dense weight and the links": (
+        "conv", (4, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE},
+    ),
+    "a product of three keeps the product of the first two": ("multiply", ((2, 3, 3),) * 3, {}),
+    "a product of gates is as small as they are": ("multiply", ((2, 1, 1), (2, 1, 1), (2, 3, 3)), {}),
+    "dropout of nothing writes nothing": ("dropout", (2, 3, 3), {"p": 0}),
+    "dropout of everything keeps a single zero": ("dropout", (2, 3, 3), {"p": 1}),
+    "droppath of everything does not divide by zero": ("droppath", (2, 3, 3), {"p": 1}),
+    "a shuffle that moves nothing still writes": ("channel_shuffle", (4, 3, 3), {"groups": 4}),
+}  # fmt: skip
+
+REFUSED = [
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 6}, "kernel 6×6 is larger than the padded input 5×5"),
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "dilation": (1, 3)}, "kernel 3×7 is larger"),
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels do not divide into 2"),
+    ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels do not divide into 2"),
+    ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "stride": 2, "padding": "same"}, "wants stride 1"),
+    ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv wants channels×height×width, not 4"),
+    ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels"),
+    ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "output_padding": 1}, "must be smaller"),
+    ("conv_transpose", (4, 1, 1), {"out_channels": 3, "kernel_size": 3, "padding": 2}, "leaves nothing"),
+    ("maxpool", (4, 5, 5), {"kernel_size": 3, "padding": 2}, "padding 2 is more than half of the kernel 3"),
+    ("maxpool", (4, 9, 9), {"kernel_size": 2, "dilation": 3, "padding": 2}, "padding 2 is more than half"),
+    ("maxpool", (4, 5, 5), {"kernel_size": 6}, "kernel 6 is larger than the padded input 5"),
+    ("avgpool", (4, 5, 5), {"kernel_size": (2, 7), "stride": 2, "ceil_mode": True}, "kernel 7 is larger"),
+    ("batchnorm", (4, 5, 5, 5), {}, "batchnorm wants channels×height×width or features, not 4×5×5×5"),
+    ("lrn", (4,), {"size": 5}, "lrn wants channels with places, not 4"),
+    ("layernorm", (4, 5, 5), {"normalized_shape": (4, 5)}, "normalized_shape 4×5 is not the end of 4×5×5"),
+    ("layernorm", (5,), {"normalized_shape": (4, 5)}, "normalized_shape 4×5 is not the end of 5"),
+    ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels do not divide into 3 groups"),
+    ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels do not divide into 3 groups"),
+    ("upsample", (4, 5, 5), {}, "wants size or scale_factor"),
+    ("upsample", (4, 5, 5), {"size": 9, "scale_factor": 2}, "wants size or scale_factor"),
+]
+
+REFUSED_HERE_ONLY = [
+    ("pad_shortcut", (4, 5, 5), {"out_channels": 3}, "cannot pad 4 channels to 3"),
+    ("conv", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "connections": LENET_TABLE}, "5 rows for 4 output"),
+    ("conv", (3, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE}, "channel 3 of 3"),
+    ("conv", (5, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE, "groups": 5}, "not both"),
+    ("rbf", (4, 5, 5), {"out_features": 3}, "rbf wants a vector, not 4×5×5; flatten first"),
+    ("add", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
+    ("add", ((4, 5, 5), (4,)), {}, "branches differ"),
+    ("multiply", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
+    ("multiply", ((4, 5, 5), (3, 1, 1)), {}, "branches differ"),
+    ("concat", ((4, 5, 5), (4, 5, 6)), {}, "branches differ"),
+    ("concat", ((4, 5, 5), (4,)), {}, "branches differ"),
+    ("maxpool", (4, 1, 1), {"kernel_size": (1, 2), "dilation": 2, "padding": (0, 1)}, "dilated by 2 steps over"),
+]
+
+
+@dataclass
+class Figures:
+    """What is compared; `kept` and `extras` are what backward keeps of the inputs and beside them."""
+
+    output: tuple[int, ...]
+    weights: list[tuple[str, tuple[int, ...]]]
+    buffers: list[tuple[str, tuple[int, ...]]]
+    macs: int
+    writes_nothing: bool
+    kept_inputs: list[bool]
+    kept_output: bool
+    kept_state: set[str]
+    extras: list[int]  # bytes of each storage
+
+
+def predicted(op: Operator, x: Any) -> Figures:
+    """archcalc's figures for a batch in training."""
+    y = op.output(x)
+    saved = op.saved(x, y)
+    alias = op.name == "input" or op.writes(x, y, training=True) == 0  # the image counts, though it is only handed on
+    return Figures(
+        (BATCH, *y), list(op.weights(x).items()), list(op.buffers(x).items()), BATCH * dense_macs(op, x, y), alias,
+        [saved.input or (alias and saved.output)] * len(inputs(op, x)), saved.output or (alias and saved.input),
+        set(saved.state), sorted(map(extra_bytes, saved.extras)),
+    )  # fmt: skip
+
+
+def dense_macs(op: Operator, x: Any, y: Any) -> int:
+    """Multiply-accumulates; PyTorch runs a connection table as a dense convolution."""
+    macs = op.work(x, y).get("mac", 0)
+    if isinstance(op, Conv) and op.connections is not None:
+        return macs // sum(map(len, op.connections)) * x[0] * op.out_channels
+    return macs
+
+
+def extra_bytes(extra: Extra) -> int:
+    return values(extra.shape) * (BATCH if extra.per_image else 1) * (8 if extra.dtype == "int64" else 4)
+
+
+def inputs(op: Operator, x: Any) -> list[Any]:
+    return list(x) if op.joins else [getattr(op, "shape", x)]
+
+
+def observed(op: Operator, x: Any) -> Figures:
+    """PyTorch's figures for the same. Runs backward as well, which raises if a kept tensor was overwritten."""
+    module = op.module(x).train()
+    if isinstance(module, Sum):
+        module.inplace = True
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*tensors(op, x))
+    args, seen = tensors(op, x), []
+    with saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
+        out = module(*args)
+    sizes = {storage(tensor): tensor.untyped_storage().nbytes() for tensor in seen}
+    state = [*module.named_parameters(), *module.named_buffers()]
+    known = {storage(tensor) for tensor in [*args, out, *(tensor for _, tensor in state)]}
+    out.sum().backward()
+    return Figures(
+        tuple(out.shape), shapes(module.named_parameters()), shapes(module.named_buffers()),
+        counter.get_total_flops() // 2, storage(out) in map(storage, args), [storage(arg) in sizes for arg in args],
+        storage(out) in sizes, {name for name, tensor in state if storage(tensor) in sizes},
+        sorted(size for where, size in sizes.items() if where not in known),
+    )  # fmt: skip
+
+
+def tensors(op: Operator, x: Any) -> list[torch.Tensor]:
+    """Inputs as an earlier layer would give them: they want a gradient and may be overwritten."""
+    return [torch.randn(BATCH, *shape, requires_grad=True).clone() for shape in inputs(op, x)]
+
+
+def storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def shapes(named: Any) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, tuple(tensor.shape)) for name, tensor in named]
+
+
+@contextmanager
+def lopsided_padding() -> Iterator[None]:
+    """PyTorch warns that padding='same' may copy the input, which is what we predict."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using padding='same'")
+        yield
+
+
+def compare(op: Operator, x: Any) -> None:
+    """Raise AssertionError unless archcalc and PyTorch agree on every figure."""
+    with lopsided_padding():
+        ours, torchs = predicted(op, x), observed(op, x)
+    wrong = [
+        f"{figure}: archcalc {getattr(ours, figure)}, PyTorch {value}"
+        for figure, value in vars(torchs).items()
+        if value != getattr(ours, figure)
+    ]
+    if wrong:
+        raise AssertionError(f"{op} on {x}\n" + "\n".join(wrong))
+
+
+def case_id(case: Any) -> str:
+    name, x, args, keywords = case
+    return "-".join([name, "+".join(map(format_shape, x if REGISTRY[name].joins else [x])), *map(str, args), *keywords])
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_hand_picked(case: Any) -> None:
+    name, x, args, keywords = case
+    op, x, _ = build(name, x, *args, **keywords)
+    compare(op, x)
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data())
+@examples(60)
+def test_random(name: str, data: st.DataObject) -> None:
+    op, x, _ = data.draw(cases(name))
+    compare(op, x)
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_regression(name: str) -> None:
+    op, x, keywords = REGRESSIONS[name]
+    compare(build(op, x, **keywords).op, x)
+
+
+@pytest.mark.parametrize(("name", "x", "keywords", "message"), REFUSED)
+def test_refused_by_both(name: str, x: Any, keywords: Any, message: str) -> None:
+    assert refuses(name, x, keywords)
+    with pytest.raises(ValueError, match=message):
+        build(name, x, **keywords)
+
+
+@pytest.mark.parametrize(("name", "x", "keywords", "message"), REFUSED_HERE_ONLY)
+def test_refused_here(name: str, x: Any, keywords: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(name, x, **keywords)
+
+
+def test_a_window_over_nothing_but_padding() -> None:
+    """Why archcalc refuses what PyTorch takes: its maximum is −∞, at a position outside the input."""
+    window = {"stride": 1, "dilation": 2, "padding": (0, 1), "return_indices": True}
+    largest, indices = torch.nn.functional.max_pool2d(torch.ones(1, 1, 1, 1), (1, 2), **window)
+    assert largest.item() == -torch.inf
+    assert indices.item() != 0
+    assert build("maxpool", (1, 1, 2), (1, 2), 1, (0, 1), dilation=2).y == (1, 1, 2)
+
+
+def test_every_operator_has_a_case_and_a_strategy() -> None:
+    assert {case[0] for case in CASES} == set(WRITTEN) == set(REGISTRY)
+
+
+class Wrong(Plain):
+    """A copy that says wrong things of itself."""
+
+    name = "wrong"
+
+    def __init__(self, **lies: Any) -> None:
+        self.lies = lies
+
+    def output(self, x: Any) -> Any:
+        return self.lies.get("output", x)
+
+    def weights(self, x: Any) -> Any:
+        return self.lies.get("weights", {})
+
+    def buffers(self, x: Any) -> Any:
+        return self.lies.get("buffers", {})
+
+    def work(self, x: Any, y: Any) -> Any:
+        return self.lies.get("work", {})
+
+    def writes(self, x: Any, y: Any, training: bool) -> Any:
+        return self.lies.get("writes", 6)
+
+    def saved(self, x: Any, y: Any) -> Saved:
+        return Saved(**self.lies.get("saved", {"output": True}))
+
+    def module(self, x: Any) -> Any:
+        return torch.nn.Tanh()
+
+
+def test_the_comparison_passes_the_truth() -> None:
+    compare(Wrong(), (6,))
+
+
+LIES = [
+    ("output", (7,)),
+    ("weights", {"weight": (1,)}),
+    ("buffers", {"mean": (1,)}),
+    ("work", {"mac": 1}),
+    ("writes", 0),
+    ("saved", {}),
+    ("saved", {"input": True, "output": True}),
+    ("saved", {"output": True, "state": ("weight",)}),
+    ("saved", {"output": True, "extras": (Extra("mask", (6,)),)}),
+]
+
+
+@pytest.mark.parametrize(("figure", "lie"), LIES)
+def test_the_comparison_raises(figure: str, lie: Any) -> None:
+    with pytest.raises(AssertionError, match="archcalc"):
+        compare(Wrong(**{figure: lie}), (6,))
+
+
+REFUSING = (
+    "conv", "conv_transpose", "maxpool", "avgpool", "subsample", "groupnorm", "layernorm", "lrn", "batchnorm",
+    "adaptive_avgpool", "upsample", "channel_shuffle",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSING)
+@given(data=st.data())
+@examples(150)
+def test_refuses_what_torch_refuses(name: str, data: st.DataObject) -> None:
+    x, keywords = data.draw(WRITTEN[name])
+    refuses(name, x, keywords)
+
+
+def refuses(name: str, x: Any, keywords: dict[str, Any]) -> bool:
+    """Whether both refuse. Raises AssertionError if only one does."""
+    ours = torchs = None
+    try:
+        build(name, x, **keywords)
+    except ValueError as error:
+        ours = error
+    try:
+        with lopsided_padding(), torch.no_grad():
+            y = make(REGISTRY[name], (), keywords).module(x)(torch.zeros(BATCH, *x))
+        if y.numel() == 0:
+            raise ValueError("a transposed convolution may give an empty output; no layer of ours does")
+    except (ValueError, RuntimeError) as error:
+        torchs = error
+    if "dilated" in str(ours):  # see test_a_window_over_nothing_but_padding
+        return True
+    assert (ours is None) == (torchs is None), f"{name} {keywords} on {x}: archcalc {ours!r}, PyTorch {torchs!r}"
+    return ours is not None
