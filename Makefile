@@ -1,7 +1,7 @@
 # On a machine with Python 3.10 or newer and nothing else:
 #   make demo     installs archcalc (no torch) into .venv and shows VGG-16
 #   make test     installs the test extra and runs the suite
-#   make check    ruff and mypy --strict
+#   make check    ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
 #   make bench    start-up and scaling, side by side
 
@@ -20,6 +20,7 @@ test: .venv/test
 
 check: .venv/dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 golden: .venv/test

@@ -6,9 +6,8 @@ place; the command line adds the exit code.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_SHOWN = 100  # characters of a source line in an error
 MAX_TRAIL = 8  # block calls in an error
@@ -30,16 +29,17 @@ class ArgumentError(ValueError):
         self.argument = argument
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A spec's text and the name it goes by in errors."""
 
     name: str
-    lines: Sequence[str] = field(repr=False)
+    lines: Sequence[str]
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A stretch of one line of a spec; `line` and `column` count from 1."""
 
     source: Source
@@ -86,10 +86,7 @@ class SpecError(ArchcalcError):
 
 def printable(text: str) -> str:
     """`text` with its control characters, line breaks apart, written out: no file moves a reader's cursor."""
-    if text.isprintable():
-        return text
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(ascii(c)[1:-1] if c != "\n" and unicodedata.category(c) in hidden else c for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def shorten(text: str, limit: int = 60) -> str:

@@ -36,9 +36,10 @@ class Claim(NamedTuple):
     figure: str
     printed: str
     source: str
-    note: str = ""
-    mode: str = "infer"
-    accountings: tuple[Accounting, ...] = ()
+    note: str
+    mode: str
+    accountings: tuple[Accounting, ...]
+    place: Place  # where the spec writes it
 
 
 class About(NamedTuple):

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from archcalc.analysis import MODES, Report, Totals, analyze
-from archcalc.errors import ArchcalcError, suggest
+from archcalc.errors import SpecError, shorten, suggest
 from archcalc.graph import Claim, Graph
 
 FIGURES = {  # what a claim may be of: its name for people, and its unit
@@ -78,33 +78,37 @@ class Figure(int):
 
 
 def read_printed(text: str, binary: bool = False) -> Printed:
-    """`138M`, `60 million`, `96MB`, `340,908` as a number; with `binary`, MB means 2²⁰. Raises ArchcalcError."""
+    """`138M`, `60 million`, `96MB`, `340,908` as a number; with `binary`, MB means 2²⁰. Raises ValueError."""
     match = _PRINTED.fullmatch(text.strip())
     scales = _SCALES | _BINARY if binary else _SCALES
     if match is None or match[3].lower() not in scales:
-        raise ArchcalcError(f"cannot read the printed figure {text!r}; write 138M, 60 million, 96MB or 340,908")
+        raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write 138M, 60 million, 96MB or 340,908")
     decimals = match[2] or ""
     step = Fraction(scales[match[3].lower()], 10 ** len(decimals))
     return Printed(int(match[1].replace(",", "") + decimals) * step, step)
 
 
 def audit(graph: Graph) -> list[Verdict]:
-    """A verdict on each figure published of a network; batch 1, float32."""
+    """A verdict on each figure published of a network; batch 1, float32. Raises SpecError for one it cannot judge."""
     reports: dict[str, Report] = {}
     verdicts = []
     for claim in graph.about.claims:
         if claim.figure not in FIGURES:
-            raise ArchcalcError(f"no figure {claim.figure!r} to compare with; {suggest(claim.figure, FIGURES)}")
+            hint = suggest(claim.figure, FIGURES)
+            raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.place, hint)
         if claim.mode not in MODES:
-            raise ArchcalcError(f"unknown mode {claim.mode!r}; known: {', '.join(MODES)}")
+            raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.place, f"known: {', '.join(MODES)}")
         if claim.mode not in reports:
             reports[claim.mode] = analyze(graph, mode=claim.mode)
-        verdicts.append(judge(claim, reports[claim.mode]))
+        try:
+            verdicts.append(judge(claim, reports[claim.mode]))
+        except ValueError as error:
+            raise SpecError(str(error), claim.place) from None
     return verdicts
 
 
 def judge(claim: Claim, report: Report) -> Verdict:
-    """The verdict on one claim."""
+    """The verdict on one claim. Raises ValueError if it cannot be read, or an accounting gives no number."""
     computed = getattr(report.totals, claim.figure)
     verdict = read_printed(claim.printed).verdict(Fraction(computed))
     if verdict:
@@ -121,7 +125,10 @@ def _accountings(claim: Claim, computed: int, report: Report) -> Iterator[tuple[
         yield "its MB are MiB", read_printed(claim.printed, binary=True), computed
     figures = _figures(report)
     for accounting in claim.accountings:
-        yield accounting.text, read_printed(claim.printed), accounting.value(figures)
+        value = accounting.value(figures)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"the accounting {shorten(accounting.text)!r} gives no number")
+        yield accounting.text, read_printed(claim.printed), value
 
 
 def _figures(report: Report) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def written(layers: int) -> str:
 
 def repeated(layers: int) -> str:
     """The same in one line."""
-    return f"{HEAD}  - {layers // 6} * (conv(8, 3, padding=1, bias=False) | batchnorm | relu | add(conv(8, 1), identity))\n"
+    block = "conv(8, 3, padding=1, bias=False) | batchnorm | relu | add(conv(8, 1), identity)"
+    return f"{HEAD}  - {layers // 6} * ({block})\n"
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:

@@ -44,7 +44,7 @@ def test_vgg16_as_the_lecture_has_it():
 
 
 def test_lenet5_connections_layer_by_layer():
-    """LeCun et al. 1998, II-B: C1 122,304, S2 5,880, C3 151,600, S4 2,000, C5 48,120, F6 10,164, and 840 to the output."""
+    """LeCun et al. 1998, II-B, layer by layer from C1 to F6; the output's 840 links make up the printed total."""
     report = analyze(load("lenet5"))
     counts = [layer.connections for layer in report.layers if layer.connections]
     assert counts == [122_304, 5_880, 151_600, 2_000, 48_120, 10_164, 840]
@@ -59,10 +59,16 @@ def test_googlenet_heads_exist_only_in_training():
 
 @pytest.mark.parametrize(
     ("name", "depth", "field"),
-    [("resnet18", 18, 435), ("resnet50", 50, 483), ("resnet101", 101, 1027), ("resnet152", 152, 1507), ("alexnet", 8, 195)],
+    [
+        ("resnet18", 18, 435),
+        ("resnet50", 50, 483),
+        ("resnet101", 101, 1027),
+        ("resnet152", 152, 1507),
+        ("alexnet", 8, 195),
+    ],
 )
 def test_depth_and_receptive_field(name, depth, field):
-    """Araujo et al., Distill 2019, for the stride on the first 1×1; AlexNet and ResNet count themselves in their names."""
+    """Fields as Araujo et al., Distill 2019, have them for the stride on the first 1×1; depths are in the names."""
     figures = analyze(load(name)).totals
     assert (figures.depth, figures.receptive_field) == (depth, (field, field))
 
@@ -130,14 +136,23 @@ class TestReceptiveField:
         return figures.receptive_field, figures.effective_stride, figures.effective_padding
 
     def test_chain(self):
-        assert self.field("  - conv(4, 3, padding=1) | maxpool(2) | conv(4, 3, padding=1)\n") == ((8, 8), (2, 2), (3, 3))
+        assert self.field("  - conv(4, 3, padding=1) | maxpool(2) | conv(4, 3, padding=1)\n") == (
+            (8, 8),
+            (2, 2),
+            (3, 3),
+        )
 
     def test_asymmetric_and_dilated(self):
-        size, stride, padding = self.field("  - conv(4, [1, 7], padding=[0, 3]) | conv(4, 3, stride=[1, 2], dilation=2)\n")
+        size, stride, padding = self.field(
+            "  - conv(4, [1, 7], padding=[0, 3]) | conv(4, 3, stride=[1, 2], dilation=2)\n"
+        )
         assert (size, stride, padding) == ((5, 11), (1, 2), (0, 3))
 
     def test_branches_take_the_hull(self):
-        assert self.field("  - concat(conv(4, 1), conv(4, 5, padding=2), maxpool(3, stride=1, padding=1))\n")[0] == (5, 5)
+        assert self.field("  - concat(conv(4, 1), conv(4, 5, padding=2), maxpool(3, stride=1, padding=1))\n")[0] == (
+            5,
+            5,
+        )
         assert self.field("  - concat(conv(4, 2), conv(4, 3, padding=1) | conv(4, 2))\n")[0] == (4, 4)
 
     def test_branches_centered_differently(self):
@@ -173,7 +188,10 @@ class TestReceptiveField:
 
 
 def test_depth_takes_the_longest_path():
-    assert totals("  - add(conv(3, 1) | conv(3, 1) | conv(3, 1), conv(3, 1))\n  - batchnorm | flatten | linear(2)\n").depth == 4
+    assert (
+        totals("  - add(conv(3, 1) | conv(3, 1) | conv(3, 1), conv(3, 1))\n  - batchnorm | flatten | linear(2)\n").depth
+        == 4
+    )
 
 
 def test_a_layer_by_name():
@@ -184,5 +202,7 @@ def test_a_layer_by_name():
 
 
 def test_a_figure_without_a_rule_is_an_error_not_zero():
-    with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: batchnorm without running statistics has no arithmetic"):
+    with pytest.raises(
+        SpecError, match=r"<text>:4:5: batchnorm: batchnorm without running statistics has no arithmetic"
+    ):
         totals("  - batchnorm(track_running_stats=False)\n")

@@ -5,7 +5,14 @@ import pytest
 import archcalc
 from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
 
-SMALL = "name: small\ninput: [3, 8, 8]\nparams: {width: 4, widths: [1, 2]}\nlayers:\n  - conv(width, 3)\n  - conv(widths[1], 1)\n"
+SMALL = """
+name: small
+input: [3, 8, 8]
+params: {width: 4, widths: [1, 2]}
+layers:
+  - conv(width, 3)
+  - conv(widths[1], 1)
+"""
 
 
 def test_public_face():

@@ -36,11 +36,15 @@ def test_json_is_the_contract():
     assert data["totals"]["params"] == 138_357_544
     assert data["totals"]["macs"] == 15_470_264_320
     assert data["totals"]["activations"] == 15_237_608
-    assert all(type(data["totals"][key]) is int for key in ("params", "buffers", "macs", "flops", "activations", "param_bytes"))
+    assert all(
+        type(data["totals"][key]) is int for key in ("params", "buffers", "macs", "flops", "activations", "param_bytes")
+    )
     for layer in data["layers"]:
         assert all(type(size) is int for size in layer["output"])
         assert all(type(layer[key]) is int for key in ("params", "macs", "flops", "activations"))
-        assert {"name", "op", "inputs", "output", "params", "macs", "flops", "activations", "receptive_field"} <= set(layer)
+        assert {"name", "op", "inputs", "output", "params", "macs", "flops", "activations", "receptive_field"} <= set(
+            layer
+        )
     assert {claim["verdict"] for claim in data["published"]} == {"rounds", "contradicted"}
 
 
@@ -131,7 +135,8 @@ def test_errors_leave_no_traceback():
 
 def test_check_tells_what_is_unused(tmp_path):
     spec = tmp_path / "small.yaml"
-    spec.write_text("name: small\ninput: [3, 8, 8]\nparams: {width: 4, old: 1}\nblocks: {never: [relu]}\nlayers:\n  - conv(width, 3)\n")
+    head = "name: small\ninput: [3, 8, 8]\nparams: {width: 4, old: 1}\n"
+    spec.write_text(f"{head}blocks: {{never: [relu]}}\nlayers:\n  - conv(width, 3)\n")
     result = run("check", str(spec))
     assert result.returncode == 1
     assert "param old is not used" in result.stderr

@@ -28,7 +28,9 @@ def test_cli_page():
 
 
 def test_operators_page():
-    parts = ["# Operators\n\nMade from the code by `make golden`. Arguments and their order are PyTorch's, without the input channels.\n"]
+    parts = [
+        "# Operators\n\nMade from the code by `make golden`. Arguments are PyTorch's, without the input channels.\n",
+    ]
     for module in FAMILIES:
         parts.append(f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or '').strip()}\n")
         for cls in (c for c in REGISTRY.values() if c.__module__ == module.__name__ and c.name != "input"):

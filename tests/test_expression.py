@@ -227,11 +227,11 @@ def test_mentions_are_remembered():
     [
         ("[1, nope]", 1, 5, 4),
         ("'1 + nope'", 1, 6, 4),
-        ("\"1 +\n  nope\"", 2, 3, 4),
+        ('"1 +\n  nope"', 2, 3, 4),
         (">\n  1 +\n  nope\n", 3, 3, 4),
         ("|-\n    1 + (2 *\n      nope)\n", 3, 7, 4),
         ("1\n  + nope", 2, 5, 4),
-        ("\"\\x31 + nope\"", 1, 6, 4),
+        ('"\\x31 + nope"', 1, 6, 4),
     ],
 )
 def test_places_within_scalars(text, line, column, width):

@@ -44,7 +44,9 @@ def replay(block, installed, checkout):
 
 def test_console_blocks(installed, checkout):
     text = README.read_text()
-    fresh = BLOCK.sub(lambda m: f"```console\n{replay(m[2], installed, checkout)}```" if m[1] == "console" else m[0], text)
+    fresh = BLOCK.sub(
+        lambda m: f"```console\n{replay(m[2], installed, checkout)}```" if m[1] == "console" else m[0], text
+    )
     if os.environ.get("ARCHCALC_REWRITE"):
         README.write_text(fresh)
     assert fresh == README.read_text()

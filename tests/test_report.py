@@ -34,9 +34,8 @@ def rows(layers, **options):
 
 class TestFolding:
     def test_what_writes_nothing_joins_the_row_above(self):
-        assert rows("  - a: conv(4, 3) | relu\n  - conv(4, 3) | batchnorm | relu\n  - flatten | linear(2) | dropout\n") == [
-            "input", "a", "conv", "batchnorm", "linear",
-        ]  # fmt: skip
+        layers = "  - a: conv(4, 3) | relu\n  - conv(4, 3) | batchnorm | relu\n  - flatten | linear(2) | dropout\n"
+        assert rows(layers) == ["input", "a", "conv", "batchnorm", "linear"]
 
     def test_only_behind_its_own_input(self):
         assert rows("  - concat: {a: relu, b: relu}\n") == ["input", "b", "concat"]
@@ -63,14 +62,23 @@ def test_markdown_escapes():
 
 
 def test_cells():
-    assert [cell(v) for v in (None, 1728, (64, 56, 56), [1000], True, "x")] == ["–", "1,728", "64×56×56", "1000", "True", "x"]
+    assert [cell(v) for v in (None, 1728, (64, 56, 56), [1000], True, "x")] == [
+        "–",
+        "1,728",
+        "64×56×56",
+        "1000",
+        "True",
+        "x",
+    ]
     assert [axes(v) for v in (None, (3, 3), (1, 7))] == ["–", "3", "1×7"]
     assert bytes_text(60_950_432) == "60.95 MB = 58.13 MiB"
     assert bytes_text(840) == "840 B"
 
 
 def test_columns_give_way_before_lines_break(monkeypatch):
-    wide = Table("", [Column("a", "A"), Column("b", "B", rank=1), Column("c", "C", rank=2)], [{"a": 1, "b": 10**9, "c": 10**9}])
+    wide = Table(
+        "", [Column("a", "A"), Column("b", "B", rank=1), Column("c", "C", rank=2)], [{"a": 1, "b": 10**9, "c": 10**9}]
+    )
     monkeypatch.setenv("COLUMNS", "20")
     text = render(wide)
     assert "1,000,000,000" in text

@@ -1,4 +1,4 @@
-"""Every network of the zoo, run node by node in PyTorch on the meta device: shapes, parameters, buffers and MACs agree."""
+"""Every network of the zoo, run node by node in PyTorch on the meta device: shapes, weights, buffers, MACs agree."""
 
 import pytest
 import torch

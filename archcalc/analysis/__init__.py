@@ -83,8 +83,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     """All figures of a network for one forward pass of `batch` images.
 
     `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none, and SpecError,
-    with its place, for a layer that has no rule for a figure: what is unknown is never zero.
+    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none,
+    and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero.
     """
     rule = convention(flops)
     if type(batch) is not int or batch < 1:

@@ -126,7 +126,6 @@ class _Expansion:
     def trail(self) -> list[str]:
         return [str(call) for call in reversed(self.calls)]
 
-
     def add(
         self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
     ) -> int:
@@ -317,7 +316,8 @@ class _Expansion:
         parameters = [name for name, _ in block.parameters]
         if len(args) > len(parameters):
             place = self.argument(plan, len(parameters))
-            raise SpecError(f"{block.name}: takes at most {len(parameters)} argument(s): {block.signature()}", place)
+            most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
+            raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
         given = dict(zip(parameters, args, strict=False))
         for name, value in keywords.items():
             if name not in parameters:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.language.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Expression
@@ -24,16 +23,14 @@ SIDE, USE, CHAIN = "side", "use", "chain"
 RESERVED = JOINS | {SIDE, USE, CHAIN}
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """Steps one after the other."""
 
     steps: tuple[Plan, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(NamedTuple):
     """`n * layer`."""
 
     count: Evaluate
@@ -41,8 +38,7 @@ class Repeat:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Choose:
+class Choose(NamedTuple):
     """`layer if test else layer`."""
 
     test: Evaluate
@@ -51,8 +47,7 @@ class Choose:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A written argument: its keyword, or "" where it stands by position."""
 
     keyword: str
@@ -60,8 +55,7 @@ class Argument:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """An operator or block by name, or by a parameter that names one."""
 
     name: str
@@ -70,8 +64,7 @@ class Call:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(NamedTuple):
     """`layer for i in list`: one layer a round; the rounds are a chain, or the branches of a join."""
 
     rounds: Callable[[Names], Iterator[Names]]
@@ -79,8 +72,7 @@ class Each:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """One way through a join or to a side output; without a name it is numbered."""
 
     name: str | None
@@ -88,8 +80,7 @@ class Branch:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(NamedTuple):
     """Branches from one input, brought together by an operator."""
 
     name: str
@@ -97,16 +88,14 @@ class Join:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """Side outputs: branches that exist only in training; what follows goes on from before them."""
 
     branches: tuple[Branch, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A named step; its name becomes part of the names of its nodes, and `use(name)` finds its output."""
 
     name: str
@@ -114,8 +103,7 @@ class Label:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """The output of an earlier labelled step: a long skip."""
 
     label: str

@@ -10,10 +10,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -21,14 +20,10 @@ from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
 MAX_NESTING = 50
-_REFUSED = re.compile(  # what YAML does not allow, and line breaks that nobody sees
-    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # PyYAML built without libyaml has only the second
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """A text; `quoted` if it stood in quotes."""
 
     text: str
@@ -71,16 +66,14 @@ def _visible(raw: str, line: int, column: int, skip: int) -> Iterator[tuple[int,
         line, column = (line + 1, 1) if c == "\n" else (line, column + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(NamedTuple):
     """A list of values."""
 
     items: tuple[Value, ...]
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """Keys and values in the order written; keys are unique scalars."""
 
     entries: tuple[tuple[Scalar, Value], ...]
@@ -120,11 +113,11 @@ def parse_yaml(text: str, name: str = "<text>") -> Value:
         raise ArchcalcError(f"{name}: {len(text):,} characters; a spec may have {MAX_BYTES:,}")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     source = Source(name, text.split("\n"))
-    refused = _REFUSED.search(text)
+    refused = [text.index(c) for c in set(text) if not c.isprintable() and c not in "\t\n"]
     if refused:
-        start = refused.start()
+        start = min(refused)
         place = Place(source, text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
-        raise SpecError(f"the character U+{ord(refused.group()):04X} is not allowed", place)
+        raise SpecError(f"the character U+{ord(text[start]):04X} is not allowed", place)
     try:
         return _Reader(source, text).document()
     except yaml.MarkedYAMLError as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from archcalc.errors import Place, SpecError, printable, shorten, suggest
 from archcalc.graph import About, Accounting, Claim
@@ -33,8 +32,7 @@ CLAIM = dict.fromkeys(("of", "figure", "printed", "mode", "source", "note", "exp
 ACCOUNTING = dict.fromkeys(("text", "value"), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A named piece of a network: parameters with perhaps a default, and its layers."""
 
     name: str
@@ -48,8 +46,7 @@ class Block:
         return f"{self.name}({', '.join(p if default is None else f'{p}=…' for p, default in self.parameters)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """One spec file."""
 
     name: str
@@ -61,7 +58,7 @@ class Spec:
     layers: Plan
     about: About
     claims: tuple[tuple[frozenset[str], Claim], ...]
-    unused: tuple[tuple[str, Place], ...] = field(default=())
+    unused: tuple[tuple[str, Place], ...] = ()
 
     def networks(self) -> tuple[str, ...]:
         """The networks it describes: its variants, or itself."""
@@ -213,7 +210,8 @@ class _Reader:
             self.text(entry.get(key)) for key in ("figure", "printed", "source", "note", "mode")
         ]
         explained_by = self.accountings(entry.get("explained_by"))
-        return self.of(entry.get("of"), networks), Claim(figure, printed, source, note, mode or "infer", explained_by)
+        claim = Claim(figure, printed, source, note, mode or "infer", explained_by, entry.place)
+        return self.of(entry.get("of"), networks), claim
 
     def of(self, value: Value | None, networks: frozenset[str]) -> frozenset[str]:
         """The networks that a published figure is of: all, one, or a list."""

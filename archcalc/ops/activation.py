@@ -6,7 +6,6 @@ spec asks. In place nothing is written, but those that need their input for back
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from archcalc.ops.arguments import Approximation, Flag, Real
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 class Activation(Plain):
     """An elementwise function; `per_value` is its arithmetic for one value."""
 
-    __slots__ = ()
     per_value: ClassVar[Work]
     keeps_output: ClassVar[bool] = False  # backward needs the result, else the input
     torch_name: ClassVar[str]
@@ -48,7 +46,6 @@ class Activation(Plain):
 
 
 @operator("relu")
-@dataclass(frozen=True, slots=True)
 class ReLU(Activation):
     """max(x, 0), `torch.nn.ReLU`, in place by default."""
 
@@ -59,7 +56,6 @@ class ReLU(Activation):
 
 
 @operator("relu6")
-@dataclass(frozen=True, slots=True)
 class ReLU6(Activation):
     """min(max(x, 0), 6), `torch.nn.ReLU6`."""
 
@@ -69,7 +65,6 @@ class ReLU6(Activation):
 
 
 @operator("sigmoid")
-@dataclass(frozen=True, slots=True)
 class Sigmoid(Activation):
     """1 / (1 + e⁻ˣ), `torch.nn.Sigmoid`."""
 
@@ -79,7 +74,6 @@ class Sigmoid(Activation):
 
 
 @operator("tanh")
-@dataclass(frozen=True, slots=True)
 class Tanh(Activation):
     """tanh x, `torch.nn.Tanh`; one operation of its own kind."""
 
@@ -89,7 +83,6 @@ class Tanh(Activation):
 
 
 @operator("scaled_tanh")
-@dataclass(frozen=True, slots=True)
 class ScaledTanh(Activation):
     """a·tanh(s·x), LeNet-5's squashing function with a = 1.7159 and s = 2/3 (LeCun et al. 1998, II-B and App. A)."""
 
@@ -109,7 +102,6 @@ class ScaledTanh(Activation):
 
 
 @operator("silu")
-@dataclass(frozen=True, slots=True)
 class SiLU(Activation):
     """x · sigmoid(x), `torch.nn.SiLU`."""
 
@@ -119,7 +111,6 @@ class SiLU(Activation):
 
 
 @operator("hardsigmoid")
-@dataclass(frozen=True, slots=True)
 class HardSigmoid(Activation):
     """min(max(x + 3, 0), 6) / 6, `torch.nn.Hardsigmoid`."""
 
@@ -129,7 +120,6 @@ class HardSigmoid(Activation):
 
 
 @operator("hardswish")
-@dataclass(frozen=True, slots=True)
 class HardSwish(Activation):
     """x · hardsigmoid(x), `torch.nn.Hardswish`."""
 
@@ -139,7 +129,6 @@ class HardSwish(Activation):
 
 
 @operator("gelu")
-@dataclass(frozen=True, slots=True)
 class GELU(Activation):
     """x/2 · (1 + erf(x/√2)), or its approximation by tanh, `torch.nn.GELU`."""
 
@@ -160,7 +149,6 @@ class GELU(Activation):
 
 
 @operator("softmax")
-@dataclass(frozen=True, slots=True)
 class Softmax(Activation):
     """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, with the maximum taken off first."""
 

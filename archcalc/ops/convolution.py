@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size, format_shape, require
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 class Weighted(Operator):
     """A layer with a weight, perhaps a bias, whose backward keeps its input and its weight."""
 
-    __slots__ = ()
     weighted: ClassVar[bool] = True
 
     def buffers(self, x: Shape) -> dict[str, Shape]:
@@ -43,7 +41,6 @@ def check_groups(channels: int, out_channels: int, groups: int) -> None:
 
 
 @operator("conv")
-@dataclass(frozen=True, slots=True)
 class Conv(Weighted):
     """2-D convolution, `torch.nn.Conv2d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
 
@@ -145,7 +142,6 @@ class Conv(Weighted):
 
 
 @operator("conv_transpose")
-@dataclass(frozen=True, slots=True)
 class ConvTranspose(Weighted):
     """Transposed 2-D convolution, `torch.nn.ConvTranspose2d`.
 
@@ -204,7 +200,6 @@ class ConvTranspose(Weighted):
 
 
 @operator("linear")
-@dataclass(frozen=True, slots=True)
 class Linear(Weighted):
     """Fully connected layer over the last dimension, `torch.nn.Linear`."""
 
@@ -235,7 +230,6 @@ class Linear(Weighted):
 
 
 @operator("rbf")
-@dataclass(frozen=True, slots=True)
 class RBF(Weighted):
     """LeNet-5's output: for each class Σ(x − w)², the squared distance to a fixed prototype (LeCun et al. 1998, II-B).
 

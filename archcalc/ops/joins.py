@@ -5,7 +5,6 @@ Here `x` is the tuple of the inputs' shapes. Of n equal inputs, a sum takes n �
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from archcalc.ops.arguments import every, require, same
@@ -20,7 +19,6 @@ Shapes: TypeAlias = tuple[Shape, ...]
 class Join(Plain):
     """An operator of two or more inputs of one shape."""
 
-    __slots__ = ()
     joins: ClassVar[bool] = True
 
     def output(self, x: Shapes) -> Shape:
@@ -34,7 +32,6 @@ class Join(Plain):
 
 
 @operator("add")
-@dataclass(frozen=True, slots=True)
 class Add(Join):
     """Elementwise sum, into its first input, as residual networks do it."""
 
@@ -54,7 +51,6 @@ class Add(Join):
 
 
 @operator("multiply")
-@dataclass(frozen=True, slots=True)
 class Multiply(Join):
     """Elementwise product; an input of channels×1×1 is spread over height and width (squeeze-and-excitation)."""
 
@@ -88,7 +84,6 @@ class Multiply(Join):
 
 
 @operator("mean")
-@dataclass(frozen=True, slots=True)
 class Mean(Join):
     """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016)."""
 
@@ -104,7 +99,6 @@ class Mean(Join):
 
 
 @operator("concat")
-@dataclass(frozen=True, slots=True)
 class Concat(Join):
     """Concatenation along the channels, `torch.cat(dim=1)`."""
 
@@ -122,5 +116,3 @@ class Concat(Join):
         from archcalc.pytorch.layers import Concat as Module
 
         return Module()
-
-

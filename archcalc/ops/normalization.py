@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Real, require, same
@@ -15,15 +14,12 @@ if TYPE_CHECKING:
 class Normalization(Plain):
     """A layer that shifts and scales what it is given; the shape stays."""
 
-    __slots__ = ()
-
     def output(self, x: Shape) -> Shape:
         """As the input."""
         return x
 
 
 @operator("batchnorm")
-@dataclass(frozen=True, slots=True)
 class BatchNorm(Normalization):
     """Batch normalization per channel, `torch.nn.BatchNorm2d` and `BatchNorm1d` (Ioffe & Szegedy 2015)."""
 
@@ -69,7 +65,6 @@ class BatchNorm(Normalization):
 
 
 @operator("layernorm")
-@dataclass(frozen=True, slots=True)
 class LayerNorm(Normalization):
     """Normalization over the trailing dimensions, `torch.nn.LayerNorm`; over all of them unless named."""
 
@@ -120,7 +115,6 @@ class LayerNorm(Normalization):
 
 
 @operator("groupnorm")
-@dataclass(frozen=True, slots=True)
 class GroupNorm(Normalization):
     """Normalization over groups of channels, `torch.nn.GroupNorm` (Wu & He 2018)."""
 
@@ -159,7 +153,6 @@ class GroupNorm(Normalization):
 
 
 @operator("lrn")
-@dataclass(frozen=True, slots=True)
 class LRN(Normalization):
     """Local response normalization across channels, `torch.nn.LocalResponseNorm` (Krizhevsky et al. 2012, 3.3).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, every, require
@@ -30,7 +29,6 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
 class Pool(Plain):
     """A window that slides over height and width; channels stay."""
 
-    __slots__ = ()
     kernel_size: Size
     stride: Size | None
     padding: Margin
@@ -54,7 +52,6 @@ class Pool(Plain):
 
 
 @operator("maxpool")
-@dataclass(frozen=True, slots=True)
 class MaxPool(Pool):
     """Maximum over a sliding window, `torch.nn.MaxPool2d`."""
 
@@ -92,7 +89,6 @@ class MaxPool(Pool):
 
 
 @operator("avgpool")
-@dataclass(frozen=True, slots=True)
 class AvgPool(Pool):
     """Mean over a sliding window, `torch.nn.AvgPool2d`."""
 
@@ -118,7 +114,6 @@ class AvgPool(Pool):
 
 
 @operator("subsample")
-@dataclass(frozen=True, slots=True)
 class Subsample(Pool):
     """LeNet-5's trainable subsampling, coefficient · (sum over the window) + bias a map (LeCun et al. 1998, II-B)."""
 
@@ -154,8 +149,6 @@ class Subsample(Pool):
 class Adaptive(Plain):
     """Pooling to a given size: window i of n outputs runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
 
-    __slots__ = ()
-
     def target(self) -> Size:
         """The output's height and width."""
         raise self._no_rule("target size")
@@ -187,8 +180,6 @@ def _adaptive_window(length: int, n: int) -> Window | None:
 class AdaptiveAverage(Adaptive):
     """Adaptive pooling by the mean."""
 
-    __slots__ = ()
-
     def work(self, x: Shape, y: Shape) -> Work:
         """Each window's sum and a division."""
         return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
@@ -207,8 +198,6 @@ class AdaptiveAverage(Adaptive):
 class AdaptiveMaximum(Adaptive):
     """Adaptive pooling by the maximum."""
 
-    __slots__ = ()
-
     def work(self, x: Shape, y: Shape) -> Work:
         """Each window's comparisons."""
         return {"compare": y[0] * self.cells(x) - values(y)}
@@ -225,7 +214,6 @@ class AdaptiveMaximum(Adaptive):
 
 
 @operator("adaptive_avgpool")
-@dataclass(frozen=True, slots=True)
 class AdaptiveAvgPool(AdaptiveAverage):
     """Mean over windows that give `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
 
@@ -237,7 +225,6 @@ class AdaptiveAvgPool(AdaptiveAverage):
 
 
 @operator("adaptive_maxpool")
-@dataclass(frozen=True, slots=True)
 class AdaptiveMaxPool(AdaptiveMaximum):
     """Maximum over windows that give `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
 
@@ -249,7 +236,6 @@ class AdaptiveMaxPool(AdaptiveMaximum):
 
 
 @operator("global_avgpool")
-@dataclass(frozen=True, slots=True)
 class GlobalAvgPool(AdaptiveAverage):
     """Mean over height and width (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`."""
 
@@ -259,7 +245,6 @@ class GlobalAvgPool(AdaptiveAverage):
 
 
 @operator("global_maxpool")
-@dataclass(frozen=True, slots=True)
 class GlobalMaxPool(AdaptiveMaximum):
     """Maximum over height and width, `torch.nn.AdaptiveMaxPool2d(1)`."""
 
@@ -269,7 +254,6 @@ class GlobalMaxPool(AdaptiveMaximum):
 
 
 @operator("upsample")
-@dataclass(frozen=True, slots=True)
 class Upsample(Plain):
     """Enlarges height and width to `size` or by whole `scale_factor`s, `torch.nn.Upsample` (align_corners=False)."""
 
@@ -303,5 +287,3 @@ class Upsample(Plain):
 
         factor = None if self.scale_factor is None else tuple(float(f) for f in self.scale_factor)
         return nn.Upsample(self.size, factor, self.mode)
-
-

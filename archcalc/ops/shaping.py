@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 class Mover(Plain):
     """An operator without arithmetic."""
-
-    __slots__ = ()
 
     def output(self, x: Shape) -> Shape:
         """As the input."""
@@ -33,15 +30,12 @@ class Mover(Plain):
 class View(Mover):
     """An operator whose output is its input's memory under another shape."""
 
-    __slots__ = ()
-
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """Nothing."""
         return 0
 
 
 @operator("input")
-@dataclass(frozen=True, slots=True)
 class Input(Mover):
     """The image; the first row of every table. Its values count as activations."""
 
@@ -59,7 +53,6 @@ class Input(Mover):
 
 
 @operator("identity")
-@dataclass(frozen=True, slots=True)
 class Identity(View):
     """Its input, unchanged, `torch.nn.Identity`."""
 
@@ -71,7 +64,6 @@ class Identity(View):
 
 
 @operator("flatten")
-@dataclass(frozen=True, slots=True)
 class Flatten(View):
     """All values as one vector, `torch.nn.Flatten`."""
 
@@ -91,7 +83,6 @@ class Flatten(View):
 
 
 @operator("channel_shuffle")
-@dataclass(frozen=True, slots=True)
 class ChannelShuffle(Mover):
     """Interleaves groups of channels, `torch.nn.ChannelShuffle` (Zhang et al. 2017)."""
 
@@ -110,7 +101,6 @@ class ChannelShuffle(Mover):
 
 
 @operator("pad_shortcut")
-@dataclass(frozen=True, slots=True)
 class PadShortcut(Mover):
     """Every stride-th value, and zero channels added: the shortcut of CIFAR ResNets (He et al. 2015, option A).
 
@@ -138,7 +128,6 @@ class PadShortcut(Mover):
 
 
 @operator("dropout")
-@dataclass(frozen=True, slots=True)
 class Dropout(Mover):
     """Drops values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
 
@@ -162,7 +151,6 @@ class Dropout(Mover):
 
 
 @operator("droppath")
-@dataclass(frozen=True, slots=True)
 class DropPath(Mover):
     """Drops a whole branch for an image with probability p in training, and scales what stays by 1/(1 − p)."""
 
