@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from archcalc.cli import cli
+from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY, signature
 from archcalc.report.operators import first_line, written
 
@@ -22,7 +22,8 @@ def check_page(name, text):
 def test_cli_page():
     parts = ["# The command line\n\nMade from the code by `make golden`.\n"]
     for name, command in sorted(cli.commands.items()):
-        context = click.Context(command, info_name=f"archcalc {name}", max_content_width=100, terminal_width=100)
+        options = SETTINGS | {"terminal_width": 100}
+        context = click.Context(command, info_name=f"archcalc {name}", **options)
         parts.append(f"## archcalc {name}\n\n```text\n{command.get_help(context)}\n```\n")
     check_page("cli.md", "\n".join(parts))
 
