@@ -182,16 +182,24 @@ def check(file: str) -> None:
     unused, networks = check_spec(file)
     for line in unused:
         click.echo(line, err=True)
-    click.echo(f"{file}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}")
+    say(f"{file}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")
     sys.exit(1 if unused else 0)
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
     """Print the table, or write it to a file."""
     if output is None:
-        click.echo(render(table, form), nl=False)
+        say(render(table, form))
     else:
         write(output, render(table, form), force)
+
+
+def say(text: str) -> None:
+    """Print to the standard output; a reader who has seen enough and closed it is no error."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def write(path: Path, text: str, force: bool) -> None:
@@ -233,7 +241,4 @@ def main() -> NoReturn:
     except ArchcalcError as error:
         click.echo(f"error: {error}", err=True)
         code = 2
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
