@@ -7,14 +7,15 @@ is a path, with `:network` after it where the file holds several.
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, Place, Source, shorten, suggest
+from archcalc.errors import ArchcalcError, Place, Source, printable, shorten, suggest
 from archcalc.graph import Graph
 from archcalc.language import Spec, expand, parse_spec, read_text
 from archcalc.language.expression import Evaluate, value_of
@@ -34,7 +35,7 @@ def folders() -> list[Path]:
 def files() -> Iterator[tuple[str, Path]]:
     """Each spec file with the prefix its networks bear: "" or `cs231n/`."""
     for folder in folders():
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES):
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file()):
             relative = path.parent.relative_to(folder).as_posix()
             yield ("" if relative == "." else relative + "/"), path
 
@@ -54,34 +55,52 @@ def _shown(path: Path) -> str:
     """A path as errors show it: short where it lies below the working folder."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # elsewhere, or the working folder is gone
         return str(path)
 
 
-def catalog() -> dict[str, Path]:
-    """All networks of the zoo and the user's folders by name, with their files."""
+def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
+    """All networks of the zoo and the user's folders by name, with their files.
+
+    A file that is no spec is told to `broken` and passed over; without `broken` its error is raised.
+    """
     found: dict[str, Path] = {}
     for prefix, path in files():
-        for network in read_spec(path).networks():
+        try:
+            networks = read_spec(path).networks()
+        except ArchcalcError as error:
+            if broken is None:
+                raise
+            broken(error)
+            continue
+        for network in networks:
             found.setdefault(prefix + network, path)
     return found
 
 
 def find(name: str) -> tuple[Spec, str]:
     """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names."""
-    path, _, network = name.partition(":")
+    path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
     if path.endswith(SUFFIXES) or "\0" in name:
         return _in_file(path, network)
     stem = name.rpartition("/")[2]
     for prefix, path_ in files():
-        if name == prefix + stem and stem in read_text(path_):
+        if name == prefix + stem and _mentions(path_, stem):
             spec = read_spec(path_)
             if stem in spec.networks():
                 return spec, stem
-    if os.path.lexists(path):
-        return _in_file(path, network)
-    hint = suggest(name, catalog())
+    if os.path.lexists(name):
+        return _in_file(name, "")
+    hint = suggest(name, catalog(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
+
+
+def _mentions(path: Path, word: str) -> bool:
+    """Whether a file can hold a network of that name; reading the text is much faster than reading the spec."""
+    try:
+        return word in read_text(path)
+    except ArchcalcError:
+        return False
 
 
 def _in_file(path: str, network: str) -> tuple[Spec, str]:
@@ -96,28 +115,40 @@ def _in_file(path: str, network: str) -> tuple[Spec, str]:
 
 
 @uncollected
-def load(name: str | os.PathLike[str], input: Shape | None = None, **params: Any) -> Graph:
+def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **params: Any) -> Graph:
     """The graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
 
     `input` is a shape (channels, height, width) in place of the spec's own. A param given as text is an expression.
     Raises ArchcalcError or SpecError.
     """
-    spec, network = find(os.fspath(name))
-    return expand(spec, network, {key: override(key, value) for key, value in params.items()}, input, os.fspath(name))
+    return load_with(os.fspath(name), params, input)
+
+
+def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None) -> Graph:
+    """As `load`, with the params in a mapping: they may have any name."""
+    spec, own_name = find(name)
+    return expand(spec, own_name, _overrides(params), _shape(input), printable(name).replace("\n", "\\n"))
 
 
 @uncollected
-def parse(text: str, network: str = "", input: Shape | None = None, **params: Any) -> Graph:
+def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, **params: Any) -> Graph:
     """The graph of a spec given as text; `network` picks one of its variants."""
     spec = parse_spec(text)
     known = spec.networks()
     if network not in known and (network or len(known) > 1):
         raise ArchcalcError(f"the text holds {', '.join(known)}; pick one by `network=`")
-    overrides = {key: override(key, value) for key, value in params.items()}
-    return expand(spec, network or known[0], overrides, input)
+    return expand(spec, network or known[0], _overrides(params), _shape(input))
 
 
-def override(name: str, value: Any) -> Any:
+def _shape(input: Sequence[int] | None) -> Shape | None:
+    return None if input is None else tuple(operator.index(d) if hasattr(d, "__index__") else d for d in input)
+
+
+def _overrides(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _override(key, value) for key, value in params.items()}
+
+
+def _override(name: str, value: Any) -> Any:
     """A param's new value: text becomes an expression, a list a tuple."""
     if isinstance(value, str):
         evaluate: Evaluate = value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))

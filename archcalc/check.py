@@ -1,9 +1,10 @@
-"""Linting a spec: every network in it is expanded, and its published figures are judged."""
+"""Linting a spec: every network in it is expanded and analysed, and its published figures are judged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from archcalc.analysis import analyze
 from archcalc.catalog import read_spec
 from archcalc.language import expand
 from archcalc.published import audit
@@ -16,5 +17,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
     """
     spec = read_spec(Path(path))
     for network in spec.networks():
-        audit(expand(spec, network))
+        graph = expand(spec, network)
+        analyze(graph, mode="train")
+        audit(graph)
     return [f"{place}: {what} is not used" for what, place in spec.unused], spec.networks()

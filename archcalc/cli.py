@@ -5,11 +5,11 @@ Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is w
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -17,8 +17,8 @@ import click
 
 from archcalc import __version__
 from archcalc.analysis import CONVENTIONS, DTYPES, MODES, analyze
-from archcalc.catalog import catalog, load
-from archcalc.errors import ArchcalcError, suggest
+from archcalc.catalog import catalog, load_with
+from archcalc.errors import ArchcalcError, printable, suggest
 from archcalc.report import FORMATS, Table, render
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -44,18 +44,17 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newe
         """Names of the catalog that begin so."""
         from click.shell_completion import CompletionItem
 
-        with suppress(ArchcalcError):
-            return [CompletionItem(name) for name in sorted(catalog()) if name.startswith(incomplete)]
-        return []
+        names = sorted(catalog(broken=lambda error: None))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """`3x224x224` as a shape."""
     if value is None:
         return None
-    if not re.fullmatch(r"[1-9]\d{0,9}([x×][1-9]\d{0,9})*", value):
+    if not re.fullmatch(r"[1-9][0-9]{0,9}([xX×][1-9][0-9]{0,9}){0,7}", value):
         raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, as 3x224x224")
-    return tuple(int(part) for part in re.split("[x×]", value))
+    return tuple(int(part) for part in re.split("[xX×]", value))
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -77,7 +76,7 @@ def network_options(function: _Function) -> _Function:
         click.option("--input", "shape", callback=read_shape, metavar="CxHxW", help="Input shape, as 3x299x299."),
         click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch."),
         click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True),
-        click.option("--mode", type=click.Choice(MODES), default="infer", show_default=True,
+        click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                      help="train has side outputs and dropout."),
         click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
                      help="What FLOPs count: " + "; ".join(f"{c.name}: {c.text}" for c in CONVENTIONS.values()) + "."),
@@ -111,7 +110,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="One network, layer by layer.")
 @click.argument("name", type=NetworkName())
 @network_options
 @click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name.")
@@ -135,11 +134,11 @@ def summarize(
 
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each; give one of them")
-    report = analyze(load(name, shape, **settings), batch, dtype, mode, convention)
+    report = analyze(load_with(name, settings, shape), batch, dtype, mode, convention)
     deliver(summary_table(report, everything or form in ("csv", "json"), depth), form, output, force)
 
 
-@cli.command("list")
+@cli.command("list", short_help="The networks archcalc knows.")
 @click.option("--family", metavar="NAME", help="Only this family, as resnet.")
 @output_options
 def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -151,10 +150,10 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     """
     from archcalc.report.listing import listing
 
-    deliver(listing(family), form, output, force)
+    deliver(listing(family, broken=lambda error: click.echo(f"passed over: {error}", err=True)), form, output, force)
 
 
-@cli.command()
+@cli.command(short_help="The operators of the spec language.")
 @click.argument("name", required=False)
 @output_options
 def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -169,7 +168,7 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     deliver(operator_help(name) if name else operators(), form, output, force)
 
 
-@cli.command()
+@cli.command(short_help="What is wrong or unused in a spec.")
 @click.argument("file", type=click.Path())
 def check(file: str) -> None:
     """Read a spec, expand every network in it, and say what is wrong or left unused.
@@ -182,51 +181,75 @@ def check(file: str) -> None:
     unused, networks = check_spec(file)
     for line in unused:
         click.echo(line, err=True)
-    say(f"{file}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")
+    say(f"{printable(file)}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")
     sys.exit(1 if unused else 0)
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
     """Print the table, or write it to a file."""
     if output is None:
-        say(render(table, form))
+        say(render(table, form, *screen()))
     else:
         write(output, render(table, form), force)
 
 
+def screen() -> tuple[int | None, bool]:
+    """Columns to fill (COLUMNS, or the terminal's; None: no limit) and whether colours are wanted."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns):
+        width: int | None = int(columns)
+    else:
+        width = os.get_terminal_size().columns if terminal else None
+    return width, terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def say(text: str) -> None:
-    """Print to the standard output; a reader who has seen enough and closed it is no error."""
+    """Print to the standard output; a reader who has seen enough and closed it is no error.
+
+    Raises ArchcalcError where the output takes no more.
+    """
+    if sys.stdout is None:
+        raise ArchcalcError("the standard output is closed")
     try:
         click.echo(text, nl=False)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ArchcalcError(f"cannot write to the standard output: {error.strerror}") from None
 
 
 def write(path: Path, text: str, force: bool) -> None:
     """Write a file whole or not at all. Raises ArchcalcError if it is there (unless `force`) or cannot be written."""
     import tempfile  # only -o needs it
 
-    if path.exists() and not force:
-        raise ArchcalcError(f"{path} is there already; --force writes over it")
-    if path.is_dir():
+    target = Path(os.path.realpath(path))  # what a link points to is written over, not the link
+    there = os.path.lexists(path)
+    if os.path.isdir(target):
         raise ArchcalcError(f"{path} is a directory; name a file in it")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise ArchcalcError(f"{path} is not a regular file; leave -o out to write to the standard output")
+    if there and not force:
+        raise ArchcalcError(f"{path} is there already; --force writes over it")
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise ArchcalcError(f"cannot write {path}: it is read-only")
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(text.encode())
-        os.chmod(file.name, 0o666 & ~_umask())
-        os.replace(file.name, path)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archcalc-") as folder:
+            fresh = Path(folder) / "fresh"
+            fresh.write_bytes(text.encode("utf-8", "backslashreplace"))
+            if os.path.exists(target):
+                fresh.chmod(target.stat().st_mode)
+            os.replace(fresh, target)
     except OSError as error:
         raise ArchcalcError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def main() -> NoReturn:
     """Run the command line; one clear error and exit code 2 for a wrong request."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks is written out, and no error
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
         code = 0

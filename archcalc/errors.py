@@ -6,8 +6,10 @@ place; the command line adds the exit code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 MAX_SHOWN = 100  # characters of a source line in an error
 MAX_TRAIL = 8  # block calls in an error
@@ -94,13 +96,21 @@ def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def choose(what: str, name: object, options: Mapping[str, T]) -> T:
+    """The option of that name. Raises ArchcalcError with the nearest."""
+    if isinstance(name, str) and name in options:
+        return options[name]
+    raise ArchcalcError(f"unknown {what} {shorten(repr(name))}; {suggest(str(name), options) or 'see --help'}")
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """`did you mean …?` with the nearest of `known`, else the list of them if it is short, else nothing."""
     from difflib import get_close_matches  # only an error needs it
 
     options = sorted(set(known))
     likely = options if len(options) <= MAX_OPTIONS else [option for option in options if option[:2] == name[:2]]
-    near = get_close_matches(name[:80], likely[:MAX_OPTIONS], n=3, cutoff=0.7)
+    by_lower = {option.lower(): option for option in likely[:MAX_OPTIONS]}
+    near = get_close_matches(name[:80].lower(), by_lower, n=3, cutoff=0.7)
     if near:
-        return f"did you mean {' or '.join(near)}?"
+        return f"did you mean {' or '.join(by_lower[option] for option in near)}?"
     return f"known: {', '.join(shorten(option) for option in options)}" if 0 < len(options) <= 12 else ""

@@ -32,12 +32,11 @@ FIGURES = {  # what a claim may be of: its name for people, and its unit
     "activation_bytes": ("activations", "bytes"),
     "depth": ("depth", "layers"),
 }
-_SCALES = {
-    "": 1, "k": 10**3, "thousand": 10**3, "m": 10**6, "million": 10**6, "g": 10**9, "b": 10**9, "billion": 10**9,
-    "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30,
-}  # fmt: skip
-_BINARY = {"kb": 2**10, "mb": 2**20, "gb": 2**30}
-_PRINTED = re.compile(r"(\d[\d,]*)(?:\.(\d+))?\s*([A-Za-z]*)")
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+_COUNTS |= {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_BINARY = _BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
+_PRINTED = re.compile(r"([0-9][0-9,]{0,30})(?:\.([0-9]{1,20}))?\s*([A-Za-z]*)")
 
 
 class Verdict(NamedTuple):
@@ -60,9 +59,9 @@ class Printed(NamedTuple):
         """exact, rounds or truncates; "" where they differ."""
         if computed == self.value:
             return "exact"
-        if abs(computed - self.value) * 2 <= self.step:
+        if self.value and abs(computed - self.value) * 2 <= self.step:
             return "rounds"
-        return "truncates" if 0 < computed - self.value < self.step else ""
+        return "truncates" if self.value and 0 < computed - self.value < self.step else ""
 
 
 class Figure(int):
@@ -77,12 +76,12 @@ class Figure(int):
         return sum(found)
 
 
-def read_printed(text: str, binary: bool = False) -> Printed:
-    """`138M`, `60 million`, `96MB`, `340,908` as a number; with `binary`, MB means 2²⁰. Raises ValueError."""
+def read_printed(text: str, scales: Mapping[str, int] = _COUNTS) -> Printed:
+    """`138M`, `60 million`, `340,908` as a number; with the scales of bytes `96MB`. Raises ValueError."""
     match = _PRINTED.fullmatch(text.strip())
-    scales = _SCALES | _BINARY if binary else _SCALES
     if match is None or match[3].lower() not in scales:
-        raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write 138M, 60 million, 96MB or 340,908")
+        example = "96MB, 58.1 MiB or 896 B" if "mb" in scales else "138M, 60 million, 3.8 billion or 340,908"
+        raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write {example}")
     decimals = match[2] or ""
     step = Fraction(scales[match[3].lower()], 10 ** len(decimals))
     return Printed(int(match[1].replace(",", "") + decimals) * step, step)
@@ -110,25 +109,27 @@ def audit(graph: Graph) -> list[Verdict]:
 def judge(claim: Claim, report: Report) -> Verdict:
     """The verdict on one claim. Raises ValueError if it cannot be read, or an accounting gives no number."""
     computed = getattr(report.totals, claim.figure)
-    verdict = read_printed(claim.printed).verdict(Fraction(computed))
+    printed = read_printed(claim.printed, _BYTES if FIGURES[claim.figure][1] == "bytes" else _COUNTS)
+    accountings = list(_accountings(claim, printed, computed, report))  # all: one that fails is told in any case
+    verdict = printed.verdict(Fraction(computed))
     if verdict:
         return Verdict(claim, computed, verdict)
-    for text, printed, value in _accountings(claim, computed, report):
-        if printed.verdict(Fraction(value)):
+    for text, read, value in accountings:
+        if read.verdict(Fraction(value)):
             return Verdict(claim, computed, "explained", text, int(value))
     return Verdict(claim, computed, "contradicted")
 
 
-def _accountings(claim: Claim, computed: int, report: Report) -> Iterator[tuple[str, Printed, float]]:
+def _accountings(claim: Claim, printed: Printed, computed: int, report: Report) -> Iterator[tuple[str, Printed, float]]:
     """Other ways to count: a text, the printed number as it then reads, the value."""
-    if claim.figure.endswith("_bytes"):
-        yield "its MB are MiB", read_printed(claim.printed, binary=True), computed
+    if FIGURES[claim.figure][1] == "bytes":
+        yield "its MB are MiB", read_printed(claim.printed, _BINARY), computed
     figures = _figures(report)
     for accounting in claim.accountings:
         value = accounting.value(figures)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"the accounting {shorten(accounting.text)!r} gives no number")
-        yield accounting.text, read_printed(claim.printed), value
+        yield accounting.text, printed, value
 
 
 def _figures(report: Report) -> dict[str, Any]:

@@ -157,10 +157,28 @@ class TestReceptiveField:
 
     def test_branches_centered_differently(self):
         """[0, 2] by a 3×3 without padding, [-2, 0] by a shifted one: the hull has 5, either branch 3."""
-        assert meet([Field(3, 1, 0), Field(3, 1, 2)]) == Field(5, 1, 2)
+        assert meet([Field(3, 1, 0), Field(3, 1, 2)], 9) == Field(5, 1, 2)
 
     def test_different_strides_have_no_one_field(self):
-        assert meet([Field(3, 1, 1), Field(3, 2, 1)]) is None
+        assert meet([Field(3, 1, 1), Field(3, 2, 1)], 9) is None
+
+    def test_two_that_see_everything(self):
+        assert meet([Field(30, 0, 0), Field(34, 0, 6)], 30) == Field(36, 0, 6)
+
+    def test_a_still_frame_has_the_others_in_it_only_if_it_is_the_whole(self):
+        assert meet([Field(9, 0, 0), Field(3, 1, 1)], 9) == Field(9, 0, 0)
+        assert meet([Field(9, 0, 0), Field(3, 1, 1)], 12) is None
+
+    def test_a_gate_of_one_position_is_spread(self):
+        report = analyze(parse(HEAD + "  - multiply(identity, conv(3, 32) | sigmoid)\n"))
+        assert report.layers[-1].field == (Field(32, 0, 0), Field(32, 0, 0))
+
+    def test_it_is_stated_at_the_last_layer_with_places(self):
+        gate = "multiply(identity, global_avgpool | conv(4, 1) | sigmoid)"
+        figures = totals(
+            f"  - conv(4, 3) | groupnorm(2)\n  - {gate}\n  - last: conv(4, 3)\n  - global_avgpool | flatten\n"
+        )
+        assert (figures.receptive_field, figures.receptive_field_at) == ((32, 32), "last")
 
     def test_a_gate_sees_everything(self):
         layers = "  - conv(4, 3)\n  - multiply(identity, global_avgpool | conv(4, 1) | sigmoid)\n"
@@ -202,7 +220,41 @@ def test_a_layer_by_name():
 
 
 def test_a_figure_without_a_rule_is_an_error_not_zero():
-    with pytest.raises(
-        SpecError, match=r"<text>:4:5: batchnorm: batchnorm without running statistics has no arithmetic"
-    ):
+    with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: has no arithmetic of one image without running"):
         totals("  - batchnorm(track_running_stats=False)\n")
+
+
+GRADIENT = {  # networks whose every position is seen, to be compared with where gradients flow to
+    "residual": "  - conv(2, 3, padding=1)\n  - add(conv(2, 5, padding=2) | maxpool(3, stride=2, padding=1), "
+    "conv(2, 1, stride=2))\n  - conv(2, [3, 1])\n",
+    "inception": "  - concat(conv(2, 1), 2 * conv(2, 3, padding=1), avgpool(3, stride=1, padding=1))\n",
+    "even": "  - concat(conv(2, 2), conv(2, 3, padding=1) | conv(2, 2))\n  - avgpool(2) | conv(2, 3, dilation=2)\n",
+    "gate": "  - conv(2, 3, padding=1)\n  - multiply(identity, global_avgpool | conv(2, 1) | sigmoid)\n",
+    "shortcut": "  - add(conv(4, 3, stride=2, padding=1), pad_shortcut(4, stride=2))\n",
+}
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_receptive_field_is_where_gradients_flow(name):
+    """Weights of one: an output position's gradient is positive just where it sees the input."""
+    torch = pytest.importorskip("torch")
+    graph = parse(f"name: t\ninput: [2, 24, 24]\nlayers:\n{GRADIENT[name]}")
+    field = analyze(graph).layers[graph.result].field
+    image = (1 + torch.rand(1, 2, 24, 24, generator=torch.Generator().manual_seed(0)) / 9).requires_grad_()
+    values = []
+    for node in graph.nodes:
+        module = node.op.module(node.x)
+        for parameter in module.parameters():
+            torch.nn.init.constant_(parameter, 0.01)
+        if node.op.name == "maxpool":
+            module = torch.nn.AvgPool2d(node.op.kernel_size, node.op.stride, node.op.padding)  # the same window
+        values.append(module(*([values[i] for i in node.inputs] or [image])))
+    _, height, width = graph.nodes[graph.result].output
+    at = (height // 2, width // 2)
+    (gradient,) = torch.autograd.grad(values[graph.result][0, :, at[0], at[1]].sum(), image)
+    seen = gradient[0].abs().sum(0) > 0
+    for axis, (size, stride, padding) in enumerate(field):
+        first = max(0, at[axis] * stride - padding)
+        last = min(23, at[axis] * stride - padding + size - 1)
+        places = torch.nonzero(seen.any(dim=1 - axis)).flatten()
+        assert (int(places.min()), int(places.max())) == (first, last)

@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from golden_files import GOLDEN, check_golden
 
-from archcalc import ArchcalcError, SpecError, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.check import check_spec
 from archcalc.errors import Place, Source, printable, suggest
 
@@ -169,6 +170,10 @@ HOSTILE = {
     "wide expressions in layers": spec({"a": 1}, f"['100000 * conv({' and '.join(['a'] * 1000)} , 1)']"),
     "long tables in layers": spec({"t": "'[[0]] * 40000'"}, "['9999 * conv(40000, 1, connections=t)']"),
     "blocks in loops": f"{HEAD}blocks: {{b(n): [0 * relu]}}\nlayers: [90000 * (90000 * b(1))]\n",
+    "many windows": f"{HEAD}layers: [adaptive_avgpool(1000000000)]\n",
+    "far windows": f"{HEAD}layers:\n  - maxpool(2000000001, stride=1, padding=1000000000, dilation=4000000000)\n",
+    "many dimensions": "name: t\ninput: '[2**62] * 50000'\nlayers: [relu]\n",
+    "a long label": f"{HEAD}layers:\n  - ? {'a' * 10**6}\n    : 20000 * relu\n",
     "doubling": f"{HEAD}layers: [100000 * upsample(scale_factor=2)]\n",
     "doubled channels": f"{HEAD}layers: ['100000 * concat(identity, identity)']\n",
     "many uses": HEAD + "layers:\n" + "".join(f"- a{i}: relu\n" for i in range(9999)) + "- 9999 * use(a0)\n- use(b)\n",
@@ -194,6 +199,22 @@ HOSTILE = {
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_spec_is_refused_quickly(name):
     assert len(str(error_of(lambda: parse(HOSTILE[name])))) < 1500
+
+
+SLOW = {  # legal, but costly if anything takes quadratic time
+    "many branches": f"{HEAD}layers: ['multiply(relu for i in range(20000))']\n",
+    "far windows in bounds": "name: t\ninput: [3, 999, 8]\nlayers:\n"
+    "  - maxpool([1001, 1], stride=1, padding=[500, 0], dilation=[1000, 1])\n",
+    "wide adaptive pooling": f"{HEAD}layers: [adaptive_avgpool(1000000)]\n",
+}
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_costly_spec_is_analysed_or_refused_quickly(name):
+    start = time.perf_counter()
+    with suppress(ArchcalcError):
+        analyze(parse(SLOW[name]))
+    assert time.perf_counter() - start < LIMIT
 
 
 def test_size_of_claims_does_not_multiply():

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def checkout(tmp_path_factory):
     """A copy of what git has, so that nothing a command writes lands here."""
     folder = tmp_path_factory.mktemp("checkout")
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +55,14 @@ def test_console_blocks(installed, checkout):
 
 
 def test_the_spec_and_the_python(installed, checkout):
-    blocks = {m[1]: m[2] for m in BLOCK.finditer(README.read_text())}
-    (checkout / "small.yaml").write_text(blocks["yaml"])
+    fences = re.findall(r"^```(\w+)$", README.read_text(), re.MULTILINE)
+    assert sorted(set(fences)) == ["console", "python", "yaml"], "a block that nothing here runs"
+    blocks = [(m[1], m[2]) for m in BLOCK.finditer(README.read_text())]
+    ((_, spec),) = [block for block in blocks if block[0] == "yaml"]
+    ((_, code),) = [block for block in blocks if block[0] == "python"]
+    (checkout / "small.yaml").write_text(spec)
     assert installed.run("archcalc check small.yaml && archcalc summarize small.yaml", checkout).returncode == 0
-    (checkout / "example.py").write_text(blocks["python"])
+    (checkout / "example.py").write_text(code)
     done = installed.run("python example.py", checkout)
     assert done.stdout == "23528522 123390263296 (483, 483)\n", done.stderr
 

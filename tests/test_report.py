@@ -21,10 +21,9 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden_tables(name, monkeypatch):
+def test_golden_tables(name):
     network, options, form, width = GOLDEN[name]
-    monkeypatch.setenv("COLUMNS", str(width))
-    check_golden(f"tables/{name}.txt", render(summarize(analyze(load(network)), **options), form))
+    check_golden(f"tables/{name}.txt", render(summarize(analyze(load(network)), **options), form, width))
 
 
 def rows(layers, **options):
@@ -38,7 +37,7 @@ class TestFolding:
         assert rows(layers) == ["input", "a", "conv", "batchnorm", "linear"]
 
     def test_only_behind_its_own_input(self):
-        assert rows("  - concat: {a: relu, b: relu}\n") == ["input", "b", "concat"]
+        assert rows("  - conv(4, 3)\n  - concat: {a: relu6, b: relu}\n") == ["input", "conv", "a", "b", "concat"]
 
     def test_all_shows_each(self):
         assert rows("  - conv(4, 3) | relu\n", everything=True) == ["input", "conv", "relu"]
@@ -75,11 +74,10 @@ def test_cells():
     assert bytes_text(840) == "840 B"
 
 
-def test_columns_give_way_before_lines_break(monkeypatch):
+def test_columns_give_way_before_lines_break():
     wide = Table(
         "", [Column("a", "A"), Column("b", "B", rank=1), Column("c", "C", rank=2)], [{"a": 1, "b": 10**9, "c": 10**9}]
     )
-    monkeypatch.setenv("COLUMNS", "20")
-    text = render(wide)
+    text = render(wide, width=20)
     assert "1,000,000,000" in text
     assert "Not shown at this\nwidth: C." in text

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import NamedTuple
 
-from archcalc.analysis.conventions import CONVENTIONS, Convention, convention
+from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
+from archcalc.analysis.in_place import in_place
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, SpecError, suggest
+from archcalc.errors import ArchcalcError, SpecError, choose, suggest
 from archcalc.graph import Graph, Node
 from archcalc.ops import Work
 
-MODES = ("infer", "train")
+MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 
 
 class Layer(NamedTuple):
@@ -54,6 +56,7 @@ class Totals(NamedTuple):
     receptive_field: tuple[int, int] | None
     effective_stride: tuple[int, int] | None
     effective_padding: tuple[int, int] | None
+    receptive_field_at: str  # the layer it is stated at, the last one with places
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,6 @@ class Report:
     convention: Convention
     layers: tuple[Layer, ...]
     totals: Totals
-    endpoint: Layer  # the last layer with places, where the network's receptive field is stated
 
     def layer(self, name: str) -> Layer:
         """The layer of that name. Raises ArchcalcError with the nearest."""
@@ -86,51 +88,51 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none,
     and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero.
     """
-    rule = convention(flops)
-    if type(batch) is not int or batch < 1:
-        raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch}")
-    if dtype not in DTYPES:
-        raise ArchcalcError(f"unknown dtype {dtype!r}; {suggest(dtype, DTYPES)}")
-    if mode not in MODES:
-        raise ArchcalcError(f"unknown mode {mode!r}; known: {', '.join(MODES)}")
-    graph = graph if mode == "train" else graph.without_sides()
-    layers = _layers(graph, batch, DTYPES[dtype], mode == "train", rule)
-    endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
-    totals = _totals(layers, layers[graph.result].depth, endpoint.field, DTYPES[dtype])
-    return Report(graph, batch, dtype, mode, rule, layers, totals, endpoint)
+    rule = choose("convention", flops, CONVENTIONS)
+    value_bytes, training = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
+    if isinstance(batch, bool) or not hasattr(batch, "__index__") or index(batch) < 1:
+        raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch!r}")
+    batch = index(batch)
+    graph = graph if training else graph.without_sides()
+    layers = _layers(graph, batch, value_bytes, training, rule)
+    endpoint = layers[last_spatial(graph)]
+    totals = _totals(layers, layers[graph.result].depth, endpoint, value_bytes)
+    return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
 def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Convention) -> tuple[Layer, ...]:
     names = [node.name for node in graph.nodes]
-    known: dict[tuple[int, object], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
+    known: dict[tuple[int, object, bool], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
     layers = []
-    for node, axes, depth in zip(graph.nodes, receptive_fields(graph), depths(graph), strict=True):
-        key = id(node.op), node.x
+    columns = graph.nodes, in_place(graph, training), receptive_fields(graph), depths(graph)
+    for node, overwrites, axes, depth in zip(*columns, strict=True):
+        key = id(node.op), node.x, overwrites
         if key not in known:
-            made = _cost(node, batch, value_bytes, training)
+            made = _cost(node, batch, value_bytes, training, overwrites)
             known[key] = made, rule.flops(made.work)
         figures, flops = known[key]
         layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth))
     return tuple(layers)
 
 
-def _cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
+def _cost(node: Node, batch: int, value_bytes: int, training: bool, overwrites: bool) -> Cost:
     try:
-        return cost(node, batch, value_bytes, training)
+        return cost(node, batch, value_bytes, training, overwrites)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
-def _totals(layers: tuple[Layer, ...], depth: int, field: Axes | None, value_bytes: int) -> Totals:
+def _totals(layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int) -> Totals:
     def total(figure: str) -> int:
         return sum(getattr(layer, figure) for layer in layers)
 
     params, activations = total("params"), total("activations")
-    sizes, strides, paddings = zip(*field, strict=True) if field else (None, None, None)
+    sizes, strides, paddings = zip(*endpoint.field, strict=True) if endpoint.field else (None, None, None)
     return Totals(
         total("weights"), total("biases"), params, total("buffers"), params * value_bytes, total("buffer_bytes"),
         total("macs"), total("flops"), total("connections"), activations, activations * value_bytes,
         depth, sizes, strides, paddings,
+        endpoint.node.name,
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from archcalc.errors import ArchcalcError, suggest
 from archcalc.ops import KINDS, Work
 
 
@@ -40,10 +39,3 @@ CONVENTIONS = {
         Convention("macs", "multiply-accumulates counted once, as most papers' “FLOPs”", _NONE | {"mac": 1}),
     )
 }
-
-
-def convention(name: str) -> Convention:
-    """The convention of that name. Raises ArchcalcError with the nearest."""
-    if name not in CONVENTIONS:
-        raise ArchcalcError(f"unknown convention {name!r}; {suggest(name, CONVENTIONS)}")
-    return CONVENTIONS[name]

@@ -26,8 +26,11 @@ class Cost(NamedTuple):
     activations: int
 
 
-def cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
-    """The cost of a node for a batch: weights and buffers once, work and activations for every image."""
+def cost(node: Node, batch: int, value_bytes: int, training: bool, in_place: bool = True) -> Cost:
+    """The cost of a node for a batch: weights and buffers once, work and activations for every image.
+
+    An operator that asks to work in place and cannot (`in_place` False) writes its output.
+    """
     weights = biases = buffers = buffer_bytes = 0
     for name, shape in node.op.weights(node.x).items():
         if name == "bias":
@@ -40,6 +43,7 @@ def cost(node: Node, batch: int, value_bytes: int, training: bool) -> Cost:
         buffer_bytes += count * (8 if name in COUNTERS else value_bytes)
     work = {kind: batch * count for kind, count in node.op.work(node.x, node.output).items()}
     links = batch * node.op.links(node.x, node.output)
-    writes = batch * node.op.writes(node.x, node.output, training)
+    copies = node.op.overwrites(training) and not in_place
+    writes = batch * (math.prod(node.output) if copies else node.op.writes(node.x, node.output, training))
     macs = work.get("mac", 0)
     return Cost(weights, biases, weights + biases, buffers, buffer_bytes, work, macs, links, writes)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archcalc.graph import Graph, Node
-from archcalc.ops import Window
+from archcalc.ops.base import Shape, Window, whole
 
 
 class Field(NamedTuple):
@@ -34,14 +34,17 @@ def through(field: Field, window: Window) -> Field:
     return Field(field.size + (kernel - 1) * step, step * stride, field.padding + padding * step)
 
 
-def meet(fields: Sequence[Field]) -> Field | None:
-    """The hull of branches' fields; None where their strides differ, so that no one field fits all positions."""
+def meet(fields: Sequence[Field], length: int) -> Field | None:
+    """The hull of branches' fields on an axis of the image; None where no one field fits all positions.
+
+    That is so where strides differ. A branch that sees the same positions everywhere (stride 0) has all others in it
+    if these are the whole axis; if not, what the join sees moves within a frame that stands still.
+    """
+    still = [field for field in fields if field.stride == 0]
+    if still and len(still) < len(fields):
+        frame = meet(still, length)
+        return frame if frame and frame.padding >= 0 and frame.size - frame.padding >= length else None
     first = fields[0]
-    if all(field == first for field in fields):
-        return first
-    whole = [field for field in fields if field.stride == 0]
-    if whole:  # one branch sees everything at every position; so does the join
-        return max(whole)
     if any(field.stride != first.stride for field in fields):
         return None
     padding = max(field.padding for field in fields)
@@ -52,35 +55,60 @@ def meet(fields: Sequence[Field]) -> Field | None:
 def receptive_fields(graph: Graph) -> list[Axes | None]:
     """For each node the field by height and width; None where it differs from position to position."""
     fields: list[Axes | None] = []
+    lengths = (graph.input[1], graph.input[2]) if len(graph.input) == 3 else (1, 1)
     for node in graph.nodes:
-        fields.append(_field(node, [fields[i] for i in node.inputs]))
+        fields.append(_field(node, [fields[i] for i in node.inputs], lengths))
     return fields
 
 
-def _field(node: Node, inputs: list[Axes | None]) -> Axes | None:
+def _field(node: Node, inputs: list[Axes | None], lengths: tuple[int, int]) -> Axes | None:
     known = [axes for axes in inputs if axes is not None]
     if len(known) < len(inputs):
         return None
     if not known:
         return Field(), Field()
-    height, width = meet([axes[0] for axes in known]), meet([axes[1] for axes in known])
+    if node.op.joins and len(node.output) == 3:
+        known = [_spread(axes, shape, node.output) for axes, shape in zip(known, node.x, strict=True)]
+    height, width = (meet([axes[i] for axes in known], lengths[i]) for i in (0, 1))
     window = node.op.window(node.x)
     if height is None or width is None or window is None:
         return None
     return through(height, window[0]), through(width, window[1])
 
 
-def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
+def _spread(axes: Axes, shape: Shape, output: Shape) -> Axes:
+    """A branch's field at the join: one of a single position, spread over many, is the same at each."""
+    height, width = (
+        field._replace(stride=0) if length == 1 < wide else field
+        for field, length, wide in zip(axes, shape[1:], output[1:], strict=True)
+    )
+    return height, width
+
+
+def last_spatial(graph: Graph) -> int:
     """The last layer on the way to the result that still has places: where papers state a network's receptive field.
 
     That is the last one before global pooling or flattening; for a network that keeps its places, the result.
     """
+    placeless = _placeless(graph)
     on_the_way = {graph.result}
-    for position in range(graph.result, -1, -1):
-        if position not in on_the_way:
-            continue
-        axes = fields[position]
-        if axes is None or (axes[0].stride and axes[1].stride):
-            return position
-        on_the_way.update(graph.nodes[position].inputs)
+    for position in range(graph.result, 0, -1):
+        if position in on_the_way:
+            if not placeless[position]:
+                return position
+            on_the_way.update(graph.nodes[position].inputs)
     return 0
+
+
+def _placeless(graph: Graph) -> list[bool]:
+    """For each node whether its values stand for no place: a vector, or the single position of a global pool."""
+    placeless: list[bool] = []
+    for node in graph.nodes:
+        pooled = node.output[1:] == (1, 1) and not node.op.joins and _sees_all(node)
+        lost = bool(node.inputs) and all(placeless[i] for i in node.inputs)
+        placeless.append(len(node.output) != 3 or pooled or lost)
+    return placeless
+
+
+def _sees_all(node: Node) -> bool:
+    return node.op.window(node.x) == (whole(node.x[1]), whole(node.x[2]))

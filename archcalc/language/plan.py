@@ -17,7 +17,7 @@ from archcalc.language.source import Mapping, Scalar, Sequence, Value
 from archcalc.language.values import Evaluate, Names
 from archcalc.ops import REGISTRY
 
-LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]*")
+LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 JOINS = frozenset(name for name, cls in REGISTRY.items() if cls.joins)
 SIDE, USE, CHAIN = "side", "use", "chain"
 RESERVED = JOINS | {SIDE, USE, CHAIN}
@@ -149,13 +149,20 @@ class Planner:
             return self.steps(value, what)
         if len(value.entries) != 1:
             second = value.entries[1][0] if value.entries else value
-            raise SpecError("a step has one key", second.place, "start each step on a line of its own with `- `")
+            raise SpecError("a step has one key", second.place, self.layout_hint(value))
         key, body = value.entries[0]
         if key.text in JOINS:
             return Join(key.text, self.branches(body, key.text), key.place)
         if key.text == SIDE:
             return Side(self.branches(body, key.text), key.place)
         return self.label(key, body)
+
+    def layout_hint(self, value: Mapping) -> str:
+        """What to do about a step with several keys."""
+        first, body = value.entries[0] if value.entries else (None, None)
+        if first and first.text in JOINS | {SIDE} and isinstance(body, Scalar) and not body.text:
+            return f"indent the branches further than {first.text}"
+        return "start each step on a line of its own with `- `"
 
     def label(self, key: Scalar, body: Value) -> Plan:
         """A labelled step."""

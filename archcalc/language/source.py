@@ -98,7 +98,7 @@ def read_text(path: Path) -> str:
                 raise ArchcalcError(f"{path}: {state.st_size:,} bytes; a spec may have {MAX_BYTES:,}")
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        directory = "is a directory; name a file in it" if Path(path).is_dir() else ""
+        directory = "is a directory; name a file in it" if os.path.isdir(path) else ""
         reason = directory or getattr(error, "strerror", None) or error
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
     try:

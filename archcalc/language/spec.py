@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place, SpecError, printable, shorten, suggest
@@ -104,7 +105,7 @@ class _Reader:
             raise SpecError("a text is wanted here", value.place)
         if printable(value.text) != value.text:
             raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
-        return value.text
+        return " ".join(value.text.split())
 
     def settings(self, value: Value | None, what: str) -> dict[str, tuple[Evaluate, Place]]:
         """Names with the expressions of their values."""
@@ -184,7 +185,7 @@ class _Reader:
         if "year" in facts:
             facts["year"] = self.year(facts["year"], entries)
         title = self.root.get("title")
-        return About(self.text(title), self.text(self.root.get("family")) or name, facts)
+        return About(self.text(title), self.text(self.root.get("family")) or name, MappingProxyType(facts))
 
     def year(self, text: str, entries: tuple[tuple[Scalar, Value], ...]) -> int:
         place = next(item.place for key, item in entries if key.text == "year")
@@ -235,7 +236,7 @@ class _Reader:
         if text is None or value is None:
             raise SpecError("an accounting wants `text` and `value`", entry.place)
         run = value_of(value)
-        return Accounting(self.text(text), lambda totals: run(Names(totals, {}, Budget())))
+        return Accounting(self.text(text), lambda totals: run(Names(totals, {}, Budget(10_000))))
 
     def unused(self, params: dict[str, tuple[Evaluate, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
         """Params and blocks that nothing mentions: `archcalc check` tells of them."""

@@ -6,8 +6,11 @@ returns the value as the operator keeps it and raises `ValueError` with what it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
+
+MAX_LENGTH = 2**20  # of a kernel, stride, padding or size an argument names
 
 Positive: TypeAlias = int  # 1, 2, …
 Natural: TypeAlias = int  # 0, 1, …
@@ -42,7 +45,7 @@ def format_shape(shape: Sequence[Any]) -> str:
 def whole(value: object, least: int) -> int:
     """An integer not below `least`."""
     if type(value) is not int:
-        hint = "; // divides and rounds down" if isinstance(value, float) else ""
+        hint = "; // divides and rounds down" if isinstance(value, float) and value > 1 else ""
         raise ValueError(f"wants a whole number, not {show(value)}{hint}")
     if value < least:
         raise ValueError(f"wants a whole number of at least {least}, not {value}")
@@ -50,13 +53,14 @@ def whole(value: object, least: int) -> int:
 
 
 def pair(value: object, least: int) -> tuple[int, int]:
-    """Height and width, of one integer or of two."""
-    if isinstance(value, tuple):
-        if len(value) != 2:
-            raise ValueError(f"wants one number or [height, width], not {show(value)}")
-        return whole(value[0], least), whole(value[1], least)
-    number = whole(value, least)
-    return number, number
+    """Height and width, of one integer or of two, none above MAX_LENGTH."""
+    if isinstance(value, tuple) and len(value) != 2:
+        raise ValueError(f"wants one number or [height, width], not {show(value)}")
+    height, width = value if isinstance(value, tuple) else (value, value)
+    lengths = whole(height, least), whole(width, least)
+    if max(lengths) > MAX_LENGTH:
+        raise ValueError(f"wants at most {MAX_LENGTH:,}, not {show(value)}")
+    return lengths
 
 
 def positive(value: object) -> int:
@@ -111,10 +115,10 @@ def flag(value: object) -> bool:
 
 
 def extent(value: object) -> tuple[int, ...]:
-    """One or more positive integers."""
+    """One to eight positive integers."""
     items = value if isinstance(value, tuple) else (value,)
-    if not items:
-        raise ValueError("wants at least one dimension")
+    if not 1 <= len(items) <= 8:
+        raise ValueError(f"wants one to eight dimensions, not {len(items)}")
     return tuple(whole(item, 1) for item in items)
 
 
@@ -167,6 +171,15 @@ def same(shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether all shapes are equal; dimensions may be arrays."""
     first = shapes[0]
     return all(len(s) == len(first) and all(every(a == b) for a, b in zip(s, first, strict=True)) for s in shapes)
+
+
+def common_divisor(length: Any, n: int) -> Any:
+    """The greatest common divisor of a dimension, which may be an array, and an integer."""
+    if isinstance(length, int):
+        return math.gcd(length, n)
+    import numpy as np  # it is there: the dimension is one of its arrays
+
+    return np.gcd(length, n)
 
 
 def every(condition: Any) -> bool:

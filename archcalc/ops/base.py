@@ -1,6 +1,6 @@
 """What every operator says of itself, and what its figures mean.
 
-An operator is one frozen dataclass: its fields are the arguments a spec writes, in PyTorch's names and order but
+An operator is one class: its fields are the arguments a spec writes, in PyTorch's names and order but
 without the input channels, which are inferred. Its methods answer, for **one image** and **one forward pass at
 inference**, in plain numbers of values and operations:
 
@@ -10,6 +10,7 @@ weights    its trainable tensors by name; what is called `bias` is a bias
 buffers    its tensors that are kept but not trained (running statistics, fixed prototypes)
 work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
 writes     values it writes to memory: none for a view or an operator in place; dropout writes only in training
+overwrites whether it works in its (first) input's memory; `analysis.in_place` tells where it can
 saved      what PyTorch keeps for the backward pass, named, so that a tensor two layers share counts once
 window     the stretch of its input that one output position sees, by axis
 links      for a weighted layer, its connections: pairs of an output value and an input value or bias
@@ -136,6 +137,10 @@ class Operator:
         """Values written: the output's, unless it is a view or in place."""
         raise self._no_rule("written values")
 
+    def overwrites(self, training: bool) -> bool:
+        """Whether it puts its output into its (first) input's memory, where nothing else needs what is there."""
+        return bool(getattr(self, "inplace", False))
+
     def saved(self, x: Any, y: Shape) -> Saved:
         """What training keeps for backward."""
         raise self._no_rule("saved tensors")
@@ -203,9 +208,10 @@ def _traced(value: Any) -> Any:
 
 def _weight_text(shape: Shape) -> str:
     """PyTorch's (out, in, height, width) as people write it: `(3·3·64)·128`."""
-    *window, out = reversed(shape)
-    text = "·".join(str(dim) for dim in window)
-    return f"({text})·{out}" if len(window) > 1 else f"{text}·{out}" if window else str(out)
+    out, *rest = shape
+    fan_in = [*rest[1:], rest[0]] if len(rest) == 3 else rest
+    text = "·".join(str(dim) for dim in fan_in)
+    return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
 
 
 REGISTRY: dict[str, type[Operator]] = {}

@@ -33,7 +33,7 @@ class Join(Plain):
 
 @operator("add")
 class Add(Join):
-    """Elementwise sum, into its first input, as residual networks do it."""
+    """Elementwise sum, into its first input where nothing else needs that, as residual networks do it."""
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """n − 1 additions a value."""
@@ -42,6 +42,10 @@ class Add(Join):
     def writes(self, x: Shapes, y: Shape, training: bool) -> int:
         """Nothing: in place."""
         return 0
+
+    def overwrites(self, training: bool) -> bool:
+        """Its first input."""
+        return True
 
     def module(self, x: Shapes) -> nn.Module:
         """The sum of its arguments."""
@@ -70,7 +74,10 @@ class Multiply(Join):
         return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
 
     def _partial(self, x: Shapes) -> list[Shape]:
-        return [self.output(x[:count]) for count in range(2, len(x))]
+        products = [x[0]]
+        for shape in x[1:-1]:
+            products.append(self.output((products[-1], shape)))
+        return products[1:]
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
         """All inputs, and the products before the last."""

@@ -46,7 +46,7 @@ class BatchNorm(Normalization):
     def work(self, x: Shape, y: Shape) -> Work:
         """y = a·x + b with a and b ready: a multiplication and an addition a value."""
         if not self.track_running_stats:
-            raise NotImplementedError("batchnorm without running statistics has no arithmetic of one image")
+            raise NotImplementedError("has no arithmetic of one image without running statistics")
         return {"mul": values(y), "add": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, every, require
+from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, common_divisor, every, require
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, operator, spatial, values, whole
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class MaxPool(Pool):
         """
         y = Pool.output(self, x)
         for length, count, window, step in zip(x[1:], y[1:], self.window(x), self.dilation, strict=True):
+            if every(length >= step):
+                continue  # no window can step over it
             for i in range(min(-(-window.padding // window.stride), step)):  # those that start in the padding
                 first = (i * window.stride - window.padding) % step  # the first position inside
                 require((count <= i) | (length > first), f"a window dilated by {step} steps over the whole input")
@@ -157,12 +159,10 @@ class Adaptive(Plain):
         """(channels, *target)."""
         return spatial(x, self.name)[0], *self.target()
 
-    def cells(self, x: Shape) -> int:
+    def cells(self, x: Shape) -> Any:
         """Input values read for one channel, over all windows; windows may overlap."""
-        height, width = (
-            sum(-(-((i + 1) * length) // n) - (i * length) // n for i in range(n))
-            for length, n in zip(x[1:], self.target(), strict=True)
-        )
+        # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel but for the last, H; each ceiling adds 1 unless whole
+        height, width = (length + n - common_divisor(length, n) for length, n in zip(x[1:], self.target(), strict=True))
         return height * width
 
     def window(self, x: Shape) -> tuple[Window, Window] | None:

@@ -138,6 +138,10 @@ class Dropout(Mover):
         """The output, in training only."""
         return values(y) if training and self.p and not self.inplace else 0
 
+    def overwrites(self, training: bool) -> bool:
+        """In training, if asked to work in place."""
+        return training and self.inplace and self.p > 0
+
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The noise; on CUDA and not in place PyTorch keeps one byte a value instead. With p = 1 a single zero."""
         noise = Extra("noise", y) if self.p < 1 else Extra("noise", (), per_image=False)

@@ -15,11 +15,11 @@ FORMATS = {
 }
 
 
-def render(table: Table, format: str = "table") -> str:
-    """The table in one of FORMATS."""
+def render(table: Table, format: str = "table", width: int | None = None, colour: bool = False) -> str:
+    """The table in one of FORMATS; only `table` has a width to keep to (None: no limit) and colours."""
     module, _, function = FORMATS[format].partition(":")
-    renderer: Callable[[Table], str] = getattr(import_module(module), function)
-    return renderer(table)
+    renderer: Callable[..., str] = getattr(import_module(module), function)
+    return renderer(table, width, colour) if format == "table" else renderer(table)
 
 
 __all__ = ["FORMATS", "Column", "Table", "render"]

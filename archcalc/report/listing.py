@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from archcalc.analysis import analyze
@@ -23,25 +24,28 @@ COLUMNS = (
     Column("depth", "Depth", rank=4),
     Column("field", "Field", "pixels", rank=5, data=False),
     Column("receptive_field", "Receptive field", shown=False),
+    Column("receptive_field_at", "Receptive field at", shown=False),
 )
 
 
-def listing(family: str | None = None) -> Table:
-    """All networks, or those of a family, with figures for one image at inference.
+def listing(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Table:
+    """All networks, or those of a family, with figures for one image at inference; `broken` as for `catalog`.
 
     Raises ArchcalcError where there is no such family.
     """
     rows: list[dict[str, Any]] = []
-    for name, path in catalog().items():
+    found = catalog(broken)
+    for name, path in found.items():
         spec = read_spec(path)
         if family is None or spec.about.family == family:
             rows.append(_row(name, expand(spec, name.rpartition("/")[2], name=name)))
     if not rows:
-        families = {read_spec(path).about.family for path in catalog().values()}
+        families = {read_spec(path).about.family for path in found.values()}
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
-    return Table("", COLUMNS, rows, "networks", {"schema": SCHEMA}, conditions)
+    facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
+    return Table("", COLUMNS, rows, "networks", facts, conditions)
 
 
 def _row(name: str, graph: Graph) -> dict[str, Any]:
@@ -57,4 +61,5 @@ def _row(name: str, graph: Graph) -> dict[str, Any]:
         "depth": totals.depth,
         "field": axes(totals.receptive_field),
         "receptive_field": totals.receptive_field,
+        "receptive_field_at": totals.receptive_field_at,
     }

@@ -14,6 +14,9 @@ COLUMNS = (
     Column("text", "What it is", text=True),
 )
 
+HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "What it says", text=True))
+FIGURES = ("output", "weights", "buffers", "work", "writes", "saved")
+
 
 def operators() -> Table:
     """All operators a spec can name, by family."""
@@ -28,10 +31,11 @@ def operators() -> Table:
 def operator_help(name: str) -> Table:
     """One operator: its signature and its whole description. Raises ArchcalcError with the nearest name."""
     if name not in REGISTRY:
-        raise ArchcalcError(f"no operator {name!r}; {suggest(name, REGISTRY)}")
+        raise ArchcalcError(f"no operator {name!r}; {suggest(name, REGISTRY) or '`archcalc ops` lists them'}")
     cls = REGISTRY[name]
-    lines = [(figure, inspect.getdoc(getattr(cls, figure)) or "") for figure in ("output", "weights", "work", "saved")]
-    return Table(written(cls), COLUMNS, [], "operators", summary=[("", inspect.getdoc(cls) or ""), *lines])
+    rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
+    rows += [{"figure": figure, "text": inspect.getdoc(getattr(cls, figure)) or ""} for figure in FIGURES]
+    return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 
 def written(cls: type[Operator]) -> str:

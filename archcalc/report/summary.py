@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archcalc.analysis import DTYPES, Axes, Layer, Report
@@ -44,7 +44,9 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
     Layers that own nothing (no weights, no written values) fold into the row above unless `everything`.
     """
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
-    rows = [_row(group, name, report) for group, name in zip(groups, _names(groups, depth), strict=True)]
+    names = _names(groups, depth)
+    row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
+    rows = [_row(group, name, row_of, report) for group, name in zip(groups, names, strict=True)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
         columns=[column._replace(title=_flops_title(column.title, report)) for column in COLUMNS],
@@ -116,21 +118,30 @@ def _prefixes(name: str) -> Iterable[str]:
         yield name
 
 
-def _row(group: Sequence[Layer], name: str, report: Report) -> dict[str, Any]:
-    first, last = group[0], group[-1]
-    shape = first if all(owns_nothing(layer) for layer in group[1:]) else last
-    row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(first.inputs)}
-    row["output"] = list(shape.node.output)
+def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report) -> dict[str, Any]:
+    end = _end(group, row_of)
+    sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
+    row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
+    row["output"] = list(end.node.output)
     for key in SUMS:
         if key != "activation_bytes":
             row[key] = sum(getattr(layer, key) for layer in group)
     row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
     row["formula"] = _formula(group, row["weights"])
-    row["field"] = axes(_axis(last.field, "size"))
+    row["field"] = axes(_axis(end.field, "size"))
     for key, part in (("receptive_field", "size"), ("effective_stride", "stride"), ("effective_padding", "padding")):
-        row[key] = _axis(last.field, part)
-    row["depth"] = last.depth
+        row[key] = _axis(end.field, part)
+    row["depth"] = end.depth
     return row
+
+
+def _end(group: Sequence[Layer], row_of: Mapping[str, str]) -> Layer:
+    """The layer whose output a row shows: of a folded row its owner, of a block the last on the main way."""
+    head = row_of[group[0].node.name]
+    own = [layer for layer in group if layer.node.name == head or layer.node.name.startswith(f"{head}.")]
+    if not own or all(owns_nothing(layer) for layer in group[1:]):
+        return group[0]
+    return next((layer for layer in reversed(own) if not layer.node.side), own[-1])
 
 
 def _operators(group: Sequence[Layer]) -> list[str]:
@@ -180,8 +191,9 @@ def facts(report: Report) -> dict[str, Any]:
 def conditions(report: Report) -> str:
     """The conditions a table is of, for people."""
     mode = {"infer": "inference", "train": "training"}[report.mode]
-    batch = f"batch {report.batch}" if report.batch == 1 else f"batch {report.batch} (figures are of the whole batch)"
-    return f"input {format_shape(report.graph.input)} · {batch} · {report.dtype} · {mode}"
+    batch = f"batch {report.batch}" if report.batch == 1 else f"batch {report.batch} (all figures)"
+    shape, convention = format_shape(report.graph.input), report.convention.name
+    return f"input {shape} · {batch} · {report.dtype} · {mode} · FLOPs: {convention}"
 
 
 def summary(report: Report) -> Iterable[tuple[str, str]]:
@@ -205,7 +217,7 @@ def _field_text(report: Report) -> str:
     if t.receptive_field is None:
         return "differs from one output position to another"
     size, stride, padding = axes(t.receptive_field), axes(t.effective_stride), axes(t.effective_padding)
-    return f"{size} pixels, stride {stride}, padding {padding} at {report.endpoint.node.name}"
+    return f"{size} pixel{'s' if size != '1' else ''}, stride {stride}, padding {padding} at {t.receptive_field_at}"
 
 
 def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> Iterable[str]:

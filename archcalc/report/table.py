@@ -71,6 +71,6 @@ def axes(value: tuple[int, int] | None) -> str:
 
 def bytes_text(count: int) -> str:
     """`60.95 MB = 58.13 MiB`; small ones in bytes."""
-    if count < 10**4:
+    if count < 10**6:
         return f"{count:,} B"
     return f"{count / 10**6:,.2f} MB = {count / 2**20:,.2f} MiB"

@@ -6,8 +6,6 @@ Where a table is wider than the terminal, columns give way (by their rank) befor
 from __future__ import annotations
 
 import io
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,22 +21,19 @@ NO_LIMIT = 10_000
 STYLES = {"contradicted": "red", "explained": "yellow", "exact": "green", "rounds": "green", "truncates": "green"}
 
 
-def terminal_width() -> int | None:
-    """Columns to fill: COLUMNS if set, the terminal's own, None where the output is no terminal."""
-    if os.environ.get("COLUMNS", "").isdigit():
-        return int(os.environ["COLUMNS"])
-    return os.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def render_terminal(table: Table) -> str:
-    """The table as text for the standard output: colours and the terminal's width if it is one."""
-    width = terminal_width()
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def render_terminal(table: Table, width: int | None = None, colour: bool = False) -> str:
+    """The table as text no wider than `width` (None: no limit), with colours if wanted."""
     buffer = io.StringIO()
     console = Console(
-        file=buffer, width=width or NO_LIMIT, force_terminal=colour, color_system="standard" if colour else None,
-        highlight=False, emoji=False, markup=False,
-    )  # fmt: skip
+        file=buffer,
+        width=width or NO_LIMIT,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
     _print(console, table, width or NO_LIMIT)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
@@ -81,29 +76,46 @@ def _column_width(table: Table, column: Column) -> int:
     return max(cell_len(text) for text in (*cells, column.title, column.unit))
 
 
-def _grid(table: Table, columns: Sequence[Column], width: int) -> RichTable:
+def _grid(table: Table, columns: Sequence[Column], width: int) -> RichTable | Text:
+    """The rows, a line each; where texts must wrap or have colours, rich lays them out, at 40 times the cost."""
     gap = GAP if _needed(table, columns, GAP) <= width else 1
-    grid = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=True, header_style="bold")
-    tight = _needed(table, columns, gap) > width
+    cells = [_cells(row, columns) for row in table.rows]
+    total = _cells(table.totals, columns, total=True) if table.totals else []
+    special = any("\n" in text or text in STYLES for row in cells for text in row)
+    if special or _needed(table, columns, gap) > width:
+        return _laid_out(columns, [*cells, *([total] if total else [])], gap)
+    widths = [_column_width(table, column) for column in columns]
+    heads = [(column.title, column.unit) if column.unit else ("", column.title) for column in columns]
+    first, second = (_line([head[i] for head in heads], columns, widths, gap) for i in (0, 1))
+    body = "\n".join(_line(row, columns, widths, gap) for row in cells)
+    above = f"{first}\n{second}\n" if first.strip() else f"{second}\n"
+    return Text.assemble((above, "bold"), body, (f"\n{_line(total, columns, widths, gap)}" if total else "", "bold"))
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], gap: int) -> str:
+    """Cells set flush left or right in their columns."""
+    padded = []
+    for text, column, width in zip(cells, columns, widths, strict=True):
+        space = " " * (width - cell_len(text))
+        padded.append(text + space if column.text else space + text)
+    return (" " * gap).join(padded)
+
+
+def _laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], gap: int) -> RichTable:
+    grid = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
     for column in columns:
         header = Text(column.title)
         if column.unit:
-            header.append(f"\n{column.unit}", style="not bold dim")
-        grid.add_column(
-            header, justify="left" if column.text else "right", no_wrap=not (column.text and tight), vertical="top",
-            overflow="fold" if column.text else "ellipsis",
-        )  # fmt: skip
-    for row in table.rows:
-        grid.add_row(*_cells(row, columns))
-    if table.totals:
-        grid.add_row(*_cells(table.totals, columns, total=True), style="bold")
+            header.append(f"\n{column.unit}")
+        grid.add_column(header, justify="left" if column.text else "right", no_wrap=not column.text, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
     return grid
 
 
-def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[Text]:
+def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[str]:
     """A row's cells; a total stays empty where there is no sum."""
-    texts = ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]
-    return [Text(text, style=STYLES.get(text, "")) for text in texts]
+    return ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]
 
 
 def _summary(lines: Sequence[tuple[str, str]]) -> RichTable:

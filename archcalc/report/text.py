@@ -38,7 +38,7 @@ def _heading(column: Column) -> str:
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is."""
-    for sign in "\\|*_<`[":
+    for sign in "\\|*_<`[~$&":
         text = text.replace(sign, "\\" + sign)
     return text
 

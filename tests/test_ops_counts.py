@@ -1,0 +1,78 @@
+"""Arithmetic and windows of every operator, counted by hand on one small shape: no formula of ours has a say here."""
+
+import pytest
+
+from archcalc.ops import REGISTRY, Window, make
+
+X = (4, 6, 6)  # 144 values
+POINT, ALL = (Window(), Window()), (Window(6, 0), Window(6, 0))
+
+WORK = {  # operator: (arguments, input, arithmetic by hand, window)
+    "conv": (
+        {"out_channels": 2, "kernel_size": 3, "padding": 1, "stride": 2},
+        X,
+        {"mac": 2 * 3 * 3 * 36, "add": 18},
+        (Window(3, 2, 1), Window(3, 2, 1)),
+    ),
+    "conv_transpose": ({"out_channels": 2, "kernel_size": 2, "stride": 2}, X, {"mac": 144 * 8, "add": 2 * 144}, None),
+    "linear": ({"out_features": 5}, (7,), {"mac": 35, "add": 5}, POINT),
+    "rbf": ({"out_features": 3}, (7,), {"add": 3 * (7 + 6), "mul": 21}, POINT),
+    "batchnorm": ({}, X, {"mul": 144, "add": 144}, POINT),
+    # mean 143 + 1 div; center 144, squares 144, sum 143 + 1 div; ε 1, √ 1, 1/ 1; scale 144; γ 144, β 144
+    "layernorm": ({}, X, {"add": 143 + 144 + 143 + 1 + 144, "mul": 144 * 3, "div": 3, "sqrt": 1}, ALL),
+    "groupnorm": (
+        {"num_groups": 2},
+        X,
+        {"add": 2 * 71 + 144 + 2 * 71 + 2 + 144, "mul": 144 * 3, "div": 6, "sqrt": 2},
+        ALL,
+    ),
+    "lrn": ({"size": 3}, X, {"mul": 288, "add": 144 * 2 + 144, "pow": 144, "div": 144}, POINT),
+    "relu": ({}, X, {"compare": 144}, POINT),
+    "relu6": ({}, X, {"compare": 288}, POINT),
+    "sigmoid": ({}, X, {"exp": 144, "add": 144, "div": 144}, POINT),
+    "tanh": ({}, X, {"tanh": 144}, POINT),
+    "scaled_tanh": ({}, X, {"mul": 288, "tanh": 144}, POINT),
+    "silu": ({}, X, {"exp": 144, "add": 144, "div": 144, "mul": 144}, POINT),
+    "hardsigmoid": ({}, X, {"add": 144, "compare": 288, "div": 144}, POINT),
+    "hardswish": ({}, X, {"add": 144, "compare": 288, "div": 144, "mul": 144}, POINT),
+    "gelu": ({}, X, {"mul": 432, "add": 144, "erf": 144}, POINT),
+    "softmax": ({}, X, {"compare": 3 * 36, "add": 144 + 3 * 36, "exp": 144, "div": 144}, POINT),
+    "maxpool": ({"kernel_size": 2}, X, {"compare": 36 * 3}, (Window(2, 2), Window(2, 2))),
+    "avgpool": (
+        {"kernel_size": [3, 2], "stride": 1, "padding": 1},
+        X,
+        {"add": 4 * 6 * 7 * 5, "div": 4 * 6 * 7},
+        (Window(3, 1, 1), Window(2, 1, 1)),
+    ),
+    "subsample": ({"kernel_size": 2}, X, {"add": 36 * 3 + 36, "mul": 36}, (Window(2, 2), Window(2, 2))),
+    # windows of 6 by 4: [0,2) [1,3) [3,5) [4,6), eight rows and eight columns, 64 cells a channel
+    "adaptive_avgpool": ({"output_size": 4}, X, {"add": 4 * (64 - 16), "div": 64}, None),
+    "adaptive_maxpool": ({"output_size": 3}, X, {"compare": 4 * (36 - 9)}, (Window(2, 2), Window(2, 2))),
+    "global_avgpool": ({}, X, {"add": 4 * 35, "div": 4}, ALL),
+    "global_maxpool": ({}, X, {"compare": 4 * 35}, ALL),
+    "upsample": ({"scale_factor": 2, "mode": "bilinear"}, X, {"mul": 576 * 6, "add": 576 * 3}, None),
+    "add": ({}, (X, X, X), {"add": 288}, POINT),
+    "multiply": ({}, (X, (4, 1, 1)), {"mul": 144}, POINT),
+    "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),
+    "concat": ({}, (X, X), {}, POINT),
+    "input": ({"shape": X}, (), {}, POINT),
+    "identity": ({}, X, {}, POINT),
+    "flatten": ({}, X, {}, ALL),
+    "channel_shuffle": ({"groups": 2}, X, {}, POINT),
+    "pad_shortcut": ({"out_channels": 8, "stride": 2}, X, {}, (Window(1, 2), Window(1, 2))),
+    "dropout": ({}, X, {}, POINT),
+    "droppath": ({"p": 0.5}, X, {}, POINT),
+}
+
+
+def test_every_operator_is_here():
+    assert set(WORK) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_by_hand(name):
+    arguments, x, work, window = WORK[name]
+    listed = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    op = make(REGISTRY[name], (), listed)
+    assert op.work(x, op.output(x)) == work
+    assert op.window(x) == window
