@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archcalc.graph import Graph, Node
-from archcalc.ops.base import Shape, Window, whole
+from archcalc.ops.base import POINT, Shape, Window, whole
 
 
 class Field(NamedTuple):
@@ -40,11 +40,13 @@ def meet(fields: Sequence[Field], length: int) -> Field | None:
     That is so where strides differ. A branch that sees the same positions everywhere (stride 0) has all others in it
     if these are the whole axis; if not, what the join sees moves within a frame that stands still.
     """
+    first = fields[0]
+    if all(field == first for field in fields):
+        return first
     still = [field for field in fields if field.stride == 0]
     if still and len(still) < len(fields):
         frame = meet(still, length)
         return frame if frame and frame.padding >= 0 and frame.size - frame.padding >= length else None
-    first = fields[0]
     if any(field.stride != first.stride for field in fields):
         return None
     padding = max(field.padding for field in fields)
@@ -67,17 +69,25 @@ def _field(node: Node, inputs: list[Axes | None], lengths: tuple[int, int]) -> A
         return None
     if not known:
         return Field(), Field()
-    if node.op.joins and len(node.output) == 3:
-        known = [_spread(axes, shape, node.output) for axes, shape in zip(known, node.x, strict=True)]
-    height, width = (meet([axes[i] for axes in known], lengths[i]) for i in (0, 1))
-    window = node.op.window(node.x)
-    if height is None or width is None or window is None:
-        return None
+    if node.op.joins:
+        return _joined(node, known, lengths)
+    (height, width), window = known[0], node.op.window(node.x)
+    if window is None or window is POINT:
+        return known[0] if window else None
     return through(height, window[0]), through(width, window[1])
+
+
+def _joined(node: Node, branches: list[Axes], lengths: tuple[int, int]) -> Axes | None:
+    if len(node.output) == 3:
+        branches = [_spread(axes, shape, node.output) for axes, shape in zip(branches, node.x, strict=True)]
+    height, width = (meet([axes[i] for axes in branches], lengths[i]) for i in (0, 1))
+    return (height, width) if height and width else None
 
 
 def _spread(axes: Axes, shape: Shape, output: Shape) -> Axes:
     """A branch's field at the join: one of a single position, spread over many, is the same at each."""
+    if shape[1:] == output[1:]:
+        return axes
     height, width = (
         field._replace(stride=0) if length == 1 < wide else field
         for field, length, wide in zip(axes, shape[1:], output[1:], strict=True)

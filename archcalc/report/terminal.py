@@ -44,9 +44,10 @@ def _print(console: Console, table: Table, width: int) -> None:
     if table.conditions:
         console.print(table.conditions)
     if table.rows:
-        columns = fitting(table, width)
+        widths = {column.key: _column_width(table, column) for column in table.shown()}
+        columns = fitting(table.shown(), widths, width)
+        _print_rows(console, table, columns, widths, width)
         left_out = [column.title for column in table.shown() if column not in columns]
-        console.print(_grid(table, columns, width))
         if left_out:
             console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
     for note in table.notes:
@@ -59,16 +60,16 @@ def _print(console: Console, table: Table, width: int) -> None:
         _print(console, part, width)
 
 
-def fitting(table: Table, width: int) -> list[Column]:
+def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
     """The columns that fit: the highest rank goes first, rank 0 never."""
-    columns = table.shown()
-    while _needed(table, columns, 1) > width and any(column.rank for column in columns):
-        columns.remove(max(columns, key=lambda column: column.rank))
-    return columns
+    kept = list(columns)
+    while _needed(kept, widths, 1) > width and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
 
 
-def _needed(table: Table, columns: Sequence[Column], gap: int) -> int:
-    return sum(_column_width(table, column) for column in columns) + gap * (len(columns) - 1)
+def _needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:
+    return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
 
 
 def _column_width(table: Table, column: Column) -> int:
@@ -76,27 +77,30 @@ def _column_width(table: Table, column: Column) -> int:
     return max(cell_len(text) for text in (*cells, column.title, column.unit))
 
 
-def _grid(table: Table, columns: Sequence[Column], width: int) -> RichTable | Text:
+def _print_rows(
+    console: Console, table: Table, columns: Sequence[Column], widths: Mapping[str, int], width: int
+) -> None:
     """The rows, a line each; where texts must wrap or have colours, rich lays them out, at 40 times the cost."""
-    gap = GAP if _needed(table, columns, GAP) <= width else 1
-    cells = [_cells(row, columns) for row in table.rows]
-    total = _cells(table.totals, columns, total=True) if table.totals else []
-    special = any("\n" in text or text in STYLES for row in cells for text in row)
-    if special or _needed(table, columns, gap) > width:
-        return _laid_out(columns, [*cells, *([total] if total else [])], gap)
-    widths = [_column_width(table, column) for column in columns]
+    gap = GAP if _needed(columns, widths, GAP) <= width else 1
+    rows = [_cells(row, columns) for row in table.rows]
+    total = [_cells(table.totals, columns, total=True)] if table.totals else []
+    special = any("\n" in text or text in STYLES for row in rows for text in row)
+    if special or _needed(columns, widths, gap) > width:
+        console.print(_laid_out(columns, [*rows, *total], gap))
+        return
     heads = [(column.title, column.unit) if column.unit else ("", column.title) for column in columns]
-    first, second = (_line([head[i] for head in heads], columns, widths, gap) for i in (0, 1))
-    body = "\n".join(_line(row, columns, widths, gap) for row in cells)
-    above = f"{first}\n{second}\n" if first.strip() else f"{second}\n"
-    return Text.assemble((above, "bold"), body, (f"\n{_line(total, columns, widths, gap)}" if total else "", "bold"))
+    above = [_line([head[i] for head in heads], columns, widths, gap) for i in (0, 1)]
+    console.print("\n".join(line for line in above if line.strip()), style="bold", soft_wrap=True)
+    console.print("\n".join(_line(row, columns, widths, gap) for row in rows), soft_wrap=True)
+    for row in total:
+        console.print(_line(row, columns, widths, gap), style="bold", soft_wrap=True)
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], gap: int) -> str:
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> str:
     """Cells set flush left or right in their columns."""
     padded = []
-    for text, column, width in zip(cells, columns, widths, strict=True):
-        space = " " * (width - cell_len(text))
+    for text, column in zip(cells, columns, strict=True):
+        space = " " * (widths[column.key] - cell_len(text))
         padded.append(text + space if column.text else space + text)
     return (" " * gap).join(padded)
 
