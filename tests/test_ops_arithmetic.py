@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def row(value: Any, index: int) -> Any:
     if isinstance(value, np.ndarray):
         assert value.dtype == np.int64
         return int(value[index])
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: row(item, index) for key, item in value.items()}
     if isinstance(value, tuple):
         items = [row(item, index) for item in value]

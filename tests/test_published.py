@@ -131,4 +131,5 @@ def test_every_claim_of_the_zoo_has_a_source_and_can_be_judged():
 def test_another_network_has_no_published_figures():
     assert load("vgg16", classes=10).about.claims == ()
     assert load("vgg16", input=(3, 256, 256)).about.claims == ()
+    assert load("vgg16", classes=1000, input=[3, 224, 224]).about.claims
     assert analyze(load("vgg16"), batch=8).graph.about.claims

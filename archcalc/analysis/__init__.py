@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import NamedTuple
@@ -14,7 +15,6 @@ from archcalc.analysis.receptive_field import Axes, Field, last_spatial, recepti
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
 from archcalc.graph import Graph, Node
-from archcalc.ops import Work
 
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     params: int
     buffers: int
     buffer_bytes: int
-    work: Work
+    work: Mapping[str, int]
     macs: int
     connections: int
     activations: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from archcalc.ops import KINDS, Work
+from archcalc.ops import KINDS
 
 
 class Convention(NamedTuple):
@@ -19,7 +19,7 @@ class Convention(NamedTuple):
     text: str
     weights: Mapping[str, int]
 
-    def flops(self, work: Work) -> int:
+    def flops(self, work: Mapping[str, int]) -> int:
         """FLOPs of some work. Raises KeyError for a kind without a weight: unknown is not zero."""
         total = 0
         for kind, count in work.items():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from archcalc.graph import Node
-from archcalc.ops import Work
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that PyTorch keeps in int64 whatever the network's dtype
@@ -20,7 +21,7 @@ class Cost(NamedTuple):
     params: int
     buffers: int
     buffer_bytes: int
-    work: Work  # this and what follows: of the whole batch
+    work: Mapping[str, int]  # this and what follows: of the whole batch
     macs: int
     connections: int
     activations: int
@@ -41,7 +42,7 @@ def cost(node: Node, batch: int, value_bytes: int, training: bool, in_place: boo
         count = math.prod(shape)
         buffers += count
         buffer_bytes += count * (8 if name in COUNTERS else value_bytes)
-    work = {kind: batch * count for kind, count in node.op.work(node.x, node.output).items()}
+    work = MappingProxyType({kind: batch * count for kind, count in node.op.work(node.x, node.output).items()})
     links = batch * node.op.links(node.x, node.output)
     copies = node.op.overwrites(training) and not in_place
     writes = batch * (math.prod(node.output) if copies else node.op.writes(node.x, node.output, training))

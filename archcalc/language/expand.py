@@ -73,6 +73,7 @@ class _Expansion:
         self.made: list[Made] = []
         self.calls: list[Called] = []
         self.side = False
+        self.standard = True  # the network as the spec has it: what is printed of it is of no other
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
@@ -88,8 +89,7 @@ class _Expansion:
         shape = self.input_shape(input_shape)
         first = self.add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
-        standard = not overrides and input_shape is None  # what is printed of a network is of no other
-        claims = tuple(claim for of, claim in self.spec.claims if network in of and standard)
+        claims = tuple(claim for of, claim in self.spec.claims if network in of and self.standard)
         return Graph(name, tuple(self.named()), result, self.spec.about._replace(claims=claims))
 
     def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
@@ -100,12 +100,17 @@ class _Expansion:
                 known = suggest(key, settings) or "it has none"
                 raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
         self.globals.later = frozenset(settings)
-        for key, value in {**settings, **overrides}.items():
+        for key, own in settings.items():
+            value = overrides.get(key, own)
             self.globals[key] = value(self.globals) if callable(value) else value
+            if key in overrides and self.globals[key] != own(self.globals):
+                self.standard = False
 
     def input_shape(self, given: Shape | None) -> Shape:
         try:
-            return extent(self.spec.input(self.globals) if given is None else given)
+            own = self.spec.input(self.globals)
+            self.standard = self.standard and given in (None, own)
+            return extent(own if given is None else given)
         except ValueError as error:
             if given is not None:
                 raise ArchcalcError(f"input {error}") from None
