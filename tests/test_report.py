@@ -53,6 +53,14 @@ class TestFolding:
         assert "flatten" in last["op"]
 
 
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_verdicts_are_those_of_the_claims_own_mode(mode):
+    """GoogLeNet's parameters with both heads are published of training; at inference they are still exact."""
+    (published,) = summarize(analyze(load("googlenet"), mode=mode)).parts
+    verdicts = {row["printed"]: (row["computed"], row["verdict"]) for row in published.rows}
+    assert verdicts["13,378,280"] == (13_378_280, "exact")
+
+
 def test_markdown_escapes():
     table = Table("a_b*c", [Column("x", "X", text=True)], [{"x": "a|b_c`d<e[f"}])
     text = render(table, "markdown")

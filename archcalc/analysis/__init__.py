@@ -63,7 +63,7 @@ class Totals(NamedTuple):
 class Report:
     """A network's figures under stated conditions."""
 
-    graph: Graph
+    graph: Graph  # as given; without its side outputs at inference, `layers` are fewer
     batch: int
     dtype: str
     mode: str
@@ -93,10 +93,9 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     if isinstance(batch, bool) or not hasattr(batch, "__index__") or index(batch) < 1:
         raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch!r}")
     batch = index(batch)
-    graph = graph if training else graph.without_sides()
-    layers = _layers(graph, batch, value_bytes, training, rule)
-    endpoint = layers[last_spatial(graph)]
-    totals = _totals(layers, layers[graph.result].depth, endpoint, value_bytes)
+    ran = graph if training else graph.without_sides()
+    layers = _layers(ran, batch, value_bytes, training, rule)
+    totals = _totals(layers, layers[ran.result].depth, layers[last_spatial(ran)], value_bytes)
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
