@@ -39,7 +39,7 @@ class Claim(NamedTuple):
     note: str
     mode: str
     accountings: tuple[Accounting, ...]
-    place: Place  # where the spec writes it
+    places: Mapping[str, Place]  # where the spec writes each of its keys
 
 
 class About(NamedTuple):

@@ -94,15 +94,15 @@ def audit(graph: Graph) -> list[Verdict]:
     for claim in graph.about.claims:
         if claim.figure not in FIGURES:
             hint = suggest(claim.figure, FIGURES)
-            raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.place, hint)
+            raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
         if claim.mode not in MODES:
-            raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.place, f"known: {', '.join(MODES)}")
+            raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], f"known: {', '.join(MODES)}")
         if claim.mode not in reports:
             reports[claim.mode] = analyze(graph, mode=claim.mode)
         try:
             verdicts.append(judge(claim, reports[claim.mode]))
         except ValueError as error:
-            raise SpecError(str(error), claim.place) from None
+            raise SpecError(str(error), claim.places["printed"]) from None
     return verdicts
 
 

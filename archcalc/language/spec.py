@@ -211,7 +211,15 @@ class _Reader:
             self.text(entry.get(key)) for key in ("figure", "printed", "source", "note", "mode")
         ]
         explained_by = self.accountings(entry.get("explained_by"))
-        claim = Claim(figure, printed, source, note, mode or "infer", explained_by, entry.place)
+        claim = Claim(
+            figure,
+            printed,
+            source,
+            note,
+            mode or "infer",
+            explained_by,
+            {key.text: item.place for key, item in entry.entries},
+        )
         return self.of(entry.get("of"), networks), claim
 
     def of(self, value: Value | None, networks: frozenset[str]) -> frozenset[str]:
