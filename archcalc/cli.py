@@ -264,4 +264,8 @@ def main() -> NoReturn:
     except ArchcalcError as error:
         click.echo(f"error: {error}", err=True)
         code = 2
+    except OSError as error:  # the standard output is full, under click's own --help
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: {error.strerror}", err=True)
+        code = 2
     sys.exit(code)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from archcalc.analysis import MODES, Report, Totals, analyze
+from archcalc.analysis import DTYPES, MODES, Report, analyze
 from archcalc.errors import SpecError, shorten, suggest
 from archcalc.graph import Claim, Graph
 
@@ -32,6 +32,7 @@ FIGURES = {  # what a claim may be of: its name for people, and its unit
     "activation_bytes": ("activations", "bytes"),
     "depth": ("depth", "layers"),
 }
+PARTS = tuple(name for name in FIGURES if name != "depth")  # sums over the layers
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 _COUNTS |= {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -46,7 +47,7 @@ class Verdict(NamedTuple):
     computed: int
     verdict: str
     accounting: str = ""
-    explained: int | None = None
+    explained: float | None = None
 
 
 class Printed(NamedTuple):
@@ -116,14 +117,14 @@ def judge(claim: Claim, report: Report) -> Verdict:
         return Verdict(claim, computed, verdict)
     for text, read, value in accountings:
         if read.verdict(Fraction(value)):
-            return Verdict(claim, computed, "explained", text, int(value))
+            return Verdict(claim, computed, "explained", text, int(value) if value == int(value) else value)
     return Verdict(claim, computed, "contradicted")
 
 
 def _accountings(claim: Claim, printed: Printed, computed: int, report: Report) -> Iterator[tuple[str, Printed, float]]:
     """Other ways to count: a text, the printed number as it then reads, the value."""
     if FIGURES[claim.figure][1] == "bytes":
-        yield "its MB are MiB", read_printed(claim.printed, _BINARY), computed
+        yield "its units are of 1,024", read_printed(claim.printed, _BINARY), computed
     figures = _figures(report)
     for accounting in claim.accountings:
         value = accounting.value(figures)
@@ -134,11 +135,11 @@ def _accountings(claim: Claim, printed: Printed, computed: int, report: Report) 
 
 def _figures(report: Report) -> dict[str, Any]:
     """The totals by name; those that are sums over layers can be asked for a part."""
-    figures: dict[str, Any] = {}
-    for name in Totals._fields:
-        value = getattr(report.totals, name)
-        if isinstance(value, int):
-            figure = Figure(value)
-            figure.rows = {layer.node.name: getattr(layer, name, 0) for layer in report.layers}
-            figures[name] = figure
+    value_bytes = DTYPES[report.dtype]
+    figures: dict[str, Any] = {name: v for name, v in report.totals._asdict().items() if isinstance(v, int)}
+    for name in PARTS:
+        count = name.replace("param_bytes", "params").replace("activation_bytes", "activations")
+        figure = Figure(figures[name])
+        figure.rows = {x.node.name: getattr(x, count) * (1 if count == name else value_bytes) for x in report.layers}
+        figures[name] = figure
     return figures

@@ -173,6 +173,21 @@ class TestReceptiveField:
         report = analyze(parse(HEAD + "  - multiply(identity, conv(3, 32) | sigmoid)\n"))
         assert report.layers[-1].field == (Field(32, 0, 0), Field(32, 0, 0))
 
+    @pytest.mark.parametrize("order", ["deep, shallow", "shallow, deep"])
+    def test_of_branches_pooled_apart_the_one_that_sees_most(self, order):
+        deep, shallow = "4 * conv(3, 3, padding=1) | global_avgpool", "conv(3, 1) | global_avgpool"
+        branches = order.replace("deep", deep).replace("shallow", shallow)
+        assert totals(f"  - concat({branches})\n").receptive_field == (9, 9)
+
+    def test_a_pool_over_everything_is_a_global_pool(self):
+        for pool in ("avgpool(16)", "global_avgpool", "maxpool(16)"):
+            layers = f"  - conv(3, 3, stride=2, padding=1) | {pool} | flatten | linear(2)\n"
+            assert totals(layers).receptive_field == (3, 3)
+
+    def test_a_single_position_has_no_stride(self):
+        report = analyze(parse(HEAD + "  - add(conv(4, 32), 5 * conv(4, 3, stride=2, padding=1))\n"))
+        assert report.layers[-1].field == (Field(63, 0, 31), Field(63, 0, 31))
+
     def test_it_is_stated_at_the_last_layer_with_places(self):
         gate = "multiply(identity, global_avgpool | conv(4, 1) | sigmoid)"
         figures = totals(

@@ -70,6 +70,11 @@ def test_params_from_python():
         parse(SMALL, wdth=3)
 
 
+def test_a_default_that_fails_beside_what_is_given():
+    text = SMALL.replace("{width: 4", "{a: 4, b: 16 // a, width: 4").replace("[3, 8, 8]", "[3, 16 // a, 8]")
+    assert parse(text, a=0, b=3, input=(3, 8, 8)).nodes[1].output == (4, 6, 6)
+
+
 def test_input_from_python():
     assert parse(SMALL, input=(1, 9, 9)).nodes[1].output == (4, 7, 7)
 

@@ -63,6 +63,24 @@ def test_a_figure_takes_whole_names_only():
     assert figure["a"] == 5
 
 
+@pytest.mark.parametrize(
+    ("figure", "printed", "value", "expected"),
+    [
+        ("param_bytes", "64", "param_bytes['a']", "explained"),
+        ("param_bytes", "0", "param_bytes['a']", "contradicted"),
+        ("activation_bytes", "1,024", "activation_bytes['a']", "explained"),
+        ("macs", "896.5", "macs / 2 + 0.5", "explained"),
+    ],
+)
+def test_parts_of_a_figure_are_in_its_unit(figure, printed, value, expected):
+    assert verdict(figure, printed, f', explained_by: {{text: x, value: "{value}"}}').verdict == expected
+
+
+def test_depth_has_no_parts():
+    with pytest.raises(SpecError, match="these values do not go together"):
+        verdict("depth", "5", ", explained_by: {text: x, value: \"depth['a']\"}")
+
+
 def test_an_accounting_that_gives_no_number():
     with pytest.raises(SpecError, match="the accounting 'x' gives no number"):
         verdict("macs", "5", ", explained_by: {text: x, value: [1]}")

@@ -46,6 +46,22 @@ class TestFolding:
         layers = "  - a: conv(4, 3, padding=1) | batchnorm | relu\n  - conv(4, 3) | relu\n"
         assert rows(layers, depth=1) == ["input", "a", "conv"]
 
+    def test_a_block_shows_its_own_end(self):
+        layers = "  - x: conv(4, 3) | relu | flatten\n  - y: linear(2)\n  - relu\n"
+        table = summarize(analyze(parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}")), depth=1)
+        assert [row["output"] for row in table.rows] == [[3, 8, 8], [144], [2]]
+        assert table.notes == ["In the row above, since they write nothing: relu (--all shows each)."]
+
+    def test_a_block_that_ends_in_a_side_output(self):
+        layers = "  - x:\n    - conv(4, 3)\n    - side: {head: global_avgpool | flatten | linear(2)}\n  - relu\n"
+        table = summarize(analyze(parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}"), mode="train"), depth=1)
+        assert table.rows[1]["output"] == [4, 6, 6]
+
+    def test_inputs_of_blocks_are_rows(self):
+        table = summarize(analyze(load("googlenet"), mode="train"), depth=1)
+        names = [row["name"] for row in table.rows]
+        assert all(set(row["inputs"]) <= set(names[:i]) for i, row in enumerate(table.rows))
+
     def test_a_joined_row_keeps_the_shape_of_its_owner(self):
         table = summarize(analyze(load("vgg16")))
         last = next(row for row in table.rows if row["name"] == "stage5.maxpool")
@@ -80,6 +96,19 @@ def test_cells():
     assert [axes(v) for v in (None, (3, 3), (1, 7))] == ["–", "3", "1×7"]
     assert bytes_text(60_950_432) == "60.95 MB = 58.13 MiB"
     assert bytes_text(840) == "840 B"
+
+
+@pytest.mark.parametrize("width", range(20, 130, 5))
+def test_no_digit_is_ever_cut(width):
+    text = render(summarize(analyze(load("vgg16"))), width=width)
+    for figure in ("64×224×224", "3,211,264", "(3·3·512)·512 = 2,359,296", "15,237,608", "138,344,128"):
+        assert figure in text
+
+
+def test_published_figures_say_what_they_are_of():
+    table = summarize(analyze(load("googlenet"), batch=2, mode="train"))
+    assert table.parts[0].conditions == "Computed for one image in float32, FLOPs as in convention all:"
+    assert [row["what"] for row in table.parts[0].rows] == ["depth, inference", "MACs, inference", "params"]
 
 
 def test_columns_give_way_before_lines_break():

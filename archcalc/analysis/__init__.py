@@ -95,7 +95,9 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     batch = index(batch)
     ran = graph if training else graph.without_sides()
     layers = _layers(ran, batch, value_bytes, training, rule)
-    totals = _totals(layers, layers[ran.result].depth, layers[last_spatial(ran)], value_bytes)
+    totals = _totals(
+        layers, layers[ran.result].depth, layers[last_spatial(ran, [layer.field for layer in layers])], value_bytes
+    )
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 

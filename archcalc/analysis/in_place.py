@@ -7,7 +7,10 @@ correct program must. The image is its owner's and never overwritten.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from archcalc.graph import Graph, Node
+from archcalc.ops import Saved
 
 
 def in_place(graph: Graph, training: bool) -> list[bool]:
@@ -18,11 +21,17 @@ def in_place(graph: Graph, training: bool) -> list[bool]:
         if homes[position] == position:  # a view reads nothing
             for home in {homes[i] for i in node.inputs}:
                 readers.setdefault(home, []).append(position)
-    readers.setdefault(homes[graph.result], []).append(len(graph.nodes))  # whoever asked for the result
-    return [
-        node.op.overwrites(training) and _free(graph.nodes, homes[node.inputs[0]], position, readers, training)
-        for position, node in enumerate(graph.nodes)
-    ]
+    read = {i for node in graph.nodes for i in node.inputs}
+    for end in (position for position in range(len(graph.nodes)) if position not in read):
+        readers.setdefault(homes[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
+    kept: list[Saved] = []  # what backward needs of each node as it really works
+    decided: list[bool] = []
+    for position, node in enumerate(graph.nodes):
+        decided.append(
+            node.op.overwrites(training) and _free(homes[node.inputs[0]], position, readers, kept if training else None)
+        )
+        kept.append(_saved(node, decided[-1]))
+    return decided
 
 
 def _homes(graph: Graph, training: bool) -> list[int]:
@@ -35,15 +44,15 @@ def _homes(graph: Graph, training: bool) -> list[int]:
     return homes
 
 
-def _free(nodes: tuple[Node, ...], home: int, at: int, readers: dict[int, list[int]], training: bool) -> bool:
+def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved] | None) -> bool:
+    """Whether node `at` may overwrite what `home` made; without `kept` no backward pass follows."""
     if home == 0 or max(readers[home]) > at:
         return False
-    if not training:
-        return True
-    maker = nodes[home]
-    kept = maker.op.saved(maker.x, maker.output).output
-    return not kept and not any(_keeps_input(nodes[reader]) for reader in readers[home] if reader < at)
+    return kept is None or not (kept[home].output or any(kept[reader].input for reader in readers[home] if reader < at))
 
 
-def _keeps_input(node: Node) -> bool:
-    return node.op.saved(node.x, node.output).input
+def _saved(node: Node, overwrites: bool) -> Saved:
+    """What backward keeps of an operator that asks to work in place, as it is allowed to."""
+    asks = getattr(node.op, "inplace", False)
+    op = node.op if overwrites or not asks else replace(node.op, inplace=False)  # type: ignore[type-var]  # a dataclass
+    return op.saved(node.x, node.output)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archcalc.graph import Graph, Node
-from archcalc.ops.base import POINT, Shape, Window, whole
+from archcalc.ops.base import POINT, Shape, Window
 
 
 class Field(NamedTuple):
@@ -85,29 +85,33 @@ def _joined(node: Node, branches: list[Axes], lengths: tuple[int, int]) -> Axes 
 
 
 def _spread(axes: Axes, shape: Shape, output: Shape) -> Axes:
-    """A branch's field at the join: one of a single position, spread over many, is the same at each."""
-    if shape[1:] == output[1:]:
+    """A branch's field at the join: a single position has no stride, and spread over many is the same at each."""
+    if 1 not in (*shape[1:], *output[1:]):
         return axes
     height, width = (
-        field._replace(stride=0) if length == 1 < wide else field
-        for field, length, wide in zip(axes, shape[1:], output[1:], strict=True)
+        field._replace(stride=0) if length == 1 else field for field, length in zip(axes, shape[1:], strict=True)
     )
     return height, width
 
 
-def last_spatial(graph: Graph) -> int:
+def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
     """The last layer on the way to the result that still has places: where papers state a network's receptive field.
 
-    That is the last one before global pooling or flattening; for a network that keeps its places, the result.
+    That is the last one before global pooling or flattening; for a network that keeps its places, the result. Of
+    several, on branches that are pooled apart, it is the one that sees most.
     """
-    placeless = _placeless(graph)
+    placeless, ends = _placeless(graph), []
     on_the_way = {graph.result}
-    for position in range(graph.result, 0, -1):
-        if position in on_the_way:
-            if not placeless[position]:
-                return position
+    for position in range(graph.result, -1, -1):
+        if position in on_the_way and placeless[position]:
             on_the_way.update(graph.nodes[position].inputs)
-    return 0
+        elif position in on_the_way:
+            ends.append(position)
+    return max(ends, key=lambda position: (_seen(fields[position]), position), default=0)
+
+
+def _seen(axes: Axes | None) -> float:
+    return axes[0].size * axes[1].size if axes else float("inf")
 
 
 def _placeless(graph: Graph) -> list[bool]:
@@ -121,4 +125,10 @@ def _placeless(graph: Graph) -> list[bool]:
 
 
 def _sees_all(node: Node) -> bool:
-    return node.op.window(node.x) == (whole(node.x[1]), whole(node.x[2]))
+    """Whether a pool reaches over all places; a convolution as large is a layer like any other."""
+    windows = node.op.window(node.x)
+    if windows is None or node.op.weighted:
+        return False
+    if node.x[1:] == (1, 1) and windows[0].stride:
+        return False  # one position gives one
+    return all(w.kernel == length and not w.padding for w, length in zip(windows, node.x[1:], strict=True))

@@ -10,7 +10,7 @@ from archcalc.graph import Graph, Node
 from archcalc.language.naming import LABELLED, Scope
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block, Spec
-from archcalc.language.values import LIMIT, Budget, Fault, Names, Reference, charge
+from archcalc.language.values import LIMIT, Budget, Evaluate, Fault, Names, Reference, charge
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
 from archcalc.ops.arguments import extent, show
 
@@ -103,14 +103,21 @@ class _Expansion:
         for key, own in settings.items():
             value = overrides.get(key, own)
             self.globals[key] = value(self.globals) if callable(value) else value
-            if key in overrides and self.globals[key] != own(self.globals):
-                self.standard = False
+            if key in overrides:
+                self.compare(own, self.globals[key])
+
+    def compare(self, own: Evaluate, given: Any) -> None:
+        """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
+        try:
+            self.standard = self.standard and own(self.globals) == given
+        except SpecError:
+            self.standard = False
 
     def input_shape(self, given: Shape | None) -> Shape:
+        if given is not None:
+            self.compare(self.spec.input, given)
         try:
-            own = self.spec.input(self.globals)
-            self.standard = self.standard and given in (None, own)
-            return extent(own if given is None else given)
+            return extent(self.spec.input(self.globals) if given is None else given)
         except ValueError as error:
             if given is not None:
                 raise ArchcalcError(f"input {error}") from None

@@ -35,6 +35,7 @@ COLUMNS = (
     Column("effective_padding", "Effective padding", "pixels", shown=False),
     Column("depth", "Depth", "weighted layers", shown=False),
 )
+MODE_NAMES = {"infer": "inference", "train": "training"}
 SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
 
 
@@ -46,7 +47,8 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
-    rows = [_row(group, name, row_of, report) for group, name in zip(groups, names, strict=True)]
+    rows = [_row(group, name, row_of, report, depth) for group, name in zip(groups, names, strict=True)]
+    folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
         columns=[column._replace(title=_flops_title(column.title, report)) for column in COLUMNS],
@@ -56,7 +58,7 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
         conditions=conditions(report),
         totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
         summary=list(summary(report)),
-        notes=list(_notes(groups, report, everything or bool(depth))),
+        notes=list(_notes(folded, report)),
         data={"totals": report.totals._asdict()},
         parts=_published(report),
     )
@@ -118,8 +120,10 @@ def _prefixes(name: str) -> Iterable[str]:
         yield name
 
 
-def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report) -> dict[str, Any]:
-    end = _end(group, row_of)
+def _row(
+    group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report, depth: int | None
+) -> dict[str, Any]:
+    end = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
     row["output"] = list(end.node.output)
@@ -135,12 +139,11 @@ def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: R
     return row
 
 
-def _end(group: Sequence[Layer], row_of: Mapping[str, str]) -> Layer:
+def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
     """The layer whose output a row shows: of a folded row its owner, of a block the last on the main way."""
-    head = row_of[group[0].node.name]
-    own = [layer for layer in group if layer.node.name == head or layer.node.name.startswith(f"{head}.")]
-    if not own or all(owns_nothing(layer) for layer in group[1:]):
+    if depth is None:
         return group[0]
+    own = [layer for layer in group if _within(layer, name)]
     return next((layer for layer in reversed(own) if not layer.node.side), own[-1])
 
 
@@ -190,7 +193,7 @@ def facts(report: Report) -> dict[str, Any]:
 
 def conditions(report: Report) -> str:
     """The conditions a table is of, for people."""
-    mode = {"infer": "inference", "train": "training"}[report.mode]
+    mode = MODE_NAMES[report.mode]
     batch = f"batch {report.batch}" if report.batch == 1 else f"batch {report.batch} (all figures)"
     shape, convention = format_shape(report.graph.input), report.convention.name
     return f"input {shape} · {batch} · {report.dtype} · {mode} · FLOPs: {convention}"
@@ -220,9 +223,18 @@ def _field_text(report: Report) -> str:
     return f"{size} pixel{'s' if size != '1' else ''}, stride {stride}, padding {padding} at {t.receptive_field_at}"
 
 
-def _notes(groups: Sequence[Sequence[Layer]], report: Report, plain: bool) -> Iterable[str]:
-    merged = {layer.node.op.name: 0 for group in groups for layer in group[1:]}
-    if merged and not plain:
+def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Layer]:
+    """The layers folded into a row: behind its first, and with `depth` those that are not of its block."""
+    return (layer for layer in group[1:] if depth is None or not _within(layer, name))
+
+
+def _within(layer: Layer, name: str) -> bool:
+    return layer.node.name == name or layer.node.name.startswith(f"{name}.")
+
+
+def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
+    merged = dict.fromkeys(layer.node.op.name for layer in folded)
+    if merged:
         yield f"In the row above, since they write nothing: {', '.join(merged)} (--all shows each)."
     unknown = next((layer.node.name for layer in report.layers if layer.field is None), None)
     if unknown:
@@ -251,14 +263,17 @@ def _published(report: Report) -> list[Table]:
     if not verdicts:
         return []
     notes = dict.fromkeys(text for verdict in verdicts for text in _verdict_notes(verdict))
-    return [Table("", VERDICT_COLUMNS, [_verdict_row(verdict) for verdict in verdicts], "published", notes=list(notes))]
+    rows = [_verdict_row(verdict, report.mode) for verdict in verdicts]
+    usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")
+    of = "" if usual else "Computed for one image in float32, FLOPs as in convention all:"
+    return [Table("", VERDICT_COLUMNS, rows, "published", conditions=of, notes=list(notes))]
 
 
-def _verdict_row(verdict: Verdict) -> dict[str, Any]:
+def _verdict_row(verdict: Verdict, mode: str) -> dict[str, Any]:
     claim = verdict.claim
     title, unit = FIGURES[claim.figure]
     return {
-        "what": title if claim.mode == "infer" else f"{title}, training",
+        "what": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
         "value": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
         **claim._asdict(),
         **verdict._asdict(),

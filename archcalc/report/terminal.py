@@ -18,6 +18,7 @@ from archcalc.report.table import Column, Table, cell
 
 GAP = 2  # between columns; 1 where that lets another column in
 NO_LIMIT = 10_000
+MIN_TEXT = 10  # columns that a text may be wrapped to
 STYLES = {"contradicted": "red", "explained": "yellow", "exact": "green", "rounds": "green", "truncates": "green"}
 
 
@@ -84,8 +85,10 @@ def _print_rows(
     gap = GAP if _needed(columns, widths, GAP) <= width else 1
     rows = [_cells(row, columns) for row in table.rows]
     total = [_cells(table.totals, columns, total=True)] if table.totals else []
-    special = any("\n" in text or text in STYLES for row in rows for text in row)
-    if special or _needed(columns, widths, gap) > width:
+    figures = sum(widths[c.key] if not c.text else MIN_TEXT for c in columns) + gap * (len(columns) - 1)
+    coloured = any(column.key == "verdict" for column in columns) or any("\n" in text for row in rows for text in row)
+    too_wide = _needed(columns, widths, gap) > width
+    if figures <= width and (coloured or too_wide):  # narrower than its figures, lines run over: no digit is cut
         console.print(_laid_out(columns, [*rows, *total], gap))
         return
     heads = [(column.title, column.unit) if column.unit else ("", column.title) for column in columns]
@@ -113,7 +116,8 @@ def _laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], gap: int
             header.append(f"\n{column.unit}")
         grid.add_column(header, justify="left" if column.text else "right", no_wrap=not column.text, overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(text, style=STYLES.get(text, "")) for text in row))
+        styles = [STYLES.get(text, "") if c.key == "verdict" else "" for text, c in zip(row, columns, strict=True)]
+        grid.add_row(*(Text(text, style=style) for text, style in zip(row, styles, strict=True)))
     return grid
 
 
