@@ -12,6 +12,8 @@ from dataclasses import replace
 from archcalc.graph import Graph, Node
 from archcalc.ops import Saved
 
+NOTHING = Saved()
+
 
 def in_place(graph: Graph, training: bool) -> list[bool]:
     """For each node whether it works in its (first) input's memory."""
@@ -24,13 +26,11 @@ def in_place(graph: Graph, training: bool) -> list[bool]:
     read = {i for node in graph.nodes for i in node.inputs}
     for end in (position for position in range(len(graph.nodes)) if position not in read):
         readers.setdefault(homes[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
-    kept: list[Saved] = []  # what backward needs of each node as it really works
+    kept: list[Saved] = []  # what backward needs of each node as it really works: at inference nothing
     decided: list[bool] = []
     for position, node in enumerate(graph.nodes):
-        decided.append(
-            node.op.overwrites(training) and _free(homes[node.inputs[0]], position, readers, kept if training else None)
-        )
-        kept.append(_saved(node, decided[-1]))
+        decided.append(node.op.overwrites(training) and _free(homes[node.inputs[0]], position, readers, kept))
+        kept.append(_saved(node, decided[-1]) if training else NOTHING)
     return decided
 
 
@@ -44,11 +44,11 @@ def _homes(graph: Graph, training: bool) -> list[int]:
     return homes
 
 
-def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved] | None) -> bool:
-    """Whether node `at` may overwrite what `home` made; without `kept` no backward pass follows."""
+def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved]) -> bool:
+    """Whether node `at` may overwrite what `home` made: nobody reads it later, and backward does not keep it."""
     if home == 0 or max(readers[home]) > at:
         return False
-    return kept is None or not (kept[home].output or any(kept[reader].input for reader in readers[home] if reader < at))
+    return not (kept[home].output or any(kept[reader].input for reader in readers[home] if reader < at))
 
 
 def _saved(node: Node, overwrites: bool) -> Saved:
