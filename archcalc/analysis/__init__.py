@@ -124,8 +124,10 @@ def _cost(node: Node, batch: int, value_bytes: int, training: bool, overwrites: 
 
 
 def _totals(layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int) -> Totals:
+    columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
+
     def total(figure: str) -> int:
-        return sum(getattr(layer, figure) for layer in layers)
+        return sum(columns[figure])
 
     params, activations = total("params"), total("activations")
     sizes, strides, paddings = zip(*endpoint.field, strict=True) if endpoint.field else (None, None, None)

@@ -132,7 +132,7 @@ class _Expansion:
             while name in seen:
                 name += "_"
             seen.add(name)
-            nodes.append(Node(name, made.op, made.inputs, made.x, made.output, made.place, made.side))
+            nodes.append(Node(name, *made[3:]))  # a node is what is made, under its name
         return nodes
 
     def trail(self) -> list[str]:
@@ -259,7 +259,8 @@ class _Expansion:
         for value in (*args, *keywords.values()):
             if type(value) is tuple:
                 self.pay(value, names, plan.place)
-        key = target, repr(args), repr(keywords), shape  # by text: 1, 1.0 and True are equal, but not alike
+        # arguments by their text: 1, 1.0 and True are equal, but not alike
+        key = target, repr(args) if args else "", repr(keywords) if keywords else "", shape
         known = self.operators.get(key)
         if known is None:
             known = self.operators[key] = self.operator(plan, target, args, keywords, shape)
