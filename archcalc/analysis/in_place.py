@@ -21,8 +21,8 @@ def in_place(graph: Graph, training: bool) -> list[bool]:
     readers: dict[int, list[int]] = {}
     for position, node in enumerate(graph.nodes):
         if homes[position] == position:  # a view reads nothing
-            for home in {homes[i] for i in node.inputs}:
-                readers.setdefault(home, []).append(position)
+            for i in node.inputs:
+                readers.setdefault(homes[i], []).append(position)
     read = {i for node in graph.nodes for i in node.inputs}
     for end in (position for position in range(len(graph.nodes)) if position not in read):
         readers.setdefault(homes[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output

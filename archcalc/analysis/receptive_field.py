@@ -118,9 +118,9 @@ def _placeless(graph: Graph) -> list[bool]:
     """For each node whether its values stand for no place: a vector, or the single position of a global pool."""
     placeless: list[bool] = []
     for node in graph.nodes:
-        pooled = node.output[1:] == (1, 1) and not node.op.joins and _sees_all(node)
         lost = bool(node.inputs) and all(placeless[i] for i in node.inputs)
-        placeless.append(len(node.output) != 3 or pooled or lost)
+        pooled = node.output[1:] == (1, 1) and not node.op.joins and _sees_all(node)
+        placeless.append(lost or pooled or len(node.output) != 3)
     return placeless
 
 

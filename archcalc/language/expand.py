@@ -10,7 +10,7 @@ from archcalc.graph import Graph, Node
 from archcalc.language.naming import LABELLED, Scope
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block, Spec
-from archcalc.language.values import LIMIT, Budget, Evaluate, Fault, Names, Reference, charge
+from archcalc.language.values import LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
 from archcalc.ops.arguments import extent, show
 
@@ -148,10 +148,9 @@ class _Expansion:
 
     def run(self, plan: Plan, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         """Run a plan on node `x`; `fresh` if the scope was opened for this plan. Returns the output's node."""
-        try:
-            self.budget.spend()
-        except Fault as fault:
-            raise SpecError(f"the network {fault}", plan.place) from None
+        self.budget.left -= 1
+        if self.budget.left < 0:
+            self.pay(None, names, plan.place)
         return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)
 
     def chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
@@ -252,8 +251,8 @@ class _Expansion:
     def call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         target = self.target(plan, names)
         names.shape = shape = self.made[x].output
-        args = tuple([argument.value(names) for argument in plan.positional])
-        keywords = {argument.keyword: argument.value(names) for argument in plan.named}
+        args = tuple([argument.value(names) for argument in plan.positional]) if plan.positional else ()
+        keywords = {argument.keyword: argument.value(names) for argument in plan.named} if plan.named else {}
         if isinstance(target, Block):
             return self.block(plan, target, args, keywords, x, scope, fresh)
         for value in (*args, *keywords.values()):
@@ -266,10 +265,10 @@ class _Expansion:
             known = self.operators[key] = self.operator(plan, target, args, keywords, shape)
         return self.add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
-    def pay(self, value: tuple[Any, ...], names: Names, place: Place) -> None:
-        """Take a list off the budget: an operator looks at all of it."""
+    def pay(self, value: Any, names: Names, place: Place) -> None:
+        """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
         try:
-            charge(names, value)
+            names.budget.spend(leaves(value))
         except Fault as fault:
             raise SpecError(f"the network {fault}", place) from None
 
