@@ -185,3 +185,65 @@ def test_help_has_an_example_for_every_command():
 def test_completion_knows_the_names():
     names = cli_module.NetworkName().shell_complete(None, None, "dense")
     assert "densenet121" in [item.value for item in names]
+
+
+def test_settings_may_have_any_name():
+    for name in ("name", "input", "spec"):
+        with pytest.raises(ArchcalcError, match=f"vgg16 has no param '{name}'"):
+            output("summarize", "vgg16", "--set", f"{name}=1")
+
+
+def test_a_full_output_is_a_clear_error():
+    command = f"{sys.executable} -m archcalc list > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: cannot write to the standard output: No space left on device\n",
+    )
+
+
+def test_signs_that_the_terminal_lacks_are_written_out():
+    command = [sys.executable, "-m", "archcalc", "ops", "conv"]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, env=env, check=True)
+    assert r"\u230a(H + 2·padding".encode("latin-1") in done.stdout
+
+
+def test_force_writes_through_links_and_spares_devices(tmp_path):
+    target, link, pipe = tmp_path / "target.md", tmp_path / "link.md", tmp_path / "pipe"
+    target.write_text("old")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    output("summarize", "lenet5", "-o", str(link), "--force")
+    assert link.is_symlink()
+    assert "60,000" in target.read_text()
+    assert target.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ArchcalcError, match="is not a regular file"):
+        output("summarize", "lenet5", "-o", str(pipe), "--force")
+    assert pipe.is_fifo()
+
+
+def test_a_file_has_no_colours_and_is_not_cut(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    output("summarize", "vgg16", "-o", str(tmp_path / "vgg16.txt"))
+    text = (tmp_path / "vgg16.txt").read_text()
+    assert "\x1b" not in text
+    assert "FLOPs (all)" in text
+
+
+def test_a_foreign_file_in_ones_own_folder_is_told_and_passed_over(tmp_path):
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    done = run("list", "--family", "vgg", env={"ARCHCALC_PATH": str(tmp_path)})
+    assert done.returncode == 0
+    assert "passed over: " in done.stderr
+    assert "vgg16" in done.stdout
+    assert "did you mean" in run("summarize", "vgg61", env={"ARCHCALC_PATH": str(tmp_path)}).stderr
+
+
+def test_a_gigabyte_is_refused_unread(tmp_path):
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(ArchcalcError, match="1,073,741,824 bytes; a spec may have 16,777,216"):
+        output("summarize", str(path))
