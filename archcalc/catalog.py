@@ -81,7 +81,7 @@ def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str
 def find(name: str) -> tuple[Spec, str]:
     """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names."""
     path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
-    if path.endswith(SUFFIXES) or "\0" in name:
+    if path.endswith(SUFFIXES):
         return _in_file(path, network)
     stem = name.rpartition("/")[2]
     for prefix, path_ in files():
@@ -89,7 +89,7 @@ def find(name: str) -> tuple[Spec, str]:
             spec = read_spec(path_)
             if stem in spec.networks():
                 return spec, stem
-    if os.path.lexists(name):
+    if "\0" not in name and os.path.lexists(name):
         return _in_file(name, "")
     hint = suggest(name, catalog(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
@@ -114,7 +114,6 @@ def _in_file(path: str, network: str) -> tuple[Spec, str]:
     return spec, network
 
 
-@uncollected
 def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **params: Any) -> Graph:
     """The graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
 
@@ -124,6 +123,7 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
     return load_with(os.fspath(name), params, input)
 
 
+@uncollected
 def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None) -> Graph:
     """As `load`, with the params in a mapping: they may have any name."""
     spec, own_name = find(name)

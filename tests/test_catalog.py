@@ -75,6 +75,12 @@ def test_a_default_that_fails_beside_what_is_given():
     assert parse(text, a=0, b=3, input=(3, 8, 8)).nodes[1].output == (4, 6, 6)
 
 
+def test_names_that_no_file_can_have():
+    for name in ("vgg16\0", "\0.yaml", "a\0:b"):
+        with pytest.raises(ArchcalcError):
+            load(name)
+
+
 def test_input_from_python():
     assert parse(SMALL, input=(1, 9, 9)).nodes[1].output == (4, 7, 7)
 

@@ -95,9 +95,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     batch = index(batch)
     ran = graph if training else graph.without_sides()
     layers = _layers(ran, batch, value_bytes, training, rule)
-    totals = _totals(
-        layers, layers[ran.result].depth, layers[last_spatial(ran, [layer.field for layer in layers])], value_bytes
-    )
+    endpoint = layers[last_spatial(ran, [layer.field for layer in layers])]
+    totals = _totals(layers, layers[ran.result].depth, endpoint, value_bytes)
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
@@ -134,8 +133,7 @@ def _totals(layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes:
     return Totals(
         total("weights"), total("biases"), params, total("buffers"), params * value_bytes, total("buffer_bytes"),
         total("macs"), total("flops"), total("connections"), activations, activations * value_bytes,
-        depth, sizes, strides, paddings,
-        endpoint.node.name,
+        depth, sizes, strides, paddings, endpoint.node.name,
     )  # fmt: skip
 
 

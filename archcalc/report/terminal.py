@@ -23,7 +23,10 @@ STYLES = {"contradicted": "red", "explained": "yellow", "exact": "green", "round
 
 
 def render_terminal(table: Table, width: int | None = None, colour: bool = False) -> str:
-    """The table as text no wider than `width` (None: no limit), with colours if wanted."""
+    """The table as text for `width` columns (None: no limit), with colours if wanted.
+
+    Lines are wider only where the figures that always stay are: no digit is cut.
+    """
     buffer = io.StringIO()
     console = Console(
         file=buffer,
