@@ -7,6 +7,7 @@ is a path, with `:network` after it where the file holds several.
 
 from __future__ import annotations
 
+import fnmatch
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, Place, Source, printable, shorten, suggest
-from archcalc.graph import Graph
+from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
+from archcalc.graph import Graph, Setting
 from archcalc.language import Spec, expand, parse_spec, read_text
 from archcalc.language.expression import Evaluate, value_of
 from archcalc.language.source import Scalar
@@ -95,6 +96,55 @@ def find(name: str) -> tuple[Spec, str]:
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
 
 
+def settled(spec: Spec, network: str) -> Spec:
+    """The spec that says what a network is: an alias leads to that of the network it stands for.
+
+    Raises SpecError for an alias of what is not there, or of another alias.
+    """
+    alias = spec.aliases.get(network)
+    if alias is None:
+        return spec
+    try:
+        target, own_name = find(alias.network)
+    except SpecError:
+        raise
+    except ArchcalcError as error:
+        raise SpecError(str(error), alias.place) from None
+    if own_name in target.aliases:
+        raise SpecError(f"{alias.network} is an alias itself", alias.place, "name the network it stands for")
+    return spec.standing_for(network, target, own_name)
+
+
+def build(
+    spec: Spec, network: str, params: Mapping[str, Any] | None = None, shape: Shape | None = None, name: str = ""
+) -> Graph:
+    """The graph of a spec's network or alias, called `name` if given. Raises SpecError with place and trail."""
+    return expand(settled(spec, network), network, params, shape, name or network)
+
+
+def load_setting(setting: Setting, name: str = "") -> Graph:
+    """The graph of a setting's network (by default `name`), with its params and input. Raises ArchcalcError."""
+    spec, own_name = find(setting.network or name)
+    return build(spec, own_name, setting.params, _shape(setting.input), setting.network or name)
+
+
+def matching(patterns: Sequence[str]) -> list[str]:
+    """Names of the catalog for patterns as `resnet*`, and what is no pattern as it is. Raises ArchcalcError for none.
+
+    Without patterns, all names.
+    """
+    known = (
+        list(catalog(broken=lambda error: None)) if not patterns or any(set(p) & set("*?[") for p in patterns) else []
+    )
+    found: dict[str, None] = dict.fromkeys(known if not patterns else [])
+    for pattern in patterns:
+        names = fnmatch.filter(known, pattern) if set(pattern) & set("*?[") else [pattern]
+        if not names:
+            raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` names them all")
+        found |= dict.fromkeys(names)
+    return list(found)
+
+
 def _mentions(path: Path, word: str) -> bool:
     """Whether a file can hold a network of that name; reading the text is much faster than reading the spec."""
     try:
@@ -127,7 +177,7 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
 def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None) -> Graph:
     """As `load`, with the params in a mapping: they may have any name."""
     spec, own_name = find(name)
-    return expand(spec, own_name, _overrides(params), _shape(input), printable(name).replace("\n", "\\n"))
+    return build(spec, own_name, _overrides(params), _shape(input), printable(name).replace("\n", "\\n"))
 
 
 @uncollected
@@ -137,7 +187,7 @@ def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, *
     known = spec.networks()
     if network not in known and (network or len(known) > 1):
         raise ArchcalcError(f"the text holds {', '.join(known)}; pick one by `network=`")
-    return expand(spec, network or known[0], _overrides(params), _shape(input))
+    return build(spec, network or known[0], _overrides(params), _shape(input))
 
 
 def _shape(input: Sequence[int] | None) -> Shape | None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from archcalc.analysis import analyze
-from archcalc.catalog import read_spec
-from archcalc.language import expand
+from archcalc.catalog import build, read_spec
 from archcalc.published import audit
 
 
@@ -17,7 +16,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
     """
     spec = read_spec(Path(path))
     for network in spec.networks():
-        graph = expand(spec, network)
+        graph = build(spec, network)
         analyze(graph, mode="train")
         audit(graph)
     return [f"{place}: {what} is not used" for what, place in spec.unused], spec.networks()

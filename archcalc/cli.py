@@ -17,8 +17,9 @@ import click
 
 from archcalc import __version__
 from archcalc.analysis import CONVENTIONS, DTYPES, MODES, analyze
-from archcalc.catalog import catalog, load_with
+from archcalc.catalog import catalog, load_with, matching
 from archcalc.errors import ArchcalcError, printable, suggest
+from archcalc.published import VERDICTS, audit
 from archcalc.report import FORMATS, Table, render
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -151,6 +152,51 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     from archcalc.report.listing import listing
 
     deliver(listing(family, broken=lambda error: click.echo(f"passed over: {error}", err=True)), form, output, force)
+
+
+@cli.command(short_help="What is known of a network.")
+@click.argument("name", type=NetworkName())
+@output_options
+def show(name: str, form: str, output: Path | None, force: bool) -> None:
+    """Show paper, params, training recipe, accuracies and published figures of a network.
+
+    \b
+    archcalc show resnet50
+    """
+    from archcalc.report.about import about_network
+
+    deliver(about_network(load_with(name, {})), form, output, force)
+
+
+@cli.command("audit", short_help="Published figures, and whether they are right.")
+@click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(VERDICTS),
+    metavar="VERDICT",
+    help=f"Show these verdicts only: {', '.join(VERDICTS)}. Can be given again.",
+)
+@output_options
+def audit_networks(
+    names: tuple[str, ...], only: tuple[str, ...], form: str, output: Path | None, force: bool
+) -> None:  # fmt: skip
+    """Hold published figures against computed ones: all, or those of the networks named, as resnet50 or 'resnet*'.
+
+    A figure is exact, rounds or truncates to what is printed, is explained by another accounting that is computed, or
+    is contradicted. Exit code 1 says that a figure is not reproduced and the spec gives no reason, or that it gives one
+    where there is none.
+
+    \b
+    archcalc audit googlenet
+    archcalc audit --only contradicted
+    archcalc audit --format json
+    """
+    from archcalc.report.verdicts import audit_table
+
+    verdicts = [(name, verdict) for name in matching(names) for verdict in audit(load_with(name, {}))]
+    deliver(audit_table(verdicts, only), form, output, force)
+    sys.exit(0 if all(verdict.holds for _, verdict in verdicts) else 1)
 
 
 @cli.command(short_help="The operators of the spec language.")

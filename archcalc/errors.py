@@ -86,6 +86,10 @@ class SpecError(ArchcalcError):
             yield f"  {self.hint}"
 
 
+class MisfitError(SpecError):
+    """A layer that does not take its input's shape."""
+
+
 def printable(text: str) -> str:
     """`text` with its control characters, line breaks apart, written out: no file moves a reader's cursor."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
@@ -113,4 +117,4 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name[:80].lower(), by_lower, n=3, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(by_lower[option] for option in near)}?"
-    return f"known: {', '.join(shorten(option) for option in options)}" if 0 < len(options) <= 12 else ""
+    return f"known: {', '.join(shorten(option) for option in options)}" if 0 < len(options) <= 16 else ""

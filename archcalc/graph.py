@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.errors import Place
+from archcalc.errors import Place, SpecError
 from archcalc.ops import Operator, Shape
 
 
@@ -23,23 +23,55 @@ class Node(NamedTuple):
     side: bool  # on a side output, which exists only in training
 
 
+class Setting(NamedTuple):
+    """What a figure is taken of, where it is not the network as it stands: another one, other params, input or mode."""
+
+    network: str = ""  # "": the network itself
+    params: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+    input: Shape | None = None  # None: the network's own
+    mode: str = ""  # "": that of the claim
+    convention: str = "all"
+    against: str = ""  # the network that arithmetic knows as `against`; "": that of the claim
+    place: Place | None = None
+
+
+Reckoning: TypeAlias = Callable[[Mapping[str, Any]], Any]  # a figure from others, by their names
+
+
 class Accounting(NamedTuple):
-    """Another way to count a figure, to explain a printed one: `text` says it, `value` computes it from the totals."""
+    """Another way to count a figure, to explain a printed one: what it is, under which setting, and its arithmetic."""
 
     text: str
-    value: Callable[[Mapping[str, Any]], float]
+    setting: Setting
+    value: Reckoning | None  # None: the figure itself, in that setting
 
 
 class Claim(NamedTuple):
-    """A published figure: what it is of, the value as printed, where, and the accountings that may explain it."""
+    """A published figure: what it is of, the value as printed, where, and what is known of it."""
 
     figure: str
     printed: str
     source: str
-    note: str
-    mode: str
-    accountings: tuple[Accounting, ...]
-    places: Mapping[str, Place]  # where the spec writes each of its keys
+    note: str = ""
+    clash: str = ""  # why no accounting gives it
+    what: str = ""  # its name for people, where that is not the figure's
+    layer: str = ""  # the layer or block it is of; "": the network
+    mode: str = "infer"
+    value: Reckoning | None = None  # what is printed, where it is worked out from the figures
+    against: str = ""  # the network whose figures `value` knows as `against`
+    accountings: tuple[Accounting, ...] = ()
+    places: Mapping[str, Place] = MappingProxyType({})  # where the spec writes each of its keys
+
+
+class Accuracy(NamedTuple):
+    """A published accuracy or error, in percent as printed. It is carried, not computed."""
+
+    metric: str
+    printed: str
+    dataset: str
+    protocol: str
+    source: str
+    note: str = ""
 
 
 class About(NamedTuple):
@@ -48,7 +80,11 @@ class About(NamedTuple):
     title: str = ""
     family: str = ""
     paper: Mapping[str, Any] = MappingProxyType({})
+    stands_for: str = ""  # of an alias: the network it is
+    params: Mapping[str, Any] = MappingProxyType({})  # with their values
     claims: tuple[Claim, ...] = ()
+    accuracy: tuple[Accuracy, ...] = ()
+    recipes: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +95,7 @@ class Graph:
     nodes: tuple[Node, ...]
     result: int  # the position of the network's output
     about: About
+    misfit: SpecError | None = None  # why a side output is missing: its layers do not take this input
 
     @property
     def input(self) -> Shape:

@@ -1,145 +1,180 @@
 """Published figures held against computed ones: verdicts are worked out here, never written down.
 
-A printed figure is a number with a precision: `138M` means 138 million to the nearest million. The verdict is
+A printed figure is reproduced where it is **exact**, **rounds** or **truncates** (see `printed`), or is
 
-* **exact**: equal to the last digit;
-* **rounds**: equal at the printed precision; **truncates**: equal when the further digits are cut off;
-* **explained**: equal under another accounting that is stated and computed (MB read as MiB, or one the spec gives);
-* **contradicted**: no accounting known gives it.
+* **explained**: equal under another accounting that is stated and computed: MB read as MiB, or what the spec gives, as
+  another network, resolution or mode, or arithmetic over the figures;
+
+and else it is **contradicted**: no accounting known gives it. A spec says of such a figure why (`clash`). One
+contradicted without a reason, or a reason for one that is reproduced, does not hold, and `archcalc audit` exits with 1.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from archcalc.analysis import DTYPES, MODES, Report, analyze
-from archcalc.errors import SpecError, shorten, suggest
-from archcalc.graph import Claim, Graph
+from archcalc.analysis import MODES, Report, analyze
+from archcalc.catalog import load_setting
+from archcalc.errors import ArchcalcError, SpecError, shorten, suggest
+from archcalc.figures import FIGURES, by_name, figure_of
+from archcalc.graph import Accounting, Claim, Graph, Setting
+from archcalc.printed import (
+    BINARY_BYTES,
+    BYTES,
+    COUNTS,
+    RATIOS,
+    Dimensions,
+    Number,
+    Scales,
+    read_dimensions,
+    read_number,
+)
 
-FIGURES = {  # what a claim may be of: its name for people, and its unit
-    "params": ("params", "values"),
-    "weights": ("weights", "values"),
-    "biases": ("biases", "values"),
-    "buffers": ("buffers", "values"),
-    "param_bytes": ("params", "bytes"),
-    "macs": ("MACs", "operations"),
-    "flops": ("FLOPs", "operations"),
-    "connections": ("connections", "links"),
-    "activations": ("activations", "values"),
-    "activation_bytes": ("activations", "bytes"),
-    "depth": ("depth", "layers"),
-}
-PARTS = tuple(name for name in FIGURES if name != "depth")  # sums over the layers
-_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
-_COUNTS |= {"thousand": 10**3, "million": 10**6, "billion": 10**9}
-_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_BINARY = _BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
-_PRINTED = re.compile(r"([0-9][0-9,]{0,30})(?:\.([0-9]{1,20}))?\s*([A-Za-z]*)")
+VERDICTS = ("exact", "rounds", "truncates", "explained", "contradicted")
 
 
 class Verdict(NamedTuple):
     """A claim with what was computed for it, the verdict, and the accounting that explains it, if one does."""
 
     claim: Claim
-    computed: int
+    computed: Any
     verdict: str
     accounting: str = ""
-    explained: float | None = None
+    explained: Any = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the spec says of it what is the case: a reason for a clash, none for a figure reproduced."""
+        return (self.verdict == "contradicted") == bool(self.claim.clash)
 
 
-class Printed(NamedTuple):
-    """A printed number and the place value of its last digit."""
-
-    value: Fraction
-    step: Fraction
-
-    def verdict(self, computed: Fraction) -> str:
-        """exact, rounds or truncates; "" where they differ."""
-        if computed == self.value:
-            return "exact"
-        if self.value and abs(computed - self.value) * 2 <= self.step:
-            return "rounds"
-        return "truncates" if self.value and 0 < computed - self.value < self.step else ""
-
-
-class Figure(int):
-    """A total that knows its rows: `macs["3x3"]` is the sum over the layer `3x3` or those within it."""
-
-    rows: Mapping[str, int]
-
-    def __getitem__(self, name: str) -> int:
-        found = [count for row, count in self.rows.items() if row == name or row.startswith(f"{name}.")]
-        if not found:
-            raise IndexError(name)
-        return sum(found)
-
-
-def read_printed(text: str, scales: Mapping[str, int] = _COUNTS) -> Printed:
-    """`138M`, `60 million`, `340,908` as a number; with the scales of bytes `96MB`. Raises ValueError."""
-    match = _PRINTED.fullmatch(text.strip())
-    if match is None or match[3].lower() not in scales:
-        example = "96MB, 58.1 MiB or 896 B" if "mb" in scales else "138M, 60 million, 3.8 billion or 340,908"
-        raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write {example}")
-    decimals = match[2] or ""
-    step = Fraction(scales[match[3].lower()], 10 ** len(decimals))
-    return Printed(int(match[1].replace(",", "") + decimals) * step, step)
+def unit_of(claim: Claim) -> str:
+    """The unit of a claim's figure; what is worked out from figures is a ratio unless it is called a figure."""
+    return FIGURES[claim.figure][1] if claim.figure else "ratio"
 
 
 def audit(graph: Graph) -> list[Verdict]:
     """A verdict on each figure published of a network; batch 1, float32. Raises SpecError for one it cannot judge."""
-    reports: dict[str, Report] = {}
-    verdicts = []
-    for claim in graph.about.claims:
-        if claim.figure not in FIGURES:
-            hint = suggest(claim.figure, FIGURES)
-            raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
-        if claim.mode not in MODES:
-            raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], f"known: {', '.join(MODES)}")
-        if claim.mode not in reports:
-            reports[claim.mode] = analyze(graph, mode=claim.mode)
+    judge = _Judge(graph)
+    return [judge.placed(claim) for claim in graph.about.claims]
+
+
+class _Judge:
+    """Works out figures of one network, and of the settings that its claims mention."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.reports: dict[tuple[Any, ...], Report] = {}
+        self.named: dict[int, dict[str, Any]] = {}
+
+    def placed(self, claim: Claim) -> Verdict:
+        """The verdict on one claim. Raises SpecError, at its place, if it cannot be judged."""
         try:
-            verdicts.append(judge(claim, reports[claim.mode]))
-        except ValueError as error:
+            return self.verdict(claim)
+        except SpecError:
+            raise
+        except (ValueError, ArchcalcError) as error:
             raise SpecError(str(error), claim.places["printed"]) from None
-    return verdicts
+
+    def verdict(self, claim: Claim) -> Verdict:
+        """The verdict on one claim. Raises ValueError or ArchcalcError if it cannot be judged."""
+        _check(claim)
+        computed = self.figure(claim, Setting())
+        printed = _read(claim.printed, unit_of(claim))
+        accountings = list(self.accountings(claim, printed, computed))  # all: one that fails is told in any case
+        verdict = printed.verdict(computed)
+        if verdict in ("exact", "rounds"):
+            return Verdict(claim, computed, verdict)
+        ways = {read.verdict(value): (text, value) for text, read, value in reversed(accountings)}
+        ways |= {"truncates": ("", None)} if verdict else {}
+        for kind in ("exact", "rounds", "truncates"):  # cut off is a weaker agreement than rounded
+            if kind in ways:
+                return Verdict(claim, computed, "explained" if ways[kind][0] else verdict, *ways[kind])
+        return Verdict(claim, computed, "contradicted")
+
+    def accountings(self, claim: Claim, printed: Any, computed: Any) -> Iterator[tuple[str, Any, Any]]:
+        """Other ways to count: a text, the printed number as it then reads, the value."""
+        ways = [("", computed)] if unit_of(claim) == "bytes" else []
+        ways += [(accounting.text, self.accounted(claim, accounting)) for accounting in claim.accountings]
+        for text, value in ways:
+            if text:
+                yield text, printed, value
+            if unit_of(claim) == "bytes":
+                binary = "its units are of 1,024"
+                yield f"{text}, {binary}" if text else binary, read_number(claim.printed, BINARY_BYTES), value
+
+    def accounted(self, claim: Claim, accounting: Accounting) -> Any:
+        """The value that an accounting gives. Raises SpecError, at its place, for a setting that cannot be."""
+        try:
+            computed = self.figure(claim, accounting.setting)
+            if accounting.value is None:
+                return computed
+            figures = self.figures(claim, accounting.setting) | {"computed": computed}
+        except SpecError:
+            raise
+        except ArchcalcError as error:
+            raise SpecError(str(error), accounting.setting.place) from None
+        return _number(accounting.value(figures), f"the accounting {shorten(accounting.text)!r}")
+
+    def figure(self, claim: Claim, setting: Setting) -> Any:
+        """What a claim is of, in a setting."""
+        if claim.value is not None:
+            return _number(claim.value(self.figures(claim, setting)), "the value")
+        report = self.report(claim, setting)
+        return figure_of(report, claim.figure, claim.layer)
+
+    def figures(self, claim: Claim, setting: Setting) -> dict[str, Any]:
+        """All figures by name, for arithmetic; `against` has those of the network the claim compares with."""
+        figures = self.named_figures(self.report(claim, setting))
+        against = setting.against or claim.against
+        if against:
+            other = self.named_figures(self.report(claim, Setting(against)))
+            figures = figures | {"against": other}
+        return figures
+
+    def named_figures(self, report: Report) -> dict[str, Any]:
+        if id(report) not in self.named:
+            self.named[id(report)] = by_name(report)
+        return self.named[id(report)]
+
+    def report(self, claim: Claim, setting: Setting) -> Report:
+        """The figures of a setting's network; each is analysed once."""
+        mode = setting.mode or claim.mode
+        own = not (setting.network or setting.params or setting.input)
+        key = (setting.network, id(setting.params), setting.input, mode, setting.convention)
+        if key not in self.reports:
+            graph = self.graph if own else self.other(setting)
+            self.reports[key] = analyze(graph, mode=mode, flops=setting.convention)
+        return self.reports[key]
+
+    def other(self, setting: Setting) -> Graph:
+        """The graph of a setting. Raises ArchcalcError: where in another file it fails is said in its text."""
+        try:
+            return load_setting(setting, self.graph.name)
+        except SpecError as error:
+            where = f" ({PurePath(str(error.place)).name})" if error.place else ""
+            raise ArchcalcError(f"{setting.network or self.graph.name}: {error.message}{where}") from None
 
 
-def judge(claim: Claim, report: Report) -> Verdict:
-    """The verdict on one claim. Raises ValueError if it cannot be read, or an accounting gives no number."""
-    computed = getattr(report.totals, claim.figure)
-    printed = read_printed(claim.printed, _BYTES if FIGURES[claim.figure][1] == "bytes" else _COUNTS)
-    accountings = list(_accountings(claim, printed, computed, report))  # all: one that fails is told in any case
-    verdict = printed.verdict(Fraction(computed))
-    if verdict:
-        return Verdict(claim, computed, verdict)
-    for text, read, value in accountings:
-        if read.verdict(Fraction(value)):
-            return Verdict(claim, computed, "explained", text, int(value) if value == int(value) else value)
-    return Verdict(claim, computed, "contradicted")
+def _check(claim: Claim) -> None:
+    """Raises SpecError for a claim of what is no figure, or in no mode."""
+    if claim.figure and claim.figure not in FIGURES:
+        hint = suggest(claim.figure, FIGURES)
+        raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
+    if claim.mode not in MODES:
+        raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], f"known: {', '.join(MODES)}")
 
 
-def _accountings(claim: Claim, printed: Printed, computed: int, report: Report) -> Iterator[tuple[str, Printed, float]]:
-    """Other ways to count: a text, the printed number as it then reads, the value."""
-    if FIGURES[claim.figure][1] == "bytes":
-        yield "its units are of 1,024", read_printed(claim.printed, _BINARY), computed
-    figures = _figures(report)
-    for accounting in claim.accountings:
-        value = accounting.value(figures)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"the accounting {shorten(accounting.text)!r} gives no number")
-        yield accounting.text, printed, value
+def _read(text: str, unit: str) -> Number | Dimensions:
+    if unit == "shape":
+        return read_dimensions(text)
+    scales: dict[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}
+    return read_number(text, scales.get(unit, COUNTS))
 
 
-def _figures(report: Report) -> dict[str, Any]:
-    """The totals by name; those that are sums over layers can be asked for a part."""
-    value_bytes = DTYPES[report.dtype]
-    figures: dict[str, Any] = {name: v for name, v in report.totals._asdict().items() if isinstance(v, int)}
-    for name in PARTS:
-        count = name.replace("param_bytes", "params").replace("activation_bytes", "activations")
-        figure = Figure(figures[name])
-        figure.rows = {x.node.name: getattr(x, count) * (1 if count == name else value_bytes) for x in report.layers}
-        figures[name] = figure
-    return figures
+def _number(value: Any, what: str) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{what} gives no number")
+    return int(value) if value == int(value) else value

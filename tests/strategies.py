@@ -158,4 +158,5 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "pad_shortcut": written(IMAGE, out_channels_=upto(14), stride=size(3)),
     "dropout": written(ANY_RANK, p=st.sampled_from([0, 0.2, 0.5, 1]), inplace=FLAG),
     "droppath": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
+    "stochastic_depth": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
 }  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 
 import archcalc
 from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
+from archcalc.catalog import matching
 
 SMALL = """
 name: small
@@ -17,7 +18,7 @@ layers:
 
 def test_public_face():
     assert archcalc.__all__ == [
-        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "catalog", "load", "parse",
+        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "catalog", "load", "parse",
     ]  # fmt: skip
     assert all(hasattr(archcalc, name) for name in archcalc.__all__)
 
@@ -90,3 +91,66 @@ def test_a_text_of_several_networks():
     assert parse(text, "b").nodes[1].output == (2, 6, 6)
     with pytest.raises(ArchcalcError, match="the text holds a, b; pick one by `network=`"):
         parse(text)
+
+
+ALIASES = """
+name: library
+title: A library
+aliases:
+  seven: {network: vgg16, set: {classes: 7}}
+  wide: {network: vgg16, input: [3, 256, 256]}
+  same: vgg16
+published:
+  - {of: same, figure: params, printed: "138,357,544", source: its page}
+accuracy:
+  - {of: same, top1: 71.5, dataset: ImageNet validation, protocol: single crop, source: its page}
+"""
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A folder with the aliases above, in the search path."""
+    (tmp_path / "lib").mkdir()
+    path = tmp_path / "lib" / "library.yaml"
+    path.write_text(ALIASES)
+    monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
+    return path
+
+
+def test_an_alias_is_the_network_it_stands_for(library):
+    graph, target = load("lib/same"), load("vgg16")
+    assert graph.nodes == target.nodes
+    assert (graph.name, graph.about.stands_for, graph.about.family) == ("lib/same", "vgg16", "vgg")
+    assert (graph.about.title, graph.about.paper) == ("A library", target.about.paper)
+    assert [claim.source for claim in graph.about.claims] == ["its page"]
+    assert [accuracy.printed for accuracy in graph.about.accuracy] == ["71.5"]
+
+
+def test_an_alias_sets_params_and_input(library):
+    assert load("lib/seven").nodes == load("vgg16", classes=7).nodes
+    assert load("lib/seven").about.claims == ()
+    assert load("lib/wide").input == (3, 256, 256)
+    assert load(f"{library}:wide").nodes == parse(ALIASES, "wide").nodes == load("lib/wide").nodes
+
+
+def test_an_alias_takes_params_and_input_too(library):
+    assert load("lib/seven", classes=9).nodes[-1].output == (9,)
+    assert load("lib/seven", classes=7).nodes == load("lib/seven").nodes
+    assert load("lib/same", classes=9).about.claims == ()
+    assert load("lib/wide", input=(3, 224, 224)).nodes == load("vgg16").nodes
+    with pytest.raises(ArchcalcError, match="seven has no param 'wdth'; "):
+        load("lib/seven", wdth=1)
+
+
+def test_an_alias_of_an_alias_is_refused(library, tmp_path):
+    (tmp_path / "second.yaml").write_text("name: second\naliases: {again: lib/same}\n")
+    with pytest.raises(SpecError, match="lib/same is an alias itself"):
+        load("again")
+
+
+def test_names_by_pattern():
+    assert matching(["vgg1[13]", "alexnet", "vgg11"]) == ["vgg11", "vgg13", "alexnet"]
+    assert matching(["no such name"]) == ["no such name"]
+    assert matching([]) == list(catalog())
+    with pytest.raises(ArchcalcError, match=r"no network matches 'wgg\*'"):
+        matching(["wgg*"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc import SpecError, load, parse
+from archcalc import SpecError, analyze, load, parse
 from archcalc.errors import ArchcalcError
 from archcalc.language import expand, parse_spec
 
@@ -331,3 +331,20 @@ def test_a_side_branch_may_use_the_main_path():
     made = graph("- a: relu\n- tanh\n- side: {head: use(a) | flatten}\n- relu")
     assert made.nodes[3].name == "head"
     assert made.nodes[3].inputs == (1,)
+
+
+HEAD_TOO_LARGE = "- conv(4, 3)\n- side: {head: 'conv(2, 15) | global_avgpool'}\n- conv(2, 3)"
+
+
+def test_a_side_output_that_does_not_fit_is_missed_in_training_only():
+    made = graph(HEAD_TOO_LARGE)
+    whole = graph(HEAD_TOO_LARGE.replace("conv(2, 15)", "conv(2, 13)"))
+    assert [node.name for node in made.nodes] == ["input", "conv1", "conv2"]
+    assert analyze(made).totals == analyze(whole).totals
+    with pytest.raises(SpecError, match="conv: kernel 15×15 is larger than the padded input 14×14"):
+        analyze(made, mode="train")
+
+
+def test_what_is_wrong_in_a_side_output_otherwise_is_an_error_at_once():
+    with pytest.raises(SpecError, match="unknown operator or block conf"):
+        graph(HEAD_TOO_LARGE.replace("conv(2, 15)", "conf(2, 15)"))

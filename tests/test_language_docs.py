@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from archcalc import analyze
-from archcalc.language import expand, parse_spec
+from archcalc.catalog import build
+from archcalc.figures import FIGURES
+from archcalc.language import parse_spec
+from archcalc.language.about import COLUMN, METRICS, PAPER, RECIPE, SETTING
 from archcalc.language.plan import JOINS
-from archcalc.language.spec import KEYS, PAPER
+from archcalc.language.spec import KEYS
 from archcalc.language.values import FUNCTIONS
 from archcalc.published import audit
 
@@ -20,12 +23,12 @@ SPECS = {re.search(r"^name: (.*)$", block, re.MULTILINE)[1]: block for block in 
 def graphs(text):
     spec = parse_spec(text)
     assert spec.unused == ()
-    return [expand(spec, network) for network in spec.networks()]
+    return [build(spec, network) for network in spec.networks()]
 
 
 def test_all_yaml_blocks_are_specs():
     assert len(SPECS) == len(BLOCKS) >= 10
-    assert all(re.search(r"^layers:", block, re.MULTILINE) for block in BLOCKS)
+    assert all(re.search(r"^(layers|aliases):", block, re.MULTILINE) for block in BLOCKS)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -40,11 +43,20 @@ def test_four_ways_to_write_a_join_are_one():
     assert kinds == ["conv", "relu", "identity", "add"] * 4
 
 
-def test_published_example_is_judged():
-    (graph,) = graphs(SPECS["lenet-like"])
-    assert [verdict.verdict for verdict in audit(graph)] == ["exact", "explained"]
+@pytest.mark.parametrize(
+    ("name", "verdicts"),
+    [
+        ("lenet-like", ["exact", "explained", "contradicted"]),
+        ("two-stages", ["exact", "rounds", "exact", "explained", "exact"]),
+        ("library", ["exact", "rounds", "exact", "rounds"]),
+    ],
+)
+def test_published_examples_are_judged(name, verdicts):
+    found = [verdict for graph in graphs(SPECS[name]) for verdict in audit(graph)]
+    assert [verdict.verdict for verdict in found] == verdicts
+    assert all(verdict.holds for verdict in found)
 
 
 def test_page_names_all_keys_functions_and_joins():
-    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS]:
+    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS, *FIGURES, *COLUMN, *SETTING, *METRICS, *RECIPE]:
         assert re.search(rf"\b{word}\b", PAGE), word

@@ -62,6 +62,7 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "pad_shortcut": ({"out_channels": 8, "stride": 2}, X, {}, (Window(1, 2), Window(1, 2))),
     "dropout": ({}, X, {}, POINT),
     "droppath": ({"p": 0.5}, X, {}, POINT),
+    "stochastic_depth": ({"p": 0.5}, X, {"mul": 144}, POINT),  # scaled at inference
 }
 
 

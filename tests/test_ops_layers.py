@@ -110,3 +110,24 @@ def test_droppath_drops_whole_images() -> None:
 
 def test_droppath_of_everything() -> None:
     assert not layers.DropPath(1.0)(torch.ones(2, 3)).any()
+
+
+def test_stochastic_depth_as_its_paper() -> None:
+    torch.manual_seed(0)
+    module, x = layers.StochasticDepth(0.25), torch.ones(5, 2, 3)
+    seen = torch.stack([module(x) for _ in range(2000)]).flatten(1)
+    assert torch.equal(seen.amin(1), seen.amax(1))
+    assert sorted(seen.unique().tolist()) == [0, 1]
+    assert seen.mean().item() == pytest.approx(0.75, abs=0.05)
+    close(module.eval()(x), 0.75 * x)
+    assert layers.StochasticDepth(0)(x) is x
+
+
+def test_drop_path_keeps_one_input_at_least() -> None:
+    torch.manual_seed(0)
+    module = layers.Mean(0.5)
+    xs = [torch.full((2, 3), float(4**i)) for i in range(3)]
+    seen = {module(*xs)[0, 0].item() for _ in range(300)}
+    assert seen == {1, 4, 16, 2.5, 8.5, 10, 7}
+    assert {layers.Mean(1.0)(*xs)[0, 0].item() for _ in range(100)} == {1, 4, 16}
+    close(module.eval()(*xs), torch.full((2, 3), 7.0))

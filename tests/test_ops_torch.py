@@ -78,6 +78,8 @@ CASES = [
     ("dropout", (5, 4, 3), (0.3,), {}),
     ("dropout", (5, 4, 3), (0.3, True), {}),
     ("droppath", (5, 4, 3), (0.3,), {}),
+    ("stochastic_depth", (5, 4, 3), (0.3,), {}),
+    ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
 ]  # fmt: skip
 
 REGRESSIONS = {

@@ -64,7 +64,7 @@ def test_the_spec_and_the_python(installed, checkout):
     assert installed.run("archcalc check small.yaml && archcalc summarize small.yaml", checkout).returncode == 0
     (checkout / "example.py").write_text(code)
     done = installed.run("python example.py", checkout)
-    assert done.stdout == "23528522 123390263296 (483, 483)\n", done.stderr
+    assert done.stdout == "23528522 123390263296 (483, 483)\n{'11': 'exact', '133M': 'rounds'}\n", done.stderr
 
 
 def test_it_opens_with_one_sentence_and_two_commands():

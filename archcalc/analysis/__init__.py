@@ -10,11 +10,14 @@ from typing import NamedTuple
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
+from archcalc.analysis.expected import Expected, expected
 from archcalc.analysis.in_place import in_place
+from archcalc.analysis.part import blocks, within
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
 from archcalc.graph import Graph, Node
+from archcalc.ops import REGISTRY
 
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 
@@ -39,8 +42,9 @@ class Layer(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """Sums over the layers; `depth` and the receptive field are the network's."""
+    """Sums over the layers, and their number; depth, receptive field and expectations are the network's."""
 
+    layers: int
     weights: int
     biases: int
     params: int
@@ -57,6 +61,10 @@ class Totals(NamedTuple):
     effective_stride: tuple[int, int] | None
     effective_padding: tuple[int, int] | None
     receptive_field_at: str  # the layer it is stated at, the last one with places
+    expected_branches: float | None  # expectations over what training drops; None where it drops no branch
+    droppable_branches: int | None
+    expected_depth: float | None
+    expected_macs: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,20 @@ class Report:
         known = suggest(name, [layer.node.name for layer in self.layers])
         raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
 
+    def part(self, name: str) -> list[Layer]:
+        """The layers of a block, or the one layer of that name; with `op:conv` all of an operator, perhaps none.
+
+        Raises ArchcalcError with the nearest names.
+        """
+        if name.startswith("op:"):
+            operator = choose("operator", name[3:], REGISTRY)
+            return [layer for layer in self.layers if isinstance(layer.node.op, operator)]
+        found = [layer for layer in self.layers if within(layer, name)]
+        if not found:
+            known = suggest(name, {block for layer in self.layers for block in blocks(layer)})
+            raise ArchcalcError(f"{self.graph.name} has no layer or block {name!r}; {known}")
+        return found
+
 
 @uncollected
 def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all") -> Report:
@@ -86,17 +108,20 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
 
     `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
     `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none,
-    and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero.
+    and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero; in training
+    also for a side output that does not take this input.
     """
     rule = choose("convention", flops, CONVENTIONS)
     value_bytes, training = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
     if isinstance(batch, bool) or not hasattr(batch, "__index__") or index(batch) < 1:
         raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch!r}")
     batch = index(batch)
+    if training and graph.misfit:
+        raise graph.misfit
     ran = graph if training else graph.without_sides()
     layers = _layers(ran, batch, value_bytes, training, rule)
     endpoint = layers[last_spatial(ran, [layer.field for layer in layers])]
-    totals = _totals(layers, layers[ran.result].depth, endpoint, value_bytes)
+    totals = _totals(layers, layers[ran.result].depth, endpoint, value_bytes, expected(ran, [x.macs for x in layers]))
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
@@ -122,7 +147,9 @@ def _cost(node: Node, batch: int, value_bytes: int, training: bool, overwrites: 
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
-def _totals(layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int) -> Totals:
+def _totals(
+    layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int, dropping: Expected | None
+) -> Totals:
     columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
 
     def total(figure: str) -> int:
@@ -131,9 +158,10 @@ def _totals(layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes:
     params, activations = total("params"), total("activations")
     sizes, strides, paddings = zip(*endpoint.field, strict=True) if endpoint.field else (None, None, None)
     return Totals(
-        total("weights"), total("biases"), params, total("buffers"), params * value_bytes, total("buffer_bytes"),
-        total("macs"), total("flops"), total("connections"), activations, activations * value_bytes,
-        depth, sizes, strides, paddings, endpoint.node.name,
+        len(layers), total("weights"), total("biases"), params, total("buffers"),
+        params * value_bytes, total("buffer_bytes"), total("macs"), total("flops"), total("connections"),
+        activations, activations * value_bytes, depth, sizes, strides, paddings, endpoint.node.name,
+        *(dropping or (None,) * 4),
     )  # fmt: skip
 
 

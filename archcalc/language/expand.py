@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError, ArgumentError, Place, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, SpecError, shorten, suggest
 from archcalc.graph import Graph, Node
 from archcalc.language.naming import LABELLED, Scope
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
@@ -73,6 +74,7 @@ class _Expansion:
         self.made: list[Made] = []
         self.calls: list[Called] = []
         self.side = False
+        self.misfit: MisfitError | None = None
         self.standard = True  # the network as the spec has it: what is printed of it is of no other
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
@@ -89,8 +91,8 @@ class _Expansion:
         shape = self.input_shape(input_shape)
         first = self.add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
-        claims = tuple(claim for of, claim in self.spec.claims if network in of and self.standard)
-        return Graph(name, tuple(self.named()), result, self.spec.about._replace(claims=claims))
+        about = self.spec.about_of(network, self.standard)._replace(params=MappingProxyType(dict(self.globals)))
+        return Graph(name, tuple(self.named()), result, about, self.misfit)
 
     def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
         """Values of the params: defaults, the variant's, then the overrides."""
@@ -198,7 +200,7 @@ class _Expansion:
         ways = self.ways(plan, names)
         ends = [self.branch(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
         shapes = tuple(self.made[end].output for end in ends)
-        op = make(REGISTRY[plan.name], (), {})
+        op = self.joining(plan, names)
         try:
             output = _output(op, shapes)
         except ValueError as error:
@@ -207,8 +209,15 @@ class _Expansion:
             listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
             more = ", …" if len(shapes) > 6 else ""
             place = ways[_odd_one(op, shapes)][3]
-            raise SpecError(f"{plan.name}: {error}: {listed}{more}", place) from None
+            raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place) from None
         return self.add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+
+    def joining(self, plan: Join, names: Names) -> Operator:
+        args = [argument.value(names) for argument in plan.positional]
+        try:
+            return make(REGISTRY[plan.name], args, {argument.keyword: argument.value(names) for argument in plan.named})
+        except ArgumentError as error:
+            raise SpecError(f"{plan.name}: {error}", self.argument(plan, error.argument)) from None
 
     def branch(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
         return self.within(base, scope.enter(base), body, x, names, scope)
@@ -231,7 +240,15 @@ class _Expansion:
         return x
 
     def side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
-        end = self.branch(branch.name or "side", branch.body, x, names, scope)
+        """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
+        made, calls = len(self.made), len(self.calls)
+        try:
+            end = self.branch(branch.name or "side", branch.body, x, names, scope)
+        except MisfitError as error:
+            error.trail = tuple(self.trail())
+            self.misfit = self.misfit or error
+            del self.made[made:], self.calls[calls:]
+            return
         if end == x:
             raise SpecError("a side output without layers", branch.place)
 
@@ -298,9 +315,9 @@ class _Expansion:
         except ValueError as error:
             text = str(error)
             message = text if text.startswith(f"{cls.name} ") else f"{cls.name}: {text}"
-            raise SpecError(message, plan.place) from None
+            raise MisfitError(message, plan.place) from None
 
-    def argument(self, plan: Call, which: str | int | None) -> Place:
+    def argument(self, plan: Call | Join, which: str | int | None) -> Place:
         if isinstance(which, int):
             return plan.positional[which].place
         return next((argument.place for argument in plan.named if argument.keyword == which), plan.place)

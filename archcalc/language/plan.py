@@ -19,6 +19,7 @@ from archcalc.ops import REGISTRY
 
 LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 JOINS = frozenset(name for name, cls in REGISTRY.items() if cls.joins)
+WITH_ARGUMENTS = re.compile(rf"({'|'.join(JOINS)})\s*\(")  # a join's key: `mean(0.15)`
 SIDE, USE, CHAIN = "side", "use", "chain"
 RESERVED = JOINS | {SIDE, USE, CHAIN}
 
@@ -86,6 +87,8 @@ class Join(NamedTuple):
     name: str
     branches: tuple[Branch, ...] | Each
     place: Place
+    positional: tuple[Argument, ...] = ()
+    named: tuple[Argument, ...] = ()
 
 
 class Side(NamedTuple):
@@ -153,6 +156,9 @@ class Planner:
         key, body = value.entries[0]
         if key.text in JOINS:
             return Join(key.text, self.branches(body, key.text), key.place)
+        if WITH_ARGUMENTS.match(key.text):
+            call = LayerExpression(key, self.mentions).join_call()
+            return Join(call.name, self.branches(body, call.name), key.place, call.positional, call.named)
         if key.text == SIDE:
             return Side(self.branches(body, key.text), key.place)
         return self.label(key, body)
@@ -245,9 +251,18 @@ class LayerExpression(Expression):
             return self._chain(node, place)
         if name in JOINS:
             return Join(name, self._branches(node, name), place)
+        return self._call_with_values(node, name, place)
+
+    def _call_with_values(self, node: ast.Call, name: str, place: Place) -> Call:
         args = [Argument("", self.value(arg), self.place(arg)) for arg in node.args]
         named = [Argument(key, self.value(k.value), self.place(k)) for key, k in self._keywords(node, name)]
         return Call(name, tuple(args), tuple(named), place)
+
+    def join_call(self) -> Call:
+        """A join with arguments, as the key over its branches: `mean(0.15)`."""
+        if isinstance(self.tree, ast.Call) and isinstance(self.tree.func, ast.Name):
+            return self._call_with_values(self.tree, self.tree.func.id, self.place(self.tree))
+        raise self.error(self.tree, "a join is wanted here", "for example mean(0.15)")
 
     def _keywords(self, node: ast.Call, name: str) -> Iterator[tuple[str, ast.keyword]]:
         """The keywords of a call, each once. Raises SpecError for one written twice, and for **."""

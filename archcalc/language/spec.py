@@ -1,18 +1,18 @@
-"""A spec file, read but not yet expanded: header, params, variants, blocks, layers and published figures."""
+"""A spec file, read but not yet expanded: header, params, variants, blocks and layers, or aliases."""
 
 from __future__ import annotations
 
 import ast
 import keyword
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.errors import Place, SpecError, printable, shorten, suggest
-from archcalc.graph import About, Accounting, Claim
+from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.graph import About, Setting
+from archcalc.language.about import Sayings, read_about, read_sayings, read_setting, text_of
 from archcalc.language.expression import Expression, value_of
-from archcalc.language.plan import LABEL, RESERVED, Plan, Planner, check_keys, structured
-from archcalc.language.source import Mapping, Scalar, Sequence, Value, parse_yaml
-from archcalc.language.values import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Names
+from archcalc.language.plan import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
+from archcalc.language.source import Mapping, Scalar, Value, parse_yaml
+from archcalc.language.values import DIMENSIONS, FUNCTIONS, Evaluate
 from archcalc.ops import REGISTRY
 
 KEYS = {
@@ -25,12 +25,14 @@ KEYS = {
     "variants": "networks by name, each with the params it changes",
     "blocks": "layers by name, with parameters",
     "layers": "the steps",
+    "aliases": "instead of input and layers: names for networks of other specs, with params set",
     "published": "printed figures with their source",
+    "accuracy": "published accuracies with source, dataset and protocol",
+    "recipe": "how it was trained, with the source",
 }
+OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec of aliases has none of
 MAX_PARAMETERS = 64  # of a block
-PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
-CLAIM = dict.fromkeys(("of", "figure", "printed", "mode", "source", "note", "explained_by"), "")
-ACCOUNTING = dict.fromkeys(("text", "value"), "")
+ALIAS = dict.fromkeys(("network", "set", "input"), "")
 
 
 class Block(NamedTuple):
@@ -58,12 +60,36 @@ class Spec(NamedTuple):
     blocks: dict[str, Block]
     layers: Plan
     about: About
-    claims: tuple[tuple[frozenset[str], Claim], ...]
+    sayings: Sayings
+    aliases: dict[str, Setting]
     unused: tuple[tuple[str, Place], ...] = ()
 
     def networks(self) -> tuple[str, ...]:
-        """The networks it describes: its variants, or itself."""
-        return tuple(self.variants) or (self.name,)
+        """The networks it describes: its aliases, its variants, or itself."""
+        return tuple(self.aliases) or tuple(self.variants) or (self.name,)
+
+    def about_of(self, network: str, standard: bool = True) -> About:
+        """What it says of one network; of one with other params or input only what holds of that too."""
+        return self.sayings.of(network, self.about) if standard else self.about
+
+    def standing_for(self, alias: str, target: Spec, network: str) -> Spec:
+        """The spec of an alias: the target's network with what the alias sets, under its own name and sayings.
+
+        Raises SpecError for a param that the network lacks.
+        """
+        setting = self.aliases[alias]
+        params = {**target.params, **target.variants.get(network, {})}
+        for name in setting.params:
+            if name not in params:
+                raise SpecError(f"{network} has no param {shorten(name)!r}", setting.place, suggest(name, params))
+        about = target.about._replace(stands_for=setting.network)
+        about = about._replace(**{key: said for key, said in self.about._asdict().items() if said})
+        own = {alias: {**target.variants.get(network, {}), **setting.params}}
+        shape = setting.input
+        return target._replace(
+            name=self.name, variants=own, about=about, sayings=self.sayings,
+            input=target.input if shape is None else lambda names: shape,
+        )  # fmt: skip
 
 
 def parse_spec(text: str, source: str = "<text>") -> Spec:
@@ -77,10 +103,12 @@ class _Reader:
         self.planner = Planner()
 
     def spec(self) -> Spec:
-        name = self.text(self.need("name"))
+        name = text_of(self.need("name"))
         if not LABEL.fullmatch(name.replace(".", "_")):
             hint = "letters, digits, . _ and -"
             raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
+        if self.root.get("aliases") is not None:
+            return self.of_aliases(name)
         params = self.settings(self.root.get("params"), "params")
         variants = self.variants(params)
         blocks = self.blocks()
@@ -88,24 +116,54 @@ class _Reader:
         shape = self.need("input")
         return Spec(
             name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
-            variants, {block.name: block for block in blocks}, layers, self.about(name),
-            self.claims(tuple(variants) or (name,)), self.unused(params, blocks),
+            variants, {block.name: block for block in blocks}, layers, read_about(self.root, name),
+            read_sayings(self.root, tuple(variants) or (name,)), {}, self.unused(params, blocks),
         )  # fmt: skip
+
+    def of_aliases(self, name: str) -> Spec:
+        """A spec without layers of its own."""
+        for key, _ in self.root.entries:
+            if key.text in OF_LAYERS:
+                raise SpecError(f"a spec of aliases has no `{key.text}`", key.place)
+        value = self.root.get("aliases")
+        if not isinstance(value, Mapping) or not value.entries:
+            place = value.place if value else self.root.place
+            raise SpecError("aliases wants names, each with the network it stands for", place)
+        aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
+        about = read_about(self.root, "")
+        none = Chain((), value.place)
+        return Spec(
+            name,
+            lambda names: (),
+            value.place,
+            {},
+            {},
+            {},
+            none,
+            about,
+            read_sayings(self.root, tuple(aliases)),
+            aliases,
+        )
+
+    def alias(self, value: Value) -> Setting:
+        """`resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
+        if isinstance(value, Scalar):
+            return Setting(text_of(value), place=value.place)
+        setting = read_setting(check_keys(value, ALIAS, "an alias"))
+        if not setting.network:
+            raise SpecError("an alias lacks `network`", value.place)
+        return setting
+
+    def network_name(self, key: Scalar) -> str:
+        if not LABEL.fullmatch(key.text.replace(".", "_")):
+            raise SpecError(f"{shorten(key.text)!r} cannot be a network's name", key.place)
+        return key.text
 
     def need(self, key: str) -> Value:
         value = self.root.get(key)
         if value is None:
             raise SpecError(f"the spec lacks `{key}`: {KEYS[key]}", self.root.place)
         return value
-
-    def text(self, value: Value | None) -> str:
-        if value is None:
-            return ""
-        if not isinstance(value, Scalar) or not value.text:
-            raise SpecError("a text is wanted here", value.place)
-        if printable(value.text) != value.text:
-            raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
-        return " ".join(value.text.split())
 
     def settings(self, value: Value | None, what: str) -> dict[str, tuple[Evaluate, Place]]:
         """Names with the expressions of their values."""
@@ -127,9 +185,8 @@ class _Reader:
             raise SpecError("variants wants names with the params each changes", value.place)
         made = {}
         for key, item in value.entries:
-            if not LABEL.fullmatch(key.text.replace(".", "_")):
-                raise SpecError(f"{shorten(key.text)!r} cannot be a network's name", key.place)
-            made[key.text] = {name: run for name, (run, _) in self.settings(item, key.text).items()}
+            settings = self.settings(item, key.text)
+            made[self.network_name(key)] = {name: run for name, (run, _) in settings.items()}
         return made
 
     def blocks(self) -> list[Block]:
@@ -177,74 +234,6 @@ class _Reader:
             raise SpecError("a parameter stands here twice", place)
         if len(names) > MAX_PARAMETERS:
             raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
-
-    def about(self, name: str) -> About:
-        paper = self.root.get("paper")
-        entries = check_keys(paper, PAPER, "paper").entries if paper is not None else ()
-        facts: dict[str, Any] = {key.text: self.text(item) for key, item in entries}
-        if "year" in facts:
-            facts["year"] = self.year(facts["year"], entries)
-        title = self.root.get("title")
-        return About(self.text(title), self.text(self.root.get("family")) or name, MappingProxyType(facts))
-
-    def year(self, text: str, entries: tuple[tuple[Scalar, Value], ...]) -> int:
-        place = next(item.place for key, item in entries if key.text == "year")
-        if not (text.isascii() and text.isdigit() and len(text) == 4):
-            raise SpecError(f"not a year: {shorten(text)}", place)
-        return int(text)
-
-    def claims(self, networks: tuple[str, ...]) -> tuple[tuple[frozenset[str], Claim], ...]:
-        value = self.root.get("published")
-        if value is None:
-            return ()
-        if not isinstance(value, Sequence):
-            raise SpecError("published wants a list of figures", value.place)
-        known = frozenset(networks)
-        return tuple(self.claim(item, known) for item in value.items)
-
-    def claim(self, value: Value, networks: frozenset[str]) -> tuple[frozenset[str], Claim]:
-        entry = check_keys(value, CLAIM, "a published figure")
-        for key in ("figure", "printed", "source"):
-            if entry.get(key) is None:
-                raise SpecError(f"a published figure lacks `{key}`", entry.place)
-        figure, printed, source, note, mode = [
-            self.text(entry.get(key)) for key in ("figure", "printed", "source", "note", "mode")
-        ]
-        explained_by = self.accountings(entry.get("explained_by"))
-        claim = Claim(
-            figure,
-            printed,
-            source,
-            note,
-            mode or "infer",
-            explained_by,
-            {key.text: item.place for key, item in entry.entries},
-        )
-        return self.of(entry.get("of"), networks), claim
-
-    def of(self, value: Value | None, networks: frozenset[str]) -> frozenset[str]:
-        """The networks that a published figure is of: all, one, or a list."""
-        if value is None:
-            return networks
-        items = value.items if isinstance(value, Sequence) else (value,)
-        for item in items:
-            name = self.text(item)
-            if name not in networks:
-                raise SpecError(f"no network {shorten(name)!r} here", item.place, suggest(name, networks))
-        return frozenset(self.text(item) for item in items)
-
-    def accountings(self, value: Value | None) -> tuple[Accounting, ...]:
-        if value is None:
-            return ()
-        items = value.items if isinstance(value, Sequence) else (value,)
-        return tuple(self.accounting(check_keys(item, ACCOUNTING, "an accounting")) for item in items)
-
-    def accounting(self, entry: Mapping) -> Accounting:
-        text, value = entry.get("text"), entry.get("value")
-        if text is None or value is None:
-            raise SpecError("an accounting wants `text` and `value`", entry.place)
-        run = value_of(value)
-        return Accounting(self.text(text), lambda totals: run(Names(totals, {}, Budget(10_000))))
 
     def unused(self, params: dict[str, tuple[Evaluate, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
         """Params and blocks that nothing mentions: `archcalc check` tells of them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from archcalc.ops.arguments import every, require, same
+from archcalc.ops.arguments import Probability, every, require, same
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ class Multiply(Join):
 
 @operator("mean")
 class Mean(Join):
-    """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016)."""
+    """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016).
+
+    With drop-path, training drops each input for the whole batch with probability p, but for one that is kept in any
+    case, and takes the mean of those that stay.
+    """
+
+    p: Probability = 0
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """n − 1 additions and a division a value."""
@@ -102,7 +108,7 @@ class Mean(Join):
         """The mean of its arguments."""
         from archcalc.pytorch.layers import Mean as Module
 
-        return Module()
+        return Module(self.p)
 
 
 @operator("concat")

@@ -173,3 +173,31 @@ class DropPath(Mover):
         from archcalc.pytorch.layers import DropPath as Module
 
         return Module(self.p)
+
+
+@operator("stochastic_depth")
+class StochasticDepth(Mover):
+    """Drops a whole branch for the batch with probability p in training; evaluation scales it by 1 − p.
+
+    As Huang et al. (2016) do it: what stays in training is left as it is. A branch that is dropped need not run.
+    """
+
+    p: Probability
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """A multiplication a value."""
+        return {"mul": values(y)} if self.p else {}
+
+    def writes(self, x: Shape, y: Shape, training: bool) -> int:
+        """The scaled output."""
+        return values(y) if self.p else 0
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Nothing."""
+        return Saved()
+
+    def module(self, x: Shape) -> nn.Module:
+        """One Bernoulli draw a batch."""
+        from archcalc.pytorch.layers import StochasticDepth as Module
+
+        return Module(self.p)

@@ -107,10 +107,19 @@ class Product(nn.Module):
 
 
 class Mean(nn.Module):
-    """(x₁ + … + xₙ) / n."""
+    """(x₁ + … + xₙ) / n; in training of those inputs that drop-path keeps, each with probability 1 − p, one always."""
+
+    def __init__(self, p: float = 0) -> None:
+        super().__init__()
+        self.p = p
 
     def forward(self, *xs: Tensor) -> Tensor:
         """The inputs' shape."""
+        if self.training and self.p:
+            sure = int(torch.randint(len(xs), ()))
+            xs = tuple(x for i, x in enumerate(xs) if i == sure or float(torch.rand(())) >= self.p)
+        if len(xs) == 1:
+            return xs[0].clone()
         return reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))
 
 
@@ -163,3 +172,18 @@ class DropPath(nn.Module):
         keep = 1 - self.p
         noise = x.new_empty(len(x), *[1] * (x.dim() - 1)).bernoulli_(keep)
         return x * (noise.div_(keep) if keep else noise)
+
+
+class StochasticDepth(nn.Module):
+    """In training drops all values of a batch with probability p; in evaluation scales them by 1 − p."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the input."""
+        if not self.p:
+            return x
+        kept = float(torch.rand(())) >= self.p if self.training else 1 - self.p
+        return x * kept

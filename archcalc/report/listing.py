@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from archcalc.analysis import analyze
-from archcalc.catalog import catalog, read_spec
+from archcalc.catalog import catalog, read_spec, settled
+from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph
 from archcalc.language import expand
@@ -15,12 +16,14 @@ from archcalc.report.table import Column, Table, axes
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Network", text=True),
-    Column("title", "Title", rank=3, text=True),
-    Column("family", "Family", rank=2, text=True),
-    Column("year", "Year", rank=1, plain=True),
-    Column("input", "Input", "C×H×W"),
+    Column("stands_for", "Stands for", text=True, shown=False),
+    Column("title", "Title", rank=6, text=True),
+    Column("family", "Family", rank=1, text=True),
+    Column("year", "Year", rank=2, plain=True),
+    Column("input", "Input", "C×H×W", rank=3),
     Column("params", "Params"),
     Column("macs", "MACs"),
+    Column("activations", "Activations", "values", shown=False),
     Column("depth", "Depth", rank=4),
     Column("field", "Field", "pixels", rank=5, data=False),
     Column("receptive_field", "Receptive field", shown=False),
@@ -28,6 +31,7 @@ COLUMNS = (
 )
 
 
+@uncollected
 def listing(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Table:
     """All networks, or those of a family, with figures for one image at inference; `broken` as for `catalog`.
 
@@ -35,12 +39,14 @@ def listing(family: str | None = None, broken: Callable[[ArchcalcError], object]
     """
     rows: list[dict[str, Any]] = []
     found = catalog(broken)
+    families = set()
     for name, path in found.items():
-        spec = read_spec(path)
-        if family is None or spec.about.family == family:
-            rows.append(_row(name, expand(spec, name.rpartition("/")[2], name=name)))
+        network = name.rpartition("/")[2]
+        spec = settled(read_spec(path), network)
+        families.add(spec.about.family)
+        if family in (None, spec.about.family):
+            rows.append(_row(name, expand(spec, network, name=name)))
     if not rows:
-        families = {read_spec(path).about.family for path in found.values()}
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
@@ -52,12 +58,14 @@ def _row(name: str, graph: Graph) -> dict[str, Any]:
     totals = analyze(graph).totals
     return {
         "name": name,
+        "stands_for": graph.about.stands_for or None,
         "title": graph.about.title,
         "family": graph.about.family,
         "year": graph.about.paper.get("year"),
         "input": list(graph.input),
         "params": totals.params,
         "macs": totals.macs,
+        "activations": totals.activations,
         "depth": totals.depth,
         "field": axes(totals.receptive_field),
         "receptive_field": totals.receptive_field,

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archcalc.analysis import DTYPES, Axes, Layer, Report
+from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
 from archcalc.ops import format_shape
-from archcalc.published import FIGURES, Verdict, audit
-from archcalc.report.table import Column, Table, axes, bytes_text, cell
+from archcalc.published import audit
+from archcalc.report.table import MODE_NAMES, Column, Table, axes, bytes_text
+from archcalc.report.verdicts import verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 
@@ -35,7 +37,6 @@ COLUMNS = (
     Column("effective_padding", "Effective padding", "pixels", shown=False),
     Column("depth", "Depth", "weighted layers", shown=False),
 )
-MODE_NAMES = {"infer": "inference", "train": "training"}
 SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
 
 
@@ -104,38 +105,32 @@ def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
     """What each row is called: its first layer, or the block it is the whole of."""
     if depth:
         return [".".join(_head(group[0], depth)) for group in groups]
-    within = Counter(prefix for group in groups for layer in group for prefix in _prefixes(layer.node.name))
+    sizes = Counter(block for group in groups for layer in group for block in blocks(layer))
     names = []
     for group in groups:
         name = group[0].node.name
-        while len(group) > 1 and "." in name and within[name.rpartition(".")[0]] == len(group):
+        while len(group) > 1 and "." in name and sizes[name.rpartition(".")[0]] == len(group):
             name = name.rpartition(".")[0]
         names.append(name)
     return names
 
 
-def _prefixes(name: str) -> Iterable[str]:
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
-
-
 def _row(
     group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report, depth: int | None
 ) -> dict[str, Any]:
-    end = _end(group, name, depth)
+    last = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
-    row["output"] = list(end.node.output)
+    row["output"] = list(last.node.output)
     for key in SUMS:
         if key != "activation_bytes":
             row[key] = sum(getattr(layer, key) for layer in group)
     row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
     row["formula"] = _formula(group, row["weights"])
-    row["field"] = axes(_axis(end.field, "size"))
+    row["field"] = axes(_axis(last.field, "size"))
     for key, part in (("receptive_field", "size"), ("effective_stride", "stride"), ("effective_padding", "padding")):
-        row[key] = _axis(end.field, part)
-    row["depth"] = end.depth
+        row[key] = _axis(last.field, part)
+    row["depth"] = last.depth
     return row
 
 
@@ -143,8 +138,7 @@ def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
     """The layer whose output a row shows: of a folded row its owner, of a block the last on the main way."""
     if depth is None:
         return group[0]
-    own = [layer for layer in group if _within(layer, name)]
-    return next((layer for layer in reversed(own) if not layer.node.side), own[-1])
+    return end([layer for layer in group if within(layer, name)])
 
 
 def _operators(group: Sequence[Layer]) -> list[str]:
@@ -213,6 +207,10 @@ def summary(report: Report) -> Iterable[tuple[str, str]]:
     yield "connections", f"{t.connections:,}"
     yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
     yield "field", _field_text(report)
+    if t.expected_branches is not None and t.expected_macs is not None:
+        share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""
+        kept = f"{t.expected_branches:g} of {t.droppable_branches} branches in training"
+        yield "expected", f"{kept}, depth {t.expected_depth:g}, {t.expected_macs:,.0f} MACs{share}"
 
 
 def _field_text(report: Report) -> str:
@@ -225,11 +223,7 @@ def _field_text(report: Report) -> str:
 
 def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Layer]:
     """The layers folded into a row: behind its first, and with `depth` those that are not of its block."""
-    return (layer for layer in group[1:] if depth is None or not _within(layer, name))
-
-
-def _within(layer: Layer, name: str) -> bool:
-    return layer.node.name == name or layer.node.name.startswith(f"{name}.")
+    return (layer for layer in group[1:] if depth is None or not within(layer, name))
 
 
 def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
@@ -243,46 +237,11 @@ def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
         yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
 
 
-VERDICT_COLUMNS = (
-    Column("what", "Published", text=True, data=False),
-    Column("figure", "Figure", shown=False),
-    Column("mode", "Mode", shown=False),
-    Column("printed", "Printed"),
-    Column("value", "Computed", data=False),
-    Column("computed", "Computed", shown=False),
-    Column("verdict", "Verdict", text=True),
-    Column("accounting", "Accounting", shown=False),
-    Column("explained", "Explained", shown=False),
-    Column("source", "Source", text=True),
-    Column("note", "Note", shown=False),
-)
-
-
 def _published(report: Report) -> list[Table]:
-    verdicts = audit(report.graph)
+    """Verdicts on what is published of the network as a whole; `archcalc audit` has its layers too."""
+    verdicts = [verdict for verdict in audit(report.graph) if not verdict.claim.layer]
     if not verdicts:
         return []
-    notes = dict.fromkeys(text for verdict in verdicts for text in _verdict_notes(verdict))
-    rows = [_verdict_row(verdict, report.mode) for verdict in verdicts]
     usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")
     of = "" if usual else "Computed for one image in float32, FLOPs as in convention all:"
-    return [Table("", VERDICT_COLUMNS, rows, "published", conditions=of, notes=list(notes))]
-
-
-def _verdict_row(verdict: Verdict, mode: str) -> dict[str, Any]:
-    claim = verdict.claim
-    title, unit = FIGURES[claim.figure]
-    return {
-        "what": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
-        "value": bytes_text(verdict.computed) if unit == "bytes" else verdict.computed,
-        **claim._asdict(),
-        **verdict._asdict(),
-    }
-
-
-def _verdict_notes(verdict: Verdict) -> Iterable[str]:
-    """What explains the printed figure, and what is known of it."""
-    if verdict.accounting:
-        yield f"{verdict.claim.printed}: {cell(verdict.explained)}, {verdict.accounting}."
-    if verdict.claim.note:
-        yield f"{verdict.claim.printed}: {verdict.claim.note}"
+    return [verdict_table(verdicts, report.mode, of)]

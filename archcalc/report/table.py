@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from archcalc.ops import format_shape
 
+MODE_NAMES = {"infer": "inference", "train": "training"}
+
 
 class Column(NamedTuple):
     """A column: its key in rows and data, its title and unit, and how soon it gives way where room is short."""
@@ -20,6 +22,8 @@ class Column(NamedTuple):
     shown: bool = True  # False: data, for JSON and CSV only
     data: bool = True  # False: a form for people, of what other columns hold as data
     plain: bool = False  # a number that is no quantity, as a year: without commas
+    heading: bool = False  # on a terminal a line of its own above the rows that share it
+    below: bool = False  # on a terminal below its row
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -48,10 +49,11 @@ def _print(console: Console, table: Table, width: int) -> None:
     if table.conditions:
         console.print(table.conditions)
     if table.rows:
-        widths = {column.key: _column_width(table, column) for column in table.shown()}
-        columns = fitting(table.shown(), widths, width)
-        _print_rows(console, table, columns, widths, width)
-        left_out = [column.title for column in table.shown() if column not in columns]
+        in_line = [column for column in table.shown() if not (column.heading or column.below)]
+        widths = {column.key: _column_width(table, column) for column in in_line}
+        columns = fitting(in_line, widths, width)
+        _print_rows(console, table, _Layout(columns, widths, width))
+        left_out = [column.title for column in in_line if column not in columns]
         if left_out:
             console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
     for note in table.notes:
@@ -78,50 +80,89 @@ def _needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> i
 
 def _column_width(table: Table, column: Column) -> int:
     cells = [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
-    return max(cell_len(text) for text in (*cells, column.title, column.unit))
+    return max(cell_len(line) for text in (*cells, column.title, column.unit) for line in text.split("\n"))
 
 
-def _print_rows(
-    console: Console, table: Table, columns: Sequence[Column], widths: Mapping[str, int], width: int
-) -> None:
-    """The rows, a line each; where texts must wrap or have colours, rich lays them out, at 40 times the cost."""
-    gap = GAP if _needed(columns, widths, GAP) <= width else 1
-    rows = [_cells(row, columns) for row in table.rows]
-    total = [_cells(table.totals, columns, total=True)] if table.totals else []
-    figures = sum(widths[c.key] if not c.text else MIN_TEXT for c in columns) + gap * (len(columns) - 1)
-    coloured = any(column.key == "verdict" for column in columns) or any("\n" in text for row in rows for text in row)
-    too_wide = _needed(columns, widths, gap) > width
-    if figures <= width and (coloured or too_wide):  # narrower than its figures, lines run over: no digit is cut
-        console.print(_laid_out(columns, [*rows, *total], gap))
-        return
+class _Layout:
+    """Columns with their widths; where room is short, those of texts give way and their cells wrap."""
+
+    def __init__(self, columns: Sequence[Column], widths: Mapping[str, int], width: int) -> None:
+        self.columns, self.width = columns, width
+        self.gap = GAP if _needed(columns, widths, GAP) <= width else 1
+        self.widths = {column.key: widths[column.key] for column in columns}
+        texts = [column.key for column in columns if column.text]
+        figures = sum(MIN_TEXT if key in texts else wide for key, wide in self.widths.items())
+        if figures + self.gap * (len(columns) - 1) > width:
+            return  # narrower than its figures, lines run over: no digit is cut
+        while _needed(columns, self.widths, self.gap) > width:
+            widest = max(texts, key=lambda key: self.widths[key])
+            self.widths[widest] -= 1
+
+    def lines(self, cells: Sequence[str]) -> list[str]:
+        """A row's lines, cells set flush left or right in their columns."""
+        wrapped = [self.wrap(text, column) for text, column in zip(cells, self.columns, strict=True)]
+        height = max(map(len, wrapped))
+        return [self.line([parts[i] if i < len(parts) else "" for parts in wrapped]) for i in range(height)]
+
+    def wrap(self, text: str, column: Column) -> list[str]:
+        wide = self.widths[column.key]
+        if cell_len(text) <= wide and "\n" not in text:
+            return [text]
+        return [line.plain.rstrip() for line in Text(text).wrap(_RULER, wide)]
+
+    def line(self, cells: Sequence[str]) -> str:
+        padded = []
+        for text, column in zip(cells, self.columns, strict=True):
+            space = " " * (self.widths[column.key] - cell_len(text))
+            padded.append(text + space if column.text else space + text)
+        return (" " * self.gap).join(padded)
+
+    def offset(self, key: str) -> int | None:
+        """Where a column begins in a line."""
+        before = 0
+        for column in self.columns:
+            if column.key == key:
+                return before
+            before += self.widths[column.key] + self.gap
+        return None
+
+
+_RULER = Console(file=io.StringIO())  # rich measures texts by a console
+
+
+def _print_rows(console: Console, table: Table, layout: _Layout) -> None:
+    columns = layout.columns
     heads = [(column.title, column.unit) if column.unit else ("", column.title) for column in columns]
-    above = [_line([head[i] for head in heads], columns, widths, gap) for i in (0, 1)]
+    above = [layout.line([head[i] for head in heads]) for i in (0, 1)]
     console.print("\n".join(line for line in above if line.strip()), style="bold", soft_wrap=True)
-    console.print("\n".join(_line(row, columns, widths, gap) for row in rows), soft_wrap=True)
-    for row in total:
-        console.print(_line(row, columns, widths, gap), style="bold", soft_wrap=True)
+    around = [column for column in table.columns if column.shown and (column.heading or column.below)]
+    offset = layout.offset("verdict")
+    if around or offset is not None:
+        _print_among(console, table, layout, around, offset or 0)
+    else:
+        lines = (line for row in table.rows for line in layout.lines(_cells(row, columns)))
+        console.print("\n".join(lines), soft_wrap=True)
+    if table.totals:
+        console.print("\n".join(layout.lines(_cells(table.totals, columns, total=True))), style="bold", soft_wrap=True)
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> str:
-    """Cells set flush left or right in their columns."""
-    padded = []
-    for text, column in zip(cells, columns, strict=True):
-        space = " " * (widths[column.key] - cell_len(text))
-        padded.append(text + space if column.text else space + text)
-    return (" " * gap).join(padded)
-
-
-def _laid_out(columns: Sequence[Column], rows: Sequence[Sequence[str]], gap: int) -> RichTable:
-    grid = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-    for column in columns:
-        header = Text(column.title)
-        if column.unit:
-            header.append(f"\n{column.unit}")
-        grid.add_column(header, justify="left" if column.text else "right", no_wrap=not column.text, overflow="fold")
-    for row in rows:
-        styles = [STYLES.get(text, "") if c.key == "verdict" else "" for text, c in zip(row, columns, strict=True)]
-        grid.add_row(*(Text(text, style=style) for text, style in zip(row, styles, strict=True)))
-    return grid
+def _print_among(console: Console, table: Table, layout: _Layout, around: Sequence[Column], offset: int) -> None:
+    """Rows with headings above those that share one, texts below, and the verdict in its colour."""
+    last: dict[str, str] = {}
+    for row in table.rows:
+        for column in around:
+            text = cell(row.get(column.key))
+            if column.heading and last.get(column.key) != text:
+                console.print(Text(text, style="bold"), soft_wrap=True)
+                last[column.key] = text
+        for i, line in enumerate(layout.lines(_cells(row, layout.columns))):
+            styled, verdict = Text(line.rstrip()), str(row.get("verdict", ""))
+            if i == 0 and verdict in STYLES:
+                styled.stylize(STYLES[verdict], offset, offset + len(verdict))
+            console.print(styled, soft_wrap=True)
+        for column in around:
+            if column.below and row.get(column.key):
+                console.print(Padding(Text(cell(row[column.key]), style="dim"), (0, 0, 0, GAP)))
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[str]:

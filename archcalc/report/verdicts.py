@@ -1,0 +1,110 @@
+"""Tables of published figures with their verdicts: below `archcalc summarize`, and what `archcalc audit` shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from archcalc.figures import FIGURES
+from archcalc.printed import read_dimensions
+from archcalc.published import VERDICTS, Verdict, unit_of
+from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+COLUMNS = (
+    Column("network", "Network", text=True, heading=True),
+    Column("layer", "Layer", text=True),
+    Column("what", "Figure", text=True, data=False),
+    Column("figure", "Figure", shown=False),
+    Column("mode", "Mode", shown=False),
+    Column("unit", "Unit", shown=False),
+    Column("printed", "Printed"),
+    Column("value", "Computed", data=False),
+    Column("computed", "Computed", shown=False),
+    Column("verdict", "Verdict", text=True),
+    Column("accounting", "Accounting", shown=False),
+    Column("explained", "Explained", shown=False),
+    Column("holds", "Holds", shown=False),
+    Column("clash", "Clash", shown=False),
+    Column("note", "Note", shown=False),
+    Column("source", "Source", rank=1, text=True),
+    Column("remark", "Remark", text=True, data=False, below=True),
+)
+
+
+def audit_table(verdicts: Sequence[tuple[str, Verdict]], only: Sequence[str] = ()) -> Table:
+    """Verdicts with the network each is of, those in `only` if it names some, and how many there are of each."""
+    shown = [(network, verdict) for network, verdict in verdicts if not only or verdict.verdict in only]
+    counts = Counter(verdict.verdict for _, verdict in verdicts)
+    figures = f"{len(verdicts):,} published figure{'s' if len(verdicts) != 1 else ''}"
+    tally = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict])
+    networks = len({network for network, _ in verdicts})
+    rows = [{"network": network, **_row(verdict, "infer")} for network, verdict in shown]
+    return Table(
+        "",
+        _used(COLUMNS, rows),
+        rows,
+        "figures",
+        {"schema": SCHEMA, "batch": 1, "dtype": "float32"},
+        f"{figures} of {networks:,} network{'s' if networks != 1 else ''}" + (f": {tally}" if tally else ""),
+        data={"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
+    )
+
+
+def verdict_table(verdicts: Sequence[Verdict], mode: str, conditions: str = "") -> Table:
+    """Verdicts on one network's figures, shown beside figures in `mode`."""
+    own = [column for column in COLUMNS if column.key not in ("network", "layer")]
+    own[0] = own[0]._replace(title="Published")
+    rows = [_row(verdict, mode) for verdict in verdicts]
+    return Table("", _used(own, rows), rows, "published", conditions=conditions)
+
+
+def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns, those that no row fills not shown."""
+    filled = {key for row in rows for key, value in row.items() if value}
+    return [column._replace(shown=column.shown and (column.key in filled or not rows)) for column in columns]
+
+
+def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
+    claim = verdict.claim
+    title = claim.what or FIGURES[claim.figure][0]
+    return {
+        **claim._asdict(),
+        **verdict._asdict(),
+        "what": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
+        "layer": claim.layer or None,
+        "figure": claim.figure or None,
+        "unit": unit_of(verdict.claim),
+        "value": _shown(verdict, verdict.computed),
+        "holds": verdict.holds,
+        "remark": " ".join(_remarks(verdict)),
+    }
+
+
+def _shown(verdict: Verdict, value: Any) -> str:
+    """A value as it is printed beside the published one: with its unit, shapes in the order papers print."""
+    if unit_of(verdict.claim) == "shape":
+        return read_dimensions(verdict.claim.printed).show(value)
+    if unit_of(verdict.claim) == "bytes":
+        return bytes_text(value)
+    if unit_of(verdict.claim) == "ratio":
+        return f"{value:.2%}" if verdict.claim.printed.endswith("%") else f"{value:.4g}"
+    return cell(value) if isinstance(value, int) else f"{value:,.2f}"
+
+
+def _remarks(verdict: Verdict) -> Iterable[str]:
+    """What explains the printed figure, what contradicts it, and what is known of it."""
+    claim = verdict.claim
+    if verdict.accounting:
+        yield f"{_shown(verdict, verdict.explained)}: {sentence(verdict.accounting)}"
+    yield from (sentence(text) for text in (claim.clash, claim.note) if text)
+    if not verdict.holds and claim.clash:
+        yield "Said to clash, and it does not."
+    elif not verdict.holds:
+        yield "Not reproduced, and the spec gives no reason."
+
+
+def sentence(text: str) -> str:
+    """A text that ends in a full stop."""
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

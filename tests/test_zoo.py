@@ -1,0 +1,175 @@
+"""The zoo: what is in it, its figures, and every published figure held against them."""
+
+import csv
+import io
+import json
+
+import pytest
+from golden_files import check_golden
+
+from archcalc import analyze, catalog, load, parse
+from archcalc.catalog import read_spec, settled
+from archcalc.language import read_text
+from archcalc.published import VERDICTS, audit
+from archcalc.report import render
+from archcalc.report.listing import listing
+from archcalc.report.summary import summarize
+from archcalc.report.verdicts import audit_table
+
+NAMES = sorted(catalog())
+ASKED = """
+lenet5 d2l/lenet alexnet cs231n/alexnet torchvision/alexnet zfnet vgg11 vgg13 vgg16 vgg19 vgg16-c torchvision/vgg11_bn
+torchvision/vgg13_bn torchvision/vgg16_bn torchvision/vgg19_bn nin nin-cifar10 googlenet torchvision/googlenet
+bn-inception inception-v2 inception-v3 torchvision/inception_v3 resnet18 resnet34 resnet50 resnet101 resnet152 plain18
+plain34 resnet20 resnet32 resnet44 resnet56 resnet110 resnet1202 plain20 plain32 plain44 plain56 torchvision/resnet18
+torchvision/resnet34 torchvision/resnet50 torchvision/resnet101 torchvision/resnet152 d2l/resnet18 preresnet110
+preresnet164 preresnet1001 preresnet200 wrn-16-8 wrn-16-10 wrn-22-8 wrn-22-10 wrn-28-10 wrn-28-12 wrn-40-1 wrn-40-2
+wrn-40-4 wrn-40-8 wrn-50-2 resnext50-32x4d resnext101-32x4d resnext101-64x4d resnext29-8x64d resnext29-16x64d
+stochastic-depth-110 stochastic-depth-1202 fractalnet-20 fractalnet-40 densenet121 densenet161 densenet169 densenet201
+densenet264 densenet-40-12 densenet-100-12 densenet-100-24 densenet-bc-100-12 densenet-bc-250-24 densenet-bc-190-40
+d2l/densenet squeezenet1.0 squeezenet1.1 blocks/conv5x5 blocks/two-conv3x3 blocks/conv7x7 blocks/three-conv3x3
+blocks/conv3x3 blocks/conv3x1-1x3 blocks/conv1x7-7x1 blocks/pooling-first blocks/expansion-first
+blocks/parallel-reduction blocks/residual-basic blocks/residual-bottleneck blocks/residual-preact blocks/fire
+blocks/mlpconv blocks/dense-block blocks/fractal-block blocks/inception
+"""
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    """Every verdict of the zoo, with its network."""
+    return [(name, verdict) for name in NAMES for verdict in audit(load(name))]
+
+
+def totals(name, mode="infer", **params):
+    return analyze(load(name, **params), mode=mode).totals
+
+
+def test_the_networks_asked_for_are_there():
+    assert set(ASKED.split()) <= set(NAMES)
+    assert len(NAMES) >= 100
+
+
+def test_golden_figures():
+    """One line a network: `make golden` rewrites it, and its difference says what a change of a spec has done."""
+    check_golden("zoo/figures.csv", render(listing(), "csv"))
+
+
+def test_golden_audit(verdicts):
+    check_golden("zoo/audit.csv", render(audit_table(verdicts), "csv"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_spec_round_trips(name):
+    """Its text alone gives the same network as its name; its JSON holds the same figures."""
+    path, network = catalog()[name], name.rpartition("/")[2]
+    graph = load(name)
+    again = parse(read_text(path), network)
+    assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in graph.nodes]
+    report = analyze(graph)
+    data = json.loads(render(summarize(report, everything=True), "json"))
+    assert data["totals"] == json.loads(json.dumps(report.totals._asdict()))
+    assert [layer["name"] for layer in data["layers"]] == [layer.node.name for layer in report.layers]
+
+
+def test_every_spec_says_what_it_is():
+    for name, path in catalog().items():
+        about = settled(read_spec(path), name.rpartition("/")[2]).about
+        assert about.title, name
+        assert {"authors", "year"} <= set(about.paper), name
+
+
+def test_every_published_figure_has_a_source_and_holds(verdicts):
+    assert len(verdicts) >= 200
+    for name, verdict in verdicts:
+        assert verdict.claim.source, name
+        assert verdict.verdict in VERDICTS, (name, verdict.claim)
+        assert verdict.holds, (name, verdict.claim)
+
+
+def test_nothing_is_called_exact_that_is_not(verdicts):
+    """Of a printed whole number, to the last digit: read here by other means than the product's."""
+    seen = 0
+    for name, verdict in verdicts:
+        plain = verdict.claim.printed.replace(",", "")
+        if plain.isdigit() and isinstance(verdict.computed, int):
+            assert (int(plain) == verdict.computed) == (verdict.verdict == "exact"), (name, verdict)
+            seen += 1
+    assert seen >= 100
+
+
+def test_a_known_error_is_not_smoothed_over(verdicts):
+    found = {(name, v.claim.layer, v.claim.printed): v.verdict for name, v in verdicts}
+    assert found["vgg16", "", "24M"] == "contradicted"
+    assert found["cs231n/inception-bottleneck", "", "358M"] == "explained"
+
+
+CIFAR = {"resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018, "resnet110": 1_727_962,
+         "resnet1202": 19_421_274, "plain20": 269_722, "plain56": 853_018}  # fmt: skip
+WRN = {"wrn-40-1": 563_930, "wrn-40-2": 2_243_546, "wrn-40-4": 8_949_210, "wrn-40-8": 35_748_314,
+       "wrn-28-10": 36_479_194, "wrn-28-12": 52_517_850, "wrn-22-8": 17_158_106, "wrn-22-10": 26_797_914,
+       "wrn-16-8": 10_961_370, "wrn-16-10": 17_116_634}  # fmt: skip
+DENSENET = {"densenet-40-12": 1_019_722, "densenet-100-12": 6_979_642, "densenet-100-24": 27_249_082,
+            "densenet-bc-100-12": 769_162, "densenet-bc-250-24": 15_324_406,
+            "densenet-bc-190-40": 25_624_430}  # fmt: skip
+OTHERS = {"squeezenet1.0": 1_248_424, "nin-cifar10": 966_986, "nin": 7_595_176, "resnext29-8x64d": 34_426_698,
+          "resnext29-16x64d": 68_155_210, "inception-v3": 23_834_568, "preresnet164": 1_703_258,
+          "preresnet1001": 10_327_706, "zfnet": 62_357_608, "fractalnet-20": 33_724_618,
+          "d2l/lenet": 61_706}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "params"), [*CIFAR.items(), *WRN.items(), *DENSENET.items(), *OTHERS.items()])
+def test_params(name, params):
+    assert totals(name).params == params
+
+
+def test_params_with_heads():
+    assert totals("inception-v3", mode="train").params == 27_161_264
+    assert totals("googlenet", mode="train").params == 13_378_280
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("alexnet", 195), ("vgg16", 212), ("resnet50", 483), ("torchvision/resnet50", 427), ("resnet101", 1027),
+     ("resnet152", 1507), ("inception-v3", 1311)],
+)  # fmt: skip
+def test_receptive_fields(name, field):
+    assert totals(name).receptive_field == (field, field)
+
+
+@pytest.mark.parametrize(("name", "depth"), [("googlenet", 22), ("resnet152", 152), ("resnet110", 110)])
+def test_depths(name, depth):
+    assert totals(name).depth == depth
+
+
+def test_other_resolutions_and_settings():
+    assert totals("resnet18", shortcut="pad").macs == 1_794_805_760
+    assert totals("squeezenet1.0", size=224).macs == 818_924_576
+    assert totals("squeezenet1.0", conv10_padding=1).macs == 861_339_936
+    assert totals("fractalnet-20", column="deepest").depth == 21
+    assert totals("densenet264", growth=48).params == 72_686_632
+
+
+@pytest.mark.parametrize(
+    ("pair", "saved"),
+    [
+        (("blocks/two-conv3x3", "blocks/conv5x5"), 7 / 25),
+        (("blocks/conv3x1-1x3", "blocks/conv3x3"), 3 / 9),
+        (("blocks/three-conv3x3", "blocks/conv7x7"), 22 / 49),
+        (("blocks/conv1x7-7x1", "blocks/conv7x7"), 35 / 49),
+    ],
+)
+def test_blocks_that_can_stand_for_each_other(pair, saved):
+    small, large = (load(name) for name in pair)
+    assert small.input == large.input
+    assert small.nodes[small.result].output == large.nodes[large.result].output
+    ours, theirs = analyze(small).totals, analyze(large).totals
+    assert 1 - ours.macs / theirs.macs == pytest.approx(saved)
+    assert ours.receptive_field == theirs.receptive_field
+
+
+def test_the_audit_reads_back(verdicts):
+    rows = list(csv.DictReader(io.StringIO(render(audit_table(verdicts), "csv"))))
+    data = json.loads(render(audit_table(verdicts), "json"))
+    assert len(rows) == len(data["figures"]) == len(verdicts) == sum(data["verdicts"].values())
+    assert [row["verdict"] for row in rows] == [figure["verdict"] for figure in data["figures"]]
+    assert all(figure["source"] and figure["unit"] for figure in data["figures"])
