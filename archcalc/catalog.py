@@ -11,7 +11,8 @@ import fnmatch
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,24 @@ from archcalc.graph import Graph, Setting
 from archcalc.language import Spec, expand, parse_spec, read_text
 from archcalc.language.expression import Evaluate, value_of
 from archcalc.language.source import Scalar
+from archcalc.language.spec import SUFFIXES
 from archcalc.ops import Shape
 
-SUFFIXES = (".yaml", ".yml")
 
-
-def folders() -> list[Path]:
-    """Where specs are looked for, first come first served."""
+def folders(beside: Place | None = None) -> list[Path]:
+    """Where specs are looked for, first come first served; for what a spec refers to, first where that spec lies."""
     own = [Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder]
     package = Path(__file__).parent
-    return [*own, package / "specs" if (package / "specs").is_dir() else package.parent / "specs"]
+    found = [*own, package / "specs" if (package / "specs").is_dir() else package.parent / "specs"]
+    referring = Path(beside.source.name).resolve() if beside else None
+    return sorted(found, key=lambda folder: folder.resolve() not in referring.parents) if referring else found
 
 
-def files() -> Iterator[tuple[str, Path]]:
-    """Each spec file with the prefix its networks bear: "" or `cs231n/`."""
-    for folder in folders():
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file()):
+def files(beside: Place | None = None) -> Iterator[tuple[str, Path]]:
+    """Each spec file with the prefix its networks bear, "" or `cs231n/`; those with plain names first."""
+    for folder in folders(beside):
+        paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+        for path in sorted(paths, key=lambda path: (len(path.parts), path)):
             relative = path.parent.relative_to(folder).as_posix()
             yield ("" if relative == "." else relative + "/"), path
 
@@ -79,17 +82,30 @@ def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str
     return found
 
 
-def find(name: str) -> tuple[Spec, str]:
-    """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names."""
+def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[Spec, str]:
+    """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names.
+
+    What the zoo refers to is the zoo's own, whatever folders a user has: `beside` is where the reference stands, and a
+    path is from there. Without `aliases` only networks are found that are written themselves.
+    """
     path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
     if path.endswith(SUFFIXES):
-        return _in_file(path, network)
+        return _in_file(str(Path(beside.source.name).parent / path) if beside else path, network)
+    unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]
-    for prefix, path_ in files():
+    for prefix, path_ in files(beside):
         if name == prefix + stem and _mentions(path_, stem):
-            spec = read_spec(path_)
-            if stem in spec.networks():
+            try:
+                spec = read_spec(path_)
+            except ArchcalcError as error:  # it may be another file that holds the network
+                unread = unread or error
+                continue
+            if stem in spec.networks() and (aliases or stem not in spec.aliases):
                 return spec, stem
+            if stem in spec.aliases:
+                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; name the network it stands for")
+    if unread:
+        raise unread
     if "\0" not in name and os.path.lexists(name):
         return _in_file(name, "")
     hint = suggest(name, catalog(broken=lambda error: None))  # the misspelt name is what was asked about
@@ -99,19 +115,17 @@ def find(name: str) -> tuple[Spec, str]:
 def settled(spec: Spec, network: str) -> Spec:
     """The spec that says what a network is: an alias leads to that of the network it stands for.
 
-    Raises SpecError for an alias of what is not there, or of another alias.
+    Raises SpecError for an alias of what is not there, or only as an alias itself.
     """
     alias = spec.aliases.get(network)
     if alias is None:
         return spec
     try:
-        target, own_name = find(alias.network)
+        target, own_name = find(alias.network, alias.place, aliases=False)
     except SpecError:
         raise
     except ArchcalcError as error:
         raise SpecError(str(error), alias.place) from None
-    if own_name in target.aliases:
-        raise SpecError(f"{alias.network} is an alias itself", alias.place, "name the network it stands for")
     return spec.standing_for(network, target, own_name)
 
 
@@ -119,26 +133,34 @@ def build(
     spec: Spec, network: str, params: Mapping[str, Any] | None = None, shape: Shape | None = None, name: str = ""
 ) -> Graph:
     """The graph of a spec's network or alias, called `name` if given. Raises SpecError with place and trail."""
-    return expand(settled(spec, network), network, params, shape, name or network)
+    graph = expand(settled(spec, network), network, params, shape, name or network)
+    return replace(graph, related=partial(_related, spec, network))
 
 
-def load_setting(setting: Setting, name: str = "") -> Graph:
-    """The graph of a setting's network (by default `name`), with its params and input. Raises ArchcalcError."""
-    spec, own_name = find(setting.network or name)
-    return build(spec, own_name, setting.params, _shape(setting.input), setting.network or name)
+def _related(spec: Spec, network: str, setting: Setting) -> Graph:
+    """The graph of a setting that a spec's network mentions. A name is the catalog's, or else of the same file."""
+    if setting.network:
+        try:
+            spec, network = find(setting.network, setting.place)
+        except SpecError:
+            raise
+        except ArchcalcError:
+            if setting.network not in spec.networks():
+                raise
+            network = setting.network
+    return build(spec, network, setting.params, _shape(setting.input), setting.network or network)
 
 
-def matching(patterns: Sequence[str]) -> list[str]:
-    """Names of the catalog for patterns as `resnet*`, and what is no pattern as it is. Raises ArchcalcError for none.
+def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
+    """Names of the catalog for patterns as `resnet*`, and what is no pattern as it is; without patterns, all names.
 
-    Without patterns, all names.
+    `broken` as for `catalog`. Raises ArchcalcError for a pattern that no name matches.
     """
-    known = (
-        list(catalog(broken=lambda error: None)) if not patterns or any(set(p) & set("*?[") for p in patterns) else []
-    )
+    globs = [pattern for pattern in patterns if set(pattern) & set("*?[") and not os.path.lexists(pattern)]
+    known = list(catalog(broken)) if globs or not patterns else []
     found: dict[str, None] = dict.fromkeys(known if not patterns else [])
     for pattern in patterns:
-        names = fnmatch.filter(known, pattern) if set(pattern) & set("*?[") else [pattern]
+        names = fnmatch.filter(known, pattern) if pattern in globs else [pattern]
         if not names:
             raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` names them all")
         found |= dict.fromkeys(names)

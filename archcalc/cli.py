@@ -19,7 +19,7 @@ from archcalc import __version__
 from archcalc.analysis import CONVENTIONS, DTYPES, MODES, analyze
 from archcalc.catalog import catalog, load_with, matching
 from archcalc.errors import ArchcalcError, printable, suggest
-from archcalc.published import VERDICTS, audit
+from archcalc.published import VERDICTS, Verdict, audit
 from archcalc.report import FORMATS, Table, render
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -184,8 +184,8 @@ def audit_networks(
     """Hold published figures against computed ones: all, or those of the networks named, as resnet50 or 'resnet*'.
 
     A figure is exact, rounds or truncates to what is printed, is explained by another accounting that is computed, or
-    is contradicted. Exit code 1 says that a figure is not reproduced and the spec gives no reason, or that it gives one
-    where there is none.
+    is contradicted. Exit code 1 says that a figure is not reproduced and the spec gives no reason, that it gives one
+    for a figure that is, or that a spec could not be read.
 
     \b
     archcalc audit googlenet
@@ -194,9 +194,24 @@ def audit_networks(
     """
     from archcalc.report.verdicts import audit_table
 
-    verdicts = [(name, verdict) for name in matching(names) for verdict in audit(load_with(name, {}))]
+    broken: dict[str, ArchcalcError] = {}
+    found = {name: audited(name, names, broken) for name in matching(names, lambda e: broken.setdefault(str(e), e))}
+    verdicts = {name: judged for name, judged in found.items() if judged is not None}
     deliver(audit_table(verdicts, only), form, output, force)
-    sys.exit(0 if all(verdict.holds for _, verdict in verdicts) else 1)
+    for text in broken:
+        click.echo(f"passed over: {text}", err=True)
+    sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
+
+
+def audited(name: str, asked: tuple[str, ...], broken: dict[str, ArchcalcError]) -> list[Verdict] | None:
+    """The verdicts on a network; one that nobody asked for by name and that cannot be read goes to `broken`."""
+    try:
+        return audit(load_with(name, {}))
+    except ArchcalcError as error:
+        if name in asked:
+            raise
+        broken.setdefault(str(error), error)
+        return None
 
 
 @cli.command(short_help="The operators of the spec language.")
@@ -243,8 +258,8 @@ def screen() -> tuple[int | None, bool]:
     """Columns to fill (COLUMNS, or the terminal's; None: no limit) and whether colours are wanted."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     columns = os.environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdigit() and int(columns):
-        width: int | None = int(columns)
+    if columns.isascii() and columns.isdigit() and columns.strip("0"):
+        width: int | None = int(columns[-5:] if len(columns) < 6 else "99999")
     else:
         width = os.get_terminal_size().columns if terminal else None
     return width, terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

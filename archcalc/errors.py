@@ -92,6 +92,8 @@ class MisfitError(SpecError):
 
 def printable(text: str) -> str:
     """`text` with its control characters, line breaks apart, written out: no file moves a reader's cursor."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 

@@ -6,13 +6,14 @@ A part is a layer, a block (all layers whose names begin with its own) or `op:co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from archcalc.analysis import DTYPES, Layer, Report
-from archcalc.analysis.part import end, input_shape, own_depth
+from archcalc.analysis.part import end, input_shape, own_depth, parts
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.language.values import Fault
+from archcalc.ops import REGISTRY
 
 FIGURES = {  # by key: the name for people, and the unit
     "params": ("params", "values"),
@@ -48,48 +49,74 @@ class Figure(int):
 
     def __getitem__(self, name: str) -> int:
         """The figure of a part. Raises Fault for one that is not there."""
+        if not isinstance(name, str) or not name:
+            raise Fault("a part is named by a text: a layer, a block or op:conv")
         try:
             return self.part(name)
         except ArchcalcError as error:
             raise Fault(str(error)) from None
 
 
-class Figures(dict[str, Any]):
+class Numbers(dict[str, Any]):
     """All figures of a network that are numbers, by name."""
 
     def __missing__(self, name: object) -> Any:
         raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self)}")
 
 
-def by_name(report: Report) -> Figures:
-    """The figures that a network has as numbers: a receptive field only where it is known, and as high as wide."""
-    figures = Figures()
-    for name, (_, unit) in FIGURES.items():
-        value = None if unit == "shape" else getattr(report.totals, name)
+class Figures:
+    """The figures of a network and of its parts, each worked out once."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.known: dict[tuple[str, str], Any] = {}
+
+    def figure(self, name: str, part: str = "") -> Any:
+        """A figure of FIGURES, of the network or a part: a number or a shape. Raises ArchcalcError for one it lacks."""
+        if (name, part) not in self.known:
+            self.known[name, part] = self._of_part(name, part) if part else self._of_network(name)
+        return self.known[name, part]
+
+    @cached_property
+    def parts(self) -> dict[str, list[Layer]]:
+        """All parts by name."""
+        return parts(self.report.layers)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The figures that are numbers: a receptive field only where it is known, and as high as wide."""
+        numbers = Numbers()
+        for name, (_, unit) in FIGURES.items():
+            value = None if unit == "shape" else getattr(self.report.totals, name)
+            if name in FIELDS:
+                value = value[0] if value and value[0] == value[1] else None
+            if isinstance(value, int):
+                numbers[name] = Figure(value)
+                numbers[name].part = partial(self.figure, name)
+            elif value is not None:
+                numbers[name] = value
+        return numbers
+
+    def _of_network(self, name: str) -> Any:
+        graph = self.report.graph
+        if FIGURES[name][1] == "shape":
+            return graph.input if name == "input" else graph.nodes[graph.result].output
+        value = getattr(self.report.totals, name)
         if name in FIELDS:
-            value = value[0] if value and value[0] == value[1] else None
-        if isinstance(value, int):
-            figures[name] = Figure(value)
-            figures[name].part = partial(figure_of, report, name)
-        elif value is not None:
-            figures[name] = value
-    return figures
+            return _square(value, name)
+        if value is None:
+            raise ArchcalcError(f"the {FIGURES[name][0]}, is not known of {graph.name}: see docs/counting.md")
+        return value
 
-
-def figure_of(report: Report, figure: str, part: str = "") -> Any:
-    """A figure of FIGURES, of the network or a part: a number, or a shape. Raises ArchcalcError where there is none."""
-    if part:
-        return _of_layers(report.part(part), figure, report.dtype)
-    if figure == "input":
-        return report.graph.input
-    if figure == "output":
-        return report.graph.nodes[report.graph.result].output
-    value = getattr(report.totals, figure)
-    if figure in FIELDS:
-        return _square(value, figure)
-    if value is None:
-        raise ArchcalcError(f"{report.graph.name} has no {FIGURES[figure][0]}: training drops no branch of it")
-    return value
+    def _of_part(self, name: str, part: str) -> Any:
+        operator = part.removeprefix("op:") if part.startswith("op:") else ""
+        if operator and name not in ("layers", *_SUMS, *_BYTES_OF):
+            raise ArchcalcError(f"the layers of an operator have no {FIGURES[name][0]} together; name a layer or block")
+        if part not in self.parts and operator not in REGISTRY:
+            what = f"no operator {operator!r}; {suggest(operator, REGISTRY)}" if operator else ""
+            own = f"{self.report.graph.name} has no layer or block {part!r}; {suggest(part, self.parts)}"
+            raise ArchcalcError(what or own)
+        return _of_layers(self.parts.get(part, []), name, self.report.dtype)
 
 
 def _of_layers(layers: Sequence[Layer], figure: str, dtype: str) -> Any:
@@ -101,8 +128,6 @@ def _of_layers(layers: Sequence[Layer], figure: str, dtype: str) -> Any:
         return DTYPES[dtype] * sum(getattr(layer, _BYTES_OF[figure]) for layer in layers)
     if figure.startswith("expected"):
         raise ArchcalcError(f"the {FIGURES[figure][0]}, is known of whole networks only")
-    if not layers:
-        raise ArchcalcError(f"no layers to have a {FIGURES[figure][0]}")
     last = end(layers)
     if figure in FIELDS:
         return _square(tuple(getattr(axis, FIELDS[figure]) for axis in last.field) if last.field else None, figure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,11 +23,14 @@ class Node(NamedTuple):
     side: bool  # on a side output, which exists only in training
 
 
+NO_PARAMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+
+
 class Setting(NamedTuple):
     """What a figure is taken of, where it is not the network as it stands: another one, other params, input or mode."""
 
     network: str = ""  # "": the network itself
-    params: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+    params: Mapping[str, Callable[[Any], Any]] = NO_PARAMS
     input: Shape | None = None  # None: the network's own
     mode: str = ""  # "": that of the claim
     convention: str = "all"
@@ -55,6 +58,8 @@ class Claim(NamedTuple):
     note: str = ""
     clash: str = ""  # why no accounting gives it
     what: str = ""  # its name for people, where that is not the figure's
+    unit: str = ""  # of what `value` gives; "": a ratio
+    to: str = ""  # what the printed number is rounded to, where its digits do not say it
     layer: str = ""  # the layer or block it is of; "": the network
     mode: str = "infer"
     value: Reckoning | None = None  # what is printed, where it is worked out from the figures
@@ -96,6 +101,8 @@ class Graph:
     result: int  # the position of the network's output
     about: About
     misfit: SpecError | None = None  # why a side output is missing: its layers do not take this input
+    related: Callable[[Setting], Graph] | None = field(default=None, compare=False, repr=False)
+    # the graph of a setting: this network with other params or input, or one that its spec refers to
 
     @property
     def input(self) -> Shape:

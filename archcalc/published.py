@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from archcalc.analysis import MODES, Report, analyze
-from archcalc.catalog import load_setting
-from archcalc.errors import ArchcalcError, SpecError, shorten, suggest
-from archcalc.figures import FIGURES, by_name, figure_of
+from archcalc.analysis import MODES, analyze
+from archcalc.errors import ArchcalcError, Place, SpecError, shorten, suggest
+from archcalc.figures import FIGURES, Figures
 from archcalc.graph import Accounting, Claim, Graph, Setting
 from archcalc.printed import (
     BINARY_BYTES,
@@ -32,7 +31,9 @@ from archcalc.printed import (
     read_number,
 )
 
-VERDICTS = ("exact", "rounds", "truncates", "explained", "contradicted")
+UNIT_NAMES = frozenset(unit for _, unit in FIGURES.values()) - {"shape"}
+UNITS = "its units are of 1,024"
+VERDICTS = ("exact", "rounds", "truncates", "within", "explained", "contradicted")
 
 
 class Verdict(NamedTuple):
@@ -51,14 +52,17 @@ class Verdict(NamedTuple):
 
 
 def unit_of(claim: Claim) -> str:
-    """The unit of a claim's figure; what is worked out from figures is a ratio unless it is called a figure."""
-    return FIGURES[claim.figure][1] if claim.figure else "ratio"
+    """The unit of a claim's figure; what is worked out from figures is a ratio unless it says otherwise."""
+    return FIGURES[claim.figure][1] if claim.figure else claim.unit or "ratio"
 
 
-def audit(graph: Graph) -> list[Verdict]:
-    """A verdict on each figure published of a network; batch 1, float32. Raises SpecError for one it cannot judge."""
+def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
+    """A verdict on each figure published of a network, and of its `layers`; batch 1, float32.
+
+    Raises SpecError for one it cannot judge.
+    """
     judge = _Judge(graph)
-    return [judge.placed(claim) for claim in graph.about.claims]
+    return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]
 
 
 class _Judge:
@@ -66,115 +70,119 @@ class _Judge:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.reports: dict[tuple[Any, ...], Report] = {}
-        self.named: dict[int, dict[str, Any]] = {}
+        self.settings: dict[tuple[Any, ...], Figures] = {}
 
     def placed(self, claim: Claim) -> Verdict:
         """The verdict on one claim. Raises SpecError, at its place, if it cannot be judged."""
         try:
             return self.verdict(claim)
-        except SpecError:
-            raise
-        except (ValueError, ArchcalcError) as error:
+        except ValueError as error:
             raise SpecError(str(error), claim.places["printed"]) from None
 
     def verdict(self, claim: Claim) -> Verdict:
-        """The verdict on one claim. Raises ValueError or ArchcalcError if it cannot be judged."""
+        """The verdict on one claim. Raises ValueError if what is printed cannot be read, SpecError for the rest."""
         _check(claim)
-        computed = self.figure(claim, Setting())
-        printed = _read(claim.printed, unit_of(claim))
+        computed = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
+        printed = _read(claim)
         accountings = list(self.accountings(claim, printed, computed))  # all: one that fails is told in any case
         verdict = printed.verdict(computed)
-        if verdict in ("exact", "rounds"):
+        if verdict in ("exact", "rounds", "within"):
             return Verdict(claim, computed, verdict)
         ways = {read.verdict(value): (text, value) for text, read, value in reversed(accountings)}
         ways |= {"truncates": ("", None)} if verdict else {}
-        for kind in ("exact", "rounds", "truncates"):  # cut off is a weaker agreement than rounded
+        for kind in ("exact", "rounds", "within", "truncates"):  # cut off is a weaker agreement than rounded
             if kind in ways:
                 return Verdict(claim, computed, "explained" if ways[kind][0] else verdict, *ways[kind])
         return Verdict(claim, computed, "contradicted")
 
     def accountings(self, claim: Claim, printed: Any, computed: Any) -> Iterator[tuple[str, Any, Any]]:
         """Other ways to count: a text, the printed number as it then reads, the value."""
-        ways = [("", computed)] if unit_of(claim) == "bytes" else []
-        ways += [(accounting.text, self.accounted(claim, accounting)) for accounting in claim.accountings]
-        for text, value in ways:
-            if text:
-                yield text, printed, value
-            if unit_of(claim) == "bytes":
-                binary = "its units are of 1,024"
-                yield f"{text}, {binary}" if text else binary, read_number(claim.printed, BINARY_BYTES), value
+        ways = [(accounting.text, self.accounted(claim, accounting)) for accounting in claim.accountings]
+        yield from ((text, printed, value) for text, value in ways)
+        if unit_of(claim) == "bytes":
+            binary = read_number(claim.printed, BINARY_BYTES, claim.to)
+            yield from ((f"{text}, {UNITS}", binary, value) for text, value in ways)
+            yield UNITS, binary, computed
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
-        """The value that an accounting gives. Raises SpecError, at its place, for a setting that cannot be."""
-        try:
-            computed = self.figure(claim, accounting.setting)
-            if accounting.value is None:
-                return computed
-            figures = self.figures(claim, accounting.setting) | {"computed": computed}
-        except SpecError:
-            raise
-        except ArchcalcError as error:
-            raise SpecError(str(error), accounting.setting.place) from None
-        return _number(accounting.value(figures), f"the accounting {shorten(accounting.text)!r}")
+        """The value that an accounting gives. Raises SpecError."""
+        setting, place = accounting.setting, accounting.setting.place or claim.places["printed"]
+        computed = self.computed(claim, setting, place)
+        if accounting.value is None:
+            return computed
+        if unit_of(claim) == "shape":
+            raise SpecError("a shape is not worked out from figures", place, "an accounting of it sets something else")
+        return _number(accounting.value(self.numbers(claim, setting) | {"computed": computed}), accounting.text, place)
 
-    def figure(self, claim: Claim, setting: Setting) -> Any:
-        """What a claim is of, in a setting."""
+    def computed(self, claim: Claim, setting: Setting, place: Place) -> Any:
+        """What a claim is of, in a setting. Raises SpecError, at `place` for what the network there lacks."""
         if claim.value is not None:
-            return _number(claim.value(self.figures(claim, setting)), "the value")
-        report = self.report(claim, setting)
-        return figure_of(report, claim.figure, claim.layer)
+            return _number(claim.value(self.numbers(claim, setting)), claim.what, claim.places["value"])
+        figures = self.figures(claim, setting)
+        try:
+            return figures.figure(claim.figure, claim.layer)
+        except ArchcalcError as error:
+            raise SpecError(str(error), place) from None
 
-    def figures(self, claim: Claim, setting: Setting) -> dict[str, Any]:
+    def numbers(self, claim: Claim, setting: Setting) -> dict[str, Any]:
         """All figures by name, for arithmetic; `against` has those of the network the claim compares with."""
-        figures = self.named_figures(self.report(claim, setting))
+        numbers = self.figures(claim, setting).numbers
         against = setting.against or claim.against
-        if against:
-            other = self.named_figures(self.report(claim, Setting(against)))
-            figures = figures | {"against": other}
-        return figures
+        if not against:
+            return numbers
+        place = setting.place or claim.places.get("against")
+        other = Setting(against, mode=setting.mode, convention=setting.convention, place=place)
+        return numbers | {"against": self.figures(claim, other).numbers}
 
-    def named_figures(self, report: Report) -> dict[str, Any]:
-        if id(report) not in self.named:
-            self.named[id(report)] = by_name(report)
-        return self.named[id(report)]
-
-    def report(self, claim: Claim, setting: Setting) -> Report:
+    def figures(self, claim: Claim, setting: Setting) -> Figures:
         """The figures of a setting's network; each is analysed once."""
         mode = setting.mode or claim.mode
-        own = not (setting.network or setting.params or setting.input)
         key = (setting.network, id(setting.params), setting.input, mode, setting.convention)
-        if key not in self.reports:
-            graph = self.graph if own else self.other(setting)
-            self.reports[key] = analyze(graph, mode=mode, flops=setting.convention)
-        return self.reports[key]
+        if key not in self.settings:
+            own = not (setting.network or setting.params or setting.input)
+            self.settings[key] = self.analysed(self.graph if own else None, setting, mode)
+        return self.settings[key]
 
-    def other(self, setting: Setting) -> Graph:
-        """The graph of a setting. Raises ArchcalcError: where in another file it fails is said in its text."""
+    def analysed(self, graph: Graph | None, setting: Setting, mode: str) -> Figures:
+        """The figures of a graph, or of the setting's. Raises SpecError; where another spec fails is in its text."""
         try:
-            return load_setting(setting, self.graph.name)
+            return Figures(analyze(graph or self.related(setting), mode=mode, flops=setting.convention))
         except SpecError as error:
+            if graph and not setting.place:
+                raise
             where = f" ({PurePath(str(error.place)).name})" if error.place else ""
-            raise ArchcalcError(f"{setting.network or self.graph.name}: {error.message}{where}") from None
+            text = f"{setting.network or self.graph.name}: {error.message}{where}"
+            raise SpecError(text, setting.place) from None
+        except ArchcalcError as error:
+            raise SpecError(str(error), setting.place) from None
+
+    def related(self, setting: Setting) -> Graph:
+        """The graph of a setting."""
+        if self.graph.related is None:
+            raise ArchcalcError("this graph knows no spec: load it, or parse its text")
+        return self.graph.related(setting)
 
 
 def _check(claim: Claim) -> None:
-    """Raises SpecError for a claim of what is no figure, or in no mode."""
+    """Raises SpecError for a claim of what is no figure, in no unit or in no mode."""
     if claim.figure and claim.figure not in FIGURES:
         hint = suggest(claim.figure, FIGURES)
         raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
+    if claim.unit and claim.unit not in UNIT_NAMES:
+        hint = suggest(claim.unit, UNIT_NAMES)
+        raise SpecError(f"unknown unit {shorten(claim.unit)!r}", claim.places["unit"], hint)
     if claim.mode not in MODES:
-        raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], f"known: {', '.join(MODES)}")
+        raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], suggest(claim.mode, MODES))
 
 
-def _read(text: str, unit: str) -> Number | Dimensions:
-    if unit == "shape":
-        return read_dimensions(text)
+def _read(claim: Claim) -> Number | Dimensions:
+    if unit_of(claim) == "shape":
+        return read_dimensions(claim.printed)
     scales: dict[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}
-    return read_number(text, scales.get(unit, COUNTS))
+    return read_number(claim.printed, scales.get(unit_of(claim), COUNTS), claim.to)
 
 
-def _number(value: Any, what: str) -> Any:
+def _number(value: Any, what: str, place: Place) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{what} gives no number")
+        raise SpecError(f"{shorten(what)!r} gives no number", place)
     return int(value) if value == int(value) else value

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from archcalc import analyze, load, parse
+from archcalc.report.listing import listing
 
 HEAD = "name: generated\ninput: [8, 32, 32]\nlayers:\n"
 SIZES = (1_000, 10_000, 100_000)
@@ -62,7 +63,9 @@ def main() -> int:
         print(f"{name:>8}  time a layer, 100,000 against 1,000: {ratio:.2f} (at most {LIMIT})")
     warm = seconds(lambda: analyze(load("resnet152")), rounds=20)
     print(f"resnet152 loaded and analysed, warm: {warm * 1e3:.1f} ms (under 10)")
-    return int(max(ratios.values()) > LIMIT or warm > 0.010)
+    zoo = seconds(listing, rounds=3)
+    print(f"the whole zoo, {len(listing().rows)} networks: {zoo:.2f} s (under 2)")
+    return int(max(ratios.values()) > LIMIT or warm > 0.010 or zoo > 2)
 
 
 if __name__ == "__main__":

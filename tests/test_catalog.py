@@ -3,7 +3,7 @@
 import pytest
 
 import archcalc
-from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, audit, catalog, load, parse
 from archcalc.catalog import matching
 
 SMALL = """
@@ -154,3 +154,19 @@ def test_names_by_pattern():
     assert matching([]) == list(catalog())
     with pytest.raises(ArchcalcError, match=r"no network matches 'wgg\*'"):
         matching(["wgg*"])
+
+
+def test_what_the_zoo_refers_to_is_the_zoos_own(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(SMALL.replace("small", "alexnet"))
+    (tmp_path / "second.yaml").write_text(SMALL.replace("small", "resnet18"))
+    before = [verdict.computed for verdict in audit(load("googlenet"))]
+    monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
+    assert analyze(load("alexnet")).totals.params < 1000
+    assert [verdict.computed for verdict in audit(load("googlenet"))] == before  # against alexnet
+    assert analyze(load("torchvision/resnet18")).totals.params == 11_689_512
+
+
+def test_plain_names_come_first():
+    names = list(catalog())
+    folders = [name for name in names if "/" in name]
+    assert names[-len(folders) :] == folders

@@ -307,3 +307,12 @@ def test_show():
 def test_show_and_audit_in_every_format(form):
     for arguments in (["show", "resnet50"], ["audit", "resnet50"], ["audit", "blocks/conv3x3"]):
         assert "resnet50" in output(*arguments, "--format", form) or "blocks" in arguments[1]
+
+
+def test_audit_tells_of_a_spec_that_cannot_be_read(tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: bad\nlayers: [relu\n")
+    done = run("audit", "--only", "within", env={"ARCHCALC_PATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "passed over: " in done.stderr
+    assert "bad.yaml:3:1: not YAML" in done.stderr
+    assert run("audit", "lenet5", env={"ARCHCALC_PATH": str(tmp_path)}).returncode == 0

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from archcalc import analyze, load, parse
-from archcalc.analysis.expected import DROPPERS
+from archcalc.analysis.expected import DROPPER
 
 
 def totals(layers, blocks=""):
@@ -16,7 +16,7 @@ def totals(layers, blocks=""):
 def by_enumeration(graph):
     """Expected MACs over all outcomes: a layer runs if what is kept of the network needs it."""
     macs = [layer.macs for layer in analyze(graph).layers]
-    droppers = [i for i, node in enumerate(graph.nodes) if node.op.name in DROPPERS]
+    droppers = [i for i, node in enumerate(graph.nodes) if node.op.name == DROPPER]
     expected = 0.0
     for kept in itertools.product([False, True], repeat=len(droppers)):
         fate = dict(zip(droppers, kept, strict=True))
@@ -32,7 +32,7 @@ def by_enumeration(graph):
 SPECS = {
     "one": "  - add(conv(4, 1) | stochastic_depth(0.25), identity)\n",
     "chain": "  - 3 * add(conv(4, 1) | stochastic_depth(0.3), identity)\n",
-    "nested": "  - add(conv(4, 1) | add(conv(4, 1) | droppath(0.5), identity) | stochastic_depth(0.2), identity)\n",
+    "nested": "  - add(add(conv(4, 1) | stochastic_depth(0.5), identity) | stochastic_depth(0.2), identity)\n",
     "split within": "  - add(add(conv(4, 1), conv(4, 3, padding=1)) | stochastic_depth(0.2), identity)\n",
     "shared": "  - a: conv(4, 1)\n  - add(conv(4, 1) | stochastic_depth(0.2), conv(4, 1))\n",
 }
@@ -58,6 +58,10 @@ def test_keeping_all_or_nothing():
     assert (found.expected_branches, found.expected_depth, found.expected_macs) == (0, 0, 0)
 
 
+def test_droppath_drops_for_some_images_and_saves_nothing():
+    assert totals("  - add(conv(4, 1) | droppath(0.5), identity)\n").expected_macs is None
+
+
 def test_where_nothing_is_dropped_there_is_no_expectation():
     found = totals("  - conv(4, 1)\n")
     assert (found.expected_branches, found.droppable_branches, found.expected_depth, found.expected_macs) == (None,) * 4
@@ -66,3 +70,16 @@ def test_where_nothing_is_dropped_there_is_no_expectation():
 def test_where_neither_branch_decides_alone_it_is_unknown():
     found = totals("  - a: conv(4, 1)\n  - add(relu6 | stochastic_depth(0.2), tanh | stochastic_depth(0.2))\n")
     assert found.expected_macs is None
+
+
+def test_the_order_of_branches_does_not_matter():
+    ways = "conv(4, 1) | stochastic_depth(0.5)", "conv(4, 1)"
+    found = [totals(f"  - add({a}, {b})\n").expected_depth for a, b in (ways, ways[::-1])]
+    assert found == [1, 1]
+
+
+def test_drop_path_of_a_mean_is_not_known():
+    assert (
+        totals("  - mean(0.5): {a: identity, b: relu6}\n  - add(conv(4, 1) | stochastic_depth(0.5), identity)\n")[-4:]
+        == (None,) * 4
+    )

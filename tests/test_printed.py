@@ -24,10 +24,13 @@ from archcalc.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
     ],
 )
 def test_numbers(text, scales, value, step):
-    assert read_number(text, scales) == (value, step)
+    assert read_number(text, scales) == (value, step, "")
 
 
-@pytest.mark.parametrize(("text", "scales"), [("many", COUNTS), ("28%", COUNTS), ("96MB", COUNTS), ("12×", BYTES)])
+@pytest.mark.parametrize(
+    ("text", "scales"),
+    [("many", COUNTS), ("28%", COUNTS), ("96MB", COUNTS), ("12×", BYTES), ("96Mb", BYTES), ("1e400", COUNTS)],
+)
 def test_no_numbers(text, scales):
     with pytest.raises(ValueError, match="cannot read the printed figure"):
         read_number(text, scales)
@@ -51,6 +54,26 @@ def test_what_differs_by_more_is_not(value, off):
 
 
 @pytest.mark.parametrize(
+    ("text", "computed", "verdict"),
+    [
+        ("< 25 million", 24_999_999, "within"),
+        ("< 25 million", 25_000_000, ""),
+        (">3K", 3_001, "within"),
+        (">3K", 3_000, ""),
+    ],
+)
+def test_bounds(text, computed, verdict):
+    assert read_number(text).verdict(computed) == verdict
+
+
+def test_a_number_whose_zeros_are_no_digits():
+    assert read_number("800K").verdict(802_816) == ""
+    assert read_number("800K", to="100K").verdict(802_816) == "rounds"
+    assert read_number("800K", to="10K").verdict(805_001) == "truncates"
+    assert read_number("800K", to="10K").verdict(794_999) == ""
+
+
+@pytest.mark.parametrize(
     ("text", "shape", "shown"),
     [
         ("28×28×256", (256, 28, 28), "28×28×256"),
@@ -69,13 +92,35 @@ def test_shapes(text, shape, shown):
 
 @pytest.mark.parametrize(
     ("text", "shape"),
-    [("28×28×256", (255, 28, 28)), ("28×28", (256, 28, 27)), ("4096", (4095,)), ("256×28×28", (256, 28, 28))],
+    [
+        ("28×28×256", (255, 28, 28)),
+        ("28×28", (256, 28, 27)),
+        ("4096", (4095,)),
+        ("256×28×28", (256, 28, 28)),
+        ("256", (256, 28, 28)),
+        ("7", (7, 3)),
+        ("1×1×7", (7, 3)),
+        ("2", (2, 3, 4, 5)),
+    ],
 )
 def test_other_shapes(text, shape):
     assert read_dimensions(text).verdict(shape) == ""
 
 
-@pytest.mark.parametrize("text", ["", "28 by 28", "1×2×3×4", "x28", "6@", "-1"])
+@pytest.mark.parametrize("text", ["", "28 by 28", "1×2×3×4", "x28", "6@", "-1", "6@28", "6@28×28×3"])
 def test_no_shapes(text):
     with pytest.raises(ValueError, match="cannot read the printed shape"):
         read_dimensions(text)
+
+
+def test_a_printed_zero_has_a_precision_too():
+    assert read_number("0%", RATIOS).verdict(0.003) == "rounds"
+    assert read_number("0.0G").verdict(768) == "rounds"
+    assert read_number("0").verdict(1) == ""
+
+
+@pytest.mark.parametrize(
+    ("computed", "verdict"), [(1499, ""), (1500, "rounds"), (2500, "rounds"), (2501, "truncates"), (3000, "")]
+)
+def test_the_edges_of_a_precision(computed, verdict):
+    assert read_number("2K").verdict(computed) == verdict

@@ -1,11 +1,13 @@
 """Verdicts on published figures are computed, and can come out either way."""
 
+import time
+
 import pytest
 
 from archcalc import SpecError, analyze, load, parse
-from archcalc.figures import by_name
+from archcalc.check import check_spec
+from archcalc.figures import Figures
 from archcalc.language.values import Fault
-from archcalc.printed import read_number
 from archcalc.published import audit, unit_of
 
 SPEC = """
@@ -17,6 +19,10 @@ layers:
 published:
   - {{figure: {figure}, printed: "{printed}", source: nowhere{more}}}
 """  # a: 3·4 + 4 = 16 params, 768 MACs; b: 20 params, 1,024 MACs
+
+
+def numbers(report):
+    return Figures(report).numbers
 
 
 def verdict(figure, printed, more=""):
@@ -41,7 +47,8 @@ def verdict(figure, printed, more=""):
         ("activation_bytes", "2.75KiB", "exact"),
         ("activation_bytes", "2.75KB", "explained"),
         ("param_bytes", "144B", "exact"),
-        ("params", "0K", "contradicted"),
+        ("params", "0K", "rounds"),
+        ("params", "0", "contradicted"),
     ],
 )
 def test_verdicts(figure, printed, expected):
@@ -61,7 +68,7 @@ def test_an_accounting_of_a_row_that_is_not_there():
 
 
 def test_a_figure_takes_whole_names_only():
-    figure = by_name(analyze(parse(SPEC.format(figure="params", printed="36", more=""))))["params"]
+    figure = numbers(analyze(parse(SPEC.format(figure="params", printed="36", more=""))))["params"]
     assert (figure, figure["a"], figure["b"], figure["op:conv"]) == (36, 16, 20, 36)
     with pytest.raises(Fault, match="no layer or block 'ab'"):
         figure["ab"]
@@ -85,8 +92,8 @@ def test_depth_of_a_part_is_its_own():
 
 
 def test_an_accounting_that_gives_no_number():
-    with pytest.raises(SpecError, match="the accounting 'x' gives no number"):
-        verdict("macs", "5", ", explained_by: {text: x, value: [1]}")
+    with pytest.raises(SpecError, match="'x' gives no number"):
+        verdict("macs", "5", ", explained_by: {text: x, value: [macs]}")
 
 
 @pytest.mark.parametrize(
@@ -102,11 +109,6 @@ def test_an_accounting_that_gives_no_number():
 def test_claims_that_cannot_be_judged(figure, printed, message):
     with pytest.raises(SpecError, match=message):
         verdict(figure, printed)
-
-
-def test_printed_figures():
-    assert read_number("1.5 billion") == (1_500_000_000, 100_000_000)
-    assert read_number("340,908") == (340_908, 1)
 
 
 def test_an_accounting_is_computed_even_where_the_figure_agrees():
@@ -203,8 +205,8 @@ def test_ratios(printed, value, verdict):
     assert (found.verdict, unit_of(found.claim)) == (verdict, "ratio")
 
 
-def test_what_is_called_a_figure_has_its_unit():
-    claim = "{figure: activations, what: neurons, value: 'activations[\"op:conv\"]', printed: 512, source: a}"
+def test_what_says_its_unit_has_it():
+    claim = "{what: neurons, unit: values, value: 'activations[\"op:conv\"]', printed: 512, source: a}"
     (found,) = verdicts(f"  - {claim}\n")
     assert (found.verdict, unit_of(found.claim)) == ("exact", "values")
 
@@ -217,3 +219,121 @@ def test_figures_of_parts():
         assert found.verdict == "exact", figure
     (found,) = verdicts("  - {figure: input, layer: b, printed: 8×8×4, source: s}\n", layers)
     assert found.verdict == "exact"
+
+
+def test_bounds_and_what_is_rounded_further():
+    found = verdicts(
+        '  - {figure: macs, printed: "< 2K", source: a}\n  - {figure: macs, printed: 2K, to: 1K, source: a}\n'
+    )
+    assert [v.verdict for v in found] == ["within", "rounds"]
+    (found,) = verdicts('  - {figure: macs, printed: "> 2K", source: a}\n')
+    assert (found.verdict, found.holds) == ("contradicted", False)
+
+
+def test_an_accounting_that_rounds_comes_before_cutting_off():
+    layers = "  - a: conv(4, 1)\n  - b: conv(4, 1)\n"
+    way = ", explained_by: {text: 36 more, value: computed - 36}"
+    (cut,) = verdicts("  - {figure: macs, printed: 1.7K, source: s}\n", layers)
+    assert cut.verdict == "truncates"
+    (found,) = verdicts(f"  - {{figure: macs, printed: 1.7K, source: s{way.replace('36', '72')}}}\n", layers)
+    assert (found.verdict, found.explained) == ("explained", 1720)
+    (found,) = verdicts(f"  - {{figure: macs, printed: 1.8K, source: s{way}}}\n", layers)
+    assert found.verdict == "rounds"
+
+
+def test_bytes_are_read_in_units_of_1024_too_after_what_the_spec_says():
+    layers = "  - conv(1000, 1, bias=False)\n"  # 12,000 B of weights
+    (bare,) = verdicts("  - {figure: param_bytes, printed: 11.7 KB, source: s}\n", layers)
+    assert (bare.verdict, bare.accounting) == ("explained", "its units are of 1,024")
+    way = "explained_by: {text: less, value: computed - 12}"
+    (said,) = verdicts(f"  - {{figure: param_bytes, printed: 11.7 KB, source: s, {way}}}\n", layers)
+    assert said.accounting == "less, its units are of 1,024"
+
+
+def test_an_absent_operator_has_nothing_and_an_unknown_one_is_an_error():
+    figures = numbers(analyze(parse(SPEC.format(figure="params", printed="36", more=""))))
+    assert (figures["macs"]["op:linear"], figures["layers"]["op:linear"]) == (0, 0)
+    with pytest.raises(Fault, match="no operator 'lineal'; did you mean linear"):
+        figures["macs"]["op:lineal"]
+    with pytest.raises(Fault, match="the layers of an operator have no depth together"):
+        figures["depth"]["op:conv"]
+
+
+def test_conventions_are_told_apart():
+    two = "explained_by: [{text: a, convention: all, value: flops + 1}, {text: b, convention: macs, value: flops + 1}]"
+    (found,) = verdicts(f'  - {{figure: macs, printed: "1,793", source: s, {two}}}\n')
+    assert (found.verdict, found.accounting) == ("explained", "b")
+
+
+def test_the_input_of_a_join_is_that_of_its_first_branch():
+    layers = "  - a: concat(conv(4, 1), conv(5, 1))\n"
+    (found,) = verdicts("  - {figure: input, layer: a.concat, printed: 8×8×4, source: s}\n", layers)
+    assert found.verdict == "exact"
+    (found,) = verdicts("  - {figure: input, printed: 8×8×3, source: s}\n", layers)
+    assert found.verdict == "exact"
+
+
+OWN = """
+name: resnet50
+input: [3, 8, 8]
+params: {n: 4}
+variants:
+  resnet50: {}
+  thin: {n: 2}
+layers:
+  - conv(n, 1)
+published:
+  - of: resnet50
+    figure: params
+    printed: "24"
+    source: a
+    explained_by: [{text: its own, set: {n: 6}}, {text: a sibling, network: thin}]
+  - {of: thin, what: ratio, value: 'params / against["params"]', against: resnet50, printed: "0.5", source: a}
+"""
+
+
+def test_a_setting_is_of_the_network_itself_whatever_others_bear_its_name():
+    (found,) = audit(parse(OWN, "resnet50"))
+    assert (found.verdict, found.explained) == ("explained", 24)  # 3·6 + 6
+
+
+def test_a_sibling_in_the_same_file_is_found(tmp_path):
+    text = OWN.replace("set: {n: 6}", "set: {n: 5}").replace('"24"', '"8"')
+    (found,) = audit(parse(text, "resnet50"))
+    assert (found.accounting, found.explained) == ("a sibling", 8)
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    assert check_spec(str(path))[1] == ("resnet50", "thin")
+    assert audit(load(f"{path}:resnet50"))[0].explained == 8
+
+
+def test_against_is_taken_in_the_setting_too(tmp_path):
+    path = tmp_path / "t.yaml"
+    head = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 1)\n"
+    way = "explained_by: {text: counted once in both, convention: macs}"
+    claim = f"""{{what: x, value: 'flops / against["flops"]', against: t.yaml, printed: "0.48", source: a, {way}}}"""
+    path.write_text(f"{head}published:\n  - {claim}\n")
+    (found,) = audit(load(path))
+    assert (found.computed, found.verdict) == (1, "contradicted")
+
+
+def test_paths_in_a_spec_are_from_where_it_lies(tmp_path, monkeypatch):
+    (tmp_path / "a.yaml").write_text("name: a\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 1)\n")
+    claim = '{figure: params, printed: "16", source: s, explained_by: {text: that of a, network: a.yaml}}'
+    (tmp_path / "b.yaml").write_text(f"name: b\ninput: [3, 8, 8]\nlayers:\n  - conv(2, 1)\npublished:\n  - {claim}\n")
+    monkeypatch.chdir(tmp_path.parent)
+    assert audit(load(f"{tmp_path.name}/b.yaml"))[0].verdict == "explained"
+
+
+def test_figures_of_many_parts_are_quick():
+    layers = "  - 20000 * relu\n"
+    claim = "{what: x, unit: operations, value: 'sum([macs[\"op:relu\"] for i in range(2000)])', printed: 0, source: s}"
+    start = time.perf_counter()
+    assert verdicts(f"  - {claim}\n" * 3, layers)[0].verdict == "exact"
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("index", ['""', "0", "False", "[1]"])
+def test_a_part_is_named_by_a_text(index):
+    with pytest.raises(SpecError, match="a part is named by a text"):
+        verdicts(f"  - {{what: x, value: 'macs[{index}]', printed: 0, source: s}}\n")

@@ -112,7 +112,7 @@ def test_no_digit_is_ever_cut(width):
 def test_published_figures_say_what_they_are_of():
     table = summarize(analyze(load("googlenet"), batch=2, mode="train"))
     assert table.parts[0].conditions == "Computed for one image in float32, FLOPs as in convention all:"
-    found = [(row["what"], row["mode"]) for row in table.parts[0].rows]
+    found = [(row["title"], row["mode"]) for row in table.parts[0].rows]
     assert ("depth, inference", "infer") in found
     assert ("params", "train") in found
 
@@ -136,7 +136,7 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 def test_golden_audits(name):
     networks, form, width = LONG[name]
-    table = audit_table([(network, verdict) for network in networks for verdict in audit(load(network))])
+    table = audit_table({network: audit(load(network)) for network in networks})
     check_golden(f"tables/{name}.txt", render(table, form, width))
 
 
@@ -149,7 +149,7 @@ def test_golden_shows(name, width):
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 def test_audits_fit(width):
-    table = audit_table([(name, verdict) for name in ("googlenet", "wrn-40-1") for verdict in audit(load(name))])
+    table = audit_table({name: audit(load(name)) for name in ("googlenet", "wrn-40-1")})
     lines = render(table, "table", width).splitlines()
     assert all(cell_len(line) <= width for line in lines)
     words = " ".join(" ".join(lines).split())
@@ -159,20 +159,20 @@ def test_audits_fit(width):
 
 
 def test_columns_that_no_row_fills_are_not_shown():
-    table = audit_table([("lenet5", verdict) for verdict in audit(load("lenet5")) if not verdict.claim.layer][:2])
+    table = audit_table({"lenet5": audit(load("lenet5"), layers=False)[:2]})
     assert [column.title for column in table.shown()] == [
         "Network",
+        "Source",
         "Figure",
         "Printed",
         "Computed",
         "Verdict",
-        "Source",
     ]
     assert "Layer" not in render(table, "markdown")
 
 
 def test_verdicts_have_their_colour():
-    table = audit_table([("lenet5", verdict) for verdict in audit(load("lenet5"))])
+    table = audit_table({"lenet5": audit(load("lenet5"))})
     assert "\x1b[32mexact\x1b[0m" in render_terminal(table, 100, colour=True)
     assert "\x1b" not in render_terminal(table, 100)
 
@@ -181,3 +181,34 @@ def test_long_words_are_broken_where_nothing_else_helps():
     columns = [Column("a", "A", text=True), Column("n", "N")]
     lines = render_terminal(Table("", columns, [{"a": "x" * 40, "n": 10**9}]), 30).splitlines()
     assert lines == ["A" + " " * 28 + "N", "x" * 16 + " 1,000,000,000", "x" * 16, "x" * 8]
+
+
+def test_texts_wrap_at_words_and_give_way_evenly():
+    table = audit_table({"googlenet": audit(load("googlenet"))})
+    for width in (62, 66, 70):
+        assert "contradicted" in render(table, "table", width)
+    columns = [Column("a", "A", text=True), Column("b", "B", text=True), Column("n", "N")]
+    rows = [{"a": "x", "b": "some words of a text that is long", "n": 10**6}]
+    lines = render_terminal(Table("", columns, rows), 30).splitlines()
+    assert all(len(line) <= 30 for line in lines)
+    assert lines[1].startswith("x some words")
+
+
+@pytest.mark.parametrize("note", ["# no heading", "- no list", "1. no list", "> no quote", "+ no list"])
+def test_notes_begin_no_markdown_block(note):
+    text = render(Table("", [Column("a", "A")], [{"a": 1}], notes=[note]), "markdown")
+    assert text.splitlines()[-1] in (f"\\{note}", note.replace("1.", "\\1."))
+
+
+@pytest.mark.parametrize(
+    ("printed", "value", "shown"),
+    [
+        ("1,234,176", "macs * 1607", "1,234,176"),
+        ("28.123%", "macs / 2731.0", "28.12157%"),
+        ("0.1235", "1 / macs", "0.001302"),
+    ],
+)
+def test_ratios_are_shown_as_far_as_they_are_printed(printed, value, shown):
+    head = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 1)\npublished:\n"
+    graph = parse(f"{head}  - {{what: x, value: {value}, printed: '{printed}', source: s}}\n")
+    assert audit_table({"t": audit(graph)}).rows[0]["value"] == shown

@@ -12,12 +12,10 @@ from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
 from archcalc.analysis.expected import Expected, expected
 from archcalc.analysis.in_place import in_place
-from archcalc.analysis.part import blocks, within
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
 from archcalc.graph import Graph, Node
-from archcalc.ops import REGISTRY
 
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 
@@ -86,20 +84,6 @@ class Report:
                 return layer
         known = suggest(name, [layer.node.name for layer in self.layers])
         raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
-
-    def part(self, name: str) -> list[Layer]:
-        """The layers of a block, or the one layer of that name; with `op:conv` all of an operator, perhaps none.
-
-        Raises ArchcalcError with the nearest names.
-        """
-        if name.startswith("op:"):
-            operator = choose("operator", name[3:], REGISTRY)
-            return [layer for layer in self.layers if isinstance(layer.node.op, operator)]
-        found = [layer for layer in self.layers if within(layer, name)]
-        if not found:
-            known = suggest(name, {block for layer in self.layers for block in blocks(layer)})
-            raise ArchcalcError(f"{self.graph.name} has no layer or block {name!r}; {known}")
-        return found
 
 
 @uncollected

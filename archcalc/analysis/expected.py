@@ -11,10 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from archcalc.analysis.depth import depths
 from archcalc.graph import Graph
 
-DROPPERS = ("droppath", "stochastic_depth")  # operators with the probability p of dropping their input
+DROPPER = "stochastic_depth"  # drops a branch for the whole batch; droppath drops it for some images, and it runs
 
 
 class Expected(NamedTuple):
@@ -27,19 +26,18 @@ class Expected(NamedTuple):
 
 
 def expected(graph: Graph, macs: Sequence[int]) -> Expected | None:
-    """Expectations for a network, given the MACs of its layers; None where nothing is dropped, or it is unknown."""
-    keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name in DROPPERS}  # type: ignore[attr-defined]  # droppers have it
-    if not keeps:
+    """Expectations for a network, given the MACs of its layers; None where no branch is dropped, or it is unknown."""
+    keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # droppers have it
+    if not keeps or any(node.op.joins and getattr(node.op, "p", 0) for node in graph.nodes):
         return None
     conditions = _conditions(graph, set(keeps))
     if conditions is None:
         return None
     runs = [math.prod(keeps[i] for i in condition) for condition in conditions]
-    path = _longest_path(graph)
     return Expected(
         math.fsum(keep * runs[i] for i, keep in keeps.items()),
         len(keeps),
-        math.fsum(runs[i] for i in path if graph.nodes[i].op.weighted),
+        _longest_path(graph, runs),
         math.fsum(run * count for run, count in zip(runs, macs, strict=True)),
     )
 
@@ -62,10 +60,10 @@ def _conditions(graph: Graph, droppers: set[int]) -> list[frozenset[int]] | None
     return [condition or frozenset() for condition in needed]
 
 
-def _longest_path(graph: Graph) -> list[int]:
-    """The nodes of a path to the output with the most weighted layers."""
-    counts = depths(graph)
-    path = [graph.result]
-    while graph.nodes[path[-1]].inputs:
-        path.append(max(graph.nodes[path[-1]].inputs, key=counts.__getitem__))
-    return path
+def _longest_path(graph: Graph, runs: Sequence[float]) -> float:
+    """The weighted layers that run on the longest path, in expectation; of paths of one length the most."""
+    paths: list[tuple[int, float]] = []
+    for i, node in enumerate(graph.nodes):
+        count, kept = max((paths[j] for j in node.inputs), default=(0, 0.0))
+        paths.append((count + node.op.weighted, kept + node.op.weighted * runs[i]))
+    return paths[graph.result][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from archcalc.ops import Shape
@@ -23,6 +23,15 @@ def blocks(layer: Layer) -> Iterator[str]:
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
+
+
+def parts(layers: Iterable[Layer]) -> dict[str, list[Layer]]:
+    """All parts of a network by name: layers, blocks, and with `op:conv` the layers of an operator."""
+    found: dict[str, list[Layer]] = {}
+    for layer in layers:
+        for name in (*blocks(layer), f"op:{layer.node.op.name}"):
+            found.setdefault(name, []).append(layer)
+    return found
 
 
 def end(part: Sequence[Layer]) -> Layer:

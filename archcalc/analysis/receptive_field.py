@@ -127,7 +127,7 @@ def _placeless(graph: Graph) -> list[bool]:
 def _sees_all(node: Node) -> bool:
     """Whether a pool reaches over all places; a convolution as large is a layer like any other."""
     windows = node.op.window(node.x)
-    if windows is None or node.op.weighted:
+    if windows is None or node.op.weighted or len(node.x) != 3:
         return False
     if node.x[1:] == (1, 1) and windows[0].stride:
         return False  # one position gives one

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, printable, shorten, suggest
-from archcalc.graph import About, Accounting, Accuracy, Claim, Reckoning, Setting
+from archcalc.graph import NO_PARAMS, About, Accounting, Accuracy, Claim, Reckoning, Setting
 from archcalc.language.expression import value_of
 from archcalc.language.plan import check_keys
 from archcalc.language.source import Mapping, Scalar, Sequence, Value
-from archcalc.language.values import Budget, Evaluate, Names
+from archcalc.language.values import FUNCTIONS, Budget, Evaluate, Names
 
 METRICS = ("top1_error", "top5_error", "top1", "top5")  # in percent
 RECIPE = (
@@ -37,11 +37,12 @@ def _keys(*names: str) -> dict[str, str]:
 PAPER = _keys("authors", "title", "year", "venue", "arxiv", "url")
 SETTING = _keys("network", "set", "input", "mode", "convention", "against")
 ACCOUNTING = _keys("text", "value") | SETTING
-CELL = _keys("printed", "note", "clash", "explained_by")
-COLUMN = _keys("figure", "what", "mode", "value", "against", "note", "explained_by")
+CELL = _keys("printed", "to", "note", "clash", "explained_by")
+COLUMN = _keys("figure", "what", "unit", "to", "mode", "value", "against", "note", "explained_by")
 CLAIM = _keys("of", "layer", "source") | COLUMN | CELL
-TABLE = _keys("columns", "networks", "layers")
-ACCURACY = _keys("of", "source", "dataset", "protocol", "note", *METRICS)
+TABLE = _keys("of", "layer", "source", "note", "mode", "to", "against", "explained_by", "clash")  # what its cells share
+ROWS = _keys("columns", "networks", "layers")
+SAID = _keys("source", "dataset", "protocol", "note")  # of an accuracy
 
 
 class Sayings(NamedTuple):
@@ -102,11 +103,11 @@ def read_setting(entry: Mapping) -> Setting:
         raise SpecError("set wants names with values", params.place, "for example set: {size: 227}")
     shape = entry.get("input")
     size = value_of(shape)(_names({})) if shape else None
-    if shape and not isinstance(size, tuple):
+    if shape and not (isinstance(size, tuple) and size):
         raise SpecError("input wants a shape", shape.place, "for example input: [3, 227, 227]")
     return Setting(
         text_of(entry.get("network")),
-        {key.text: value_of(item) for key, item in params.entries} if params else {},
+        {key.text: value_of(item) for key, item in params.entries} if params else NO_PARAMS,
         size,
         text_of(entry.get("mode")),
         text_of(entry.get("convention")) or "all",
@@ -133,11 +134,15 @@ class _Reader:
 
     def claims(self, value: Value) -> Iterator[tuple[frozenset[str], Claim]]:
         """A published figure, or a table of them."""
-        entry = check_keys(value, CLAIM | TABLE, "a published figure")
+        entry = check_keys(value, CLAIM | ROWS, "a published figure")
         fields = _fields(entry)
-        if not TABLE.keys() & fields.keys():
+        if not ROWS.keys() & fields.keys():
             yield self.claim(fields, entry.place)
+            return
+        check_keys(value, TABLE | ROWS, "a table of published figures")
         for where, column, cell in _table(entry, {"networks": "of", "layers": "layer"}):
+            for key in where.keys() & fields.keys():
+                raise SpecError(f"`{key}` is said of the table and of its rows", fields[key].place)
             shared = (
                 {"figure": column} if isinstance(column, Scalar) else _fields(check_keys(column, COLUMN, "a column"))
             )
@@ -150,7 +155,10 @@ class _Reader:
                 raise SpecError(f"a published figure lacks `{key}`", place)
         if "figure" not in fields and not {"what", "value"} <= set(fields):
             raise SpecError("a published figure lacks `figure`", place, "or `what` it is, with the `value`")
-        texts = ("figure", "printed", "source", "note", "clash", "what", "layer", "against")
+        if "value" in fields and ("figure" in fields or "layer" in fields):
+            hint = 'a value has `what` and perhaps `unit`; in it, macs["conv1"] is that of a layer'
+            raise SpecError("a value stands without `figure` and `layer`", fields["value"].place, hint)
+        texts = ("figure", "printed", "source", "note", "clash", "what", "unit", "to", "layer", "against")
         claim = Claim(
             **{key: text_of(fields.get(key)) for key in texts},
             mode=text_of(fields.get("mode")) or "infer",
@@ -171,12 +179,14 @@ class _Reader:
 
     def accuracy(self, value: Value) -> Iterator[tuple[frozenset[str], Accuracy]]:
         """An accuracy, or a table of them: `columns` of METRICS, a row for each network."""
-        entry = check_keys(value, ACCURACY | _keys("columns", "networks"), "an accuracy")
+        table = isinstance(value, Mapping) and value.get("columns") is not None
+        keys = SAID | _keys("columns", "networks") if table else _keys("of", *METRICS) | SAID
+        entry = check_keys(value, keys, "a table of accuracies" if table else "an accuracy")
         fields = _fields(entry)
         if "source" not in fields:
             raise SpecError("an accuracy lacks `source`", entry.place)
         said = {key: text_of(fields.get(key)) for key in ("dataset", "protocol", "source", "note")}
-        if not TABLE.keys() & fields.keys():
+        if not table:
             found = [Accuracy(key, _percent(fields[key]), **said) for key in METRICS if key in fields]
             if not found:
                 raise SpecError("an accuracy lacks its figure", entry.place, f"one of {', '.join(METRICS)}")
@@ -196,6 +206,8 @@ class _Reader:
         """The networks that something is said of: all, one, or a list."""
         if value is None:
             return self.networks
+        if not _items(value):
+            raise SpecError("`of` names no network", value.place)
         for item in _items(value):
             name = text_of(item)
             if name not in self.networks:
@@ -250,5 +262,10 @@ def _percent(value: Value) -> str:
 def _reckoning(value: Value | None) -> Reckoning | None:
     if value is None:
         return None
-    run: Evaluate = value_of(value)
+    mentions: set[str] = set()
+    run: Evaluate = value_of(value, mentions)
+    if not mentions - set(FUNCTIONS):
+        raise SpecError(
+            "a value is worked out from figures", value.place, "for example macs / 2; a number explains nothing"
+        )
     return lambda figures: run(_names(figures))

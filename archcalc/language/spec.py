@@ -31,6 +31,7 @@ KEYS = {
     "recipe": "how it was trained, with the source",
 }
 OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec of aliases has none of
+SUFFIXES = (".yaml", ".yml")  # of files: no network is called so
 MAX_PARAMETERS = 64  # of a block
 ALIAS = dict.fromkeys(("network", "set", "input"), "")
 
@@ -104,7 +105,7 @@ class _Reader:
 
     def spec(self) -> Spec:
         name = text_of(self.need("name"))
-        if not LABEL.fullmatch(name.replace(".", "_")):
+        if not LABEL.fullmatch(name.replace(".", "_")) or name.endswith(SUFFIXES):
             hint = "letters, digits, . _ and -"
             raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
         if self.root.get("aliases") is not None:
@@ -155,7 +156,7 @@ class _Reader:
         return setting
 
     def network_name(self, key: Scalar) -> str:
-        if not LABEL.fullmatch(key.text.replace(".", "_")):
+        if not LABEL.fullmatch(key.text.replace(".", "_")) or key.text.endswith(SUFFIXES):
             raise SpecError(f"{shorten(key.text)!r} cannot be a network's name", key.place)
         return key.text
 

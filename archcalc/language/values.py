@@ -32,13 +32,13 @@ class Budget:
     """What is left of the work one spec may cause."""
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
-        self.left = steps
+        self.steps = self.left = steps
 
     def spend(self, steps: int = 1) -> None:
         """Take `steps` off. Raises Fault when nothing is left."""
         self.left -= steps
         if self.left < 0:
-            raise Fault(f"takes more than {MAX_STEPS:,} steps to expand")
+            raise Fault(f"takes more than {self.steps:,} steps to expand")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ def about_network(graph: Graph) -> Table:
         "input": list(graph.input),
         "params": {name: show(value) for name, value in about.params.items()},
         "recipes": [dict(recipe) for recipe in about.recipes],
-        "accuracy": [accuracy._asdict() for accuracy in about.accuracy],
     }
     return Table(
         graph.name, COLUMNS, rows, "facts", {"schema": SCHEMA, "name": graph.name}, data=data, parts=list(_parts(graph))
@@ -73,11 +72,11 @@ def paper_text(paper: Mapping[str, Any]) -> str:
 def _parts(graph: Graph) -> Iterator[Table]:
     for recipe in graph.about.recipes:
         rows = [{"key": key.replace("_", " "), "value": value} for key, value in recipe.items()]
-        yield Table("", RECIPE_COLUMNS, rows, "training")
+        yield Table("", RECIPE_COLUMNS, rows, "")
     if graph.about.accuracy:
         rows = [{**accuracy._asdict(), "what": METRICS[accuracy.metric]} for accuracy in graph.about.accuracy]
         notes = dict.fromkeys(accuracy.note for accuracy in graph.about.accuracy if accuracy.note)
-        yield Table("", ACCURACY_COLUMNS, rows, "accuracies", notes=list(notes))
-    verdicts = [verdict for verdict in audit(graph) if not verdict.claim.layer]
+        yield Table("", ACCURACY_COLUMNS, rows, "accuracy", notes=list(notes))
+    verdicts = audit(graph, layers=False)
     if verdicts:
         yield verdict_table(verdicts, "infer")

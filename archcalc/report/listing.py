@@ -38,14 +38,18 @@ def listing(family: str | None = None, broken: Callable[[ArchcalcError], object]
     Raises ArchcalcError where there is no such family.
     """
     rows: list[dict[str, Any]] = []
-    found = catalog(broken)
     families = set()
-    for name, path in found.items():
+    for name, path in catalog(broken).items():
         network = name.rpartition("/")[2]
-        spec = settled(read_spec(path), network)
-        families.add(spec.about.family)
-        if family in (None, spec.about.family):
-            rows.append(_row(name, expand(spec, network, name=name)))
+        try:
+            spec = settled(read_spec(path), network)
+            families.add(spec.about.family)
+            if family in (None, spec.about.family):
+                rows.append(_row(name, expand(spec, network, name=name)))
+        except ArchcalcError as error:
+            if broken is None:
+                raise
+            broken(error)
     if not rows:
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"

@@ -239,7 +239,7 @@ def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
 
 def _published(report: Report) -> list[Table]:
     """Verdicts on what is published of the network as a whole; `archcalc audit` has its layers too."""
-    verdicts = [verdict for verdict in audit(report.graph) if not verdict.claim.layer]
+    verdicts = audit(report.graph, layers=False)
     if not verdicts:
         return []
     usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")

@@ -31,7 +31,7 @@ class Table:
     """Rows of values by column key, what they are of, their totals, and what has to be said about them.
 
     `facts` are the conditions, by name; `totals` the row under the line, by column key; `summary` are labelled lines
-    below; `data` goes into JSON as it is. `parts` are tables that follow.
+    below; `data` goes into JSON as it is, and the rows under `rows_key`, if it has one. `parts` are tables that follow.
     """
 
     title: str

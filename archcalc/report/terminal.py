@@ -20,7 +20,10 @@ from archcalc.report.table import Column, Table, cell
 GAP = 2  # between columns; 1 where that lets another column in
 NO_LIMIT = 10_000
 MIN_TEXT = 10  # columns that a text may be wrapped to
-STYLES = {"contradicted": "red", "explained": "yellow", "exact": "green", "rounds": "green", "truncates": "green"}
+MAX_WORD = 16  # longer words are broken
+STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
+    ("exact", "rounds", "truncates", "within"), "green"
+)
 
 
 def render_terminal(table: Table, width: int | None = None, colour: bool = False) -> str:
@@ -52,7 +55,8 @@ def _print(console: Console, table: Table, width: int) -> None:
         in_line = [column for column in table.shown() if not (column.heading or column.below)]
         widths = {column.key: _column_width(table, column) for column in in_line}
         columns = fitting(in_line, widths, width)
-        _print_rows(console, table, _Layout(columns, widths, width))
+        least = {column.key: _longest_word(table, column) for column in columns if column.text}
+        _print_rows(console, table, _Layout(columns, widths, least, width))
         left_out = [column.title for column in in_line if column not in columns]
         if left_out:
             console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
@@ -83,20 +87,27 @@ def _column_width(table: Table, column: Column) -> int:
     return max(cell_len(line) for text in (*cells, column.title, column.unit) for line in text.split("\n"))
 
 
+def _longest_word(table: Table, column: Column) -> int:
+    """How narrow a text may be set: to its longest word, within reason."""
+    words = (word for row in table.rows for word in cell(row.get(column.key), column.plain).split())
+    return max(MIN_TEXT, min(MAX_WORD, max(map(cell_len, words), default=0)))
+
+
 class _Layout:
     """Columns with their widths; where room is short, those of texts give way and their cells wrap."""
 
-    def __init__(self, columns: Sequence[Column], widths: Mapping[str, int], width: int) -> None:
+    def __init__(
+        self, columns: Sequence[Column], widths: Mapping[str, int], least: Mapping[str, int], width: int
+    ) -> None:
         self.columns, self.width = columns, width
         self.gap = GAP if _needed(columns, widths, GAP) <= width else 1
         self.widths = {column.key: widths[column.key] for column in columns}
-        texts = [column.key for column in columns if column.text]
-        figures = sum(MIN_TEXT if key in texts else wide for key, wide in self.widths.items())
-        if figures + self.gap * (len(columns) - 1) > width:
-            return  # narrower than its figures, lines run over: no digit is cut
+        floors = {column.key: min(least[column.key], widths[column.key]) for column in columns if column.text}
         while _needed(columns, self.widths, self.gap) > width:
-            widest = max(texts, key=lambda key: self.widths[key])
-            self.widths[widest] -= 1
+            room = {key: self.widths[key] - floor for key, floor in floors.items()}
+            if not any(room.values()):
+                return  # narrower than its figures, lines run over: no digit is cut
+            self.widths[max(room, key=lambda key: (room[key] > 0, self.widths[key]))] -= 1
 
     def lines(self, cells: Sequence[str]) -> list[str]:
         """A row's lines, cells set flush left or right in their columns."""
@@ -147,14 +158,18 @@ def _print_rows(console: Console, table: Table, layout: _Layout) -> None:
 
 
 def _print_among(console: Console, table: Table, layout: _Layout, around: Sequence[Column], offset: int) -> None:
-    """Rows with headings above those that share one, texts below, and the verdict in its colour."""
-    last: dict[str, str] = {}
+    """Rows with headings above those that share them, texts below, and the verdict in its colour."""
+    headings = [column.key for column in around if column.heading]
+    above: list[str] = []
     for row in table.rows:
-        for column in around:
-            text = cell(row.get(column.key))
-            if column.heading and last.get(column.key) != text:
-                console.print(Text(text, style="bold"), soft_wrap=True)
-                last[column.key] = text
+        own = [cell(row.get(key)) for key in headings]
+        changed = next((i for i, text in enumerate(own) if own[: i + 1] != above[: i + 1]), len(own))
+        if above and headings and changed == 0 and len(own) > 1:
+            console.print()
+        for i in range(changed, len(own)):
+            style = "bold" if headings[i] == table.columns[0].key else "italic"
+            console.print(Text(own[i], style=style))
+        above = own
         for i, line in enumerate(layout.lines(_cells(row, layout.columns))):
             styled, verdict = Text(line.rstrip()), str(row.get("verdict", ""))
             if i == 0 and verdict in STYLES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 
 from archcalc.report.table import Column, Table, cell
@@ -26,7 +27,7 @@ def render_markdown(table: Table) -> str:
     if table.summary:
         lines += [f"- {label}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
     for note in table.notes:
-        lines += [_escape(note), ""]
+        lines += [re.sub(r"^(\s*)([#>+-]|\d+(?=[.)]))", r"\1\\\2", _escape(note)), ""]
     for part in table.parts:
         lines += [render_markdown(part)]
     return "\n".join(lines).rstrip() + "\n"
@@ -81,7 +82,7 @@ def _json_lines(value: Any) -> str:
 def _data(table: Table) -> dict[str, Any]:
     keys = table.data_keys()
     rows = [{key: row.get(key) for key in keys} for row in table.rows]
-    data = {**table.facts, **table.data, table.rows_key: rows}
+    data = {**table.facts, **table.data} | ({table.rows_key: rows} if table.rows_key else {})
     for part in table.parts:
         data |= _data(part)
     return data

@@ -14,9 +14,11 @@ from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("network", "Network", text=True, heading=True),
+    Column("source", "Source", text=True, heading=True),
     Column("layer", "Layer", text=True),
-    Column("what", "Figure", text=True, data=False),
+    Column("title", "Figure", text=True, data=False),
     Column("figure", "Figure", shown=False),
+    Column("what", "What", shown=False),
     Column("mode", "Mode", shown=False),
     Column("unit", "Unit", shown=False),
     Column("printed", "Printed"),
@@ -28,26 +30,30 @@ COLUMNS = (
     Column("holds", "Holds", shown=False),
     Column("clash", "Clash", shown=False),
     Column("note", "Note", shown=False),
-    Column("source", "Source", rank=1, text=True),
     Column("remark", "Remark", text=True, data=False, below=True),
 )
 
 
-def audit_table(verdicts: Sequence[tuple[str, Verdict]], only: Sequence[str] = ()) -> Table:
-    """Verdicts with the network each is of, those in `only` if it names some, and how many there are of each."""
-    shown = [(network, verdict) for network, verdict in verdicts if not only or verdict.verdict in only]
-    counts = Counter(verdict.verdict for _, verdict in verdicts)
-    figures = f"{len(verdicts):,} published figure{'s' if len(verdicts) != 1 else ''}"
-    tally = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict])
-    networks = len({network for network, _ in verdicts})
-    rows = [{"network": network, **_row(verdict, "infer")} for network, verdict in shown]
+def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] = ()) -> Table:
+    """Verdicts by the network each is of, those in `only` if it names some, and how many there are of each."""
+    every = [verdict for found in verdicts.values() for verdict in found]
+    counts = Counter(verdict.verdict for verdict in every)
+    rows = [
+        {"network": network, **_row(verdict, "infer")}
+        for network, found in verdicts.items()
+        for verdict in found
+        if not only or verdict.verdict in only
+    ]
+    figures = f"{len(every):,} published figure{'s' if len(every) != 1 else ''}"
+    networks = f"{len(verdicts):,} network{'s' if len(verdicts) != 1 else ''}"
+    tally = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict] or verdict in only)
     return Table(
         "",
         _used(COLUMNS, rows),
         rows,
         "figures",
         {"schema": SCHEMA, "batch": 1, "dtype": "float32"},
-        f"{figures} of {networks:,} network{'s' if networks != 1 else ''}" + (f": {tally}" if tally else ""),
+        f"{figures} of {networks}" + (f": {tally}" if tally else ""),
         data={"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
     )
 
@@ -55,7 +61,7 @@ def audit_table(verdicts: Sequence[tuple[str, Verdict]], only: Sequence[str] = (
 def verdict_table(verdicts: Sequence[Verdict], mode: str, conditions: str = "") -> Table:
     """Verdicts on one network's figures, shown beside figures in `mode`."""
     own = [column for column in COLUMNS if column.key not in ("network", "layer")]
-    own[0] = own[0]._replace(title="Published")
+    own = [column._replace(title="Published") if column.key == "title" else column for column in own]
     rows = [_row(verdict, mode) for verdict in verdicts]
     return Table("", _used(own, rows), rows, "published", conditions=conditions)
 
@@ -69,12 +75,10 @@ def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[
 def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
     claim = verdict.claim
     title = claim.what or FIGURES[claim.figure][0]
+    facts = {**claim._asdict(), **verdict._asdict()}
     return {
-        **claim._asdict(),
-        **verdict._asdict(),
-        "what": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
-        "layer": claim.layer or None,
-        "figure": claim.figure or None,
+        **{key: None if fact == "" else fact for key, fact in facts.items()},
+        "title": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
         "unit": unit_of(verdict.claim),
         "value": _shown(verdict, verdict.computed),
         "holds": verdict.holds,
@@ -88,9 +92,10 @@ def _shown(verdict: Verdict, value: Any) -> str:
         return read_dimensions(verdict.claim.printed).show(value)
     if unit_of(verdict.claim) == "bytes":
         return bytes_text(value)
-    if unit_of(verdict.claim) == "ratio":
-        return f"{value:.2%}" if verdict.claim.printed.endswith("%") else f"{value:.4g}"
-    return cell(value) if isinstance(value, int) else f"{value:,.2f}"
+    if isinstance(value, int) and not verdict.claim.printed.endswith("%"):
+        return cell(value)
+    digits = len(verdict.claim.printed.partition(".")[2].rstrip(" %×xKMGB")) + 2
+    return f"{value:,.{digits}%}" if verdict.claim.printed.endswith("%") else f"{value:,.{digits}f}"
 
 
 def _remarks(verdict: Verdict) -> Iterable[str]:
@@ -107,4 +112,4 @@ def _remarks(verdict: Verdict) -> Iterable[str]:
 
 def sentence(text: str) -> str:
     """A text that ends in a full stop."""
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
