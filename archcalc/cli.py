@@ -17,6 +17,7 @@ import click
 
 from archcalc import __version__
 from archcalc.analysis import CONVENTIONS, DTYPES, MODES, analyze
+from archcalc.analysis.folding import fold_batchnorm, folds
 from archcalc.catalog import catalog, load_with, matching
 from archcalc.errors import ArchcalcError, printable, suggest
 from archcalc.published import VERDICTS, Verdict, audit
@@ -116,10 +117,11 @@ def cli() -> None:
 @network_options
 @click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name.")
 @click.option("--all", "everything", is_flag=True, help="One row a layer, those that write nothing too.")
+@click.option("--fold-bn", is_flag=True, help="Batch normalization folded into the layer before it, as deployed.")
 @output_options
 def summarize(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
-    convention: str, depth: int | None, everything: bool, form: str, output: Path | None, force: bool,
+    convention: str, depth: int | None, everything: bool, fold_bn: bool, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
 
@@ -135,8 +137,12 @@ def summarize(
 
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each; give one of them")
-    report = analyze(load_with(name, settings, shape), batch, dtype, mode, convention)
-    deliver(summary_table(report, everything or form in ("csv", "json"), depth), form, output, force)
+    if fold_bn and mode == "train":
+        raise click.UsageError("--fold-bn is for inference: in training batch normalization cannot be folded")
+    graph = load_with(name, settings, shape)
+    gone = tuple(folds(graph)) if fold_bn else None
+    report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
+    deliver(summary_table(report, everything or form in ("csv", "json"), depth, gone), form, output, force)
 
 
 @cli.command("list", short_help="The networks archcalc knows.")
@@ -212,6 +218,75 @@ def audited(name: str, asked: tuple[str, ...], broken: dict[str, ArchcalcError])
             raise
         broken.setdefault(str(error), error)
         return None
+
+
+@cli.command("validate", short_help="The figures against PyTorch.")
+@click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
+@click.option("--all", "everything", is_flag=True, help="Every network that archcalc knows.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "meta"]),
+    default="auto",
+    show_default=True,
+    help="auto is CUDA where it is there, else the CPU; meta has shapes without values.",
+)
+@click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Images in the batch.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
+@click.option("--verbose", is_flag=True, help="A row a check, not a network; and what PyTorch's counter ignores.")
+@output_options
+def validate_networks(
+    names: tuple[str, ...], everything: bool, device: str, batch: int, dtype: str, fold_bn: bool, verbose: bool,
+    form: str, output: Path | None, force: bool,
+) -> None:  # fmt: skip
+    """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
+
+    Output shapes, weights, buffers, MACs and the bytes that backward keeps. NAME may be a pattern, as 'resnet*'. Exit
+    code 1 says that a figure differs, or that a network could not be run. Ctrl-C leaves a report of what was done.
+
+    \b
+    archcalc validate resnet50
+    archcalc validate --all --device meta
+    """
+    if bool(names) == everything:
+        raise click.UsageError("name networks, or give --all")
+    from archcalc.report.validation import validation_table
+
+    torch = torch_side()
+    done, stopped = run_each(
+        matching(names), lambda name: torch.validate_or_say(load_with(name, {}), device, batch, dtype, fold_bn)
+    )
+    ignored = {made.network: torch.ignored(load_with(made.network, {})) for made in done} if verbose else {}
+    deliver(validation_table(done, verbose or form in ("csv", "json"), ignored), form, output, force)
+    for validation in done:
+        if validation.differences or validation.problem:
+            click.echo(f"{validation.network}: {validation.problem or validation.differences[0]}", err=True)
+    sys.exit(130 if stopped else int(any(validation.failed for validation in done)))
+
+
+def torch_side() -> Any:
+    """The module that compares networks with PyTorch. Raises ArchcalcError where PyTorch is missing."""
+    try:
+        from archcalc.pytorch import validate
+    except ModuleNotFoundError as error:
+        raise ArchcalcError(str(error)) from None
+    return sys.modules[validate.__module__]
+
+
+def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], bool]:
+    """The results for each name, with a bar and the time left on a terminal; and whether Ctrl-C came between."""
+    done: list[Any] = []
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    bar = click.progressbar(names, file=sys.stderr, show_pos=True, item_show_func=lambda name: name or "")
+    try:
+        if watched:
+            with bar:
+                done.extend(map(work, bar))
+        else:
+            done.extend(map(work, names))
+    except KeyboardInterrupt:
+        return done, True
+    return done, False
 
 
 @cli.command(short_help="The operators of the spec language.")

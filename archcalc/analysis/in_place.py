@@ -17,31 +17,31 @@ NOTHING = Saved()
 
 def in_place(graph: Graph, training: bool) -> list[bool]:
     """For each node whether it works in its (first) input's memory."""
-    homes = _homes(graph, training)
+    made = homes(graph, training)
     readers: dict[int, list[int]] = {}
     for position, node in enumerate(graph.nodes):
-        if homes[position] == position:  # a view reads nothing
+        if made[position] == position:  # a view reads nothing
             for i in node.inputs:
-                readers.setdefault(homes[i], []).append(position)
+                readers.setdefault(made[i], []).append(position)
     read = {i for node in graph.nodes for i in node.inputs}
     for end in (position for position in range(len(graph.nodes)) if position not in read):
-        readers.setdefault(homes[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
+        readers.setdefault(made[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
     kept: list[Saved] = []  # what backward needs of each node as it really works: at inference nothing
     decided: list[bool] = []
     for position, node in enumerate(graph.nodes):
-        decided.append(node.op.overwrites(training) and _free(homes[node.inputs[0]], position, readers, kept))
-        kept.append(_saved(node, decided[-1]) if training else NOTHING)
+        decided.append(node.op.overwrites(training) and _free(made[node.inputs[0]], position, readers, kept))
+        kept.append(saved_as_run(node, decided[-1]) if training else NOTHING)
     return decided
 
 
-def _homes(graph: Graph, training: bool) -> list[int]:
+def homes(graph: Graph, training: bool) -> list[int]:
     """For each node the one whose tensor it gives: its own, or for a view its input's."""
-    homes: list[int] = []
+    made: list[int] = []
     for position, node in enumerate(graph.nodes):
         op = node.op
         own = not node.inputs or op.overwrites(training) or op.writes(node.x, node.output, training) > 0
-        homes.append(position if own else homes[node.inputs[0]])
-    return homes
+        made.append(position if own else made[node.inputs[0]])
+    return made
 
 
 def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved]) -> bool:
@@ -51,7 +51,7 @@ def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved]) 
     return not (kept[home].output or any(kept[reader].input for reader in readers[home] if reader < at))
 
 
-def _saved(node: Node, overwrites: bool) -> Saved:
+def saved_as_run(node: Node, overwrites: bool) -> Saved:
     """What backward keeps of an operator that asks to work in place, as it is allowed to."""
     asks = getattr(node.op, "inplace", False)
     op = node.op if overwrites or not asks else replace(node.op, inplace=False)  # type: ignore[type-var]  # a dataclass

@@ -1,1 +1,20 @@
-"""The networks in PyTorch: the only package that imports torch."""
+"""The networks in PyTorch: the only package that imports torch.
+
+>>> from archcalc import load
+>>> from archcalc.pytorch import build, validate
+>>> module = build(load("resnet50"))
+>>> validate(load("resnet50"), device="meta").differences
+()
+"""
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "archcalc.pytorch wants PyTorch: pip install 'archcalc[torch]'", name=error.name
+    ) from None
+
+from archcalc.pytorch.build import Network, Training, build
+from archcalc.pytorch.validate import Check, Validation, validate
+
+__all__ = ["Check", "Network", "Training", "Validation", "build", "validate"]

@@ -40,10 +40,13 @@ COLUMNS = (
 SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
 
 
-def summarize(report: Report, everything: bool = False, depth: int | None = None) -> Table:
+def summarize(
+    report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None
+) -> Table:
     """The table of a network: a row a layer, or a row a block down to `depth` parts of its name.
 
-    Layers that own nothing (no weights, no written values) fold into the row above unless `everything`.
+    Layers that own nothing (no weights, no written values) fold into the row above unless `everything`. `gone` are the
+    batch normalizations that the report's graph has folded away, if it was asked to.
     """
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
@@ -55,11 +58,11 @@ def summarize(report: Report, everything: bool = False, depth: int | None = None
         columns=[column._replace(title=_flops_title(column.title, report)) for column in COLUMNS],
         rows=rows,
         rows_key="layers",
-        facts=facts(report),
-        conditions=conditions(report),
+        facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
+        conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
         totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
         summary=list(summary(report)),
-        notes=list(_notes(folded, report)),
+        notes=[*_notes(folded, report), *_folding_notes(gone, report)],
         data={"totals": report.totals._asdict()},
         parts=_published(report),
     )
@@ -235,6 +238,13 @@ def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
         yield f"From {unknown} on the receptive field differs from one position to another (–)."
     if report.mode == "train":
         yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
+
+
+def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
+    if gone is not None:
+        left = sum(layer.node.op.name == "batchnorm" for layer in report.layers)
+        stay = f"; {left:,} stay" if left else ""
+        yield f"{len(gone):,} batch normalizations are folded into the layers before them{stay}."
 
 
 def _published(report: Report) -> list[Table]:

@@ -1,0 +1,149 @@
+"""Graph → nn.Module: the same network in PyTorch, module by module, named as its nodes."""
+
+# mypy: allow-subclassing-any
+# The type check needs no torch, so nn.Module is Any there.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.analysis.in_place import in_place
+from archcalc.errors import SpecError
+from archcalc.graph import Graph, Node
+
+
+class Training(NamedTuple):
+    """What a network with side outputs gives in training: its result, and theirs by name."""
+
+    result: Tensor
+    sides: dict[str, Tensor]
+
+
+class Step(NamedTuple):
+    """One node as it is run: its position, those of its inputs, and whose values nobody needs afterwards."""
+
+    position: int
+    inputs: tuple[int, ...]
+    done: tuple[int, ...]
+
+
+class Network(nn.Module):
+    """A graph as a module. `forward` takes (batch, *input) and gives (batch, *output).
+
+    In training a graph with side outputs gives `Training`. Each value is dropped after its last use, and operators work
+    in place where `analysis.in_place` allows it. Keys of `state_dict()` are the names of the graph's nodes.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.nodes = [_module(node) for node in graph.nodes]
+        for node, module in zip(graph.nodes, self.nodes, strict=True):
+            _attach(self, node.name, module)
+        self.steps = {training: _steps(graph, training) for training in (True, False)}
+        self.overwriting = {training: _overwriting(graph, training) for training in (True, False)}
+
+    def forward(self, image: Tensor) -> Tensor | Training:
+        """Runs the nodes in order."""
+        self._settle(self.training or torch.is_grad_enabled())
+        values = {0: image}
+        for step in self.steps[self.training]:
+            inputs = [values[i] for i in step.inputs]
+            for i in step.done:
+                del values[i]
+            values[step.position] = self.run(step.position, inputs)
+            del inputs
+        result = values.pop(self.graph.result)
+        if not values:
+            return result
+        return Training(result, {self.graph.nodes[i].name: value for i, value in values.items()})
+
+    def run(self, position: int, inputs: list[Tensor]) -> Tensor:
+        """One node's module on its inputs; a subclass may look at both."""
+        output: Tensor = self.nodes[position](*inputs)
+        return output
+
+    def _settle(self, backward: bool) -> None:
+        """Lets operators work in place where that is right, with or without a backward pass to come."""
+        for position, overwrites in self.overwriting[backward].items():
+            self.nodes[position].inplace = overwrites
+
+
+def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Network:
+    """The network in PyTorch, with its weights initialised as the spec's recipe says, else as PyTorch does.
+
+    On any device, `meta` included. Raises SpecError for a side output that does not take the graph's input, and for an
+    operator without a module.
+    """
+    if graph.misfit:
+        raise graph.misfit
+    with torch.device(device or "cpu"):
+        network = Network(graph)
+    rule = INITIALIZERS.get(initialization(graph))
+    if rule:
+        initialise(network, rule)
+    return network if dtype is None else network.to(dtype)
+
+
+def initialization(graph: Graph) -> str:
+    """The first word of what the spec's training recipe says of it: `He`, `Xavier`, …; "" where it says nothing."""
+    words = (recipe.get("initialization", "") for recipe in graph.about.recipes)
+    return next((word.split()[0].strip(",:;") for word in words if word), "")
+
+
+def initialise(network: nn.Module, rule: Callable[[Tensor], object]) -> None:
+    """Draws the weights of convolutions and linear layers by a rule; their biases become 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            rule(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+# He et al. 2015 (arXiv:1502.01852), √(2 / fan-in); Glorot & Bengio 2010, uniform within √(6 / (fan-in + fan-out)).
+# What other recipes say in prose is left to PyTorch's own initialisation.
+INITIALIZERS: dict[str, Callable[[Tensor], object]] = {
+    "He": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "Xavier": nn.init.xavier_uniform_,
+}
+
+
+def _module(node: Node) -> nn.Module:
+    try:
+        return node.op.module(node.x)
+    except NotImplementedError as error:
+        raise SpecError(f"{node.name}: {error}", node.place) from None
+
+
+def _attach(root: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts a module into the tree under its dotted name. Names that a module has as attributes are no hindrance."""
+    *blocks, own = name.split(".")
+    for block in blocks:
+        root = root._modules.setdefault(block, nn.Module())
+    root._modules[own] = module
+
+
+def _steps(graph: Graph, training: bool) -> list[Step]:
+    kept = [i for i, node in enumerate(graph.nodes) if i and (training or not node.side)]
+    last = {j: i for i in kept for j in graph.nodes[i].inputs}
+    steps = []
+    for i in kept:
+        inputs = graph.nodes[i].inputs
+        steps.append(Step(i, inputs, tuple({j for j in inputs if last[j] == i and j != graph.result})))
+    return steps
+
+
+def _overwriting(graph: Graph, training: bool) -> dict[int, bool]:
+    """By position, whether an operator that can work in place may do so."""
+    ran = graph if training else graph.without_sides()
+    allowed = dict(zip([node.name for node in ran.nodes], in_place(ran, training), strict=True))
+    return {
+        i: allowed.get(node.name, False)
+        for i, node in enumerate(graph.nodes)
+        if node.op.overwrites(True) or node.op.overwrites(False)
+    }

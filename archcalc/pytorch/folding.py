@@ -1,0 +1,77 @@
+"""Weights of a folded network: batch normalization's scale and shift multiplied into the layer before it.
+
+With scale = γ/√(σ² + ε) for each output channel the weight w becomes w·scale, the bias b (b − μ)·scale + β; without
+affine γ = 1 and β = 0. `analysis.folding` says what can be folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.analysis.folding import fold_batchnorm, folds
+from archcalc.ops import Operator
+from archcalc.ops.convolution import Conv, ConvTranspose
+from archcalc.pytorch.build import Network
+
+
+def fold(network: Network) -> Network:
+    """The network of `fold_batchnorm(network.graph)`, in evaluation mode, where both compute the same.
+
+    It takes running statistics as they are. Its tensors are its own, on the same devices and in the same dtypes; what
+    is folded is computed in float64 and rounded once. Side outputs (auxiliary heads) are gone.
+    """
+    known = {node.name: (module, node.op) for node, module in zip(network.graph.nodes, network.nodes, strict=True)}
+    batchnorms: dict[str, list[nn.Module]] = {}
+    for gone, host in folds(network.graph).items():
+        batchnorms.setdefault(host, []).append(known[gone][0])
+    state = {key: tensor.detach() for key, tensor in network.state_dict().items()}
+    for host, after in batchnorms.items():
+        state[f"{host}.weight"], state[f"{host}.bias"] = merge(*known[host], after)
+    with torch.device("meta"):  # no weights are drawn only to be replaced
+        folded = Network(fold_batchnorm(network.graph))
+    folded.load_state_dict({key: state[key].clone() for key in folded.state_dict()}, assign=True)
+    folded.eval()
+    return folded
+
+
+def merge(layer: nn.Module, op: Operator, batchnorms: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer, `op`'s module, with the batch normalizations after it folded in.
+
+    In the layer's own shapes and dtype. `op` is conv, conv_transpose or linear.
+    """
+    own = layer.weight.detach()
+    weight = own.double()
+    bias = weight.new_zeros(()) if layer.bias is None else layer.bias.detach().double()
+    for batchnorm in batchnorms:
+        scale, shift = scale_and_shift(batchnorm)
+        weight, bias = weight * by_weight(scale, op, own), bias * scale + shift
+    return weight.to(own.dtype), bias.to(own.dtype)
+
+
+def scale_and_shift(batchnorm: nn.Module) -> tuple[Tensor, Tensor]:
+    """What a `BatchNorm1d` or `2d` does in evaluation, y = scale·x + shift: both (channels,) in float64.
+
+    Ioffe & Szegedy 2015, Algorithm 2, line 11.
+    """
+    scale = (batchnorm.running_var.double() + batchnorm.eps).rsqrt()
+    if batchnorm.weight is not None:
+        scale = scale * batchnorm.weight.detach().double()
+    shift = -batchnorm.running_mean.double() * scale
+    return scale, shift if batchnorm.bias is None else shift + batchnorm.bias.detach().double()
+
+
+def by_weight(scale: Tensor, op: Operator, weight: Tensor) -> Tensor:
+    """The scale of each output channel, (out,), laid beside the weights of that channel, to be multiplied with them.
+
+    A weight is (out, in/groups, k, k) or (out, in); of a transposed convolution (in, out/groups, k, k), of a
+    connection table (links, k, k).
+    """
+    if isinstance(op, ConvTranspose):
+        scale = scale.view(op.groups, -1).repeat_interleave(len(weight) // op.groups, dim=0)
+    elif isinstance(op, Conv) and op.connections is not None:
+        rows = [row for row, seen in enumerate(op.connections) for _ in seen]
+        scale = scale[torch.tensor(rows, device=scale.device)]
+    return scale.view(*scale.shape, *[1] * (weight.dim() - scale.dim()))

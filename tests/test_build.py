@@ -1,0 +1,100 @@
+"""Networks in PyTorch: named as their nodes, dropping what nobody needs, in place where that is right."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from archcalc import SpecError, load, parse
+from archcalc.ops import Operator
+from archcalc.pytorch import Training, build
+from archcalc.pytorch.build import initialization
+
+
+def small(layers, **settings):
+    return parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}", **settings)
+
+
+def test_keys_of_the_state_are_names_of_nodes():
+    graph = load("resnet18")
+    keys = list(build(graph, "meta").state_dict())
+    assert keys[:2] == ["stem.conv.weight", "stem.batchnorm.weight"]
+    assert {key.rpartition(".")[0] for key in keys} <= {node.name for node in graph.nodes}
+
+
+@pytest.mark.parametrize("label", ["forward", "training", "float", "type", "graph", "nodes", "modules"])
+def test_labels_may_be_called_as_attributes_of_a_module(label):
+    network = build(small(f"  - {label}: conv(4, 1)\n"))
+    assert list(network.state_dict()) == [f"{label}.weight", f"{label}.bias"]
+    assert network(torch.ones(1, 3, 8, 8)).shape == (1, 4, 8, 8)
+    assert len(list(network.parameters())) == 2
+
+
+def test_side_outputs_in_training_only():
+    network = build(load("googlenet", input=(3, 96, 96)))
+    image = torch.rand(2, 3, 96, 96)
+    given = network(image)
+    assert isinstance(given, Training)
+    assert list(given.sides) == ["head1.linear2", "head2.linear2"]
+    assert {value.shape for value in (given.result, *given.sides.values())} == {(2, 1000)}
+    assert network.eval()(image).shape == (2, 1000)
+
+
+def test_a_side_output_that_does_not_fit():
+    with pytest.raises(SpecError, match="kernel 5×5 is larger than the padded input 3×3"):
+        build(load("inception-v3", input=(3, 224, 224)), "meta")
+
+
+def test_values_are_dropped_after_their_last_use():
+    network = build(small("  - 3 * conv(3, 1)\n  - relu6\n")).eval()
+    seen, alive = [], []
+
+    def watch(module, inputs, output):
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in seen))
+        seen.append(weakref.ref(output))
+
+    for module in network.nodes[1:]:
+        module.register_forward_hook(watch)
+    with torch.no_grad():
+        network(torch.ones(1, 3, 8, 8))
+    assert alive == [0, 1, 1, 1]  # each with its input, and nothing older
+
+
+def test_in_place_where_it_is_right_and_only_there():
+    network = build(small("  - a: conv(4, 1)\n  - relu\n  - add(conv(4, 1), identity)\n  - relu\n"))
+    image = torch.rand(2, 3, 8, 8, requires_grad=True)
+    network(image).sum().backward()  # raises where something that backward needs was overwritten
+    training = [module.inplace for module in network.nodes if hasattr(module, "inplace")]
+    with torch.no_grad():
+        network.eval()(image)
+    assert training == [module.inplace for module in network.nodes if hasattr(module, "inplace")] == [True, True, True]
+    with torch.enable_grad():
+        network.eval()(image).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_dtypes(dtype):
+    network = build(load("resnet20"), dtype=dtype)
+    assert {p.dtype for p in network.parameters()} == {dtype}
+    assert network(torch.rand(2, 3, 32, 32, dtype=dtype)).dtype == dtype
+
+
+def test_weights_are_initialised_as_the_recipe_says():
+    torch.manual_seed(0)
+    assert initialization(load("resnet18")) == "He"
+    weight = build(load("resnet18")).nodes[1].weight  # 64 of 3·7·7
+    assert weight.std().item() == pytest.approx((2 / 147) ** 0.5, rel=0.05)
+    assert initialization(load("fractalnet-20")) == "Xavier"
+    linear = next(m for m in build(load("fractalnet-20")).modules() if isinstance(m, nn.Linear))
+    assert linear.weight.abs().max().item() <= (6 / (512 + 10)) ** 0.5
+    assert not linear.bias.any()
+    assert initialization(load("blocks/conv3x3")) == ""
+
+
+def test_an_operator_without_a_module(monkeypatch):
+    monkeypatch.setattr("archcalc.ops.activation.ReLU.module", Operator.module)
+    with pytest.raises(SpecError, match="relu: operator relu has no rule for its PyTorch module"):
+        build(small("  - relu\n"))
