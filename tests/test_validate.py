@@ -24,7 +24,6 @@ ON_CPU = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same'")  # of even kernels, which torch pads on one side more
 @pytest.mark.parametrize("name", sorted(catalog()))
 def test_every_network_agrees_on_the_meta_device(name):
     made = validate(load(name), "meta")

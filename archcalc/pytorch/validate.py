@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +143,8 @@ def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:
 def memory_of(device: str) -> int | None:
     """Bytes that are free on a device; None where that is unknown or does not matter."""
     if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch's own, to be used again
+        return int(torch.cuda.mem_get_info()[0] + cached)
     meminfo = Path("/proc/meminfo")
     if device == "cpu" and meminfo.exists():
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
@@ -162,13 +165,15 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         network = Watched(graph).to(getattr(torch, dtype))
         image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), requires_grad=True)
     network.train()
-    with torch.no_grad(), FlopCounterMode(display=False) as network.counter:
-        network(image)
-    network.counter = None
-    before = requested(where)
-    with network.noting_saved():
-        output = network(image)
-    network.grown = requested(where) - before
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using padding='same'")  # that it may copy the input is known
+        with torch.no_grad(), FlopCounterMode(display=False) as network.counter:
+            network(image)
+        network.counter = None
+        before = requested(where)
+        with network.noting_saved():
+            output = network(image)
+        network.grown = requested(where) - before
     result, sides = output if isinstance(output, Training) else (output, {})
     sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
     checks = tuple(_checks(network, graph, batch, dtype))
@@ -222,7 +227,10 @@ def ignored(graph: Graph) -> dict[str, int]:
 
 def requested(device: str) -> int:
     """Bytes that tensors have asked the CUDA allocator for, before any rounding; elsewhere 0."""
-    return int(torch.cuda.memory_stats()["requested_bytes.all.current"]) if device == "cuda" else 0
+    if device != "cuda":
+        return 0
+    gc.collect()  # what it would free later must not be taken for the network's
+    return int(torch.cuda.memory_stats()["requested_bytes.all.current"])
 
 
 def _checks(network: Watched, graph: Graph, batch: int, dtype: str) -> Iterator[Check]:

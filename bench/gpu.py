@@ -1,0 +1,262 @@
+"""The figures on a CUDA device, and what its allocator says of training: one record, to be kept.
+
+    python bench/gpu.py [--networks NAME...] [--batch N] [--memory-batch N] [--dtype NAME] [--device cpu] [--out FOLDER]
+
+First memory, each network in a process of its own: inference, then three steps of training with SGD and momentum. For
+each phase (inference; forward, backward, optimizer of a step) the peak of three counts, and where they end:
+`requested`, the bytes that tensors ask for; `allocated`, in blocks; `reserved`, in segments of the device. The first
+step makes momentum's buffers in its optimizer, so the third is the one that all later ones are like. Output and loss of
+a step live until the next one's take their names, as in any training loop; gradients go when the optimizer has stepped.
+Then all that `archcalc validate` compares. Without --networks: memory of a few, and validation of the whole zoo.
+
+The record is written anew after each network, whole or not at all; `complete` says whether the run came to its end.
+Exit code 1: a figure differs, or a network could not be run; 2: no CUDA device, or an unknown network. `--device cpu`
+goes the same way, but has no counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from archcalc import ArchcalcError, Graph, __version__, load
+from archcalc.analysis import DTYPES
+from archcalc.catalog import find, matching
+from archcalc.cli import write
+from archcalc.pytorch import Training, build
+from archcalc.pytorch.validate import Validation, validate_or_say
+
+SCHEMA = 1  # of the record; raised when a key changes its meaning or goes
+MEMORY = ["alexnet", "vgg16", "googlenet", "resnet18", "torchvision/resnet50", "densenet121", "squeezenet1.0"]
+STEPS = 3
+COUNTS = {"requested": "requested_bytes", "allocated": "allocated_bytes", "reserved": "reserved_bytes"}
+LISTED = 20  # differences of a network that the record lists; it counts all
+ENVIRONMENT = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUBLAS_WORKSPACE_CONFIG")  # what changes the counts
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Where and with what a record is made."""
+    properties = torch.cuda.get_device_properties(0) if device == "cuda" else None
+    return {
+        "schema": SCHEMA,
+        "complete": False,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "device": properties.name if properties else device,
+        "device_bytes": properties.total_memory if properties else None,
+        "capability": f"{properties.major}.{properties.minor}" if properties else None,
+        "archcalc": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+        "matmul_allow_tf32": torch.backends.cuda.matmul.allow_tf32,
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    }
+
+
+class Trainer:
+    """One network with what a training loop holds, phase by phase."""
+
+    def __init__(self, graph: Graph, device: str, batch: int, dtype: str) -> None:
+        torch.manual_seed(0)
+        self.network = build(graph, device, getattr(torch, dtype))
+        self.sgd = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
+        self.image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), device=device)
+        self.target = torch.zeros(batch, dtype=torch.long, device=device)
+
+    def infer(self) -> None:
+        """A forward pass in evaluation, its result dropped."""
+        self.network.eval()
+        with torch.no_grad():
+            self.network(self.image)
+        self.network.train()
+
+    def forward(self) -> None:
+        """Output and loss, which take the place of the last step's; auxiliary heads have their loss added."""
+        self.output = self.network(self.image)
+        result, sides = self.output if isinstance(self.output, Training) else (self.output, {})
+        self.loss = cross_entropy(result, self.target)
+        for side in sides.values():
+            self.loss = self.loss + cross_entropy(side, self.target)
+
+    def backward(self) -> None:
+        """The gradients."""
+        self.loss.backward()
+
+    def optimize(self) -> None:
+        """New weights; the gradients go."""
+        self.sgd.step()
+        self.sgd.zero_grad(set_to_none=True)
+
+
+def counts() -> dict[str, dict[str, int]]:
+    """For each count of the allocator its peak since the last reset, and its value now, in bytes."""
+    told = torch.cuda.memory_stats()
+    return {name: {"peak": told[f"{key}.all.peak"], "end": told[f"{key}.all.current"]} for name, key in COUNTS.items()}
+
+
+def metered(work: Callable[[], None], device: str) -> dict[str, dict[str, int]] | None:
+    """Does the work; what the allocator counts in the meantime, None without CUDA."""
+    if device != "cuda":
+        work()
+        return None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return counts()
+
+
+def protocol(graph: Graph, device: str, batch: int, dtype: str) -> Iterator[tuple[str, Any]]:
+    """The phases by name, each with its counts, as they are done."""
+    trainer = Trainer(graph, device, batch, dtype)
+    yield "state", counts() if device == "cuda" else None  # weights, buffers, image and target
+    yield "inference", metered(trainer.infer, device)
+    phases = {"forward": trainer.forward, "backward": trainer.backward, "optimizer": trainer.optimize}
+    for step in range(STEPS):
+        for name, work in phases.items():
+            yield f"{name}{step + 1}", metered(work, device)
+
+
+def memory(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
+    """One network's memory: what was reached, and why not more."""
+    graph = load(name)
+    made = {"network": name, "input": list(graph.input), "batch": batch, "dtype": dtype, "problem": "", "phases": {}}
+    try:
+        for phase, told in protocol(graph, device, batch, dtype):
+            made["phases"][phase] = told
+    except (MemoryError, RuntimeError) as error:
+        made["problem"] = problem(error)
+    return made
+
+
+def problem(error: BaseException) -> str:
+    """What is kept of an error: a record of the networks that ran is better than none."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def memory_apart(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
+    """The same in a process of its own: blocks and workspaces that another network left would count."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(memory, name, device, batch, dtype).result()
+        except BrokenProcessPool as error:
+            return {"network": name, "batch": batch, "dtype": dtype, "problem": problem(error), "phases": {}}
+
+
+def told_memory(made: dict[str, Any]) -> str:
+    """A line: the last step's peaks in MiB."""
+    last = [made["phases"].get(f"{name}{STEPS}") for name in ("forward", "backward", "optimizer")]
+    if made["problem"] or not all(last):
+        return made["problem"] or "no counts without CUDA"
+    peaks = (f"{count} {max(phase[count]['peak'] for phase in last) / 2**20:,.1f}" for count in COUNTS)
+    return f"{', '.join(peaks)} MiB at the peak of a step"
+
+
+def validation(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
+    """One network's comparison as the record has it."""
+    try:
+        made = validate_or_say(load(name), device, batch, dtype)
+    except RuntimeError as error:
+        made = Validation(name, device, batch, dtype, (), 0.0, problem(error))
+    differences = made.differences
+    return {
+        "network": name,
+        "device": made.device,
+        "batch": made.batch,
+        "dtype": made.dtype,
+        "checks": len(made.checks),
+        "differences": len(differences),
+        "seconds": round(made.seconds, 3),
+        "problem": made.problem,
+        "by_figure": dict(Counter(check.figure for check in differences)),
+        "first": [
+            {"layer": d.layer, "figure": d.figure, "expected": d.expected, "measured": d.measured}
+            for d in differences[:LISTED]
+        ],
+    }
+
+
+def told_validation(made: dict[str, Any]) -> str:
+    """A line: how many checks, how many failed, and the first of these."""
+    line = f"{made['checks']:,} checks, {made['differences']:,} different, {made['seconds']:.1f} s"
+    first = "".join(f"; first {d['layer'] or 'the network'}: {d['figure']}" for d in made["first"][:1])
+    return f"{line}{first}{'; ' if made['problem'] else ''}{made['problem']}"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Memory, then validation, with the record written after each network."""
+    names = matching(options.networks)
+    for name in names:
+        find(name)  # a wrong name is told before hours of others
+    record: dict[str, Any] = {**surroundings(options.device), "memory": [], "networks": []}
+    path = options.out / file_name(record)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in names if options.networks else MEMORY:
+        made = memory_apart(name, options.device, options.memory_batch, options.dtype)
+        record["memory"].append(made)
+        keep(record, path)
+        print(f"memory    {name:<28}  {told_memory(made)}", flush=True)
+    for name in names:
+        made = validation(name, options.device, options.batch, options.dtype)
+        record["networks"].append(made)
+        keep(record, path)
+        print(f"validate  {name:<28}  {told_validation(made)}", flush=True)
+    record["complete"] = True
+    keep(record, path)
+    checks, different = (sum(made[key] for made in record["networks"]) for key in ("checks", "differences"))
+    print(f"networks: {len(names)} · checks: {checks:,}, different: {different:,} · {path}")
+    return int(different > 0 or any(made["problem"] for made in (*record["memory"], *record["networks"])))
+
+
+def file_name(record: dict[str, Any]) -> str:
+    """`NVIDIA-H100-80GB-HBM3-2.13.0+cu130-2026-01-31.json`."""
+    return re.sub(r"[^\w.+-]+", "-", f"{record['device']}-{record['torch']}-{record['date']}") + ".json"
+
+
+def keep(record: dict[str, Any], path: Path) -> None:
+    """Writes the record, whole or not at all."""
+    write(path, json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n", force=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="names, or patterns as 'resnet*'")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--batch", type=int, default=2, help="of the validation")
+    parser.add_argument("--memory-batch", type=int, default=32)
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "records", metavar="FOLDER")
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("no CUDA device is there; --device cpu runs all but the allocator's counts", file=sys.stderr)
+        return 2
+    try:
+        return run(options)
+    except ArchcalcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the record has what was done", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,240 @@
+"""torchvision's networks beside those of specs/torchvision/: the same weights, the same images, the same outputs?
+
+    python bench/torchvision_weights.py [NAME]...
+
+NAME is torchvision's (`resnet50`); without one, all of them. Nothing is downloaded: weights are random, and so are
+biases and the scales and shifts of batch normalization, whose running statistics come from random images. With
+PyTorch's initial zeros and ones those of two layers could be exchanged unseen. Layer for layer, as they run, the
+weights and buffers of torchvision's module are copied into ours. Compared are the outputs for two images, in evaluation
+and fp32, and after them those of the auxiliary heads. The largest difference may be 1e-4, or 1e-4 of the largest output
+where that is more than 1. Outputs that hardly depend on the image fail too, since they would prove nothing. Exit code 1
+says that a network failed, 2 that torchvision is missing or the network unknown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from archcalc import Graph, catalog, load
+from archcalc.pytorch import Network, Training, build
+
+FOLDER = "torchvision/"
+LIMIT = 1e-4  # of the largest difference
+SEED = 0
+BATCHNORM = nn.modules.batchnorm._BatchNorm
+HEADED = {"aux_logits": True, "transform_input": False, "init_weights": False}  # for networks with auxiliary heads
+
+
+class Comparison(NamedTuple):
+    """What came of one network."""
+
+    layers: int  # whose weights were copied
+    outputs: int  # the network's, and one for each auxiliary head
+    difference: float  # the largest between two outputs
+    scale: float  # the largest absolute value of an output
+    spread: float  # the least of the outputs' differences between the two images
+
+    @property
+    def limit(self) -> float:
+        return LIMIT * max(1.0, self.scale)
+
+    @property
+    def verdict(self) -> str:
+        if not self.difference <= self.limit:  # also where it is no number
+            return f"DIFFERENT: above {self.limit:.1e}"
+        return "equal" if self.spread > 100 * self.limit else "PROVES NOTHING: the outputs hardly depend on the image"
+
+    def __str__(self) -> str:
+        compared = f"{self.layers:>3} layers  {self.outputs} output{'s' if self.outputs > 1 else ' '}"
+        figures = f"difference {self.difference:.1e}  of {self.scale:8.3g}  between images {self.spread:8.3g}"
+        return f"{compared}  {figures}  {self.verdict}"
+
+
+class Layer(NamedTuple):
+    """A module with weights or buffers of its own, by its name in the network."""
+
+    name: str
+    module: nn.Module
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        own = (self.module.named_parameters(recurse=False), self.module.named_buffers(recurse=False))
+        return {name: tensor for named in own for name, tensor in named}
+
+
+def torchvision_models() -> Any:
+    """torchvision's module `models`, also beside a CPU build of torch, with which its ordinary wheel cannot load its
+    operators: then importing it fails on two names. They are defined here, with nothing behind them; no classifier
+    uses them. Raises ModuleNotFoundError without torchvision.
+    """
+    try:
+        return importlib.import_module("torchvision.models")
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]  # what the failed import left
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    torchvision_models.library = library  # what it defines lives as long as it does
+    return importlib.import_module("torchvision.models")
+
+
+def randomise(module: nn.Module, images: Tensor) -> None:
+    """Random weights that keep the size of values, random biases, and running statistics as the images give them."""
+    for layer in module.modules():
+        if isinstance(layer, BATCHNORM):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            layer.momentum = None  # the mean over all batches seen: the one that follows
+        elif isinstance(getattr(layer, "weight", None), Tensor):
+            nn.init.kaiming_normal_(layer.weight)
+        if isinstance(getattr(layer, "bias", None), Tensor):
+            nn.init.normal_(layer.bias, std=0.1)
+    module.train()
+    with torch.no_grad():
+        module(images)
+
+
+@contextlib.contextmanager
+def with_heads(module: nn.Module) -> Iterator[None]:
+    """Lets auxiliary heads run, all layers in evaluation: only the network itself believes that it is in training."""
+    module.eval()
+    module.training = True
+    yield
+    module.eval()
+
+
+def layers_as_run(module: nn.Module, image: Tensor) -> list[Layer]:
+    """The layers with weights or buffers, in the order they run, auxiliary heads where they branch off.
+
+    Raises ValueError for a layer that does not run: its weights would be compared with nothing.
+    """
+    layers = [layer for layer in (Layer(*named) for named in module.named_modules()) if layer.state]
+    ran: dict[str, Layer] = {}
+    hooks = [
+        layer.module.register_forward_hook(lambda *_, layer=layer: ran.setdefault(layer.name, layer) and None)
+        for layer in layers
+    ]
+    with torch.no_grad(), with_heads(module):
+        module(image)
+    for hook in hooks:
+        hook.remove()
+    if idle := [layer.name for layer in layers if layer.name not in ran]:
+        raise ValueError(f"these layers do not run: {', '.join(idle)}")
+    return list(ran.values())
+
+
+def layers_of(network: Network) -> list[Layer]:
+    """The layers of one of our networks, likewise."""
+    named = zip(network.graph.nodes, network.nodes, strict=True)
+    return [layer for layer in (Layer(node.name, module) for node, module in named) if layer.state]
+
+
+def copy_weights(theirs: Sequence[Layer], ours: Sequence[Layer]) -> None:
+    """Copies weights and buffers, layer for layer.
+
+    In the order the layers run, since neither order of definition is the other's: torchvision's GoogLeNet defines its
+    heads last, our graphs have them where they branch off. Raises ValueError where name or shape of a tensor differ.
+    """
+    for their, our in zip(theirs, ours, strict=False):
+        if _shapes(their) != _shapes(our):
+            raise ValueError(f"{their.name} has {_shapes(their)}, our {our.name} {_shapes(our)}")
+        for name, tensor in our.state.items():
+            with torch.no_grad():
+                tensor.copy_(their.state[name])
+    if len(theirs) != len(ours):
+        raise ValueError(f"{len(theirs)} layers have weights, {len(ours)} of ours")
+
+
+def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in layer.state.items()}
+
+
+def outputs(module: nn.Module, images: Tensor, heads: bool) -> list[Tensor]:
+    """The result in evaluation, and after it what the auxiliary heads give, in the order they run."""
+    with torch.no_grad():
+        result = module.eval()(images)
+        if not heads:
+            return [result]
+        with with_heads(module):
+            made = module(images)
+    if isinstance(made, Training):
+        return [result, *made.sides.values()]
+    return [result, *(value for name, value in sorted(made._asdict().items()) if name.startswith("aux_logits"))]
+
+
+def compare(theirs: nn.Module, graph: Graph) -> Comparison:
+    """One of torchvision's modules against the same network of ours. Raises ValueError where layers do not match."""
+    heads = any(node.side for node in graph.nodes)
+    randomise(theirs, torch.randn(4, *graph.input))
+    network = build(graph)
+    layers = layers_of(network)
+    images = torch.randn(2, *graph.input)
+    copy_weights(layers_as_run(theirs, images[:1]), layers)
+    return compared(len(layers), outputs(theirs, images, heads), outputs(network, images, heads))
+
+
+def compared(layers: int, theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> Comparison:
+    """Two lists of outputs for two images each. Raises ValueError for another number of outputs or another shape."""
+    if [their.shape for their in theirs] != [our.shape for our in ours]:
+        raise ValueError(f"outputs {[tuple(t.shape) for t in theirs]}, ours {[tuple(t.shape) for t in ours]}")
+    return Comparison(
+        layers,
+        len(ours),
+        _largest(their - our for their, our in zip(theirs, ours, strict=True)),
+        _largest(theirs),
+        min(_largest([first - second]) for first, second in theirs),
+    )
+
+
+def _largest(tensors: Iterable[Tensor]) -> float:
+    """The largest absolute value; one that is no number wins."""
+    return float(torch.stack([tensor.abs().max() for tensor in tensors]).max())
+
+
+def verdict(models: Any, name: str) -> tuple[str, bool]:
+    """What is said of one network, and whether all is well."""
+    torch.manual_seed(SEED)
+    graph = load(FOLDER + name)
+    headed = HEADED if any(node.side for node in graph.nodes) else {}
+    try:
+        made = compare(models.get_model(name, weights=None, **headed), graph)
+    except ValueError as error:
+        return f"DIFFERENT: {error}", False
+    return str(made), made.verdict == "equal"
+
+
+def main(names: Sequence[str]) -> int:
+    try:
+        models = torchvision_models()
+    except ModuleNotFoundError as error:
+        print(f"torchvision wants the module {error.name}: pip install -e '.[bench]'", file=sys.stderr)
+        return 2
+    known = [name.removeprefix(FOLDER) for name in sorted(catalog()) if name.startswith(FOLDER)]
+    if unknown := [name for name in names if name not in known]:
+        print(f"not in specs/{FOLDER}: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    start, failed = time.perf_counter(), 0
+    for name in names or known:
+        line, equal = verdict(models, name)
+        print(f"{FOLDER + name:<29}  {line}", flush=True)
+        failed += not equal
+    print(f"{len(names or known)} networks, {failed} failed · {time.perf_counter() - start:.0f} s", end=" · ")
+    print(f"torchvision {sys.modules['torchvision'].__version__}, torch {torch.__version__}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    sys.exit(main(parser.parse_args().names))

@@ -1,0 +1,271 @@
+"""The benches: what can be tested of them without a GPU, and without torchvision."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from archcalc import parse
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+def bench(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return bench("torchvision_weights")
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    return bench("gpu")
+
+
+# torchvision_weights.py
+
+SPEC = """
+name: toy
+input: [3, 8, 8]
+layers:
+  - conv1: conv(4, 3, padding=1, bias=False) | batchnorm | relu
+  - side: {first: global_avgpool | flatten | linear(5)}
+  - conv2: conv(4, 3, padding=1, bias=False) | batchnorm | relu
+  - side: {second: global_avgpool | flatten | linear(5)}
+  - flatten
+  - linear: linear(5)
+"""
+ToyOutputs = namedtuple("ToyOutputs", ["logits", "aux_logits2", "aux_logits1"])  # GoogLeNet's order
+
+
+class Head(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.fc(x.mean((2, 3)))
+
+
+class Toy(nn.Module):
+    """As torchvision's GoogLeNet: heads run between the layers, and are defined elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.aux2, self.aux1 = Head(), Head()
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4 * 8 * 8, 5)
+
+    def forward(self, image):
+        x = self.bn1(self.conv1(image)).relu()
+        first = self.aux1(x) if self.training else None
+        x = self.bn2(self.conv2(x)).relu()
+        second = self.aux2(x) if self.training else None
+        x = self.fc(x.flatten(1))
+        return ToyOutputs(x, second, first) if self.training else x
+
+
+def test_weights_go_by_running_order(weights):
+    torch.manual_seed(1)
+    made = weights.compare(Toy(), parse(SPEC))
+    assert (made.layers, made.outputs, made.verdict) == (7, 3, "equal")
+    assert made.difference < 1e-6
+    assert str(made).startswith("  7 layers  3 outputs  difference ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("bias=False) | batchnorm | relu\n  - side: {first", "bias=False) | batchnorm\n  - side: {first"),
+        ("batchnorm", "batchnorm(eps=0.1)"),
+        ("first: global_avgpool", "first: global_maxpool"),
+        ("second: global_avgpool", "second: global_maxpool"),
+    ],
+)
+def test_another_network_is_different(weights, old, new):
+    torch.manual_seed(2)
+    made = weights.compare(Toy(), parse(SPEC.replace(old, new)))
+    assert made.verdict.startswith("DIFFERENT")
+    assert made.difference > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("conv2: conv(4, 3, padding=1,", "conv2: conv(4, 5, padding=2,", r"conv2 has .*3, 3.*our conv2.conv .*5, 5"),
+        ("bias=False) | batchnorm", "bias=True) | batchnorm", r"conv1 has \{'weight'.*, our conv1.conv .*'bias'"),
+        ("conv2: conv(4, 3, padding=1, bias=False) | batchnorm | relu", "conv2: identity", "bn2|conv2 has"),
+        ("  - linear: linear(5)", "  - linear: linear(5) | linear(5)", "7 layers have weights, 8 of ours"),
+        ("  - linear: linear(5)", "  - linear: identity", "7 layers have weights, 6 of ours"),
+    ],
+)
+def test_layers_that_do_not_match_are_named(weights, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        weights.compare(Toy(), parse(SPEC.replace(old, new)))
+
+
+def test_a_layer_that_never_runs_is_named(weights):
+    toy = Toy()
+    toy.spare = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="do not run: spare"):
+        weights.compare(toy, parse(SPEC))
+
+
+@pytest.mark.parametrize(
+    ("difference", "scale", "spread", "verdict"),
+    [
+        (0.0, 1.0, 1.0, "equal"),
+        (1e-4, 1.0, 1.0, "equal"),
+        (2e-4, 1.0, 1.0, "DIFFERENT: above 1.0e-04"),
+        (2e-4, 10.0, 1.0, "equal"),
+        (float("nan"), 1.0, 1.0, "DIFFERENT: above 1.0e-04"),
+        (0.0, 1.0, 1e-3, "PROVES NOTHING: the outputs hardly depend on the image"),
+    ],
+)
+def test_verdicts(weights, difference, scale, spread, verdict):
+    assert weights.Comparison(1, 1, difference, scale, spread).verdict == verdict
+
+
+def test_outputs_of_another_shape_do_not_match(weights):
+    with pytest.raises(ValueError, match="outputs"):
+        weights.compared(1, [torch.rand(2, 5)], [torch.rand(2, 1)])
+
+
+def test_without_torchvision_it_says_what_to_install(weights, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)  # another test may have it loaded
+    assert weights.main([]) == 2
+    assert "pip install -e '.[bench]'" in capsys.readouterr().err
+
+
+needs_torchvision = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None, reason="torchvision is in the extra `bench` alone"
+)
+
+
+@needs_torchvision
+def test_torchvisions_own(weights, capsys):
+    assert weights.main(["squeezenet1_1"]) == 0
+    assert "26 layers  1 output " in capsys.readouterr().out
+
+
+@needs_torchvision
+def test_an_unknown_network_is_told(weights, capsys):
+    assert weights.main(["resnet5"]) == 2
+    assert "resnet5; there are alexnet" in capsys.readouterr().err
+
+
+# gpu.py
+
+
+def run(*arguments):
+    command = [sys.executable, BENCH / "gpu.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_record(tmp_path):
+    out = tmp_path / "deep" / "records"
+    done = run("--device", "cpu", "--networks", "lenet5", "--memory-batch", "2", "--out", out)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.iterdir()
+    record = json.loads(path.read_text())
+    assert path.name == f"cpu-{torch.__version__}-{record['date']}.json"
+    assert (record["complete"], record["device"], record["torch"]) == (True, "cpu", torch.__version__)
+    assert {"schema", "cuda", "cudnn", "archcalc", "environment"} <= record.keys()
+    (memory,) = record["memory"]
+    phases = [f"{phase}{step}" for step in (1, 2, 3) for phase in ("forward", "backward", "optimizer")]
+    assert list(memory["phases"]) == ["state", "inference", *phases]
+    assert (memory["network"], memory["batch"], memory["problem"]) == ("lenet5", 2, "")
+    (network,) = record["networks"]
+    assert (network["network"], network["differences"], network["by_figure"]) == ("lenet5", 0, {})
+    assert network["checks"] > 50
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it says so only where there is none")
+def test_without_cuda_it_says_so(gpu, capsys):
+    assert gpu.main([]) == 2
+    assert capsys.readouterr().err == "no CUDA device is there; --device cpu runs all but the allocator's counts\n"
+
+
+def test_a_wrong_name_is_told_before_anything_runs(gpu, tmp_path, capsys):
+    assert gpu.main(["--device", "cpu", "--networks", "lenet5", "lenet6", "--out", str(tmp_path)]) == 2
+    assert "did you mean lenet5" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_counts_are_reset_before_each_phase(gpu, monkeypatch):
+    """The order of calls, with a stand-in for CUDA's statistics."""
+    calls = []
+    keys = {"requested_bytes": 1, "allocated_bytes": 2, "reserved_bytes": 3}
+    told = {f"{key}.all.{kind}": n * 10 for key, n in keys.items() for kind in ("peak", "current")}
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("wait"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: calls.append("reset"))
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda: calls.append("read") or told)
+    made = gpu.metered(lambda: calls.append("work"), "cuda")
+    assert calls == ["wait", "reset", "work", "wait", "read"]
+    assert made == {name: {"peak": n, "end": n} for name, n in (("requested", 10), ("allocated", 20), ("reserved", 30))}
+    made["requested"]["peak"] = 3 * 2**20
+    phases = {f"{phase}3": made for phase in ("forward", "backward", "optimizer")}
+    line = gpu.told_memory({"problem": "", "phases": phases})
+    assert line == "requested 3.0, allocated 0.0, reserved 0.0 MiB at the peak of a step"
+
+
+def test_phases_train(gpu):
+    """Weights change, momentum is kept, gradients go; a network with heads takes their losses too."""
+    trainer = gpu.Trainer(parse(SPEC), "cpu", 4, "float32")
+    before = [parameter.clone() for parameter in trainer.network.parameters()]
+    trainer.infer()
+    assert trainer.network.training
+    trainer.forward()
+    trainer.backward()
+    assert all(parameter.grad is not None for parameter in trainer.network.parameters())
+    trainer.optimize()
+    assert all(parameter.grad is None for parameter in trainer.network.parameters())
+    assert len(trainer.sgd.state) == len(before)
+    assert all((old != new).any() for old, new in zip(before, trainer.network.parameters(), strict=True))
+
+
+def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
+    def fails(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    monkeypatch.setattr(gpu, "validate_or_say", fails)
+    made = gpu.validation("lenet5", "cpu", 2, "float32")
+    assert made["problem"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
+    assert gpu.told_validation(made) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
+    monkeypatch.setattr(gpu, "build", fails)
+    assert gpu.memory("lenet5", "cpu", 2, "float32")["problem"] == made["problem"]
+    assert gpu.told_memory(gpu.memory("lenet5", "cpu", 2, "float32")) == made["problem"]
+
+
+def test_differences_are_counted_and_the_first_listed(gpu, monkeypatch):
+    real = gpu.validate_or_say
+
+    def altered(*arguments):
+        made = real(*arguments)
+        return made._replace(checks=tuple(check._replace(measured=-1) for check in made.checks))
+
+    monkeypatch.setattr(gpu, "validate_or_say", altered)
+    made = gpu.validation("lenet5", "meta", 2, "float32")
+    assert made["differences"] == made["checks"] == sum(made["by_figure"].values())
+    assert len(made["first"]) == gpu.LISTED
+    assert made["first"][0]["measured"] == -1
+    assert "; first " in gpu.told_validation(made)
+
+
+def test_the_name_of_a_record(gpu):
+    record = {"device": "NVIDIA H100 80GB HBM3", "torch": "2.13.0+cu130", "date": "2026-01-31"}
+    assert gpu.file_name(record) == "NVIDIA-H100-80GB-HBM3-2.13.0+cu130-2026-01-31.json"
