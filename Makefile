@@ -4,13 +4,16 @@
 #   make check    ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
 #   make bench    start-up and scaling, side by side
+#                 (bench/torchvision_weights.py wants the extra `bench`, bench/gpu.py a GPU)
+#   make fuzz     N random networks (10,000 unless N=… says otherwise; SEED=… repeats a run) against PyTorch
 
 PYTHON ?= python3
+N ?= 10000
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
 
-.PHONY: demo test check golden bench clean
+.PHONY: demo test check golden bench fuzz clean
 
 demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16
@@ -29,6 +32,9 @@ golden: .venv/test
 bench: .venv/core
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/scaling.py
+
+fuzz: .venv/test
+	$(BIN)/python bench/fuzz.py $(N) $(SEED)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -100,6 +100,7 @@ class Graph:
     nodes: tuple[Node, ...]
     result: int  # the position of the network's output
     about: About
+    sides: tuple[int, ...] = ()  # the positions of the side outputs
     misfit: SpecError | None = None  # why a side output is missing: its layers do not take this input
     related: Callable[[Setting], Graph] | None = field(default=None, compare=False, repr=False)
     # the graph of a setting: this network with other params or input, or one that its spec refers to

@@ -41,7 +41,6 @@ CASES = {  # layers: where each batch normalization that can be folded goes
     "  - add(body=batchnorm | conv(4, 1), skip=identity)\n  - batchnorm\n": {},  # pre-activation
     "  - concat(x=conv(4, 1), y=conv(3, 1))\n  - batchnorm\n": {},
     "  - a: conv(4, 1)\n  - b: batchnorm\n  - add(x=use(a), y=use(b))\n": {},  # read twice
-    "  - a: conv(4, 1)\n  - b: batchnorm\n  - use(a)\n": {},  # whoever runs the network reads it
     "  - conv(4, 1) | groupnorm(2)\n": {},
 }
 FOLDED = {  # batch normalizations, and how many of them can be folded

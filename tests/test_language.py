@@ -304,7 +304,12 @@ def test_use_finds_the_nearest_label_around():
 
 
 def test_use_of_a_label_in_quotes():
-    assert graph("- a-1: relu\n- tanh\n- use('a-1')").result == 1
+    assert graph("- a-1: relu\n- concat(tanh, use('a-1'))").nodes[-1].inputs == (2, 1)
+
+
+def test_a_layer_that_nobody_reads_is_refused():
+    with pytest.raises(SpecError, match="nothing uses the output of this tanh"):
+        graph("- a: relu\n- tanh\n- use(a)")
 
 
 SIDES = "- stem: relu\n- side: {head: flatten | linear(10)}\n- tail: tanh\n- side: [flatten]\n"

@@ -23,13 +23,14 @@ def in_place(graph: Graph, training: bool) -> list[bool]:
         if made[position] == position:  # a view reads nothing
             for i in node.inputs:
                 readers.setdefault(made[i], []).append(position)
-    read = {i for node in graph.nodes for i in node.inputs}
-    for end in (position for position in range(len(graph.nodes)) if position not in read):
+    for end in {graph.result, *graph.sides}:
         readers.setdefault(made[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
     kept: list[Saved] = []  # what backward needs of each node as it really works: at inference nothing
     decided: list[bool] = []
     for position, node in enumerate(graph.nodes):
-        decided.append(node.op.overwrites(training) and _free(made[node.inputs[0]], position, readers, kept))
+        again = made[node.inputs[0]] in [made[i] for i in node.inputs[1:]] if node.inputs else False  # x + y + x
+        free = not again and node.op.overwrites(training) and _free(made[node.inputs[0]], position, readers, kept)
+        decided.append(free)
         kept.append(saved_as_run(node, decided[-1]) if training else NOTHING)
     return decided
 

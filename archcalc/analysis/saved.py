@@ -25,8 +25,7 @@ def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", cuda: bool
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", cuda: bool = False) -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
     memory = _memory(graph, in_place(graph, training=True))
-    read = {i for node in graph.nodes for i in node.inputs}
-    ends = {memory[i] for i in range(len(graph.nodes)) if i not in read or i == graph.result}
+    ends = {memory[i] for i in (graph.result, *graph.sides)}
     total, known = 0, {0}
     for count, new in _kept(graph, batch, dtype, cuda):
         total += count - (_bytes(graph, 0, batch, dtype) if 0 in new else 0)

@@ -74,6 +74,7 @@ class _Expansion:
         self.made: list[Made] = []
         self.calls: list[Called] = []
         self.side = False
+        self.ends: list[int] = []  # of side outputs
         self.misfit: MisfitError | None = None
         self.standard = True  # the network as the spec has it: what is printed of it is of no other
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
@@ -92,7 +93,16 @@ class _Expansion:
         first = self.add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
         about = self.spec.about_of(network, self.standard)._replace(params=MappingProxyType(dict(self.globals)))
-        return Graph(name, tuple(self.named()), result, about, self.misfit)
+        self.check_use(result)
+        return Graph(name, tuple(self.named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit)
+
+    def check_use(self, result: int) -> None:
+        """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
+        read = {i for made in self.made for i in made.inputs} | {result, 0, *self.ends}
+        for position, made in enumerate(self.made):
+            if position not in read:
+                hint = "`use` goes on from somewhere else, and nothing reads this"
+                raise SpecError(f"nothing uses the output of this {made.op.name}", made.place, hint)
 
     def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
         """Values of the params: defaults, the variant's, then the overrides."""
@@ -241,16 +251,17 @@ class _Expansion:
 
     def side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
         """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
-        made, calls = len(self.made), len(self.calls)
+        made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
             end = self.branch(branch.name or "side", branch.body, x, names, scope)
         except MisfitError as error:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
-            del self.made[made:], self.calls[calls:]
+            del self.made[made:], self.calls[calls:], self.ends[ends:]
             return
-        if end == x:
+        if end < made:
             raise SpecError("a side output without layers", branch.place)
+        self.ends.append(end)
 
     def use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         around = [scope]

@@ -71,6 +71,8 @@ class Multiply(Join):
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """A multiplication for each value of the products of the first two inputs, the first three, …"""
+        if len(x) == 1:
+            return {}
         return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
 
     def _partial(self, x: Shapes) -> list[Shape]:
@@ -81,7 +83,8 @@ class Multiply(Join):
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
         """All inputs, and the products before the last."""
-        return Saved(input=True, extras=tuple(Extra("partial product", shape) for shape in self._partial(x)))
+        partial = tuple(Extra("partial product", shape) for shape in self._partial(x))
+        return Saved(input=len(x) > 1, extras=partial)
 
     def module(self, x: Shapes) -> nn.Module:
         """The product of its arguments."""

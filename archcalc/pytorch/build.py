@@ -59,8 +59,9 @@ class Network(nn.Module):
             values[step.position] = self.run(step.position, inputs)
             del inputs
         result = values.pop(self.graph.result)
-        if not values:
+        if not (self.training and self.graph.sides):
             return result
+        values = {i: values.get(i, result) for i in self.graph.sides}
         return Training(result, {self.graph.nodes[i].name: value for i, value in values.items()})
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
@@ -131,10 +132,11 @@ def _attach(root: nn.Module, name: str, module: nn.Module) -> None:
 def _steps(graph: Graph, training: bool) -> list[Step]:
     kept = [i for i, node in enumerate(graph.nodes) if i and (training or not node.side)]
     last = {j: i for i in kept for j in graph.nodes[i].inputs}
+    last |= dict.fromkeys((graph.result, *(graph.sides if training else ())), len(graph.nodes))
     steps = []
     for i in kept:
         inputs = graph.nodes[i].inputs
-        steps.append(Step(i, inputs, tuple({j for j in inputs if last[j] == i and j != graph.result})))
+        steps.append(Step(i, inputs, tuple({j for j in inputs if last[j] == i})))
     return steps
 
 

@@ -94,6 +94,8 @@ class Sum(nn.Module):
 
     def forward(self, *xs: Tensor) -> Tensor:
         """The inputs' shape."""
+        if len(xs) == 1:
+            return xs[0] if self.inplace else xs[0].clone()
         first = xs[0] if self.inplace else xs[0] + xs[1]
         return reduce(torch.Tensor.add_, xs[1 if self.inplace else 2 :], first)
 
@@ -103,7 +105,7 @@ class Product(nn.Module):
 
     def forward(self, *xs: Tensor) -> Tensor:
         """The largest input's shape."""
-        return reduce(torch.mul, xs)
+        return reduce(torch.mul, xs) if len(xs) > 1 else xs[0].clone()
 
 
 class Mean(nn.Module):

@@ -93,10 +93,12 @@ class Watched(Network):
     def noting_saved(self) -> Iterator[None]:
         """Notes the bytes of each storage that is saved for backward, at the node that first saves it."""
         seen = {identity(tensor) for tensor in (*self.parameters(), *self.buffers())}
+        alive: list[Any] = []
 
         def note(tensor: Tensor) -> Tensor:
             if identity(tensor) not in seen:
                 seen.add(identity(tensor))
+                alive.append(tensor.untyped_storage())  # or another could get its address
                 self.saved[self.at] = self.saved.get(self.at, 0) + tensor.untyped_storage().nbytes()
             return tensor
 
@@ -168,7 +170,7 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Using padding='same'")  # that it may copy the input is known
         with torch.no_grad(), FlopCounterMode(display=False) as network.counter:
-            network(image)
+            network(image.detach())
         network.counter = None
         before = requested(where)
         with network.noting_saved():

@@ -1,0 +1,147 @@
+"""A network as plain data, a step at a time, and as a spec may write it: what `graphs.py` draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from archcalc.ops import REGISTRY, Operator, Shape, make
+from archcalc.ops.base import declared
+
+
+class Layer(NamedTuple):
+    name: str
+    keywords: dict[str, Any]
+
+    @property
+    def op(self) -> Operator:
+        return make(REGISTRY[self.name], (), self.keywords)
+
+
+class Use(NamedTuple):
+    label: str
+
+
+class Label(NamedTuple):
+    name: str
+    steps: Steps
+
+
+class Branch(NamedTuple):
+    name: str  # "": without one
+    steps: Steps
+
+
+class Join(NamedTuple):
+    name: str
+    keywords: dict[str, Any]
+    branches: tuple[Branch, ...]
+
+
+class Side(NamedTuple):
+    branches: tuple[Branch, ...]
+
+
+class Repeat(NamedTuple):
+    count: int
+    steps: Steps
+
+
+class Choose(NamedTuple):
+    test: str  # which is true
+    steps: Steps
+
+
+class Block(NamedTuple):
+    name: str
+    steps: Steps
+
+
+Step: TypeAlias = Layer | Use | Label | Join | Side | Repeat | Choose | Block
+Steps: TypeAlias = tuple[Step, ...]
+IDENTITY = Layer("identity", {})
+
+
+@dataclass(frozen=True, repr=False)
+class Network:
+    shape: Shape
+    steps: Steps
+    inline: bool = False  # written as expressions where that is possible, else as YAML
+
+    def spec(self) -> str:
+        """The network as a spec."""
+        head = ["name: drawn", f"input: {_value(self.shape)}"]
+        blocks = {step.name: step.steps for step in every_step(self.steps) if isinstance(step, Block)}
+        if blocks:
+            head.append("blocks:")
+        for name, steps in blocks.items():
+            head += [f"  {name}:", *_lines(steps, 4, self.inline)]
+        return "\n".join([*head, "layers:", *_lines(self.steps, 2, self.inline)]) + "\n"
+
+    __repr__ = spec  # what hypothesis prints
+
+
+def every_step(steps: Steps) -> Iterator[Step]:
+    """All steps, those inside others too."""
+    for step in steps:
+        yield step
+        yield from every_step(getattr(step, "steps", ()))
+        for branch in getattr(step, "branches", ()):
+            yield from every_step(branch.steps)
+
+
+def _lines(steps: Steps, indent: int, inline: bool) -> list[str]:
+    """The steps as items of a YAML list."""
+    lines = []
+    for step in steps:
+        text = inlined((step,))
+        if text and (inline or not isinstance(step, Join)):
+            lines.append(f"{' ' * indent}- {text}")
+        elif isinstance(step, Label):
+            lines += _nested(f"{' ' * indent}- {step.name}:", step.steps, indent + 4, inline)
+        elif isinstance(step, Join | Side):
+            head = _call(step.name, step.keywords) if isinstance(step, Join) else "side"
+            lines.append(f"{' ' * indent}- {head}:")
+            for branch in step.branches:
+                mark = f"{branch.name}:" if branch.name else "-"
+                lines += _nested(f"{' ' * (indent + 4)}{mark}", branch.steps, indent + 6, inline)
+    return lines
+
+
+def _nested(head: str, steps: Steps, indent: int, inline: bool) -> list[str]:
+    text = inlined(steps)
+    return [f"{head} {text}"] if inline and text else [head, *_lines(steps, indent, inline)]
+
+
+def inlined(steps: Steps) -> str:
+    """The steps as one expression; "" where they have no such form."""
+    parts = [_part(step) for step in steps]
+    return " | ".join(parts) if all(parts) else ""
+
+
+def _part(step: Step) -> str:
+    if isinstance(step, Layer):
+        return _call(step.name, step.keywords)
+    if isinstance(step, Use | Block):
+        return f"use({step.label})" if isinstance(step, Use) else step.name
+    if isinstance(step, Repeat):
+        return f"{step.count} * ({inlined(step.steps)})"
+    if isinstance(step, Choose):
+        return f"({inlined(step.steps)} if {step.test} else linear(0))"
+    if isinstance(step, Join) and not step.keywords:
+        parts = [(branch.name, inlined(branch.steps)) for branch in step.branches]
+        inside = ", ".join(f"{name}={text}" if name else text for name, text in parts)
+        return f"{step.name}({inside})" if all(text for _, text in parts) else ""
+    return ""
+
+
+def _call(name: str, keywords: dict[str, Any]) -> str:
+    needed = [f.name for f in declared(REGISTRY[name]) if f.default is MISSING]
+    parts = [_value(keywords[key]) for key in needed]
+    parts += [f"{key}={_value(value)}" for key, value in keywords.items() if key not in needed]
+    return f"{name}({', '.join(parts)})" if parts else name
+
+
+def _value(value: Any) -> str:
+    return f"[{', '.join(map(_value, value))}]" if isinstance(value, tuple) else repr(value)
