@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 from archcalc.errors import shorten
 from archcalc.ops import Shape, format_shape
 
-_THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
-COUNTS = _THOUSANDS | {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}

@@ -1,6 +1,7 @@
 """Published figures held against computed ones: verdicts are worked out here, never written down.
 
-A printed figure is reproduced where it is **exact**, **rounds** or **truncates** (see `printed`), or is
+A printed figure is reproduced where it is **exact**, **rounds**, **truncates** or lies **within** a bound (see
+`printed`), or is
 
 * **explained**: equal under another accounting that is stated and computed: MB read as MiB, or what the spec gives, as
   another network, resolution or mode, or arithmetic over the figures;

@@ -37,9 +37,9 @@ from torch.nn.functional import cross_entropy
 from archcalc import ArchcalcError, Graph, __version__, load
 from archcalc.analysis import DTYPES
 from archcalc.catalog import find, matching
-from archcalc.cli import write
+from archcalc.cli.output import write
 from archcalc.pytorch import Training, build
-from archcalc.pytorch.validate import Validation, validate_or_say
+from archcalc.pytorch.validate import validate_or_say
 
 SCHEMA = 1  # of the record; raised when a key changes its meaning or goes
 MEMORY = ["alexnet", "vgg16", "googlenet", "resnet18", "torchvision/resnet50", "densenet121", "squeezenet1.0"]
@@ -172,10 +172,7 @@ def told_memory(made: dict[str, Any]) -> str:
 
 def validation(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
     """One network's comparison as the record has it."""
-    try:
-        made = validate_or_say(load(name), device, batch, dtype)
-    except RuntimeError as error:
-        made = Validation(name, device, batch, dtype, (), 0.0, problem(error))
+    made = validate_or_say(load(name), device, batch, dtype)
     differences = made.differences
     return {
         "network": name,

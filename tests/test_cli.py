@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from archcalc import cli as cli_module
 from archcalc.cli import cli
+from archcalc.cli.options import NetworkName
 from archcalc.errors import ArchcalcError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -183,7 +184,7 @@ def test_help_has_an_example_for_every_command():
 
 
 def test_completion_knows_the_names():
-    names = cli_module.NetworkName().shell_complete(None, None, "dense")
+    names = NetworkName().shell_complete(None, None, "dense")
     assert "densenet121" in [item.value for item in names]
 
 

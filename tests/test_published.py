@@ -1,10 +1,8 @@
 """Verdicts on published figures are computed, and can come out either way."""
 
-import time
-
 import pytest
 
-from archcalc import SpecError, analyze, load, parse
+from archcalc import SpecError, analyze, figures, load, parse
 from archcalc.check import check_spec
 from archcalc.figures import Figures
 from archcalc.language.values import Fault
@@ -325,12 +323,14 @@ def test_paths_in_a_spec_are_from_where_it_lies(tmp_path, monkeypatch):
     assert audit(load(f"{tmp_path.name}/b.yaml"))[0].verdict == "explained"
 
 
-def test_figures_of_many_parts_are_quick():
-    layers = "  - 20000 * relu\n"
+def test_figures_of_a_part_are_computed_once(monkeypatch):
+    seen = []
+    summed = figures._of_layers
+    monkeypatch.setattr(figures, "_of_layers", lambda *arguments: seen.append(1) or summed(*arguments))
+    layers = "  - 200 * relu\n"
     claim = "{what: x, unit: operations, value: 'sum([macs[\"op:relu\"] for i in range(2000)])', printed: 0, source: s}"
-    start = time.perf_counter()
     assert verdicts(f"  - {claim}\n" * 3, layers)[0].verdict == "exact"
-    assert time.perf_counter() - start < 5
+    assert len(seen) < 100
 
 
 @pytest.mark.parametrize("index", ['""', "0", "False", "[1]"])

@@ -109,13 +109,22 @@ def test_out_of_memory_is_told_with_what_was_foreseen(error, monkeypatch):
     assert made.problem.startswith("out of memory; about 0.0 GiB were foreseen")
 
 
-def test_other_errors_are_not_taken_for_memory(monkeypatch):
+def test_what_pytorch_cannot_run_is_told_as_such(monkeypatch):
     def fail(*arguments):
-        raise RuntimeError("something else")
+        raise RuntimeError("no kernel for it\nand more")
 
     monkeypatch.setattr(MODULE, "validate", fail)
-    with pytest.raises(RuntimeError, match="something else"):
-        validate_or_say(parse(SMALL), "cpu")
+    made = validate_or_say(parse(SMALL), "cpu")
+    assert made.failed
+    assert made.problem == "PyTorch cannot run it: no kernel for it"
+
+
+def test_a_network_without_a_kernel_does_not_stop_the_next():
+    done = run("alexnet", "lenet5", "--device", "cpu", "--dtype", "float16")  # no local response normalization in it
+    assert done.exit_code == 1
+    assert "alexnet: PyTorch cannot run it: " in done.output
+    assert "2 networks, " in done.output
+    assert ", 1 not run" in done.output
 
 
 def run(*arguments):

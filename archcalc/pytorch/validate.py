@@ -114,7 +114,7 @@ def identity(tensor: Tensor) -> int:
 def validate_or_say(
     graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "float32", folded: bool = False
 ) -> Validation:
-    """As `validate`; what does not fit into memory is run on the meta device or told as the validation's problem."""
+    """As `validate`; what does not fit into memory runs on meta, and what cannot run is told as its problem."""
     where = pick(device)
     compare = validate_folded if folded else validate
     need = needed_bytes(graph, batch, dtype)
@@ -128,9 +128,10 @@ def validate_or_say(
     try:
         return compare(graph, where, batch, dtype)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
-            raise
-        problem = f"out of memory; about {need / 2**30:.1f} GiB were foreseen"
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            problem = f"out of memory; about {need / 2**30:.1f} GiB were foreseen"
+        else:  # such as a kernel that PyTorch lacks for this dtype on this device
+            problem = f"PyTorch cannot run it: {str(error).partition(chr(10))[0]}"
         return Validation(graph.name, where, batch, dtype, (), time.perf_counter() - start, problem)
 
 

@@ -99,7 +99,7 @@ class _Layout:
     def __init__(
         self, columns: Sequence[Column], widths: Mapping[str, int], least: Mapping[str, int], width: int
     ) -> None:
-        self.columns, self.width = columns, width
+        self.columns = columns
         self.gap = GAP if _needed(columns, widths, GAP) <= width else 1
         self.widths = {column.key: widths[column.key] for column in columns}
         floors = {column.key: min(least[column.key], widths[column.key]) for column in columns if column.text}

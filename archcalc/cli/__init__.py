@@ -1,0 +1,72 @@
+"""The command line: options are parsed, the library is called, the result is printed; nothing is computed here.
+
+Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from archcalc import __version__
+from archcalc.cli.networks import check, list_networks, ops, show, summarize
+from archcalc.cli.proofs import audit_networks, validate_networks
+from archcalc.errors import ArchcalcError, suggest
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Commands(click.Group):
+    """The group of commands; a misspelt one suggests the nearest."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command named by the first argument."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings=SETTINGS)
+@click.version_option(__version__, package_name="archcalc")
+def cli() -> None:
+    """What a neural network costs: exact shapes, parameters, memory and FLOPs.
+
+    \b
+    archcalc list                    the networks it knows
+    archcalc summarize vgg16         one network, layer by layer
+    archcalc summarize my.yaml       your own
+    """
+
+
+for command in (summarize, list_networks, show, audit_networks, validate_networks, ops, check):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; one clear error and exit code 2 for a wrong request."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal lacks is written out, and no error
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        cli.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except click.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except ArchcalcError as error:
+        click.echo(f"error: {error}", err=True)
+        code = 2
+    except OSError as error:  # the standard output is full, under click's own --help
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: {error.strerror}", err=True)
+        code = 2
+    sys.exit(code)

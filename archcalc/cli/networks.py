@@ -1,0 +1,109 @@
+"""Commands that say what networks and operators are: `summarize`, `list`, `show`, `ops` and `check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from archcalc.analysis import analyze
+from archcalc.analysis.folding import fold_batchnorm, folds
+from archcalc.catalog import load_with
+from archcalc.cli.options import NetworkName, network_options, output_options
+from archcalc.cli.output import deliver, say
+from archcalc.errors import printable
+
+
+@click.command(short_help="One network, layer by layer.")
+@click.argument("name", type=NetworkName())
+@network_options
+@click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name.")
+@click.option("--all", "everything", is_flag=True, help="One row a layer, those that write nothing too.")
+@click.option("--fold-bn", is_flag=True, help="Batch normalization folded into the layer before it, as deployed.")
+@output_options
+def summarize(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
+    convention: str, depth: int | None, everything: bool, fold_bn: bool, form: str, output: Path | None, force: bool,
+) -> None:  # fmt: skip
+    """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
+
+    NAME is a network of `archcalc list`, or the path of a spec, with `:network` after it if it holds several.
+    CSV and JSON hold every layer; the table folds those that write nothing into the row above.
+
+    \b
+    archcalc summarize resnet50 --depth 1
+    archcalc summarize googlenet --mode train --batch 32
+    archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
+    """
+    from archcalc.report.summary import summarize as summary_table
+
+    if depth and everything:
+        raise click.UsageError("--depth merges layers and --all shows each; give one of them")
+    if fold_bn and mode == "train":
+        raise click.UsageError("--fold-bn is for inference: in training batch normalization cannot be folded")
+    graph = load_with(name, settings, shape)
+    gone = tuple(folds(graph)) if fold_bn else None
+    report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
+    deliver(summary_table(report, everything or form in ("csv", "json"), depth, gone), form, output, force)
+
+
+@click.command("list", short_help="The networks archcalc knows.")
+@click.option("--family", metavar="NAME", help="Only this family, as resnet.")
+@output_options
+def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
+    """List the networks archcalc knows, with their parameters and MACs at inference.
+
+    \b
+    archcalc list --family resnet
+    archcalc list --format json
+    """
+    from archcalc.report.listing import listing
+
+    deliver(listing(family, broken=lambda error: click.echo(f"passed over: {error}", err=True)), form, output, force)
+
+
+@click.command(short_help="What is known of a network.")
+@click.argument("name", type=NetworkName())
+@output_options
+def show(name: str, form: str, output: Path | None, force: bool) -> None:
+    """Show paper, params, training recipe, accuracies and published figures of a network.
+
+    \b
+    archcalc show resnet50
+    """
+    from archcalc.report.about import about_network
+
+    deliver(about_network(load_with(name, {})), form, output, force)
+
+
+@click.command(short_help="The operators of the spec language.")
+@click.argument("name", required=False)
+@output_options
+def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
+    """List the operators of the spec language, or tell all of one.
+
+    \b
+    archcalc ops
+    archcalc ops conv
+    """
+    from archcalc.report.operators import operator_help, operators
+
+    deliver(operator_help(name) if name else operators(), form, output, force)
+
+
+@click.command(short_help="What is wrong or unused in a spec.")
+@click.argument("file", type=click.Path())
+def check(file: str) -> None:
+    """Read a spec, expand every network in it, and say what is wrong or left unused.
+
+    \b
+    archcalc check specs/vgg.yaml
+    """
+    from archcalc.check import check_spec
+
+    unused, networks = check_spec(file)
+    for line in unused:
+        click.echo(line, err=True)
+    say(f"{printable(file)}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")
+    sys.exit(1 if unused else 0)
