@@ -5,12 +5,11 @@ import weakref
 
 import pytest
 import torch
-from torch import nn
 
-from archcalc import SpecError, load, parse
+from archcalc import SpecError, catalog, load, parse
 from archcalc.ops import Operator
 from archcalc.pytorch import Training, build
-from archcalc.pytorch.build import initialization
+from archcalc.pytorch.initialization import initialization
 
 
 def small(layers, **settings):
@@ -82,16 +81,61 @@ def test_dtypes(dtype):
     assert network(torch.rand(2, 3, 32, 32, dtype=dtype)).dtype == dtype
 
 
-def test_weights_are_initialised_as_the_recipe_says():
+def drawn(name):
+    """The layers of a network with weights and biases, by name, as `build` draws them."""
     torch.manual_seed(0)
-    assert initialization(load("resnet18")) == "He"
+    graph = load(name)
+    modules = zip(graph.nodes, build(graph).nodes, strict=True)
+    return {node.name: module for node, module in modules if getattr(module, "bias", None) is not None}
+
+
+def test_he():
+    torch.manual_seed(0)
     weight = build(load("resnet18")).nodes[1].weight  # 64 of 3·7·7
     assert weight.std().item() == pytest.approx((2 / 147) ** 0.5, rel=0.05)
-    assert initialization(load("fractalnet-20")) == "Xavier"
-    linear = next(m for m in build(load("fractalnet-20")).modules() if isinstance(m, nn.Linear))
-    assert linear.weight.abs().max().item() <= (6 / (512 + 10)) ** 0.5
+
+
+def test_xavier():
+    linear = drawn("fractalnet-20")["head.linear"]
+    assert 0.9 * (6 / (512 + 10)) ** 0.5 < linear.weight.abs().max().item() <= (6 / (512 + 10)) ** 0.5
     assert not linear.bias.any()
-    assert initialization(load("blocks/conv3x3")) == ""
+
+
+def test_normal_with_some_biases_1():
+    layers = drawn("alexnet")
+    assert layers["fc6.linear"].weight.std().item() == pytest.approx(0.01, rel=0.01)
+    biases = {name.partition(".")[0]: set(layer.bias.tolist()) for name, layer in layers.items()}
+    ones = {"conv2", "conv4", "conv5", "fc6", "fc7"}
+    assert biases == {name: {1.0} if name in ones else {0.0} for name in biases}
+    assert len(biases) == 8
+
+
+def test_uniform_over_the_fan_in():
+    layers = drawn("lenet5")
+    for name, inputs in {"c1.conv": 25, "c5.conv": 400, "f6.linear": 120}.items():
+        assert 0.9 * 2.4 / inputs < layers[name].weight.abs().max().item() <= 2.4 / inputs
+    table = layers["c3.conv"].weight  # its first map sees 3 others, its last all 6
+    assert 0.9 * 2.4 / 75 < table[:3].abs().max().item() <= 2.4 / 75
+    assert 0.9 * 2.4 / 150 < table[-6:].abs().max().item() <= 2.4 / 150
+
+
+def test_which_networks_of_the_zoo_have_a_rule():
+    rules = {name: initialization(load(name)) for name in catalog()}
+    drawn_by = {name: rule.draw.func.__name__ for name, rule in rules.items() if rule}
+    assert {name: rule for name, rule in drawn_by.items() if rule != "he"} == {
+        "alexnet": "normal", "vgg11": "normal", "lenet5": "uniform", "fractalnet-20": "xavier",
+        "fractalnet-20-deepest": "xavier",
+    }  # fmt: skip
+    assert {"resnet50", "resnet110", "preresnet1001", "wrn-28-10", "densenet121"} <= set(drawn_by)
+    for name, rule in rules.items():
+        for layer in filter(None, rule.ones if rule else ()):
+            assert any(f"{node.name}.".startswith(f"{layer}.") for node in load(name).nodes), (name, layer)
+
+
+@pytest.mark.parametrize("text", ["weights 0.01, biases 0", "normal", "normal 0,01", "xavier", "He et al."])
+def test_prose_is_left_to_pytorch(text):
+    graph = small(f"  - conv(4, 1)\nrecipe: {{source: s, initialization: '{text}'}}\n")
+    assert initialization(graph) is None
 
 
 def test_an_operator_without_a_module(monkeypatch):

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from archcalc.analysis.in_place import in_place
 from archcalc.errors import SpecError
 from archcalc.graph import Graph, Node
+from archcalc.pytorch.initialization import WEIGHTED, initialization
 
 
 class Training(NamedTuple):
@@ -85,33 +84,11 @@ def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.d
         raise graph.misfit
     with torch.device(device or "cpu"):
         network = Network(graph)
-    rule = INITIALIZERS.get(initialization(graph))
-    if rule:
-        initialise(network, rule)
+    rule = initialization(graph)
+    for node, module in zip(graph.nodes, network.nodes, strict=True):
+        if rule and isinstance(module, WEIGHTED):
+            rule.apply(node.name, module)
     return network if dtype is None else network.to(dtype)
-
-
-def initialization(graph: Graph) -> str:
-    """The first word of what the spec's training recipe says of it: `He`, `Xavier`, …; "" where it says nothing."""
-    words = (recipe.get("initialization", "") for recipe in graph.about.recipes)
-    return next((word.split()[0].strip(",:;") for word in words if word), "")
-
-
-def initialise(network: nn.Module, rule: Callable[[Tensor], object]) -> None:
-    """Draws the weights of convolutions and linear layers by a rule; their biases become 0."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            rule(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
-# He et al. 2015 (arXiv:1502.01852), √(2 / fan-in); Glorot & Bengio 2010, uniform within √(6 / (fan-in + fan-out)).
-# What other recipes say in prose is left to PyTorch's own initialisation.
-INITIALIZERS: dict[str, Callable[[Tensor], object]] = {
-    "He": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
-    "Xavier": nn.init.xavier_uniform_,
-}
 
 
 def _module(node: Node) -> nn.Module:
