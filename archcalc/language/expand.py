@@ -98,11 +98,15 @@ class _Expansion:
 
     def check_use(self, result: int) -> None:
         """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
-        read = {i for made in self.made for i in made.inputs} | {result, 0, *self.ends}
+        main = {i for made in self.made if not made.side for i in made.inputs} | {result, 0}
+        side = {i for made in self.made if made.side for i in made.inputs} | {*self.ends}
         for position, made in enumerate(self.made):
-            if position not in read:
-                hint = "`use` goes on from somewhere else, and nothing reads this"
-                raise SpecError(f"nothing uses the output of this {made.op.name}", made.place, hint)
+            if position in main or (made.side and position in side):
+                continue
+            who, hint = "nothing uses", "`use` goes on from somewhere else, and nothing reads this"
+            if position in side:
+                who, hint = "only a side output uses", "at inference it would do nothing; move it into that branch"
+            raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
 
     def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
         """Values of the params: defaults, the variant's, then the overrides."""
