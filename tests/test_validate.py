@@ -1,6 +1,7 @@
 """Validation proves the figures, and notices a wrong one: every network of the zoo, and operators that lie."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -143,7 +144,8 @@ def test_command():
 
 def test_verbose_has_a_row_a_check_and_what_torch_ignores():
     text = run("lenet5", "--device", "meta", "--verbose").output
-    assert "c1.conv" in text
+    assert re.search(r"c1\.conv +weights +weight 6×1×5×5, bias 6 +weight 6×1×5×5, bias 6 +yes", text)
+    assert re.search(r"c1\.conv +buffers +none +none +yes", text)
     assert "PyTorch's counter leaves out, in FLOPs an image: " in text
 
 

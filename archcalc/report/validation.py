@@ -101,6 +101,8 @@ def _check_rows(checks: Sequence[tuple[Validation, Any]]) -> list[dict[str, Any]
 
 def _plain(value: Any) -> str:
     """A measured thing as text: shapes as 64×3×3."""
+    if isinstance(value, list | dict) and not value:
+        return "none"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(shape)}" for name, shape in value.items())
     if isinstance(value, tuple):
