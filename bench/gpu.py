@@ -39,7 +39,7 @@ from archcalc.analysis import DTYPES
 from archcalc.catalog import find, matching
 from archcalc.cli.output import write
 from archcalc.pytorch import Training, build
-from archcalc.pytorch.validate import validate_or_say
+from archcalc.pytorch.validation import validate_or_say
 
 SCHEMA = 1  # of the record; raised when a key changes its meaning or goes
 MEMORY = ["alexnet", "vgg16", "googlenet", "resnet18", "torchvision/resnet50", "densenet121", "squeezenet1.0"]
@@ -142,7 +142,7 @@ def memory(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
     try:
         for phase, told in protocol(graph, device, batch, dtype):
             made["phases"][phase] = told
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:  # whatever it is, the next network goes on
         made["problem"] = problem(error)
     return made
 
@@ -233,12 +233,20 @@ def keep(record: dict[str, Any], path: Path) -> None:
     write(path, json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n", force=True)
 
 
+def positive(text: str) -> int:
+    """A batch."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="names, or patterns as 'resnet*'")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--batch", type=int, default=2, help="of the validation")
-    parser.add_argument("--memory-batch", type=int, default=32)
+    parser.add_argument("--batch", type=positive, default=2, help="of the validation")
+    parser.add_argument("--memory-batch", type=positive, default=32)
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "records", metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -247,7 +255,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     try:
         return run(options)
-    except ArchcalcError as error:
+    except (ArchcalcError, OSError) as error:  # OSError: the folder cannot be made
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,26 +14,24 @@ from archcalc.analysis.in_place import homes, in_place, saved_as_run
 from archcalc.graph import Graph
 from archcalc.ops.base import Extra
 
-BYTES = {"int64": 8, "bool": 1}  # of extras that are not in the network's dtype
 
-
-def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", cuda: bool = False) -> list[int]:
+def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """For each node the bytes that backward keeps for it and not yet for one before; every value wants a gradient."""
-    return [count for count, _ in _kept(graph, batch, dtype, cuda)]
+    return [count for count, _ in _kept(graph, batch, dtype, device)]
 
 
-def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", cuda: bool = False) -> int:
+def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
     memory = _memory(graph, in_place(graph, training=True))
     ends = {memory[i] for i in (graph.result, *graph.sides)}
     total, known = 0, {0}
-    for count, new in _kept(graph, batch, dtype, cuda):
+    for count, new in _kept(graph, batch, dtype, device):
         total += count - (_bytes(graph, 0, batch, dtype) if 0 in new else 0)
         known |= new
     return total + sum(_bytes(graph, i, batch, dtype) for i in ends - known)
 
 
-def _kept(graph: Graph, batch: int, dtype: str, cuda: bool) -> Iterator[tuple[int, set[int]]]:
+def _kept(graph: Graph, batch: int, dtype: str, device: str) -> Iterator[tuple[int, set[int]]]:
     """For each node the bytes it keeps, and whose memory is newly among them."""
     overwrites = in_place(graph, training=True)
     memory = _memory(graph, overwrites)
@@ -43,8 +41,7 @@ def _kept(graph: Graph, batch: int, dtype: str, cuda: bool) -> Iterator[tuple[in
         tensors = {memory[i] for i in node.inputs} if saved.input else set()
         tensors |= {memory[position]} if saved.output else set()
         new = tensors - known
-        mask = cuda and node.op.name == "dropout" and not overwrites[position]  # there one byte a value
-        extras = (_extra(extra, batch, "bool" if mask else dtype) for extra in saved.extras)
+        extras = (extra_bytes(extra, batch, dtype, device) for extra in saved.extras)
         yield sum(_bytes(graph, i, batch, dtype) for i in new) + sum(extras), new
         known |= new
 
@@ -63,6 +60,10 @@ def _memory(graph: Graph, overwrites: list[bool]) -> list[int]:
     return memory
 
 
-def _extra(extra: Extra, batch: int, dtype: str) -> int:
-    value_bytes = (BYTES | DTYPES)[extra.dtype or dtype]
+def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:
+    """What an extra takes on a device: cpu, cuda, or meta, which sums as CUDA does and draws noise as the CPU does."""
+    own = DTYPES[dtype]
+    mask = 1 if device == "cuda" else own
+    sums = own if device == "cpu" else max(own, DTYPES["float32"])
+    value_bytes = {"": own, "int64": 8, "mask": mask, "sums": sums}[extra.dtype]
     return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from archcalc.analysis import DTYPES
 from archcalc.catalog import load_with, matching
 from archcalc.cli.options import NetworkName, output_options
-from archcalc.cli.output import deliver, run_each
+from archcalc.cli.output import deliver, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
-from archcalc.published import VERDICTS, Verdict, audit
+from archcalc.published import VERDICTS, audit
+
+_Made = TypeVar("_Made")
 
 
 @click.command("audit", short_help="Published figures, and whether they are right.")
@@ -43,23 +47,29 @@ def audit_networks(
     from archcalc.report.verdicts import audit_table
 
     broken: dict[str, ArchcalcError] = {}
-    found = {name: audited(name, names, broken) for name in matching(names, lambda e: broken.setdefault(str(e), e))}
-    verdicts = {name: judged for name, judged in found.items() if judged is not None}
+    verdicts = of_each(names, lambda name: audit(load_with(name, {})), broken)
     deliver(audit_table(verdicts, only), form, output, force)
-    for text in broken:
-        click.echo(f"passed over: {text}", err=True)
+    tell_broken(broken)
     sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
 
 
-def audited(name: str, asked: tuple[str, ...], broken: dict[str, ArchcalcError]) -> list[Verdict] | None:
-    """The verdicts on a network; one that nobody asked for by name and that cannot be read goes to `broken`."""
-    try:
-        return audit(load_with(name, {}))
-    except ArchcalcError as error:
-        if name in asked:
-            raise
-        broken.setdefault(str(error), error)
-        return None
+def of_each(names: tuple[str, ...], work: Callable[[str], _Made], broken: dict[str, ArchcalcError]) -> dict[str, _Made]:
+    """What `work` makes of each network, by name; errors of those that nobody asked for by name go to `broken`."""
+    made = {}
+    for name in matching(names, lambda error: broken.setdefault(str(error), error)):
+        try:
+            made[name] = work(name)
+        except ArchcalcError as error:  # noqa: PERF203  # one broken spec does not stop the others
+            if name in names:
+                raise
+            broken.setdefault(str(error), error)
+    return made
+
+
+def tell_broken(broken: Iterable[str]) -> None:
+    """Says which specs were passed over, and why."""
+    for text in broken:
+        click.echo(f"passed over: {text}", err=True)
 
 
 @click.command("validate", short_help="The figures against PyTorch.")
@@ -92,24 +102,33 @@ def validate_networks(
     """
     if bool(names) == everything:
         raise click.UsageError("name networks, or give --all")
-    from archcalc.report.validation import validation_table
+    from archcalc.report.validation import checks_table, difference_text, validation_table
 
-    torch = torch_side()
+    torch, start = torch_side(), time.perf_counter()
+    broken: dict[str, ArchcalcError] = {}
+    graphs = of_each(names, lambda name: load_with(name, {}), broken)
     done, stopped = run_each(
-        matching(names), lambda name: torch.validate_or_say(load_with(name, {}), device, batch, dtype, fold_bn)
+        list(graphs), lambda name: torch.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
     )
-    ignored = {made.network: torch.ignored(load_with(made.network, {})) for made in done} if verbose else {}
-    deliver(validation_table(done, verbose or form in ("csv", "json"), ignored), form, output, force)
-    for validation in done:
-        if validation.differences or validation.problem:
-            click.echo(f"{validation.network}: {validation.problem or validation.differences[0]}", err=True)
-    sys.exit(130 if stopped else int(any(validation.failed for validation in done)))
+    seconds = time.perf_counter() - start
+    every = verbose or form == "json"
+    deliver(checks_table(done) if form == "csv" else validation_table(done, every, seconds), form, output, force)
+    for made in done if output or form != "table" else []:
+        if made.problem or made.differences:
+            click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
+    if stopped:
+        click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
+    tell_broken(broken)
+    sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
 
 
 def torch_side() -> Any:
-    """The module that compares networks with PyTorch. Raises ArchcalcError where PyTorch is missing."""
+    """The module that compares networks with PyTorch. Raises ArchcalcError where PyTorch cannot be imported."""
     try:
-        from archcalc.pytorch import validate
-    except ModuleNotFoundError as error:
-        raise ArchcalcError(str(error)) from None
-    return sys.modules[validate.__module__]
+        with uninterrupted():
+            from archcalc.pytorch import validation
+    except ImportError as error:
+        if error.name == "torch":
+            raise ArchcalcError(str(error)) from None
+        raise ArchcalcError(f"PyTorch is there, but cannot be imported: {error}") from None
+    return validation

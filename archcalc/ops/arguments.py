@@ -15,6 +15,7 @@ MAX_LENGTH = 2**20  # of a kernel, stride, padding or size an argument names
 Positive: TypeAlias = int  # 1, 2, …
 Natural: TypeAlias = int  # 0, 1, …
 Real: TypeAlias = float
+PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
 Flag: TypeAlias = bool
 Size: TypeAlias = tuple[int, int]  # height and width; one number stands for both
@@ -99,6 +100,14 @@ def real(value: object) -> float:
     return value
 
 
+def positive_real(value: object) -> float:
+    """A number above 0."""
+    number = real(value)
+    if not number > 0:
+        raise ValueError(f"wants a number above 0, not {show(value)}")
+    return number
+
+
 def probability(value: object) -> float:
     """A number from 0 to 1."""
     number = real(value)
@@ -147,6 +156,7 @@ RULES: dict[str, Callable[[object], Any]] = {
     "Positive": positive,
     "Natural": natural,
     "Real": real,
+    "PositiveReal": positive_real,
     "Probability": probability,
     "Flag": flag,
     "Size": size,

@@ -63,7 +63,11 @@ class Window(NamedTuple):
 
 
 class Extra(NamedTuple):
-    """A tensor that exists only for backward; `dtype` is the network's unless named."""
+    """A tensor that exists only for backward; `dtype` is the network's unless named.
+
+    Two names depend on the device: `mask` is one byte a value on CUDA, `sums` at least float32 there. On the CPU both
+    are the network's dtype.
+    """
 
     name: str
     shape: Shape

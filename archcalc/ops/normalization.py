@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from archcalc.ops.arguments import Extent, Flag, Positive, Real, require, same
+from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, format_shape, operator, values, whole
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Normalization(Plain):
 class BatchNorm(Normalization):
     """Batch normalization per channel, `torch.nn.BatchNorm2d` and `BatchNorm1d` (Ioffe & Szegedy 2015)."""
 
-    eps: Real = 1e-5
+    eps: PositiveReal = 1e-5
     momentum: Real = 0.1
     affine: Flag = True
     track_running_stats: Flag = True
@@ -50,10 +50,10 @@ class BatchNorm(Normalization):
         return {"mul": values(y), "add": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input, weight, running statistics, and the batch's mean and 1/σ."""
+        """Input, weight, running statistics, and the batch's mean and 1/σ; these on CUDA never in half precision."""
         state: tuple[str, ...] = ("weight",) if self.affine else ()
         state += ("running_mean", "running_var") if self.track_running_stats else ()
-        extras = (Extra("mean", (x[0],), per_image=False), Extra("invstd", (x[0],), per_image=False))
+        extras = tuple(Extra(name, (x[0],), "sums", per_image=False) for name in ("mean", "invstd"))
         return Saved(input=True, state=state, extras=extras)
 
     def module(self, x: Shape) -> nn.Module:
@@ -95,9 +95,9 @@ class LayerNorm(Normalization):
         return statistics_work(values(y), groups, self.elementwise_affine, self.elementwise_affine and self.bias)
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input, weight, bias, and each group's mean and 1/σ."""
+        """Input, weight, bias, and each group's mean and 1/σ; these on CUDA never in half precision."""
         groups = x[: len(x) - len(self._over(x))]
-        extras = (Extra("mean", groups), Extra("rstd", groups))
+        extras = (Extra("mean", groups, "sums"), Extra("rstd", groups, "sums"))
         return Saved(input=True, state=tuple(self.weights(x)), extras=extras)
 
     def window(self, x: Shape) -> tuple[Window, Window] | None:
@@ -136,7 +136,7 @@ class GroupNorm(Normalization):
         return statistics_work(values(y), self.num_groups, self.affine, self.affine)
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input, weight, and each group's mean and 1/σ."""
+        """Input, weight, and each group's mean and 1/σ, in the network's dtype on CUDA too."""
         groups = (self.num_groups,)
         extras = (Extra("mean", groups), Extra("rstd", groups))
         return Saved(input=True, state=("weight",) if self.affine else (), extras=extras)

@@ -144,7 +144,8 @@ class Dropout(Mover):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The noise; on CUDA and not in place PyTorch keeps one byte a value instead. With p = 1 a single zero."""
-        noise = Extra("noise", y) if self.p < 1 else Extra("noise", (), per_image=False)
+        drawn = Extra("noise", y, "" if self.inplace else "mask")
+        noise = drawn if self.p < 1 else Extra("noise", (), per_image=False)
         return Saved(extras=(noise,) if self.p else ())
 
     def module(self, x: Shape) -> nn.Module:

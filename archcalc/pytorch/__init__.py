@@ -10,11 +10,13 @@
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
     raise ModuleNotFoundError(
         "archcalc.pytorch wants PyTorch: pip install 'archcalc[torch]'", name=error.name
     ) from None
 
 from archcalc.pytorch.build import Network, Training, build
-from archcalc.pytorch.validate import Check, Validation, validate
+from archcalc.pytorch.validation import Check, Validation, validate
 
 __all__ = ["Check", "Network", "Training", "Validation", "build", "validate"]

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 
 from archcalc.analysis.in_place import in_place
 from archcalc.errors import SpecError
-from archcalc.graph import Graph, Node
+from archcalc.graph import About, Graph, Node
 from archcalc.pytorch.initialization import WEIGHTED, initialization
 
 
@@ -31,25 +34,36 @@ class Step(NamedTuple):
     done: tuple[int, ...]
 
 
-class Network(nn.Module):
+class Block(nn.Module):
+    """A module whose children may be called as its attributes, `training` among them."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, nn.Module):
+            super().__setattr__(name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+
+class Network(Block):
     """A graph as a module. `forward` takes (batch, *input) and gives (batch, *output).
 
     In training a graph with side outputs gives `Training`. Each value is dropped after its last use, and operators work
-    in place where `analysis.in_place` allows it. Keys of `state_dict()` are the names of the graph's nodes.
+    in place where `analysis.in_place` allows it. Keys of `state_dict()` are the names of the graph's nodes; a module
+    that is put in a node's place runs instead.
     """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph = graph
-        self.nodes = [_module(node) for node in graph.nodes]
-        for node, module in zip(graph.nodes, self.nodes, strict=True):
-            _attach(self, node.name, module)
+        self.graph = replace(graph, about=About(paper={}, params={}), related=None)  # the rest cannot be pickled
+        self.paths = [tuple(node.name.split(".")) for node in graph.nodes]
+        for node, path in zip(graph.nodes, self.paths, strict=True):
+            _attach(self, path, _module(node))
         self.steps = {training: _steps(graph, training) for training in (True, False)}
         self.overwriting = {training: _overwriting(graph, training) for training in (True, False)}
 
     def forward(self, image: Tensor) -> Tensor | Training:
         """Runs the nodes in order."""
-        self._settle(self.training or torch.is_grad_enabled())
+        self._settle()
         values = {0: image}
         for step in self.steps[self.training]:
             inputs = [values[i] for i in step.inputs]
@@ -65,24 +79,42 @@ class Network(nn.Module):
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
         """One node's module on its inputs; a subclass may look at both."""
-        output: Tensor = self.nodes[position](*inputs)
+        output: Tensor = self.node(position)(*inputs)
         return output
 
-    def _settle(self, backward: bool) -> None:
-        """Lets operators work in place where that is right, with or without a backward pass to come."""
-        for position, overwrites in self.overwriting[backward].items():
-            self.nodes[position].inplace = overwrites
+    def node(self, position: int) -> nn.Module:
+        """The module that stands for a node of the graph. Its name may be that of an attribute, such as `forward`."""
+        module: nn.Module = self
+        for name in self.paths[position]:
+            module = module._modules[name]
+        return module
+
+    @property
+    def nodes(self) -> list[nn.Module]:
+        """The modules in the order of the graph's nodes."""
+        return [self.node(position) for position in range(len(self.paths))]
+
+    def _settle(self) -> None:
+        """Lets operators work in place where that is right.
+
+        With gradients in evaluation, or where some modules train and others do not, it is right nowhere: dropout may
+        then give its very input, which backward or somebody else needs.
+        """
+        known = all(module.training == self.training for module in self.nodes)
+        known = known and (self.training or not torch.is_grad_enabled())
+        for position, overwrites in self.overwriting[self.training].items():
+            self.node(position).inplace = overwrites and known
 
 
 def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Network:
     """The network in PyTorch, with its weights initialised as the spec's recipe says, else as PyTorch does.
 
-    On any device, `meta` included. Raises SpecError for a side output that does not take the graph's input, and for an
-    operator without a module.
+    On any device, `meta` included; without one where PyTorch would make it now. Raises SpecError for a side output that
+    does not take the graph's input, and for an operator without a module.
     """
     if graph.misfit:
         raise graph.misfit
-    with torch.device(device or "cpu"):
+    with nullcontext() if device is None else torch.device(device):
         network = Network(graph)
     rule = initialization(graph)
     for node, module in zip(graph.nodes, network.nodes, strict=True):
@@ -98,11 +130,11 @@ def _module(node: Node) -> nn.Module:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
-def _attach(root: nn.Module, name: str, module: nn.Module) -> None:
-    """Puts a module into the tree under its dotted name. Names that a module has as attributes are no hindrance."""
-    *blocks, own = name.split(".")
+def _attach(root: nn.Module, path: Sequence[str], module: nn.Module) -> None:
+    """Puts a module into the tree at a path. Names that a module has as attributes are no hindrance."""
+    *blocks, own = path
     for block in blocks:
-        root = root._modules.setdefault(block, nn.Module())
+        root = root._modules.setdefault(block, Block())
     root._modules[own] = module
 
 

@@ -6,7 +6,8 @@ affine γ = 1 and β = 0. `analysis.folding` says what can be folded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from archcalc.analysis.folding import fold_batchnorm, folds
 from archcalc.ops import Operator
 from archcalc.ops.convolution import Conv, ConvTranspose
 from archcalc.pytorch.build import Network
+from archcalc.pytorch.initialization import WEIGHTED, he
+
+BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def fold(network: Network) -> Network:
@@ -35,6 +39,59 @@ def fold(network: Network) -> Network:
     folded.load_state_dict({key: state[key].clone() for key in folded.state_dict()}, assign=True)
     folded.eval()
     return folded
+
+
+def apart(network: Network, batch: int) -> Iterator[tuple[str, float]]:
+    """By how much the result, and each layer that something is folded into, differ afterwards.
+
+    Relative to the largest value there. It draws He's weights, random scales and shifts, and lets random images give
+    the running statistics, so that values keep their size however deep the network is.
+    """
+    graph, weight = network.graph, next(network.parameters())
+    image = torch.rand(max(batch, 2), *graph.input, dtype=weight.dtype, device=weight.device)
+    randomise(network, image)
+    last = {host: gone for gone, host in folds(graph).items()}  # of several in a row
+    before = outputs(network, image, set(last.values()))
+    after = outputs(fold(network), image, set(last))
+    for host, gone in (*last.items(), ("", "")):
+        largest = before[gone].abs().max().clamp(min=1e-300)
+        yield host, float((before[gone] - after[host]).abs().max() / largest)
+
+
+def randomise(network: Network, image: Tensor) -> None:
+    """Weights, biases and running statistics such as a trained network has them."""
+    for module in network.modules():
+        if isinstance(module, WEIGHTED):
+            he(module)
+        elif isinstance(module, BATCHNORM):
+            module.momentum = None  # statistics are the mean over all batches seen: the one that follows
+            if module.weight is not None:
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+    with torch.no_grad():
+        network.train()(image)
+    network.eval()
+
+
+def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Tensor]:
+    """What layers give in evaluation, by name, and as "" the network's result."""
+    given: dict[str, Tensor] = {}
+
+    def keep(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        given[name] = output.clone()  # the next layer may work in place
+
+    pairs = zip(network.graph.nodes, network.nodes, strict=True)
+    hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers]
+    with torch.no_grad():
+        given[""] = network(image)
+    for hook in hooks:
+        hook.remove()
+    return given
+
+
+def batchnorms(network: nn.Module) -> int:
+    """How many batch normalizations a network has."""
+    return sum(isinstance(module, BATCHNORM) for module in network.modules())
 
 
 def merge(layer: nn.Module, op: Operator, batchnorms: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,63 @@
+"""Devices to run on, and how much room they have."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from archcalc.analysis import DTYPES, analyze
+from archcalc.analysis.saved import saved_bytes
+from archcalc.errors import ArchcalcError, choose
+from archcalc.graph import Graph
+
+DEVICES = {name: name for name in ("auto", "cpu", "cuda", "meta")}
+
+
+def pick(device: str) -> str:
+    """The device that is asked for; `auto` is CUDA where it is there, else the CPU. Raises ArchcalcError."""
+    wanted, there = choose("device", device, DEVICES), torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise ArchcalcError("no CUDA device is there; --device cpu or meta")
+    return ("cuda" if there else "cpu") if wanted == "auto" else wanted
+
+
+def room(device: str) -> int | None:
+    """Bytes that are free on a device; None where that is unknown or does not matter."""
+    if device == "cuda":
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch's own, to be used again
+        return int(torch.cuda.mem_get_info()[0] + cached)
+    if device == "cpu":
+        return min(filter(None, (_of_machine(), _of_container())), default=None)
+    return None
+
+
+def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:
+    """Roughly what a step forward and backward needs: weights with gradients, what is saved, the largest values."""
+    totals = analyze(graph, batch, dtype, "train").totals
+    largest = max(math.prod(node.output) for node in graph.nodes) * batch * DTYPES[dtype]
+    return 2 * totals.param_bytes + totals.buffer_bytes + sum(saved_bytes(graph, batch, dtype)) + 4 * largest
+
+
+def _of_machine(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return None
+
+
+def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container's limit leaves (cgroup v2)."""
+    try:
+        most, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
+        return max(int(most) - int(used), 1)
+    except (OSError, ValueError):  # no container, or no limit
+        return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice."""
+    texts = "can't allocate memory", "_STATUS_ALLOC_FAILED"
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(text in str(error) for text in texts)
