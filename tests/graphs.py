@@ -1,7 +1,7 @@
 """Random networks over all operators: hypothesis strategies for tests of whole graphs.
 
 `networks()` draws networks whose steps fit each other, `doubtful()` some that end in a step that may not. Shapes are
-small: a network runs in milliseconds. `sweep` draws as many as one likes.
+small: a network runs in milliseconds. Most are in float32, the others in any dtype. `sweep` draws as many as one likes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from steps import IDENTITY, Block, Branch, Choose, Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use, inlined
 from strategies import WRITTEN
 
+from archcalc.analysis import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
 
 LAYERS = 15  # about so many at most, repetitions not counted
@@ -26,9 +27,11 @@ LENGTH = 12  # at most of a height or width
 
 FLAG = st.booleans()
 RARELY = st.sampled_from([False] * 5 + [True])
+SOMETIMES = st.sampled_from([False] * 2 + [True])
 MORE = st.sampled_from([False] + [True] * 19), st.sampled_from([False] + [True] * 2)  # on the main road; in branches
 DROP = st.sampled_from([0.5, 0, 1])
 REAL = st.sampled_from([1.0, 0.75, 2])
+ODD = ("training", "forward", "nodes", "conv1", "relu")  # labels that are names of other things, too
 Draw: TypeAlias = st.DrawFn
 
 
@@ -48,7 +51,7 @@ def two(value: Any) -> tuple[int, int]:
 
 def some(draw: Draw, **optional: st.SearchStrategy[Any]) -> dict[str, Any]:
     """Some of the optional arguments."""
-    return {name: draw(strategy) for name, strategy in optional.items() if draw(RARELY)}
+    return {name: draw(strategy) for name, strategy in optional.items() if draw(SOMETIMES)}
 
 
 def divisors(number: int) -> list[int]:
@@ -121,7 +124,11 @@ def upsample(draw: Draw, x: Shape) -> dict[str, Any]:
 
 def layernorm(draw: Draw, x: Shape) -> dict[str, Any]:
     over = st.sampled_from([x[i:] for i in range(len(x))])
-    return some(draw, normalized_shape=over, elementwise_affine=FLAG, bias=FLAG)
+    return some(draw, normalized_shape=over, eps=REAL, elementwise_affine=FLAG, bias=FLAG)
+
+
+def groupnorm(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"num_groups": draw(st.sampled_from(divisors(x[0])))} | some(draw, eps=REAL, affine=FLAG)
 
 
 def pad_shortcut(draw: Draw, x: Shape) -> dict[str, Any]:
@@ -156,9 +163,9 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "dropout": lambda draw, x: {"p": draw(DROP)} | in_place(draw, x),
     "droppath": lambda draw, x: {"p": draw(DROP)},
     "stochastic_depth": lambda draw, x: {"p": draw(DROP)},
-    "batchnorm": lambda draw, x: some(draw, affine=FLAG),
+    "batchnorm": lambda draw, x: some(draw, eps=REAL, momentum=REAL, affine=FLAG),
     "layernorm": layernorm,
-    "groupnorm": lambda draw, x: {"num_groups": draw(st.sampled_from(divisors(x[0])))} | some(draw, affine=FLAG),
+    "groupnorm": groupnorm,
     "lrn": lambda draw, x: {"size": draw(upto(5))} | some(draw, alpha=REAL, beta=REAL, k=REAL),
     "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x[0])))},
     "rbf": lambda draw, x: {"out_features": draw(upto(9))},
@@ -184,6 +191,8 @@ REFUSED_BY_RANK = {
     3: ("rbf",),
     4: (*IMAGES_ONLY, "rbf", "batchnorm"),
 }
+# By operator, the ranks and dtypes of input that PyTorch has no CPU kernel for, and what it says is missing.
+NO_KERNEL = {"lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame")}
 FUSSY = (*IMAGES_ONLY, "rbf", "groupnorm", "layernorm", "lrn", "batchnorm", "channel_shuffle")  # about their input
 FITTING = {rank: [name for name in ARGUMENTS if name not in refused] for rank, refused in REFUSED_BY_RANK.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
@@ -195,6 +204,7 @@ RANKS = {
     2: st.tuples(upto(6), upto(7)),
     4: st.tuples(upto(4), upto(4), upto(4), upto(4)),
 }
+WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
 INPUTS = st.sampled_from([3] * 12 + [1, 1, 2, 4]).flatmap(RANKS.__getitem__)
 Labels: TypeAlias = ChainMap[str, Shape]  # what `use` finds, scope by scope, and its shape
 
@@ -204,6 +214,7 @@ class Writer:
 
     def __init__(self, draw: Draw, layers: int = LAYERS) -> None:
         self.draw = draw
+        self.dtype = draw(WIDTHS)
         self.left = layers
         self.numbers = count(1)
 
@@ -225,6 +236,7 @@ class Writer:
     def layer(self, x: Shape, keep_rank: bool) -> tuple[Layer, Shape]:
         self.left -= 1
         names = [name for name in FITTING[len(x)] if not (keep_rank and name == "flatten")]
+        names = [name for name in names if runs(name, len(x), self.dtype)]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))
@@ -233,7 +245,8 @@ class Writer:
     def label(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Label, Shape]:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
         hidden = [name for name in labels if name not in labels.maps[0]]  # which a label of this scope may hide
-        name = self.draw(st.sampled_from([f"l{next(self.numbers)}", *hidden]))
+        odd = [name for name in ODD if name not in labels] if self.draw(RARELY) else []
+        name = self.draw(st.sampled_from([f"l{next(self.numbers)}", *hidden, *odd]))
         labels[name] = y
         return Label(name, steps), y
 
@@ -328,6 +341,12 @@ class Writer:
         return steps + head, (features,)
 
 
+def runs(name: str, rank: int, dtype: str) -> bool:
+    """Whether PyTorch has a CPU kernel for an operator on inputs of a rank and dtype."""
+    ranks, dtypes, _ = NO_KERNEL.get(name, ((), (), ""))
+    return rank not in ranks or dtype not in dtypes
+
+
 def gives_new(steps: Steps) -> bool:
     """Whether what the steps give is certainly a layer's of their own: a side output must be."""
     for step in reversed(steps):
@@ -353,7 +372,7 @@ def networks(draw: Draw) -> Network:
     steps, y = writer.steps(x, labels)
     if draw(RARELY):
         steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # which reads the result
-    return Network(x, steps, draw(FLAG))
+    return Network(x, steps, draw(FLAG), writer.dtype)
 
 
 @st.composite
@@ -363,18 +382,18 @@ def doubtful(draw: Draw) -> Network:
     writer, labels = Writer(draw, 4), ChainMap()
     steps, y = writer.steps(x, labels)
     before, z = writer.steps(y, labels, depth=1) if draw(RARELY) else ((), y)  # in a side output
-    last: Step = draw(loose_layers())
+    last: Step = draw(loose_layers([name for name in FUSSY if runs(name, len(z), writer.dtype)]))
     if draw(FLAG):
         writer.left = 6
         ways = [writer.steps(z, ChainMap(), depth=2)[0] for _ in range(draw(upto(3, 2)))]
         last = Join(draw(st.sampled_from(JOINS)), {}, tuple(writer.named(ways)))
     end = Side((Branch("", (*before, last)),)) if before else last
-    return Network(x, (*steps, end), draw(FLAG))
+    return Network(x, (*steps, end), draw(FLAG), writer.dtype)
 
 
 @st.composite
-def loose_layers(draw: Draw) -> Layer:
-    name = draw(st.sampled_from(FUSSY))
+def loose_layers(draw: Draw, names: list[str]) -> Layer:
+    name = draw(st.sampled_from(names))
     _, keywords = draw(WRITTEN[name])
     return Layer(name, keywords)
 

@@ -68,10 +68,12 @@ class Network:
     shape: Shape
     steps: Steps
     inline: bool = False  # written as expressions where that is possible, else as YAML
+    dtype: str = "float32"
 
     def spec(self) -> str:
-        """The network as a spec."""
-        head = ["name: drawn", f"input: {_value(self.shape)}"]
+        """The network as a spec; its dtype, which no spec has, as a comment."""
+        head = [f"# in {self.dtype}"] if self.dtype != "float32" else []
+        head += ["name: drawn", f"input: {_value(self.shape)}"]
         blocks = {step.name: step.steps for step in every_step(self.steps) if isinstance(step, Block)}
         if blocks:
             head.append("blocks:")

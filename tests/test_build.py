@@ -1,14 +1,18 @@
 """Networks in PyTorch: named as their nodes, dropping what nobody needs, in place where that is right."""
 
+import copy
 import gc
+import io
+import pickle
 import weakref
 
 import pytest
 import torch
+from torch import nn
 
 from archcalc import SpecError, catalog, load, parse
 from archcalc.ops import Operator
-from archcalc.pytorch import Training, build
+from archcalc.pytorch import Training, build, validate
 from archcalc.pytorch.initialization import initialization
 
 
@@ -23,12 +27,74 @@ def test_keys_of_the_state_are_names_of_nodes():
     assert {key.rpartition(".")[0] for key in keys} <= {node.name for node in graph.nodes}
 
 
-@pytest.mark.parametrize("label", ["forward", "training", "float", "type", "graph", "nodes", "modules"])
+TAKEN = (  # by modules, by the network and by the one that `validate` watches
+    "forward", "training", "float", "type", "modules", "graph", "nodes", "node", "run", "paths", "steps", "overwriting",
+    "measure", "outputs", "written", "macs", "saved", "counter", "held", "grown", "made", "at",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("label", TAKEN)
 def test_labels_may_be_called_as_attributes_of_a_module(label):
-    network = build(small(f"  - {label}: conv(4, 1)\n"))
-    assert list(network.state_dict()) == [f"{label}.weight", f"{label}.bias"]
-    assert network(torch.ones(1, 3, 8, 8)).shape == (1, 4, 8, 8)
-    assert len(list(network.parameters())) == 2
+    graph = small(f"  - {label}: conv(4, 1)\n  - outer:\n    - {label}: conv(5, 1)\n    - inner: dropout\n")
+    network = build(graph)
+    names = [f"{name}.{kind}" for name in (label, f"outer.{label}") for kind in ("weight", "bias")]
+    assert list(network.state_dict()) == names
+    assert network(torch.ones(1, 3, 8, 8)).shape == (1, 5, 8, 8)
+    assert network.eval()(torch.ones(1, 3, 8, 8)).shape == (1, 5, 8, 8)
+    assert len(list(network.parameters())) == 4
+    assert validate(graph, "cpu").differences == ()
+
+
+def saved_and_loaded(network):
+    file = io.BytesIO()
+    torch.save(network, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda network: pickle.loads(pickle.dumps(network)),
+    "torch.save": saved_and_loaded,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("name", ["resnet20", "googlenet", "lenet5", "stochastic-depth-110"])
+def test_copies_compute_the_same(name, way):
+    graph = load(name)
+    network = build(graph).eval()
+    other, image = COPIES[way](network), torch.rand(2, *graph.input)
+    with torch.no_grad():
+        assert torch.equal(other(image), network(image))
+        next(other.parameters()).add_(1)
+        assert not torch.equal(other(image), network(image))
+
+
+def test_a_replaced_layer_is_what_runs():
+    network, image = build(load("resnet20")).eval(), torch.rand(2, 3, 32, 32)
+    network.head.linear = nn.Linear(64, 7)
+    with torch.no_grad():
+        output = network(image)
+        network.head.linear.bias += 1
+        torch.testing.assert_close(network(image), output + 1)
+    assert output.shape == (2, 7)
+    assert network.nodes[-1] is network.head.linear
+
+
+def test_batch_normalization_may_be_made_synchronous():
+    network, image = build(load("resnet20")).eval(), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        output = network(image)
+        converted = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        assert sum(isinstance(module, nn.SyncBatchNorm) for module in converted.nodes) == 19
+        torch.testing.assert_close(converted(image), output)
+
+
+def test_device_of_the_caller():
+    with torch.device("meta"):
+        network = build(load("resnet20"))
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
 
 
 def test_side_outputs_in_training_only():
@@ -72,6 +138,44 @@ def test_in_place_where_it_is_right_and_only_there():
     assert training == [module.inplace for module in network.nodes if hasattr(module, "inplace")] == [True, True, True]
     with torch.enable_grad():
         network.eval()(image).sum().backward()
+
+
+SKIP = "  - a: conv(4, 3, padding=1)\n  - dropout(0.5) | relu\n  - add: {x: identity, y: use(a)}\n"
+
+
+def test_evaluation_with_gradients_gives_what_it_gives_without():
+    network, image = build(small(SKIP)).eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        output = network(image)
+    torch.testing.assert_close(network(image), output)
+
+
+def test_evaluation_with_gradients_leaves_the_image():
+    network, image = build(small("  - dropout(0.2) | relu | conv(4, 1)\n")).eval(), torch.randn(2, 3, 8, 8)
+    before = image.clone()
+    network(image).sum().backward()
+    assert torch.equal(image, before)
+
+
+def test_backward_in_evaluation():
+    network = build(small("  - conv(4, 3, padding=1) | sigmoid | dropout | relu\n")).eval()
+    network(torch.randn(2, 3, 8, 8)).sum().backward()  # raises where the sigmoid's output was overwritten
+    assert network.nodes[1].weight.grad.any()
+
+
+@pytest.mark.parametrize("layers", [SKIP, "  - dropout(0.2) | relu | conv(4, 1)\n"])
+def test_training_without_dropout(layers):
+    """A module that is set to evaluation within a network in training."""
+    network, image = build(small(layers)), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        output = network.eval()(image)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    before = image.clone()
+    torch.testing.assert_close(network(image), output)
+    assert torch.equal(image, before)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

@@ -1,4 +1,7 @@
-"""Every operator against PyTorch: shapes, parameters, buffers, multiply-accumulates and what backward keeps."""
+"""Every operator against PyTorch: shapes, parameters, buffers, multiply-accumulates and what backward keeps.
+
+In every dtype, on the CPU and on meta; there PyTorch keeps statistics as on CUDA.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,17 @@ from typing import Any
 
 import pytest
 import torch
+from graphs import NO_KERNEL, WIDTHS, runs
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import WRITTEN, build, cases, examples
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from archcalc.analysis.saved import extra_bytes
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
-from archcalc.ops.base import Extra, Plain, Saved, values
+from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
 from archcalc.pytorch.layers import Sum
 
@@ -152,7 +157,7 @@ class Figures:
     extras: list[int]  # bytes of each storage
 
 
-def predicted(op: Operator, x: Any) -> Figures:
+def predicted(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """archcalc's figures for a batch in training."""
     y = op.output(x)
     saved = op.saved(x, y)
@@ -160,7 +165,7 @@ def predicted(op: Operator, x: Any) -> Figures:
     return Figures(
         (BATCH, *y), list(op.weights(x).items()), list(op.buffers(x).items()), BATCH * dense_macs(op, x, y), alias,
         [saved.input or (alias and saved.output)] * len(inputs(op, x)), saved.output or (alias and saved.input),
-        set(saved.state), sorted(map(extra_bytes, saved.extras)),
+        set(saved.state), sorted(extra_bytes(extra, BATCH, dtype, device) for extra in saved.extras),
     )  # fmt: skip
 
 
@@ -172,22 +177,18 @@ def dense_macs(op: Operator, x: Any, y: Any) -> int:
     return macs
 
 
-def extra_bytes(extra: Extra) -> int:
-    return values(extra.shape) * (BATCH if extra.per_image else 1) * (8 if extra.dtype == "int64" else 4)
-
-
 def inputs(op: Operator, x: Any) -> list[Any]:
     return list(x) if op.joins else [getattr(op, "shape", x)]
 
 
-def observed(op: Operator, x: Any) -> Figures:
+def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """PyTorch's figures for the same. Runs backward as well, which raises if a kept tensor was overwritten."""
-    module = op.module(x).train()
+    module = op.module(x).train().to(device, getattr(torch, dtype))
     if isinstance(module, Sum):
         module.inplace = True
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*tensors(op, x))
-    args, seen = tensors(op, x), []
+        module(*tensors(op, x, dtype, device))
+    args, seen = tensors(op, x, dtype, device), []
     with saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
         out = module(*args)
     sizes = {storage(tensor): tensor.untyped_storage().nbytes() for tensor in seen}
@@ -202,13 +203,14 @@ def observed(op: Operator, x: Any) -> Figures:
     )  # fmt: skip
 
 
-def tensors(op: Operator, x: Any) -> list[torch.Tensor]:
+def tensors(op: Operator, x: Any, dtype: str, device: str) -> list[torch.Tensor]:
     """Inputs as an earlier layer would give them: they want a gradient and may be overwritten."""
-    return [torch.randn(BATCH, *shape, requires_grad=True).clone() for shape in inputs(op, x)]
+    options = {"dtype": getattr(torch, dtype), "device": device, "requires_grad": True}
+    return [torch.randn(BATCH, *shape, **options).clone() for shape in inputs(op, x)]
 
 
 def storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    return tensor.untyped_storage()._cdata  # there is no address on meta
 
 
 def shapes(named: Any) -> list[tuple[str, tuple[int, ...]]]:
@@ -223,17 +225,17 @@ def lopsided_padding() -> Iterator[None]:
         yield
 
 
-def compare(op: Operator, x: Any) -> None:
+def compare(op: Operator, x: Any, dtype: str = "float32", device: str = "cpu") -> None:
     """Raise AssertionError unless archcalc and PyTorch agree on every figure."""
     with lopsided_padding():
-        ours, torchs = predicted(op, x), observed(op, x)
+        ours, torchs = predicted(op, x, dtype, device), observed(op, x, dtype, device)
     wrong = [
         f"{figure}: archcalc {getattr(ours, figure)}, PyTorch {value}"
         for figure, value in vars(torchs).items()
         if value != getattr(ours, figure)
     ]
     if wrong:
-        raise AssertionError(f"{op} on {x}\n" + "\n".join(wrong))
+        raise AssertionError(f"{op} on {x} in {dtype} on {device}\n" + "\n".join(wrong))
 
 
 def case_id(case: Any) -> str:
@@ -248,12 +250,58 @@ def test_hand_picked(case: Any) -> None:
     compare(op, x)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_dtype(name: str, dtype: str, device: str) -> None:
+    for _, x, args, keywords in (case for case in CASES if case[0] == name):
+        if device == "meta" or runs(name, len(x), dtype):
+            compare(build(name, x, *args, **keywords).op, x, dtype, device)
+
+
+MISSING = [(name, rank, dtype) for name, (ranks, dtypes, _) in NO_KERNEL.items() for rank in ranks for dtype in dtypes]
+
+
+@pytest.mark.parametrize(("name", "rank", "dtype"), MISSING)
+def test_pytorch_still_lacks_the_kernel(name: str, rank: int, dtype: str) -> None:
+    """One that runs here by now is to be taken out of NO_KERNEL: then random networks have it too."""
+    with pytest.raises(NotImplementedError, match=f'"{NO_KERNEL[name][2]}" not implemented for'):
+        compare(build(name, (4,) * rank, 3).op, (4,) * rank, dtype)
+
+
+ON_CUDA = {
+    "batch normalization's statistics are never in half precision": (
+        "batchnorm", (5, 4, 3), {}, "float16", 2 * 5 * 4,
+    ),
+    "float64 stays float64": ("batchnorm", (5, 4, 3), {}, "float64", 2 * 5 * 8),
+    "layer normalization's neither": (
+        "layernorm", (5, 4, 3), {"normalized_shape": (3,)}, "bfloat16", 2 * BATCH * 5 * 4 * 4,
+    ),
+    "group normalization's are in the network's dtype": (
+        "groupnorm", (6, 4, 3), {"num_groups": 3}, "float16", 2 * BATCH * 3 * 2,
+    ),
+    "positions are int64": ("maxpool", (5, 4, 4), {"kernel_size": 2}, "float16", BATCH * 5 * 2 * 2 * 8),
+    "a mask is one byte a value": ("dropout", (5, 4, 3), {}, "float16", BATCH * 5 * 4 * 3),
+    "in place there is noise, not a mask": ("dropout", (5, 4, 3), {"inplace": True}, "float16", BATCH * 5 * 4 * 3 * 2),
+    "dropout of everything keeps a zero, not a mask": ("dropout", (5, 4, 3), {"p": 1}, "float32", 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ON_CUDA)
+def test_extras_on_cuda(case: str) -> None:
+    """By PyTorch's sources: `batch_norm_cuda`, `layer_norm_cuda`, `native_group_norm`, `dropout`; not run on a GPU."""
+    name, x, keywords, dtype, expected = ON_CUDA[case]
+    op, x, y = build(name, x, **keywords)
+    assert sum(extra_bytes(extra, BATCH, dtype, "cuda") for extra in op.saved(x, y).extras) == expected
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 @given(data=st.data())
 @examples(60)
 def test_random(name: str, data: st.DataObject) -> None:
     op, x, _ = data.draw(cases(name))
-    compare(op, x)
+    dtype = data.draw(WIDTHS)
+    compare(op, x, dtype if runs(name, len(x), dtype) else "float32")
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)

@@ -1,0 +1,218 @@
+"""What every operator computes, written a second time: PyTorch's functions and plain arithmetic, nothing of archcalc.
+
+`compute` runs an operator as a spec writes it; the defaults here are those of PyTorch's documentation, and where it has
+no such operator those of the paper. `test_ops_values.py` holds `archcalc.ops` against these functions one by one,
+`test_differential.py` whole networks. The ones that draw at random take their numbers in the order of the modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
+
+
+class Run(NamedTuple):
+    """Weights and buffers by name, and whether it is a run in training."""
+
+    state: Mapping[str, Tensor]
+    training: bool
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.state[name]
+
+    def some(self, names: str, wanted: bool) -> list[Tensor | None]:
+        return [self.state[name] if wanted else None for name in names.split()]
+
+
+def compute(
+    name: str, keywords: Mapping[str, Any], inputs: Sequence[Tensor], state: Mapping[str, Tensor], training: bool
+) -> Tensor:
+    """The operator's output. In training batch normalization also changes its buffers, in `state`."""
+    return REFERENCES[name](Run(state, training), *inputs, **keywords)
+
+
+def conv(
+    run: Run, x: Tensor, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1, bias: bool = True, connections: Sequence[Sequence[int]] | None = None,
+) -> Tensor:  # fmt: skip
+    weight = run["weight"]
+    if connections is not None:  # LeCun et al. 1998, Table I: a kernel for each pair of channels in it
+        kernels, weight = iter(weight), weight.new_zeros(out_channels, x.shape[1], *weight.shape[1:])
+        for row, channels in enumerate(connections):
+            for channel in channels:
+                weight[row, channel] = next(kernels)
+    return F.conv2d(x, weight, *run.some("bias", bias), stride, padding, dilation, groups)
+
+
+def conv_transpose(
+    run: Run, x: Tensor, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
+) -> Tensor:  # fmt: skip
+    offset = run.some("bias", bias)
+    return F.conv_transpose2d(x, run["weight"], *offset, stride, padding, output_padding, groups, dilation)
+
+
+def linear(run: Run, x: Tensor, out_features: int, bias: bool = True) -> Tensor:
+    return F.linear(x, run["weight"], *run.some("bias", bias))
+
+
+def rbf(run: Run, x: Tensor, out_features: int) -> Tensor:
+    """LeCun et al. 1998, equation 7."""
+    distances = [(x - run["prototypes"][row]) ** 2 for row in range(out_features)]
+    return torch.stack(distances, dim=1).sum(dim=2)
+
+
+def batchnorm(
+    run: Run, x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True, track_running_stats: bool = True
+) -> Tensor:
+    statistics = run.some("running_mean running_var", track_running_stats)
+    if run.training and track_running_stats:
+        run["num_batches_tracked"].add_(1)
+    by_batch = run.training or not track_running_stats
+    return F.batch_norm(x, *statistics, *run.some("weight bias", affine), by_batch, momentum, eps)
+
+
+def layernorm(
+    run: Run, x: Tensor, normalized_shape: Any = None, eps: float = 1e-5, elementwise_affine: bool = True,
+    bias: bool = True,
+) -> Tensor:  # fmt: skip
+    over = normalized_shape or x.shape[1:]
+    scale, shift = run.some("weight", elementwise_affine), run.some("bias", elementwise_affine and bias)
+    return F.layer_norm(x, over if isinstance(over, tuple) else (over,), *scale, *shift, eps)
+
+
+def groupnorm(run: Run, x: Tensor, num_groups: int, eps: float = 1e-5, affine: bool = True) -> Tensor:
+    return F.group_norm(x, num_groups, *run.some("weight bias", affine), eps)
+
+
+def lrn(run: Run, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    return F.local_response_norm(x, size, alpha, beta, k)
+
+
+def scaled_tanh(run: Run, x: Tensor, amplitude: float = 1.7159, slope: float = 2 / 3) -> Tensor:
+    """LeCun et al. 1998, equation 6 and Appendix A."""
+    return torch.tanh(x * slope) * amplitude
+
+
+def maxpool(
+    run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Tensor:  # fmt: skip
+    return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def avgpool(
+    run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def subsample(
+    run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
+) -> Tensor:
+    """LeCun et al. 1998, II-B: the inputs of a unit are added, multiplied by a coefficient, and a bias is added."""
+    total = F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, divisor_override=1)
+    return total * run["weight"].view(1, -1, 1, 1) + run["bias"].view(1, -1, 1, 1)
+
+
+def upsample(run: Run, x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Tensor:
+    return F.interpolate(x, size, scale_factor, mode)
+
+
+def mean(run: Run, *xs: Tensor, p: float = 0) -> Tensor:
+    """Larsson et al. 2016, section 3: a join drops each input with probability p, but at least one survives."""
+    if run.training and p:
+        survivor = torch.randint(len(xs), ())
+        xs = tuple(x for i, x in enumerate(xs) if i == survivor or torch.rand(()) >= p)
+    return reduce(torch.add, xs) / len(xs)
+
+
+def channel_shuffle(run: Run, x: Tensor, groups: int) -> Tensor:
+    """Zhang et al. 2017, figure 1: first channel of every group, then the second of every group, …"""
+    each = x.shape[1] // groups
+    return x[:, [group * each + channel for channel in range(each) for group in range(groups)]]
+
+
+def pad_shortcut(run: Run, x: Tensor, out_channels: int, stride: Any = 1) -> Tensor:
+    """He et al. 2015, 4.2, option A. The paper does not say where the zeros are: half of them are first, rounded."""
+    down, along = stride if isinstance(stride, tuple) else (stride, stride)
+    x = x[:, :, ::down, ::along]
+    missing = out_channels - x.shape[1]
+    first, last = (x.new_zeros(len(x), count, *x.shape[2:]) for count in (missing // 2, missing - missing // 2))
+    return torch.cat([first, x, last], dim=1)
+
+
+def dropout(run: Run, x: Tensor, p: float = 0.5, inplace: bool = False) -> Tensor:
+    return F.dropout(x, p, run.training)
+
+
+def droppath(run: Run, x: Tensor, p: float) -> Tensor:
+    """Larsson et al. 2016 for a single branch, image by image, and scaled as dropout is."""
+    if not run.training or p == 0:
+        return x
+    stays = torch.empty([len(x)] + [1] * (x.dim() - 1), dtype=x.dtype).bernoulli_(1 - p)
+    return x * (stays / (1 - p)) if p < 1 else x * 0
+
+
+def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
+    """Huang et al. 2016, equations 2 and 5."""
+    if p == 0:
+        return x
+    return x * float(torch.rand(()) >= p) if run.training else x * (1 - p)
+
+
+def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A function of one value each; `inplace` changes where its results are, not what they are."""
+    return lambda run, x, inplace=False: function(x)
+
+
+def unchanged(run: Run, x: Tensor, **keywords: Any) -> Tensor:
+    return x
+
+
+REFERENCES: dict[str, Callable[..., Tensor]] = {
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "linear": linear,
+    "rbf": rbf,
+    "batchnorm": batchnorm,
+    "layernorm": layernorm,
+    "groupnorm": groupnorm,
+    "lrn": lrn,
+    "relu": activation(F.relu),
+    "relu6": activation(F.relu6),
+    "sigmoid": activation(torch.sigmoid),
+    "tanh": activation(torch.tanh),
+    "scaled_tanh": scaled_tanh,
+    "silu": activation(F.silu),
+    "hardsigmoid": activation(F.hardsigmoid),
+    "hardswish": activation(F.hardswish),
+    "gelu": lambda run, x, approximate="none": F.gelu(x, approximate=approximate),
+    "softmax": activation(partial(torch.softmax, dim=1)),
+    "maxpool": maxpool,
+    "avgpool": avgpool,
+    "subsample": subsample,
+    "adaptive_avgpool": lambda run, x, output_size: F.adaptive_avg_pool2d(x, output_size),
+    "adaptive_maxpool": lambda run, x, output_size: F.adaptive_max_pool2d(x, output_size),
+    "global_avgpool": lambda run, x: F.adaptive_avg_pool2d(x, 1),
+    "global_maxpool": lambda run, x: F.adaptive_max_pool2d(x, 1),
+    "upsample": upsample,
+    "add": lambda run, *xs: reduce(torch.add, xs),
+    "multiply": lambda run, *xs: reduce(torch.mul, xs),
+    "mean": mean,
+    "concat": lambda run, *xs: torch.cat(xs, dim=1),
+    "input": unchanged,
+    "identity": unchanged,
+    "flatten": lambda run, x: x.flatten(1),
+    "channel_shuffle": channel_shuffle,
+    "pad_shortcut": pad_shortcut,
+    "dropout": dropout,
+    "droppath": droppath,
+    "stochastic_depth": stochastic_depth,
+}

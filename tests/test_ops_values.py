@@ -1,0 +1,441 @@
+"""What every operator's module computes, against `reference.py`; where it draws at random, over many draws.
+
+In float64, in evaluation and in training, with weights and buffers at random; buffers afterwards are compared too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import REFERENCES, compute
+from strategies import FLAG, REAL, WRITTEN, examples
+from test_ops_torch import CASES, case_id, inputs, lopsided_padding
+from torch import Tensor, nn
+
+from archcalc.ops import REGISTRY, Operator, make
+from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
+from archcalc.ops.base import declared
+from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
+from archcalc.ops.pooling import AvgPool, Upsample
+from archcalc.ops.shaping import Dropout
+from archcalc.pytorch import layers
+
+BATCH = 3
+
+
+class Example(NamedTuple):
+    """An operator as a spec writes it, and its input's shape; for a join, those of its inputs."""
+
+    name: str
+    x: Any
+    keywords: dict[str, Any]
+
+    @property
+    def op(self) -> Operator:
+        return make(REGISTRY[self.name], (), self.keywords)
+
+
+class Outcome(NamedTuple):
+    output: Tensor
+    state: dict[str, Tensor]  # afterwards
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from threads, and lose much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with lopsided_padding():
+        yield
+    torch.set_num_threads(threads)
+
+
+def module(example: Example, training: bool) -> nn.Module:
+    """The operator's module with random weights and buffers."""
+    made = example.op.module(example.x).double().train(training)
+    torch.manual_seed(0)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    for buffer in made.buffers():
+        if buffer.is_floating_point():
+            nn.init.uniform_(buffer, 0.5, 2)
+    return made
+
+
+def images(example: Example) -> list[Tensor]:
+    torch.manual_seed(1)
+    return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
+
+
+def outcomes(example: Example, training: bool) -> tuple[Outcome, Outcome]:
+    """The module's and the reference's, with the same weights and the same draws."""
+    made, xs = module(example, training), images(example)
+    state = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    with torch.no_grad():
+        torch.manual_seed(2)
+        expected = Outcome(compute(example.name, example.keywords, xs, state, training), state)
+        torch.manual_seed(2)
+        return Outcome(made(*xs), made.state_dict()), expected
+
+
+def observed(example: Example, training: bool) -> Outcome:
+    return outcomes(example, training)[0]
+
+
+def compare(example: Example) -> None:
+    """Raise AssertionError unless the operator computes what its reference does."""
+    for training in (False, True):
+        told = partial("{}\n{}".format, example)
+        torch.testing.assert_close(*outcomes(example, training), rtol=1e-12, atol=1e-12, equal_nan=True, msg=told)
+
+
+def by_name(case: Any) -> Example:
+    """A case of `test_ops_torch.py`, all its arguments by name."""
+    name, x, args, keywords = case
+    names = [field.name for field in declared(REGISTRY[name])]
+    return Example(name, x, dict(zip(names, args, strict=False)) | keywords)
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_hand_picked(case: Any) -> None:
+    compare(by_name(case))
+
+
+PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
+MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # arguments that change no figure
+    "batchnorm": {"eps": REAL, "momentum": REAL, "track_running_stats": FLAG},
+    "layernorm": {"eps": REAL},
+    "groupnorm": {"eps": REAL},
+    "mean": {"p": PROBABILITY},
+}
+
+
+@st.composite
+def fitting(draw: st.DrawFn, name: str) -> Example:
+    x, keywords = draw(WRITTEN[name])
+    return Example(name, x, keywords | draw(st.fixed_dictionaries({}, optional=MORE.get(name, {}))))
+
+
+def fits(example: Example) -> bool:
+    try:
+        example.op.output(example.x)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@given(data=st.data())
+@examples(40)
+def test_random(name: str, data: st.DataObject) -> None:
+    compare(data.draw(fitting(name).filter(fits)))
+
+
+# An operator, and for each of its arguments another value than it has there.
+CHANGES = [
+    (
+        Example("conv", (4, 7, 7), {"out_channels": 4, "kernel_size": 3}),
+        {
+            "out_channels": 6, "kernel_size": 2, "stride": 2, "padding": 1, "dilation": 2, "groups": 2, "bias": False,
+            "connections": ((0, 1), (1, 2), (2,), (0, 3)),
+        },
+    ),
+    (
+        Example("conv", (4, 7, 7), {"out_channels": 3, "kernel_size": 3, "connections": ((0,), (1, 2), (3,))}),
+        {
+            "kernel_size": 2, "stride": 2, "padding": "same", "dilation": 2, "bias": False,
+            "connections": ((0,), (1, 3), (3,)),
+        },
+    ),
+    (
+        Example("conv_transpose", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "stride": 2}),
+        {
+            "out_channels": 6, "kernel_size": 2, "stride": 3, "padding": 1, "output_padding": 1, "groups": 2,
+            "bias": False, "dilation": 2,
+        },
+    ),
+    (Example("linear", (5,), {"out_features": 4}), {"out_features": 3, "bias": False}),
+    (Example("rbf", (5,), {"out_features": 4}), {"out_features": 3}),
+    (
+        Example("batchnorm", (4, 3, 3), {}),
+        {"eps": 0.1, "momentum": 0.2, "affine": False, "track_running_stats": False},
+    ),
+    (
+        Example("layernorm", (4, 3, 3), {}),
+        {"normalized_shape": (3, 3), "eps": 0.1, "elementwise_affine": False, "bias": False},
+    ),
+    (Example("groupnorm", (4, 3, 3), {"num_groups": 2}), {"num_groups": 4, "eps": 0.1, "affine": False}),
+    (Example("lrn", (6, 3, 3), {"size": 3}), {"size": 4, "alpha": 1, "beta": 0.5, "k": 2}),
+    (Example("scaled_tanh", (5,), {}), {"amplitude": 1.5, "slope": 0.5}),
+    (Example("gelu", (5,), {}), {"approximate": "tanh"}),
+    (
+        Example("maxpool", (2, 8, 8), {"kernel_size": 3}),
+        {"kernel_size": 2, "stride": 2, "padding": 1, "dilation": 2, "ceil_mode": True},
+    ),
+    (
+        Example("avgpool", (2, 9, 9), {"kernel_size": 3, "padding": 1}),
+        {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": True, "count_include_pad": False},
+    ),
+    (
+        Example("subsample", (2, 8, 8), {"kernel_size": 3}),
+        {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": True},
+    ),
+    (Example("adaptive_avgpool", (2, 7, 7), {"output_size": 3}), {"output_size": (3, 2)}),
+    (Example("adaptive_maxpool", (2, 7, 7), {"output_size": 3}), {"output_size": (2, 3)}),
+    (Example("upsample", (2, 3, 3), {"size": 5}), {"size": (5, 6), "mode": "bilinear"}),
+    (Example("upsample", (2, 3, 3), {"scale_factor": 2}), {"scale_factor": (2, 3), "mode": "bilinear"}),
+    (Example("mean", ((4, 3, 3),) * 3, {"p": 0.9}), {"p": 0}),
+    (Example("channel_shuffle", (12,), {"groups": 3}), {"groups": 4}),
+    (Example("pad_shortcut", (4, 5, 5), {"out_channels": 6}), {"out_channels": 7, "stride": (1, 2)}),
+    (Example("dropout", (4, 3, 3), {}), {"p": 0.6}),
+    (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
+    (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
+]  # fmt: skip
+IN_PLACE = ("relu", "relu6", "silu", "hardsigmoid", "hardswish", "dropout")
+CHANGES_NO_VALUE = {
+    **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
+    ("input", "shape"): "what the image has; the module hands it on",
+}
+
+
+def test_every_argument_is_changed() -> None:
+    changed = {(example.name, argument) for example, changes in CHANGES for argument in changes}
+    declared_ones = {(name, field.name) for name, cls in REGISTRY.items() for field in declared(cls)}
+    assert changed | CHANGES_NO_VALUE.keys() == declared_ones
+    assert not changed & CHANGES_NO_VALUE.keys()
+
+
+def change_id(value: Any) -> str:
+    return value.name if isinstance(value, Example) else str(value)
+
+
+CHANGED = [(example, name, value) for example, changes in CHANGES for name, value in changes.items()]
+
+
+@pytest.mark.parametrize(("example", "argument", "value"), CHANGED, ids=change_id)
+def test_every_argument_counts(example: Example, argument: str, value: Any) -> None:
+    other = example._replace(keywords=example.keywords | {argument: value})
+    assert any(different(observed(example, training), observed(other, training)) for training in (False, True))
+    for each in (example, other):
+        compare(each)
+
+
+def different(one: Outcome, other: Outcome) -> bool:
+    if one.state.keys() != other.state.keys() or one.output.shape != other.output.shape:
+        return True
+    return any(not torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+def tensors(outcome: Outcome) -> list[Tensor]:
+    return [outcome.output, *outcome.state.values()]
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name: str, inplace: bool) -> None:
+    x = torch.randn(BATCH, 5)
+    y = module(Example(name, (5,), {"inplace": inplace}), training=True)(x)
+    assert (y.data_ptr() == x.data_ptr()) == inplace
+
+
+REALS = {
+    (name, field.name) for name, cls in REGISTRY.items() for field in declared(cls) if str(field.type).endswith("Real")
+}
+
+
+@pytest.mark.parametrize("value", [-1, -1e-5, 0, 0.0, 1e-300, 2**62])
+@pytest.mark.parametrize(("name", "argument"), sorted(REALS))
+def test_refuses_the_numbers_that_torch_refuses(name: str, argument: str, value: float) -> None:
+    """In training; in evaluation alone torch takes an eps of 0."""
+    plain = next(example for example, _ in CHANGES if example.name == name)
+    written = plain._replace(keywords=plain.keywords | {argument: value})
+    assert refuses(lambda: written.op) == refuses(lambda: computed(written, module(plain, training=True).state_dict()))
+
+
+def computed(example: Example, state: dict[str, Tensor]) -> Tensor:
+    return compute(example.name, example.keywords, [torch.ones(BATCH, *example.x).double()], state, True)
+
+
+def refuses(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except ValueError:
+        return True
+    return False
+
+
+def test_every_operator_has_a_reference() -> None:
+    assert set(REFERENCES) == set(REGISTRY)
+
+
+# Formulas as the documentation of operators, or PyTorch's, writes them.
+
+
+def squares_nearby(x: Tensor, size: int) -> Tensor:
+    """For each channel the sum of squares over `size` channels around it, of an even number one more before it."""
+    channels = range(x.shape[1])
+    ranges = [slice(max(0, c - size // 2), c + (size - 1) // 2 + 1) for c in channels]
+    return torch.stack([x[:, near].square().sum(1) for near in ranges], dim=1)
+
+
+def standard(x: Tensor, eps: float, dims: Any) -> Tensor:
+    return (x - x.mean(dims, keepdim=True)) / (x.var(dims, correction=0, keepdim=True) + eps).sqrt()
+
+
+def tanh_gelu(x: Tensor) -> Tensor:
+    return x / 2 * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh())
+
+
+def sums(x: Tensor) -> Tensor:
+    """Over windows of 2×2."""
+    return sum(x[:, :, i::2, j::2] for i in range(2) for j in range(2))
+
+
+FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
+    ("relu", {}, lambda x: x * (x > 0)),
+    ("relu6", {}, lambda x: x.clamp(0, 6)),
+    ("sigmoid", {}, lambda x: 1 / (1 + (-x).exp())),
+    ("tanh", {}, lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())),
+    ("scaled_tanh", {}, lambda x: 1.7159 * (x * 2 / 3).tanh()),
+    ("silu", {}, lambda x: x / (1 + (-x).exp())),
+    ("hardsigmoid", {}, lambda x: (x + 3).clamp(0, 6) / 6),
+    ("hardswish", {}, lambda x: x * (x + 3).clamp(0, 6) / 6),
+    ("gelu", {}, lambda x: x / 2 * (1 + (x / math.sqrt(2)).erf())),
+    ("gelu", {"approximate": "tanh"}, tanh_gelu),
+    ("softmax", {}, lambda x: x.exp() / x.exp().sum(1, keepdim=True)),
+    ("lrn", {"size": 5}, lambda x: x / (1 + 1e-4 / 5 * squares_nearby(x, 5)) ** 0.75),
+    ("lrn", {"size": 4, "alpha": 2, "beta": 3, "k": 7}, lambda x: x / (7 + 2 / 4 * squares_nearby(x, 4)) ** 3),
+    ("layernorm", {"elementwise_affine": False}, lambda x: standard(x, 1e-5, (1, 2, 3))),
+    ("layernorm", {"elementwise_affine": False, "normalized_shape": 6}, lambda x: standard(x, 1e-5, 3)),
+    (
+        "groupnorm", {"num_groups": 2, "affine": False, "eps": 0.1},
+        lambda x: standard(x.unflatten(1, (2, 3)), 0.1, (2, 3, 4)).flatten(1, 2),
+    ),
+    (
+        "batchnorm", {"affine": False, "track_running_stats": False, "eps": 0.1}, lambda x: standard(x, 0.1, (0, 2, 3)),
+    ),
+    ("avgpool", {"kernel_size": 2}, lambda x: sums(x) / 4),
+    ("maxpool", {"kernel_size": (1, 6)}, lambda x: x.amax(3, keepdim=True)),
+    ("global_avgpool", {}, lambda x: x.mean((2, 3), keepdim=True)),
+    ("global_maxpool", {}, lambda x: x.amax((2, 3), keepdim=True)),
+    ("upsample", {"scale_factor": (1, 2)}, lambda x: x.repeat_interleave(2, dim=3)),
+    ("channel_shuffle", {"groups": 3}, lambda x: x[:, [0, 2, 4, 1, 3, 5]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords", "formula"), FORMULAS, ids=lambda value: "" if callable(value) else str(value)
+)
+def test_formula(name: str, keywords: dict[str, Any], formula: Callable[[Tensor], Tensor]) -> None:
+    example = Example(name, (6, 4, 6), keywords)
+    torch.testing.assert_close(
+        observed(example, training=False).output, formula(*images(example)), rtol=1e-9, atol=1e-9
+    )
+
+
+# Those that draw at random, by what holds of many draws.
+
+DRAWS = 4000
+
+
+def drawn(name: str, p: float, training: bool = True) -> Tensor:
+    """What the operator makes of a batch of ones, so many images of six values."""
+    torch.manual_seed(0)
+    return make(REGISTRY[name], (p,), {}).module((2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
+
+
+def mixed(images: Tensor) -> float:
+    """How many images have values that differ."""
+    return (images.amin(1) != images.amax(1)).double().mean().item()
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_dropout_draws_each_value(p: float) -> None:
+    values = drawn("dropout", p)
+    assert sorted(values.unique().tolist()) == pytest.approx([0, 1 / (1 - p)])
+    assert values.mean().item() == pytest.approx(1, abs=0.03)
+    assert mixed(values) == pytest.approx(1 - p**6 - (1 - p) ** 6, abs=0.03)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_droppath_draws_each_image(p: float) -> None:
+    values = drawn("droppath", p)
+    assert sorted(values.unique().tolist()) == pytest.approx([0, 1 / (1 - p)])
+    assert values.mean().item() == pytest.approx(1, abs=0.05)
+    assert mixed(values) == 0
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_stochastic_depth_draws_each_batch(p: float) -> None:
+    torch.manual_seed(0)
+    module = make(REGISTRY["stochastic_depth"], (p,), {}).module((2,))
+    batches = torch.stack([module(torch.ones(BATCH, 2)) for _ in range(DRAWS)]).flatten(1)
+    assert sorted(batches.unique().tolist()) == [0, 1]
+    assert batches.mean().item() == pytest.approx(1 - p, abs=0.03)
+    assert mixed(batches) == 0
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
+    """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
+    torch.manual_seed(0)
+    module = make(REGISTRY["mean"], (), {"p": p}).module(((3,),) * 3)
+    means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
+    kept = means > 0
+    torch.testing.assert_close(means, kept / kept.sum(1, keepdim=True))
+    expected = [1 / 3 + 2 / 3 * (1 - p)] * 3
+    assert kept.double().mean(0).tolist() == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("dropout", 1), ("droppath", 1), ("stochastic_depth", 0.75)])
+def test_random_ones_in_evaluation(name: str, factor: float) -> None:
+    assert drawn(name, 0.25, training=False).unique().tolist() == [factor]
+
+
+@pytest.mark.parametrize("name", ["dropout", "droppath", "stochastic_depth"])
+def test_random_ones_at_the_ends(name: str) -> None:
+    assert drawn(name, 0).unique().tolist() == [1]
+    assert drawn(name, 1).unique().tolist() == [0]
+
+
+# Modules that forget an argument, or are another operator's.
+
+Made = Callable[[Any, Any], nn.Module]
+FORGETFUL: dict[str, tuple[type[Operator], Made]] = {
+    "count_include_pad": (AvgPool, lambda op, x: nn.AvgPool2d(op.kernel_size, op.stride, op.padding, op.ceil_mode)),
+    "alpha, beta, k": (LRN, lambda op, x: nn.LocalResponseNorm(op.size)),
+    "eps of layernorm": (
+        LayerNorm, lambda op, x: nn.LayerNorm(op._over(x), elementwise_affine=op.elementwise_affine, bias=op.bias),
+    ),
+    "eps of groupnorm": (GroupNorm, lambda op, x: nn.GroupNorm(op.num_groups, x[0], affine=op.affine)),
+    "approximate": (GELU, lambda op, x: nn.GELU()),
+    "mode": (Upsample, lambda op, x: nn.Upsample(op.size, op.scale_factor and tuple(map(float, op.scale_factor)))),
+    "the dimension": (Softmax, lambda op, x: nn.Softmax(dim=-1)),
+    "p": (Dropout, lambda op, x: nn.Dropout(inplace=op.inplace)),
+    "the order": (ScaledTanh, lambda op, x: layers.ScaledTanh(op.slope, op.amplitude)),
+    "the operator": (HardSwish, lambda op, x: nn.SiLU(op.inplace)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("forgets", FORGETFUL)
+def test_this_would_notice(forgets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cls, made = FORGETFUL[forgets]
+    monkeypatch.setattr(cls, "module", made)
+    known = [by_name(case) for case in CASES] + [example for example, _ in CHANGES]
+    known += [example._replace(keywords=example.keywords | {name: value}) for example, name, value in CHANGED]
+    assert any(fails(example) for example in known if example.name == cls.name)
+
+
+def fails(example: Example) -> bool:
+    try:
+        compare(example)
+    except AssertionError:
+        return True
+    return False
