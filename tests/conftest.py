@@ -39,3 +39,16 @@ def installed(wheel, tmp_path_factory):
         return subprocess.run(["bash", "-c", command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
     return SimpleNamespace(run=run, folder=folder, files=zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.fixture
+def quiet_and_alone():
+    """Small tensors gain nothing from threads; PyTorch warns of lopsided paddings."""
+    import torch
+    from test_ops_torch import lopsided_padding
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with lopsided_padding():
+        yield
+    torch.set_num_threads(threads)

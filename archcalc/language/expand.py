@@ -45,7 +45,7 @@ def expand(
 
     `overrides` maps params to functions of the names or to plain values. Raises SpecError with place and trail.
     """
-    expansion = _Expansion(spec)
+    expansion = Expansion(spec)
     try:
         return expansion.graph(network, overrides or {}, input_shape, name or network)
     except SpecError as error:
@@ -68,7 +68,9 @@ class Called(NamedTuple):
         return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
-class _Expansion:
+class Expansion:
+    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch."""
+
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.made: list[Made] = []
@@ -82,21 +84,22 @@ class _Expansion:
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
         self.operators: dict[Any, tuple[Operator, Shape]] = {}
         self.run_by_kind: dict[type, Callable[..., int]] = {
-            Chain: self.chain, Repeat: self.repeat, Choose: self.choose, Call: self.call, Each: self.each,
-            Join: self.join, Side: self.sides, Label: self.label, Use: self.use,
+            Chain: self._chain, Repeat: self._repeat, Choose: self._choose, Call: self._call, Each: self._each,
+            Join: self._join, Side: self._sides, Label: self._label, Use: self._use,
         }  # fmt: skip
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
-        self.settle(network, overrides)
+        """As `expand`, but errors come without a trail."""
+        self._settle(network, overrides)
         root = Scope(None, "", 0)
-        shape = self.input_shape(input_shape)
-        first = self.add(root, "input", Input(shape), (), (), shape, None)
+        shape = self._input_shape(input_shape)
+        first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
         about = self.spec.about_of(network, self.standard)._replace(params=MappingProxyType(dict(self.globals)))
-        self.check_use(result)
-        return Graph(name, tuple(self.named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit)
+        self._check_use(result)
+        return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit)
 
-    def check_use(self, result: int) -> None:
+    def _check_use(self, result: int) -> None:
         """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
         main = {i for made in self.made if not made.side for i in made.inputs} | {result, 0}
         side = {i for made in self.made if made.side for i in made.inputs} | {*self.ends}
@@ -108,7 +111,7 @@ class _Expansion:
                 who, hint = "only a side output uses", "at inference it would do nothing; move it into that branch"
             raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
 
-    def settle(self, network: str, overrides: Mapping[str, Any]) -> None:
+    def _settle(self, network: str, overrides: Mapping[str, Any]) -> None:
         """Values of the params: defaults, the variant's, then the overrides."""
         settings = {**self.spec.params, **self.spec.variants.get(network, {})}
         for key in overrides:
@@ -120,18 +123,18 @@ class _Expansion:
             value = overrides.get(key, own)
             self.globals[key] = value(self.globals) if callable(value) else value
             if key in overrides:
-                self.compare(own, self.globals[key])
+                self._compare(own, self.globals[key])
 
-    def compare(self, own: Evaluate, given: Any) -> None:
+    def _compare(self, own: Evaluate, given: Any) -> None:
         """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
         try:
             self.standard = self.standard and own(self.globals) == given
         except SpecError:
             self.standard = False
 
-    def input_shape(self, given: Shape | None) -> Shape:
+    def _input_shape(self, given: Shape | None) -> Shape:
         if given is not None:
-            self.compare(self.spec.input, given)
+            self._compare(self.spec.input, given)
         try:
             return extent(self.spec.input(self.globals) if given is None else given)
         except ValueError as error:
@@ -140,21 +143,20 @@ class _Expansion:
             hint = "for example [3, 224, 224]: channels, height, width"
             raise SpecError(f"input {error}", self.spec.input_place, hint) from None
 
-    def named(self) -> list[Node]:
-        seen: set[str] = set()
-        nodes = []
+    def _named(self) -> list[Node]:
+        nodes: dict[str, Node] = {}
         for made in self.made:
             name = made.scope.entry(made.base, made.number)
-            while name in seen:
+            while name in nodes:
                 name += "_"
-            seen.add(name)
-            nodes.append(Node(name, *made[3:]))  # a node is what is made, under its name
-        return nodes
+            nodes[name] = Node(name, *made[3:])  # a node is what is made, under its name
+        return list(nodes.values())
 
     def trail(self) -> list[str]:
+        """The calls under way, the innermost first."""
         return [str(call) for call in reversed(self.calls)]
 
-    def add(
+    def _add(
         self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
     ) -> int:
         if len(self.made) >= MAX_NODES:
@@ -166,15 +168,15 @@ class _Expansion:
         """Run a plan on node `x`; `fresh` if the scope was opened for this plan. Returns the output's node."""
         self.budget.left -= 1
         if self.budget.left < 0:
-            self.pay(None, names, plan.place)
+            self._pay(None, names, plan.place)
         return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)
 
-    def chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         for step in plan.steps:
             x = self.run(step, x, names, scope, False)
         return x
 
-    def repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
         count = plan.count(names)
         if type(count) is not int or not 0 <= count <= MAX_NODES:
@@ -183,24 +185,24 @@ class _Expansion:
             x = self.run(plan.body, x, names, scope, False)
         return x
 
-    def choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
         return self.run(plan.yes if plan.test(names) else plan.no, x, names, scope, fresh)
 
-    def each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
         for inner in plan.rounds(names):
             x = self.run(plan.body, x, inner, scope, False)
         return x
 
-    def label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         if plan.name in scope.labels:
             raise SpecError(f"label {plan.name} stands here twice", plan.place, "give each step its own name")
         scope.labels[plan.name] = RUNNING
-        scope.labels[plan.name] = y = self.within(plan.name, LABELLED, plan.body, x, names, scope)
+        scope.labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, names, scope)
         return y
 
-    def within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
+    def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
         """Run a plan in a scope of its own; a single layer bears the scope's name itself."""
         before = len(self.made)
         inner = Scope(scope, base, number)
@@ -209,12 +211,12 @@ class _Expansion:
             self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
         return y
 
-    def join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
-        ways = self.ways(plan, names)
-        ends = [self.branch(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
+        ways = self._ways(plan, names)
+        ends = [self._branch(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
         shapes = tuple(self.made[end].output for end in ends)
-        op = self.joining(plan, names)
+        op = self._joining(plan, names)
         try:
             output = _output(op, shapes)
         except ValueError as error:
@@ -224,40 +226,39 @@ class _Expansion:
             more = ", …" if len(shapes) > 6 else ""
             place = ways[_odd_one(op, shapes)][3]
             raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place) from None
-        return self.add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+        return self._add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
-    def joining(self, plan: Join, names: Names) -> Operator:
+    def _joining(self, plan: Join, names: Names) -> Operator:
         args = [argument.value(names) for argument in plan.positional]
         try:
             return make(REGISTRY[plan.name], args, {argument.keyword: argument.value(names) for argument in plan.named})
         except ArgumentError as error:
-            raise SpecError(f"{plan.name}: {error}", self.argument(plan, error.argument)) from None
+            raise SpecError(f"{plan.name}: {error}", self._argument(plan, error.argument)) from None
 
-    def branch(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        return self.within(base, scope.enter(base), body, x, names, scope)
+    def _branch(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        return self._within(base, scope.enter(base), body, x, names, scope)
 
-    def ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
+    def _ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
         """Branches with the names each sees."""
-        if isinstance(plan.branches, Each):
-            each = plan.branches
+        if isinstance(each := plan.branches, Each):
             ways = [(None, each.body, inner, each.place) for inner in each.rounds(names)]
             if not ways:
                 raise SpecError(f"{plan.name} has no branches", plan.place)
             return ways  # type: ignore[return-value]  # None is a str | None
         return [(b.name, b.body, names, b.place) for b in plan.branches]
 
-    def sides(self, plan: Side, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _sides(self, plan: Side, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         before, self.side = self.side, True
         for branch in plan.branches:
-            self.side_output(branch, x, names, scope)
+            self._side_output(branch, x, names, scope)
         self.side = before
         return x
 
-    def side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
+    def _side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
         """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
         made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
-            end = self.branch(branch.name or "side", branch.body, x, names, scope)
+            end = self._branch(branch.name or "side", branch.body, x, names, scope)
         except MisfitError as error:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
@@ -267,7 +268,7 @@ class _Expansion:
             raise SpecError("a side output without layers", branch.place)
         self.ends.append(end)
 
-    def use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         around = [scope]
         while (target := around[-1].labels.get(plan.label, RUNNING)) == RUNNING:
             parent = around[-1].parent
@@ -280,31 +281,31 @@ class _Expansion:
             raise SpecError(f"{plan.label} is on a side output, which inference lacks", plan.place)
         return target
 
-    def call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        target = self.target(plan, names)
+    def _call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        target = self._target(plan, names)
         names.shape = shape = self.made[x].output
         args = tuple([argument.value(names) for argument in plan.positional]) if plan.positional else ()
         keywords = {argument.keyword: argument.value(names) for argument in plan.named} if plan.named else {}
         if isinstance(target, Block):
-            return self.block(plan, target, args, keywords, x, scope, fresh)
+            return self._block(plan, target, args, keywords, x, scope, fresh)
         for value in (*args, *keywords.values()):
             if type(value) is tuple:
-                self.pay(value, names, plan.place)
+                self._pay(value, names, plan.place)
         # arguments by their text: 1, 1.0 and True are equal, but not alike
         key = target, repr(args) if args else "", repr(keywords) if keywords else "", shape
         known = self.operators.get(key)
         if known is None:
-            known = self.operators[key] = self.operator(plan, target, args, keywords, shape)
-        return self.add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
+            known = self.operators[key] = self._operator(plan, target, args, keywords, shape)
+        return self._add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
-    def pay(self, value: Any, names: Names, place: Place) -> None:
+    def _pay(self, value: Any, names: Names, place: Place) -> None:
         """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
         try:
             names.budget.spend(leaves(value))
         except Fault as fault:
             raise SpecError(f"the network {fault}", place) from None
 
-    def target(self, plan: Call, names: Names) -> Block | type[Operator]:
+    def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
         try:
             named = names[plan.name]
         except KeyError:
@@ -317,7 +318,7 @@ class _Expansion:
             raise SpecError(f"{named.name} wants branches", plan.place, f"write it by its name: {named.name}(a, b)")
         return target
 
-    def operator(
+    def _operator(
         self, plan: Call, cls: type[Operator], args: Sequence[Any], keywords: Mapping[str, Any], shape: Shape
     ) -> tuple[Operator, Shape]:
         if cls is Input:
@@ -326,22 +327,22 @@ class _Expansion:
             op = make(cls, args, keywords)
             return op, _output(op, shape)
         except ArgumentError as error:
-            raise SpecError(f"{cls.name}: {error}", self.argument(plan, error.argument)) from None
+            raise SpecError(f"{cls.name}: {error}", self._argument(plan, error.argument)) from None
         except ValueError as error:
             text = str(error)
             message = text if text.startswith(f"{cls.name} ") else f"{cls.name}: {text}"
             raise MisfitError(message, plan.place) from None
 
-    def argument(self, plan: Call | Join, which: str | int | None) -> Place:
+    def _argument(self, plan: Call | Join, which: str | int | None) -> Place:
         if isinstance(which, int):
             return plan.positional[which].place
         return next((argument.place for argument in plan.named if argument.keyword == which), plan.place)
 
-    def block(
+    def _block(
         self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any], x: int,
         scope: Scope, fresh: bool,
     ) -> int:  # fmt: skip
-        given = self.bind(plan, block, args, keywords)
+        given = self._bind(plan, block, args, keywords)
         self.calls.append(Called(block, given, plan.place))
         if len(self.calls) > MAX_CALLS:
             raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
@@ -355,11 +356,11 @@ class _Expansion:
         self.calls.pop()
         return y
 
-    def bind(self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    def _bind(self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
         """A block's written arguments by parameter. Raises SpecError at the argument that is wrong."""
         parameters = [name for name, _ in block.parameters]
         if len(args) > len(parameters):
-            place = self.argument(plan, len(parameters))
+            place = self._argument(plan, len(parameters))
             most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
             raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
         given = dict(zip(parameters, args, strict=False))
@@ -367,9 +368,9 @@ class _Expansion:
             if name not in parameters:
                 hint = suggest(name, parameters)
                 message = f"{block.name}: has no parameter {name!r}: {block.signature()}"
-                raise SpecError(message, self.argument(plan, name), hint)
+                raise SpecError(message, self._argument(plan, name), hint)
             if name in given:
-                raise SpecError(f"{block.name}: gets {name} twice", self.argument(plan, name))
+                raise SpecError(f"{block.name}: gets {name} twice", self._argument(plan, name))
             given[name] = value
         missing = [name for name, default in block.parameters if default is None and name not in given]
         if missing:

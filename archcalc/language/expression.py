@@ -11,7 +11,7 @@ import ast
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place, SpecError, shorten, suggest
@@ -54,6 +54,13 @@ def _parse(text: str) -> Tree:
             return Tree(None, deep=True)
         except (SyntaxError, ValueError) as error:
             return Tree(None, (getattr(error, "offset", None) or 1) - 1)
+
+
+class Written(partial[Any]):
+    """A function of the names, called as fast as itself, that knows what it was compiled from."""
+
+    __slots__ = ("tree",)
+    tree: ast.expr
 
 
 class Expression:
@@ -133,13 +140,13 @@ class Expression:
         run = self.compile(node)
         cost = (self.size - before) // NODES_PER_STEP
         if not cost:
-            return run
+            return _written(run, node)
 
         def paid(names: Names) -> Any:
             names.budget.spend(cost)
             return run(names)
 
-        return self.guard(node, paid)
+        return _written(self.guard(node, paid), node)
 
     def compile(self, node: ast.expr) -> Evaluate:
         """The function that computes a part of a value."""
@@ -302,7 +309,7 @@ class Expression:
             for inner in loops[level](names):
                 yield from walk(inner, level + 1)
 
-        return lambda names: walk(names, 0)
+        return _written(lambda names: walk(names, 0), node)
 
     def _loop(self, loop: ast.comprehension) -> Callable[[Names], Iterator[Names]]:
         """One `for … in … if …`."""
@@ -325,11 +332,27 @@ class Expression:
         return run
 
 
+def _written(run: Callable[[Names], Any], node: ast.expr) -> Written:
+    made = Written(run)
+    made.tree = node
+    return made
+
+
+def tree_of(run: Callable[[Names], Any]) -> ast.expr:
+    """The expression that a function of the names was compiled from; of rounds their comprehension.
+
+    Raises TypeError for a function that no text stands behind, such as the input that an alias sets.
+    """
+    if not isinstance(run, Written):
+        raise TypeError("not compiled from an expression")
+    return run.tree
+
+
 _COMPILED = frozenset((
     "Constant", "Name", "List", "Tuple", "UnaryOp", "BinOp", "BoolOp", "Compare", "IfExp", "Subscript", "Call",
     "ListComp", "GeneratorExp",
 ))  # fmt: skip
-__all__ = ["Evaluate", "Expression", "value_of"]
+__all__ = ["Evaluate", "Expression", "Written", "tree_of", "value_of"]
 
 
 def _is_target(node: ast.expr) -> bool:
@@ -368,4 +391,4 @@ def value_of(value: Value, mentions: set[str] | None = None) -> Evaluate:
             raise SpecError(str(fault), value.place) from None
         return made
 
-    return run
+    return _written(run, ast.List([tree_of(item) for item in items], ast.Load()))

@@ -36,6 +36,10 @@ class Activation(Plain):
             return Saved(output=True)
         return Saved(extras=(Extra("input copy", x),)) if getattr(self, "inplace", False) else Saved(input=True)
 
+    def source(self, x: Shape) -> str:
+        """PyTorch's module of that name."""
+        return f"nn.{self.torch_name}(...)"
+
     def module(self, x: Shape) -> nn.Module:
         """PyTorch's module of that name."""
         from torch import nn
@@ -94,6 +98,10 @@ class ScaledTanh(Activation):
         """The inner tanh's result: neither the input nor the output."""
         return Saved(extras=(Extra("tanh", y),))
 
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "ScaledTanh(...)"
+
     def module(self, x: Shape) -> nn.Module:
         """The scaled hyperbolic tangent."""
         from archcalc.pytorch.layers import ScaledTanh as Module
@@ -141,6 +149,10 @@ class GELU(Activation):
             return {"mul": count * 6, "add": count * 2, "tanh": count}
         return {"mul": count * 3, "add": count, "erf": count}
 
+    def source(self, x: Shape) -> str:
+        """`nn.GELU`."""
+        return "nn.GELU(...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.GELU`."""
         from torch import nn
@@ -160,6 +172,10 @@ class Softmax(Activation):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The result."""
         return Saved(output=True)
+
+    def source(self, x: Shape) -> str:
+        """`nn.Softmax` over dimension 1."""
+        return "nn.Softmax(dim=1)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Softmax` over dimension 1."""

@@ -163,6 +163,15 @@ class Operator:
         """The same operator in PyTorch; a join's module takes its inputs as arguments. Imports torch."""
         raise self._no_rule("PyTorch module")
 
+    def source(self, x: Any) -> str:
+        """How a person writes `module` in Python: a call of `torch.nn`, or without `nn.` of a class in pytorch/layers.
+
+        In it `in_channels`, `in_features` and `in_shape` stand for the input's first and last dimension and its shape,
+        an argument's name for that argument, and `...` for the others that the spec writes. A join is an expression
+        over `a` and `b`, to be continued with its other inputs, or over `inputs`, all of them.
+        """
+        raise self._no_rule("PyTorch source")
+
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """How each figure comes about: `weights`, `bias` and the kinds of `work`, with the numbers filled in.
 

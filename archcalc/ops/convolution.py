@@ -129,6 +129,12 @@ class Conv(Weighted):
         (kh, kw), (dh, dw), (sh, sw) = self.kernel_size, self.dilation, self.stride
         return Window(dh * (kh - 1) + 1, sh, top), Window(dw * (kw - 1) + 1, sw, left)
 
+    def source(self, x: Shape) -> str:
+        """`nn.Conv2d`, or a layer of our own."""
+        if self.connections is None:
+            return "nn.Conv2d(in_channels, ...)"
+        return "TableConv2d(in_channels, connections, kernel_size, stride=..., padding=..., dilation=..., bias=...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Conv2d`, or a convolution by connection table."""
         geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
@@ -189,6 +195,10 @@ class ConvTranspose(Weighted):
         """Output positions see different stretches."""
         return
 
+    def source(self, x: Shape) -> str:
+        """`nn.ConvTranspose2d`."""
+        return "nn.ConvTranspose2d(in_channels, ...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.ConvTranspose2d`."""
         from torch import nn
@@ -221,6 +231,10 @@ class Linear(Weighted):
     def window(self, x: Shape) -> tuple[Window, Window] | None:
         """Features have no place; on channels×height×width it mixes along the width."""
         return (Window(), whole(x[2])) if len(x) == 3 else (Window(), Window())
+
+    def source(self, x: Shape) -> str:
+        """`nn.Linear`."""
+        return "nn.Linear(in_features, ...)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Linear`."""
@@ -266,6 +280,10 @@ class RBF(Weighted):
     def window(self, x: Shape) -> tuple[Window, Window]:
         """Features have no place."""
         return Window(), Window()
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "SquaredDistances(in_features, ...)"
 
     def module(self, x: Shape) -> nn.Module:
         """Squared distances to fixed prototypes."""

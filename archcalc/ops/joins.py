@@ -47,6 +47,10 @@ class Add(Join):
         """Its first input."""
         return True
 
+    def source(self, x: Shapes) -> str:
+        """`a + b + …`; of one input a copy, which may be overwritten."""
+        return "a + b" if len(x) > 1 else "a.clone()"
+
     def module(self, x: Shapes) -> nn.Module:
         """The sum of its arguments."""
         from archcalc.pytorch.layers import Sum
@@ -86,6 +90,10 @@ class Multiply(Join):
         partial = tuple(Extra("partial product", shape) for shape in self._partial(x))
         return Saved(input=len(x) > 1, extras=partial)
 
+    def source(self, x: Shapes) -> str:
+        """`a * b * …`."""
+        return "a * b" if len(x) > 1 else "a.clone()"
+
     def module(self, x: Shapes) -> nn.Module:
         """The product of its arguments."""
         from archcalc.pytorch.layers import Product
@@ -107,6 +115,10 @@ class Mean(Join):
         """n − 1 additions and a division a value."""
         return {"add": values(y) * (len(x) - 1), "div": values(y)}
 
+    def source(self, x: Shapes) -> str:
+        """`(a + b + …) / n`, or with drop-path a module."""
+        return "Mean(p)(*inputs)" if self.p else "(a + b) / len(inputs)" if len(x) > 1 else "a.clone()"
+
     def module(self, x: Shapes) -> nn.Module:
         """The mean of its arguments."""
         from archcalc.pytorch.layers import Mean as Module
@@ -126,6 +138,10 @@ class Concat(Join):
     def work(self, x: Shapes, y: Shape) -> Work:
         """None: it copies."""
         return {}
+
+    def source(self, x: Shapes) -> str:
+        """`torch.cat`."""
+        return "torch.cat([*inputs], dim=1)"
 
     def module(self, x: Shapes) -> nn.Module:
         """`torch.cat` of its arguments."""

@@ -56,6 +56,10 @@ class BatchNorm(Normalization):
         extras = tuple(Extra(name, (x[0],), "sums", per_image=False) for name in ("mean", "invstd"))
         return Saved(input=True, state=state, extras=extras)
 
+    def source(self, x: Shape) -> str:
+        """`nn.BatchNorm2d`, or `nn.BatchNorm1d` for features."""
+        return f"nn.BatchNorm{2 if len(x) == 3 else 1}d(in_channels, ...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.BatchNorm2d`, or `BatchNorm1d` for features."""
         from torch import nn
@@ -107,6 +111,10 @@ class LayerNorm(Normalization):
             return Window(), Window()
         return (whole(x[1]) if over > 1 else Window()), whole(x[2])
 
+    def source(self, x: Shape) -> str:
+        """`nn.LayerNorm`."""
+        return f"nn.LayerNorm({'in_shape' if self.normalized_shape is None else 'normalized_shape'}, ...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.LayerNorm`."""
         from torch import nn
@@ -145,6 +153,10 @@ class GroupNorm(Normalization):
         """All of the height and width: the statistics reach over them."""
         return (whole(x[1]), whole(x[2])) if len(x) == 3 else (Window(), Window())
 
+    def source(self, x: Shape) -> str:
+        """`nn.GroupNorm`."""
+        return "nn.GroupNorm(num_groups, in_channels, ...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.GroupNorm`."""
         from torch import nn
@@ -178,6 +190,10 @@ class LRN(Normalization):
         """Input, the squares with their padding, the power's base and its result."""
         padded = (x[0] + self.size - 1, *x[1:])
         return Saved(input=True, extras=(Extra("squares", padded), Extra("base", x), Extra("power", x)))
+
+    def source(self, x: Shape) -> str:
+        """`nn.LocalResponseNorm`."""
+        return "nn.LocalResponseNorm(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.LocalResponseNorm`."""

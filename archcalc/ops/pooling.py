@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, common_divisor, every, require
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, operator, spatial, values, whole
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, declared, operator, spatial, values, whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,6 +83,10 @@ class MaxPool(Pool):
         """Input and the winners' positions."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
 
+    def source(self, x: Shape) -> str:
+        """`nn.MaxPool2d`."""
+        return "nn.MaxPool2d(...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.MaxPool2d`."""
         from torch import nn
@@ -107,6 +111,10 @@ class AvgPool(Pool):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input."""
         return Saved(input=True)
+
+    def source(self, x: Shape) -> str:
+        """`nn.AvgPool2d`."""
+        return "nn.AvgPool2d(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.AvgPool2d`."""
@@ -140,6 +148,10 @@ class Subsample(Pool):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input of the average, the average (for the coefficient) and the coefficient."""
         return Saved(input=True, state=("weight",), extras=(Extra("sum", y),))
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "TrainableSubsampling(in_channels, ...)"
 
     def module(self, x: Shape) -> nn.Module:
         """The window's sum with a coefficient and a bias a channel."""
@@ -188,6 +200,10 @@ class AdaptiveAverage(Adaptive):
         """The input; nothing where the mean is over everything."""
         return Saved(input=self.target() != (1, 1))
 
+    def source(self, x: Shape) -> str:
+        """`nn.AdaptiveAvgPool2d`."""
+        return "nn.AdaptiveAvgPool2d({})".format("..." if declared(type(self)) else "1")
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.AdaptiveAvgPool2d`."""
         from torch import nn
@@ -205,6 +221,10 @@ class AdaptiveMaximum(Adaptive):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input and the winners' positions."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
+
+    def source(self, x: Shape) -> str:
+        """`nn.AdaptiveMaxPool2d`."""
+        return "nn.AdaptiveMaxPool2d({})".format("..." if declared(type(self)) else "1")
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.AdaptiveMaxPool2d`."""
@@ -280,6 +300,10 @@ class Upsample(Plain):
     def window(self, x: Shape) -> None:
         """Output positions see different stretches."""
         return
+
+    def source(self, x: Shape) -> str:
+        """`nn.Upsample`."""
+        return "nn.Upsample(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Upsample`."""

@@ -56,6 +56,10 @@ class Input(Mover):
 class Identity(View):
     """Its input, unchanged, `torch.nn.Identity`."""
 
+    def source(self, x: Shape) -> str:
+        """`nn.Identity`."""
+        return "nn.Identity()"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Identity`."""
         from torch import nn
@@ -75,6 +79,10 @@ class Flatten(View):
         """All of the height and width: a vector has no places."""
         return (whole(x[1]), whole(x[2])) if len(x) == 3 else POINT
 
+    def source(self, x: Shape) -> str:
+        """`nn.Flatten`."""
+        return "nn.Flatten()"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Flatten`."""
         from torch import nn
@@ -92,6 +100,10 @@ class ChannelShuffle(Mover):
         """As the input. Raises ValueError if the channels do not divide into the groups."""
         require(x[0] % self.groups == 0, f"{x[0]} channels do not divide into {self.groups} groups")
         return x
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "ChannelShuffle(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.ChannelShuffle`, which on the CPU has no gradient; so written out."""
@@ -119,6 +131,10 @@ class PadShortcut(Mover):
     def window(self, x: Shape) -> tuple[Window, Window]:
         """Every stride-th position."""
         return Window(1, self.stride[0]), Window(1, self.stride[1])
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "PadShortcut(in_channels, ...)"
 
     def module(self, x: Shape) -> nn.Module:
         """Slicing and zero channels."""
@@ -148,6 +164,10 @@ class Dropout(Mover):
         noise = drawn if self.p < 1 else Extra("noise", (), per_image=False)
         return Saved(extras=(noise,) if self.p else ())
 
+    def source(self, x: Shape) -> str:
+        """`nn.Dropout`."""
+        return "nn.Dropout(...)"
+
     def module(self, x: Shape) -> nn.Module:
         """`torch.nn.Dropout`."""
         from torch import nn
@@ -168,6 +188,10 @@ class DropPath(Mover):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """One factor an image."""
         return Saved(extras=(Extra("noise", (1,)),) if self.p else ())
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "DropPath(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """One Bernoulli factor an image."""
@@ -196,6 +220,10 @@ class StochasticDepth(Mover):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""
         return Saved()
+
+    def source(self, x: Shape) -> str:
+        """A layer of our own."""
+        return "StochasticDepth(...)"
 
     def module(self, x: Shape) -> nn.Module:
         """One Bernoulli draw a batch."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
-Pair = tuple[int, int]
+Pair = int | tuple[int, int]  # one number for height and width, or both
 
 
 class TableConv2d(nn.Module):
@@ -23,16 +23,17 @@ class TableConv2d(nn.Module):
         in_channels: int,
         connections: Sequence[Sequence[int]],
         kernel_size: Pair,
-        stride: Pair = (1, 1),
-        padding: Pair | str = (0, 0),
-        dilation: Pair = (1, 1),
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.shape = (len(connections), in_channels, *kernel_size)
+        kernel = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        self.shape = (len(connections), in_channels, *kernel)
         self.geometry = (stride, padding, dilation)
         self.links = [row * in_channels + channel for row, seen in enumerate(connections) for channel in seen]
-        self.weight = nn.Parameter(torch.empty(len(self.links), *kernel_size))
+        self.weight = nn.Parameter(torch.empty(len(self.links), *kernel))
         self.bias = nn.Parameter(torch.empty(len(connections))) if bias else None
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.1)
@@ -60,7 +61,7 @@ class SquaredDistances(nn.Module):
 class ScaledTanh(nn.Module):
     """amplitude · tanh(slope · x)."""
 
-    def __init__(self, amplitude: float, slope: float) -> None:
+    def __init__(self, amplitude: float = 1.7159, slope: float = 2 / 3) -> None:
         super().__init__()
         self.amplitude, self.slope = amplitude, slope
 
@@ -72,11 +73,18 @@ class ScaledTanh(nn.Module):
 class TrainableSubsampling(nn.Module):
     """weight · (sum over the window) + bias, one of each a channel."""
 
-    def __init__(self, channels: int, kernel_size: Pair, stride: Pair | None, padding: Pair, ceil_mode: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        ceil_mode: bool = False,
+    ) -> None:
         super().__init__()
         self.geometry = (kernel_size, stride, padding, ceil_mode)
-        cells = kernel_size[0] * kernel_size[1]
-        self.weight = nn.Parameter(torch.full((channels,), 1 / cells))
+        height, width = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.full((channels,), 1 / (height * width)))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,9 +157,9 @@ class ChannelShuffle(nn.Module):
 class PadShortcut(nn.Module):
     """Every stride-th value, and zero channels before and after, the odd one after."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: Pair) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: Pair = 1) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride = stride if isinstance(stride, tuple) else (stride, stride)
         missing = out_channels - in_channels
         self.margins = (missing // 2, missing - missing // 2)
 

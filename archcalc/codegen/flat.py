@@ -1,0 +1,146 @@
+"""A network layer by layer, from its graph: what is written where the spec's blocks have no counterpart in Python."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from archcalc.codegen.items import Item, wrapped
+from archcalc.codegen.layout import STEP, statements
+from archcalc.codegen.naming import Attributes, identifier, local_name
+from archcalc.codegen.operators import Written, fill, joined, may_overwrite
+from archcalc.codegen.symbols import attribute, call, const, name
+from archcalc.graph import Graph, Node
+from archcalc.ops import Shape
+from archcalc.ops.base import declared
+from archcalc.ops.shaping import Identity
+
+LENGTHS = ("Size", "Margin", "Padding")  # annotations of what may be one number or two
+TRAINING = attribute(name("self"), "training")
+
+
+class Place:
+    """The input of one layer, as numbers."""
+
+    def __init__(self, x: Shape) -> None:
+        self.x = x
+
+    def first(self) -> ast.expr:
+        """Its first dimension."""
+        return const(self.x[0])
+
+    def last(self) -> ast.expr:
+        """Its last dimension."""
+        return const(self.x[-1])
+
+    def shape(self) -> ast.expr:
+        """All of it; of a vector the length."""
+        return const(self.x if len(self.x) > 1 else self.x[0])
+
+
+class Flat:
+    """The one class of a network."""
+
+    def __init__(self, graph: Graph, title: str) -> None:
+        self.graph = graph
+        self.title = title
+        self.allowed = may_overwrite(graph)
+        self.attributes = Attributes()
+        self.forward: list[ast.stmt] = []
+        self.tensors: dict[int, str] = {}
+        self.readers: dict[int, list[int]] = {}
+        for position, node in enumerate(graph.nodes):
+            for i in node.inputs:
+                self.readers.setdefault(i, []).append(position)
+        for end in {graph.result, *graph.sides}:
+            self.readers.setdefault(end, []).append(len(graph.nodes))
+
+    def source(self) -> str:
+        """The class as text."""
+        groups = list(self._groups())
+        self.tensors[0] = "x" if self._fleeting(0, groups[0] if groups else []) else "image"
+        for group, following in zip(groups, [*groups[1:], []], strict=True):
+            self._write(group, following)
+        self._give()
+        self.attributes.settle()
+        lines = [f"class {self.title}(nn.Module):", f"{STEP}def __init__(self):", f"{STEP * 2}super().__init__()"]
+        lines += statements(self.attributes.statements, STEP * 2)
+        lines += ["", f"{STEP}def forward(self, {self.tensors[0]}):", *statements(self.forward, STEP * 2)]
+        return "\n".join(lines) + "\n"
+
+    def _groups(self) -> Iterator[list[int]]:
+        """Layers that follow each other with nothing else between them."""
+        group: list[int] = []
+        for position, node in enumerate(self.graph.nodes[1:], 1):
+            if group and not self._follows(group[-1], position, node):
+                yield group
+                group = []
+            group.append(position)
+        if group:
+            yield group
+
+    def _follows(self, last: int, position: int, node: Node) -> bool:
+        before = self.graph.nodes[last]
+        single = node.inputs == (last,) and self.readers.get(last) == [position]
+        return single and not node.op.joins and not before.op.joins and node.side == before.side
+
+    def _fleeting(self, position: int, following: Sequence[int]) -> bool:
+        """Whether a tensor is read by the next group alone, as its only input."""
+        if not following:
+            return self.readers.get(position) == [len(self.graph.nodes)]
+        node = self.graph.nodes[following[0]]
+        return not node.side and node.inputs == (position,) and self.readers[position] == [following[0]]
+
+    def _write(self, group: list[int], following: list[int]) -> None:
+        first, last = self.graph.nodes[group[0]], group[-1]
+        tensors = [name(self.tensors[i]) for i in first.inputs]
+        made = self._join(group[0], tensors) if first.op.joins else self._modules(group, tensors[0])
+        text = "x"
+        if first.side or not self._fleeting(last, following):
+            text = local_name(self._label(group), {*self.tensors.values(), "x"})
+        self.tensors[last] = text
+        line = ast.Assign([ast.Name(text, ast.Store())], made)
+        self.forward.append(ast.If(TRAINING, [line], []) if first.side else line)
+
+    def _modules(self, group: Sequence[int], tensor: ast.expr) -> ast.expr:
+        made = [Item(self._module(i), "") for i in group if not isinstance(self.graph.nodes[i].op, Identity)]
+        return call(self.attributes.add(self._label(group), wrapped(made), True), tensor) if made else tensor
+
+    def _label(self, group: Sequence[int]) -> str:
+        """What the names of some layers have in common, else the first one's."""
+        names = [self.graph.nodes[i].name.split(".") for i in group]
+        shared = [parts[0] for parts in zip(*names, strict=False) if len(set(parts)) == 1]
+        same = shared == names[0][: len(shared)]
+        return identifier("_".join(shared if shared and same else names[0]), "layer")
+
+    def _module(self, position: int) -> ast.expr:
+        node = self.graph.nodes[position]
+        in_place = getattr(node.op, "inplace", False) and position in self.allowed
+        return fill(node.op.source(node.x), node.op, _written(node), Place(node.x), in_place)
+
+    def _join(self, position: int, tensors: Sequence[ast.expr]) -> ast.expr:
+        node = self.graph.nodes[position]
+        template = ast.parse(node.op.source(node.x), mode="eval").body
+        if not (isinstance(template, ast.Call) and isinstance(template.func, ast.Call)):
+            return joined(template, tensors)
+        made = fill(ast.unparse(template.func), node.op, _written(node), Place(node.output))
+        return call(self.attributes.add(self._label([position]), made, True), *tensors)
+
+    def _give(self) -> None:
+        result = name(self.tensors[self.graph.result])
+        if self.graph.sides:
+            sides = [name(self.tensors[i]) for i in self.graph.sides]
+            self.forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
+        self.forward.append(ast.Return(result))
+
+
+def _written(node: Node) -> Written:
+    """An operator's arguments that are not the defaults; one number where height and width are alike."""
+    values: dict[str, Any] = {}
+    for field in declared(type(node.op)):
+        value = getattr(node.op, field.name)
+        if value != field.default:
+            alike = str(field.type).partition(" | ")[0] in LENGTHS and type(value) is tuple and len(set(value)) == 1
+            values[field.name] = const(value[0] if alike else value)
+    return Written(values, frozenset(list(values)[:2]))

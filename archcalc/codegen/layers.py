@@ -1,0 +1,50 @@
+"""The layers that PyTorch lacks, as source: those of archcalc/pytorch/layers.py, read as text."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import lru_cache
+from pathlib import Path
+
+# What saves memory there, as a person would write it.
+PLAINER = {
+    """        if len(xs) == 1:
+            return xs[0].clone()
+        return reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))
+""": "        return sum(xs) / len(xs)\n",
+}
+FILE = Path(__file__).parent.parent / "pytorch" / "layers.py"
+
+
+@lru_cache(maxsize=1)
+def layers() -> dict[str, str]:
+    """The classes' sources by name, without type hints."""
+    text = FILE.read_text(encoding="utf-8")
+    for own, plainer in PLAINER.items():
+        text = text.replace(own, plainer)
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
+
+
+def layers_in(source: str) -> list[str]:
+    """The sources of the layers that some source mentions."""
+    return [text for name, text in layers().items() if re.search(rf"\b{name}\(", source)]
+
+
+def _plain(source: str) -> str:
+    """A class without hints; `F` written out."""
+    lines = source.splitlines()
+    for node in sorted(ast.walk(ast.parse(source)), key=lambda node: getattr(node, "lineno", 0), reverse=True):
+        if isinstance(node, ast.AnnAssign):
+            del lines[node.lineno - 1 : node.end_lineno]
+        elif isinstance(node, ast.FunctionDef):
+            header = f"{' ' * node.col_offset}def {node.name}({_bare(node.args)}):"
+            lines[node.lineno - 1 : node.body[0].lineno - 1] = [header]
+    return re.sub(r"\bF\.", "nn.functional.", "\n".join(lines))
+
+
+def _bare(arguments: ast.arguments) -> str:
+    for arg in (*arguments.args, *filter(None, [arguments.vararg])):
+        arg.annotation = None
+    return ast.unparse(arguments)

@@ -1,0 +1,97 @@
+"""Names in the source: of classes, attributes and variables."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import re
+from collections import Counter
+from collections.abc import Collection
+from itertools import count
+
+from archcalc.codegen.symbols import attribute, name
+
+# What a module has by itself; an attribute of that name would hide it.
+MODULE = frozenset((
+    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
+    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
+    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
+    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
+    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
+    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
+    "training", "type", "xpu", "zero_grad",
+    # of Sequential
+    "append", "extend", "insert", "pop",
+))  # fmt: skip
+# Words that papers do not write as capitalising would have it, `net` at the end apart.
+WORDS = {
+    word.lower(): word
+    for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
+}
+VARIABLES = frozenset(("self", "torch", "nn", "sum", "len"))  # what `forward` mentions
+
+
+def identifier(label: str, prefix: str) -> str:
+    """A label as a name: `3a` of an inception becomes `inception3a`."""
+    text = label.replace("-", "_")
+    if text[0].isdigit():
+        text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
+    return f"{text}_" if keyword.iskeyword(text) else text
+
+
+def local_name(text: str, taken: Collection[str]) -> str:
+    """A variable's name, with a number where it is taken."""
+    return numbered(text, {*taken, *VARIABLES})
+
+
+def numbered(text: str, taken: Collection[str]) -> str:
+    """A name, with the first number behind it that makes it a new one where it is taken."""
+    return text if text not in taken else next(made for n in count(2) if (made := f"{text}{n}") not in taken)
+
+
+def class_name(text: str) -> str:
+    """`conv_bn` as `ConvBN`, `resnet50` as `ResNet50`; numbers that would run together stay apart: `WRN28_10`."""
+    words = re.split(r"[^A-Za-z0-9]+", text)
+    made = re.sub(r"(?<=\d) (?=\d)", "_", " ".join(map(_capitalised, words))).replace(" ", "")
+    return made if made[:1].isalpha() and not keyword.iskeyword(made) else f"Net{made}"
+
+
+def _capitalised(word: str) -> str:
+    letters = re.match("[A-Za-z]*", word)[0]  # type: ignore[index]  # it matches anything
+    spelled = WORDS.get(letters.lower()) or re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])
+    return spelled + word[len(letters) :]
+
+
+class Attributes:
+    """The attributes of a module in the making; they get their names when all are known."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[ast.Attribute, str, bool]] = []
+        self.statements: list[ast.stmt] = []
+
+    def add(self, label: str, module: ast.expr, labelled: bool = False) -> ast.Attribute:
+        """`self.label = module`; a label of the spec's comes before what layers are called by themselves."""
+        node = attribute(name("self"), label)
+        self.made.append((node, label, labelled))
+        self.statements.append(ast.Assign([node], module))
+        return node
+
+    def settle(self) -> None:
+        """Number what is there more than once."""
+        taken: set[str] = set(MODULE)
+        for first in (True, False):
+            group = [(node, label) for node, label, labelled in self.made if labelled is first]
+            counts = Counter(label for _, label in group)
+            for node, label in group:
+                node.attr = self._free(label, counts[label] == 1, taken)
+                taken.add(node.attr)
+
+    def _free(self, label: str, single: bool, taken: set[str]) -> str:
+        if single and label not in taken and not label.startswith("_"):
+            return label
+        if single and (label in MODULE or label.startswith("_")):
+            label = label.strip("_") + "_"
+            return label if label not in taken else self._free(label, False, taken)
+        return next(text for n in count(1) if (text := f"{label}{n}") not in taken)
