@@ -18,7 +18,8 @@ layers:
 
 def test_public_face():
     assert archcalc.__all__ == [
-        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "catalog", "load", "parse",
+        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "catalog", "compare", "load",
+        "parse",
     ]  # fmt: skip
     assert all(hasattr(archcalc, name) for name in archcalc.__all__)
 

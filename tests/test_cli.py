@@ -33,7 +33,7 @@ def output(*args):
 
 def test_json_is_the_contract():
     data = json.loads(output("summarize", "vgg16", "--format", "json"))
-    assert list(data)[:8] == ["schema", "name", "input", "batch", "dtype", "mode", "convention", "totals"]
+    assert list(data)[:8] == ["schema", "name", "input", "batch", "dtype", "mode", "convention", "archcalc"]
     assert data["totals"]["params"] == 138_357_544
     assert data["totals"]["macs"] == 15_470_264_320
     assert data["totals"]["activations"] == 15_237_608
@@ -115,6 +115,7 @@ def test_set_and_input():
         (["check", "specs/none.yaml"], "No such file"),
         (["summarize", "vgg16", "-o", "/no/such/folder/x.md"], "cannot write /no/such/folder/x.md: No such file"),
         (["summarize", "vgg16", "-o", "specs", "--force"], "specs is a directory"),
+        (["plot", "paretto"], "no command 'paretto'; did you mean pareto?"),
     ],
 )
 def test_wrong_requests(arguments, message, monkeypatch, capsys):
@@ -154,6 +155,40 @@ def test_output_file_is_written_whole_and_not_over_another(tmp_path):
     output("summarize", "lenet5", "-o", str(target), "--force")
     assert "60,000" in target.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["vgg16.md"]
+
+
+COMMANDS = [
+    ["summarize", "vgg61"], ["compare", "vgg61"], ["export", "vgg61"], ["show", "vgg61"], ["audit", "vgg61"],
+    ["validate", "vgg61"], ["list", "--family", "vggs"], ["ops", "convolution"],
+]  # fmt: skip
+COMMANDS = {command[0]: command for command in COMMANDS}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_file_that_cannot_be_written_is_told_before_any_work(command, tmp_path):
+    """A name that no network has comes to light only as the work begins."""
+    target = tmp_path / "there.md"
+    with pytest.raises(ArchcalcError, match=r"no (network|family|operator)"):
+        output(*command, "-o", str(target))
+    target.write_text("mine")
+    for path, message in (
+        (target, "is there already"),
+        (tmp_path / "no" / "x.md", "No such file"),
+        (tmp_path, "is a d"),
+    ):
+        with pytest.raises(ArchcalcError, match=message):
+            output(*command, "-o", str(path))
+    assert target.read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("name", ["x.foo", "x", "x.md.gz"])
+def test_a_suffix_that_says_no_format_is_refused(command, name, tmp_path):
+    result = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert "is not one of .txt, .md, .csv" in " ".join(result.stderr.split())
+    with pytest.raises(ArchcalcError, match=r"no (network|family|operator)"):
+        output(*command, "--format", "csv", "-o", str(tmp_path / name))
 
 
 def test_a_closed_pipe_is_no_error():

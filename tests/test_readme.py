@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+TABLE = re.compile(r"<!-- \$ (archcalc .*?) -->\n(.*?)<!-- end -->", re.DOTALL)
 BLOCK = re.compile(r"```(console|python|yaml)\n(.*?)```", re.DOTALL)
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,13 @@ def checkout(tmp_path_factory):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     return folder
+
+
+def printed(command, installed, checkout):
+    """What a command prints now: Markdown that stands in the page as it is."""
+    done = installed.run(command, checkout)
+    assert done.returncode == 0, (command, done.stderr)
+    return f"\n{done.stdout}\n"
 
 
 def replay(block, installed, checkout):
@@ -49,6 +57,7 @@ def test_console_blocks(installed, checkout):
     fresh = BLOCK.sub(
         lambda m: f"```console\n{replay(m[2], installed, checkout)}```" if m[1] == "console" else m[0], text
     )
+    fresh = TABLE.sub(lambda m: f"<!-- $ {m[1]} -->\n{printed(m[1], installed, checkout)}<!-- end -->", fresh)
     if os.environ.get("ARCHCALC_REWRITE"):
         README.write_text(fresh)
     assert fresh == README.read_text()

@@ -8,26 +8,21 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from archcalc import __version__
+from archcalc.cli.compare import compare
+from archcalc.cli.export import export
+from archcalc.cli.graph import graph
 from archcalc.cli.networks import check, list_networks, ops, show, summarize
+from archcalc.cli.options import Commands
+from archcalc.cli.plot import plot
 from archcalc.cli.proofs import audit_networks, validate_networks
-from archcalc.errors import ArchcalcError, suggest
+from archcalc.errors import ArchcalcError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class Commands(click.Group):
-    """The group of commands; a misspelt one suggests the nearest."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command named by the first argument."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, context_settings=SETTINGS)
@@ -36,13 +31,19 @@ def cli() -> None:
     """What a neural network costs: exact shapes, parameters, memory and FLOPs.
 
     \b
-    archcalc list                    the networks it knows
-    archcalc summarize vgg16         one network, layer by layer
-    archcalc summarize my.yaml       your own
+    archcalc list                       the networks it knows
+    archcalc summarize vgg16            one network, layer by layer
+    archcalc summarize my.yaml          your own
+    archcalc compare resnet50 vgg16     networks side by side
+    archcalc export vgg16 -o vgg16.tex  a table to paste
+    archcalc plot pareto -o pareto.svg  pictures
     """
 
 
-for command in (summarize, list_networks, show, audit_networks, validate_networks, ops, check):
+COMMANDS = (
+    summarize, list_networks, show, compare, export, plot, graph, audit_networks, validate_networks, ops, check,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -10,32 +10,48 @@ import click
 from archcalc.analysis import analyze
 from archcalc.analysis.folding import fold_batchnorm, folds
 from archcalc.catalog import load_with
-from archcalc.cli.options import NetworkName, network_options, output_options
-from archcalc.cli.output import deliver, say
+from archcalc.cli.options import NetworkName, network_options, output_options, row_options
+from archcalc.cli.output import deliver, passed_over, say
 from archcalc.errors import printable
+from archcalc.report import FORMATS, Table
+from archcalc.report.bars import with_bars
 
 
 @click.command(short_help="One network, layer by layer.")
 @click.argument("name", type=NetworkName())
 @network_options
-@click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name.")
-@click.option("--all", "everything", is_flag=True, help="One row a layer, those that write nothing too.")
-@click.option("--fold-bn", is_flag=True, help="Batch normalization folded into the layer before it, as deployed.")
+@row_options
+@click.option("--bars", is_flag=True, help="Bars beside the figures, so that one sees where the cost is.")
 @output_options
 def summarize(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
-    convention: str, depth: int | None, everything: bool, fold_bn: bool, form: str, output: Path | None, force: bool,
+    convention: str, depth: int | None, everything: bool, fold_bn: bool, bars: bool, form: str, output: Path | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
 
     NAME is a network of `archcalc list`, or the path of a spec, with `:network` after it if it holds several.
-    CSV and JSON hold every layer; the table folds those that write nothing into the row above.
+    CSV, TSV and JSON hold every layer; the other forms fold those that write nothing into the row above.
 
     \b
-    archcalc summarize resnet50 --depth 1
+    archcalc summarize resnet50 --depth 1 --bars
     archcalc summarize googlenet --mode train --batch 32
     archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
     """
+    if bars and form != "table":
+        raise click.UsageError(f"--bars draws in the table of a terminal; leave it out with --format {form}")
+    table = summary_of(
+        name, FORMATS[form].every, settings=settings, shape=shape, batch=batch, dtype=dtype, mode=mode,
+        convention=convention, depth=depth, everything=everything, fold_bn=fold_bn,
+    )  # fmt: skip
+    deliver(with_bars(table) if bars else table, form, output, force)
+
+
+def summary_of(
+    name: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str,
+    mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
+) -> Table:  # fmt: skip
+    """The table of a network, with a row for each layer if `every`. Raises UsageError for options that clash."""
     from archcalc.report.summary import summarize as summary_table
 
     if depth and everything:
@@ -45,7 +61,7 @@ def summarize(
     graph = load_with(name, settings, shape)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
-    deliver(summary_table(report, everything or form in ("csv", "json"), depth, gone), form, output, force)
+    return summary_table(report, everything or every, depth, gone)
 
 
 @click.command("list", short_help="The networks archcalc knows.")
@@ -60,7 +76,7 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     """
     from archcalc.report.listing import listing
 
-    deliver(listing(family, broken=lambda error: click.echo(f"passed over: {error}", err=True)), form, output, force)
+    deliver(listing(family, broken=passed_over), form, output, force)
 
 
 @click.command(short_help="What is known of a network.")

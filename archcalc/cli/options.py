@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,9 +11,21 @@ import click
 
 from archcalc.analysis import CONVENTIONS, DTYPES, MODES
 from archcalc.catalog import catalog
-from archcalc.report import FORMATS
+from archcalc.cli.output import writable
+from archcalc.errors import shorten, suggest
+from archcalc.report import SUFFIXES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """A group of commands; a misspelt one suggests the nearest."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """The command named by the first argument."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
 
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
@@ -49,31 +61,89 @@ def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str,
     return settings
 
 
-def network_options(function: _Function) -> _Function:
-    """Options that say of what a network's figures are."""
-    options = [
-        click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
-                     help="Change a param of the spec, as classes=10. Can be given again."),
-        click.option("--input", "shape", callback=read_shape, metavar="CxHxW", help="Input shape, as 3x299x299."),
-        click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch."),
-        click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True),
-        click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
-                     help="train has side outputs and dropout."),
-        click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
-                     help="What FLOPs count: " + "; ".join(f"{c.name}: {c.text}" for c in CONVENTIONS.values()) + "."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
+def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """`params,macs` as names."""
+    return tuple(name for part in (value or "").split(",") if (name := part.strip()))
 
 
-def output_options(function: _Function) -> _Function:
-    """Options that say where the result goes and in which form."""
-    options = [
-        click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True),
-        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file."),
-        click.option("--force", is_flag=True, help="Write over a file that is there."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> str:
+    """The suffix of a file's name, in small letters. Raises BadParameter for one that is unknown."""
+    if path.suffix.lower() not in suffixes:
+        listed = ", ".join(suffixes)
+        raise click.BadParameter(f"the suffix of {shorten(str(path))!r} is not one of {listed}{otherwise}")
+    return path.suffix.lower()
+
+
+def given(name: str) -> bool:
+    """Whether the user wrote this option, whatever its default is."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
+    """Several options as one decorator; help lists them in this order."""
+
+    def decorate(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+# What a network is.
+spec_options = together(
+    click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
+                 help="Change a param of the spec, as classes=10. Can be given again."),
+    click.option("--input", "shape", callback=read_shape, metavar="CxHxW", help="Input shape, as 3x299x299."),
+)  # fmt: skip
+mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
+                           help="train has side outputs and dropout.")  # fmt: skip
+dtype_option = click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+# What its figures are of.
+figure_options = together(
+    spec_options,
+    click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch."),
+    dtype_option,
+    mode_option,
+)
+# The same, where FLOPs are among them.
+network_options = together(
+    figure_options,
+    click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
+                 help="What FLOPs count: " + "; ".join(f"{c.name}: {c.text}" for c in CONVENTIONS.values()) + "."),
+)  # fmt: skip
+# What its rows are.
+row_options = together(
+    click.option("--depth", type=click.IntRange(min=1), help="One row a block, down to this depth of its name."),
+    click.option("--all", "everything", is_flag=True, help="One row a layer, those that write nothing too."),
+    click.option("--fold-bn", is_flag=True, help="Batch normalization folded into the layer before it, as deployed."),
+)
+family_option = click.option("--family", metavar="NAME", help="The networks of this family too, as resnet.")
+columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
+                              help="These columns only, as params,macs,depth.")  # fmt: skip
+force_option = click.option("--force", is_flag=True, is_eager=True, help="Write over a file that is there.")
+
+
+def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Callable[[_Function], _Function]:
+    """Where a result goes and in which form: --format, -o and --force. `suffixes` are those of the forms' files.
+
+    A file that cannot be written, or whose suffix says no form, is told before any work.
+    """
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+        path: Path | None = ctx.params.get("output")
+        if path is None:
+            return value or default
+        writable(path, ctx.params["force"])
+        return value or suffixes[known_suffix(path, suffixes, "; end it so, or give --format")]
+
+    return together(
+        click.option("--format", "form", type=click.Choice(list(dict.fromkeys(suffixes.values()))), callback=read,
+                     help=f"By default what FILE's suffix says ({', '.join(suffixes)}), else {default}.{more}"),
+        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to a file.",
+                     is_eager=True),  # as --force, before the format, which is read with them
+        force_option,
+    )  # fmt: skip
+
+
+output_options = written_as(SUFFIXES, "table")

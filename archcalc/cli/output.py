@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from archcalc import __version__
 from archcalc.errors import ArchcalcError
-from archcalc.report import Table, render
+from archcalc.report import Table, render_all
+from archcalc.report.stamp import stamped
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
-    """Print the table, or write it to a file."""
-    if output is None:
-        say(render(table, form, *screen()))
+    """Print a table, or write it to a file; with its stamp, unless it is printed for the terminal."""
+    deliver_all([table], form, output, force, several=False)
+
+
+def deliver_all(tables: Sequence[Table], form: str, output: Path | None, force: bool, several: bool = True) -> None:
+    """As `deliver`, tables as one document, which in JSON is a list if there may be `several`."""
+    printed = output is None and form == "table"
+    put(render_all(tables, form, *screen()) if printed else document(tables, form, several), output, force)
+
+
+def put(text: str, output: Path | None, force: bool) -> None:
+    """Print a text, or write it to a file."""
+    if output:
+        write(output, text, force)
     else:
-        write(output, render(table, form), force)
+        say(text)
+
+
+def document(tables: Sequence[Table], form: str, several: bool) -> str:
+    """Tables with their stamps, as one text."""
+    return render_all([stamped(table, __version__) for table in tables], form, several=several)
+
+
+def passed_over(error: object) -> None:
+    """Tell of a spec that no one asked for by name, and that cannot be read."""
+    click.echo(f"passed over: {error}", err=True)
 
 
 def screen() -> tuple[int | None, bool]:
@@ -52,24 +76,37 @@ def say(text: str) -> None:
         raise ArchcalcError(f"cannot write to the standard output: {error.strerror}") from None
 
 
-def write(path: Path, text: str, force: bool) -> None:
-    """Write a file whole or not at all. Raises ArchcalcError if it is there (unless `force`) or cannot be written."""
+def writable(path: Path, force: bool) -> Path:
+    """The file to write for a path: what a link points to is written over, not the link.
+
+    Raises ArchcalcError if it is there (unless `force`) or cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    there = os.path.exists(target)
+    reasons = {
+        f"{path} is a directory; name a file in it": os.path.isdir(target),
+        f"{path} is not a regular file; leave -o out to write to the standard output":
+            there and not os.path.isfile(target),
+        f"{path} is there already; --force writes over it": os.path.lexists(path) and not force,
+        f"cannot write {path}: it is read-only": there and not os.access(target, os.W_OK),
+        f"cannot write {path}: {os.strerror(errno.ENOENT)}": not os.path.isdir(target.parent),
+        f"cannot write {path}: {os.strerror(errno.EACCES)}": not os.access(target.parent, os.W_OK | os.X_OK),
+    }  # fmt: skip
+    for reason, holds in reasons.items():
+        if holds:
+            raise ArchcalcError(reason)
+    return target
+
+
+def write(path: Path, text: str | bytes, force: bool) -> None:
+    """Write a file whole or not at all. Raises ArchcalcError as `writable`, and where writing fails."""
     import tempfile  # only -o needs it
 
-    target = Path(os.path.realpath(path))  # what a link points to is written over, not the link
-    there = os.path.lexists(path)
-    if os.path.isdir(target):
-        raise ArchcalcError(f"{path} is a directory; name a file in it")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise ArchcalcError(f"{path} is not a regular file; leave -o out to write to the standard output")
-    if there and not force:
-        raise ArchcalcError(f"{path} is there already; --force writes over it")
-    if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise ArchcalcError(f"cannot write {path}: it is read-only")
+    target = writable(path, force)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archcalc-") as folder:
             fresh = Path(folder) / "fresh"
-            fresh.write_bytes(text.encode("utf-8", "backslashreplace"))
+            fresh.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace"))
             if os.path.exists(target):
                 fresh.chmod(target.stat().st_mode)
             os.replace(fresh, target)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from archcalc.analysis import DTYPES
 from archcalc.catalog import load_with, matching
-from archcalc.cli.options import NetworkName, output_options
-from archcalc.cli.output import deliver, run_each, uninterrupted
+from archcalc.cli.options import NetworkName, dtype_option, output_options, spec_options
+from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.published import VERDICTS, audit
+from archcalc.report import FORMATS
 
 _Made = TypeVar("_Made")
 
@@ -49,7 +49,8 @@ def audit_networks(
     broken: dict[str, ArchcalcError] = {}
     verdicts = of_each(names, lambda name: audit(load_with(name, {})), broken)
     deliver(audit_table(verdicts, only), form, output, force)
-    tell_broken(broken)
+    for text in broken:
+        passed_over(text)
     sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
 
 
@@ -66,15 +67,10 @@ def of_each(names: tuple[str, ...], work: Callable[[str], _Made], broken: dict[s
     return made
 
 
-def tell_broken(broken: Iterable[str]) -> None:
-    """Says which specs were passed over, and why."""
-    for text in broken:
-        click.echo(f"passed over: {text}", err=True)
-
-
 @click.command("validate", short_help="The figures against PyTorch.")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Every network that archcalc knows.")
+@spec_options
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "meta"]),
@@ -83,13 +79,13 @@ def tell_broken(broken: Iterable[str]) -> None:
     help="auto is CUDA where it is there, else the CPU; meta has shapes without values.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Images in the batch.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
+@dtype_option
 @click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
 @click.option("--verbose", is_flag=True, help="A row a check, not a network; and what PyTorch's counter ignores.")
 @output_options
 def validate_networks(
-    names: tuple[str, ...], everything: bool, device: str, batch: int, dtype: str, fold_bn: bool, verbose: bool,
-    form: str, output: Path | None, force: bool,
+    names: tuple[str, ...], everything: bool, settings: dict[str, str], shape: tuple[int, ...] | None, device: str,
+    batch: int, dtype: str, fold_bn: bool, verbose: bool, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
@@ -106,19 +102,21 @@ def validate_networks(
 
     torch, start = torch_side(), time.perf_counter()
     broken: dict[str, ArchcalcError] = {}
-    graphs = of_each(names, lambda name: load_with(name, {}), broken)
+    graphs = of_each(names, lambda name: load_with(name, settings, shape), broken)
     done, stopped = run_each(
         list(graphs), lambda name: torch.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
     )
     seconds = time.perf_counter() - start
-    every = verbose or form == "json"
-    deliver(checks_table(done) if form == "csv" else validation_table(done, every, seconds), form, output, force)
+    rows_alone = form in ("csv", "tsv")
+    table = checks_table(done) if rows_alone else validation_table(done, verbose or FORMATS[form].every, seconds)
+    deliver(table, form, output, force)
     for made in done if output or form != "table" else []:
         if made.problem or made.differences:
             click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
     if stopped:
         click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
-    tell_broken(broken)
+    for text in broken:
+        passed_over(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
 
 

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NamedTuple
 
 from archcalc.report.table import Column, Table
 
+
+class Format(NamedTuple):
+    """A form that tables take: what renders a list of them as one text, and the suffix of its files.
+
+    `every` says that it is for programs, which want a row for every layer, check and so on.
+    """
+
+    renderer: str
+    suffix: str
+    every: bool = False
+
+
 FORMATS = {
-    "table": "archcalc.report.terminal:render_terminal",
-    "markdown": "archcalc.report.text:render_markdown",
-    "csv": "archcalc.report.text:render_csv",
-    "json": "archcalc.report.text:render_json",
+    "table": Format("archcalc.report.terminal:render_terminal", ".txt"),
+    "markdown": Format("archcalc.report.text:render_markdown", ".md"),
+    "csv": Format("archcalc.report.text:render_csv", ".csv", every=True),
+    "tsv": Format("archcalc.report.text:render_tsv", ".tsv", every=True),
+    "json": Format("archcalc.report.text:render_json", ".json", every=True),
+    "latex": Format("archcalc.report.latex:render_latex", ".tex"),
+    "rst": Format("archcalc.report.rst:render_rst", ".rst"),
+    "html": Format("archcalc.report.html:render_html", ".html"),
 }
+SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
 
 
 def render(table: Table, format: str = "table", width: int | None = None, colour: bool = False) -> str:
     """The table in one of FORMATS; only `table` has a width to keep to (None: no limit) and colours."""
-    module, _, function = FORMATS[format].partition(":")
+    return render_all([table], format, width, colour, several=False)
+
+
+def render_all(
+    tables: Sequence[Table], format: str = "table", width: int | None = None, colour: bool = False, several: bool = True
+) -> str:
+    """Tables as one document, in one of FORMATS.
+
+    CSV and TSV have the rows of all below each other; JSON is a list, unless there can never be `several`.
+    """
+    module, _, function = FORMATS[format].renderer.partition(":")
     renderer: Callable[..., str] = getattr(import_module(module), function)
-    return renderer(table, width, colour) if format == "table" else renderer(table)
+    if format == "table":
+        return "\n".join(renderer(table, width, colour) for table in tables)
+    return renderer(tables, several) if format == "json" else renderer(tables)
 
 
-__all__ = ["FORMATS", "Column", "Table", "render"]
+__all__ = ["FORMATS", "SUFFIXES", "Column", "Format", "Table", "render", "render_all"]

@@ -10,7 +10,7 @@ from archcalc.ops import format_shape
 from archcalc.ops.arguments import show
 from archcalc.published import audit
 from archcalc.report.table import Column, Table
-from archcalc.report.verdicts import verdict_table
+from archcalc.report.verdicts import HELD_AGAINST, verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (Column("key", "", text=True), Column("value", "", text=True))
@@ -41,9 +41,9 @@ def about_network(graph: Graph) -> Table:
         "params": {name: show(value) for name, value in about.params.items()},
         "recipes": [dict(recipe) for recipe in about.recipes],
     }
-    return Table(
-        graph.name, COLUMNS, rows, "facts", {"schema": SCHEMA, "name": graph.name}, data=data, parts=list(_parts(graph))
-    )
+    facts = {"schema": SCHEMA, "name": graph.name, **HELD_AGAINST}
+    parts, label = list(_parts(graph)), f"{graph.name}, facts"
+    return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
 
 
 def _facts(graph: Graph) -> Iterator[tuple[str, str]]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from archcalc.analysis import analyze
-from archcalc.catalog import catalog, read_spec, settled
+from archcalc.catalog import catalog, load_with, read_spec, settled
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph
 from archcalc.language import expand
-from archcalc.report.table import Column, Table, axes
+from archcalc.report.table import Column, Table, axes, listed
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
@@ -52,10 +52,21 @@ def listing(family: str | None = None, broken: Callable[[ArchcalcError], object]
             broken(error)
     if not rows:
         raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
+    return _listed(rows)
+
+
+@uncollected
+def listing_of(names: Iterable[str]) -> Table:
+    """As `listing`, of the networks with these names or paths. Raises ArchcalcError for one that is not there."""
+    return _listed([_row(name, load_with(name, {})) for name in names])
+
+
+def _listed(rows: Sequence[dict[str, Any]]) -> Table:
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
-    return Table("", COLUMNS, rows, "networks", facts, conditions)
+    label = f"list of {listed([row['name'] for row in rows])}"
+    return Table("", COLUMNS, rows, "networks", facts, conditions, label=label)
 
 
 def _row(name: str, graph: Graph) -> dict[str, Any]:

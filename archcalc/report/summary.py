@@ -9,9 +9,8 @@ from typing import Any
 from archcalc.analysis import DTYPES, Axes, Layer, Report
 from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
-from archcalc.ops import format_shape
 from archcalc.published import audit
-from archcalc.report.table import MODE_NAMES, Column, Table, axes, bytes_text
+from archcalc.report.table import Column, Table, axes, bytes_text, conditions_text
 from archcalc.report.verdicts import verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -190,10 +189,8 @@ def facts(report: Report) -> dict[str, Any]:
 
 def conditions(report: Report) -> str:
     """The conditions a table is of, for people."""
-    mode = MODE_NAMES[report.mode]
-    batch = f"batch {report.batch}" if report.batch == 1 else f"batch {report.batch} (all figures)"
-    shape, convention = format_shape(report.graph.input), report.convention.name
-    return f"input {shape} · {batch} · {report.dtype} · {mode} · FLOPs: {convention}"
+    inputs = [report.graph.input]
+    return conditions_text(report.batch, report.dtype, report.mode, report.convention.name, inputs)
 
 
 def summary(report: Report) -> Iterable[tuple[str, str]]:

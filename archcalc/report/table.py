@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from archcalc.ops import format_shape
 
-MODE_NAMES = {"infer": "inference", "train": "training"}
+MODE_NAMES = {"infer": "inference", "train": "training", "published": "each figure in the mode it is published of"}
 
 
 class Column(NamedTuple):
@@ -32,6 +32,7 @@ class Table:
 
     `facts` are the conditions, by name; `totals` the row under the line, by column key; `summary` are labelled lines
     below; `data` goes into JSON as it is, and the rows under `rows_key`, if it has one. `parts` are tables that follow.
+    `label` is what it is called, where that is not the name among its facts.
     """
 
     title: str
@@ -45,6 +46,11 @@ class Table:
     notes: Sequence[str] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     parts: Sequence[Table] = ()
+    label: str = ""
+
+    def called(self) -> str:
+        """A short name that tells it from other tables."""
+        return self.label or str(self.facts.get("name") or self.rows_key)
 
     def shown(self) -> list[Column]:
         """The columns for people."""
@@ -78,3 +84,34 @@ def bytes_text(count: int) -> str:
     if count < 10**6:
         return f"{count:,} B"
     return f"{count / 10**6:,.2f} MB = {count / 2**20:,.2f} MiB"
+
+
+def ratio_text(ratio: float) -> str:
+    """Three significant digits: 5.41, 1.00, 0.0235, 1,230."""
+    rounded = f"{ratio:.2e}"
+    return f"{float(rounded):,.{max(0, 2 - int(rounded.partition('e')[2]))}f}" if ratio else "0"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`vgg16, resnet50`; of more than three the first, and how many more."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def conditions_text(
+    batch: int | None = None,
+    dtype: str = "",
+    mode: str = "",
+    convention: str = "",
+    inputs: Iterable[Sequence[int]] = (),
+) -> str:
+    """`input 3×224×224 · batch 2 (all figures) · float32 · inference · FLOPs: all`, of what is given."""
+    shapes = " and ".join(dict.fromkeys(map(format_shape, inputs)))
+    texts = (
+        shapes and f"input {shapes}",
+        "" if batch is None else f"batch {batch}" + (" (all figures)" if batch > 1 else ""),
+        dtype,
+        MODE_NAMES.get(mode, mode),
+        convention and f"FLOPs: {convention}",
+    )
+    return " · ".join(filter(None, texts))

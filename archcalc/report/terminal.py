@@ -57,7 +57,7 @@ def _print(console: Console, table: Table, width: int) -> None:
         columns = fitting(in_line, widths, width)
         least = {column.key: _longest_word(table, column) for column in columns if column.text}
         _print_rows(console, table, _Layout(columns, widths, least, width))
-        left_out = [column.title for column in in_line if column not in columns]
+        left_out = [_called(column, in_line) for column in in_line if column not in columns]
         if left_out:
             console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
     for note in table.notes:
@@ -68,6 +68,12 @@ def _print(console: Console, table: Table, width: int) -> None:
     for part in table.parts:
         console.print()
         _print(console, part, width)
+
+
+def _called(column: Column, columns: Sequence[Column]) -> str:
+    """A column's title, with its unit where others bear the same."""
+    alike = [other for other in columns if other.title == column.title]
+    return f"{column.title} ({column.unit})" if len(alike) > 1 else column.title
 
 
 def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:

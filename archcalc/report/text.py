@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV and JSON."""
+"""Tables as Markdown, CSV, TSV and JSON."""
 
 from __future__ import annotations
 
@@ -6,35 +6,32 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archcalc.report.table import Column, Table, cell
+from archcalc.report.lines import grid
+from archcalc.report.table import Table
 
 
-def render_markdown(table: Table) -> str:
-    """GitHub Markdown: a pipe table with what it is of above and what is to be said below."""
-    from tabulate import tabulate
+def render_markdown(tables: Sequence[Table]) -> str:
+    """GitHub Markdown: pipe tables, each with what it is of above and what is to be said below."""
+    return "\n".join(map(_markdown, tables))
 
-    columns = table.shown()
+
+def _markdown(table: Table) -> str:
     lines = [f"**{_escape(table.title)}**", ""] if table.title else []
-    lines += [table.conditions, ""] if table.conditions else []
-    rows = [[_escape(cell(row.get(column.key), column.plain)) for column in columns] for row in table.rows]
-    if table.totals:
-        rows.append([f"**{_escape(cell(table.totals[c.key]))}**" if c.key in table.totals else "" for c in columns])
-    titles = [_heading(column) for column in columns]
-    align = ["left" if column.text else "right" for column in columns]
-    lines += [tabulate(rows, titles, tablefmt="pipe", colalign=align, disable_numparse=True), ""]
+    lines += [_escape(table.conditions), ""] if table.conditions else []
+    lines += [grid(table, "pipe", _pipe_cell, lambda text: f"**{_pipe_cell(text)}**"), ""]
     if table.summary:
-        lines += [f"- {label}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
+        lines += [f"- {_escape(label)}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
     for note in table.notes:
         lines += [re.sub(r"^(\s*)([#>+-]|\d+(?=[.)]))", r"\1\\\2", _escape(note)), ""]
-    for part in table.parts:
-        lines += [render_markdown(part)]
+    lines += map(_markdown, table.parts)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _heading(column: Column) -> str:
-    return f"{column.title} ({column.unit})" if column.unit else column.title
+def _pipe_cell(text: str) -> str:
+    return _escape(text).replace("\n", "<br>")
 
 
 def _escape(text: str) -> str:
@@ -44,16 +41,42 @@ def _escape(text: str) -> str:
     return text
 
 
-def render_csv(table: Table) -> str:
+def render_csv(tables: Sequence[Table]) -> str:
     """One line a row, with the conditions in front of each, so that tables of many networks can be put together."""
+    return _separated(tables, ",")
+
+
+def render_tsv(tables: Sequence[Table]) -> str:
+    """As CSV, with tabs."""
+    return _separated(tables, "\t")
+
+
+def _separated(tables: Sequence[Table], delimiter: str) -> str:
+    """The rows of all tables below each other; a column that a table lacks stays empty in its rows."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    keys = table.data_keys()
-    fixed = {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
-    writer.writerow([*fixed, *keys])
-    for row in table.rows:
-        writer.writerow([_plain(value) for value in (*fixed.values(), *(row.get(key) for key in keys))])
+    records = [record for table in tables for record in _records(table)]
+    names = dict.fromkeys(name for table in tables for name in _names(table))
+    writer = csv.DictWriter(buffer, names, restval="", delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return buffer.getvalue()
+
+
+def _names(table: Table) -> list[str]:
+    return [*_fixed(table), *table.data_keys()]
+
+
+def _records(table: Table) -> list[dict[str, Any]]:
+    fixed, keys = _fixed(table), table.data_keys()
+    return [
+        {key: _plain(value) for key, value in (fixed | {key: row.get(key) for key in keys}).items()}
+        for row in table.rows
+    ]
+
+
+def _fixed(table: Table) -> dict[str, Any]:
+    """The conditions, which every row bears."""
+    return {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
 
 
 def _plain(value: Any) -> Any:
@@ -63,10 +86,14 @@ def _plain(value: Any) -> Any:
     return "" if value is None else value
 
 
-def render_json(table: Table) -> str:
-    """The data of a table, its rows under the table's own key, one a line."""
-    lines = [f"  {_json(key)}: {_json_lines(value)}" for key, value in _data(table).items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+def render_json(tables: Sequence[Table], several: bool) -> str:
+    """The data of a table, its rows under the table's own key, one a line; a list if there may be `several`."""
+    objects = ",\n".join("{\n" + ",\n".join(_members(_data(table))) + "\n}" for table in tables)
+    return (f"[\n{objects}\n]" if several else objects) + "\n"
+
+
+def _members(data: Mapping[str, Any]) -> list[str]:
+    return [f"  {_json(key)}: {_json_lines(value)}" for key, value in data.items()]
 
 
 def _json(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from archcalc.report.table import Column, Table, cell
+from archcalc.report.table import Column, Table, cell, listed
 
 if TYPE_CHECKING:
     from archcalc.pytorch.validation import Check, Validation
@@ -53,6 +53,7 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
         " · ".join([_outcome(validations, seconds), *(f"{key} {value}" for key, value in conditions.items())]),
         notes=notes,
         parts=[checks] if checks.rows else [],
+        label=f"{listed([made.network for made in validations])}, validated",
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from archcalc.figures import FIGURES
 from archcalc.printed import read_dimensions
 from archcalc.published import VERDICTS, Verdict, unit_of
-from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell
+from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+HELD_AGAINST = {"batch": 1, "dtype": "float32", "mode": "published", "convention": "all"}
 COLUMNS = (
     Column("network", "Network", text=True, heading=True),
     Column("source", "Source", text=True, heading=True),
@@ -52,9 +53,10 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
         _used(COLUMNS, rows),
         rows,
         "figures",
-        {"schema": SCHEMA, "batch": 1, "dtype": "float32"},
+        {"schema": SCHEMA, **HELD_AGAINST},
         f"{figures} of {networks}" + (f": {tally}" if tally else ""),
         data={"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
+        label=f"{listed(list(verdicts))}, published figures",
     )
 
 

@@ -1,0 +1,224 @@
+"""Published accuracy against computed MACs, a ball's area the parameters: the picture of Canziani et al. 2016."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archcalc.analysis import analyze
+from archcalc.catalog import find, load_with, settled
+from archcalc.errors import shorten
+from archcalc.graph import Accuracy
+from archcalc.report.plots.labels import Box
+from archcalc.report.plots.names import LEADER, Named, points_of, write_names
+from archcalc.report.plots.sheet import NORMAL, SMALL, Sheet, Theme, short, ticks_between
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (13.0, 8.0)
+DATASET = "ImageNet validation"
+LARGEST = 1700.0  # points² of the largest ball
+SMALLEST = 9.0
+CROWD = 30  # networks from which on labels are small
+MAX_NAME = 40
+
+
+class Point(NamedTuple):
+    """A network in the picture; `top1` is in percent, where the source prints an `error` what that leaves of 100."""
+
+    name: str
+    family: str
+    macs: int
+    params: int
+    top1: float
+    source: str
+    note: str
+    error: bool = False
+
+
+def papers_own(names: Iterable[str]) -> list[str]:
+    """Those of no folder: networks as their papers have them, and not a library's or a course's."""
+    return [name for name in names if "/" not in name]
+
+
+def points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
+    """What is drawn of networks, and the names of those that have no such accuracy."""
+    found = {name: point(name) for name in names}
+    return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
+
+
+def point(name: str) -> Point | None:
+    """What is drawn of a network: the first top-1 that its spec has of a single crop as large as its input.
+
+    None where it has none: ten crops, dense evaluation or ensembles are other protocols, and not drawn beside it.
+    """
+    spec, network = find(name)
+    about = settled(spec, network).about_of(network)
+    if not any(accuracy.dataset == DATASET for accuracy in about.accuracy):
+        return None  # most networks; their layers need not be built
+    graph = load_with(name, {})
+    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in graph.about.accuracy)), None)
+    if found is None:
+        return None
+    totals = analyze(graph).totals
+    accuracy, top1 = found
+    error = accuracy.metric == "top1_error"
+    return Point(graph.name, about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error)
+
+
+def _top1(accuracy: Accuracy, size: int) -> tuple[Accuracy, float] | None:
+    ours = accuracy.dataset == DATASET and accuracy.protocol == f"single crop {size}"
+    if not ours or accuracy.metric not in ("top1", "top1_error"):
+        return None
+    printed = float(accuracy.printed.rstrip("% "))
+    return accuracy, printed if accuracy.metric == "top1" else round(100 - printed, 4)
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """Those that no other reaches with as few MACs, by MACs."""
+    best: list[Point] = []
+    for candidate in sorted(points, key=lambda p: (p.macs, -p.top1)):
+        if not best or candidate.top1 > best[-1].top1:
+            best.append(candidate)
+    return best
+
+
+def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
+    """Draw them; returns the names there was no room for."""
+    sheet.frame("Top-1 accuracy on ImageNet against arithmetic and parameters", caption(points))
+    ax = sheet.figure.add_subplot()
+    colours = colours_of(points, sheet.theme)
+    unit = LARGEST / max(p.params for p in points)
+    line = _front_line(ax, points, sheet.theme)
+    by_size = sorted(points, key=lambda p: -p.params)  # the small on top of the large
+    ax.scatter(
+        [p.macs / 1e9 for p in by_size], [p.top1 for p in by_size], [max(SMALLEST, p.params * unit) for p in by_size],
+        [colours[p.family] for p in by_size], alpha=0.6, edgecolors=sheet.theme.paper, linewidths=0.7, zorder=3,
+    )  # fmt: skip
+    ax.scatter([p.macs / 1e9 for p in points], [p.top1 for p in points], 2.5, sheet.theme.ink, linewidths=0, zorder=4)
+    _axes(ax, points)
+    folder = shared_folder([p.name for p in points])
+    legend = _families(sheet, colours, folder, line)
+    sheet.settle()
+    _sizes(sheet, legend.get_window_extent(), max(p.params for p in points), unit)
+    return _label(sheet, ax, points, unit, folder)
+
+
+def _front_line(ax: Axes, points: Sequence[Point], theme: Theme) -> Any:
+    """The stairs of networks that none is better than with fewer MACs."""
+    best = frontier(points)
+    xs, ys = [p.macs / 1e9 for p in best], [p.top1 for p in best]
+    (line,) = ax.plot(xs, ys, drawstyle="steps-post", color=theme.faint, linewidth=1, linestyle=(0, (4, 3)))
+    return line
+
+
+def colours_of(points: Sequence[Point], theme: Theme) -> dict[str, str]:
+    """A colour for each of the largest families; the rest share one."""
+    counts = Counter(p.family for p in points)
+    largest = sorted(counts, key=lambda family: (-counts[family], family))
+    own = dict(zip(largest, theme.palette, strict=False))
+    return {family: own.get(family, theme.rest) for family in largest}
+
+
+def shared_folder(names: Sequence[str]) -> str:
+    """The folder that most names begin with, which labels leave out; "" if fewer than three do."""
+    counts = Counter(name[: name.rindex("/") + 1] for name in names if "/" in name)
+    folder, count = counts.most_common(1)[0] if counts else ("", 0)
+    return folder if count > 2 else ""
+
+
+def _axes(ax: Axes, points: Sequence[Point]) -> None:
+    low, high = min(p.macs for p in points) / 1e9 / 1.3, max(p.macs for p in points) / 1e9 * 1.4
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.minorticks_off()
+    ax.set_xticks(ticks := list(ticks_between(low, high)), [f"{tick:g}" for tick in ticks])
+    ax.margins(y=0.08)
+    ax.set_xlabel("MACs of one image, in G (10⁹ multiply-accumulates of convolution and linear layers; log scale)")
+    ax.set_ylabel("top-1 accuracy, in % (published)")
+
+
+def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> Any:
+    """The legend of colours and of the line."""
+    from matplotlib.lines import Line2D
+
+    theme = sheet.theme
+    names = {shorten(family, 20): colour for family, colour in colours.items() if colour != theme.rest}
+    rest = [family for family, colour in colours.items() if colour == theme.rest]
+    names |= {shorten(rest[0], 20) if len(rest) == 1 else "others": theme.rest} if rest else {}
+    dots = [Line2D([], [], marker="o", linestyle="", markersize=7, color=c, alpha=0.8) for c in names.values()]
+    texts = [*names, "none is better\nwith fewer MACs"]
+    handles = [*dots, line]
+    if folder:
+        handles.append(Line2D([], [], linestyle=""))
+        texts.append(f"italic: name in\n{shorten(folder, 20)}")
+    return sheet.figure.legend(handles, texts, title="family", loc="outside right upper", alignment="left")
+
+
+def _sizes(sheet: Sheet, above: Any, largest: int, unit: float) -> None:
+    """The legend of areas: balls that stand in one another, each with a line to its number."""
+    from matplotlib.patches import Circle
+
+    wide, high = sheet.figure.get_size_inches() * 72
+    left, top = above.x0 * 72 / sheet.figure.dpi, above.y0 * 72 / sheet.figure.dpi - 14
+    room = above.width * 72 / sheet.figure.dpi, 20 + (ball_sizes(largest)[0] * unit) ** 0.5
+    ax = sheet.figure.add_axes((left / wide, (top - room[1]) / high, room[0] / wide, room[1] / high), label="sizes")
+    ax.set(xlim=(0, room[0]), ylim=(0, room[1]))
+    ax.set_axis_off()
+    ax.text(4, room[1], "params, by area", size=SMALL, va="top")
+    for size in ball_sizes(largest):
+        radius = _radius(size, unit)
+        ax.add_patch(Circle((30, 4 + radius), radius, facecolor=sheet.theme.rest, edgecolor=sheet.theme.ink,
+                            alpha=0.35, linewidth=0.6))  # fmt: skip
+        ax.plot([30, 60], [4 + 2 * radius] * 2, color=sheet.theme.faint, linewidth=0.5)
+        ax.text(62, 4 + 2 * radius, short(size), size=SMALL, va="center")
+
+
+def ball_sizes(largest: int) -> list[int]:
+    """Round numbers for the legend, the first not above `largest`, the others a fifth and a fiftieth of it."""
+    top = max(tick for tick in ticks_between(1e-9, 5e9) if tick * 1e3 <= max(largest, 1e-3)) * 1e3
+    return [int(top / part) for part in (1, 5, 50) if top >= part]
+
+
+def _label(sheet: Sheet, ax: Axes, points: Sequence[Point], unit: float, folder: str) -> list[str]:
+    """Names beside the balls; in a crowd they are small and each has a line."""
+    size, leader = (NORMAL, LEADER) if len(points) <= CROWD else (SMALL, -1.0)
+    named = [
+        Named(
+            shorten(p.name.removeprefix(folder), MAX_NAME), p.macs / 1e9, p.top1, _radius(p.params, unit),
+            "italic" if folder and p.name.startswith(folder) else "normal",
+        )
+        for p in points
+    ]  # fmt: skip
+    return [points[i].name for i in write_names(sheet, ax, named, size, leader, _stairs(ax, points))]
+
+
+def _stairs(ax: Axes, points: Sequence[Point]) -> list[Box]:
+    """The line's stretches on the sheet, in points: each goes right, then up."""
+    at = [points_of(ax, p.macs / 1e9, p.top1) for p in frontier(points)]
+    flat = [(x, y, right, y) for (x, y), (right, _) in pairwise(at)]
+    return flat + [(x, y, x, top) for (_, y), (x, top) in pairwise(at)]
+
+
+def _radius(params: int, unit: float) -> float:
+    """Of a ball, in points."""
+    return math.sqrt(max(SMALLEST, params * unit)) / 2
+
+
+def caption(points: Sequence[Point]) -> str:
+    """Protocol, sources, remarks, conditions."""
+    sources = "; ".join(dict.fromkeys(p.source for p in points))
+    notes = [f"{shorten(p.name, MAX_NAME)}: {p.note}" for p in points if p.note]
+    return " ".join(
+        [
+            f"Top-1 accuracy: {DATASET}, single crop as large as the network's own input, one network, as published:",
+            f"{sources}.",
+            *(["Where a source prints the error: 100 − error."] if any(p.error for p in points) else []),
+            *notes,
+            "MACs and params: computed, inference at that input.",
+        ]
+    )

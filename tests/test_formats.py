@@ -1,0 +1,390 @@
+"""Every table in every format: read back it is the same table, whatever signs it holds. LaTeX compiles."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from html.parser import HTMLParser
+
+import html5lib
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+from golden_files import check_golden
+from markdown_it import MarkdownIt
+
+from archcalc import analyze, audit, compare, load
+from archcalc.analysis.alignment import align
+from archcalc.report import FORMATS, SUFFIXES, Column, Table, render, render_all
+from archcalc.report.about import about_network
+from archcalc.report.alignment import alignment_table
+from archcalc.report.comparison import comparison_table
+from archcalc.report.latex import render_latex
+from archcalc.report.lines import body, in_line, totals
+from archcalc.report.listing import listing_of
+from archcalc.report.operators import operator_help, operators
+from archcalc.report.stamp import stamped
+from archcalc.report.summary import summarize
+from archcalc.report.table import cell
+from archcalc.report.tex import KNOWN, SIGNS, tex
+from archcalc.report.verdicts import audit_table
+
+ODD = [
+    r"a|b_c*d", "50% of #1 & $x^2$", r"C:\new\table", "{~}", "<script>alert('x')</script>", '"quoted" `code` [link](x)',
+    "--all -- ,, '' <<", "- no list", "1. no list", "A. Krizhevsky", "[x] one", "* star", ":field: x", ".. comment",
+    "====", "_private_ __init__", "x_", "|sub|", "naïve Größe Łódź", "2·3 − 1 ≤ 4² × σ → ⌊½⌋ … – “a”", "漢字",
+    "😀 smile", "&amp; &lt;", "trailing\\", "~~gone~~", "+1", "#1", ">= 3", "two\nlines", "", "\t tab",
+]  # fmt: skip
+
+
+def odd_table():
+    columns = [Column("name", "Na|me_*<", "u%$", text=True), Column("n", "N", "values"), Column("more", "", text=True)]
+    rows = [{"name": text, "n": 10**i, "more": text} for i, text in enumerate(ODD)]
+    part = Table("", columns, rows[:2], "parts", conditions="Of _these_:")
+    return Table(
+        "a_b | 100% {#1}", columns, rows, "odd", {"schema": 1, "name": "a|b"}, "input 3×4 · x_1",
+        {"name": "tot_al", "n": 7}, [("la_bel", "first *line*\nsecond")],
+        ["# a note_", "1. not a list", "\\end{table}"], parts=[part],
+    )  # fmt: skip
+
+
+def beside(left, right, by, every=False):
+    return alignment_table(align(analyze(load(left)), analyze(load(right))), by, every)
+
+
+MAKERS = {
+    "vgg16": lambda: summarize(analyze(load("vgg16"))),
+    "googlenet": lambda: summarize(analyze(load("googlenet"), batch=8, mode="train"), depth=1),
+    "one layer": lambda: summarize(analyze(load("blocks/conv5x5"))),
+    "audit": lambda: audit_table({name: audit(load(name)) for name in ("googlenet", "lenet5")}),
+    "compare": lambda: comparison_table(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169")))),
+    "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
+    **{f"by {by}": lambda by=by: beside("vgg16", "resnet50", by) for by in ("stage", "block", "layer")},
+    "every layer": lambda: beside("resnet50", "torchvision/resnet50", "layer", every=True),
+    "list": lambda: listing_of(["vgg16", "lenet5", "specs/resnet.yaml:resnet50"]),
+    "show": lambda: about_network(load("resnet50")),
+    "ops": operators,
+    "op": lambda: operator_help("conv"),
+    "odd": odd_table,
+    "empty": lambda: Table("", [Column("a", "A", text=True), Column("b", "B")], []),
+}
+
+
+@cache
+def table_of(name):
+    return MAKERS[name]()
+
+
+every_table = pytest.mark.parametrize("name", MAKERS)
+
+
+def with_parts(table):
+    return [table, *(inner for part in table.parts for inner in with_parts(part))]
+
+
+def flat(table):
+    """What a table's rows say, cell by cell."""
+    columns = table.shown()
+    rows = [[cell(row.get(c.key), c.plain) for c in columns] for row in table.rows]
+    total = [cell(table.totals[c.key]) if c.key in table.totals else "" for c in columns]
+    return rows + [total] * bool(table.totals)
+
+
+def words(text):
+    """Text without the space that a format may set otherwise."""
+    return " ".join(text.split())
+
+
+def same(found, table):
+    assert [[words(text) for text in row] for row in found] == [[words(text) for text in row] for row in flat(table)]
+
+
+def test_the_file_suffixes_say_the_formats():
+    assert len(SUFFIXES) == len(FORMATS)
+    assert {form: FORMATS[form].suffix for form in ("markdown", "latex", "rst")} == {
+        "markdown": ".md",
+        "latex": ".tex",
+        "rst": ".rst",
+    }
+
+
+@pytest.mark.parametrize("form", ["tsv", "latex", "rst", "html"])
+def test_golden_formats(form):
+    check_golden(f"formats/vgg16{FORMATS[form].suffix}", render(stamped(table_of("vgg16"), "0"), form))
+
+
+# Markdown
+
+
+def markdown_tables(text):
+    """The cells of a document's tables, as GitHub shows them."""
+    tables, row, inside = [], [], False
+    for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+        inside = (inside or token.type == "table_open") and token.type != "table_close"
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            row = []
+        elif token.type == "tr_close":
+            tables[-1].append(row)
+        elif token.type == "inline" and inside:
+            row.append("".join(shown(child) for child in token.children))
+    return tables
+
+
+def shown(token):
+    if token.type == "html_inline":
+        assert token.content == "<br>"
+        return "\n"
+    assert token.type in ("text", "text_special", "strong_open", "strong_close"), token
+    return token.content
+
+
+@every_table
+def test_markdown_reads_back(name):
+    tables = markdown_tables(render(table_of(name), "markdown"))
+    for found, table in zip(tables, with_parts(table_of(name)), strict=True):
+        heads = [f"{c.title} ({c.unit})" if c.unit else c.title for c in table.shown()]
+        assert found[0] == heads
+        same(found[1:], table)
+
+
+def test_markdown_around_the_table_is_text():
+    document = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(render(odd_table(), "markdown"))
+    assert "<strong>a_b | 100% {#1}</strong>" in document
+    assert "<p># a note_</p>" in document
+    assert "<li>la_bel: first *line*; second</li>" in document
+
+
+# CSV, TSV, JSON
+
+
+@every_table
+@pytest.mark.parametrize(("form", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_csv_and_tsv_read_back(name, form, delimiter):
+    table = table_of(name)
+    found = list(csv.DictReader(io.StringIO(render(table, form), newline=""), delimiter=delimiter))
+    assert len(found) == len(table.rows)
+    for record, row in zip(found, table.rows, strict=True):
+        for key in table.data_keys():
+            value = row.get(key)
+            if isinstance(value, str | int):
+                assert record[key] == str(value)
+        assert None not in record
+
+
+def test_several_tables_in_one_csv():
+    both = [stamped(summarize(analyze(load(name)), everything=True), "0") for name in ("lenet5", "vgg11")]
+    alone = [list(csv.reader(io.StringIO(render(table, "csv")))) for table in both]
+    assert list(csv.reader(io.StringIO(render_all(both, "csv")))) == [*alone[0], *alone[1][1:]]
+
+
+def test_a_column_that_one_table_lacks_is_empty():
+    tables = [Table("", [Column(key, key)], [{key: 1}]) for key in "ab"]
+    assert render_all(tables, "csv") == "a,b\n1,\n,1\n"
+
+
+@every_table
+def test_json_of_several_is_a_list(name):
+    one = json.loads(render(table_of(name), "json"))
+    assert json.loads(render_all([table_of(name), table_of("odd")], "json")) == [
+        one,
+        json.loads(render(odd_table(), "json")),
+    ]
+
+
+# HTML
+
+VOID = {"meta", "br"}
+
+
+class Reader(HTMLParser):
+    """Well-formedness, and the cells of each table: one list a row, with a row's class."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tables, self.seen = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append((dict(attrs).get("class", self.open[-1]), []))
+        elif tag in ("td", "th"):
+            self.tables[-1][-1][1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self.open) and "span" not in self.open:
+            self.tables[-1][-1][1][-1] += data
+
+
+@every_table
+def test_html_reads_back(name):
+    reader = Reader()
+    text = render(table_of(name), "html")
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">')
+    assert reader.seen.count("title") == 1
+    assert "script" not in reader.seen
+    for found, table in zip(reader.tables, with_parts(table_of(name)), strict=True):
+        lines = [(kind, cells) for kind, cells in found if kind not in ("thead", "tfoot")]
+        assert [("row" if kind == "tbody" else kind, cells) for kind, cells in lines] == list(body(table))
+        assert [cells for kind, cells in found if kind == "tfoot"] == [totals(table, in_line(table))] * bool(
+            table.totals
+        )
+
+
+def test_html_is_valid_to_a_browser():
+    for name in MAKERS:
+        html5lib.HTMLParser(strict=True).parse(render_all([table_of(name), table_of("vgg16")], "html"))
+
+
+def test_numbers_are_flush_right():
+    text = render(table_of("vgg16"), "html")
+    assert '<td class="text">stage1.conv1</td><td class="text">conv relu</td><td>64×224×224</td>' in text
+    assert "text-align: right" in text
+
+
+def test_a_heading_stands_above_what_it_is_of():
+    columns = [Column("a", "A", heading=True), Column("b", "B", heading=True), Column("c", "C"),
+               Column("d", "D", below=True)]  # fmt: skip
+    rows = [
+        {"a": a, "b": b, "c": c, "d": d} for a, b, c, d in [(1, 1, 1, ""), (1, 1, 2, "x"), (1, 2, 3, ""), (2, 2, 4, "")]
+    ]
+    assert [f"{kind[0]}{cells[0]}" for kind, cells in body(Table("", columns, rows))] == [
+        "h1", "s1", "r1", "r2", "bx", "s2", "r3", "h2", "s2", "r4",
+    ]  # fmt: skip
+
+
+# reStructuredText
+
+
+@every_table
+def test_rst_reads_back(name):
+    settings = {"report_level": 1, "halt_level": 1, "raw_enabled": False}
+    document = publish_doctree(render(table_of(name), "rst"), settings_overrides=settings)
+    tables = [table for table in with_parts(table_of(name)) if flat(table)]
+    found = list(document.findall(nodes.table))
+    for node, table in zip(found, tables, strict=True):
+        titles = [title.astext() for title in node.findall(nodes.title)]
+        assert titles == ([table.title] if table.title else [])
+        rows = [[entry.astext() for entry in row.findall(nodes.entry)] for row in node.findall(nodes.row)]
+        same(rows[1 if any(column.title for column in table.columns) else 0 :], table)
+    kinds = {type(child).__name__ for child in document.children}
+    assert kinds <= {"table", "paragraph", "bullet_list"}
+
+
+def test_rst_escapes():
+    text = render(odd_table(), "rst")
+    assert r"   a\|b\_c\*d" in text
+    assert ".. table:: a\\_b \\| 100% {#1}\n\n   ====" in text
+    assert r"\A. Krizhevsky" in text
+
+
+# LaTeX
+
+PDFLATEX = shutil.which("pdflatex")
+needs_pdflatex = pytest.mark.skipif(not PDFLATEX, reason="pdflatex is not on this machine")
+
+
+def compiled(text, folder):
+    """What pdflatex says of a document of `article` with this text, in the packages that the text itself names."""
+    packages = "\n".join(line[1:] for line in text.splitlines() if line.startswith(r"%   \usepackage"))
+    document = f"\\documentclass{{article}}\n{packages}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+    (folder / "x.tex").write_text(document, encoding="utf-8")
+    command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    log = (folder / "x.log").read_text(encoding="utf-8", errors="replace")
+    assert done.returncode == 0, re.findall(r"^!.*", log, re.MULTILINE)
+    return log
+
+
+@needs_pdflatex
+def test_latex_compiles_and_fits_the_page(tmp_path):
+    tables = [table_of(name) for name in MAKERS if name not in ("odd", "ops")]
+    log = compiled(render_latex(tables), tmp_path)
+    assert re.findall(r"Overfull \\[hv]box \(([\d.]+)pt", log) == []
+    assert "Missing character" not in log
+
+
+@needs_pdflatex
+def test_latex_shows_every_sign(tmp_path):
+    """What stands in the PDF, by its text."""
+    known = "".join(filter(KNOWN.match, map(chr, range(0xA1, 0x250))))
+    names = [*ODD, *SIGNS, "ΑΒΓαβγσςλ", *(known[i : i + 16] for i in range(0, len(known), 16))]
+    rows = [{"name": f"{text}!", "n": i} for i, text in enumerate(names)]
+    table = Table("Odd", [Column("name", "Name", text=True), Column("n", "N")], rows)
+    log = compiled(render_all([odd_table(), table], "latex"), tmp_path)
+    assert "Missing character" not in log
+    if not shutil.which("pdftotext"):
+        return
+    text = subprocess.run(["pdftotext", "-layout", "x.pdf", "-"], cwd=tmp_path, capture_output=True, check=True).stdout
+    found = words(text.decode()).replace("’", "'")
+    for plain in ("a|b_c*d", "50% of #1 & $x^2$", r"C:\new\table", "{~}", "--all -- ,, '' <<", "[x] one", "* star"):
+        assert f"{plain}!" in found, plain
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("50% & #1", r"50\% \& \#1"),
+        ("a_b\\c", r"a\_b\textbackslash{}c"),
+        ("--all", "-{}-all"),
+        ("batch-norm 3×3", r"batch-norm 3$\times$3"),
+        ("− ≤ ²", r"$-$ $\leq$ $^{2}$"),
+        ("Σ λ Α", r"$\Sigma$ $\lambda$ A"),
+        ("Größe", "Größe"),
+        ("漢", r"\texttt{U+6F22}"),
+        ("<a> {b}", r"\textless{}a\textgreater{} \{b\}"),
+    ],
+)
+def test_text_for_latex(text, expected):
+    assert tex(text) == expected
+
+
+def test_latex_rows_do_not_begin_an_argument():
+    table = Table("", [Column("a", "A", text=True)], [{"a": "[1ex]"}, {"a": "*x"}])
+    assert "\n{}[1ex] \\\\\n{}*x \\\\\n" in render(table, "latex")
+
+
+def test_long_latex_tables_are_longtables():
+    assert r"\begin{longtable}" in render(table_of("audit"), "latex")
+    short = render(table_of("one layer"), "latex")
+    assert r"\begin{table}" in short
+    assert r"\begin{longtable}" not in short
+    assert short.count(r"\caption") == 1
+    assert r"\label{tab:blocks-conv5x5}" in short
+
+
+def test_labels_tell_tables_apart():
+    tables = [table_of(name) for name in MAKERS if name != "empty"]
+    labels = re.findall(r"\\label\{(.*?)\}", render_latex(tables))
+    assert len(labels) == len(set(labels))
+    assert {"tab:vgg16", "tab:vgg16-torchvision-resnet50-densenet169", "tab:vgg16-resnet50-by-stage"} <= set(labels)
+
+
+def test_latex_says_which_columns_gave_way():
+    text = render(table_of("compare"), "latex")
+    assert "% Left out, since no page is wide enough: " in text
+    assert "Params (MB)" in text.split("\n\n")[1].splitlines()[0]
+    assert "& MB &" not in text
+    assert r"\tiny" not in text
+    assert "Left out" not in render(table_of("one layer"), "latex")
+
+
+def test_latex_says_what_it_needs():
+    head = render_all([table_of("vgg16"), table_of("op")], "latex").split("\n\n")
+    assert head[0].startswith("% Put this into a document")
+    assert "booktabs" in head[0]
+    assert sum("usepackage" in block for block in head) == 1
