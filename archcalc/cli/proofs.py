@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +81,9 @@ def of_each(names: tuple[str, ...], work: Callable[[str], _Made], broken: dict[s
 @click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Images in the batch.")
 @dtype_option
 @click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
-@click.option("--verbose", is_flag=True, help="A row a check, not a network; and what PyTorch's counter ignores.")
+@click.option(
+    "--verbose", is_flag=True, help="Every check, not only those that differ; and what PyTorch's counter leaves out."
+)
 @output_options
 def validate_networks(
     names: tuple[str, ...], everything: bool, settings: dict[str, str], shape: tuple[int, ...] | None, device: str,
@@ -89,8 +91,8 @@ def validate_networks(
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
-    Output shapes, weights, buffers, MACs and the bytes that backward keeps. NAME may be a pattern, as 'resnet*'. Exit
-    code 1 says that a figure differs, or that a network could not be run. Ctrl-C leaves a report of what was done.
+    Output shapes, weights, buffers, MACs, and bytes written and kept for backward. NAME may be a pattern, as 'resnet*'.
+    Exit code 1: a figure differs, or a network could not be run. Ctrl-C leaves a report of what was done.
 
     \b
     archcalc validate resnet50
@@ -98,7 +100,7 @@ def validate_networks(
     """
     if bool(names) == everything:
         raise click.UsageError("name networks, or give --all")
-    from archcalc.report.validation import checks_table, difference_text, validation_table
+    from archcalc.report.validation import checks_table, validation_table
 
     torch, start = torch_side(), time.perf_counter()
     broken: dict[str, ArchcalcError] = {}
@@ -106,18 +108,24 @@ def validate_networks(
     done, stopped = run_each(
         list(graphs), lambda name: torch.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
     )
-    seconds = time.perf_counter() - start
-    rows_alone = form in ("csv", "tsv")
-    table = checks_table(done) if rows_alone else validation_table(done, verbose or FORMATS[form].every, seconds)
+    every, seconds = verbose or FORMATS[form].every, time.perf_counter() - start
+    table = checks_table(done) if form in ("csv", "tsv") else validation_table(done, every, seconds)
     deliver(table, form, output, force)
-    for made in done if output or form != "table" else []:
-        if made.problem or made.differences:
-            click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
+    tell_problems(done if output or form != "table" else [])  # else the table has just told them
     if stopped:
         click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
     for text in broken:
         passed_over(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
+
+
+def tell_problems(done: Iterable[Any]) -> None:
+    """Says of each network that failed why it could not be run, or the first check that differs."""
+    from archcalc.report.validation import difference_text
+
+    for made in done:
+        if made.problem or made.differences:
+            click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
 
 
 def torch_side() -> Any:
