@@ -34,7 +34,6 @@ class Setting(NamedTuple):
     input: Shape | None = None  # None: the network's own
     mode: str = ""  # "": that of the claim
     convention: str = "all"
-    against: str = ""  # the network that arithmetic knows as `against`; "": that of the claim
     place: Place | None = None
 
 
@@ -47,6 +46,7 @@ class Accounting(NamedTuple):
     text: str
     setting: Setting
     value: Reckoning | None  # None: the figure itself, in that setting
+    because: str = ""  # why it is not for the whole column of a table; "": it is
 
 
 class Claim(NamedTuple):

@@ -1,11 +1,17 @@
-"""Figures as papers print them, read with the precision they have: `138M`, `60 million`, `96MB`, `28%`, `28×28×256`.
+"""Figures as papers print them, read with the digits that count: `138M`, `800K`, `~10 million`, `96MB`, `28×28×256`.
 
-A printed number is held against an exact one; these outcomes count as reproduced:
+Which digits of a number count:
 
-* **exact**: equal to the last digit;
-* **rounds**: equal at the printed precision;
-* **truncates**: equal when the further digits are cut off;
-* **within**: of a printed bound, as `< 25 million`: below it (or above, for `>`).
+* all, where it has a decimal part (`3.86G`), ends in no zero (`138M`) or is a small count (depth, layers, pixels);
+* else those before its last zeros: `650,000` has 2, `800K` 1, `150K` 2, `50×` 1, `30%` 1;
+* as `to` says, where the spec has it: `150K` to `1K` has 3.
+
+A computed number agrees with it in one of four ways:
+
+* **exact**: every digit is the same, those that do not count too;
+* **rounds**: equal when rounded to the digits that count; of `about 100` or `~100`: at most 1 off in the last of them;
+* **truncates**: equal when cut to the digits that count;
+* **within**: on the right side of a bound, `less than 25 million` or `> 3K`.
 """
 
 from __future__ import annotations
@@ -24,16 +30,24 @@ BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}
 Scales: TypeAlias = Mapping[str, int] | Mapping[str, Fraction]
 
-_NUMBER = re.compile(r"([<>]?)\s*([0-9]{1,3}(?:,[0-9]{3}){0,9}|[0-9]{1,30})(?:\.([0-9]{1,20}))?\s*([A-Za-z%×]*)")
+BOUNDS = {"<": "<", "under": "<", "less than": "<", ">": ">", "over": ">", "more than": ">"}
+ABOUT = ("about", "~", "≈", "approx.", "approximately")
+_WORDS = "|".join(map(re.escape, (*BOUNDS, *ABOUT)))
+_NUMBER = re.compile(
+    rf"({_WORDS})?\s*([0-9]{{1,3}}(?:,[0-9]{{3}}){{0,9}}|[0-9]{{1,30}})(?:\.([0-9]{{1,20}}))?\s*([A-Za-z%×]*)",
+    re.IGNORECASE,
+)
 _SHAPE = re.compile(r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[×x][0-9]{1,9}){0,2}")
 
 
 class Number(NamedTuple):
-    """A printed number, the place value of its last digit, and `<` or `>` where it is a bound."""
+    """A printed number: its value, and the digits of it that count."""
 
     value: Fraction
-    step: Fraction
-    bound: str = ""
+    step: Fraction  # the place value of the last digit that counts
+    digits: int  # how many digits count
+    bound: str = ""  # `<` or `>`
+    about: bool = False
 
     def verdict(self, computed: Any) -> str:
         """exact, rounds, truncates or within; "" where they differ."""
@@ -42,9 +56,13 @@ class Number(NamedTuple):
             return "within" if (exact < self.value if self.bound == "<" else exact > self.value) else ""
         if exact == self.value:
             return "exact"
-        if abs(exact - self.value) * 2 <= self.step:
+        if abs(exact - self.value) * (1 if self.about else 2) <= self.step:
             return "rounds"
-        return "truncates" if 0 < exact - self.value < self.step else ""
+        return "truncates" if 0 < exact - self.value < self.step and not self.about else ""
+
+    def by(self, computed: Any) -> float | None:
+        """How far a computed number is from a bound, as a part of the bound; None for a number that is no bound."""
+        return float(abs(Fraction(computed) - self.value) / self.value) if self.bound and self.value else None
 
 
 class Dimensions(NamedTuple):
@@ -78,19 +96,35 @@ def _three(shape: Shape) -> Shape:
     return shape if len(shape) == 3 else (shape[0], 1, 1)
 
 
-def read_number(text: str, scales: Scales = COUNTS, to: str = "") -> Number:
-    """A number with its unit among `scales`: COUNTS, BYTES or RATIOS; `to` is what it is rounded to, if that is said.
+def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = False) -> Number:
+    """A number with its unit among `scales`: COUNTS, BYTES or RATIOS.
 
-    Raises ValueError.
+    `to` is what it is rounded to, if that is said; of a `small` count all digits count. Raises ValueError.
     """
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[4].lower() not in scales or re.search("[kKmMgG]i?b$", match[4]):
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
         raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write {example}")
-    decimals = match[3] or ""
-    step = Fraction(scales[match[4].lower()], 10 ** len(decimals))
-    value = int(match[2].replace(",", "") + decimals) * step
-    return Number(value, read_number(to, scales).value if to else step, match[1])
+    word, whole, decimals = (match[1] or "").lower(), match[2].replace(",", ""), match[3] or ""
+    unit = Fraction(scales[match[4].lower()], 10 ** len(decimals))
+    value, about = int(whole + decimals) * unit, word in ABOUT
+    step = unit * (1 if decimals or (small and not about) else 10 ** _zeros(whole))
+    if to:
+        step = _rounded_to(text, value, read_number(to, scales).value, word)
+    return Number(value, step, len(str(value // step)), BOUNDS.get(word, ""), about)
+
+
+def _zeros(whole: str) -> int:
+    """How many zeros a whole number ends in; 0 of itself counts as a digit."""
+    return len(whole) - len(whole.rstrip("0")) if whole.strip("0") else 0
+
+
+def _rounded_to(text: str, value: Fraction, step: Fraction, word: str) -> Fraction:
+    if word in BOUNDS:
+        raise ValueError(f"{shorten(text)!r} is a bound, which is not rounded: leave out `to`")
+    if not step or value % step:
+        raise ValueError(f"{shorten(text)!r} is no multiple of what `to` says it is rounded to")
+    return step
 
 
 _EXAMPLES = {

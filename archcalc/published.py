@@ -1,18 +1,21 @@
-"""Published figures held against computed ones: verdicts are worked out here, never written down.
+"""Published figures checked against computed ones: verdicts are worked out here, never written down.
 
-A printed figure is reproduced where it is **exact**, **rounds**, **truncates** or lies **within** a bound (see
-`printed`), or is
+A printed figure is reproduced where it is **exact**, **rounds**, **truncates** or lies **within** a bound (`printed`
+has the rule), or is
 
-* **explained**: equal under another accounting that is stated and computed: MB read as MiB, or what the spec gives, as
-  another network, resolution or mode, or arithmetic over the figures;
+* **explained**: equal, by the same rule, under another accounting of the same network that is stated and computed: MB
+  read as MiB, or what the spec gives (other params, resolution or mode, or arithmetic over the figures);
 
-and else it is **contradicted**: no accounting known gives it. A spec says of such a figure why (`clash`). One
-contradicted without a reason, or a reason for one that is reproduced, does not hold, and `archcalc audit` exits with 1.
+and else it is **contradicted**: no accounting known gives it. The spec says why (`clash`).
+
+`archcalc audit` exits with 1 if a figure is contradicted without a reason, if there is a reason for one that is
+reproduced, or if an accounting does not give a figure it is written for. One that stands in a column is written for all
+its rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -27,29 +30,51 @@ from archcalc.printed import (
     RATIOS,
     Dimensions,
     Number,
-    Scales,
     read_dimensions,
     read_number,
 )
 
 UNIT_NAMES = frozenset(unit for _, unit in FIGURES.values()) - {"shape"}
-UNITS = "its units are of 1,024"
+SMALL = frozenset(("layers", "pixels", "branches"))  # units of counts whose zeros are digits, as in 50 layers
+UNITS = "in units of 1,024"
 VERDICTS = ("exact", "rounds", "truncates", "within", "explained", "contradicted")
+MATCHES = ("exact", "rounds", "within", "truncates")  # the strongest first: cut off is weaker than rounded
 
 
 class Verdict(NamedTuple):
-    """A claim with what was computed for it, the verdict, and the accounting that explains it, if one does."""
+    """A claim with what was computed for it, the verdict, what it rests on, and the accounting that explains it."""
 
     claim: Claim
     computed: Any
     verdict: str
+    match: str = ""  # how the printed number agrees, as computed or as explained: one of MATCHES
+    digits: int | None = None  # how many of its digits count; None for a bound or a shape
+    about: bool = False
+    by: float | None = None  # how far a bound is from the number compared with it, as a part of the bound
     accounting: str = ""
     explained: Any = None
+    because: str = ""  # why the accounting is not for the whole column
+    failed: tuple[str, ...] = ()  # accountings written for the figure that do not give it
 
     @property
     def holds(self) -> bool:
-        """Whether the spec says of it what is the case: a reason for a clash, none for a figure reproduced."""
-        return (self.verdict == "contradicted") == bool(self.claim.clash)
+        """True if the spec is right about it: a reason for a clash, no reason and no failed accounting otherwise."""
+        if self.verdict == "contradicted":
+            return bool(self.claim.clash)
+        return not self.claim.clash and not self.failed
+
+
+class _Way(NamedTuple):
+    """One way to count: the printed number as it then reads, and the value."""
+
+    printed: Number | Dimensions
+    value: Any
+    text: str = ""  # of the accounting; "": the figure itself
+    because: str = ""
+
+    @property
+    def match(self) -> str:
+        return self.printed.verdict(self.value)
 
 
 def unit_of(claim: Claim) -> str:
@@ -83,27 +108,14 @@ class _Judge:
     def verdict(self, claim: Claim) -> Verdict:
         """The verdict on one claim. Raises ValueError if what is printed cannot be read, SpecError for the rest."""
         _check(claim)
-        computed = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
-        printed = _read(claim)
-        accountings = list(self.accountings(claim, printed, computed))  # all: one that fails is told in any case
-        verdict = printed.verdict(computed)
-        if verdict in ("exact", "rounds", "within"):
-            return Verdict(claim, computed, verdict)
-        ways = {read.verdict(value): (text, value) for text, read, value in reversed(accountings)}
-        ways |= {"truncates": ("", None)} if verdict else {}
-        for kind in ("exact", "rounds", "within", "truncates"):  # cut off is a weaker agreement than rounded
-            if kind in ways:
-                return Verdict(claim, computed, "explained" if ways[kind][0] else verdict, *ways[kind])
-        return Verdict(claim, computed, "contradicted")
-
-    def accountings(self, claim: Claim, printed: Any, computed: Any) -> Iterator[tuple[str, Any, Any]]:
-        """Other ways to count: a text, the printed number as it then reads, the value."""
-        ways = [(accounting.text, self.accounted(claim, accounting)) for accounting in claim.accountings]
-        yield from ((text, printed, value) for text, value in ways)
-        if unit_of(claim) == "bytes":
-            binary = read_number(claim.printed, BINARY_BYTES, claim.to)
-            yield from ((f"{text}, {UNITS}", binary, value) for text, value in ways)
-            yield UNITS, binary, computed
+        value = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
+        own, ways, failed = _ways(claim, value), list[_Way](), list[str]()
+        for accounting in claim.accountings:
+            found = _ways(claim, self.accounted(claim, accounting), accounting.text, accounting.because)
+            ways += found
+            failed += [] if any(way.match for way in found) else [accounting.text]
+        units = [] if failed else [way for way in own if way.text]  # an accounting, too: not beside one that fails
+        return _verdict(claim, value, [*(way for way in own if not way.text), *ways, *units], tuple(failed))
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
         """The value that an accounting gives. Raises SpecError."""
@@ -126,13 +138,11 @@ class _Judge:
             raise SpecError(str(error), place) from None
 
     def numbers(self, claim: Claim, setting: Setting) -> dict[str, Any]:
-        """All figures by name, for arithmetic; `against` has those of the network the claim compares with."""
+        """All figures by name, for arithmetic; `against` has those of another network in the same setting."""
         numbers = self.figures(claim, setting).numbers
-        against = setting.against or claim.against
-        if not against:
+        if not claim.against:
             return numbers
-        place = setting.place or claim.places.get("against")
-        other = Setting(against, mode=setting.mode, convention=setting.convention, place=place)
+        other = setting._replace(network=claim.against, place=setting.place or claim.places.get("against"))
         return numbers | {"against": self.figures(claim, other).numbers}
 
     def figures(self, claim: Claim, setting: Setting) -> Figures:
@@ -164,6 +174,30 @@ class _Judge:
         return self.graph.related(setting)
 
 
+def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_Way]:
+    """A value with what is printed; for bytes also in units of 1,024, and only so where it is rounded `to` MiB."""
+    ways = [_Way(_read(claim), value, text, because)]
+    if unit_of(claim) == "bytes":
+        binary = read_number(claim.printed, BINARY_BYTES, claim.to) if not _binary(claim) else ways.pop().printed
+        ways.append(_Way(binary, value, f"{text}, {UNITS}" if text else UNITS, because))
+    return ways
+
+
+def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[str, ...]) -> Verdict:
+    """The verdict by the way that agrees best; of equals by the first."""
+    best = min((way for way in ways if way.match), key=lambda way: MATCHES.index(way.match), default=None)
+    number = best.printed if best else _read(claim)
+    facts = Verdict(claim, computed, "contradicted", failed=failed)
+    if isinstance(number, Number):
+        by = number.by(best.value if best else computed)
+        facts = facts._replace(digits=None if number.bound else number.digits, about=number.about, by=by)
+    if best:
+        facts = facts._replace(verdict=best.match, match=best.match)
+    if best and best.text:
+        facts = facts._replace(verdict="explained", accounting=best.text, explained=best.value, because=best.because)
+    return facts
+
+
 def _check(claim: Claim) -> None:
     """Raises SpecError for a claim of what is no figure, in no unit or in no mode."""
     if claim.figure and claim.figure not in FIGURES:
@@ -177,10 +211,18 @@ def _check(claim: Claim) -> None:
 
 
 def _read(claim: Claim) -> Number | Dimensions:
-    if unit_of(claim) == "shape":
+    """What is printed. Raises ValueError."""
+    unit = unit_of(claim)
+    if unit == "shape":
         return read_dimensions(claim.printed)
-    scales: dict[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}
-    return read_number(claim.printed, scales.get(unit_of(claim), COUNTS), claim.to)
+    if unit == "bytes":
+        return read_number(claim.printed, BINARY_BYTES if _binary(claim) else BYTES, claim.to)
+    return read_number(claim.printed, RATIOS if unit == "ratio" else COUNTS, claim.to, unit in SMALL)
+
+
+def _binary(claim: Claim) -> bool:
+    """Whether MB are MiB, since the number is rounded `to` MiB."""
+    return claim.to.lower().endswith("ib")
 
 
 def _number(value: Any, what: str, place: Place) -> Any:

@@ -307,7 +307,7 @@ def test_audit_exits_with_0_where_all_is_as_the_spec_says(tmp_path):
     ("change", "says"),
     [
         (('"16"', '"17"'), "Not reproduced, and the spec gives no reason"),
-        (("2K", '"768"'), "Said to clash, and it does not"),
+        (("2K", '"768"'), "The spec gives a reason for a clash, but the figure is reproduced"),
     ],
 )
 def test_audit_exits_with_1_where_a_figure_is_no_longer_as_the_spec_says(change, says, tmp_path):

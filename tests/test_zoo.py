@@ -7,14 +7,16 @@ import json
 import pytest
 from golden_files import check_golden
 
-from archcalc import analyze, catalog, load, parse
+from archcalc import analyze, catalog, load, parse, published
 from archcalc.catalog import read_spec, settled
+from archcalc.errors import ArchcalcError
+from archcalc.figures import FIGURES
 from archcalc.language import read_text
 from archcalc.published import VERDICTS, audit
 from archcalc.report import render
 from archcalc.report.listing import listing
 from archcalc.report.summary import summarize
-from archcalc.report.verdicts import audit_table
+from archcalc.report.verdicts import audit_table, outcome
 
 NAMES = sorted(catalog())
 ASKED = """
@@ -58,8 +60,56 @@ def test_golden_figures():
     check_golden("zoo/figures.csv", render(listing(), "csv"))
 
 
-def test_golden_audit(verdicts):
-    check_golden("zoo/audit.csv", render(audit_table(verdicts), "csv"))
+def test_golden_verdicts(verdicts):
+    """One line per claim, sorted by network, layer, figure and source, so that a diff can be read."""
+    check_golden("zoo/verdicts.txt", "".join(sorted(line(name, verdict) for name, verdict in pairs(verdicts))))
+
+
+def line(name, verdict):
+    claim = verdict.claim
+    figure = claim.what or FIGURES[claim.figure][0]
+    key = ", ".join(filter(None, (name, claim.layer, figure if claim.mode == "infer" else f"{figure} in training")))
+    because = f", because {verdict.because}" if verdict.because else ""
+    how = f" ({verdict.explained}: {verdict.accounting}{because})" if verdict.accounting else ""
+    return f"{key} [{claim.source}] {claim.printed} / {verdict.computed} = {outcome(verdict)}{how}\n"
+
+
+def columns(verdicts):
+    """The claims of each column that a source prints, whatever files they stand in, with the network of each."""
+    found = {}
+    for name, verdict in pairs(verdicts):
+        claim = verdict.claim
+        found.setdefault((claim.source, claim.figure or claim.what, bool(claim.layer)), []).append((name, verdict))
+    return found
+
+
+def test_an_accounting_is_for_every_row_of_its_column_in_whatever_file_it_stands(verdicts):
+    """Each accounting that does not say why not is tried on all figures of its column; `clash` or `because` excuse."""
+    failures, tried = [], 0
+    for column, rows in columns(verdicts).items():
+        general = {way.text: way for _, verdict in rows for way in verdict.claim.accountings if not way.because}
+        for name, verdict in rows:
+            own = verdict.claim.accountings
+            if verdict.verdict != "contradicted" and not any(way.because for way in own):
+                others = [general[text] for text in general.keys() - {way.text for way in own}]
+                failures += [(column, name, way.text) for way in others if not gives(name, verdict.claim, way)]
+                tried += len(others)
+    assert not failures
+    assert tried >= 10
+
+
+def gives(name, claim, accounting):
+    try:
+        value = published._Judge(load(name)).accounted(claim, accounting)
+    except ArchcalcError:
+        return False
+    return any(way.match for way in published._ways(claim, value, accounting.text))
+
+
+def test_bytes_are_in_one_unit_in_a_column(verdicts):
+    for column, rows in columns(verdicts).items():
+        units = {published.UNITS in v.accounting for _, v in rows if v.verdict not in ("exact", "contradicted")}
+        assert len(units) <= 1, (column, [(name, v.claim.printed, v.accounting) for name, v in rows])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,8 +35,7 @@ def _keys(*names: str) -> dict[str, str]:
 
 
 PAPER = _keys("authors", "title", "year", "venue", "arxiv", "url")
-SETTING = _keys("network", "set", "input", "mode", "convention", "against")
-ACCOUNTING = _keys("text", "value") | SETTING
+ACCOUNTING = _keys("text", "value", "because", "set", "input", "mode", "convention")
 CELL = _keys("printed", "to", "note", "clash", "explained_by")
 COLUMN = _keys("figure", "what", "unit", "to", "mode", "value", "against", "note", "explained_by")
 CLAIM = _keys("of", "layer", "source") | COLUMN | CELL
@@ -97,7 +96,7 @@ def read_sayings(root: Mapping, networks: tuple[str, ...]) -> Sayings:
 
 
 def read_setting(entry: Mapping) -> Setting:
-    """What an alias or an accounting sets otherwise: the keys of SETTING."""
+    """What an alias or an accounting sets otherwise: params, input and, of an alias, the network."""
     params = entry.get("set")
     if params is not None and not isinstance(params, Mapping):
         raise SpecError("set wants names with values", params.place, "for example set: {size: 227}")
@@ -111,7 +110,6 @@ def read_setting(entry: Mapping) -> Setting:
         size,
         text_of(entry.get("mode")),
         text_of(entry.get("convention")) or "all",
-        text_of(entry.get("against")),
         entry.place,
     )
 
@@ -147,6 +145,10 @@ class _Reader:
                 {"figure": column} if isinstance(column, Scalar) else _fields(check_keys(column, COLUMN, "a column"))
             )
             own = {"printed": cell} if isinstance(cell, Scalar) else _fields(check_keys(cell, CELL, "a cell"))
+            for item in _items(own.get("explained_by")):
+                if not self.accounting(item).because:
+                    hint = "or write it in the column, if it is for all rows"
+                    raise SpecError("an accounting of one cell lacks `because`", item.place, hint)
             yield self.claim({**fields, **shared, **own, **where}, cell.place)
 
     def claim(self, fields: Fields, place: Place) -> tuple[frozenset[str], Claim]:
@@ -170,11 +172,7 @@ class _Reader:
 
     def accounting(self, value: Value) -> Accounting:
         if id(value) not in self.accountings:
-            entry = check_keys(value, ACCOUNTING, "an accounting")
-            if entry.get("text") is None or len(entry.entries) < 2:
-                raise SpecError("an accounting wants `text`, and a `value` or what is set otherwise", entry.place)
-            made = Accounting(text_of(entry.get("text")), read_setting(entry), _reckoning(entry.get("value")))
-            self.accountings[id(value)] = made
+            self.accountings[id(value)] = _accounting(value)
         return self.accountings[id(value)]
 
     def accuracy(self, value: Value) -> Iterator[tuple[frozenset[str], Accuracy]]:
@@ -213,6 +211,18 @@ class _Reader:
             if name not in self.networks:
                 raise SpecError(f"no network {shorten(name)!r} here", item.place, suggest(name, self.networks))
         return frozenset(text_of(item) for item in _items(value))
+
+
+def _accounting(value: Value) -> Accounting:
+    for key in ("network", "against"):
+        if isinstance(value, Mapping) and (other := value.get(key)):
+            hint = "name it in `clash`; for a variant of this network write `set`"
+            raise SpecError("an accounting cannot use the figure of another network", other.place, hint)
+    entry = check_keys(value, ACCOUNTING, "an accounting")
+    reckoning, because = _reckoning(entry.get("value")), text_of(entry.get("because"))
+    if entry.get("text") is None or len(entry.entries) < 2 + bool(because):
+        raise SpecError("an accounting needs `text`, and a `value` or what is set otherwise", entry.place)
+    return Accounting(text_of(entry.get("text")), read_setting(entry), reckoning, because)
 
 
 def _fields(entry: Mapping) -> Fields:

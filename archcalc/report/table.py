@@ -19,6 +19,7 @@ class Column(NamedTuple):
     unit: str = ""
     rank: int = 0  # 0 stays; of the others the highest goes first
     text: bool = False  # set flush left, and wrapped if need be
+    firm: bool = False  # a text that is wrapped only when the others are as narrow as they can be
     shown: bool = True  # False: data, for JSON and CSV only
     data: bool = True  # False: a form for people, of what other columns hold as data
     plain: bool = False  # a number that is no quantity, as a year: without commas

@@ -109,11 +109,12 @@ class _Layout:
         self.gap = GAP if _needed(columns, widths, GAP) <= width else 1
         self.widths = {column.key: widths[column.key] for column in columns}
         floors = {column.key: min(least[column.key], widths[column.key]) for column in columns if column.text}
+        firm = {column.key for column in columns if column.firm}
         while _needed(columns, self.widths, self.gap) > width:
             room = {key: self.widths[key] - floor for key, floor in floors.items()}
             if not any(room.values()):
                 return  # narrower than its figures, lines run over: no digit is cut
-            self.widths[max(room, key=lambda key: (room[key] > 0, self.widths[key]))] -= 1
+            self.widths[max(room, key=lambda key: (room[key] > 0, key not in firm, self.widths[key]))] -= 1
 
     def lines(self, cells: Sequence[str]) -> list[str]:
         """A row's lines, cells set flush left or right in their columns."""
@@ -153,7 +154,7 @@ def _print_rows(console: Console, table: Table, layout: _Layout) -> None:
     above = [layout.line([head[i] for head in heads]) for i in (0, 1)]
     console.print("\n".join(line for line in above if line.strip()), style="bold", soft_wrap=True)
     around = [column for column in table.columns if column.shown and (column.heading or column.below)]
-    offset = layout.offset("verdict")
+    offset = layout.offset("outcome")
     if around or offset is not None:
         _print_among(console, table, layout, around, offset or 0)
     else:
@@ -176,10 +177,10 @@ def _print_among(console: Console, table: Table, layout: _Layout, around: Sequen
             style = "bold" if headings[i] == table.columns[0].key else "italic"
             console.print(Text(own[i], style=style))
         above = own
-        for i, line in enumerate(layout.lines(_cells(row, layout.columns))):
+        for line in layout.lines(_cells(row, layout.columns)):
             styled, verdict = Text(line.rstrip()), str(row.get("verdict", ""))
-            if i == 0 and verdict in STYLES:
-                styled.stylize(STYLES[verdict], offset, offset + len(verdict))
+            if verdict in STYLES:
+                styled.stylize(STYLES[verdict], offset)
             console.print(styled, soft_wrap=True)
         for column in around:
             if column.below and row.get(column.key):

@@ -12,6 +12,8 @@ from archcalc.published import VERDICTS, Verdict, unit_of
 from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+WORDS = {"rounds": "matches, rounded", "truncates": "matches, cut off"}  # of verdicts, for people
+TALLY = {"rounds": "rounded", "truncates": "cut off", "within": "within a bound"}
 HELD_AGAINST = {"batch": 1, "dtype": "float32", "mode": "published", "convention": "all"}
 COLUMNS = (
     Column("network", "Network", text=True, heading=True),
@@ -25,9 +27,16 @@ COLUMNS = (
     Column("printed", "Printed"),
     Column("value", "Computed", data=False),
     Column("computed", "Computed", shown=False),
-    Column("verdict", "Verdict", text=True),
+    Column("outcome", "Verdict", text=True, firm=True, data=False),
+    Column("verdict", "Verdict", shown=False),
+    Column("match", "Match", shown=False),
+    Column("digits", "Digits", shown=False),
+    Column("to", "Rounded to", shown=False),
+    Column("about", "About", shown=False),
+    Column("by", "By", shown=False),
     Column("accounting", "Accounting", shown=False),
     Column("explained", "Explained", shown=False),
+    Column("because", "Because", shown=False),
     Column("holds", "Holds", shown=False),
     Column("clash", "Clash", shown=False),
     Column("note", "Note", shown=False),
@@ -47,7 +56,8 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
     ]
     figures = f"{len(every):,} published figure{'s' if len(every) != 1 else ''}"
     networks = f"{len(verdicts):,} network{'s' if len(verdicts) != 1 else ''}"
-    tally = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in VERDICTS if counts[verdict] or verdict in only)
+    told = (verdict for verdict in VERDICTS if counts[verdict] or verdict in only)
+    tally = ", ".join(f"{counts[verdict]:,} {TALLY.get(verdict, verdict)}" for verdict in told)
     return Table(
         "",
         _used(COLUMNS, rows),
@@ -83,9 +93,35 @@ def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
         "title": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
         "unit": unit_of(verdict.claim),
         "value": _shown(verdict, verdict.computed),
+        "outcome": outcome(verdict),
         "holds": verdict.holds,
         "remark": " ".join(_remarks(verdict)),
     }
+
+
+def outcome(verdict: Verdict) -> str:
+    """The verdict and what it rests on: `matches, rounded, 2 digits`, `about, 1 digit`, `within, by 4 %`."""
+    how = {"exact": ["exact"], "truncates": ["cut off"]} if verdict.verdict == "explained" else {}
+    if verdict.about and verdict.verdict == "rounds":
+        said = ["about"]
+    else:
+        said = [WORDS.get(verdict.verdict, verdict.verdict), *how.get(verdict.match, ()), *["about"] * verdict.about]
+    return ", ".join([*said, *_basis(verdict)])
+
+
+def _basis(verdict: Verdict) -> Iterable[str]:
+    """What the printed figure was rounded to, how many of its digits count, or how far it is from a bound."""
+    if verdict.by is not None:
+        yield f"by {percent(verdict.by)}"
+    elif verdict.claim.to:
+        yield f"to {verdict.claim.to}"
+    elif verdict.digits and verdict.match != "exact":
+        yield "1 digit" if verdict.digits == 1 else f"{verdict.digits} digits"
+
+
+def percent(part: float) -> str:
+    """Two significant digits: 4 %, 0.38 %, 120 %."""
+    return f"{float(f'{100 * part:.2g}'):,.12g} %"
 
 
 def _shown(verdict: Verdict, value: Any) -> str:
@@ -104,12 +140,14 @@ def _remarks(verdict: Verdict) -> Iterable[str]:
     """What explains the printed figure, what contradicts it, and what is known of it."""
     claim = verdict.claim
     if verdict.accounting:
-        yield f"{_shown(verdict, verdict.explained)}: {sentence(verdict.accounting)}"
+        because = f", because {verdict.because}" if verdict.because else ""
+        yield f"{_shown(verdict, verdict.explained)}: {sentence(verdict.accounting + because)}"
     yield from (sentence(text) for text in (claim.clash, claim.note) if text)
-    if not verdict.holds and claim.clash:
-        yield "Said to clash, and it does not."
-    elif not verdict.holds:
+    if verdict.verdict == "contradicted" and not claim.clash:
         yield "Not reproduced, and the spec gives no reason."
+    elif verdict.verdict != "contradicted":
+        yield from ("The spec gives a reason for a clash, but the figure is reproduced.",) * bool(claim.clash)
+        yield from (f"Not its figure by this accounting: {sentence(text)}" for text in verdict.failed)
 
 
 def sentence(text: str) -> str:
