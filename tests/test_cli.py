@@ -332,7 +332,7 @@ def test_audit_by_pattern():
 def test_show():
     data = json.loads(output("show", "googlenet", "--format", "json"))
     assert data["paper"]["arxiv"] == "1409.4842"
-    assert data["params"] == {"classes": "1000"}
+    assert data["params"] == {"classes": "1000", "multiplier": "0"}
     assert {figure["figure"] for figure in data["published"]} >= {"depth", "macs", "params"}
     text = output("show", "vgg16")
     assert "arXiv:1409.1556" in text

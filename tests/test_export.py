@@ -48,7 +48,7 @@ STAMPS = {  # of two networks
     "summarize": ["input 1×32×32 · batch 1 · float32 · inference · FLOPs: all",
                   "input 3×224×224 · batch 1 · float32 · inference · FLOPs: all"],
     "compare": ["2 networks · batch 1 · float32 · inference · FLOPs: all · ×: against lenet5"],
-    "audit": [f"24 published figures of 2 networks: 21 exact, 1 rounds, 2 explained · {HELD_AGAINST}"],
+    "audit": [f"24 published figures of 2 networks: 21 exact, 1 rounded, 2 contradicted · {HELD_AGAINST}"],
     "list": ["2 networks · batch 1 · inference · MACs: multiply-accumulates of one forward pass · float32"],
     "show": [HELD_AGAINST, HELD_AGAINST],
 }  # fmt: skip

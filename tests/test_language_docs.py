@@ -9,7 +9,7 @@ from archcalc import analyze
 from archcalc.catalog import build
 from archcalc.figures import FIGURES
 from archcalc.language import parse_spec
-from archcalc.language.about import COLUMN, METRICS, PAPER, RECIPE, SETTING
+from archcalc.language.about import ACCOUNTING, COLUMN, METRICS, PAPER, RECIPE
 from archcalc.language.plan import JOINS
 from archcalc.language.spec import KEYS
 from archcalc.language.values import FUNCTIONS
@@ -58,5 +58,5 @@ def test_published_examples_are_judged(name, verdicts):
 
 
 def test_page_names_all_keys_functions_and_joins():
-    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS, *FIGURES, *COLUMN, *SETTING, *METRICS, *RECIPE]:
+    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS, *FIGURES, *COLUMN, *ACCOUNTING, *METRICS, *RECIPE]:
         assert re.search(rf"\b{word}\b", PAGE), word

@@ -33,11 +33,12 @@ _Made = TypeVar("_Made")
 def audit_networks(
     names: tuple[str, ...], only: tuple[str, ...], form: str, output: Path | None, force: bool
 ) -> None:  # fmt: skip
-    """Hold published figures against computed ones: all, or those of the networks named, as resnet50 or 'resnet*'.
+    """Check published figures against computed ones: all, or those of the networks named, e.g. resnet50 or 'resnet*'.
 
-    A figure is exact, rounds or truncates to what is printed, is explained by another accounting that is computed, or
-    is contradicted. Exit code 1 says that a figure is not reproduced and the spec gives no reason, that it gives one
-    for a figure that is, or that a spec could not be read.
+    A figure is exact, matches when rounded or cut off, is within a printed bound, is explained by another accounting
+    that is computed, or is contradicted. Beside the verdict stands how many digits it rests on. The exit code is 1 if a
+    figure is contradicted without a reason, if there is a reason for one that is not, if an accounting does not give
+    its figure, or if a spec could not be read.
 
     \b
     archcalc audit googlenet
