@@ -58,7 +58,7 @@ class Number(NamedTuple):
             return "exact"
         if abs(exact - self.value) * (1 if self.about else 2) <= self.step:
             return "rounds"
-        return "truncates" if 0 < exact - self.value < self.step and not self.about else ""
+        return "truncates" if 0 < exact - self.value < self.step else ""
 
     def by(self, computed: Any) -> float | None:
         """How far a computed number is from a bound, as a part of the bound; None for a number that is no bound."""

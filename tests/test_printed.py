@@ -19,6 +19,7 @@ from archcalc.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
         ("3.86G", COUNTS, 3_860_000_000, 10_000_000, 3),
         ("0.27M", COUNTS, 270_000, 10_000, 2),
         ("1.0M", COUNTS, 1_000_000, 100_000, 2),
+        ("10.0M", COUNTS, 10_000_000, 100_000, 3),
         ("650,000", COUNTS, 650_000, 10_000, 2),
         ("800K", COUNTS, 800_000, 100_000, 1),
         ("150K", COUNTS, 150_000, 10_000, 2),
