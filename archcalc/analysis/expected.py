@@ -8,7 +8,7 @@ that need a layer are nested or the same, as in residual networks; for other net
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from archcalc.graph import Graph
@@ -30,10 +30,9 @@ def expected(graph: Graph, macs: Sequence[int]) -> Expected | None:
     keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # droppers have it
     if not keeps or any(node.op.joins and getattr(node.op, "p", 0) for node in graph.nodes):
         return None
-    conditions = _conditions(graph, set(keeps))
-    if conditions is None:
+    runs = _chances(graph, keeps)
+    if runs is None:
         return None
-    runs = [math.prod(keeps[i] for i in condition) for condition in conditions]
     return Expected(
         math.fsum(keep * runs[i] for i, keep in keeps.items()),
         len(keeps),
@@ -42,22 +41,46 @@ def expected(graph: Graph, macs: Sequence[int]) -> Expected | None:
     )
 
 
-def _conditions(graph: Graph, droppers: set[int]) -> list[frozenset[int]] | None:
-    """For each node the droppers that must all keep their branch for it to run; None where no such set says it."""
-    needed: list[frozenset[int] | None] = [None] * len(graph.nodes)
-    needed[graph.result] = frozenset()
+class Condition:
+    """Droppers that must all keep their branch: those of `before`, and one more; `chance` that they do.
+
+    A dropper is the last one of a single condition, so a condition is part of another if the other was built on it.
+    `jump` is one further back: with these (Myers 1983) that is found in few steps however many droppers there are.
+    """
+
+    __slots__ = ("before", "chance", "jump", "size")
+
+    def __init__(self, before: Condition | None, keep: float) -> None:
+        self.size: int = before.size + 1 if before else 0
+        self.chance: float = before.chance * keep if before else keep
+        self.before: Condition = before or self
+        self.jump: Condition = self.before
+        far = self.before.jump
+        if self.before.size - far.size == far.size - far.jump.size:
+            self.jump = far.jump
+
+    def within(self, other: Condition) -> bool:
+        """Whether the other needs all that this needs."""
+        while other.size > self.size:
+            other = other.jump if other.jump.size >= self.size else other.before
+        return other is self
+
+
+def _chances(graph: Graph, keeps: Mapping[int, float]) -> list[float] | None:
+    """For each node how likely it runs; None where no one set of droppers says when."""
+    always = Condition(None, 1.0)
+    needed: list[Condition | None] = [None] * len(graph.nodes)
+    needed[graph.result] = always
     for i in reversed(range(len(graph.nodes))):
-        own = needed[i]
-        if own is None:  # a side output runs in training, whoever reads it
-            own = needed[i] = frozenset()
-        passed = own | {i} if i in droppers else own
+        own = needed[i] = needed[i] or always  # a side output runs in training, whoever reads it
+        passed = Condition(own, keeps[i]) if i in keeps else own
         for j in graph.nodes[i].inputs:
             before = needed[j]
-            if before is None or passed <= before:
+            if before is None or passed.within(before):
                 needed[j] = passed
-            elif not before <= passed:
+            elif not before.within(passed):
                 return None
-    return [condition or frozenset() for condition in needed]
+    return [condition.chance for condition in needed if condition]
 
 
 def _longest_path(graph: Graph, runs: Sequence[float]) -> float:

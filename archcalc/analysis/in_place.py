@@ -12,27 +12,34 @@ from dataclasses import replace
 from archcalc.graph import Graph, Node
 from archcalc.ops import Saved
 
-NOTHING = Saved()
-
 
 def in_place(graph: Graph, training: bool) -> list[bool]:
     """For each node whether it works in its (first) input's memory."""
     made = homes(graph, training)
-    readers: dict[int, list[int]] = {}
-    for position, node in enumerate(graph.nodes):
-        if made[position] == position:  # a view reads nothing
-            for i in node.inputs:
-                readers.setdefault(made[i], []).append(position)
-    for end in {graph.result, *graph.sides}:
-        readers.setdefault(made[end], []).append(len(graph.nodes))  # whoever asked for the result, or a side output
-    kept: list[Saved] = []  # what backward needs of each node as it really works: at inference nothing
+    last = _last_readers(graph, made)
+    kept: set[int] = {0}  # nodes whose values must stay: the image, and what backward keeps
     decided: list[bool] = []
     for position, node in enumerate(graph.nodes):
-        again = made[node.inputs[0]] in [made[i] for i in node.inputs[1:]] if node.inputs else False  # x + y + x
-        free = not again and node.op.overwrites(training) and _free(made[node.inputs[0]], position, readers, kept)
-        decided.append(free)
-        kept.append(saved_as_run(node, decided[-1]) if training else NOTHING)
+        sources = [made[i] for i in node.inputs]
+        again = bool(sources) and sources[0] in sources[1:]  # x + y + x
+        free = bool(sources) and last[sources[0]] <= position and sources[0] not in kept
+        decided.append(free and not again and node.op.overwrites(training))
+        if training and made[position] == position:  # a view reads nothing
+            saved = saved_as_run(node, decided[-1])
+            kept.update(sources if saved.input else (), [position] if saved.output else ())
     return decided
+
+
+def _last_readers(graph: Graph, made: list[int]) -> list[int]:
+    """For each node the last one that reads its tensor, itself if none does; views read nothing."""
+    last = list(range(len(graph.nodes)))
+    for position, node in enumerate(graph.nodes):
+        if made[position] == position:
+            for i in node.inputs:
+                last[made[i]] = position
+    for end in {graph.result, *graph.sides}:
+        last[made[end]] = len(graph.nodes)  # whoever asked for the result, or a side output
+    return last
 
 
 def homes(graph: Graph, training: bool) -> list[int]:
@@ -43,13 +50,6 @@ def homes(graph: Graph, training: bool) -> list[int]:
         own = not node.inputs or op.overwrites(training) or op.writes(node.x, node.output, training) > 0
         made.append(position if own else made[node.inputs[0]])
     return made
-
-
-def _free(home: int, at: int, readers: dict[int, list[int]], kept: list[Saved]) -> bool:
-    """Whether node `at` may overwrite what `home` made: nobody reads it later, and backward does not keep it."""
-    if home == 0 or max(readers[home]) > at:
-        return False
-    return not (kept[home].output or any(kept[reader].input for reader in readers[home] if reader < at))
 
 
 def saved_as_run(node: Node, overwrites: bool) -> Saved:

@@ -1,0 +1,57 @@
+"""Work and memory grow with a network as its layers do: four times the layers, four times the steps."""
+
+import pytest
+from work import peak_bytes, steps
+
+from archcalc import analyze, parse
+from archcalc.analysis.folding import fold_batchnorm
+from archcalc.analysis.saved import held_bytes, saved_bytes
+
+HEAD = "name: t\ninput: [4, 16, 16]\n"
+SMALL, LARGE = 100, 400
+MOST_STEPS, MOST_BYTES = 4.4, 8  # times as many; memory grows by leaps, and work that is quadratic grows 16 times
+NETWORKS = {  # layers for a number of them
+    "early label": "layers: [{{a: 'conv(4, 1)'}}, '{0} * add(x=use(a), y=relu)']",
+    "wide join": "layers: ['add(relu for i in range({0}))']",
+    "one tensor joined": "layers: [{{a: 'conv(4, 1)'}}, 'concat(use(a) for i in range({0}))']",
+    "dense": "layers: ['{0} * concat(x=identity, y=conv(1, 1) | relu)']",
+    "views": "layers: ['{0} * identity']",
+    "droppers in a row": "layers: ['conv(4, 1)', 'add(x={0} * stochastic_depth(0.5), y=identity)']",
+    "droppers beside each other": "layers: ['{0} * add(x=conv(4, 1) | stochastic_depth(0.5), y=identity)']",
+    "norms in a row": "layers: ['conv(4, 1) | {0} * batchnorm']",
+    "side outputs": "layers: ['{0} * b']\nblocks: {{b: [relu, {{side: {{s: linear(1)}}}}]}}",
+    "gates": "layers: ['{0} * multiply(x=identity, gate=global_avgpool | conv(4, 1) | sigmoid)']",
+}
+CALLS = {
+    "infer": analyze,
+    "train": lambda graph: analyze(graph, mode="train"),
+    "saved": saved_bytes,
+    "held": held_bytes,
+    "fold": fold_batchnorm,
+}
+
+
+def growth(count, text, call):
+    """How much more a call does of four times the layers."""
+    small, large = (parse(HEAD + text.format(size)) for size in (SMALL, LARGE))
+    call(small), call(large)  # what is computed once and kept is not counted
+    return count(lambda: call(large)) / count(lambda: call(small))
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_steps_grow_as_the_layers(name, call):
+    assert growth(steps, NETWORKS[name], CALLS[call]) < MOST_STEPS
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_memory_grows_as_the_layers(name):
+    assert growth(peak_bytes, NETWORKS[name], CALLS["train"]) < MOST_BYTES
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_this_would_notice(size):
+    readers = range(size)
+    assert steps(lambda: [max(readers) for _ in readers]) > size**2
+    assert steps(lambda: [i for _ in readers for i in readers]) > size**2
+    assert peak_bytes(lambda: [list(readers) for _ in readers]) > 8 * size**2
