@@ -94,6 +94,7 @@ def gather(reports: Iterable[Report]) -> Comparison:
             texts = " and ".join(", ".join(map(str, (f"batch {c[0]}", *c[1:]))) for c in (conditions, own))
             raise ArchcalcError(f"{report.graph.name} is not of the conditions of those before it: {texts}")
         entries.append(_entry(report, entries[0] if entries else None))
+        del report  # before the next one is made
     if conditions is None:
         raise ArchcalcError("no network to compare")
     return Comparison(*conditions, tuple(entries))

@@ -23,6 +23,7 @@ from archcalc.analysis import MODES, analyze
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten, suggest
 from archcalc.figures import FIGURES, Figures
 from archcalc.graph import Accounting, Claim, Graph, Setting
+from archcalc.pool import shared
 from archcalc.printed import (
     BINARY_BYTES,
     BYTES,
@@ -37,6 +38,8 @@ from archcalc.printed import (
 UNIT_NAMES = frozenset(unit for _, unit in FIGURES.values()) - {"shape"}
 SMALL = frozenset(("layers", "pixels", "branches"))  # units of counts whose zeros are digits, as in 50 layers
 UNITS = "in units of 1,024"
+MAX_STEPS = 100_000  # that the accountings of one network's figures may take together
+MAX_KEPT = 20_000  # layers of settings whose figures are kept for the next claim
 VERDICTS = ("exact", "rounds", "truncates", "within", "explained", "contradicted")
 MATCHES = ("exact", "rounds", "within", "truncates")  # the strongest first: cut off is weaker than rounded
 
@@ -88,7 +91,8 @@ def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
     Raises SpecError for one it cannot judge.
     """
     judge = _Judge(graph)
-    return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]
+    with shared(MAX_STEPS, "the accountings of published figures"):
+        return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]
 
 
 class _Judge:
@@ -146,13 +150,26 @@ class _Judge:
         return numbers | {"against": self.figures(claim, other).numbers}
 
     def figures(self, claim: Claim, setting: Setting) -> Figures:
-        """The figures of a setting's network; each is analysed once."""
+        """The figures of a setting's network; the network's own are kept, and those of the last settings."""
         mode = setting.mode or claim.mode
         key = (setting.network, id(setting.params), setting.input, mode, setting.convention)
         if key not in self.settings:
             own = not (setting.network or setting.params or setting.input)
-            self.settings[key] = self.analysed(self.graph if own else None, setting, mode)
+            figures = self.analysed(self.graph if own else None, setting, mode)
+            self.drop(0 if own else len(figures.report.layers))
+            self.settings[key] = figures
         return self.settings[key]
+
+    def drop(self, new: int) -> None:
+        """Drop figures of settings, the oldest first, until there is room for `new` layers."""
+        reports = {key: made.report for key, made in self.settings.items()}
+        others = {key: len(report.layers) for key, report in reports.items() if report.graph is not self.graph}
+        room = MAX_KEPT - new - sum(others.values())
+        for key, layers in others.items():
+            if room >= 0:
+                return
+            del self.settings[key]
+            room += layers
 
     def analysed(self, graph: Graph | None, setting: Setting, mode: str) -> Figures:
         """The figures of a graph, or of the setting's. Raises SpecError; where another spec fails is in its text."""

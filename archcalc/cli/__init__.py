@@ -21,7 +21,9 @@ from archcalc.cli.options import Commands
 from archcalc.cli.plot import plot
 from archcalc.cli.proofs import audit_networks, validate_networks
 from archcalc.errors import ArchcalcError
+from archcalc.pool import shared
 
+MAX_STEPS = 1_000_000  # that the networks of one command may take together; all of the zoo take 120,000
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -38,6 +40,7 @@ def cli() -> None:
     archcalc export vgg16 -o vgg16.tex  a table to paste
     archcalc plot pareto -o pareto.svg  pictures
     """
+    click.get_current_context().with_resource(shared(MAX_STEPS, "one command"))
 
 
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,7 +11,10 @@ from archcalc.analysis import Report, analyze
 from archcalc.cli.options import NetworkName, columns_option, family_option, given, network_options, output_options
 from archcalc.cli.output import deliver, passed_over
 from archcalc.collector import uncollected
+from archcalc.pool import shared
 from archcalc.report import FORMATS, Table
+
+MAX_STEPS = 200_000  # that two networks may take together to be aligned: both are held in memory
 
 
 @click.command(short_help="Networks side by side.")
@@ -47,9 +51,10 @@ def compare(
     if by and given("convention") and not FORMATS[form].every:
         raise click.UsageError("--convention says what FLOPs count; with --by csv, tsv and json alone have them")
     graphs = loaded(names, family, settings, shape, passed_over)
-    reports = (analyze(graph, batch, dtype, mode, convention) for graph in graphs)
+    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention), graphs)  # keeps no graph
     if by:
-        table = aligned(list(reports), by, FORMATS[form].every)
+        with shared(MAX_STEPS, "comparing two networks part by part"):
+            table = aligned(list(reports), by, FORMATS[form].every)
     else:
         from archcalc.report.comparison import comparison_table
 

@@ -75,8 +75,8 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.report.comparison import comparison_table
 
     graphs = loaded(names, None, options["settings"], options["shape"], passed_over)
-    conditions = [options[key] for key in ("batch", "dtype", "mode", "convention")]
-    return [comparison_table(gather(analyze(graph, *conditions) for graph in graphs))]
+    conditions = {key: options[key] for key in ("batch", "dtype", "mode")}
+    return [comparison_table(gather(map(partial(analyze, flops=options["convention"], **conditions), graphs)))]
 
 
 TABLES = {

@@ -25,6 +25,8 @@ RECIPE = (
 )  # fmt: skip
 NOT_PRINTED = "-"  # a cell of a table that the source leaves empty
 STEPS = 10_000  # that one expression over figures may take
+SHAPE_STEPS = 100  # that the input's shape in a setting may take
+LEAST_STEPS = 10  # that an expression over figures takes from a pool, however short it is
 
 Fields: TypeAlias = dict[str, Value]
 Facts: TypeAlias = tuple[tuple[frozenset[str], Any], ...]  # networks, and what holds of them
@@ -101,7 +103,7 @@ def read_setting(entry: Mapping) -> Setting:
     if params is not None and not isinstance(params, Mapping):
         raise SpecError("set wants names with values", params.place, "for example set: {size: 227}")
     shape = entry.get("input")
-    size = value_of(shape)(_names({})) if shape else None
+    size = value_of(shape)(_names({}, SHAPE_STEPS)) if shape else None
     if shape and not (isinstance(size, tuple) and size):
         raise SpecError("input wants a shape", shape.place, "for example input: [3, 227, 227]")
     return Setting(
@@ -114,8 +116,8 @@ def read_setting(entry: Mapping) -> Setting:
     )
 
 
-def _names(values: Any) -> Names:
-    return Names(values, {}, Budget(STEPS))
+def _names(values: Any, steps: int) -> Names:
+    return Names(values, {}, Budget(steps))
 
 
 def _items(value: Value | None) -> tuple[Value, ...]:
@@ -278,4 +280,12 @@ def _reckoning(value: Value | None) -> Reckoning | None:
         raise SpecError(
             "a value is worked out from figures", value.place, "for example macs / 2; a number explains nothing"
         )
-    return lambda figures: run(_names(figures))
+
+    def work_out(figures: Any) -> Any:
+        names = _names(figures, STEPS)
+        try:
+            return run(names)
+        finally:
+            names.budget.close(LEAST_STEPS)
+
+    return work_out

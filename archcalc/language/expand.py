@@ -17,6 +17,8 @@ from archcalc.ops.arguments import extent, show
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # blocks calling blocks
+MAX_NAME = 250  # characters of a layer's name
+LEAST_STEPS = 100  # that a network takes from a pool, however small it is: it is looked up and analysed
 RUNNING = -1  # the node of a label whose step has not ended
 
 
@@ -54,6 +56,8 @@ def expand(
     except RecursionError:
         place = expansion.calls[-1].place if expansion.calls else None
         raise SpecError("layers nested too deeply", place, trail=expansion.trail()) from None
+    finally:
+        expansion.budget.close(LEAST_STEPS)
 
 
 class Called(NamedTuple):
@@ -149,6 +153,9 @@ class Expansion:
             name = made.scope.entry(made.base, made.number)
             while name in nodes:
                 name += "_"
+            if len(name) > MAX_NAME:
+                hint = "shorten the labels, or nest fewer"
+                raise SpecError(f"a layer's name of more than {MAX_NAME} characters", made.place, hint)
             nodes[name] = Node(name, *made[3:])  # a node is what is made, under its name
         return list(nodes.values())
 

@@ -1,7 +1,7 @@
 """What expressions compute with: numbers and lists within bounds, the names in scope, and the functions of values.
 
 Numbers stay below 2⁶³, lists below MAX_LEAVES values, and all work is drawn from one `Budget`, so that no spec can
-hang or exhaust memory.
+hang or exhaust memory. Where a command expands many networks, their budgets are drawn from one `Pool`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from archcalc.ops.arguments import show
+from archcalc.pool import take, tightest
 
 MAX_LEAVES = 100_000  # values in a list, those of inner lists included
 MAX_LIST_DEPTH = 50  # lists in lists
@@ -29,16 +30,27 @@ class Fault(Exception):
 
 
 class Budget:
-    """What is left of the work one spec may cause."""
+    """What is left of the work one spec may cause: at most what is left of the pool that it is in."""
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
-        self.steps = self.left = steps
+        self.pool = tightest()
+        self.shared = self.pool is not None and self.pool.left < steps
+        self.steps = self.left = self.pool.left if self.pool and self.shared else steps
 
     def spend(self, steps: int = 1) -> None:
         """Take `steps` off. Raises Fault when nothing is left."""
         self.left -= steps
         if self.left < 0:
-            raise Fault(f"takes more than {self.steps:,} steps to expand")
+            raise Fault(f"takes more than {self._limit()}")
+
+    def _limit(self) -> str:
+        if self.pool and self.shared:
+            return f"the {self.steps:,} steps left for {self.pool.purpose} (of {self.pool.steps:,})"
+        return f"{self.steps:,} steps to expand"
+
+    def close(self, least: int) -> None:
+        """Take what was spent off the pool, and `least` for what is no step."""
+        take(least + max(0, self.steps - max(0, self.left)))
 
 
 @dataclass(frozen=True, slots=True)
