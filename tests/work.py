@@ -64,3 +64,26 @@ def peak_bytes(call: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+@contextmanager
+def at_most(calls: int) -> Iterator[None]:
+    """Let what is within make so many calls. Raises TooMuch at the next one, so that a test ends that would hang."""
+    count = 0
+
+    def profile(frame: Any, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+        if count > calls:
+            sys.setprofile(None)
+            raise TooMuch(f"more than {calls:,} calls")
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+class TooMuch(BaseException):
+    """More work than a test allows; no code under test catches it."""

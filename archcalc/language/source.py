@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +20,9 @@ import yaml
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
+MAX_STEPS = 250_000  # lines and `|` of a text: a network has fewer layers than that
+MAX_VALUES = 200_000  # texts, lists and mappings in it: 66,000 labelled layers
+SHORTER = "write layers that repeat as n * layer, or as a block"
 MAX_NESTING = 50
 Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # PyYAML built without libyaml has only the second
 
@@ -118,6 +122,7 @@ def parse_yaml(text: str, name: str = "<text>") -> Value:
         start = min(refused)
         place = Place(source, text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start))
         raise SpecError(f"the character U+{ord(text[start]):04X} is not allowed", place)
+    _refuse_many_steps(source, text)
     try:
         return _Reader(source, text).document()
     except yaml.MarkedYAMLError as error:
@@ -125,6 +130,18 @@ def parse_yaml(text: str, name: str = "<text>") -> Value:
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
         raise SpecError(f"not YAML: {message}", place, _yaml_hint(message)) from None
+
+
+def _refuse_many_steps(source: Source, text: str) -> None:
+    """Raises SpecError, where they become too many, for more steps than any network has; to read them would take long.
+
+    Counting characters takes milliseconds where YAML takes seconds.
+    """
+    if len(source.lines) + text.count("|") <= MAX_STEPS:
+        return
+    steps = accumulate(1 + line.count("|") for line in source.lines)
+    line = next(number for number, count in enumerate(steps, 1) if count > MAX_STEPS)
+    raise SpecError(f"a text of more than {MAX_STEPS:,} lines and steps", Place(source, line, 1), SHORTER)
 
 
 def _yaml_hint(message: str) -> str:
@@ -145,6 +162,7 @@ class _Reader:
         self.text = text
         self.events: Iterator[Any] = iter(())
         self.depth = 0
+        self.values = 0
 
     def document(self) -> Value:
         loader = Loader(self.text)
@@ -171,6 +189,9 @@ class _Reader:
 
     def value(self, event: Any) -> Value:
         self.refuse_sharing(event)
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise SpecError(f"a text of more than {MAX_VALUES:,} values", self.place(event), SHORTER)
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         self.depth += 1
