@@ -4,19 +4,21 @@ import csv
 import io
 import json
 import math
-import time
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
 from golden_files import check_golden
+from work import at_most, steps
 
 from archcalc import analyze, load, parse
+from archcalc.analysis import best_pairs
 from archcalc.analysis.alignment import align
 from archcalc.cli import cli
 from archcalc.report import render
-from archcalc.report.alignment import alignment_table
+from archcalc.report.alignment import alignment_table, state
 
 HEADER = "name: {}\ninput: [3, 8, 8]\nlayers:\n"
 
@@ -142,20 +144,103 @@ class TestAlignment:
         found = differences(small(layers), small(layers.replace("use(a)", "use(s)")))
         assert found == [("add", "inputs x + a → x + s")]
 
-    def test_what_takes_too_long_is_paired_by_place(self, monkeypatch):
-        pair = reports("vgg16", "vgg19")
-        monkeypatch.setattr("archcalc.analysis.pairing.MOST", 3)
-        alignment = align(*pair)
-        for side, own in enumerate(pair):
-            rows = [alignment.layers(match)[side] for match in alignment.rows()]
-            assert [layer for row in rows for layer in row] == list(own.layers)
-
     @pytest.mark.parametrize("pair", [("resnet1202", "resnet110"), ("fractalnet-40", "resnet110")])
     def test_depth_costs_little(self, pair):
         both = reports(*pair)
-        start = time.process_time()
-        alignment_table(align(*both), "layer", every=True)
-        assert time.process_time() - start < 5  # 0.3 s on a quiet machine
+        with at_most(3_000_000):  # calls
+            alignment_table(align(*both), "layer", every=True)
+
+
+def flat(length, layers):
+    """A network without blocks: `layers` again and again."""
+    return small(f"  - {length // 2} * ({layers})\n")
+
+
+class TestLongRows:
+    """Of rows too long to look at all pairs, those of a band are looked at."""
+
+    OTHERS = "conv(3, 1) | relu", "conv(3, 3, padding=1) | sigmoid"
+
+    def work(self, length):
+        both = [flat(length, layers) for layers in self.OTHERS]
+        return steps(lambda: align(*both))
+
+    def test_work_does_not_jump_at_a_length(self, monkeypatch):
+        """98 layers are below the bound that is set here, 102 above."""
+        monkeypatch.setattr(best_pairs, "MOST", 10_000)
+        assert 0.9 < self.work(102) / self.work(98) < 1.1
+
+    def test_work_is_linear_in_the_end(self, monkeypatch):
+        monkeypatch.setattr(best_pairs, "MOST", 1_000)
+        assert self.work(1600) / self.work(400) < 4.4
+
+    @pytest.mark.parametrize("length", [990, 1_010, 5_000, 20_000])
+    def test_a_million_pairs_are_looked_at(self, length):
+        pairs = sum(map(len, best_pairs._windows(length, length)))
+        assert 0.95 < pairs / best_pairs.MOST < 1.05
+
+    @pytest.mark.parametrize("length", [990, 1010, 3000])
+    def test_the_answer_is_of_one_kind(self, length):
+        alignment = align(*(flat(length, layers) for layers in self.OTHERS))
+        assert [match.names for match in alignment.rows() if None in match.names] == []
+        states = {state(alignment, match) for match in alignment.rows()}
+        assert states == {"equal", "changed"}  # the input, and the layers
+
+    @pytest.mark.parametrize("most", [1, 3, 100, 1_000])
+    @pytest.mark.parametrize("pair", [("vgg16", "vgg19"), ("resnet50", "densenet121"), ("googlenet", "nin")])
+    def test_every_layer_is_there_once_and_swapping_swaps(self, pair, most, monkeypatch):
+        monkeypatch.setattr(best_pairs, "MOST", most)
+        monkeypatch.setattr(best_pairs, "NARROWEST", 2)
+        both = reports(*pair)
+        alignment, back = align(*both), align(*both[::-1])
+        for side, own in enumerate(both):
+            rows = [alignment.layers(match)[side] for match in alignment.rows()]
+            assert [layer for row in rows for layer in row] == list(own.layers)
+        found = {match.names for match in alignment.rows() if None not in match.names}
+        assert found == {match.names[::-1] for match in back.rows() if None not in match.names}
+
+    @pytest.mark.parametrize("rows", [1, 2, 7, 40])
+    @pytest.mark.parametrize("columns", [1, 3, 40, 300])
+    def test_windows_never_move_back_and_end_at_the_end(self, rows, columns, monkeypatch):
+        monkeypatch.setattr(best_pairs, "MOST", 50)
+        monkeypatch.setattr(best_pairs, "NARROWEST", 2)
+        windows = best_pairs._windows(rows, columns)
+        assert len(windows) == rows + 1
+        assert windows[-1].stop == columns
+        for one, following in pairwise(windows):
+            assert 0 <= one.start <= following.start <= following.stop <= columns
+            assert one.stop <= following.stop
+        if rows * columns <= 50:
+            assert set(windows) == {range(columns)}
+
+    def test_a_wide_band_finds_the_best(self, monkeypatch):
+        """A layer more in the middle, others at both ends: the band leaves the diagonal and comes back."""
+        left = small(
+            "  - conv(3, 3) | softmax\n  - 20 * (conv(3, 1) | relu)\n  - 20 * (conv(3, 1) | sigmoid)\n  - tanh\n"
+        )
+        right = small("  - 20 * (conv(3, 1) | relu)\n  - lrn(3)\n  - 20 * (conv(3, 1) | sigmoid)\n  - silu\n")
+        whole = align(left, right)
+        monkeypatch.setattr(best_pairs, "MOST", 1_000)
+        assert [match.names for match in align(left, right).rows()] == [match.names for match in whole.rows()]
+
+
+def repeated(count, layers):
+    """A block of 100 layers, several times."""
+    text = "name: t\ninput: [3, 8, 8]\nblocks:\n  b:\n    - a: conv(3, 1)\n    - 50 * ({})\nlayers: ['{} * b']\n"
+    return analyze(parse(text.format(layers, count)))
+
+
+def test_a_block_that_repeats_is_aligned_once(monkeypatch):
+    """What two blocks have in common depends on their layers, not on which of many equal ones they are."""
+    looked_at = []
+    plain = best_pairs._windows
+    monkeypatch.setattr(best_pairs, "_windows", lambda *size: looked_at.append(size) or plain(*size))
+    alignment = align(repeated(12, "conv(3, 1) | relu"), repeated(12, "conv(3, 3, padding=1) | sigmoid"))
+    assert sum(rows * columns for rows, columns in looked_at) < 2 * 101**2 + 12**2
+    for i, match in enumerate(match for match in alignment.rows() if match.names[0] != "input"):
+        names = {name.partition(".")[0] for name in match.names}
+        assert names == {str(i // 101)}
+        assert match.left.start == match.right.start == i + 1
 
 
 PLACES = {

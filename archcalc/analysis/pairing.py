@@ -15,22 +15,23 @@ from functools import partial
 from math import log2, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from archcalc.analysis.best_pairs import best_pairs
 from archcalc.analysis.tree import Block, Part
 from archcalc.ops import Operator
 from archcalc.ops.shaping import Mover
 
 if TYPE_CHECKING:
     from archcalc.analysis import Report
+    from archcalc.analysis.best_pairs import Pair, Worth
 
 EQUAL, SAME_ARGUMENTS, SAME_OPERATOR, SAME_FAMILY = 28, 20, 12, 4  # how much a pair of layers is worth
-SAME_LABEL, SAME_SCALE, SAME_SHAPE, SAME_PLACE = 4, 4, 1, 0.25
+SAME_LABEL, SAME_SCALE, SAME_SHAPE = 4, 4, 1
 ALIKE = 20  # what a pair of blocks is worth that differ, times how alike they are
 LEAST = 0.6  # how alike blocks of different labels must be, and the share of layers that opening blocks must pair
 FEW = 1 / 6  # how alike a layer and a block of its scale must be
 KIN = 0.8  # how alike blocks are that differ in details; these may be at different scales
 NEAR = 0.5  # how far scales may be apart: 35×35 of 299×299 is that of 28×28 of 224×224
 POINT = 99.0  # the scale of what has no height and width left
-MOST = 1_000_000  # pairs looked at to align two rows of parts; beyond, they are paired by their places
 
 
 @dataclass(slots=True, eq=False)
@@ -42,15 +43,12 @@ class Piece:
     stop: int
     parts: tuple[Piece, ...]  # none of a layer
     whole: int  # equal where operators, arguments, shapes and written values are
+    form: int  # equal where the labels within are, too
+    label: str  # the last part of its name
     op: Operator | None  # of a layer
     shapes: tuple[Any, Any] | None  # input and output of a layer
     scales: tuple[float, ...]  # quartiles of log2 of the input's side over that of its layers'
     counts: Counter[Any] = field(default_factory=Counter)  # filled when it is asked for
-
-    @property
-    def label(self) -> str:
-        """The last part of its name."""
-        return self.name.rpartition(".")[2]
 
     @property
     def size(self) -> int:
@@ -79,8 +77,6 @@ class Match(NamedTuple):
             yield self
 
 
-Pair: TypeAlias = tuple[Piece | None, Piece | None]
-Worth: TypeAlias = Callable[[Piece, Piece], float]
 Between: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece]], Sequence[Match]]
 
 
@@ -90,7 +86,8 @@ class Aligner:
     def __init__(self) -> None:
         self.keys: dict[Any, int] = {}
         self.known: dict[tuple[int, int], float] = {}
-        self.matches: dict[tuple[int, int], Match] = {}
+        self.matches: dict[tuple[int, int], Match] = {}  # by the forms of both sides
+        self.placed: dict[tuple[int, int], Match] = {}  # by the pieces themselves
 
     def _key(self, value: Any) -> int:
         return self.keys.setdefault(value, len(self.keys))
@@ -100,19 +97,32 @@ class Aligner:
         if isinstance(part, Block):
             parts = tuple(self.piece(inner, report) for inner in part.parts)
             whole = self._key(("block", *(inner.whole for inner in parts)))
-            return Piece(part.name, parts[0].start, parts[-1].stop, parts, whole, None, None, _scales(parts))
+            form = self._key(("form", *((inner.form, inner.label) for inner in parts)))
+            label = part.label
+            return Piece(
+                part.name, parts[0].start, parts[-1].stop, parts, whole, form, label, None, None, _scales(parts)
+            )
         layer = report.layers[part]
         node = layer.node
         whole = self._key((node.op, node.x, node.output, layer.activations, node.side))
         scale = _scale(report.graph.input[1:], node.output[1:])
-        return Piece(node.name, part, part + 1, (), whole, node.op, (node.x, node.output), (scale,) * 3)
+        shapes, label = (node.x, node.output), node.name.rpartition(".")[2]
+        return Piece(node.name, part, part + 1, (), whole, whole, label, node.op, shapes, (scale,) * 3)
 
     def match(self, left: Piece, right: Piece) -> Match:
-        """Two pieces as a pair, their parts beside each other; a layer beside a block is as a block of one."""
-        key = id(left), id(right)
-        if key not in self.matches:
-            self.matches[key] = Match(left, right, () if left.op and right.op else tuple(self._parts(left, right)))
-        return self.matches[key]
+        """Two pieces as a pair, their parts beside each other; a layer beside a block is as a block of one.
+
+        What is made of two pieces holds for all pairs of these forms: a block that repeats is looked at once.
+        """
+        place, forms = (id(left), id(right)), (left.form, right.form)
+        if place not in self.placed:
+            if left.op and right.op:
+                return Match(left, right, ())
+            if forms in self.matches:
+                self.placed[place] = _moved(self.matches[forms], left, right)
+            else:
+                self.placed[place] = self.matches[forms] = Match(left, right, tuple(self._parts(left, right)))
+        return self.placed[place]
 
     def _parts(self, left: Piece, right: Piece) -> Sequence[Match]:
         mine, yours = left.parts or (left,), right.parts or (right,)
@@ -156,13 +166,12 @@ class Aligner:
         behind = _common(left[::-1], right[::-1], min(len(left), len(right)) - before)
         ends = len(left) - behind, len(right) - behind
         middle = left[before : ends[0]], right[before : ends[1]]
-        search = _best if len(middle[0]) * len(middle[1]) <= MOST else _by_place
         equal = zip(left[:before], right, strict=False), zip(left[ends[0] :], right[ends[1] :], strict=True)
-        return [*equal[0], *search(*middle, worth), *equal[1]]
+        return [*equal[0], *best_pairs(*middle, worth), *equal[1]]
 
-    def worth(self, left: Piece, right: Piece, kin: bool) -> float:
-        """How much a pair is worth; 0 where it is none."""
-        label = SAME_LABEL * (left.label == right.label)
+    def worth(self, left: Piece, right: Piece, named: bool, kin: bool) -> float:
+        """How much a pair is worth, `named` alike or not; 0 where it is none."""
+        label = SAME_LABEL * named
         if left.whole == right.whole:
             return EQUAL + label
         near = SAME_SCALE * _near(left, right)
@@ -172,7 +181,7 @@ class Aligner:
         paired = alike >= (SAME_FAMILY if left.op and right.op else ALIKE * LEAST) or label
         return alike + label + near if paired else 0
 
-    def worth_of_scale(self, left: Piece, right: Piece) -> float:
+    def worth_of_scale(self, left: Piece, right: Piece, named: bool) -> float:
         """How much a pair with a block is worth that is none but for its scale."""
         if (left.op and right.op) or not _near(left, right):
             return 0
@@ -199,66 +208,33 @@ def _scales(parts: Sequence[Piece]) -> tuple[float, ...]:
 
 def _near(left: Piece, right: Piece) -> bool:
     """Whether most of two pieces is at one scale: of their quartiles two."""
-    return sum(abs(mine - yours) <= NEAR for mine, yours in zip(left.scales, right.scales, strict=True)) > 1
+    (a, b, c), (x, y, z) = left.scales, right.scales
+    return (abs(a - x) <= NEAR) + (abs(b - y) <= NEAR) + (abs(c - z) <= NEAR) > 1
 
 
-def _best(left: Sequence[Piece], right: Sequence[Piece], worth: Worth) -> Iterator[Pair]:
-    """The pairing in order that is worth most, as of Needleman and Wunsch, without a price for what is alone."""
-    worths = _worths(left, right, worth)
-    most = _most(worths, len(right))
-    i = j = 0
-    while i < len(left) and j < len(right):
-        if worths[i][j] and most[i][j] == worths[i][j] + most[i + 1][j + 1]:
-            yield left[i], right[j]
-            i, j = i + 1, j + 1
-        elif most[i][j] == most[i + 1][j]:
-            yield left[i], None
-            i += 1
-        else:
-            yield None, right[j]
-            j += 1
-    yield from _apart(left[i:], right[j:])
+def _moved(match: Match, left: Piece, right: Piece) -> Match:
+    """A match of two pieces as that of two others of the same forms."""
+    sides = (match.left, left), (match.right, right)
+    new = {id(old): own for before, now in sides if before for old, own in zip(_all(before), _all(now), strict=True)}
+
+    def move(part: Match) -> Match:
+        mine, yours = (piece and new[id(piece)] for piece in (part.left, part.right))
+        return Match(mine, yours, tuple(map(move, part.parts)))
+
+    return move(match)
 
 
-def _worths(left: Sequence[Piece], right: Sequence[Piece], worth: Worth) -> list[list[float]]:
-    """What each pair is worth; a little more at the same place, from the front or from the back."""
-    worths = [[worth(mine, yours) for yours in right] for mine in left]
-    for i, row in enumerate(worths):
-        for j in {i, len(right) - len(left) + i}:
-            if 0 <= j < len(right) and row[j]:
-                row[j] += SAME_PLACE
-    return worths
-
-
-def _by_place(left: Sequence[Piece], right: Sequence[Piece], worth: Worth) -> Iterator[Pair]:
-    """The first with the first, and so on; where there are too many to look for the best."""
-    for mine, yours in zip(left, right, strict=False):
-        yield from [(mine, yours)] if worth(mine, yours) else _apart([mine], [yours])
-    both = min(len(left), len(right))
-    yield from _apart(left[both:], right[both:])
-
-
-def _apart(left: Sequence[Piece], right: Sequence[Piece]) -> Iterator[Pair]:
-    yield from ((mine, None) for mine in left)
-    yield from ((None, yours) for yours in right)
-
-
-def _most(worth: Sequence[Sequence[float]], width: int) -> list[list[float]]:
-    """The most that can be had of a table of worths from each (i, j) on, down and to the right."""
-    most = [[0.0] * (width + 1) for _ in range(len(worth) + 1)]
-    for i in reversed(range(len(worth))):
-        row, below, own = most[i], most[i + 1], worth[i]
-        for j in reversed(range(width)):
-            row[j] = max(below[j + 1] + own[j] if own[j] else 0, below[j], row[j + 1])
-    return most
+def _all(piece: Piece) -> Iterator[Piece]:
+    """A piece and all within it."""
+    yield piece
+    for part in piece.parts:
+        yield from _all(part)
 
 
 def _worth_of_layers(left: Piece, right: Piece) -> int:
     shapes: int = sum(a == b for a, b in zip(left.shapes or (), right.shapes or (), strict=True)) * SAME_SHAPE
-    if left.op == right.op:
-        return SAME_ARGUMENTS + shapes
     if type(left.op) is type(right.op):
-        return SAME_OPERATOR + shapes
+        return (SAME_ARGUMENTS if left.op == right.op else SAME_OPERATOR) + shapes
     same = _family(left.op) == _family(right.op) and not isinstance(left.op, Mover)  # flatten is no kind of dropout
     return SAME_FAMILY + shapes if same else 0
 

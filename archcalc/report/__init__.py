@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ FORMATS = {
     "rst": Format("archcalc.report.rst:render_rst", ".rst"),
     "html": Format("archcalc.report.html:render_html", ".html"),
 }
+MOST_ROWS = 6_000  # of a table for people: more than any network of the zoo has
 SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
 
 
@@ -43,13 +45,25 @@ def render_all(
 ) -> str:
     """Tables as one document, in one of FORMATS.
 
-    CSV and TSV have the rows of all below each other; JSON is a list, unless there can never be `several`.
+    CSV and TSV have the rows of all below each other; JSON is a list, unless there can never be `several`. These have
+    every row; the other formats have MOST_ROWS of a table, and say so.
     """
+    if not FORMATS[format].every:
+        tables = [cut(table) for table in tables]
     module, _, function = FORMATS[format].renderer.partition(":")
     renderer: Callable[..., str] = getattr(import_module(module), function)
     if format == "table":
         return "\n".join(renderer(table, width, colour) for table in tables)
     return renderer(tables, several) if format == "json" else renderer(tables)
+
+
+def cut(table: Table) -> Table:
+    """The table with at most MOST_ROWS rows, and a note if it has more; its totals stay those of all."""
+    count, parts = len(table.rows), [cut(part) for part in table.parts]
+    if count <= MOST_ROWS:
+        return replace(table, parts=parts)
+    note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; csv, tsv and json have them all."
+    return replace(table, rows=table.rows[:MOST_ROWS], notes=[note, *table.notes], parts=parts)
 
 
 __all__ = ["FORMATS", "SUFFIXES", "Column", "Format", "Table", "render", "render_all"]

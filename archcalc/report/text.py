@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.report.lines import grid
@@ -54,11 +54,11 @@ def render_tsv(tables: Sequence[Table]) -> str:
 def _separated(tables: Sequence[Table], delimiter: str) -> str:
     """The rows of all tables below each other; a column that a table lacks stays empty in its rows."""
     buffer = io.StringIO()
-    records = [record for table in tables for record in _records(table)]
     names = dict.fromkeys(name for table in tables for name in _names(table))
     writer = csv.DictWriter(buffer, names, restval="", delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    for table in tables:
+        writer.writerows(_records(table))
     return buffer.getvalue()
 
 
@@ -66,12 +66,11 @@ def _names(table: Table) -> list[str]:
     return [*_fixed(table), *table.data_keys()]
 
 
-def _records(table: Table) -> list[dict[str, Any]]:
-    fixed, keys = _fixed(table), table.data_keys()
-    return [
-        {key: _plain(value) for key, value in (fixed | {key: row.get(key) for key in keys}).items()}
-        for row in table.rows
-    ]
+def _records(table: Table) -> Iterator[dict[str, Any]]:
+    """The rows one by one: of a large table they would take much memory together."""
+    fixed = {key: _plain(value) for key, value in _fixed(table).items()}
+    for row in table.rows:
+        yield fixed | {key: _plain(row.get(key)) for key in table.data_keys()}
 
 
 def _fixed(table: Table) -> dict[str, Any]:
@@ -101,14 +100,15 @@ def _json(value: Any) -> str:
 
 
 def _json_lines(value: Any) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(f"    {_json(item)}" for item in value) + "\n  ]"
+    if isinstance(value, Iterator):
+        lines = ",\n".join(f"    {_json(item)}" for item in value)
+        return f"[\n{lines}\n  ]" if lines else "[]"
     return _json(value)
 
 
 def _data(table: Table) -> dict[str, Any]:
     keys = table.data_keys()
-    rows = [{key: row.get(key) for key in keys} for row in table.rows]
+    rows = ({key: row.get(key) for key in keys} for row in table.rows)  # one by one, as in CSV
     data = {**table.facts, **table.data} | ({table.rows_key: rows} if table.rows_key else {})
     for part in table.parts:
         data |= _data(part)
