@@ -1,20 +1,28 @@
-"""Cost by size: a generated spec of 1,000, 10,000 and 100,000 layers, parsed, expanded and analysed.
+"""Cost by size, in CPU time: what is read, expanded, analysed, aligned and drawn.
 
     python bench/scaling.py
 
-Time per layer at 100,000 may be at most twice that at 1,000. Each spec is written out, a line a layer, so that
-reading it counts too; `repeat` has the same layers as `n * (…)`. Last, resnet152 read from the zoo, warm.
+First generated specs of 1,000, 10,000 and 100,000 layers, parsed, expanded and analysed: time for a layer at 100,000
+may be at most twice that at 1,000. `written` has a line a layer, so that reading it counts too; `repeat` has the same
+layers as `n * (…)`; in `early` each join reads the first layer (up to 20,000 layers). Then two networks beside each
+other whose layers all differ, what a row takes in each form, resnet152 read from the zoo, warm, and the whole zoo.
 """
 
+import gc
 import sys
 import time
 from collections.abc import Callable
 
 from archcalc import analyze, load, parse
+from archcalc.analysis.alignment import align
+from archcalc.report import FORMATS, render
 from archcalc.report.listing import listing
+from archcalc.report.summary import summarize
 
 HEAD = "name: generated\ninput: [8, 32, 32]\nlayers:\n"
 SIZES = (1_000, 10_000, 100_000)
+EARLY = (1_000, 5_000, 20_000)
+LENGTHS = (990, 1_010, 5_000, 20_000)
 LIMIT = 2.0
 
 
@@ -35,37 +43,74 @@ def repeated(layers: int) -> str:
     return f"{HEAD}  - {layers // 6} * ({block})\n"
 
 
+def early(layers: int) -> str:
+    """Joins that all read the first layer."""
+    return f"{HEAD}  - a: conv(8, 1)\n  - {layers // 2} * add(x=use(a), y=relu)\n"
+
+
+def flat(layers: int, pair: str) -> str:
+    """Two operators in turn."""
+    return f"{HEAD}  - {layers // 2} * ({pair})\n"
+
+
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """The least wall time of some rounds."""
+    """The least CPU time of some rounds."""
     best = float("inf")
     for _ in range(rounds):
-        start = time.perf_counter()
+        gc.collect()
+        start = time.process_time()
         call()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
-def per_layer(make: Callable[[int], str], name: str) -> float:
-    """Microseconds a layer for each size; the ratio of the largest to the smallest."""
-    costs = {}
-    for size in SIZES:
+def per_layer(make: Callable[[int], str], name: str, sizes: tuple[int, ...]) -> float:
+    """Print the microseconds for a layer at each size; the ratio of the largest to the smallest."""
+    costs = []
+    for size in sizes:
         text = make(size)
         layers = len(parse(text).nodes)
         total = seconds(lambda text=text: analyze(parse(text)), rounds=3)
-        costs[size] = total / layers * 1e6
-        print(f"{name:>8}  {layers:>7,} layers  {total:7.3f} s  {costs[size]:6.1f} µs a layer")
-    return costs[SIZES[-1]] / costs[SIZES[0]]
+        costs.append(total / layers * 1e6)
+        print(f"{name:>8}  {layers:>7,} layers  {total:7.3f} s  {costs[-1]:6.1f} µs for a layer")
+    return costs[-1] / costs[0]
+
+
+def alignment() -> float:
+    """Print the time for two networks of each of LENGTHS layers; how much longer 1,010 take than 990, or less long."""
+    found = []
+    for length in LENGTHS:
+        pairs = "conv(8, 1) | relu", "conv(8, 3, padding=1) | sigmoid"
+        both = [analyze(parse(flat(length, pair))) for pair in pairs]
+        found.append(seconds(lambda both=both: align(*both), rounds=3))
+        print(f"   align  {length:>7,} layers  {found[-1]:7.3f} s")
+    return max(found[0], found[1]) / min(found[0], found[1])
+
+
+def drawing() -> None:
+    """Print what a row takes in each form, of 5,400."""
+    report = analyze(parse(repeated(5_400)))
+    table = summarize(report, everything=True)
+    rows = len(table.rows)
+    print(f"    rows  {rows:>7,} made    {seconds(lambda: summarize(report, True), 3) / rows * 1e6:14.1f} µs for a row")
+    for form in FORMATS:
+        cost = seconds(lambda form=form: render(table, form), rounds=2) / rows * 1e6
+        print(f"    rows  {rows:>7,} as {form:<8} {cost:12.1f} µs for a row")
 
 
 def main() -> int:
-    ratios = {name: per_layer(make, name) for name, make in (("written", written), ("repeat", repeated))}
+    runs = ("written", written, SIZES), ("repeat", repeated, SIZES), ("early", early, EARLY)
+    ratios = {name: per_layer(make, name, sizes) for name, make, sizes in runs}
     for name, ratio in ratios.items():
-        print(f"{name:>8}  time a layer, 100,000 against 1,000: {ratio:.2f} (at most {LIMIT})")
+        print(f"{name:>8}  time for a layer, the most layers against 1,000: {ratio:.2f} (at most {LIMIT})")
+    jump = alignment()
+    print(f"   align  1,010 layers against 990: a factor of {jump:.2f} (at most {LIMIT})")
+    drawing()
     warm = seconds(lambda: analyze(load("resnet152")), rounds=20)
     print(f"resnet152 loaded and analysed, warm: {warm * 1e3:.1f} ms (under 10)")
     zoo = seconds(listing, rounds=3)
     print(f"the whole zoo, {len(listing().rows)} networks: {zoo:.2f} s (under 2)")
-    return int(max(ratios.values()) > LIMIT or warm > 0.010 or zoo > 2)
+    return int(max(*ratios.values(), jump) > LIMIT or warm > 0.010 or zoo > 2)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """What is too large is refused before it takes long, where it becomes too large, with a hint."""
 
 import pytest
+from click.testing import CliRunner
 from work import TooMuch, at_most
 
-from archcalc import SpecError, parse
+from archcalc import SpecError, analyze, load, parse, report
+from archcalc.cli import cli
 from archcalc.language import source
+from archcalc.report import FORMATS, Column, Table, render
 
 HEAD = "name: x\ninput: [4, 16, 16]\nlayers:\n"
 MILLION = 1_000_000
@@ -38,6 +41,45 @@ def test_lines_and_steps_are_counted_before_yaml_is_read(monkeypatch):
 def test_as_much_as_is_allowed_is_read():
     text = HEAD + "  - relu\n" * 10_000 + "\n" * (source.MAX_STEPS - 10_004)
     assert len(parse(text).nodes) == 10_001
+
+
+def rows(count):
+    """A table of so many rows, in two parts."""
+    columns = [Column("name", "Name", text=True), Column("value", "Value")]
+    own = [{"name": f"row{i}", "value": i} for i in range(count)]
+    total = {"name": "total", "value": sum(range(count))}
+    return Table("t", columns, own, totals=total, notes=["a note"], parts=[Table("part", columns, own, "more")])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_forms_for_people_show_so_many_rows_and_say_so(form, monkeypatch):
+    monkeypatch.setattr(report, "MOST_ROWS", 30)
+    whole, text = (render(rows(count), form) for count in (30, 100))
+    found = [number for number in range(100) if f"row{number}" in text]
+    said = "Rows 1 to 30 of 100; csv, tsv and json have them all."
+    assert "Rows 1 to" not in whole
+    if FORMATS[form].every:
+        assert len(found) == 100
+        assert said not in text
+    else:
+        assert found == list(range(30))
+        assert text.count(said) == 2  # of the table and of its part
+        assert "4950" in text.replace(",", "")  # the total is that of all rows
+
+
+def test_no_table_of_the_zoo_is_cut():
+    most = max(len(analyze(load(name)).layers) for name in ("stochastic-depth-1202", "resnet1202"))
+    assert most < report.MOST_ROWS
+
+
+def test_a_join_of_100_000_branches_is_a_table_of_6_000_rows(tmp_path):
+    spec = tmp_path / "wide.yaml"
+    spec.write_text("name: x\ninput: [4, 16, 16]\nlayers: ['add(relu for i in range(99999))']\n")
+    with at_most(25 * MILLION):
+        result = CliRunner().invoke(cli, ["summarize", str(spec)])
+    assert result.exit_code == 0
+    assert "Rows 1 to 6,000 of 100,001" in result.output
+    assert result.output.count("\n") < 6_050
 
 
 def test_this_would_notice():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from archcalc.analysis import DTYPES, Axes, Layer, Report
 from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
+from archcalc.ops import Operator, Shape
 from archcalc.published import audit
 from archcalc.report.table import Column, Table, axes, bytes_text, conditions_text
 from archcalc.report.verdicts import verdict_table
@@ -158,10 +160,16 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
     owners = [layer for layer in group if layer.weights]
     if len(owners) == 1:
         node = owners[0].node
-        text = node.op.formula(node.x, node.output)["weight"]
+        text = _weight_formula(node.op, node.x, node.output)
         if "·" in text:
             return f"{text} = {weights:,}"
     return f"{weights:,}"
+
+
+@lru_cache(maxsize=4096)
+def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
+    """As the operator works it out, once for equal layers: that takes as long as all else in a row."""
+    return op.formula(x, output)["weight"]
 
 
 def _flops_title(title: str, report: Report) -> str:
