@@ -123,11 +123,11 @@ def test_the_whole_zoo_is_far_below_the_bound(monkeypatch):
 
 def test_comparing_part_by_part_is_bounded_for_both_networks(made, tmp_path):
     spec = tmp_path / "a.yaml"
-    spec.write_text("name: a\ninput: [4, 8, 8]\nlayers: ['40000 * (conv(4, 1) | relu)']\n")
+    spec.write_text("name: a\ninput: [4, 8, 8]\nlayers: ['20000 * (conv(4, 1) | relu)']\n")
     result = CliRunner().invoke(cli.cli, ["compare", "--by", "layer", str(spec), str(spec)])
     assert isinstance(result.exception, ArchcalcError)
-    assert "steps left for comparing two networks part by part (of 200,000)" in str(result.exception)
-    assert sum(made) < 200_000
+    assert "steps left for comparing two networks part by part (of 100,000)" in str(result.exception)
+    assert sum(made) < 100_000
 
 
 def test_names_are_bounded():

@@ -14,7 +14,7 @@ from archcalc.collector import uncollected
 from archcalc.pool import shared
 from archcalc.report import FORMATS, Table
 
-MAX_STEPS = 200_000  # that two networks may take together to be aligned: both are held in memory
+MAX_STEPS = 100_000  # that two networks may take together to be aligned: both are held in memory
 
 
 @click.command(short_help="Networks side by side.")
