@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, SpecError, shorten, suggest
 from archcalc.graph import Graph, Node
-from archcalc.language.naming import LABELLED, Scope
+from archcalc.language.naming import LABELLED, Scope, bounded
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block, Spec
-from archcalc.language.values import LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
+from archcalc.language.values import LEAST_STEPS, LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
 from archcalc.ops.arguments import extent, show
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # blocks calling blocks
-MAX_NAME = 250  # characters of a layer's name
-LEAST_STEPS = 100  # that a network takes from a pool, however small it is: it is looked up and analysed
 RUNNING = -1  # the node of a label whose step has not ended
 
 
@@ -153,10 +151,7 @@ class Expansion:
             name = made.scope.entry(made.base, made.number)
             while name in nodes:
                 name += "_"
-            if len(name) > MAX_NAME:
-                hint = "shorten the labels, or nest fewer"
-                raise SpecError(f"a layer's name of more than {MAX_NAME} characters", made.place, hint)
-            nodes[name] = Node(name, *made[3:])  # a node is what is made, under its name
+            nodes[bounded(name, made.place)] = Node(name, *made[3:])  # a node is what is made, under its name
         return list(nodes.values())
 
     def trail(self) -> list[str]:
@@ -336,8 +331,7 @@ class Expansion:
         except ArgumentError as error:
             raise SpecError(f"{cls.name}: {error}", self._argument(plan, error.argument)) from None
         except ValueError as error:
-            text = str(error)
-            message = text if text.startswith(f"{cls.name} ") else f"{cls.name}: {text}"
+            message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
     def _argument(self, plan: Call | Join, which: str | int | None) -> Place:

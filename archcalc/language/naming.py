@@ -7,6 +7,9 @@ where its scope has several: `stage2.0.body.conv1`.
 
 from __future__ import annotations
 
+from archcalc.errors import Place, SpecError
+
+MAX_NAME = 250  # characters of a layer's name
 LABELLED = 0  # the number of an entry whose name is given
 
 
@@ -45,3 +48,11 @@ class Scope:
         if self.path is None:
             self.path = self.parent.entry(self.base, self.number) + "." if self.parent else ""
         return self.path
+
+
+def bounded(name: str, place: Place | None) -> str:
+    """A layer's name. Raises SpecError for one that is too long: labels in labels could fill the memory."""
+    if len(name) > MAX_NAME:
+        hint = "shorten the labels, or nest fewer"
+        raise SpecError(f"a layer's name of more than {MAX_NAME} characters", place, hint)
+    return name

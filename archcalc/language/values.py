@@ -19,6 +19,7 @@ from archcalc.pool import take, tightest
 MAX_LEAVES = 100_000  # values in a list, those of inner lists included
 MAX_LIST_DEPTH = 50  # lists in lists
 MAX_STEPS = 500_000  # loop rounds, block calls, layers and list items in one network
+LEAST_STEPS = 100  # that a network takes from a pool, however small it is: it is looked up and analysed
 LIMIT = 2**63
 
 Evaluate: TypeAlias = Callable[["Names"], Any]
