@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+OPERATIONS = {  # one of them, and several, in words
+    "add": ("an addition", "additions"),
+    "mul": ("a multiplication", "multiplications"),
+    "div": ("a division", "divisions"),
+    "compare": ("a comparison", "comparisons"),
+    "exp": ("a power of e", "powers of e"),
+    "tanh": ("a tanh", "tanh"),
+}
+
+
 class Activation(Plain):
     """An elementwise function; `per_value` is its arithmetic for one value."""
 
@@ -36,6 +46,16 @@ class Activation(Plain):
             return Saved(output=True)
         return Saved(extras=(Extra("input copy", x),)) if getattr(self, "inplace", False) else Saved(input=True)
 
+    @classmethod
+    def says(cls, figure: str) -> str:
+        """`per_value` and `keeps_output` in words, where they are the rule."""
+        if figure == "work" and cls.work is Activation.work:
+            return f"For each value {_in_words(cls.per_value)}."
+        if figure == "saved" and cls.saved is Activation.saved:
+            copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
+            return "The result." if cls.keeps_output else f"The input{copied}."
+        return super().says(figure)
+
     def source(self, x: Shape) -> str:
         """PyTorch's module of that name."""
         return f"nn.{self.torch_name}(...)"
@@ -47,6 +67,12 @@ class Activation(Plain):
         kind = getattr(nn, self.torch_name)
         module: nn.Module = kind(self.inplace) if hasattr(self, "inplace") else kind()
         return module
+
+
+def _in_words(work: Work) -> str:
+    """`an addition, 2 comparisons and a division`."""
+    counts = [OPERATIONS[kind][0] if n == 1 else f"{n} {OPERATIONS[kind][1]}" for kind, n in work.items()]
+    return " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
 
 
 @operator("relu")
@@ -143,7 +169,7 @@ class GELU(Activation):
     approximate: Approximation = "none"
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """erf: 3 products, 1 sum; tanh: x·0.5·(1 + tanh(c·(x + d·x·x·x))) takes 6 products and 2 sums."""
+        """For each value 3 products, 1 sum and an erf; by tanh, x·0.5·(1 + tanh(c·(x + d·x·x·x))), 6, 2 and a tanh."""
         count = values(y)
         if self.approximate == "tanh":
             return {"mul": count * 6, "add": count * 2, "tanh": count}

@@ -26,6 +26,7 @@ never zero. Dimensions may be integers or NumPy int64 arrays; then the figures a
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
@@ -182,6 +183,11 @@ class Operator:
         work: Work = traced.work(_traced(x), _traced(y))
         return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
 
+    @classmethod
+    def says(cls, figure: str) -> str:
+        """The rule for a figure in words, as `archcalc ops NAME` shows it: the docstring of the figure's method."""
+        return inspect.getdoc(getattr(cls, figure)) or ""
+
     def _no_rule(self, figure: str) -> NotImplementedError:
         return NotImplementedError(f"operator {type(self).name} has no rule for its {figure}")
 
@@ -204,6 +210,13 @@ class Plain(Operator):
     def writes(self, x: Any, y: Shape, training: bool) -> int:
         """The output, unless the operator has an `inplace` argument that is set."""
         return 0 if getattr(self, "inplace", False) else values(y)
+
+    @classmethod
+    def says(cls, figure: str) -> str:
+        """Written values by whether there is an `inplace` argument; the rest as the docstrings say it."""
+        if figure != "writes" or cls.writes is not Plain.writes:
+            return super().says(figure)
+        return "The output; nothing where it works in place." if hasattr(cls, "inplace") else "The output."
 
 
 def spatial(x: Shape, name: str) -> Shape:

@@ -102,7 +102,7 @@ class Conv(Weighted):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A multiply-accumulate for each output value and kernel cell; an addition for each bias."""
+        """For each output value k·k·in/groups multiply-accumulates (by a table only its links) and its bias."""
         if self.connections is None:
             kernel = values((*self.kernel_size, x[0] // self.groups))
             work = {"mac": values(y) * kernel}
@@ -187,7 +187,7 @@ class ConvTranspose(Weighted):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A multiply-accumulate for each input value and kernel cell, those cut off by the padding included."""
+        """For each input value k·k·out/groups multiply-accumulates, those cut off too, and the biases."""
         kernel = values((*self.kernel_size, self.out_channels // self.groups))
         return {"mac": values(x) * kernel} | ({"add": values(y)} if self.bias else {})
 
@@ -225,7 +225,7 @@ class Linear(Weighted):
         return {"weight": (self.out_features, x[-1])} | ({"bias": (self.out_features,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A multiply-accumulate for each output value and input feature; an addition for each bias."""
+        """For each output value in_features multiply-accumulates and its bias, an addition."""
         return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
 
     def window(self, x: Shape) -> tuple[Window, Window] | None:
@@ -266,7 +266,7 @@ class RBF(Weighted):
         return {"prototypes": (self.out_features, x[0])}
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A subtraction and a square for each link, and the sums."""
+        """For each link a subtraction and a product; for each output n − 1 additions of n inputs."""
         return {"add": y[0] * x[0] + y[0] * (x[0] - 1), "mul": y[0] * x[0]}
 
     def links(self, x: Shape, y: Shape) -> int:

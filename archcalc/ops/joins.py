@@ -36,11 +36,11 @@ class Add(Join):
     """Elementwise sum, into its first input where nothing else needs that, as residual networks do it."""
 
     def work(self, x: Shapes, y: Shape) -> Work:
-        """n − 1 additions a value."""
+        """For each value n − 1 additions of n inputs."""
         return {"add": values(y) * (len(x) - 1)}
 
     def writes(self, x: Shapes, y: Shape, training: bool) -> int:
-        """Nothing: in place."""
+        """Nothing: in place, into its first input; the output where something else needs that input."""
         return 0
 
     def overwrites(self, training: bool) -> bool:
@@ -112,7 +112,7 @@ class Mean(Join):
     p: Probability = 0
 
     def work(self, x: Shapes, y: Shape) -> Work:
-        """n − 1 additions and a division a value."""
+        """For each value n − 1 additions and a division."""
         return {"add": values(y) * (len(x) - 1), "div": values(y)}
 
     def source(self, x: Shapes) -> str:

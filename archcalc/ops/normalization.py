@@ -34,7 +34,7 @@ class BatchNorm(Normalization):
         return x
 
     def weights(self, x: Shape) -> dict[str, Shape]:
-        """γ `weight` and β `bias`, one a channel."""
+        """γ `weight` and β `bias`, one per channel."""
         return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
 
     def buffers(self, x: Shape) -> dict[str, Shape]:
@@ -44,7 +44,7 @@ class BatchNorm(Normalization):
         return {"running_mean": (x[0],), "running_var": (x[0],), "num_batches_tracked": ()}
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """y = a·x + b with a and b ready: a multiplication and an addition a value."""
+        """y = a·x + b with a and b ready: for each value a multiplication and an addition."""
         if not self.track_running_stats:
             raise NotImplementedError("has no arithmetic of one image without running statistics")
         return {"mul": values(y), "add": values(y)}
@@ -94,7 +94,7 @@ class LayerNorm(Normalization):
         return {"weight": self._over(x)} | ({"bias": self._over(x)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """Mean, variance and 1/σ of each group; then center, scale, and the affine map."""
+        """For n values in g groups 3n − g sums, 2n products, 3g divisions, g roots; n for each of weight and bias."""
         groups = values(x[: len(x) - len(self._over(x))])
         return statistics_work(values(y), groups, self.elementwise_affine, self.elementwise_affine and self.bias)
 
@@ -136,11 +136,11 @@ class GroupNorm(Normalization):
         return x
 
     def weights(self, x: Shape) -> dict[str, Shape]:
-        """weight and bias, one a channel."""
+        """weight and bias, one per channel."""
         return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """Mean, variance and 1/σ of each group; then center, scale, and the affine map."""
+        """For n values in g groups 3n − g sums, 2n products, 3g divisions, g roots; n for each of weight and bias."""
         return statistics_work(values(y), self.num_groups, self.affine, self.affine)
 
     def saved(self, x: Shape, y: Shape) -> Saved:
@@ -182,7 +182,7 @@ class LRN(Normalization):
         return x
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A value: its square, size − 1 additions, alpha/size, k, the power, the division."""
+        """For each value its square, size − 1 additions, alpha/size, k, the power, the division."""
         count = values(y)
         return {"mul": count + count, "add": count * (self.size - 1) + count, "pow": count, "div": count}
 

@@ -41,7 +41,7 @@ class Pool(Plain):
         return Window(dh * (kh - 1) + 1, sh, ph), Window(dw * (kw - 1) + 1, sw, pw)
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises ValueError if the kernel does not fit or is not twice the padding."""
+        """(channels, height, width). Raises ValueError if kernel or padding do not fit."""
         channels, *size = spatial(x, self.name)
         for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
             require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
@@ -62,7 +62,7 @@ class MaxPool(Pool):
     ceil_mode: Flag = False
 
     def output(self, x: Shape) -> Shape:
-        """As of every pool. Raises ValueError also if a dilated window reaches over the whole input, into the padding.
+        """As of every pool. Raises ValueError also if a dilated window steps over the whole input.
 
         PyTorch takes such a window, calls its maximum −∞, and in backward writes outside the gradient's memory.
         """
@@ -134,11 +134,11 @@ class Subsample(Pool):
     ceil_mode: Flag = False
 
     def weights(self, x: Shape) -> dict[str, Shape]:
-        """coefficient and bias, one a channel."""
+        """coefficient and bias, one per channel."""
         return {"weight": (x[0],), "bias": (x[0],)}
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """The window's sum, a product and a bias for each output value."""
+        """For each output value k·k − 1 additions, a product and the bias."""
         return {"add": values(y) * (values(self.kernel_size) - 1) + values(y), "mul": values(y)}
 
     def links(self, x: Shape, y: Shape) -> int:
@@ -168,8 +168,15 @@ class Adaptive(Plain):
         raise self._no_rule("target size")
 
     def output(self, x: Shape) -> Shape:
-        """(channels, *target)."""
+        """As many channels, height and width as `target` says."""
         return spatial(x, self.name)[0], *self.target()
+
+    @classmethod
+    def says(cls, figure: str) -> str:
+        """The output by `target`, in words."""
+        if figure == "output":
+            return f"(channels, {'*output_size' if declared(cls) else '1, 1'})."
+        return super().says(figure)
 
     def cells(self, x: Shape) -> Any:
         """Input values read for one channel, over all windows; windows may overlap."""
@@ -192,12 +199,17 @@ def _adaptive_window(length: int, n: int) -> Window | None:
 class AdaptiveAverage(Adaptive):
     """Adaptive pooling by the mean."""
 
+    @classmethod
+    def says(cls, figure: str) -> str:
+        """As of every adaptive pool; a global one keeps nothing."""
+        return "Nothing." if figure == "saved" and not declared(cls) else super().says(figure)
+
     def work(self, x: Shape, y: Shape) -> Work:
-        """Each window's sum and a division."""
+        """For a window of n values n − 1 additions and a division."""
         return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The input; nothing where the mean is over everything."""
+        """The input; nothing where output_size is 1: the mean is over everything."""
         return Saved(input=self.target() != (1, 1))
 
     def source(self, x: Shape) -> str:
@@ -215,7 +227,7 @@ class AdaptiveMaximum(Adaptive):
     """Adaptive pooling by the maximum."""
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """Each window's comparisons."""
+        """For a window of n values n − 1 comparisons."""
         return {"compare": y[0] * self.cells(x) - values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
@@ -290,7 +302,7 @@ class Upsample(Plain):
         return channels, height * self.scale_factor[0], width * self.scale_factor[1]
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """nearest copies; bilinear weighs four neighbours: 6 products and 3 sums a value."""
+        """nearest: none, it copies; bilinear weighs four neighbours: for each value 6 products and 3 sums."""
         return {} if self.mode == "nearest" else {"mul": values(y) * 6, "add": values(y) * 3}
 
     def saved(self, x: Shape, y: Shape) -> Saved:

@@ -186,7 +186,7 @@ class DropPath(Mover):
         return values(y) if training and self.p else 0
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """One factor an image."""
+        """One factor per image."""
         return Saved(extras=(Extra("noise", (1,)),) if self.p else ())
 
     def source(self, x: Shape) -> str:
@@ -210,7 +210,7 @@ class StochasticDepth(Mover):
     p: Probability
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A multiplication a value."""
+        """A multiplication for each value, at inference too; with p = 0 none."""
         return {"mul": values(y)} if self.p else {}
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:

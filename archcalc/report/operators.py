@@ -34,7 +34,7 @@ def operator_help(name: str) -> Table:
         raise ArchcalcError(f"no operator {name!r}; {suggest(name, REGISTRY) or '`archcalc ops` lists them'}")
     cls = REGISTRY[name]
     rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
-    rows += [{"figure": figure, "text": inspect.getdoc(getattr(cls, figure)) or ""} for figure in FIGURES]
+    rows += [{"figure": figure, "text": cls.says(figure)} for figure in FIGURES]
     return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 

@@ -1,0 +1,89 @@
+"""`archcalc ops NAME` says what the operator really does: no placeholder, no name that is not its own."""
+
+import re
+
+import pytest
+from test_ops_torch import CASES
+
+from archcalc.ops import REGISTRY, make
+from archcalc.ops.base import declared
+from archcalc.report.operators import FIGURES, operator_help
+
+KINDS = {  # how each kind of arithmetic is told
+    "mac": r"multiply-accumulates",
+    "add": r"additions?|sums?|differences|subtraction|bias",
+    "mul": r"multiplications?|products?|square",
+    "div": r"divisions?",
+    "compare": r"comparisons?",
+    "exp": r"powers? of e",
+    "sqrt": r"roots?",
+    "pow": r"the power",
+    "tanh": r"tanh\b(?!,)",
+    "erf": r"erf",
+}
+ACTIVATIONS = {
+    "relu": "For each value a comparison.",
+    "relu6": "For each value 2 comparisons.",
+    "sigmoid": "For each value a power of e, an addition and a division.",
+    "tanh": "For each value a tanh.",
+    "scaled_tanh": "For each value 2 multiplications and a tanh.",
+    "silu": "For each value a power of e, an addition, a division and a multiplication.",
+    "hardsigmoid": "For each value an addition, 2 comparisons and a division.",
+    "hardswish": "For each value an addition, 2 comparisons, a division and a multiplication.",
+}
+
+
+def told(name):
+    return {row["figure"]: row["text"] for row in operator_help(name).rows}
+
+
+def kinds_of(name):
+    """The kinds of arithmetic over all cases of an operator."""
+    cases = [
+        (x, dict(zip([f.name for f in declared(REGISTRY[name])], args, strict=False)) | more)
+        for n, x, args, more in CASES
+        if n == name
+    ]
+    ops = [(make(REGISTRY[name], (), keywords), x) for x, keywords in cases]
+    return {kind for op, x in ops for kind, count in op.work(x, op.output(x)).items() if count}
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_arithmetic_is_told_kind_by_kind(name):
+    text = told(name)["work"]
+    assert {kind for kind, words in KINDS.items() if re.search(words, text)} == kinds_of(name), text
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name):
+    assert told(name)["work"] == ACTIVATIONS[name]
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_no_placeholder_remains(name):
+    """What stands in backquotes is the operator's own argument or tensor."""
+    own = {f.name for f in declared(REGISTRY[name])} | {"weight", "bias"}
+    for figure in FIGURES:
+        text = told(name)[figure]
+        assert text
+        assert set(re.findall(r"`(\w+)`", text)) <= own, text
+        assert not re.search("target|per_value|an `inplace` argument|as the derivative needs", text), text
+        assert ("in place" in text) <= ("inplace" in own or name in {"add", "dropout"}), text
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "text"),
+    [
+        ("sigmoid", "saved", "The result."),
+        ("gelu", "saved", "The input."),
+        ("silu", "saved", "The input; in place a copy of it."),
+        ("sigmoid", "writes", "The output."),
+        ("relu", "writes", "The output; nothing where it works in place."),
+        ("global_avgpool", "output", "(channels, 1, 1)."),
+        ("adaptive_avgpool", "output", "(channels, *output_size)."),
+        ("global_avgpool", "saved", "Nothing."),
+        ("adaptive_avgpool", "saved", "The input; nothing where output_size is 1: the mean is over everything."),
+    ],
+)
+def test_what_differs_between_kin(name, figure, text):
+    assert told(name)[figure] == text
