@@ -98,17 +98,17 @@ def normalized(draw: st.DrawFn) -> Any:
 def gates(draw: st.DrawFn) -> Any:
     """Images of one shape and gates of channels×1×1 among them."""
     x = draw(IMAGE)
-    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=2, max_size=4))), {}
+    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=1, max_size=4))), {}
 
 
 @st.composite
 def slices(draw: st.DrawFn) -> Any:
     """Images that differ in channels."""
     place = draw(st.tuples(upto(7), upto(7)) | st.just(()))
-    return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=2, max_size=4))), {}
+    return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=1, max_size=4))), {}
 
 
-ALIKE = st.tuples(ANY_RANK, upto(4, 2)).map(lambda drawn: (drawn[0],) * drawn[1])
+ALIKE = st.tuples(ANY_RANK, upto(4)).map(lambda drawn: (drawn[0],) * drawn[1])
 ACTIVATION = written(ANY_RANK)
 IN_PLACE = written(ANY_RANK, inplace=FLAG)
 POOL = {"kernel_size_": size(4), "stride": size(4) | st.none(), "padding": size(2, 0), "ceil_mode": FLAG}

@@ -23,6 +23,9 @@ CASES = {  # layers: operators that work in place at inference, in training
     "  - a: conv(4, 1)\n  - b: relu\n  - concat(x=use(a), y=use(b))\n": ([], []),
     "  - conv(4, 1) | sigmoid\n  - relu | maxpool(2) | relu\n": (["relu", "relu"], ["relu"]),
     "  - conv(4, 1) | dropout(0.5, inplace=True)\n": ([], ["dropout"]),
+    "  - conv(4, 1) | dropout(1, inplace=True)\n": ([], ["dropout"]),
+    "  - conv(4, 1) | dropout(0, inplace=True)\n": ([], []),  # gives its input, which it leaves as it is
+    "  - conv(4, 1) | sigmoid | dropout(0, inplace=True) | relu\n": (["relu"], []),
     # refused, silu runs out of place and keeps what the sum would overwrite
     "  - conv(4, 1)\n  - add(skip=identity, body=silu(inplace=True) | conv(4, 1))\n": (["add"], []),
     "  - conv(4, 1)\n  - side: {feature: identity}\n  - relu\n": (["relu"], []),  # in training it is asked for

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -73,17 +74,15 @@ CASES = [
     ("global_maxpool", (4, 7, 5), (), {}),
     ("upsample", (4, 5, 6), (), {"size": (7, 11)}),
     ("upsample", (4, 5, 6), (), {"scale_factor": 2, "mode": "bilinear"}),
-    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [2, 3, 4]),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [1, 2, 3, 4]),
     ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
     ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
-    ("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3)), (), {}),
+    *(("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3))[:count], (), {}) for count in [1, 2, 3]),
     ("input", (), ((3, 8, 8),), {}),
     ("channel_shuffle", (6, 4, 3), (3,), {}),
     ("pad_shortcut", (4, 7, 8), (9,), {"stride": 2}),
-    ("dropout", (5, 4, 3), (0.3,), {}),
-    ("dropout", (5, 4, 3), (0.3, True), {}),
-    ("droppath", (5, 4, 3), (0.3,), {}),
-    ("stochastic_depth", (5, 4, 3), (0.3,), {}),
+    *(("dropout", (5, 4, 3), (p, flag), {}) for p in [0, 0.3, 1] for flag in [True, False]),
+    *((name, (5, 4, 3), (p,), {}) for name in ["droppath", "stochastic_depth"] for p in [0, 0.3, 1]),
     ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
 ]  # fmt: skip
 
@@ -304,6 +303,26 @@ def test_random(name: str, data: st.DataObject) -> None:
     compare(op, x, dtype if runs(name, len(x), dtype) else "float32")
 
 
+def in_place(op: Operator, x: Any, training: bool) -> bool:
+    """Whether PyTorch changes the first input's memory; every change raises a tensor's version."""
+    made = op.module(x).train(training)
+    if isinstance(made, Sum):
+        made.inplace = True
+    first, *others = tensors(op, x, "float32", "cpu")
+    with lopsided_padding():
+        made(first, *others)
+    return bool(first._version)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_overwrites(case: Any, training: bool) -> None:
+    name, x, args, keywords = case
+    op = build(name, x, *args, **keywords).op
+    sum_of_one = name == "add" and len(x) == 1  # gives its input where it may, as if it had added nothing to it
+    assert in_place(op, x, training) == (op.overwrites(training) and not sum_of_one)
+
+
 @pytest.mark.parametrize("name", REGRESSIONS)
 def test_regression(name: str) -> None:
     op, x, keywords = REGRESSIONS[name]
@@ -330,6 +349,36 @@ def test_a_window_over_nothing_but_padding() -> None:
     assert largest.item() == -torch.inf
     assert indices.item() != 0
     assert build("maxpool", (1, 1, 2), (1, 2), 1, (0, 1), dilation=2).y == (1, 1, 2)
+
+
+LINE = [
+    (length, *rest) for length in (1, 2, 3, 4, 5, 7) for rest in product((1, 2, 3), (1, 2, 3), (0, 1), (1, 2, 3, 4))
+]
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_dilated_pool_is_refused_exactly_where_a_window_sees_nothing(axis: int, ceil_mode: bool) -> None:
+    """Both sides of every boundary on a line, along the height and along the width, against PyTorch's own maxima."""
+    for length, *geometry in LINE:
+        kernel, stride, padding, dilation = (
+            (n, rest) if axis == 0 else (rest, n) for n, rest in zip(geometry, (1, 1, 0, 1), strict=True)
+        )
+        x = (1, length, 1) if axis == 0 else (1, 1, length)
+        keywords = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+        try:
+            fits = bool((torch.nn.functional.max_pool2d(torch.ones(1, *x), kernel, **keywords) > -torch.inf).all())
+        except RuntimeError:
+            fits = False
+        assert accepts("maxpool", x, {"kernel_size": kernel, **keywords}) == fits, (x, kernel, keywords)
+
+
+def accepts(name: str, x: Any, keywords: dict[str, Any]) -> bool:
+    try:
+        build(name, x, **keywords)
+    except ValueError:
+        return False
+    return True
 
 
 def test_every_operator_has_a_case_and_a_strategy() -> None:

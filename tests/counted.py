@@ -1,0 +1,374 @@
+"""Arithmetic that counts itself: what every operator computes, written in operations, each of them counted.
+
+`computed` runs an operator at inference on one image. Its values are held against PyTorch's, and the operations that
+they took against `Operator.work`: a formula with a product too few gives other values, or another count. Constants that
+do not depend on the image are plain numbers and free. Nothing of archcalc is used here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+Array = np.ndarray[Any, Any]
+State = Mapping[str, Array]
+
+
+class Counted:
+    """An array of computed values; every operation on it counts one per value of its result, into the shared tally."""
+
+    __array_ufunc__ = None  # NumPy leaves arithmetic with its own arrays to this class
+
+    def __init__(self, data: Array, tally: Counter[str]) -> None:
+        self.data, self.tally = data, tally
+
+    def made(self, kind: str, data: Array, count: int | None = None) -> Counted:
+        self.tally[kind] += data.size if count is None else count
+        return Counted(data, self.tally)
+
+    def __add__(self, other: Any) -> Counted:
+        return self.made("add", self.data + plain(other))
+
+    def __sub__(self, other: Any) -> Counted:
+        return self.made("add", self.data - plain(other))
+
+    def __mul__(self, other: Any) -> Counted:
+        return self.made("mul", self.data * plain(other))
+
+    def __truediv__(self, other: Any) -> Counted:
+        return self.made("div", self.data / plain(other))
+
+    def __pow__(self, exponent: float) -> Counted:
+        return self.made("pow", self.data**exponent)
+
+    def __neg__(self) -> Counted:
+        return Counted(-self.data, self.tally)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rtruediv__(self, other: Any) -> Counted:
+        return self.made("div", plain(other) / self.data)
+
+    def __getitem__(self, index: Any) -> Counted:
+        return Counted(self.data[index], self.tally)
+
+    def largest(self, other: float) -> Counted:
+        return self.made("compare", np.maximum(self.data, other))
+
+    def smallest(self, other: float) -> Counted:
+        return self.made("compare", np.minimum(self.data, other))
+
+    def exp(self) -> Counted:
+        return self.made("exp", np.exp(self.data))
+
+    def tanh(self) -> Counted:
+        return self.made("tanh", np.tanh(self.data))
+
+    def erf(self) -> Counted:
+        return self.made("erf", torch.erf(torch.from_numpy(np.asarray(self.data))).numpy())
+
+    def sqrt(self) -> Counted:
+        return self.made("sqrt", np.sqrt(self.data))
+
+    def sum(self, axis: Any) -> Counted:
+        total = self.data.sum(axis, keepdims=True)
+        return self.made("add", total, self.data.size - total.size)
+
+    def max(self, axis: Any) -> Counted:
+        most = self.data.max(axis, keepdims=True)
+        return self.made("compare", most, self.data.size - most.size)
+
+    def padded(self, fill: float, rows: tuple[int, int], columns: tuple[int, int]) -> Counted:
+        return Counted(np.pad(self.data, ((0, 0), rows, columns), constant_values=fill), self.tally)
+
+    def dot(self, weights: Array) -> float:
+        self.tally["mac"] += weights.size
+        return float((self.data * weights).sum())
+
+    def shaped(self, shape: Sequence[int]) -> Counted:
+        return Counted(self.data.reshape(shape), self.tally)
+
+
+def plain(value: Any) -> Any:
+    return value.data if isinstance(value, Counted) else value
+
+
+def joined(parts: Sequence[Any], shape: Sequence[int], like: Counted) -> Counted:
+    return Counted(np.array([plain(part) for part in parts]).reshape(shape), like.tally)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def channelwise(weight: Array, rank: int) -> Array:
+    return weight.reshape(-1, *[1] * (rank - 1))
+
+
+# activations, by their formulas
+
+ACTIVATIONS: dict[str, Callable[[Counted], Counted]] = {
+    "relu": lambda x: x.largest(0),
+    "relu6": lambda x: x.largest(0).smallest(6),
+    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
+    "tanh": lambda x: x.tanh(),
+    "silu": lambda x: x * (1 / (1 + (-x).exp())),
+    "hardsigmoid": lambda x: (x + 3).largest(0).smallest(6) / 6,
+    "hardswish": lambda x: x * ((x + 3).largest(0).smallest(6) / 6),
+}
+
+
+def gelu(x: Counted, state: State, approximate: str = "none") -> Counted:
+    """Hendrycks & Gimpel 2016, section 2: exact, and by tanh."""
+    if approximate == "none":
+        return x * 0.5 * (1 + (x * np.sqrt(0.5)).erf())
+    return x * 0.5 * (1 + (np.sqrt(2 / np.pi) * (x + 0.044715 * x * x * x)).tanh())
+
+
+def scaled_tanh(x: Counted, state: State, amplitude: float = 1.7159, slope: float = 2 / 3) -> Counted:
+    return amplitude * (slope * x).tanh()
+
+
+def softmax(x: Counted, state: State) -> Counted:
+    powers = (x - x.max(0)).exp()
+    return powers / powers.sum(0)
+
+
+# normalizations
+
+
+def batchnorm(x: Counted, state: State, eps: float = 1e-5, affine: bool = True, **unused: Any) -> Counted:
+    scale = 1 / np.sqrt(state["running_var"] + eps) * (state["weight"] if affine else 1)
+    shift = (state["bias"] if affine else 0) - scale * state["running_mean"]
+    rank = x.data.ndim
+    return x * channelwise(scale, rank) + channelwise(shift, rank)
+
+
+def standardized(x: Counted, eps: float) -> Counted:
+    """Each row with mean 0 and variance 1."""
+    count = x.data.shape[1]
+    centered = x - x.sum(1) / count
+    return centered * (1 / ((centered * centered).sum(1) / count + eps).sqrt())
+
+
+def layernorm(
+    x: Counted, state: State, normalized_shape: Any = None, eps: float = 1e-5, elementwise_affine: bool = True,
+    bias: bool = True,
+) -> Counted:  # fmt: skip
+    shape = x.data.shape
+    over = shape if normalized_shape is None else normalized_shape
+    over = over if isinstance(over, tuple) else (over,)
+    y = standardized(x.shaped((-1, int(np.prod(over)))), eps).shaped(shape)
+    y = y * state["weight"] if elementwise_affine else y
+    return y + state["bias"] if elementwise_affine and bias else y
+
+
+def groupnorm(x: Counted, state: State, num_groups: int, eps: float = 1e-5, affine: bool = True) -> Counted:
+    shape, rank = x.data.shape, x.data.ndim
+    y = standardized(x.shaped((num_groups, -1)), eps).shaped(shape)
+    return y * channelwise(state["weight"], rank) + channelwise(state["bias"], rank) if affine else y
+
+
+def lrn(
+    x: Counted, state: State, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Counted:  # fmt: skip
+    squares, places = x * x, [(0, 0)] * (x.data.ndim - 1)
+    around = Counted(np.pad(squares.data, [(size // 2, (size - 1) // 2), *places]), x.tally)
+    total = reduce(Counted.__add__, [around[i : i + len(x.data)] for i in range(size)])
+    return x / (alpha / size * total + k) ** beta
+
+
+# layers with weights
+
+
+def conv(
+    x: Counted, state: State, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1, bias: bool = True, connections: Sequence[Sequence[int]] | None = None,
+) -> Counted:  # fmt: skip
+    each = len(x.data) // groups
+    kernel, (down, along) = pair(kernel_size), pair(dilation)
+    reach = [step * (k - 1) for step, k in zip((down, along), kernel, strict=True)]
+    if padding == "same":
+        margins = [(over // 2, over - over // 2) for over in reach]
+    else:
+        margins = [(margin, margin) for margin in pair(padding)]
+    wide = x.padded(0, *margins)
+    kernels = iter(state["weight"])
+    maps = []
+    for channel in range(out_channels):
+        first = channel // (out_channels // groups) * each
+        seen = list(range(first, first + each)) if connections is None else list(connections[channel])
+        weight = next(kernels) if connections is None else np.stack([next(kernels) for _ in seen])
+        corners = places(wide, reach, pair(stride))
+        maps.append([
+            wide[seen, row : row + reach[0] + 1 : down, column : column + reach[1] + 1 : along].dot(weight)
+            for row, column in corners
+        ])  # fmt: skip
+    height, width = ((wide.data.shape[i + 1] - reach[i] - 1) // pair(stride)[i] + 1 for i in (0, 1))
+    y = joined(maps, (out_channels, height, width), x)
+    return y + channelwise(state["bias"], 3) if bias else y
+
+
+def places(x: Counted, reach: Sequence[int], stride: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    rows, columns = (range(0, x.data.shape[i + 1] - reach[i], stride[i]) for i in (0, 1))
+    return product(rows, columns)
+
+
+def conv_transpose(
+    x: Counted, state: State, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
+) -> Counted:  # fmt: skip
+    """Every input value is multiplied with every cell of its kernels, and added where it falls."""
+    margin, steps, apart = pair(padding), pair(stride), pair(dilation)
+    reach = [step * (k - 1) + 1 for step, k in zip(apart, pair(kernel_size), strict=True)]
+    size = [
+        (length - 1) * step + over + extra
+        for length, step, over, extra in zip(x.data.shape[1:], steps, reach, pair(output_padding), strict=True)
+    ]
+    y = np.zeros((out_channels, *size))
+    each, given = out_channels // groups, len(x.data) // groups
+    for channel, row, column in np.ndindex(x.data.shape):
+        weight, group, top, left = state["weight"][channel], channel // given, row * steps[0], column * steps[1]
+        x.tally["mac"] += weight.size
+        target = y[
+            group * each : (group + 1) * each, top : top + reach[0] : apart[0], left : left + reach[1] : apart[1]
+        ]
+        target += x.data[channel, row, column] * weight
+    y = y[:, margin[0] : y.shape[1] - margin[0], margin[1] : y.shape[2] - margin[1]]
+    made = Counted(y, x.tally)
+    return made + channelwise(state["bias"], 3) if bias else made
+
+
+def linear(x: Counted, state: State, out_features: int, bias: bool = True) -> Counted:
+    rows = [[x[place].dot(row) for row in state["weight"]] for place in np.ndindex(x.data.shape[:-1])]
+    y = joined(rows, (*x.data.shape[:-1], out_features), x)
+    return y + state["bias"] if bias else y
+
+
+def rbf(x: Counted, state: State, out_features: int) -> Counted:
+    apart = x - state["prototypes"]
+    return (apart * apart).sum(1).shaped((out_features,))
+
+
+# pools
+
+
+def windows(
+    x: Counted, fill: float, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Counted:  # fmt: skip
+    """All windows, one after another: channels × height × width × cells. Those over the border are filled up."""
+    kernel, steps, margin = pair(kernel_size), pair(stride or kernel_size), pair(padding)
+    lengths, cells = [], []
+    for k, step, edge, apart, length in zip(kernel, steps, margin, pair(dilation), x.data.shape[1:], strict=True):
+        firsts = [i * step - edge for i in range(length + 2 * edge) if i * step - edge < length + edge]
+        over = apart * (k - 1)
+        inside = [first for first in firsts if first + over < length + edge]
+        late = firsts[len(inside) : len(inside) + 1] if ceil_mode and (inside[-1] + over < length + edge - 1) else []
+        starts = inside + [first for first in late if first < length]
+        lengths.append(starts)
+        cells.append([range(first + edge, first + edge + over + 1, apart) for first in starts])
+    room = [max(max(reach) for reach in ways) + 1 - margin[i] - x.data.shape[i + 1] for i, ways in enumerate(cells)]
+    wide = x.padded(fill, (margin[0], max(room[0], 0)), (margin[1], max(room[1], 0)))
+    found = [
+        wide[:, list(rows)][:, :, list(columns)].data.reshape(len(x.data), -1) for rows, columns in product(*cells)
+    ]
+    shape = (len(x.data), len(lengths[0]), len(lengths[1]), kernel[0] * kernel[1])
+    return Counted(np.stack(found, axis=1).reshape(shape), x.tally)
+
+
+def maxpool(x: Counted, state: State, **geometry: Any) -> Counted:
+    return windows(x, -np.inf, **geometry).max(3)[..., 0]
+
+
+def avgpool(x: Counted, state: State, count_include_pad: bool = True, **geometry: Any) -> Counted:
+    """How many values a window's sum is divided by depends on the geometry alone, so it is free."""
+    ones = np.ones_like(x.data)
+    if count_include_pad:
+        rows, columns = ((margin, margin) for margin in pair(geometry.get("padding", 0)))
+        inside = windows(Counted(ones, Counter()).padded(1, rows, columns), 0, **geometry | {"padding": 0})
+    else:
+        inside = windows(Counted(ones, Counter()), 0, **geometry)
+    return windows(x, 0, **geometry).sum(3)[..., 0] / inside.data.sum(3)
+
+
+def subsample(x: Counted, state: State, **geometry: Any) -> Counted:
+    return windows(x, 0, **geometry).sum(3)[..., 0] * channelwise(state["weight"], 3) + channelwise(state["bias"], 3)
+
+
+def cells(x: Counted, target: Any) -> Iterator[Counted]:
+    """PyTorch's adaptive windows, ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉."""
+    (height, width), (rows, columns) = x.data.shape[1:], pair(target)
+    for i, j in product(range(rows), range(columns)):
+        across = slice(j * width // columns, -(-(j + 1) * width // columns))
+        yield x[:, i * height // rows : -(-(i + 1) * height // rows), across]
+
+
+def adaptive_avgpool(x: Counted, state: State, output_size: Any) -> Counted:
+    parts = [part.sum((1, 2)) / (part.data.size // len(x.data)) for part in cells(x, output_size)]
+    return Counted(np.concatenate([part.data for part in parts], 1).reshape(-1, *pair(output_size)), x.tally)
+
+
+def adaptive_maxpool(x: Counted, state: State, output_size: Any) -> Counted:
+    parts = [part.max((1, 2)) for part in cells(x, output_size)]
+    return Counted(np.concatenate([part.data for part in parts], 1).reshape(-1, *pair(output_size)), x.tally)
+
+
+def upsample(x: Counted, state: State, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Counted:
+    lengths = x.data.shape[1:]
+    target = pair(size) if size else tuple(n * by for n, by in zip(lengths, pair(scale_factor), strict=True))
+    if mode == "nearest":
+        rows, columns = ([i * n // m for i in range(m)] for n, m in zip(lengths, target, strict=True))
+        return x[:, rows][:, :, columns]
+    (up, down, low), (left, right, far) = (neighbours(n, m) for n, m in zip(lengths, target, strict=True))
+    above = (1 - far) * x[:, up][:, :, left] + far * x[:, up][:, :, right]
+    below = (1 - far) * x[:, down][:, :, left] + far * x[:, down][:, :, right]
+    return (1 - low[:, None]) * above + low[:, None] * below
+
+
+def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
+    """For each output position the two input positions it lies between, and how far from the first."""
+    at = np.maximum((np.arange(target) + 0.5) * length / target - 0.5, 0)
+    first = np.floor(at).astype(int)
+    return list(first), list(np.minimum(first + 1, length - 1)), at - first
+
+
+# joins; and the rest, which moves values
+
+
+def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
+    """Without arithmetic; what goes where is `reference.py`'s."""
+    return None
+
+
+FORMULAS: dict[str, Callable[..., Counted | None]] = {
+    **{name: lambda x, state, inplace=False, f=f: f(x) for name, f in ACTIVATIONS.items()},
+    "gelu": gelu, "scaled_tanh": scaled_tanh, "softmax": softmax, "batchnorm": batchnorm, "layernorm": layernorm,
+    "groupnorm": groupnorm, "lrn": lrn, "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "rbf": rbf,
+    "maxpool": maxpool, "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
+    "adaptive_maxpool": adaptive_maxpool, "upsample": upsample,
+    "global_avgpool": lambda x, state: adaptive_avgpool(x, state, 1),
+    "global_maxpool": lambda x, state: adaptive_maxpool(x, state, 1),
+    "add": lambda *xs, state: reduce(Counted.__add__, xs),
+    "multiply": lambda *xs, state: reduce(Counted.__mul__, xs),
+    "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
+    "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
+    **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath"], moved),
+    "concat": lambda *xs, state: None,
+}  # fmt: skip
+
+
+def computed(
+    name: str, keywords: Mapping[str, Any], inputs: Sequence[Array], state: State, joins: bool
+) -> tuple[Array | None, Counter[str]]:
+    """The values for one image, None of an operator without arithmetic, and what they took."""
+    tally: Counter[str] = Counter()
+    xs = [Counted(x, tally) for x in inputs]
+    made = FORMULAS[name](*xs, state=state, **keywords)
+    return (None if made is None else made.data), +tally
