@@ -45,6 +45,7 @@ class Entry(NamedTuple):
     input: Shape
     params: int
     params_ratio: float | None
+    params_with_statistics: int
     macs: int
     macs_ratio: float | None
     flops: int

@@ -19,7 +19,11 @@ FIGURES = {  # by key: the name for people, and the unit
     "params": ("params", "values"),
     "weights": ("weights", "values"),
     "biases": ("biases", "values"),
+    "params_with_statistics": ("params and running statistics", "values"),
     "buffers": ("buffers", "values"),
+    "running_statistics": ("running statistics", "values"),
+    "batch_counters": ("batch counters", "values"),
+    "fixed_values": ("fixed values", "values"),
     "param_bytes": ("params", "bytes"),
     "macs": ("MACs", "operations"),
     "flops": ("FLOPs", "operations"),
@@ -38,7 +42,10 @@ FIGURES = {  # by key: the name for people, and the unit
     "input": ("input", "shape"),
 }
 FIELDS = {"receptive_field": "size", "effective_stride": "stride", "effective_padding": "padding"}
-_SUMS = ("params", "weights", "biases", "buffers", "macs", "flops", "connections", "activations")
+_BUFFERS = ("buffers", "running_statistics", "batch_counters", "fixed_values")
+_SUMS = (
+    "params", "params_with_statistics", "weights", "biases", *_BUFFERS, "macs", "flops", "connections", "activations",
+)  # fmt: skip
 _BYTES_OF = {"param_bytes": "params", "activation_bytes": "activations"}
 
 

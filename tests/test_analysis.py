@@ -77,9 +77,12 @@ def test_depth_and_receptive_field(name, depth, field):
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_totals_are_the_sums_of_the_layers(name, mode):
     report = analyze(load(name), batch=2, mode=mode)
-    for figure in ("weights", "biases", "params", "buffers", "macs", "flops", "connections", "activations"):
+    sums = "weights biases params params_with_statistics buffers running_statistics batch_counters fixed_values"
+    for figure in (*sums.split(), "macs", "flops", "connections", "activations"):
         assert getattr(report.totals, figure) == sum(getattr(layer, figure) for layer in report.layers), figure
     assert report.totals.params == report.totals.weights + report.totals.biases
+    parts = report.totals.running_statistics, report.totals.batch_counters, report.totals.fixed_values
+    assert report.totals.buffers == sum(parts)
 
 
 @given(st.integers(1, 64), st.sampled_from(["float64", "float32", "float16", "bfloat16"]))

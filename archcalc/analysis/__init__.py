@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
@@ -29,6 +29,9 @@ class Layer(NamedTuple):
     biases: int
     params: int
     buffers: int
+    running_statistics: int
+    batch_counters: int
+    fixed_values: int
     buffer_bytes: int
     work: Mapping[str, int]
     macs: int
@@ -38,6 +41,11 @@ class Layer(NamedTuple):
     field: Axes | None
     depth: int
 
+    @property
+    def params_with_statistics(self) -> int:
+        """Trainable values and running statistics: what Keras prints as the total."""
+        return self.params + self.running_statistics
+
 
 class Totals(NamedTuple):
     """Sums over the layers, and their number; depth, receptive field and expectations are the network's."""
@@ -46,7 +54,11 @@ class Totals(NamedTuple):
     weights: int
     biases: int
     params: int
+    params_with_statistics: int  # params + running statistics
     buffers: int
+    running_statistics: int
+    batch_counters: int
+    fixed_values: int
     param_bytes: int
     buffer_bytes: int
     macs: int
@@ -63,6 +75,10 @@ class Totals(NamedTuple):
     droppable_branches: int | None
     expected_depth: float | None
     expected_macs: float | None
+
+
+SUMMED = [figure for figure in Layer._fields if figure in Totals._fields and figure != "depth"]
+EXPECTATIONS = ("expected_branches", "droppable_branches", "expected_depth", "expected_macs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +151,22 @@ def _totals(
     layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int, dropping: Expected | None
 ) -> Totals:
     columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
-
-    def total(figure: str) -> int:
-        return sum(columns[figure])
-
-    params, activations = total("params"), total("activations")
+    sums: dict[str, Any] = {figure: sum(columns[figure]) for figure in SUMMED}
     sizes, strides, paddings = zip(*endpoint.field, strict=True) if endpoint.field else (None, None, None)
+    expectations: dict[str, Any] = dict(zip(EXPECTATIONS, dropping or (None,) * 4, strict=True))
     return Totals(
-        len(layers), total("weights"), total("biases"), params, total("buffers"),
-        params * value_bytes, total("buffer_bytes"), total("macs"), total("flops"), total("connections"),
-        activations, activations * value_bytes, depth, sizes, strides, paddings, endpoint.node.name,
-        *(dropping or (None,) * 4),
-    )  # fmt: skip
+        layers=len(layers),
+        params_with_statistics=sums["params"] + sums["running_statistics"],
+        param_bytes=sums["params"] * value_bytes,
+        activation_bytes=sums["activations"] * value_bytes,
+        depth=depth,
+        receptive_field=sizes,
+        effective_stride=strides,
+        effective_padding=paddings,
+        receptive_field_at=endpoint.node.name,
+        **sums,
+        **expectations,
+    )
 
 
 __all__ = [

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from archcalc.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
+STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that PyTorch keeps in int64 whatever the network's dtype
 
 
@@ -19,7 +20,10 @@ class Cost(NamedTuple):
     weights: int
     biases: int
     params: int
-    buffers: int
+    buffers: int  # those that follow, added up
+    running_statistics: int
+    batch_counters: int
+    fixed_values: int
     buffer_bytes: int
     work: Mapping[str, int]  # this and what follows: of the whole batch
     macs: int
@@ -32,19 +36,23 @@ def cost(node: Node, batch: int, value_bytes: int, training: bool, in_place: boo
 
     An operator that asks to work in place and cannot (`in_place` False) writes its output.
     """
-    weights = biases = buffers = buffer_bytes = 0
+    weights = biases = statistics = counters = fixed = 0
     for name, shape in node.op.weights(node.x).items():
         if name == "bias":
             biases += math.prod(shape)
         else:
             weights += math.prod(shape)
     for name, shape in node.op.buffers(node.x).items():
-        count = math.prod(shape)
-        buffers += count
-        buffer_bytes += count * (8 if name in COUNTERS else value_bytes)
+        if name in STATISTICS:
+            statistics += math.prod(shape)
+        elif name in COUNTERS:
+            counters += math.prod(shape)
+        else:
+            fixed += math.prod(shape)
     work = MappingProxyType({kind: batch * count for kind, count in node.op.work(node.x, node.output).items()})
     links = batch * node.op.links(node.x, node.output)
     copies = node.op.overwrites(training) and not in_place
     writes = batch * (math.prod(node.output) if copies else node.op.writes(node.x, node.output, training))
-    macs = work.get("mac", 0)
-    return Cost(weights, biases, weights + biases, buffers, buffer_bytes, work, macs, links, writes)
+    buffer_bytes = (statistics + fixed) * value_bytes + counters * 8
+    buffers = statistics + counters + fixed, statistics, counters, fixed, buffer_bytes
+    return Cost(weights, biases, weights + biases, *buffers, work, work.get("mac", 0), links, writes)

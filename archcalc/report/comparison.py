@@ -23,6 +23,7 @@ COLUMNS = {
     "year": (Column("year", "Year", rank=10, plain=True),),
     "input": (Column("input", "Input", "C×H×W", rank=7),),
     "params": (Column("params", "Params"), *_ratios("params", "params", 2)),
+    "params_with_statistics": (Column("params_with_statistics", "Params", "+ statistics", rank=15),),
     "macs": (Column("macs", "MACs"), *_ratios("macs", "MACs", 3)),
     "flops": (Column("flops", "FLOPs", rank=9), *_ratios("flops", "FLOPs", 13)),
     "activations": (Column("activations", "Activations", "values", rank=8), *_ratios("activations", "activations", 14)),
@@ -51,6 +52,7 @@ COLUMNS = {
         Column("top5_error", "Top-5 error", shown=False),
     ),
 }
+ON_REQUEST = ("params_with_statistics",)  # shown to people who ask for it
 TEST = tuple(Column(key, key.capitalize(), shown=False) for key in ("dataset", "protocol", "source"))
 
 
@@ -106,8 +108,8 @@ def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Iterator[C
             ratio = column.key.endswith("_times")  # gives way before its figure
             yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
     if not names:
-        for column in (column for group in COLUMNS.values() for column in group):
-            yield column._replace(shown=column.shown and _tells(column.key, rows))
+        for name, column in ((name, column) for name, group in COLUMNS.items() for column in group):
+            yield column._replace(shown=column.shown and name not in ON_REQUEST and _tells(column.key, rows))
     yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
 
 

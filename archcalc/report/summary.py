@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from archcalc.analysis import DTYPES, Axes, Layer, Report
+from archcalc.analysis import DTYPES, Axes, Layer, Report, Totals
 from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
 from archcalc.ops import Operator, Shape
@@ -204,9 +204,10 @@ def conditions(report: Report) -> str:
 def summary(report: Report) -> Iterable[tuple[str, str]]:
     """The totals in words, with units."""
     t = report.totals
-    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}"
+    more = f"\n{t.params_with_statistics:,} with running statistics" if t.running_statistics else ""
+    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
     if t.buffers:
-        yield "buffers", f"{t.buffers:,} values = {bytes_text(t.buffer_bytes)}"
+        yield "buffers", f"{_buffers_text(t)} = {bytes_text(t.buffer_bytes)}"
     of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
     backward = f"twice that with backward: {bytes_text(2 * t.activation_bytes)}"
     yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}\n{backward}"
@@ -219,6 +220,17 @@ def summary(report: Report) -> Iterable[tuple[str, str]]:
         share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""
         kept = f"{t.expected_branches:g} of {t.droppable_branches} branches in training"
         yield "expected", f"{kept}, depth {t.expected_depth:g}, {t.expected_macs:,.0f} MACs{share}"
+
+
+def _buffers_text(t: Totals) -> str:
+    """`53,120 running statistics + 53 counters`."""
+    counters = "counter" if t.batch_counters == 1 else "counters"
+    kinds = (
+        (t.running_statistics, "running statistics"),
+        (t.batch_counters, counters),
+        (t.fixed_values, "fixed values"),
+    )
+    return " + ".join(f"{count:,} {kind}" for count, kind in kinds if count)
 
 
 def _field_text(report: Report) -> str:
