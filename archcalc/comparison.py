@@ -53,6 +53,7 @@ class Entry(NamedTuple):
     activations: int
     activations_ratio: float | None
     activation_bytes: int
+    saved_bytes: int | None
     param_bytes: int
     depth: int
     receptive_field: tuple[int, int] | None

@@ -30,6 +30,7 @@ FIGURES = {  # by key: the name for people, and the unit
     "connections": ("connections", "links"),
     "activations": ("activations", "values"),
     "activation_bytes": ("activations", "bytes"),
+    "saved_bytes": ("memory kept for backward", "bytes"),
     "depth": ("depth", "layers"),
     "layers": ("layers", "layers"),
     "receptive_field": ("receptive field", "pixels"),
@@ -117,7 +118,7 @@ class Figures:
 
     def _of_part(self, name: str, part: str) -> Any:
         operator = part.removeprefix("op:") if part.startswith("op:") else ""
-        if operator and name not in ("layers", *_SUMS, *_BYTES_OF):
+        if operator and name not in ("layers", "saved_bytes", *_SUMS, *_BYTES_OF):
             raise ArchcalcError(f"the layers of an operator have no {FIGURES[name][0]} together; name a layer or block")
         if part not in self.parts and operator not in REGISTRY:
             what = f"no operator {operator!r}; {suggest(operator, REGISTRY)}" if operator else ""
@@ -131,6 +132,8 @@ def _of_layers(layers: Sequence[Layer], figure: str, dtype: str) -> Any:
         return len(layers)
     if figure in _SUMS:
         return sum(getattr(layer, figure) for layer in layers)
+    if figure == "saved_bytes":
+        return _kept(layers)
     if figure in _BYTES_OF:
         return DTYPES[dtype] * sum(getattr(layer, _BYTES_OF[figure]) for layer in layers)
     if figure.startswith("expected"):
@@ -139,6 +142,13 @@ def _of_layers(layers: Sequence[Layer], figure: str, dtype: str) -> Any:
     if figure in FIELDS:
         return _square(tuple(getattr(axis, FIELDS[figure]) for axis in last.field) if last.field else None, figure)
     return {"output": last.node.output, "input": input_shape(layers), "depth": own_depth(layers)}[figure]
+
+
+def _kept(layers: Sequence[Layer]) -> int:
+    counts = [layer.saved_bytes for layer in layers if layer.saved_bytes is not None]
+    if len(counts) < len(layers):
+        raise ArchcalcError("what backward keeps is unknown where a side output does not take the input")
+    return sum(counts)
 
 
 def _square(pair: Any, figure: str) -> int:

@@ -1,14 +1,19 @@
-"""Buffers by kind: running statistics, counters, and what is neither."""
+"""Memory besides parameters and activations: buffers by kind, and what backward keeps."""
 
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from archcalc import analyze, load, parse
+from archcalc import ArchcalcError, analyze, load, parse
+from archcalc.analysis.folding import fold_batchnorm
+from archcalc.analysis.in_place import memory
 from archcalc.cli import cli
 from archcalc.figures import Figures
-from archcalc.report.summary import summary
+from archcalc.ops.activation import ReLU
+from archcalc.pytorch import build
+from archcalc.report.summary import summarize, summary
 
 HEAD = "name: t\ninput: [10, 8, 8]\nlayers:\n"
 
@@ -93,3 +98,139 @@ def test_compare_shows_it_where_it_is_asked_for(tmp_path):
     assert "20,861,480" not in run(cli, ["compare", str(path)]).output
     (entry,) = json.loads(run(cli, ["compare", str(path), "--format", "json"]).output)["networks"]
     assert entry["params_with_statistics"] == 20_861_480
+
+
+NIN = """
+name: nin-d2l
+input: [1, 224, 224]
+blocks:
+  nin(channels, kernel, stride, padding):
+    - conv(channels, kernel, stride, padding) | relu | conv(channels, 1) | relu | conv(channels, 1) | relu
+layers:
+  - nin(96, 11, 4, 0) | maxpool(3, 2) | nin(256, 5, 1, 2) | maxpool(3, 2) | nin(384, 3, 1, 1) | maxpool(3, 2)
+  - dropout | nin(10, 3, 1, 1) | global_avgpool | flatten
+"""
+TRAINED = ["lenet5", "vgg11", "resnet20", "torchvision/resnet18", "googlenet", "densenet-40-12", "squeezenet1.1"]
+
+
+def autograd_keeps(graph, batch):
+    """Bytes that a plain training step keeps, weights and buffers left out; the image needs no gradient."""
+    network = build(graph, "meta").train()
+    known = {storage(tensor) for tensor in [*network.parameters(), *network.buffers()]}
+    kept = {}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.setdefault(storage(t), t), lambda t: t):
+        made = network(torch.empty(batch, *graph.input, device="meta"))
+    assert made is not None
+    return sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in known)
+
+
+def storage(tensor):
+    return tensor.untyped_storage()._cdata
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+@pytest.mark.parametrize("name", TRAINED)
+def test_kept_for_backward_is_what_autograd_keeps(name, batch):
+    graph = load(name)
+    expected = autograd_keeps(graph, batch)
+    for mode in ("infer", "train"):
+        assert analyze(graph, batch, mode=mode).totals.saved_bytes == expected
+
+
+EXACT = {
+    "resnet50": (32, 2_614_443_520),  # the image among them
+    "torchvision/resnet50": (2, 172_031_488),
+    "vgg16": (2, 146_509_824),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_summary_shows_it(name):
+    batch, kept = EXACT[name]
+    said = dict(summary(analyze(load(name), batch)))
+    assert said["training"].startswith(f"{kept:,} bytes kept for backward = {kept / 1e6:,.2f} MB = ")
+    assert "twice" not in "".join(said.values())
+
+
+def test_network_in_network_of_an_exercise():
+    report = analyze(parse(NIN), 2)
+    assert (report.totals.params, report.totals.macs) == (1_992_166, 2 * 762_297_352)
+    assert report.totals.saved_bytes == autograd_keeps(report.graph, 2)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "googlenet", "resnet20"])
+def test_layers_add_up_to_it_in_training(name):
+    report = analyze(load(name), 3, mode="train")
+    assert sum(layer.saved_bytes for layer in report.layers) == report.totals.saved_bytes
+    rows = summarize(report, depth=1).rows
+    assert sum(row["saved_bytes"] for row in rows) == report.totals.saved_bytes
+    figures = Figures(report)
+    assert figures.numbers["saved_bytes"] == report.totals.saved_bytes
+    assert sum(figures.figure("saved_bytes", row["name"]) for row in rows) == report.totals.saved_bytes
+
+
+SAID = {  # spec: how the line of the summary goes on
+    "lenet5": "88,176 bytes kept for backward",
+    "googlenet": "MiB\nside outputs included",
+    "blocks/inception": "MiB\nwith a gradient for the input",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_else_the_line_says(name):
+    assert dict(summary(analyze(load(name))))["training"].endswith(SAID[name])
+
+
+def test_what_begins_without_weights_keeps_less_where_its_input_needs_no_gradient():
+    graph = load("blocks/inception")
+    assert autograd_keeps(graph, 2) < analyze(graph, 2).totals.saved_bytes
+
+
+def test_a_side_output_that_does_not_fit():
+    graph = load("googlenet", input=(3, 64, 64))
+    report = analyze(graph)
+    assert report.totals.saved_bytes is None
+    assert {layer.saved_bytes for layer in report.layers} == {None}
+    assert {row["saved_bytes"] for row in summarize(report).rows} == {None}
+    said = dict(summary(report))["training"]
+    assert said == "not with this input: avgpool: kernel 5 is larger than the padded input 4"
+    for part in ("", "input"):
+        with pytest.raises(ArchcalcError, match=r"kept for backward|what backward keeps"):
+            Figures(report).figure("saved_bytes", part)
+
+
+def test_a_folded_network_is_trained_as_it_stands():
+    graph = fold_batchnorm(load("resnet20"))
+    report = analyze(graph, 2)
+    assert report.totals.saved_bytes == autograd_keeps(graph, 2)
+    training = dict(summarize(report, gone=("a",)).summary)["training"]
+    assert training.endswith("MiB\nif it is trained as folded")
+
+
+def test_half_precision_halves_it():
+    one, half = (analyze(load("vgg11"), 2, dtype).totals.saved_bytes for dtype in ("float32", "float16"))
+    pooled = sum(8 * layer.activations for layer in analyze(load("vgg11"), 2).layers if layer.node.op.name == "maxpool")
+    assert one - pooled == 2 * (half - pooled)  # the positions of the largest are int64
+
+
+def test_an_operator_without_a_rule_for_it_is_named(monkeypatch):
+    graph = parse(HEAD + "  - conv(4, 1) | relu\n")
+
+    def none(self, x, y):
+        raise self._no_rule("saved tensors")
+
+    monkeypatch.setattr(ReLU, "saved", none)
+    with pytest.raises(ArchcalcError, match=r"<text>:4:18: relu: operator relu has no rule for its saved tensors"):
+        analyze(graph)
+
+
+def test_one_walk_serves_both():
+    graph = load("resnet20")
+    walked = memory(graph, training=True)
+    assert len(walked.homes) == len(walked.overwrites) == len(walked.saved) == len(graph.nodes)
+
+
+def test_compare_shows_what_is_kept_where_it_is_asked_for():
+    shown = CliRunner().invoke(cli, ["compare", "vgg16", "resnet50", "--columns", "saved_bytes"]).output
+    assert "For backward" in shown
+    assert f"{analyze(load('vgg16')).totals.saved_bytes / 1e6:.2f}" in shown

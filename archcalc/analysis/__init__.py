@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any, NamedTuple
@@ -11,8 +11,9 @@ from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
 from archcalc.analysis.expected import Expected, expected
-from archcalc.analysis.in_place import in_place
+from archcalc.analysis.in_place import memory
 from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
+from archcalc.analysis.saved import saved_bytes
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
 from archcalc.graph import Graph, Node
@@ -40,6 +41,7 @@ class Layer(NamedTuple):
     flops: int
     field: Axes | None
     depth: int
+    saved_bytes: int | None  # what backward keeps for it in training and for none before; None: see Totals
 
     @property
     def params_with_statistics(self) -> int:
@@ -66,6 +68,7 @@ class Totals(NamedTuple):
     connections: int
     activations: int
     activation_bytes: int
+    saved_bytes: int | None  # in training, side outputs included; None where one does not take this input
     depth: int
     receptive_field: tuple[int, int] | None
     effective_stride: tuple[int, int] | None
@@ -77,7 +80,7 @@ class Totals(NamedTuple):
     expected_macs: float | None
 
 
-SUMMED = [figure for figure in Layer._fields if figure in Totals._fields and figure != "depth"]
+SUMMED = [figure for figure in Layer._fields if figure in Totals._fields and figure not in ("depth", "saved_bytes")]
 EXPECTATIONS = ("expected_branches", "droppable_branches", "expected_depth", "expected_macs")
 
 
@@ -119,24 +122,39 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     if training and graph.misfit:
         raise graph.misfit
     ran = graph if training else graph.without_sides()
-    layers = _layers(ran, batch, value_bytes, training, rule)
+    walked = memory(ran, training)
+    saved = None if graph.misfit else saved_bytes(graph, batch, dtype, walked=walked if training else None)
+    layers = _layers(ran, walked.overwrites, _of_nodes(ran, graph, saved), batch, value_bytes, training, rule)
     endpoint = layers[last_spatial(ran, [layer.field for layer in layers])]
-    totals = _totals(layers, layers[ran.result].depth, endpoint, value_bytes, expected(ran, [x.macs for x in layers]))
+    dropping = expected(ran, [layer.macs for layer in layers])
+    totals = _totals(
+        layers, layers[ran.result].depth, endpoint, value_bytes, dropping, None if saved is None else sum(saved)
+    )
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
-def _layers(graph: Graph, batch: int, value_bytes: int, training: bool, rule: Convention) -> tuple[Layer, ...]:
+def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence[int | None]:
+    """What backward keeps of the nodes that run, from that of all in training; of each None where it is unknown."""
+    if saved is None:
+        return [None] * len(ran.nodes)
+    return saved if ran is graph else [count for node, count in zip(graph.nodes, saved, strict=True) if not node.side]
+
+
+def _layers(
+    graph: Graph, overwriting: Sequence[bool], saved: Sequence[int | None], batch: int, value_bytes: int,
+    training: bool, rule: Convention,
+) -> tuple[Layer, ...]:  # fmt: skip
     names = [node.name for node in graph.nodes]
     known: dict[tuple[int, object, bool], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
     layers = []
-    columns = graph.nodes, in_place(graph, training), receptive_fields(graph), depths(graph)
-    for node, overwrites, axes, depth in zip(*columns, strict=True):
+    columns = graph.nodes, overwriting, receptive_fields(graph), depths(graph), saved
+    for node, overwrites, axes, depth, kept in zip(*columns, strict=True):
         key = id(node.op), node.x, overwrites
         if key not in known:
             made = _cost(node, batch, value_bytes, training, overwrites)
             known[key] = made, rule.flops(made.work)
         figures, flops = known[key]
-        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth))
+        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth, kept))
     return tuple(layers)
 
 
@@ -148,7 +166,12 @@ def _cost(node: Node, batch: int, value_bytes: int, training: bool, overwrites: 
 
 
 def _totals(
-    layers: tuple[Layer, ...], depth: int, endpoint: Layer, value_bytes: int, dropping: Expected | None
+    layers: tuple[Layer, ...],
+    depth: int,
+    endpoint: Layer,
+    value_bytes: int,
+    dropping: Expected | None,
+    saved: int | None,
 ) -> Totals:
     columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
     sums: dict[str, Any] = {figure: sum(columns[figure]) for figure in SUMMED}
@@ -159,6 +182,7 @@ def _totals(
         params_with_statistics=sums["params"] + sums["running_statistics"],
         param_bytes=sums["params"] * value_bytes,
         activation_bytes=sums["activations"] * value_bytes,
+        saved_bytes=saved,
         depth=depth,
         receptive_field=sizes,
         effective_stride=strides,

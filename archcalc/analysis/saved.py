@@ -7,57 +7,50 @@ buffers exist anyway and are not counted; the image is, where a layer keeps it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.in_place import homes, in_place, saved_as_run
+from archcalc.analysis.in_place import Memory, memory
 from archcalc.graph import Graph
 from archcalc.ops.base import Extra
 
 
-def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
-    """For each node the bytes that backward keeps for it and not yet for one before; every value wants a gradient."""
-    return [count for count, _ in _kept(graph, batch, dtype, device)]
+def saved_bytes(
+    graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu", walked: Memory | None = None
+) -> list[int]:
+    """For each node the bytes that backward keeps for it and not yet for one before; every value wants a gradient.
+
+    `walked` is the graph's memory in training, where it is known already.
+    """
+    return _kept(graph, walked or memory(graph, training=True), batch, dtype, device)[0]
 
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
-    memory = _memory(graph, in_place(graph, training=True))
-    ends = {memory[i] for i in (graph.result, *graph.sides)}
-    total, known = 0, {0}
-    for count, new in _kept(graph, batch, dtype, device):
-        total += count - (_bytes(graph, 0, batch, dtype) if 0 in new else 0)
-        known |= new
-    return total + sum(_bytes(graph, i, batch, dtype) for i in ends - known)
+    counts, owners, known = _kept(graph, memory(graph, training=True), batch, dtype, device)
+    ends = {owners[i] for i in (graph.result, *graph.sides)} - known - {0}
+    image = _bytes(graph, 0, batch, dtype) if 0 in known else 0
+    return sum(counts) - image + sum(_bytes(graph, i, batch, dtype) for i in ends)
 
 
-def _kept(graph: Graph, batch: int, dtype: str, device: str) -> Iterator[tuple[int, set[int]]]:
-    """For each node the bytes it keeps, and whose memory is newly among them."""
-    overwrites = in_place(graph, training=True)
-    memory = _memory(graph, overwrites)
-    known: set[int] = set()
-    for position, node in enumerate(graph.nodes):
-        saved = saved_as_run(node, overwrites[position])
-        tensors = {memory[i] for i in node.inputs} if saved.input else set()
-        tensors |= {memory[position]} if saved.output else set()
-        new = tensors - known
-        extras = (extra_bytes(extra, batch, dtype, device) for extra in saved.extras)
-        yield sum(_bytes(graph, i, batch, dtype) for i in new) + sum(extras), new
-        known |= new
+def _kept(graph: Graph, walked: Memory, batch: int, dtype: str, device: str) -> tuple[list[int], list[int], set[int]]:
+    """For each node the bytes it keeps and none before it does, the node that made its memory; and whose is kept."""
+    counts, owners, known = list[int](), list[int](), set[int]()
+    extras: dict[int, int] = {}
+    for position, (node, home, overwrites, saved) in enumerate(zip(graph.nodes, *walked, strict=True)):
+        owners.append(position if home == position and not overwrites else owners[node.inputs[0]])
+        count = extras.get(id(saved))
+        if count is None:
+            count = extras[id(saved)] = sum(extra_bytes(extra, batch, dtype, device) for extra in saved.extras)
+        for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
+            if owners[i] not in known:
+                known.add(owners[i])
+                count += _bytes(graph, owners[i], batch, dtype)
+        counts.append(count)
+    return counts, owners, known
 
 
 def _bytes(graph: Graph, position: int, batch: int, dtype: str) -> int:
     return math.prod(graph.nodes[position].output) * batch * DTYPES[dtype]
-
-
-def _memory(graph: Graph, overwrites: list[bool]) -> list[int]:
-    """For each node the one that made the memory its values are in."""
-    memory: list[int] = []
-    for position, home in enumerate(homes(graph, training=True)):
-        node = graph.nodes[position]
-        own = home == position and not overwrites[position]
-        memory.append(position if own else memory[node.inputs[0]])
-    return memory
 
 
 def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:

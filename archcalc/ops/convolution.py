@@ -225,7 +225,7 @@ class Linear(Weighted):
         return {"weight": (self.out_features, x[-1])} | ({"bias": (self.out_features,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For each output value in_features multiply-accumulates and its bias, an addition."""
+        """For each output value in_features multiply-accumulates; the bias is an addition."""
         return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
 
     def window(self, x: Shape) -> tuple[Window, Window] | None:

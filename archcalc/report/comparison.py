@@ -32,6 +32,10 @@ COLUMNS = {
         Column("activation_bytes", "Activations", "bytes", shown=False),
         *_ratios("activations", "activations", 14),
     ),
+    "saved_bytes": (
+        Column("saved_memory", "For backward", "MB", rank=16, data=False),
+        Column("saved_bytes", "Kept for backward", "bytes", shown=False),
+    ),
     "param_bytes": (
         Column("param_memory", "Params", "MB", rank=12, data=False),
         Column("param_bytes", "Params", "bytes", shown=False),
@@ -52,7 +56,7 @@ COLUMNS = {
         Column("top5_error", "Top-5 error", shown=False),
     ),
 }
-ON_REQUEST = ("params_with_statistics",)  # shown to people who ask for it
+ON_REQUEST = ("params_with_statistics", "saved_bytes")  # shown to people who ask for it
 TEST = tuple(Column(key, key.capitalize(), shown=False) for key in ("dataset", "protocol", "source"))
 
 
@@ -130,7 +134,11 @@ def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
     for key in ("params", "macs", "flops", "activations"):
         ratio = row[f"{key}_ratio"]
         row[f"{key}_times"] = None if ratio is None else ratio_text(ratio)
-    memory = {"activation_memory": _megabytes(entry.activation_bytes), "param_memory": _megabytes(entry.param_bytes)}
+    memory = {
+        "activation_memory": _megabytes(entry.activation_bytes),
+        "saved_memory": None if entry.saved_bytes is None else _megabytes(entry.saved_bytes),
+        "param_memory": _megabytes(entry.param_bytes),
+    }
     return row | memory | (_errors(entry.errors, marks) if entry.errors else {})
 
 

@@ -24,6 +24,7 @@ COLUMNS = (
     Column("output", "Output", "C×H×W"),
     Column("activations", "Activations", "values"),
     Column("activation_bytes", "Activations", "bytes", shown=False),
+    Column("saved_bytes", "Kept for backward", "bytes", shown=False),
     Column("formula", "Weights", "formula = values"),
     Column("weights", "Weights", "values", shown=False),
     Column("biases", "Biases", "values", shown=False),
@@ -62,7 +63,7 @@ def summarize(
         facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
         conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
         totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
-        summary=list(summary(report)),
+        summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(folded, report), *_folding_notes(gone, report)],
         data={"totals": report.totals._asdict()},
         parts=_published(report),
@@ -130,6 +131,8 @@ def _row(
         if key != "activation_bytes":
             row[key] = sum(getattr(layer, key) for layer in group)
     row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
+    kept = [layer.saved_bytes for layer in group]
+    row["saved_bytes"] = None if None in kept else sum(filter(None, kept))
     row["formula"] = _formula(group, row["weights"])
     row["field"] = axes(_axis(last.field, "size"))
     for key, part in (("receptive_field", "size"), ("effective_stride", "stride"), ("effective_padding", "padding")):
@@ -201,16 +204,16 @@ def conditions(report: Report) -> str:
     return conditions_text(report.batch, report.dtype, report.mode, report.convention.name, inputs)
 
 
-def summary(report: Report) -> Iterable[tuple[str, str]]:
-    """The totals in words, with units."""
+def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
+    """The totals in words, with units; `folded` says that batch normalization is folded away."""
     t = report.totals
     more = f"\n{t.params_with_statistics:,} with running statistics" if t.running_statistics else ""
     yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
     if t.buffers:
         yield "buffers", f"{_buffers_text(t)} = {bytes_text(t.buffer_bytes)}"
     of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
-    backward = f"twice that with backward: {bytes_text(2 * t.activation_bytes)}"
-    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}\n{backward}"
+    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
+    yield "training", _training_text(report, folded)
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     yield "connections", f"{t.connections:,}"
@@ -220,6 +223,32 @@ def summary(report: Report) -> Iterable[tuple[str, str]]:
         share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""
         kept = f"{t.expected_branches:g} of {t.droppable_branches} branches in training"
         yield "expected", f"{kept}, depth {t.expected_depth:g}, {t.expected_macs:,.0f} MACs{share}"
+
+
+def _training_text(report: Report, folded: bool) -> str:
+    """`2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and what else holds for them."""
+    kept, misfit = report.totals.saved_bytes, report.graph.misfit
+    if kept is None:
+        return f"not with this input: {misfit.message if misfit else 'a side output does not take it'}"
+    size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
+    remarks = {
+        "side outputs included": bool(report.graph.sides),
+        "with a gradient for the input": _keeps_before_weights(report.layers),
+        "if it is trained as folded": folded,
+    }
+    more = ", ".join(remark for remark, holds in remarks.items() if holds)
+    return f"{kept:,} bytes kept for backward{size}" + (f"\n{more}" if more else "")
+
+
+def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
+    """Whether something is kept only for the gradient of the input: by layers that no weights come before."""
+    trained: set[str] = set()
+    for layer in layers:
+        if layer.params or not trained.isdisjoint(layer.inputs):
+            trained.add(layer.node.name)
+        elif layer.saved_bytes:
+            return True
+    return False
 
 
 def _buffers_text(t: Totals) -> str:
