@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from archcalc import ArchcalcError, analyze, load, parse
+from archcalc import ArchcalcError, analyze, catalog, load, parse
 from archcalc.analysis.folding import fold_batchnorm
 from archcalc.analysis.in_place import memory
 from archcalc.cli import cli
@@ -234,3 +234,28 @@ def test_compare_shows_what_is_kept_where_it_is_asked_for():
     shown = CliRunner().invoke(cli, ["compare", "vgg16", "resnet50", "--columns", "saved_bytes"]).output
     assert "For backward" in shown
     assert f"{analyze(load('vgg16')).totals.saved_bytes / 1e6:.2f}" in shown
+
+
+WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at inference, counted as they dispatch
+    "alexnet": 742_248, "resnet18": 5_320_168, "resnet34": 7_828_968, "resnet50": 22_582_248, "resnet101": 32_818_152,
+    "resnet152": 45_462_504, "wide_resnet50_2": 29_155_304, "wide_resnet101_2": 42_803_176,
+    "resnext50_32x4d": 29_155_304, "resnext101_32x8d": 62_773_224, "resnext101_64x4d": 62_773_224,
+    "densenet121": 33_645_032, "densenet161": 62_420_584, "densenet169": 40_463_336, "densenet201": 51_991_528,
+    "squeezenet1_0": 7_750_128, "squeezenet1_1": 4_521_552, "inception_v3": 23_586_899, "googlenet": 9_257_928,
+    "vgg11": 9_141_224, "vgg13": 13_958_120, "vgg16": 15_262_696, "vgg19": 16_567_272, "vgg11_bn": 16_567_272,
+    "vgg13_bn": 26_201_064, "vgg16_bn": 28_810_216, "vgg19_bn": 31_419_368,
+}  # fmt: skip
+
+
+def test_torchvisions_networks_write_what_its_modules_do():
+    names = [name for name in catalog() if name.startswith("torchvision/")]
+    assert {name.partition("/")[2]: analyze(load(name)).totals.activations for name in names} == WRITTEN
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet201"])
+def test_a_concatenation_of_one_copies(name):
+    """torchvision concatenates a block's input alone before its first layer; the paper's network does not."""
+    here, there = (analyze(load(f"{folder}{name}"), 2).totals for folder in ("", "torchvision/"))
+    copied = 64 * 56**2 + 128 * 28**2 + 256 * 14**2 + (512 if name == "densenet121" else 896) * 7**2
+    assert there.activations - here.activations == 2 * copied
+    assert (there.params, there.macs, there.saved_bytes) == (here.params, here.macs, here.saved_bytes)

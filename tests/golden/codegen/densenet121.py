@@ -33,6 +33,13 @@ class Dense(nn.Module):
         return torch.cat([x, self.new(x)], dim=1)
 
 
+class DenseBlock(nn.Sequential):
+    """Channels: in_channels → in_channels + layers * growth."""
+
+    def __init__(self, in_channels, layers, growth):
+        super().__init__(*[Dense(in_channels + i * growth, growth) for i in range(layers)])
+
+
 class Transition(nn.Sequential):
     """Channels: in_channels → in_channels // 2."""
 
@@ -52,16 +59,16 @@ class DenseNet121(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        self.block1 = nn.Sequential(*[Dense(2 * growth + i * growth, growth) for i in range(depths[0])])
+        self.block1 = DenseBlock(2 * growth, depths[0], growth)
         channels = 2 * growth + depths[0] * growth
         self.transition1 = Transition(channels)
-        self.block2 = nn.Sequential(*[Dense(channels // 2 + i * growth, growth) for i in range(depths[1])])
+        self.block2 = DenseBlock(channels // 2, depths[1], growth)
         channels = channels // 2 + depths[1] * growth
         self.transition2 = Transition(channels)
-        self.block3 = nn.Sequential(*[Dense(channels // 2 + i * growth, growth) for i in range(depths[2])])
+        self.block3 = DenseBlock(channels // 2, depths[2], growth)
         channels = channels // 2 + depths[2] * growth
         self.transition3 = Transition(channels)
-        self.block4 = nn.Sequential(*[Dense(channels // 2 + i * growth, growth) for i in range(depths[3])])
+        self.block4 = DenseBlock(channels // 2, depths[3], growth)
         channels = channels // 2 + depths[3] * growth
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
