@@ -352,7 +352,9 @@ def test_a_window_over_nothing_but_padding() -> None:
 
 
 LINE = [
-    (length, *rest) for length in (1, 2, 3, 4, 5, 7) for rest in product((1, 2, 3), (1, 2, 3), (0, 1), (1, 2, 3, 4))
+    (length, *rest)
+    for length in (1, 2, 3, 4, 5, 7)
+    for rest in product((1, 2, 3, 4), (1, 2, 3), (0, 1, 2), (1, 2, 3, 5))
 ]
 
 
