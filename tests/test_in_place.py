@@ -26,6 +26,8 @@ CASES = {  # layers: operators that work in place at inference, in training
     "  - conv(4, 1) | dropout(1, inplace=True)\n": ([], ["dropout"]),
     "  - conv(4, 1) | dropout(0, inplace=True)\n": ([], []),  # gives its input, which it leaves as it is
     "  - conv(4, 1) | sigmoid | dropout(0, inplace=True) | relu\n": (["relu"], []),
+    "  - conv(4, 1)\n  - add(x=identity, y=conv(4, 1), z=identity)\n": ([], []),  # it would add the sum to itself
+    "  - conv(4, 1)\n  - multiply(x=identity, y=conv(4, 1)) | relu\n": (["relu"], ["relu"]),
     # refused, silu runs out of place and keeps what the sum would overwrite
     "  - conv(4, 1)\n  - add(skip=identity, body=silu(inplace=True) | conv(4, 1))\n": (["add"], []),
     "  - conv(4, 1)\n  - side: {feature: identity}\n  - relu\n": (["relu"], []),  # in training it is asked for

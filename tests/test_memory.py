@@ -224,6 +224,23 @@ def test_an_operator_without_a_rule_for_it_is_named(monkeypatch):
         analyze(graph)
 
 
+TWICE = """name: t
+input: [4, 6, 6]
+blocks: {f: silu(inplace=True)}
+layers:
+  - conv(4, 1) | f
+  - a: conv(4, 1)
+  - concat(x=conv(4, 1), y=f)
+"""
+
+
+def test_the_same_operator_keeps_another_thing_where_it_cannot_work_in_place():
+    """The first silu overwrites its input and keeps a copy of it; the second keeps what the convolution keeps, too."""
+    report = analyze(parse(TWICE))
+    assert [layer.saved_bytes for layer in report.layers if layer.node.op.name == "silu"] == [4 * 144, 0]
+    assert report.totals.saved_bytes == autograd_keeps(report.graph, 1)
+
+
 def test_one_walk_serves_both():
     graph = load("resnet20")
     walked = memory(graph, training=True)

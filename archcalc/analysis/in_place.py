@@ -48,8 +48,7 @@ def memory(graph: Graph, training: bool) -> Memory:
             known[key] = saved_as_run(node, free)
         saved = known[key]
         all_saved.append(saved)
-        if made[position] == position:  # a view reads nothing
-            kept.update([made[i] for i in node.inputs] if saved.input else (), [position] if saved.output else ())
+        kept.update([made[i] for i in node.inputs] if saved.input else (), [position] if saved.output else ())
     return Memory(made, decided, all_saved or [NOTHING] * len(graph.nodes))
 
 
@@ -60,12 +59,11 @@ def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:
 
 
 def _last_readers(graph: Graph, made: list[int]) -> list[int]:
-    """For each node the last one that reads its tensor, itself if none does; views read nothing."""
+    """For each node the last one that reads its tensor, itself if none does."""
     last = list(range(len(graph.nodes)))
     for position, node in enumerate(graph.nodes):
-        if made[position] == position:
-            for i in node.inputs:
-                last[made[i]] = position
+        for i in node.inputs:
+            last[made[i]] = position
     for end in {graph.result, *graph.sides}:
         last[made[end]] = len(graph.nodes)  # whoever asked for the result, or a side output
     return last

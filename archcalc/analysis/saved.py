@@ -26,27 +26,30 @@ def saved_bytes(
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
-    counts, owners, known = _kept(graph, memory(graph, training=True), batch, dtype, device)
-    ends = {owners[i] for i in (graph.result, *graph.sides)} - known - {0}
+    walked = memory(graph, training=True)
+    counts, known = _kept(graph, walked, batch, dtype, device)
+    ends = {walked.homes[i] for i in (graph.result, *graph.sides)} - known - {0}
     image = _bytes(graph, 0, batch, dtype) if 0 in known else 0
     return sum(counts) - image + sum(_bytes(graph, i, batch, dtype) for i in ends)
 
 
-def _kept(graph: Graph, walked: Memory, batch: int, dtype: str, device: str) -> tuple[list[int], list[int], set[int]]:
-    """For each node the bytes it keeps and none before it does, the node that made its memory; and whose is kept."""
-    counts, owners, known = list[int](), list[int](), set[int]()
+def _kept(graph: Graph, walked: Memory, batch: int, dtype: str, device: str) -> tuple[list[int], set[int]]:
+    """For each node the bytes it keeps and none before it does; and whose tensors are kept.
+
+    What works in place overwrites only what nobody keeps, so its tensor is as good as one of its own.
+    """
+    homes, counts, known = walked.homes, list[int](), set[int]()
     extras: dict[int, int] = {}
-    for position, (node, home, overwrites, saved) in enumerate(zip(graph.nodes, *walked, strict=True)):
-        owners.append(position if home == position and not overwrites else owners[node.inputs[0]])
+    for position, (node, saved) in enumerate(zip(graph.nodes, walked.saved, strict=True)):
         count = extras.get(id(saved))
         if count is None:
             count = extras[id(saved)] = sum(extra_bytes(extra, batch, dtype, device) for extra in saved.extras)
         for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
-            if owners[i] not in known:
-                known.add(owners[i])
-                count += _bytes(graph, owners[i], batch, dtype)
+            if homes[i] not in known:
+                known.add(homes[i])
+                count += _bytes(graph, homes[i], batch, dtype)
         counts.append(count)
-    return counts, owners, known
+    return counts, known
 
 
 def _bytes(graph: Graph, position: int, batch: int, dtype: str) -> int:
