@@ -89,7 +89,8 @@ def test_totals_are_the_sums_of_the_layers(name, mode):
 def test_batch_and_dtype_scale_what_they_must(batch, dtype):
     one, many = analyze(load("lenet5")).totals, analyze(load("lenet5"), batch=batch, dtype=dtype).totals
     assert many.params == one.params
-    assert (many.macs, many.activations, many.flops) == (batch * one.macs, batch * one.activations, batch * one.flops)
+    for figure in ("macs", "activations", "flops", "connections"):
+        assert getattr(many, figure) == batch * getattr(one, figure), figure
     assert many.activation_bytes * 4 == many.activations * {"float64": 32, "float32": 16}.get(dtype, 8)
 
 
