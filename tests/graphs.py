@@ -32,6 +32,10 @@ MORE = st.sampled_from([False] + [True] * 19), st.sampled_from([False] + [True] 
 DROP = st.sampled_from([0.5, 0, 1])
 REAL = st.sampled_from([1.0, 0.75, 2])
 ODD = ("training", "forward", "nodes", "conv1", "relu")  # labels that are names of other things, too
+CLASHING = (  # labels and branches that layers, branches and blocks without a name of their own would be called
+    "conv", "conv1", "conv2", "relu", "relu1", "relu2", "relu6", "relu61", "batchnorm1", "identity", "identity1",
+    "branch", "branch1", "branch2", "side1", "side2", "add1", "concat1", "mean2", "w0", "w1", "l1", "relu_", "_0",
+)  # fmt: skip
 Draw: TypeAlias = st.DrawFn
 
 
@@ -212,8 +216,9 @@ Labels: TypeAlias = ChainMap[str, Shape]  # what `use` finds, scope by scope, an
 class Writer:
     """Draws the steps of one network, each of which fits what came before it."""
 
-    def __init__(self, draw: Draw, layers: int = LAYERS) -> None:
+    def __init__(self, draw: Draw, layers: int = LAYERS, clashing: bool = False) -> None:
         self.draw = draw
+        self.clashing = clashing  # whether labels and branches have names that others would have
         self.dtype = draw(WIDTHS)
         self.left = layers
         self.numbers = count(1)
@@ -246,6 +251,7 @@ class Writer:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
         hidden = [name for name in labels if name not in labels.maps[0]]  # which a label of this scope may hide
         odd = [name for name in ODD if name not in labels] if self.draw(RARELY) else []
+        odd += [name for name in CLASHING if name not in labels.maps[0]] if self.clashing else []
         name = self.draw(st.sampled_from([f"l{next(self.numbers)}", *hidden, *odd]))
         labels[name] = y
         return Label(name, steps), y
@@ -289,6 +295,9 @@ class Writer:
 
     def named(self, branches: list[Steps]) -> list[Branch]:
         named = self.draw(FLAG)
+        if named and self.clashing:
+            names = self.draw(st.permutations(CLASHING))
+            return [Branch(name, steps) for name, steps in zip(names, branches, strict=False)]
         return [Branch(f"w{i}" if named else "", steps) for i, steps in enumerate(branches)]
 
     def way(self, x: Shape, labels: Labels, depth: int, keep_rank: bool = True) -> tuple[Steps, Shape]:
@@ -365,10 +374,10 @@ def one_step(draw: Draw, writer: Writer, x: Shape, labels: Labels, depth: int, k
 
 
 @st.composite
-def networks(draw: Draw) -> Network:
-    """A network that fits together."""
+def networks(draw: Draw, clashing: bool = False) -> Network:
+    """A network that fits together; if `clashing`, with labels and branches that other entries would be called."""
     x = draw(INPUTS)
-    writer, labels = Writer(draw), ChainMap()
+    writer, labels = Writer(draw, clashing=clashing), ChainMap()
     steps, y = writer.steps(x, labels)
     if draw(RARELY):
         steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # which reads the result

@@ -65,7 +65,7 @@ blocks:
         ("- add: [relu, identity]", "branch1 branch2 add"),
         ("- 2 * add(x=relu, y=identity)", "x1 y1 add1 x2 y2 add2"),
         ("- relu: conv(8, 1)\n- relu", "relu relu1"),
-        ("- relu1: conv(8, 1)\n- relu | relu", "relu1 relu1_ relu2"),
+        ("- relu1: conv(8, 1)\n- relu | relu", "relu1 relu2 relu3"),
         ("- plain | plain", "conv1 relu1 conv2 relu2"),
         ("- a: plain", "a.conv a.relu"),
         ("- unit", "body.conv body.relu skip add relu"),

@@ -146,13 +146,8 @@ class Expansion:
             raise SpecError(f"input {error}", self.spec.input_place, hint) from None
 
     def _named(self) -> list[Node]:
-        nodes: dict[str, Node] = {}
-        for made in self.made:
-            name = made.scope.entry(made.base, made.number)
-            while name in nodes:
-                name += "_"
-            nodes[bounded(name, made.place)] = Node(name, *made[3:])  # a node is what is made, under its name
-        return list(nodes.values())
+        made = ((bounded(m.scope.entry(m.base, m.number), m.place), m) for m in self.made)
+        return [Node(name, *m[3:]) for name, m in made]
 
     def trail(self) -> list[str]:
         """The calls under way, the innermost first."""
@@ -216,7 +211,7 @@ class Expansion:
     def _join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
         ways = self._ways(plan, names)
-        ends = [self._branch(name or "branch", body, x, inner, scope) for name, body, inner, _ in ways]
+        ends = [self._branch(name, "branch", body, x, inner, scope) for name, body, inner, _ in ways]
         shapes = tuple(self.made[end].output for end in ends)
         op = self._joining(plan, names)
         try:
@@ -237,8 +232,9 @@ class Expansion:
         except ArgumentError as error:
             raise SpecError(f"{plan.name}: {error}", self._argument(plan, error.argument)) from None
 
-    def _branch(self, base: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        return self._within(base, scope.enter(base), body, x, names, scope)
+    def _branch(self, name: str | None, otherwise: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        number = scope.enter_branch(name) if name else scope.enter(otherwise)
+        return self._within(name or otherwise, number, body, x, names, scope)
 
     def _ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
         """Branches with the names each sees."""
@@ -260,7 +256,7 @@ class Expansion:
         """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
         made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
-            end = self._branch(branch.name or "side", branch.body, x, names, scope)
+            end = self._branch(branch.name, "side", branch.body, x, names, scope)
         except MisfitError as error:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
