@@ -1,7 +1,7 @@
 """What goes wrong, said once: what is wrong, where, by which calls, and what to do about it.
 
-Low code raises the narrow fact as `ValueError`; the spec language turns it into a `SpecError` that knows its
-place; the command line adds the exit code.
+Low code raises the narrow fact as `Refusal`; the spec language turns it into a `SpecError` that knows its place; the
+command line adds the exit code. Any other exception is a mistake of archcalc and passes through as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ class ArchcalcError(Exception):
         return printable(super().__str__())
 
 
-class ArgumentError(ValueError):
+class Refusal(ValueError):
+    """A value or a shape that archcalc does not take; the text says why."""
+
+
+class ArgumentError(Refusal):
     """An argument of an operator or block that is wrong; `argument` is its keyword, or its position from 0."""
 
     def __init__(self, message: str, argument: str | int | None = None) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.errors import shorten
+from archcalc.errors import Refusal, shorten
 from archcalc.ops import Shape, format_shape
 
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "thousand": 10**3, "million": 10**6, "billion": 10**9}
@@ -99,12 +99,12 @@ def _three(shape: Shape) -> Shape:
 def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = False) -> Number:
     """A number with its unit among `scales`: COUNTS, BYTES or RATIOS.
 
-    `to` is what it is rounded to, if that is said; of a `small` count all digits count. Raises ValueError.
+    `to` is what it is rounded to, if that is said; of a `small` count all digits count. Raises Refusal.
     """
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[4].lower() not in scales or re.search("[kKmMgG]i?b$", match[4]):
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
-        raise ValueError(f"cannot read the printed figure {shorten(text)!r}; write {example}")
+        raise Refusal(f"cannot read the printed figure {shorten(text)!r}; write {example}")
     word, whole, decimals = (match[1] or "").lower(), match[2].replace(",", ""), match[3] or ""
     unit = Fraction(scales[match[4].lower()], 10 ** len(decimals))
     value, about = int(whole + decimals) * unit, word in ABOUT
@@ -121,9 +121,9 @@ def _zeros(whole: str) -> int:
 
 def _rounded_to(text: str, value: Fraction, step: Fraction, word: str) -> Fraction:
     if word in BOUNDS:
-        raise ValueError(f"{shorten(text)!r} is a bound, which is not rounded: leave out `to`")
+        raise Refusal(f"{shorten(text)!r} is a bound, which is not rounded: leave out `to`")
     if not step or value % step:
-        raise ValueError(f"{shorten(text)!r} is no multiple of what `to` says it is rounded to")
+        raise Refusal(f"{shorten(text)!r} is no multiple of what `to` says it is rounded to")
     return step
 
 
@@ -135,11 +135,11 @@ _EXAMPLES = {
 
 
 def read_dimensions(text: str) -> Dimensions:
-    """`28×28×256` (height, width, channels), `28×28`, `6@28×28` or `4096`. Raises ValueError."""
+    """`28×28×256` (height, width, channels), `28×28`, `6@28×28` or `4096`. Raises Refusal."""
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         hint = "write 28×28×256 (height, width, channels), 28×28, 6@28×28 or 4096"
-        raise ValueError(f"cannot read the printed shape {shorten(text)!r}; {hint}")
+        raise Refusal(f"cannot read the printed shape {shorten(text)!r}; {hint}")
     if match[1]:
         return Dimensions(*(int(size) for size in match.groups()))
     sizes = [int(size) for size in re.split("[×x]", match[0])]

@@ -20,7 +20,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from archcalc.analysis import MODES, analyze
-from archcalc.errors import ArchcalcError, Place, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.figures import FIGURES, Figures
 from archcalc.graph import Accounting, Claim, Graph, Setting
 from archcalc.pool import shared
@@ -106,11 +106,11 @@ class _Judge:
         """The verdict on one claim. Raises SpecError, at its place, if it cannot be judged."""
         try:
             return self.verdict(claim)
-        except ValueError as error:
+        except Refusal as error:
             raise SpecError(str(error), claim.places["printed"]) from None
 
     def verdict(self, claim: Claim) -> Verdict:
-        """The verdict on one claim. Raises ValueError if what is printed cannot be read, SpecError for the rest."""
+        """The verdict on one claim. Raises Refusal if what is printed cannot be read, SpecError for the rest."""
         _check(claim)
         value = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
         own, ways, failed = _ways(claim, value), list[_Way](), list[str]()
@@ -228,7 +228,7 @@ def _check(claim: Claim) -> None:
 
 
 def _read(claim: Claim) -> Number | Dimensions:
-    """What is printed. Raises ValueError."""
+    """What is printed. Raises Refusal."""
     unit = unit_of(claim)
     if unit == "shape":
         return read_dimensions(claim.printed)

@@ -168,7 +168,7 @@ def unlike(ours: Any, plain: Any, exact: bool) -> str:
     return f"up to {off:.2g} off a plain run's" if off > (not exact) * PRECISION * max(1, plain.abs().max()) else ""
 
 
-HERE_ONLY = ("dilated by", "cannot pad", "connections", "rows for", "rbf wants a vector")  # as in test_ops_torch.py
+HERE_ONLY = ("dilated by", "cannot pad", "connections", "rows for", "rbf needs a vector")  # as in test_ops_torch.py
 
 
 def disagreement(network: Network) -> list[Check]:

@@ -254,7 +254,7 @@ def test_override_as_expression_sees_other_params_and_blocks():
 
 def test_input_override_replaces_the_specs_input():
     assert graph("- conv(in_channels, 1)", input=(5, 4, 4)).nodes[-1].output == (5, 4, 4)
-    with pytest.raises(ArchcalcError, match="input wants a whole number"):
+    with pytest.raises(ArchcalcError, match="input needs a whole number"):
         graph("- relu", input=(3, 0, 4))
 
 

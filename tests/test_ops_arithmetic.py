@@ -271,7 +271,7 @@ def test_good_arguments(kind: str, value: object, kept: object) -> None:
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, wrong in BAD.items() for value in wrong], ids=repr)
 def test_bad_arguments(kind: str, value: object) -> None:
-    with pytest.raises(ValueError, match=r"wants|twice"):
+    with pytest.raises(ValueError, match=r"needs|twice"):
         read(kind, value)
 
 
@@ -283,7 +283,7 @@ def fields_of(kind: str) -> list[tuple[str, str]]:
 def test_a_bad_argument_is_named(kind: str, name: str, argument: str) -> None:
     position = [f.name for f in declared(REGISTRY[name])].index(argument)
     for value in BAD[kind]:
-        with pytest.raises(ArgumentError, match=f"^{argument} (wants|names)") as caught:
+        with pytest.raises(ArgumentError, match=f"^{argument} (needs|names)") as caught:
             make(REGISTRY[name], (), {argument: value})
         assert caught.value.argument == argument
         if position == 0:
@@ -301,11 +301,11 @@ def test_a_bad_argument_is_named(kind: str, name: str, argument: str) -> None:
         ((8, 3), {"in_place": True}, "has no argument 'in_place'", "in_place"),
         ((8, 3), {"kernel_size": 3}, "gets kernel_size twice", "kernel_size"),
         ((8, 3, 1, 0, 1, 1, True, None, 9), {}, "takes at most 8 arguments: conv", 8),
-        ((8, 3.5), {}, r"kernel_size wants a whole number, not 3.5; // divides and rounds down", 1),
-        ((8, "3"), {}, r"kernel_size wants a whole number, not '3'", 1),
-        ((8, (1, 2, 3)), {}, r"kernel_size wants one number or \[height, width\], not \[1, 2, 3\]", 1),
-        ((8, 3, 0), {}, "stride wants a whole number of at least 1, not 0", 2),
-        ((8, 3), {"padding": "valid"}, r"padding wants a number, \[height, width\] or 'same', not 'valid'", "padding"),
+        ((8, 3.5), {}, r"kernel_size needs a whole number, not 3.5; // divides and rounds down", 1),
+        ((8, "3"), {}, r"kernel_size needs a whole number, not '3'", 1),
+        ((8, (1, 2, 3)), {}, r"kernel_size needs one number or \[height, width\], not \[1, 2, 3\]", 1),
+        ((8, 3, 0), {}, "stride needs a whole number of at least 1, not 0", 2),
+        ((8, 3), {"padding": "valid"}, r"padding needs a number, \[height, width\] or 'same', not 'valid'", "padding"),
     ],
 )
 def test_messages(args: Any, keywords: Any, message: str, argument: Any) -> None:

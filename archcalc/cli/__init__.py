@@ -1,6 +1,6 @@
 """The command line: options are parsed, the library is called, the result is printed; nothing is computed here.
 
-Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is wrong.
+Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is wrong, 3 a mistake inside archcalc.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 import click
@@ -20,10 +21,11 @@ from archcalc.cli.networks import check, list_networks, ops, show, summarize
 from archcalc.cli.options import Commands
 from archcalc.cli.plot import plot
 from archcalc.cli.proofs import audit_networks, validate_networks
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, printable
 from archcalc.pool import shared
 
 MAX_STEPS = 1_000_000  # that the networks of one command may take together; all of the zoo take 120,000
+INTERNAL = 3  # the exit code for a mistake of our own
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -73,4 +75,14 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         click.echo(f"error: {error.strerror}", err=True)
         code = 2
+    except Exception as error:
+        click.echo(internal(error), err=True)
+        code = INTERNAL
     sys.exit(code)
+
+
+def internal(error: Exception) -> str:
+    """What is printed for a mistake of our own: where it happened, and what to do."""
+    trace = "".join(traceback.format_exception(error))
+    advice = "This is a mistake in archcalc, not in your request. Please report it with all of the text above."
+    return printable(f"{trace}internal error: {type(error).__name__}: {error}\n  {advice}")

@@ -64,7 +64,7 @@ def text_of(value: Value | None) -> str:
     if value is None:
         return ""
     if not isinstance(value, Scalar) or not value.text:
-        raise SpecError("a text is wanted here", value.place)
+        raise SpecError("a text is needed here", value.place)
     if printable(value.text) != value.text:
         raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
     return " ".join(value.text.split())
@@ -101,11 +101,11 @@ def read_setting(entry: Mapping) -> Setting:
     """What an alias or an accounting sets otherwise: params, input and, of an alias, the network."""
     params = entry.get("set")
     if params is not None and not isinstance(params, Mapping):
-        raise SpecError("set wants names with values", params.place, "for example set: {size: 227}")
+        raise SpecError("set needs names with values", params.place, "for example set: {size: 227}")
     shape = entry.get("input")
     size = value_of(shape)(_names({}, SHAPE_STEPS)) if shape else None
     if shape and not (isinstance(size, tuple) and size):
-        raise SpecError("input wants a shape", shape.place, "for example input: [3, 227, 227]")
+        raise SpecError("input needs a shape", shape.place, "for example input: [3, 227, 227]")
     return Setting(
         text_of(entry.get("network")),
         {key.text: value_of(item) for key, item in params.entries} if params else NO_PARAMS,
@@ -236,12 +236,12 @@ def _table(entry: Mapping, axes: dict[str, str]) -> Iterator[tuple[Fields, Value
     columns = _items(entry.get("columns"))
     rows = [(axes[key.text], item) for key, item in entry.entries if key.text in axes]
     if columns and not rows:
-        raise SpecError(f"columns want {' or '.join(f'`{key}`' for key in axes)}, with a row for each", entry.place)
+        raise SpecError(f"columns need {' or '.join(f'`{key}`' for key in axes)}, with a row for each", entry.place)
     if rows and not columns:
-        raise SpecError("rows want `columns`", entry.place)
+        raise SpecError("rows need `columns`", entry.place)
     for axis, table in rows:
         if not isinstance(table, Mapping):
-            raise SpecError("rows want names, each with its cells", table.place)
+            raise SpecError("rows need names, each with its cells", table.place)
         for label, row in table.entries:
             for column, cell in zip(columns, _cells(row, len(columns)), strict=True):
                 if not (isinstance(cell, Scalar) and cell.text == NOT_PRINTED):

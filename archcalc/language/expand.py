@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph import Graph, Node
 from archcalc.language.naming import LABELLED, Scope, bounded
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
@@ -139,7 +139,7 @@ class Expansion:
             self._compare(self.spec.input, given)
         try:
             return extent(self.spec.input(self.globals) if given is None else given)
-        except ValueError as error:
+        except Refusal as error:
             if given is not None:
                 raise ArchcalcError(f"input {error}") from None
             hint = "for example [3, 224, 224]: channels, height, width"
@@ -177,7 +177,7 @@ class Expansion:
         names.shape = self.made[x].output
         count = plan.count(names)
         if type(count) is not int or not 0 <= count <= MAX_NODES:
-            raise SpecError(f"repeats {show(count)} times; a whole number up to {MAX_NODES:,} is wanted", plan.place)
+            raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
         for _ in range(count):
             x = self.run(plan.body, x, names, scope, False)
         return x
@@ -194,13 +194,13 @@ class Expansion:
 
     def _label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         if plan.name in scope.labels:
-            raise SpecError(f"label {plan.name} stands here twice", plan.place, "give each step its own name")
+            raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own name")
         scope.labels[plan.name] = RUNNING
         scope.labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, names, scope)
         return y
 
     def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        """Run a plan in a scope of its own; a single layer bears the scope's name itself."""
+        """Run a plan in a scope of its own; a single layer gets the scope's name itself."""
         before = len(self.made)
         inner = Scope(scope, base, number)
         y = self.run(body, x, names, inner, True)
@@ -216,7 +216,7 @@ class Expansion:
         op = self._joining(plan, names)
         try:
             output = _output(op, shapes)
-        except ValueError as error:
+        except Refusal as error:
             labels = [name or f"branch {i}" for i, (name, *_) in enumerate(ways, 1)]
             pairs = list(zip(labels, shapes, strict=True))[:6]
             listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
@@ -276,7 +276,7 @@ class Expansion:
                 raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
             around.append(parent)
         if self.made[target].side and not self.side:
-            raise SpecError(f"{plan.label} is on a side output, which inference lacks", plan.place)
+            raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
         return target
 
     def _call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
@@ -310,10 +310,10 @@ class Expansion:
             hint = suggest(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
-            raise SpecError(f"{plan.name} is {show(named)}, where an operator or block is wanted", plan.place)
+            raise SpecError(f"{plan.name} is {show(named)}, but an operator or block is needed here", plan.place)
         target = self.library[named.name]
         if isinstance(target, type) and target.joins:
-            raise SpecError(f"{named.name} wants branches", plan.place, f"write it by its name: {named.name}(a, b)")
+            raise SpecError(f"{named.name} needs branches", plan.place, f"write it by its name: {named.name}(a, b)")
         return target
 
     def _operator(
@@ -326,7 +326,7 @@ class Expansion:
             return op, _output(op, shape)
         except ArgumentError as error:
             raise SpecError(f"{cls.name}: {error}", self._argument(plan, error.argument)) from None
-        except ValueError as error:
+        except Refusal as error:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
@@ -376,10 +376,10 @@ class Expansion:
 
 
 def _output(op: Operator, x: Any) -> Shape:
-    """The output's shape, within bounds. Raises ValueError."""
+    """The output's shape, within bounds. Raises Refusal."""
     output = op.output(x)
     if max(output) >= LIMIT:
-        raise ValueError("a dimension beyond 2^63")
+        raise Refusal("a dimension beyond 2^63")
     return output
 
 
@@ -391,6 +391,6 @@ def _odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
 def _agree(op: Operator, first: Shape, second: Shape) -> bool:
     try:
         op.output((first, second))
-    except ValueError:
+    except Refusal:
         return False
     return True

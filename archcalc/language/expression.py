@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.language import values
 from archcalc.language.source import Scalar, Sequence, Value
-from archcalc.language.values import ARITHMETIC, COMPARISONS, FUNCTIONS, LIMIT, USAGE, Evaluate, Fault, Names
+from archcalc.language.values import ARITHMETIC, COMPARISONS, FUNCTIONS, LIMIT, Evaluate, Fault, Misuse, Names
 from archcalc.ops import REGISTRY
 from archcalc.ops.arguments import show
 
@@ -163,14 +163,14 @@ class Expression:
         return run
 
     def guard(self, node: ast.AST, compute: Evaluate, hint: str = "") -> Evaluate:
-        """`compute`, with its faults told at the node's place."""
+        """`compute`, with its faults raised as errors at the node's place; misuse also gives the hint."""
 
         def run(names: Names) -> Any:
             try:
                 return compute(names)
-            except values.FAULTS as fault:
-                advice = hint if isinstance(fault, TypeError) else ""
-                raise self.error(node, f"{self.written(node)}: {values.fault_text(fault)}", advice) from None
+            except Fault as fault:
+                advice = hint if isinstance(fault, Misuse) else ""
+                raise self.error(node, f"{self.written(node)}: {fault}", advice) from None
 
         return run
 
@@ -226,10 +226,8 @@ class Expression:
         left, right = self.compile(node.left), self.compile(node.right)
 
         def run(names: Names) -> Any:
-            a, b = left(names), right(names)
-            if isinstance(a, tuple) or (compute is values.multiply and isinstance(b, tuple)):
-                return values.charge(names, compute(a, b))
-            return values.number(compute(values.numeric(a), values.numeric(b)))
+            made = compute(left(names), right(names))
+            return values.charge(names, made) if isinstance(made, tuple) else values.number(made)
 
         return self.guard(node, run)
 
@@ -265,11 +263,11 @@ class Expression:
         whole = self.compile(node.value)
         if not isinstance(node.slice, ast.Slice):
             index = self.compile(node.slice)
-            return self.guard(node, lambda names: whole(names)[index(names)])
+            return self.guard(node, lambda names: values.item(whole(names), index(names)))
         bounds = [self.compile(b) if b else None for b in (node.slice.lower, node.slice.upper, node.slice.step)]
 
         def run(names: Names) -> Any:
-            return values.charge(names, whole(names)[slice(*(b(names) if b else None for b in bounds))])
+            return values.charge(names, values.part(whole(names), *[b(names) if b else None for b in bounds]))
 
         return self.guard(node, run)
 
@@ -278,18 +276,22 @@ class Expression:
             raise self.error(node.func, "only operators, blocks and functions can be called, by name")
         name = node.func.id
         if name in REGISTRY:
-            raise self.error(node.func, f"{name} is a layer, and a value is wanted here")
+            raise self.error(node.func, f"{name} is a layer, but a value is needed here")
         if name not in FUNCTIONS:
             raise self.error(node.func, f"{shorten(name)} is not a function of values", suggest(name, FUNCTIONS))
+        usage, least, most, compute = FUNCTIONS[name]
         if node.keywords:
-            raise self.error(node.keywords[0], f"{name} takes no keywords", f"write {USAGE[name]}")
+            raise self.error(node.keywords[0], f"{name} takes no keywords", f"write {usage}")
         args = [self.compile(arg) for arg in node.args]
+        if not least <= len(args) <= most:
+            plural = "" if len(args) == 1 else "s"
+            raise self.error(node, f"{name} does not take {len(args)} argument{plural}", f"write {usage}")
 
         def run(names: Names) -> Any:
-            made = FUNCTIONS[name](*[values.charge(names, arg(names)) for arg in args])
+            made = compute(*[values.charge(names, arg(names)) for arg in args])
             return values.number(made) if isinstance(made, int | float) else values.charge(names, made)
 
-        return self.guard(node, run, f"write {USAGE[name]}")
+        return self.guard(node, run, f"write {usage}")
 
     def _listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Evaluate:
         item = self.value(node.elt)
@@ -314,9 +316,9 @@ class Expression:
     def _loop(self, loop: ast.comprehension) -> Callable[[Names], Iterator[Names]]:
         """One `for … in … if …`."""
         if loop.is_async or not _is_target(loop.target):
-            raise self.error(loop.target, "a loop gives its items to names", "write for i in list, or for a, b in list")
+            raise self.error(loop.target, "a loop needs a name for its items", "for i in list, or for a, b in list")
         written = self.value(loop.iter)
-        items = self.guard(loop.iter, lambda names: _listed(written(names)))
+        items = self.guard(loop.iter, lambda names: values.listed(written(names)))
         tests = [self.value(test) for test in loop.ifs]
 
         def run(names: Names) -> Iterator[Names]:
@@ -359,12 +361,6 @@ def _is_target(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) or (isinstance(node, ast.Tuple) and all(_is_target(part) for part in node.elts))
 
 
-def _listed(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, tuple):
-        return value
-    raise Fault(f"wants a list to go through, not {show(value)}")
-
-
 def _unpack(target: ast.expr, item: Any) -> dict[str, Any]:
     if isinstance(target, ast.Name):
         return {target.id: item}
@@ -380,7 +376,7 @@ def value_of(value: Value, mentions: set[str] | None = None) -> Evaluate:
     if isinstance(value, Scalar):
         return Expression(value, mentions).value()
     if not isinstance(value, Sequence):
-        raise SpecError("a value or a list is wanted here, not keys", value.place)
+        raise SpecError("a value or a list is needed here, not keys", value.place)
     items = [value_of(item, mentions) for item in value.items]
 
     def run(names: Names) -> Any:

@@ -178,7 +178,7 @@ class Planner:
     def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
         """Named branches (keys) or a list of them."""
         if isinstance(value, Scalar):
-            raise SpecError(f"{join} wants branches", value.place, f"write `{join}: {{a: …, b: …}}` or a list")
+            raise SpecError(f"{join} needs branches", value.place, f"write `{join}: {{a: …, b: …}}` or a list")
         if isinstance(value, Sequence):
             made = [Branch(None, self.step(item, f"a branch of {join}"), item.place) for item in value.items]
         else:
@@ -204,7 +204,7 @@ class LayerExpression(Expression):
     """An expression that stands for layers."""
 
     def layer(self, node: ast.expr | None = None) -> Plan:
-        """The plan of this expression. Raises SpecError where a layer is wanted and something else stands."""
+        """The plan of this expression. Raises SpecError for anything but a layer."""
         node = self.tree if node is None else node
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -226,7 +226,7 @@ class LayerExpression(Expression):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             return self._call_layer(node, node.func.id, place)
         hint = "a | b is `then`, n * a repeats, a if c else b chooses"
-        raise self.error(node, f"a layer is wanted here, not {self.written(node)}", hint)
+        raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
 
     def _repeat(self, node: ast.BinOp) -> Plan:
         left, right = self.written(node.left), self.written(node.right)
@@ -234,13 +234,13 @@ class LayerExpression(Expression):
             raise self.error(node, "the count comes first", f"write {right} * {left}")
         if isinstance(node.right, ast.Constant):
             hint = f"write {right} * {left}" if isinstance(node.left, ast.Name | ast.Call) else ""
-            raise self.error(node, f"a layer is wanted after *, not {right}", hint)
+            raise self.error(node, f"a layer is needed after *, not {right}", hint)
         return Repeat(self.value(node.left), self.layer(node.right), self.place(node.left))
 
     def _named(self, node: ast.Name, place: Place) -> Plan:
         self.mentions.add(node.id)
         if node.id in JOINS | {USE, CHAIN}:
-            raise self.error(node, f"{node.id} wants arguments", f"for example {node.id}(…)")
+            raise self.error(node, f"{node.id} needs arguments", f"for example {node.id}(…)")
         return Call(node.id, (), (), place)
 
     def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
@@ -262,7 +262,7 @@ class LayerExpression(Expression):
         """A join with arguments, as the key over its branches: `mean(0.15)`."""
         if isinstance(self.tree, ast.Call) and isinstance(self.tree.func, ast.Name):
             return self._call_with_values(self.tree, self.tree.func.id, self.place(self.tree))
-        raise self.error(self.tree, "a join is wanted here", "for example mean(0.15)")
+        raise self.error(self.tree, "a join is needed here", "for example mean(0.15)")
 
     def _keywords(self, node: ast.Call, name: str) -> Iterator[tuple[str, ast.keyword]]:
         """The keywords of a call, each once. Raises SpecError for one written twice, and for **."""
@@ -322,7 +322,7 @@ def _is_layer(node: ast.Call) -> bool:
 def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:
     """`value` as a mapping with known keys only. Raises SpecError otherwise."""
     if not isinstance(value, Mapping):
-        raise SpecError(f"{what} wants keys: {', '.join(known)}", value.place)
+        raise SpecError(f"{what} needs keys: {', '.join(known)}", value.place)
     for key, _ in value.entries:
         if key.text not in known:
             raise SpecError(f"{what} has no key {shorten(key.text)!r}", key.place, suggest(key.text, known))

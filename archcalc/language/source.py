@@ -236,7 +236,7 @@ class _Reader:
                 raise SpecError("YAML merge keys are not part of the language", key.place, "write a block and call it")
             if key.text in seen:
                 first = f"first at line {seen[key.text].line}"
-                raise SpecError(f"{shorten(key.text)!r} stands here twice", key.place, first)
+                raise SpecError(f"the key {shorten(key.text)!r} is written twice", key.place, first)
             seen[key.text] = key.place
             entries.append((key, self.value(next(self.events))))
         return Mapping(tuple(entries), place)

@@ -125,11 +125,11 @@ class _Reader:
         """A spec without layers of its own."""
         for key, _ in self.root.entries:
             if key.text in OF_LAYERS:
-                raise SpecError(f"a spec of aliases has no `{key.text}`", key.place)
+                raise SpecError(f"a spec with aliases cannot have `{key.text}`", key.place)
         value = self.root.get("aliases")
         if not isinstance(value, Mapping) or not value.entries:
             place = value.place if value else self.root.place
-            raise SpecError("aliases wants names, each with the network it stands for", place)
+            raise SpecError("aliases needs names, each with the network it stands for", place)
         aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
         about = read_about(self.root, "")
         none = Chain((), value.place)
@@ -171,7 +171,7 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise SpecError(f"{what} wants names with values", value.place, f"for example {what}: {{size: 224}}")
+            raise SpecError(f"{what} needs names with values", value.place, f"for example {what}: {{size: 224}}")
         made = {}
         for key, item in value.entries:
             check_name(key.text, key.place)
@@ -183,7 +183,7 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, Mapping) or not value.entries:
-            raise SpecError("variants wants names with the params each changes", value.place)
+            raise SpecError("variants needs names with the params each changes", value.place)
         made = {}
         for key, item in value.entries:
             settings = self.settings(item, key.text)
@@ -195,13 +195,13 @@ class _Reader:
         if value is None:
             return []
         if not isinstance(value, Mapping):
-            raise SpecError("blocks wants names with steps", value.place)
+            raise SpecError("blocks needs names with steps", value.place)
         made: dict[str, Block] = {}
         for key, body in value.entries:
             block = self.block(key, body)
             if block.name in made:
                 first = made[block.name].place.line
-                raise SpecError(f"block {block.name} stands here twice", key.place, f"first at line {first}")
+                raise SpecError(f"the block {block.name} is defined twice", key.place, f"first at line {first}")
             made[block.name] = block
         return list(made.values())
 
@@ -232,7 +232,7 @@ class _Reader:
         for name in names:
             check_name(name, place)
         if len(set(names)) != len(names):
-            raise SpecError("a parameter stands here twice", place)
+            raise SpecError("a parameter is written twice", place)
         if len(names) > MAX_PARAMETERS:
             raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
 

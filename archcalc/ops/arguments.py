@@ -1,7 +1,7 @@
 """The kinds of value an operator's argument may have, and how a written one is read.
 
 An operator's field is annotated with one of these names; `read` checks a written value by that name. Each rule
-returns the value as the operator keeps it and raises `ValueError` with what it wanted.
+returns the value as the operator keeps it and raises `Refusal` with what it needs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
+
+from archcalc.errors import Refusal
 
 MAX_LENGTH = 2**20  # of a kernel, stride, padding or size an argument names
 
@@ -47,20 +49,20 @@ def whole(value: object, least: int) -> int:
     """An integer not below `least`."""
     if type(value) is not int:
         hint = "; // divides and rounds down" if isinstance(value, float) and value > 1 else ""
-        raise ValueError(f"wants a whole number, not {show(value)}{hint}")
+        raise Refusal(f"needs a whole number, not {show(value)}{hint}")
     if value < least:
-        raise ValueError(f"wants a whole number of at least {least}, not {value}")
+        raise Refusal(f"needs a whole number of at least {least}, not {value}")
     return value
 
 
 def pair(value: object, least: int) -> tuple[int, int]:
     """Height and width, of one integer or of two, none above MAX_LENGTH."""
     if isinstance(value, tuple) and len(value) != 2:
-        raise ValueError(f"wants one number or [height, width], not {show(value)}")
+        raise Refusal(f"needs one number or [height, width], not {show(value)}")
     height, width = value if isinstance(value, tuple) else (value, value)
     lengths = whole(height, least), whole(width, least)
     if max(lengths) > MAX_LENGTH:
-        raise ValueError(f"wants at most {MAX_LENGTH:,}, not {show(value)}")
+        raise Refusal(f"is at most {MAX_LENGTH:,}, not {show(value)}")
     return lengths
 
 
@@ -89,14 +91,14 @@ def padding(value: object) -> tuple[int, int] | str:
     if value == "same":
         return "same"
     if isinstance(value, str):
-        raise ValueError(f"wants a number, [height, width] or 'same', not {show(value)}")
+        raise Refusal(f"needs a number, [height, width] or 'same', not {show(value)}")
     return pair(value, 0)
 
 
 def real(value: object) -> float:
     """Any number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"wants a number, not {show(value)}")
+        raise Refusal(f"needs a number, not {show(value)}")
     return value
 
 
@@ -104,7 +106,7 @@ def positive_real(value: object) -> float:
     """A number above 0."""
     number = real(value)
     if not number > 0:
-        raise ValueError(f"wants a number above 0, not {show(value)}")
+        raise Refusal(f"needs a number above 0, not {show(value)}")
     return number
 
 
@@ -112,14 +114,14 @@ def probability(value: object) -> float:
     """A number from 0 to 1."""
     number = real(value)
     if not 0 <= number <= 1:
-        raise ValueError(f"wants a probability from 0 to 1, not {show(value)}")
+        raise Refusal(f"needs a probability from 0 to 1, not {show(value)}")
     return number
 
 
 def flag(value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
-        raise ValueError(f"wants True or False, not {show(value)}")
+        raise Refusal(f"needs True or False, not {show(value)}")
     return value
 
 
@@ -127,17 +129,17 @@ def extent(value: object) -> tuple[int, ...]:
     """One to eight positive integers."""
     items = value if isinstance(value, tuple) else (value,)
     if not 1 <= len(items) <= 8:
-        raise ValueError(f"wants one to eight dimensions, not {len(items)}")
+        raise Refusal(f"needs one to eight dimensions, not {len(items)}")
     return tuple(whole(item, 1) for item in items)
 
 
 def connections(value: object) -> tuple[tuple[int, ...], ...]:
     """A list of lists of input channels, each list without repeats."""
     if not isinstance(value, tuple) or not value or not all(isinstance(row, tuple) and row for row in value):
-        raise ValueError("wants a list with, for each output channel, the list of input channels it sees")
+        raise Refusal("needs a list with, for each output channel, the list of input channels it sees")
     for row in value:
         if len(set(row)) != len(row):
-            raise ValueError(f"names an input channel twice: {show(row)}")
+            raise Refusal(f"names an input channel twice: {show(row)}")
     return tuple(tuple(whole(item, 0) for item in row) for row in value)
 
 
@@ -146,7 +148,7 @@ def one_of(*options: str) -> Callable[[object], str]:
 
     def rule(value: object) -> str:
         if value not in options:
-            raise ValueError(f"wants {' or '.join(repr(option) for option in options)}, not {show(value)}")
+            raise Refusal(f"needs {' or '.join(repr(option) for option in options)}, not {show(value)}")
         return str(value)
 
     return rule
@@ -198,6 +200,6 @@ def every(condition: Any) -> bool:
 
 
 def require(condition: Any, message: str) -> None:
-    """Raise `ValueError` unless `condition` holds, for every element where dimensions are arrays."""
+    """Raise `Refusal` unless `condition` holds, for every element where dimensions are arrays."""
     if not every(condition):
-        raise ValueError(message)
+        raise Refusal(message)

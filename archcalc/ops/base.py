@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArgumentError, suggest
+from archcalc.errors import ArgumentError, Refusal, suggest
 from archcalc.ops.arguments import format_shape, read, show
 from archcalc.ops.term import Term
 
@@ -123,7 +123,7 @@ class Operator:
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def output(self, x: Any) -> Shape:
-        """The output's shape. Raises ValueError if the input does not fit."""
+        """The output's shape. Raises Refusal if the input does not fit."""
         raise self._no_rule("output shape")
 
     def weights(self, x: Any) -> dict[str, Shape]:
@@ -220,9 +220,9 @@ class Plain(Operator):
 
 
 def spatial(x: Shape, name: str) -> Shape:
-    """`x`, which must be channels×height×width. Raises ValueError otherwise."""
+    """`x`, which must be channels×height×width. Raises Refusal otherwise."""
     if len(x) != 3:
-        raise ValueError(f"{name} wants channels×height×width, not {format_shape(x)}")
+        raise Refusal(f"{name} needs channels×height×width, not {format_shape(x)}")
     return x
 
 
@@ -298,17 +298,16 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
         if name in bound:
             raise ArgumentError(f"gets {name} twice", name)
         bound[name] = _checked(names[name], value, name)
-    try:
-        return cls(**bound)
-    except TypeError:
-        missing = [f.name for f in known if f.name not in bound and f.default is MISSING]
-        raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}") from None
+    missing = [f.name for f in known if f.default is MISSING and f.name not in bound]
+    if missing:
+        raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}")
+    return cls(**bound)
 
 
 def _checked(field: Field[Any], value: object, argument: str | int) -> Any:
     try:
         return read(str(field.type), value)
-    except ValueError as error:
+    except Refusal as error:
         raise ArgumentError(f"{field.name} {error}", argument) from None
 
 

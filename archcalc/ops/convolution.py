@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size, format_shape, require
 from archcalc.ops.base import Extra, Operator, Saved, Shape, Window, Work, operator, spatial, values, whole
 
@@ -35,7 +36,7 @@ class Weighted(Operator):
 
 
 def check_groups(channels: int, out_channels: int, groups: int) -> None:
-    """Raise ValueError unless both numbers of channels divide into the groups."""
+    """Raise Refusal unless both numbers of channels divide into the groups."""
     require(channels % groups == 0, f"{channels} input channels do not divide into {groups} groups")
     require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
 
@@ -62,12 +63,12 @@ class Conv(Weighted):
         if self.padding != "same":
             (top, left) = self.padding
             return (top, top), (left, left)
-        require(self.stride == (1, 1), "padding='same' wants stride 1, as in PyTorch")
+        require(self.stride == (1, 1), "padding='same' needs stride 1, as in PyTorch")
         whole = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         return (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, height, width). Raises ValueError if kernel, groups or connections do not fit."""
+        """(out_channels, height, width). Raises Refusal if kernel, groups or connections do not fit."""
         channels, *size = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
         self._check_connections(channels)
@@ -89,7 +90,7 @@ class Conv(Weighted):
             return
         require(self.groups == 1, "takes groups or connections, not both")
         if len(self.connections) != self.out_channels:
-            raise ValueError(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
+            raise Refusal(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
         last = max(max(row) for row in self.connections)
         require(last < channels, f"connections names input channel {last} of {channels} (counted from 0)")
 
@@ -164,7 +165,7 @@ class ConvTranspose(Weighted):
     dilation: Size = (1, 1)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, height, width). Raises ValueError if groups or paddings do not fit, or nothing is left."""
+        """(out_channels, height, width). Raises Refusal if groups or paddings do not fit, or nothing is left."""
         channels, *size = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
         height, width = (self._length(axis, length) for axis, length in enumerate(size))
@@ -253,8 +254,8 @@ class RBF(Weighted):
     out_features: Positive
 
     def output(self, x: Shape) -> Shape:
-        """(out_features,). Raises ValueError unless the input is a vector."""
-        require(len(x) == 1, f"rbf wants a vector, not {format_shape(x)}; flatten first")
+        """(out_features,). Raises Refusal unless the input is a vector."""
+        require(len(x) == 1, f"rbf needs a vector, not {format_shape(x)}; flatten first")
         return (self.out_features,)
 
     def weights(self, x: Shape) -> dict[str, Shape]:

@@ -22,7 +22,7 @@ class Join(Plain):
     joins: ClassVar[bool] = True
 
     def output(self, x: Shapes) -> Shape:
-        """The inputs' shape. Raises ValueError if they differ."""
+        """The inputs' shape. Raises Refusal if they differ."""
         require(same(x), "branches differ in shape")
         return x[0]
 
@@ -63,7 +63,7 @@ class Multiply(Join):
     """Elementwise product; an input of channels×1×1 is spread over height and width (squeeze-and-excitation)."""
 
     def output(self, x: Shapes) -> Shape:
-        """The largest input's shape. Raises ValueError if another is neither alike nor channels×1×1."""
+        """The largest input's shape. Raises Refusal if another is neither alike nor channels×1×1."""
         largest = x[0]
         for shape in x[1:]:
             if len(shape) == len(largest) == 3 and every((largest[1] == 1) & (largest[2] == 1)):
@@ -131,7 +131,7 @@ class Concat(Join):
     """Concatenation along the channels, `torch.cat(dim=1)`."""
 
     def output(self, x: Shapes) -> Shape:
-        """The channels added up. Raises ValueError if the inputs differ in height or width."""
+        """The channels added up. Raises Refusal if the inputs differ in height or width."""
         require(len({len(shape) for shape in x}) == 1 and same([shape[1:] for shape in x]), "branches differ in shape")
         return sum(shape[0] for shape in x), *x[0][1:]
 

@@ -29,8 +29,8 @@ class BatchNorm(Normalization):
     track_running_stats: Flag = True
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises ValueError if it has more than height and width."""
-        require(len(x) <= 3, f"batchnorm wants channels×height×width or features, not {format_shape(x)}")
+        """As the input. Raises Refusal if it has more than height and width."""
+        require(len(x) <= 3, f"batchnorm needs channels×height×width or features, not {format_shape(x)}")
         return x
 
     def weights(self, x: Shape) -> dict[str, Shape]:
@@ -81,7 +81,7 @@ class LayerNorm(Normalization):
         return x if self.normalized_shape is None else self.normalized_shape
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises ValueError if normalized_shape is not how the input's shape ends."""
+        """As the input. Raises Refusal if normalized_shape is not how the input's shape ends."""
         over = self._over(x)
         fits = len(over) <= len(x) and same([x[len(x) - len(over) :], over])
         require(fits, f"normalized_shape {format_shape(over)} is not the end of {format_shape(x)}")
@@ -131,7 +131,7 @@ class GroupNorm(Normalization):
     affine: Flag = True
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises ValueError if the channels do not divide into the groups."""
+        """As the input. Raises Refusal if the channels do not divide into the groups."""
         require(x[0] % self.num_groups == 0, f"{x[0]} channels do not divide into {self.num_groups} groups")
         return x
 
@@ -177,8 +177,8 @@ class LRN(Normalization):
     k: Real = 1.0
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises ValueError for a vector."""
-        require(len(x) > 1, f"lrn wants channels with places, not {format_shape(x)}")
+        """As the input. Raises Refusal for a vector."""
+        require(len(x) > 1, f"lrn needs channels with places, not {format_shape(x)}")
         return x
 
     def work(self, x: Shape, y: Shape) -> Work:

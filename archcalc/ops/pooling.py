@@ -41,7 +41,7 @@ class Pool(Plain):
         return Window(dh * (kh - 1) + 1, sh, ph), Window(dw * (kw - 1) + 1, sw, pw)
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises ValueError if kernel or padding do not fit."""
+        """(channels, height, width). Raises Refusal if kernel or padding do not fit."""
         channels, *size = spatial(x, self.name)
         for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
             require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
@@ -62,7 +62,7 @@ class MaxPool(Pool):
     ceil_mode: Flag = False
 
     def output(self, x: Shape) -> Shape:
-        """As of every pool. Raises ValueError also if a dilated window steps over the whole input.
+        """As of every pool. Raises Refusal also if a dilated window steps over the whole input.
 
         PyTorch takes such a window, calls its maximum −∞, and in backward writes outside the gradient's memory.
         """
@@ -294,9 +294,9 @@ class Upsample(Plain):
     mode: Interpolation = "nearest"
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises ValueError unless exactly one of size and scale_factor is given."""
+        """(channels, height, width). Raises Refusal unless exactly one of size and scale_factor is given."""
         channels, height, width = spatial(x, self.name)
-        require((self.size is None) != (self.scale_factor is None), "upsample wants size or scale_factor, one of them")
+        require((self.size is None) != (self.scale_factor is None), "upsample needs either size or scale_factor")
         if self.scale_factor is None:
             return channels, *(self.size or ())
         return channels, height * self.scale_factor[0], width * self.scale_factor[1]

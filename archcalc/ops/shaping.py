@@ -97,7 +97,7 @@ class ChannelShuffle(Mover):
     groups: Positive
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises ValueError if the channels do not divide into the groups."""
+        """As the input. Raises Refusal if the channels do not divide into the groups."""
         require(x[0] % self.groups == 0, f"{x[0]} channels do not divide into {self.groups} groups")
         return x
 
@@ -123,7 +123,7 @@ class PadShortcut(Mover):
     stride: Size = (1, 1)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises ValueError if it would lose channels."""
+        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises Refusal if it would lose channels."""
         channels, height, width = spatial(x, self.name)
         require(channels <= self.out_channels, f"cannot pad {channels} channels to {self.out_channels}")
         return self.out_channels, -(-height // self.stride[0]), -(-width // self.stride[1])

@@ -88,9 +88,11 @@ def validate_or_say(
 
 
 def told(error: Exception) -> str:
-    """What is told of an error: PyTorch's first line, as for a kernel that it lacks, or archcalc's own words."""
+    """An error as a problem: archcalc's own words, PyTorch's first line, or that it is a mistake of ours."""
     if isinstance(error, ArchcalcError):
         return str(error)
+    if isinstance(error, LookupError | AttributeError | TypeError | AssertionError):
+        return f"internal error, please report it: {type(error).__name__}: {error}"
     return f"PyTorch cannot run it: {str(error).partition(chr(10))[0]}"
 
 
