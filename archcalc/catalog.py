@@ -10,11 +10,12 @@ from __future__ import annotations
 import fnmatch
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
@@ -88,6 +89,19 @@ def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[
     What the zoo refers to is the zoo's own, whatever folders a user has: `beside` is where the reference stands, and a
     path is from there. Without `aliases` only networks are found that are written themselves.
     """
+    found = _found(name, beside, aliases)
+    return found.spec, found.network
+
+
+class Found(NamedTuple):
+    """A network that was asked for: its spec, its name there, and the file if it was asked for by a path."""
+
+    spec: Spec
+    network: str
+    path: str = ""
+
+
+def _found(name: str, beside: Place | None = None, aliases: bool = True) -> Found:
     path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
     if path.endswith(SUFFIXES):
         return _in_file(str(Path(beside.source.name).parent / path) if beside else path, network)
@@ -101,12 +115,12 @@ def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[
                 unread = unread or error
                 continue
             if stem in spec.networks() and (aliases or stem not in spec.aliases):
-                return spec, stem
+                return Found(spec, stem)
             if stem in spec.aliases:
                 unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; name the network it stands for")
     if unread:
         raise unread
-    if "\0" not in name and os.path.lexists(name):
+    if _is_file(name):
         return _in_file(name, "")
     hint = suggest(name, catalog(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
@@ -175,15 +189,41 @@ def _mentions(path: Path, word: str) -> bool:
         return False
 
 
-def _in_file(path: str, network: str) -> tuple[Spec, str]:
+def _in_file(path: str, network: str) -> Found:
     spec = read_spec(Path(path))
     known = spec.networks()
     if not network and len(known) == 1:
-        return spec, known[0]
+        return Found(spec, known[0], path)
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"
         raise ArchcalcError(f"{path} holds {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
-    return spec, network
+    return Found(spec, network, path)
+
+
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """What networks are called side by side, by the names that they were asked for.
+
+    A network of a file goes by its own name, with the file behind it if another network has that name too. A file that
+    cannot be read goes by its path.
+    """
+    known = {name: _own_name(name) for name in names}
+    counts = Counter(own for own, _ in known.values())
+    return {name: f"{own} ({path})" if path and counts[own] > 1 else own for name, (own, path) in known.items()}
+
+
+def _own_name(name: str) -> tuple[str, str]:
+    """What a network is called, and the file if it was asked for by a path."""
+    if not any(suffix in name for suffix in SUFFIXES) and not _is_file(name):
+        return name, ""  # of the catalog, which need not be searched
+    try:
+        found = _found(name)
+    except ArchcalcError:  # it is raised where the network is loaded
+        return name, ""
+    return (found.network, found.path) if found.path else (name, "")
+
+
+def _is_file(name: str) -> bool:
+    return "\0" not in name and os.path.lexists(name)
 
 
 def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **params: Any) -> Graph:
@@ -196,10 +236,11 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
 
 
 @uncollected
-def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None) -> Graph:
-    """As `load`, with the params in a mapping: they may have any name."""
-    spec, own_name = find(name)
-    return build(spec, own_name, _overrides(params), _shape(input), printable(name).replace("\n", "\\n"))
+def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None, title: str = "") -> Graph:
+    """As `load`, with the params in a mapping: they may have any name. The graph is called `title` if given."""
+    spec, network, path = _found(name)
+    title = title or (network if path else name)
+    return build(spec, network, _overrides(params), _shape(input), printable(title).replace("\n", "\\n"))
 
 
 @uncollected

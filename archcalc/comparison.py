@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis import Report, analyze
-from archcalc.catalog import catalog, load_with, matching, read_spec, settled
+from archcalc.catalog import catalog, load_with, matching, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, suggest
 from archcalc.graph import Accuracy, Graph
@@ -160,10 +160,12 @@ def loaded(
     A broken spec that no one asked for by name is told to `broken` and passed over. Raises ArchcalcError, which names
     the network, for params and an input that do not suit one.
     """
-    for name in named(names, family, broken):
+    found = named(names, family, broken)
+    called = titles(found)
+    for name in found:
         asked = name in names or params or input is not None
         try:
-            yield load_with(name, params, input)
+            yield load_with(name, params, input, called[name])
         except ArchcalcError as error:
             if isinstance(error, SpecError) and (params or input is not None):
                 raise ArchcalcError(f"{name}: {error}") from None

@@ -1,10 +1,12 @@
 """Finding specs by name, path and folder; the public face."""
 
 import pytest
+from click.testing import CliRunner
 
 import archcalc
 from archcalc import ArchcalcError, SpecError, analyze, audit, catalog, load, parse
-from archcalc.catalog import matching
+from archcalc.catalog import matching, titles
+from archcalc.cli import cli
 
 SMALL = """
 name: small
@@ -171,3 +173,76 @@ def test_plain_names_come_first():
     names = list(catalog())
     folders = [name for name in names if "/" in name]
     assert names[-len(folders) :] == folders
+
+
+# What networks are called
+
+FAMILY = SMALL.replace("name: small", "name: net\nvariants: {net-a: {width: 2}, net-b: {width: 3}}")
+LIBRARY = "name: lib\naliases: {resnet50: {network: resnet50, set: {classes: 10}}}\n"
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    written = {"one.yaml": SMALL, "other/two.yml": SMALL, "family.yaml": FAMILY, "lib.yaml": LIBRARY, "plain": SMALL}
+    for name, text in written.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "bad.yaml").write_text("name: [")
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("asked", "called"),
+    [
+        ("one.yaml", "small"),
+        ("plain", "small"),
+        ("family.yaml:net-a family.yaml:net-b", "net-a|net-b"),
+        ("lib.yaml", "resnet50"),
+        ("lib.yaml:resnet50 vgg16", "resnet50|vgg16"),
+        ("one.yaml other/two.yml vgg16", "small (one.yaml)|small (other/two.yml)|vgg16"),
+        ("resnet50 lib.yaml", "resnet50|resnet50 (lib.yaml)"),
+        ("torchvision/resnet50 lib.yaml", "torchvision/resnet50|resnet50"),
+        ("bad.yaml none.yaml nothing", "bad.yaml|none.yaml|nothing"),
+    ],
+)
+def test_networks_of_files_go_by_their_own_names(asked, called):
+    names = asked.split()
+    assert list(titles(names).values()) == called.split("|")
+    if len(names) == 1 and "bad" not in asked:
+        assert load(names[0]).name == called
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "compare",
+        "export --table list --format csv",
+        "export --format markdown",
+        "audit --format csv",
+        "export --table show",
+    ],
+)
+def test_every_command_calls_them_so(command):
+    runner = CliRunner()
+    asked = ["one.yaml", "other/two.yml", "lib.yaml"]
+    if command.startswith("audit"):
+        for name in ("one.yaml", "other/two.yml"):
+            with open(name, "a") as file:
+                file.write("published: {figure: params, printed: '121', source: a table}\n")
+    done = runner.invoke(cli, [*command.split(), *asked], catch_exceptions=False)
+    text = done.output.replace("\\", "")
+    assert "small (one.yaml)" in text
+    assert "small (other/two.yml)" in text
+    assert "lib.yaml" not in text
+    single = runner.invoke(cli, [*command.split(), asked[0], "vgg16"], catch_exceptions=False).output
+    assert "one.yaml" not in single
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("form", ["table", "json", "markdown", "html", "latex"])
+def test_a_summary_has_the_networks_own_name(form):
+    text = CliRunner().invoke(cli, ["summarize", "one.yaml", "--format", form], catch_exceptions=False).output
+    assert "small" in text
+    assert "one.yaml" not in text

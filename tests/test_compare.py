@@ -167,9 +167,10 @@ class TestRows:
         path = tmp_path / "a|b_c.yaml"
         path.write_text("name: mine\ninput: [3, 8, 8]\nvariants: {one: {w: 1}, two: {w: 2}}\nparams: {w: 1}\n"
                         "layers:\n  - conv(w, 3)\n")  # fmt: skip
-        assert names("vgg16", f"{path}:two") == ["vgg16", f"{path}:two"]
-        text = output(f"{path}:one", f"{path}:two", "--format", "markdown")
-        assert r"a\|b\_c.yaml:one" in text
+        assert names("vgg16", f"{path}:two") == ["vgg16", "two"]
+        (tmp_path / "other.yaml").write_text(path.read_text())
+        text = output(f"{path}:one", f"{tmp_path}/other.yaml:one", "vgg16", "--format", "markdown")
+        assert r"a\|b\_c.yaml)" in text
         assert r"×: against " in text
 
     def test_sorted(self):
@@ -189,7 +190,7 @@ class TestRows:
     def test_the_unknown_comes_last(self, sort, tmp_path):
         path = tmp_path / "mine.yaml"
         path.write_text("name: mine\ninput: [3, 8, 8]\nlayers:\n  - conv(1, 3)\n")
-        assert names(str(path), "vgg16", "resnet50", "--sort", sort)[-1] == str(path)
+        assert names(str(path), "vgg16", "resnet50", "--sort", sort)[-1] == "mine"
 
     @pytest.mark.parametrize("column", COLUMNS)
     def test_every_column_sorts_and_shows(self, column):

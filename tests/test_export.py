@@ -319,9 +319,12 @@ def test_a_broken_spec_of_ones_own_is_passed_over(tmp_path, monkeypatch):
 def test_a_file_with_odd_signs_in_its_name(tmp_path):
     path = tmp_path / "a|b_c & 50%.yaml"
     path.write_text(SPEC.format(name="net"))
-    assert r"a\|b\_c \& 50%.yaml" in output(str(path))
-    assert r"a\textbar{}b\_c \& 50\%.yaml" in output(str(path), "--format", "latex")
-    assert "a|b_c &amp; 50%.yaml" in output(str(path), "--format", "html")
+    twin = tmp_path / "twin.yaml"
+    twin.write_text(SPEC.format(name="net"))
+    both = str(path), str(twin)
+    assert r"a\|b\_c \& 50%.yaml" in output(*both)
+    assert r"a\textbar{}b\_c \& 50\%.yaml" in output(*both, "--format", "latex")
+    assert "a|b_c &amp; 50%.yaml" in output(*both, "--format", "html")
     output(str(path), "--into", str(tmp_path))
     assert (tmp_path / "a-b_c-50.md").is_file()
 

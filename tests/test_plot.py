@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from archcalc import analyze, load, parse
 from archcalc import cli as cli_module
-from archcalc.catalog import matching
+from archcalc.catalog import load_with, matching
 from archcalc.cli import cli
 from archcalc.report.plots import comparison, fields, names, pareto, profile, sheet
 from archcalc.report.plots.labels import Spot, place
@@ -605,7 +605,7 @@ def test_signs_in_names_are_no_markup(tmp_path, monkeypatch):
     for command in COMMANDS:
         assert run(command, name, "-o", f"{command}.svg").exit_code == 0
     with sheet(*profile.SIZE) as made:
-        profile.draw(made, analyze(load(name)))
+        profile.draw(made, analyze(load_with(name, {}, title=name)))
         check_readable(made.figure)
         assert made.figure.texts[0].get_text() == f"{name} · a_b $x^2$ \\alpha % & <i> # {{y}} |"
         assert not any(text.get_parse_math() for text, _ in shown_texts(made.figure))
@@ -624,7 +624,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     name = "n" * 150 + ".yaml"
     (tmp_path / name).write_text(SPEC)
-    long = [analyze(load(name)), *reports("lenet5")]
+    long = [analyze(load_with(name, {}, title=name)), *reports("lenet5")]
     for picture, size, arguments in (
         (profile, profile.SIZE, (long[0],)),
         (fields, fields.SIZE, (long,)),

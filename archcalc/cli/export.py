@@ -12,7 +12,7 @@ import click
 
 from archcalc import report
 from archcalc.analysis import analyze
-from archcalc.catalog import load_with, matching
+from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.networks import summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
 from archcalc.cli.output import deliver_all, document, passed_over, put, run_each, writable, write
@@ -45,20 +45,22 @@ class Kind(NamedTuple):
 
 
 def _summaries(names: Sequence[str], options: Options) -> Sequence[Table]:
-    return _each(names, lambda name: summary_of(name, **options))
+    called = titles(names)
+    return _each(names, lambda name: summary_of(name, called[name], **options))
 
 
 def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.report.about import about_network
 
-    return _each(names, lambda name: about_network(load_with(name, {})))
+    called = titles(names)
+    return _each(names, lambda name: about_network(load_with(name, {}, title=called[name])))
 
 
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.report.verdicts import audit_table
 
     broken: dict[str, ArchcalcError] = {}
-    verdicts = of_each(tuple(names), lambda name: audit(load_with(name, {})), broken)
+    verdicts = of_each(tuple(names), lambda name, title: audit(load_with(name, {}, title=title)), broken)
     for text in broken:
         passed_over(text)
     return [audit_table(verdicts)]

@@ -41,24 +41,27 @@ def summarize(
     if bars and form != "table":
         raise click.UsageError(f"--bars draws in the table of a terminal; leave it out with --format {form}")
     table = summary_of(
-        name, FORMATS[form].every, settings=settings, shape=shape, batch=batch, dtype=dtype, mode=mode,
+        name, "", FORMATS[form].every, settings=settings, shape=shape, batch=batch, dtype=dtype, mode=mode,
         convention=convention, depth=depth, everything=everything, fold_bn=fold_bn,
     )  # fmt: skip
     deliver(with_bars(table) if bars else table, form, output, force)
 
 
 def summary_of(
-    name: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str,
-    mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
+    name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int,
+    dtype: str, mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
 ) -> Table:  # fmt: skip
-    """The table of a network, with a row for each layer if `every`. Raises UsageError for options that clash."""
+    """The table of a network, called `title` if given; `every` gives a row per layer.
+
+    Raises UsageError for options that clash.
+    """
     from archcalc.report.summary import summarize as summary_table
 
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each; give one of them")
     if fold_bn and mode == "train":
         raise click.UsageError("--fold-bn is for inference: in training batch normalization cannot be folded")
-    graph = load_with(name, settings, shape)
+    graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
     return summary_table(report, everything or every, depth, gone)

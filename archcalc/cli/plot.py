@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from archcalc.analysis import analyze
-from archcalc.catalog import load_with, matching
+from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import (
     Commands,
     NetworkName,
@@ -143,7 +143,9 @@ def receptive_field(
     """
     from archcalc.report.plots import fields as picture
 
-    reports = [analyze(load_with(name, settings, shape)) for name in picture.few(matching(names))]
+    found = picture.few(matching(names))
+    called = titles(found)
+    reports = [analyze(load_with(name, settings, shape, called[name])) for name in found]
     with _page(picture.SIZE, output, dark, force) as page:
         unnamed = picture.draw(page, reports)
     _tell_unnamed(unnamed)

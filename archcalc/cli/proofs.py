@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from archcalc.catalog import load_with, matching
+from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
@@ -48,19 +48,21 @@ def audit_networks(
     from archcalc.report.verdicts import audit_table
 
     broken: dict[str, ArchcalcError] = {}
-    verdicts = of_each(names, lambda name: audit(load_with(name, {})), broken)
+    verdicts = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)), broken)
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:
         passed_over(text)
     sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
 
 
-def of_each(names: tuple[str, ...], work: Callable[[str], _Made], broken: dict[str, ArchcalcError]) -> dict[str, _Made]:
-    """What `work` makes of each network, by name; errors of those that nobody asked for by name go to `broken`."""
+def of_each(
+    names: tuple[str, ...], work: Callable[[str, str], _Made], broken: dict[str, ArchcalcError]
+) -> dict[str, _Made]:
+    """What `work` makes of each network's name and title, by title; errors of those not asked for go to `broken`."""
     made = {}
-    for name in matching(names, lambda error: broken.setdefault(str(error), error)):
+    for name, title in titles(matching(names, lambda error: broken.setdefault(str(error), error))).items():
         try:
-            made[name] = work(name)
+            made[title] = work(name, title)
         except ArchcalcError as error:  # noqa: PERF203  # one broken spec does not stop the others
             if name in names:
                 raise
@@ -105,7 +107,7 @@ def validate_networks(
 
     torch, start = torch_side(), time.perf_counter()
     broken: dict[str, ArchcalcError] = {}
-    graphs = of_each(names, lambda name: load_with(name, settings, shape), broken)
+    graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
     done, stopped = run_each(
         list(graphs), lambda name: torch.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from archcalc.analysis import analyze
-from archcalc.catalog import catalog, load_with, read_spec, settled
+from archcalc.catalog import catalog, load_with, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph
@@ -58,7 +58,7 @@ def listing(family: str | None = None, broken: Callable[[ArchcalcError], object]
 @uncollected
 def listing_of(names: Iterable[str]) -> Table:
     """As `listing`, of the networks with these names or paths. Raises ArchcalcError for one that is not there."""
-    return _listed([_row(name, load_with(name, {})) for name in names])
+    return _listed([_row(title, load_with(name, {})) for name, title in titles(names).items()])
 
 
 def _listed(rows: Sequence[dict[str, Any]]) -> Table:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archcalc.analysis import analyze
-from archcalc.catalog import find, load_with, settled
+from archcalc.catalog import find, load_with, settled, titles
 from archcalc.errors import shorten
 from archcalc.graph import Accuracy
 from archcalc.report.plots.labels import Box
@@ -47,20 +47,21 @@ def papers_own(names: Iterable[str]) -> list[str]:
 
 def points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     """What is drawn of networks, and the names of those that have no such accuracy."""
-    found = {name: point(name) for name in names}
+    found = {title: point(name, title) for name, title in titles(names).items()}
     return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
 
 
-def point(name: str) -> Point | None:
+def point(name: str, title: str = "") -> Point | None:
     """What is drawn of a network: the first top-1 that its spec has of a single crop as large as its input.
 
-    None where it has none: ten crops, dense evaluation or ensembles are other protocols, and not drawn beside it.
+    None where it has none: ten crops, dense evaluation or ensembles are other protocols, and not drawn beside it. The
+    network is called `title` if given.
     """
     spec, network = find(name)
     about = settled(spec, network).about_of(network)
     if not any(accuracy.dataset == DATASET for accuracy in about.accuracy):
         return None  # most networks; their layers need not be built
-    graph = load_with(name, {})
+    graph = load_with(name, {}, title=title)
     found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in graph.about.accuracy)), None)
     if found is None:
         return None
