@@ -7,6 +7,7 @@ is a path, with `:network` after it where the file holds several.
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import operator
 import os
@@ -21,7 +22,8 @@ from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
 from archcalc.graph import Graph, Setting
 from archcalc.language import Spec, expand, parse_spec, read_text
-from archcalc.language.expression import Evaluate, value_of
+from archcalc.language.expression import Evaluate, tree_of, value_of
+from archcalc.language.foreign import foreign
 from archcalc.language.source import Scalar
 from archcalc.language.spec import SUFFIXES
 from archcalc.ops import Shape
@@ -47,8 +49,12 @@ def files(beside: Place | None = None) -> Iterator[tuple[str, Path]]:
 
 def read_spec(path: Path) -> Spec:
     """The spec in a file. Raises ArchcalcError for a file that cannot be read, SpecError for one that is no spec."""
-    text = read_text(path)
-    return _parsed(text, _shown(path))
+    try:
+        return _parsed(read_text(path), _shown(path))
+    except ArchcalcError:
+        if what := foreign(path):
+            raise ArchcalcError(f"{_shown(path)}: {what}") from None
+        raise
 
 
 @lru_cache(maxsize=64)
@@ -93,6 +99,17 @@ def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[
     return found.spec, found.network
 
 
+def _meaning(alias: Setting) -> str:
+    """What an alias stands for, and how a spec refers to that."""
+    if not (alias.params or alias.input):
+        return f"write {alias.network}, for which it stands"
+    params = ", ".join(f"{name}: {ast.unparse(tree_of(value))}" for name, value in alias.params.items())
+    parts = [f"network: {alias.network}"]
+    parts += [f"set: {{{params}}}"] if params else []
+    parts += [f"input: {list(alias.input)}"] if alias.input else []
+    return f"write {{{', '.join(parts)}}}, for which it stands"
+
+
 class Found(NamedTuple):
     """A network that was asked for: its spec, its name there, and the file if it was asked for by a path."""
 
@@ -117,7 +134,7 @@ def _found(name: str, beside: Place | None = None, aliases: bool = True) -> Foun
             if stem in spec.networks() and (aliases or stem not in spec.aliases):
                 return Found(spec, stem)
             if stem in spec.aliases:
-                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; name the network it stands for")
+                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {_meaning(spec.aliases[stem])}")
     if unread:
         raise unread
     if _is_file(name):

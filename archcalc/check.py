@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from archcalc.analysis import analyze
 from archcalc.catalog import build, read_spec
+from archcalc.errors import Place
+from archcalc.graph import Graph
+from archcalc.language.hints import channels_last
+from archcalc.ops import format_shape
 from archcalc.published import audit
 
 
 def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
-    """What a spec leaves unused (a line each, with its place) and the networks it holds.
+    """Remarks on a spec (a line each, with its place: what is unused or looks wrong), and the networks it holds.
 
     Raises SpecError for what is wrong in it, in any of its networks.
     """
     spec = read_spec(Path(path))
+    remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
     for network in spec.networks():
         graph = build(spec, network)
         analyze(graph, mode="train")
         audit(graph)
-    return [f"{place}: {what} is not used" for what, place in spec.unused], spec.networks()
+        remarks += _doubts(graph, spec.input_place)
+    return list(dict.fromkeys(remarks)), spec.networks()
+
+
+def _doubts(graph: Graph, input_place: Place) -> Iterator[str]:
+    """What is allowed, but hardly meant."""
+    for node in graph.nodes[1:]:
+        if node.op.name == "linear" and len(node.x) == 3:
+            shape = format_shape(node.x)
+            yield f"{node.place}: linear takes only the last axis of {shape}, the width; write flatten before it"
+    if channels_last(graph.input):
+        *size, channels = graph.input
+        yield f"{input_place}: channels come first: write {[channels, *size]} for {list(graph.input)}"

@@ -21,7 +21,7 @@ ALLOWED = {  # package → what it may import, as it loads
     "printed": {"errors", "ops"},
     "published": {"errors", "pool", "graph", "analysis", "catalog", "figures", "printed"},
     "codegen": {"errors", "collector", "ops", "graph", "analysis", "language", "catalog"},
-    "check": {"analysis", "catalog", "published"},
+    "check": {"errors", "ops", "graph", "language", "analysis", "catalog", "published"},
     "comparison": {"errors", "collector", "ops", "graph", "analysis", "catalog"},
     "report": {
         "errors",
@@ -37,7 +37,7 @@ ALLOWED = {  # package → what it may import, as it loads
         "published",
     },
     "pytorch": {"errors", "ops", "graph", "analysis"},
-    "cli": {"", "errors", "collector", "pool", "analysis", "catalog", "published", "report"},
+    "cli": {"", "errors", "collector", "pool", "language", "analysis", "catalog", "published", "report"},
     "__main__": {"cli"},
     "": {"errors", "graph", "analysis", "catalog", "comparison", "published"},
 }

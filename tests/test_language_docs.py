@@ -57,6 +57,17 @@ def test_published_examples_are_judged(name, verdicts):
     assert all(verdict.holds for verdict in found)
 
 
+def test_worked_examples_have_the_figures_that_others_give():
+    (mobilenet,), (se,) = graphs(SPECS["mobilenet-v2"]), graphs(SPECS["se-network"])
+    totals = analyze(mobilenet).totals
+    assert (totals.params, totals.macs) == (3_504_872, 300_774_272)  # torchvision's mobilenet_v2
+    gates = [node for node in se.nodes if node.name.endswith("gate.conv2")]
+    assert [node.output for node in gates] == [(64, 1, 1)] * 3
+    (unet,) = graphs(SPECS["unet-padded"])
+    assert analyze(unet).totals.params == 31_030_658  # by hand: 18 3×3, 4 transposed 2×2 and a 1×1 convolution
+    assert unet.nodes[unet.result].output == (2, 256, 256)
+
+
 def test_page_names_all_keys_functions_and_joins():
     for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS, *FIGURES, *COLUMN, *ACCOUNTING, *METRICS, *RECIPE]:
         assert re.search(rf"\b{word}\b", PAGE), word

@@ -13,6 +13,7 @@ from archcalc.analysis import CONVENTIONS, DTYPES, MODES
 from archcalc.catalog import catalog
 from archcalc.cli.output import writable
 from archcalc.errors import shorten, suggest
+from archcalc.language.hints import channels_last
 from archcalc.report import SUFFIXES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -42,12 +43,15 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newe
 
 
 def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """`3x224x224` as a shape."""
+    """`3x224x224` as a shape; `224` and `224x224` stand for an image of that size."""
     if value is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,9}([xX×][1-9][0-9]{0,9}){0,7}", value):
-        raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, as 3x224x224")
-    return tuple(int(part) for part in re.split("[xX×]", value))
+        raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, e.g. 3x224x224")
+    sizes = tuple(int(part) for part in re.split("[xX×]", value))
+    if channels_last(sizes):
+        raise click.BadParameter(f"channels come first: {sizes[2]}x{sizes[0]}x{sizes[1]}, not {value}")
+    return sizes
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -94,7 +98,8 @@ def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]
 spec_options = together(
     click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
                  help="Change a param of the spec, as classes=10. Can be given again."),
-    click.option("--input", "shape", callback=read_shape, metavar="CxHxW", help="Input shape, as 3x299x299."),
+    click.option("--input", "shape", callback=read_shape, metavar="CxHxW",
+                 help="Input shape, e.g. 3x299x299; 299 or 299x299 keeps the channels."),
 )  # fmt: skip
 mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                            help="train has side outputs and dropout.")  # fmt: skip

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph import Graph, Node
+from archcalc.language.in_play import join_hint, odd_one
 from archcalc.language.naming import LABELLED, Scope, bounded
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block, Spec
 from archcalc.language.values import LEAST_STEPS, LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
-from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make
+from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make, operator_hint
 from archcalc.ops.arguments import extent, show
 
 MAX_NODES = 200_000
@@ -136,6 +137,7 @@ class Expansion:
 
     def _input_shape(self, given: Shape | None) -> Shape:
         if given is not None:
+            given = self._whole_shape(given)
             self._compare(self.spec.input, given)
         try:
             return extent(self.spec.input(self.globals) if given is None else given)
@@ -144,6 +146,11 @@ class Expansion:
                 raise ArchcalcError(f"input {error}") from None
             hint = "for example [3, 224, 224]: channels, height, width"
             raise SpecError(f"input {error}", self.spec.input_place, hint) from None
+
+    def _whole_shape(self, given: Shape) -> Shape:
+        """For an image's size alone, one number or two, the shape with the spec's own channels."""
+        own = self.spec.input(self.globals) if len(given) < 3 else ()
+        return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
     def _named(self) -> list[Node]:
         made = ((bounded(m.scope.entry(m.base, m.number), m.place), m) for m in self.made)
@@ -210,7 +217,7 @@ class Expansion:
 
     def _join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
-        ways = self._ways(plan, names)
+        before, ways = len(self.made), self._ways(plan, names)
         ends = [self._branch(name, "branch", body, x, inner, scope) for name, body, inner, _ in ways]
         shapes = tuple(self.made[end].output for end in ends)
         op = self._joining(plan, names)
@@ -221,8 +228,8 @@ class Expansion:
             pairs = list(zip(labels, shapes, strict=True))[:6]
             listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
             more = ", …" if len(shapes) > 6 else ""
-            place = ways[_odd_one(op, shapes)][3]
-            raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place) from None
+            place, hint = ways[odd_one(op, shapes)][3], join_hint(self.spec, op, shapes, self.made[before:])
+            raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
         return self._add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
     def _joining(self, plan: Join, names: Names) -> Operator:
@@ -307,7 +314,7 @@ class Expansion:
         try:
             named = names[plan.name]
         except KeyError:
-            hint = suggest(plan.name, self.library) or "`archcalc ops` lists the operators"
+            hint = operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
             raise SpecError(f"{plan.name} is {show(named)}, but an operator or block is needed here", plan.place)
@@ -381,16 +388,3 @@ def _output(op: Operator, x: Any) -> Shape:
     if max(output) >= LIMIT:
         raise Refusal("a dimension beyond 2^63")
     return output
-
-
-def _odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
-    """The first branch that does not go with the first one; the last if each does by itself."""
-    return next((i for i, shape in enumerate(shapes) if not _agree(op, shapes[0], shape)), len(shapes) - 1)
-
-
-def _agree(op: Operator, first: Shape, second: Shape) -> bool:
-    try:
-        op.output((first, second))
-    except Refusal:
-        return False
-    return True

@@ -20,6 +20,7 @@ from archcalc.language.source import Scalar, Sequence, Value
 from archcalc.language.values import ARITHMETIC, COMPARISONS, FUNCTIONS, LIMIT, Evaluate, Fault, Misuse, Names
 from archcalc.ops import REGISTRY
 from archcalc.ops.arguments import show
+from archcalc.ops.synonyms import operator_name
 
 MAX_TEXT = 10_000  # characters of one expression
 MAX_DEPTH = 60  # nested sub-expressions
@@ -101,7 +102,9 @@ class Expression:
         if re.search(r"[|*/%+,=<>-]$", self.text):
             return self.wrong(last, last + 1, message, "it ends in the middle")
         stop = min(tree.stop, last)
-        return self.wrong(stop, stop + 1, message)
+        rounds = _parse(f"({self.text})").body
+        hint = f"write chain({shorten(self.text, 80)})" if isinstance(rounds, ast.GeneratorExp) else ""
+        return self.wrong(stop, stop + 1, message, hint)
 
     def bracket_error(self) -> SpecError | None:
         """The first bracket that has no partner or stands too deep."""
@@ -203,7 +206,9 @@ class Expression:
             return self.error(node, message, f"write {_WORDS[node.id]}")
         if node.id in names.later:
             return self.error(node, message, "params are computed in order: one may mention those above it")
-        return self.error(node, message, suggest(node.id, names.known()))
+        layers = [name for name, cls in REGISTRY.items() if not cls.joins and name != "identity"]  # as a value may be
+        own = operator_name(node.id, layers)
+        return self.error(node, message, f"it is called {own} here" if own else suggest(node.id, names.known()))
 
     def _list(self, node: ast.List | ast.Tuple) -> Evaluate:
         items = [self.compile(item) for item in node.elts]

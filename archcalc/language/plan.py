@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.language.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Expression
+from archcalc.language.hints import arguments_hint, call_hint
 from archcalc.language.source import Mapping, Scalar, Sequence, Value
 from archcalc.language.values import Evaluate, Names
 from archcalc.ops import REGISTRY
@@ -152,7 +153,7 @@ class Planner:
             return self.steps(value, what)
         if len(value.entries) != 1:
             second = value.entries[1][0] if value.entries else value
-            raise SpecError("a step has one key", second.place, self.layout_hint(value))
+            raise SpecError("a step has one key", second.place, call_hint(value) or self.layout_hint(value))
         key, body = value.entries[0]
         if key.text in JOINS:
             return Join(key.text, self.branches(body, key.text), key.place)
@@ -173,6 +174,8 @@ class Planner:
     def label(self, key: Scalar, body: Value) -> Plan:
         """A labelled step."""
         check_label(key.text, key.place)
+        if hint := arguments_hint(key.text, body):
+            raise SpecError(f"{key.text} is a label here, and its arguments are no steps", body.place, hint)
         return Label(key.text, self.steps(body, key.text), key.place)
 
     def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
@@ -226,11 +229,14 @@ class LayerExpression(Expression):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             return self._call_layer(node, node.func.id, place)
         hint = "a | b is `then`, n * a repeats, a if c else b chooses"
+        if isinstance(node, ast.GeneratorExp | ast.ListComp):
+            hint = "layers made one by one are a chain: write chain(conv(n, 3) for n in [8, 16])"
         raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
 
     def _repeat(self, node: ast.BinOp) -> Plan:
         left, right = self.written(node.left), self.written(node.right)
-        if isinstance(node.left, ast.Call) and _is_layer(node.left):
+        if _is_layer(node.left):
+            left = left if isinstance(node.left, ast.Call | ast.Name) else f"({left})"
             raise self.error(node, "the count comes first", f"write {right} * {left}")
         if isinstance(node.right, ast.Constant):
             hint = f"write {right} * {left}" if isinstance(node.left, ast.Name | ast.Call) else ""
@@ -315,8 +321,12 @@ def _flatten(node: ast.expr) -> list[ast.expr]:
     return [node, *reversed(steps)]
 
 
-def _is_layer(node: ast.Call) -> bool:
-    return isinstance(node.func, ast.Name) and node.func.id in REGISTRY
+def _is_layer(node: ast.expr) -> bool:
+    """Whether an expression is certainly a layer, not a number."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitOr) or (isinstance(node.op, ast.Mult) and _is_layer(node.right))
+    named = node.func if isinstance(node, ast.Call) else node
+    return isinstance(named, ast.Name) and named.id in REGISTRY
 
 
 def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:

@@ -10,6 +10,7 @@ from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph import About, Setting
 from archcalc.language.about import Sayings, read_about, read_sayings, read_setting, text_of
 from archcalc.language.expression import Expression, value_of
+from archcalc.language.hints import shape_hint
 from archcalc.language.plan import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
 from archcalc.language.source import Mapping, Scalar, Value, parse_yaml
 from archcalc.language.values import DIMENSIONS, FUNCTIONS, Evaluate
@@ -115,6 +116,8 @@ class _Reader:
         blocks = self.blocks()
         layers = self.planner.steps(self.need("layers"), "layers")
         shape = self.need("input")
+        if isinstance(shape, Scalar) and (hint := shape_hint(shape.text)):
+            raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
         return Spec(
             name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
             variants, {block.name: block for block in blocks}, layers, read_about(self.root, name),

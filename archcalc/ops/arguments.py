@@ -20,7 +20,8 @@ Real: TypeAlias = float
 PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
 Flag: TypeAlias = bool
-Size: TypeAlias = tuple[int, int]  # height and width; one number stands for both
+Sides: TypeAlias = tuple[int, int]  # height and width; one number stands for both
+Size: TypeAlias = tuple[int, int]  # as Sides, and so does a list of one number, where PyTorch takes that
 Margin: TypeAlias = tuple[int, int]  # as Size, zero allowed
 Padding: TypeAlias = tuple[int, int] | Literal["same"]
 Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel, the input channels it sees
@@ -76,14 +77,24 @@ def natural(value: object) -> int:
     return whole(value, 0)
 
 
-def size(value: object) -> tuple[int, int]:
+def sides(value: object) -> tuple[int, int]:
     """A height and a width from 1."""
     return pair(value, 1)
 
 
+def size(value: object) -> tuple[int, int]:
+    """As `sides`; a list of one number is that number."""
+    return pair(only(value), 1)
+
+
 def margin(value: object) -> tuple[int, int]:
-    """A height and a width from 0."""
-    return pair(value, 0)
+    """As `size`, from 0."""
+    return pair(only(value), 0)
+
+
+def only(value: object) -> object:
+    """The number in a list of one."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def padding(value: object) -> tuple[int, int] | str:
@@ -91,8 +102,9 @@ def padding(value: object) -> tuple[int, int] | str:
     if value == "same":
         return "same"
     if isinstance(value, str):
-        raise Refusal(f"needs a number, [height, width] or 'same', not {show(value)}")
-    return pair(value, 0)
+        hint = "; 'valid' is 0" if value == "valid" else ""
+        raise Refusal(f"needs a number, [height, width] or 'same', not {show(value)}{hint}")
+    return margin(value)
 
 
 def real(value: object) -> float:
@@ -161,6 +173,7 @@ RULES: dict[str, Callable[[object], Any]] = {
     "PositiveReal": positive_real,
     "Probability": probability,
     "Flag": flag,
+    "Sides": sides,
     "Size": size,
     "Margin": margin,
     "Padding": padding,

@@ -32,8 +32,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArgumentError, Refusal, suggest
+from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import format_shape, read, show
+from archcalc.ops.synonyms import argument_hint
 from archcalc.ops.term import Term
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
         bound[field.name] = _checked(field, value, position)
     for name, value in keywords.items():
         if name not in names:
-            hint = suggest(name, names)
+            hint = argument_hint(name, names)
             raise ArgumentError(f"has no argument {name!r}; {hint or signature(cls)}", name)
         if name in bound:
             raise ArgumentError(f"gets {name} twice", name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Size, format_shape, require
+from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, format_shape, require
 from archcalc.ops.base import Extra, Operator, Saved, Shape, Window, Work, operator, spatial, values, whole
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Conv(Weighted):
     """
 
     out_channels: Positive
-    kernel_size: Size
+    kernel_size: Sides
     stride: Size = (1, 1)
     padding: Padding = (0, 0)
     dilation: Size = (1, 1)
@@ -156,7 +156,7 @@ class ConvTranspose(Weighted):
     """
 
     out_channels: Positive
-    kernel_size: Size
+    kernel_size: Sides
     stride: Size = (1, 1)
     padding: Margin = (0, 0)
     output_padding: Margin = (0, 0)

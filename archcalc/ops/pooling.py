@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archcalc.ops.arguments import Flag, Interpolation, Margin, Size, common_divisor, every, require
+from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, declared, operator, spatial, values, whole
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class AdaptiveMaximum(Adaptive):
 class AdaptiveAvgPool(AdaptiveAverage):
     """Mean over windows that give `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
 
-    output_size: Size
+    output_size: Sides
 
     def target(self) -> Size:
         """As written."""
@@ -260,7 +260,7 @@ class AdaptiveAvgPool(AdaptiveAverage):
 class AdaptiveMaxPool(AdaptiveMaximum):
     """Maximum over windows that give `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
 
-    output_size: Size
+    output_size: Sides
 
     def target(self) -> Size:
         """As written."""
@@ -289,8 +289,8 @@ class GlobalMaxPool(AdaptiveMaximum):
 class Upsample(Plain):
     """Enlarges height and width to `size` or by whole `scale_factor`s, `torch.nn.Upsample` (align_corners=False)."""
 
-    size: Size | None = None
-    scale_factor: Size | None = None
+    size: Sides | None = None
+    scale_factor: Sides | None = None
     mode: Interpolation = "nearest"
 
     def output(self, x: Shape) -> Shape:

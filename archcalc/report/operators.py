@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 
-from archcalc.errors import ArchcalcError, suggest
-from archcalc.ops import FAMILIES, REGISTRY, Operator, signature
+from archcalc.errors import ArchcalcError
+from archcalc.ops import FAMILIES, REGISTRY, Operator, operator_hint, signature
 from archcalc.report.table import Column, Table
 
 COLUMNS = (
@@ -31,7 +31,7 @@ def operators() -> Table:
 def operator_help(name: str) -> Table:
     """One operator: its signature and its whole description. Raises ArchcalcError with the nearest name."""
     if name not in REGISTRY:
-        raise ArchcalcError(f"no operator {name!r}; {suggest(name, REGISTRY) or '`archcalc ops` lists them'}")
+        raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them'}")
     cls = REGISTRY[name]
     rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
     rows += [{"figure": figure, "text": cls.says(figure)} for figure in FIGURES]

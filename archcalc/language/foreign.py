@@ -1,0 +1,65 @@
+"""Files of other programs: recognised by how they end and begin, so that an error says what they are.
+
+Nothing here parses, executes or unpickles them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+BEGINNING = 2**14  # bytes that are looked at
+
+
+class Kind(NamedTuple):
+    """A kind of file: what it is, the suffixes that are its alone, and what it has in its beginning."""
+
+    what: str
+    suffixes: tuple[str, ...] = ()
+    beginning: bytes = rb"(?!)"  # matches nothing
+
+
+KINDS = (
+    Kind("a PyTorch file", (".pt", ".pth", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
+    Kind("a pickle", (".pkl", ".pickle"), rb"\A\x80[\x02-\x05]"),
+    Kind("weights in safetensors' form", (".safetensors",), rb"(?s)\A.{8}\{\""),
+    Kind("an ONNX network", (".onnx",), rb"\A\x08[\x01-\x20]\x12.pytorch|\A\x08[\x01-\x20]\x12.[a-z._-]*onnx"),
+    Kind("a TensorFlow Lite network", (".tflite",), rb"(?s)\A.{4}TFL3"),
+    Kind("a TensorFlow graph", (".pb",)),
+    Kind("a Keras file", (".keras",), rb"(?s)\APK\x03\x04.*?config\.json"),
+    Kind("an HDF5 file, as Keras writes them", (".h5", ".hdf5"), rb"\A\x89HDF"),
+    Kind("Caffe's weights", (".caffemodel",)),
+    Kind("a network for Core ML", (".mlmodel",)),
+    Kind("a Keras network", (), rb"\A\s*\{[^\x00]*\"class_name\"\s*:"),
+    Kind("a Jupyter notebook", (".ipynb",), rb"\A\s*\{[^\x00]*\"nbformat\""),
+    Kind("a Darknet configuration", (), rb"(?m)^\s*\[(net|network|convolutional)\]\s*$"),
+    Kind("a Caffe network", (), rb"(?m)^\s*layers?\s*\{"),
+    Kind("a YOLO model configuration", (), rb"(?ms)^backbone:.*^head:"),
+    Kind("Python code", (), rb"(?m)^(import|from) +[A-Za-z_][\w.]*( +(import|as) .*)?\s*$|^class +\w+.*:\s*$"),
+    Kind("a zip archive", (".zip",), rb"\APK\x03\x04"),
+    Kind("a gzip archive", (".gz", ".tgz"), rb"\A\x1f\x8b"),
+    Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
+    Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
+)
+ADVICE = """archcalc reads only specs: text files that list a network's layers. It does not import other files yet, and
+  never runs or unpickles them. Write the layers as a spec, for example
+    name: mine
+    input: [3, 224, 224]
+    layers:
+      - conv(64, 3, padding=1) | batchnorm | relu
+      - global_avgpool | flatten | linear(1000)
+  and run `archcalc check FILE`; `archcalc ops` lists the operators."""
+
+
+def foreign(path: Path) -> str:
+    """What a file is that is no spec, and what to do; "" for one that is not known, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(BEGINNING)
+    except OSError:
+        return ""
+    for kind in KINDS:
+        if path.suffix.lower() in kind.suffixes or re.search(kind.beginning, beginning):
+            return f"this is {kind.what}, not a spec\n  {ADVICE}"
+    return ""

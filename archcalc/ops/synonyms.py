@@ -1,0 +1,100 @@
+"""What PyTorch, Keras, Caffe and Darknet call our operators and arguments. For hints: a spec has one name for each.
+
+Names are compared in small letters and without underscores, so `MaxPool2d` and `max_pool2d` are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from archcalc.errors import suggest
+
+OPERATORS = {
+    "conv": "conv2d convolution convolution2d convolutional conv1x1 conv3x3",
+    "conv_transpose": "convtranspose2d conv2dtranspose transposedconv deconv deconv2d deconvolution upconv",
+    "linear": "dense fc fullyconnected innerproduct connected",
+    "batchnorm": "bn batchnorm1d batchnorm2d batchnormalization",
+    "layernorm": "ln layernormalization",
+    "groupnorm": "gn groupnormalization",
+    "lrn": "localresponsenorm localresponsenormalization",
+    "maxpool": "maxpool2d maxpooling2d maxpooling",
+    "avgpool": "avgpool2d averagepooling2d averagepool avgpooling",
+    "adaptive_avgpool": "adaptiveavgpool2d",
+    "adaptive_maxpool": "adaptivemaxpool2d",
+    "global_avgpool": "globalaveragepooling2d globalaveragepool globalavgpool2d gap",
+    "global_maxpool": "globalmaxpooling2d globalmaxpool2d gmp",
+    "upsample": "upsampling upsampling2d upsamplingnearest2d upsamplingbilinear2d interpolate resize",
+    "silu": "swish",
+    "hardswish": "hswish",
+    "hardsigmoid": "hsigmoid",
+    "dropout": "dropout2d spatialdropout2d",
+    "channel_shuffle": "shufflechannel",
+    "identity": "skip shortcut noop",
+    "add": "eltwise sum shortcutadd",
+    "multiply": "mul scale",
+    "mean": "average",
+    "concat": "cat concatenate route",
+}
+WRITTEN = {  # how to write what has no operator of its own
+    "conv(in_channels, 3, padding=1, groups=in_channels)": "depthwise depthwiseconv depthwiseconv2d dwconv",
+    "conv(in_channels, 3, padding=1, groups=in_channels) | conv(64, 1)": "separableconv separableconv2d",
+    "a | b, or chain(…)": "sequential modulelist",
+    "padding= of the layer that follows": "zeropad2d zeropadding2d pad",
+}
+ARGUMENTS = {
+    "out_channels": "filters numoutput outplanes outchannel channels nout",
+    "out_features": "units numoutput outdim outfeature",
+    "kernel_size": "kernel ksize filtersize poolsize size k window",
+    "stride": "strides",
+    "padding": "pad pads",
+    "dilation": "dilations dilationrate",
+    "groups": "group",
+    "num_groups": "groups",
+    "bias": "usebias biasterm",
+    "eps": "epsilon",
+    "p": "rate droprate dropoutratio dropprob prob",
+    "size": "localsize depthradius n",
+    "output_size": "size",
+    "scale_factor": "scale",
+    "mode": "interpolation",
+    "affine": "scale center",
+}
+INFERRED = ("inchannels", "infeatures", "inplanes", "numfeatures", "inputdim", "inputshape", "nin")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _own(name: str, table: Mapping[str, str], known: Iterable[str]) -> str:
+    """The name in `known` that is the same, or has it as a synonym; "" if there is none."""
+    plain = _plain(name)
+    return next((own for own in known if plain == _plain(own) or plain in table.get(own, "").split()), "")
+
+
+def operator_name(name: str, known: Iterable[str]) -> str:
+    """What an operator of another program is called here; "" if there is none."""
+    return _own(name, OPERATORS, known)
+
+
+def argument_name(name: str, known: Iterable[str]) -> str:
+    """What an argument of another program is called here, of an operator that has those `known`; "" if it has none."""
+    return _own(name, ARGUMENTS, known)
+
+
+def operator_hint(name: str, known: Collection[str]) -> str:
+    """What an unknown operator may be: its name here, how it is written, or the nearest name."""
+    if own := operator_name(name, known):
+        return f"it is called {own} here; `archcalc ops {own}` shows its arguments"
+    text = next((text for text, others in WRITTEN.items() if _plain(name) in others.split()), "")
+    return f"write {text}" if text else suggest(name, known)
+
+
+def argument_hint(name: str, known: Collection[str]) -> str:
+    """What an unknown argument may be: its name here, or the nearest name."""
+    if _plain(name) in INFERRED:
+        return "leave it out: it follows from the input"
+    if _plain(name) == "activation":
+        return "write it as a layer of its own, e.g. conv(8, 3) | relu"
+    own = argument_name(name, known)
+    return f"it is called {own} here" if own else suggest(name, known)

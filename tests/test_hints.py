@@ -1,0 +1,252 @@
+"""What people bring from elsewhere is recognised: other programs' files, names and shapes."""
+
+import json
+import pickle
+import zipfile
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from archcalc import ArchcalcError, load, parse
+from archcalc.check import check_spec
+from archcalc.cli import cli
+from archcalc.errors import Refusal
+from archcalc.ops import REGISTRY, make
+from archcalc.ops.base import declared
+from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, argument_name, operator_name
+
+HEAD = "name: net\ninput: [3, 8, 8]\n"
+
+
+# Names
+
+
+def test_synonyms_are_of_operators_and_arguments_that_are_there():
+    arguments = {field.name for cls in REGISTRY.values() for field in declared(cls)}
+    assert OPERATORS.keys() <= REGISTRY.keys()
+    assert ARGUMENTS.keys() <= arguments
+    words = [word for others in OPERATORS.values() for word in others.split()]
+    assert len(set(words)) == len(words)
+    assert not {word.replace("_", "") for word in words} & {name.replace("_", "") for name in REGISTRY}
+
+
+PYTORCH = {
+    "conv": nn.Conv2d, "conv_transpose": nn.ConvTranspose2d, "linear": nn.Linear, "batchnorm": nn.BatchNorm2d,
+    "layernorm": nn.LayerNorm, "groupnorm": nn.GroupNorm, "lrn": nn.LocalResponseNorm, "relu": nn.ReLU,
+    "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "silu": nn.SiLU, "hardsigmoid": nn.Hardsigmoid,
+    "hardswish": nn.Hardswish, "gelu": nn.GELU, "softmax": nn.Softmax, "maxpool": nn.MaxPool2d,
+    "avgpool": nn.AvgPool2d, "adaptive_avgpool": nn.AdaptiveAvgPool2d, "adaptive_maxpool": nn.AdaptiveMaxPool2d,
+    "upsample": nn.Upsample, "identity": nn.Identity, "flatten": nn.Flatten, "dropout": nn.Dropout,
+    "channel_shuffle": nn.ChannelShuffle,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PYTORCH)
+def test_pytorchs_names_are_known(name):
+    assert operator_name(PYTORCH[name].__name__, REGISTRY) == name
+
+
+@pytest.mark.parametrize(
+    ("word", "operator", "own"),
+    [
+        ("filters", "conv", "out_channels"), ("num_output", "conv", "out_channels"), ("kernel", "conv", "kernel_size"),
+        ("num_output", "linear", "out_features"), ("units", "linear", "out_features"), ("pads", "avgpool", "padding"),
+        ("pool_size", "maxpool", "kernel_size"), ("use_bias", "conv", "bias"), ("epsilon", "batchnorm", "eps"),
+        ("local_size", "lrn", "size"), ("drop_rate", "dropout", "p"), ("dilation_rate", "conv", "dilation"),
+        ("out_features", "conv", ""), ("strides", "relu", ""),
+    ],
+)  # fmt: skip
+def test_other_names_of_arguments(word, operator, own):
+    assert argument_name(word, [field.name for field in declared(REGISTRY[operator])]) == own
+
+
+@pytest.mark.parametrize("name", ["scale", "skip", "average", "pad", "n_layers"])
+def test_a_misspelt_param_is_not_taken_for_a_join(name):
+    with pytest.raises(ArchcalcError) as caught:
+        parse(f"{HEAD}layers:\n  - conv({name} * 8, 3)\n")
+    assert "it is called" not in str(caught.value)
+
+
+# Lists of one number, as PyTorch takes them
+
+GEOMETRY = {
+    "conv": ("kernel_size", "stride", "padding", "dilation"),
+    "conv_transpose": ("kernel_size", "stride", "padding", "dilation", "output_padding"),
+    "maxpool": ("kernel_size", "stride", "padding", "dilation"),
+    "avgpool": ("kernel_size", "stride", "padding"),
+    "adaptive_avgpool": ("output_size",),
+    "adaptive_maxpool": ("output_size",),
+    "upsample": ("size", "scale_factor"),
+}
+NEEDED = {"conv": {"kernel_size": 3}, "conv_transpose": {"kernel_size": 3, "stride": 2}, "maxpool": {"kernel_size": 3},
+          "avgpool": {"kernel_size": 3}}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "argument"), [(name, part) for name, parts in GEOMETRY.items() for part in parts])
+def test_a_list_of_one_number_stands_where_pytorch_takes_it(name, argument):
+    channels = {"conv": (4, 4), "conv_transpose": (4, 4)}.get(name, ())
+    keywords = {**NEEDED.get(name, {}), argument: (1,)}
+    try:
+        expected = tuple(PYTORCH[name](*channels, **keywords)(torch.rand(1, 4, 9, 9)).shape[1:])
+    except (RuntimeError, ValueError):
+        with pytest.raises(Refusal, match="needs one number or"):
+            make(REGISTRY[name], channels[:1], keywords)
+    else:
+        assert make(REGISTRY[name], channels[:1], keywords).output((4, 9, 9)) == expected
+
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "shape"),
+    [
+        ("vgg16", "192", (3, 192, 192)), ("lenet5", "28x36", (1, 28, 36)), ("vgg16", "3x96x96", (3, 96, 96)),
+        ("net.yaml", "20", (20,)), ("net.yaml", "3x4", (3, 4)),
+    ],
+)  # fmt: skip
+def test_a_size_alone_keeps_the_channels_of_an_image(name, given, shape, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.yaml").write_text("name: net\ninput: [16]\nlayers: [relu]\n")
+    done = CliRunner().invoke(cli, ["summarize", name, "--input", given, "--format", "json"])
+    if name == "lenet5":
+        assert isinstance(done.exception, ArchcalcError)  # which takes 32×32 only
+    else:
+        assert tuple(json.loads(done.output)["input"]) == shape
+
+
+# Remarks
+
+
+def remarks(tmp_path, text):
+    path = tmp_path / "net.yaml"
+    path.write_text(text)
+    said, _ = check_spec(path)
+    done = CliRunner().invoke(cli, ["check", str(path)])
+    assert done.exit_code == int(bool(said))
+    return [line.removeprefix(f"{path}:") for line in said]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("conv(8, 3) | relu | linear(10)", "4:25: linear takes only the last axis of 8×6×6, the width"),
+        ("global_avgpool | linear(10)", "4:22: linear takes only the last axis of 3×1×1, the width"),
+        ("conv(8, 3) | flatten | linear(10)", None),
+        ("global_avgpool | flatten | 2 * linear(10)", None),
+    ],
+)  # fmt: skip
+def test_a_linear_layer_on_an_image(layers, said, tmp_path):
+    assert remarks(tmp_path, f"{HEAD}layers:\n  - {layers}\n") == ([f"{said}; write flatten before it"] if said else [])
+
+
+def test_a_linear_layer_on_a_sequence_is_fine(tmp_path):
+    assert remarks(tmp_path, "name: net\ninput: [16, 64]\nlayers:\n  - linear(10)\n") == []
+
+
+def test_one_remark_for_a_layer_that_several_networks_have(tmp_path):
+    text = f"{HEAD}params: {{n: 1}}\nvariants: {{a: {{n: 2}}, b: {{n: 3}}}}\nlayers:\n  - n * linear(8)\n"
+    assert len(remarks(tmp_path, text)) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ("[32, 32, 3]", ["2:8: channels come first: write [3, 32, 32] for [32, 32, 3]"]),
+        ("[3, 32, 32]", []), ("[4, 4, 4]", []), ("[64, 32, 3]", []), ("[32, 32]", []),
+    ],
+)  # fmt: skip
+def test_channels_that_come_last(shape, said, tmp_path):
+    assert remarks(tmp_path, f"name: net\ninput: {shape}\nlayers:\n  - relu\n") == said
+
+
+# Files of other programs
+
+
+class Bomb:
+    def __reduce__(self):
+        return open, ("fired", "w")
+
+
+def zipped(path, *names):
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.writestr(name, b"x")
+
+
+FILES = {  # what is written, and what it is called
+    "yolo.cfg": (b"# a comment\n[net]\nbatch=64\n\n[convolutional]\nfilters=32\n", "a Darknet configuration"),
+    "deploy.prototxt": (b'name: "VGG"\ninput: "data"\nlayer {\n  name: "conv1"\n}\n', "a Caffe network"),
+    "old.prototxt": (b'name: "VGG"\nlayers { bottom: "data" }\n', "a Caffe network"),
+    "net.caffemodel": (b"\x0a\x03VGG", "Caffe's weights"),
+    "net.onnx": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
+    "onnx-without-suffix": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
+    "old.pth": (pickle.dumps({"a": 1}), "a PyTorch file"),
+    "weights.pkl": (pickle.dumps(Bomb()), "a pickle"),
+    "model.safetensors": (b'\x10\0\0\0\0\0\0\0{"a": {"dtype"', "weights in safetensors' form"),
+    "model.h5": (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    "model.json": (b'{"class_name": "Functional", "config": {"name": "m"}}', "a Keras network"),
+    "notebook.ipynb": (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook"),
+    "model.py": (b"import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    pass\n", "Python code"),
+    "model.yaml": (b"import torch\nclass Net(nn.Module):\n    pass\n", "Python code"),
+    "yolov8.yaml": (b"nc: 80\nbackbone:\n  - [-1, 1, Conv, [64, 3, 2]]\nhead:\n  - [-1, 1, Detect]\n", "a YOLO model"),
+    "model.tflite": (b"\x1c\0\0\0TFL3", "a TensorFlow Lite network"),
+    "saved_model.pb": (b"\x08\x01\x12", "a TensorFlow graph"),
+    "figure.png": (b"\x89PNG\r\n\x1a\n", "an image"),
+    "archive.tar.gz": (b"\x1f\x8b\x08", "a gzip archive"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("read", [load, check_spec])
+def test_files_of_other_programs(name, read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, what = FILES[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ArchcalcError) as caught:
+        read(name)
+    assert str(caught.value).startswith(f"{name}: this is {what}")
+    assert ", not a spec\n  archcalc reads only specs" in str(caught.value)
+    assert not (tmp_path / "fired").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "what"),
+    [
+        ("net.pt", ["net/data.pkl", "net/data/0"], "a PyTorch file"), ("net", ["net/data.pkl"], "a PyTorch file"),
+        ("net.keras", ["metadata.json", "config.json"], "a Keras file"), ("net.bin", ["a.txt"], "a zip archive"),
+    ],
+)  # fmt: skip
+def test_zip_files(name, inside, what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zipped(name, *inside)
+    with pytest.raises(ArchcalcError, match=f"this is {what}"):
+        load(name)
+
+
+def test_a_large_file_of_weights_is_recognised(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open("large.pt", "wb") as file:
+        file.truncate(10**8)
+    with pytest.raises(ArchcalcError, match=r"large\.pt: this is a PyTorch file"):
+        load("large.pt")
+
+
+@pytest.mark.parametrize("text", [f"{HEAD}layers:\n  - nonsense\n", "name: net\nlayers: [", "backbone: 3\n", ""])
+@pytest.mark.parametrize("suffix", ["yaml", "cfg", "py", "json", "txt"])
+def test_a_spec_with_a_mistake_stays_a_spec(text, suffix, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"net.{suffix}").write_text(text)
+    with pytest.raises(ArchcalcError) as caught:
+        load(f"net.{suffix}")
+    assert "this is" not in str(caught.value)
+
+
+def test_the_advice_is_a_spec_that_loads(tmp_path):
+    (tmp_path / "net.prototxt").write_text("layer {\n}\n")
+    with pytest.raises(ArchcalcError) as caught:
+        load(tmp_path / "net.prototxt")
+    lines = [line.removeprefix("    ") for line in str(caught.value).split("\n") if line.startswith("    ")]
+    assert len(parse("\n".join(lines)).nodes) == 7
