@@ -229,9 +229,10 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "PositiveReal": [(1e-5, 1e-5), (2, 2)],
     "Probability": [(0, 0), (1, 1), (0.5, 0.5)],
     "Flag": [(True, True), (False, False)],
-    "Size": [(3, (3, 3)), ((1, 7), (1, 7))],
-    "Margin": [(0, (0, 0)), ((0, 2), (0, 2))],
-    "Padding": [(0, (0, 0)), ((1, 2), (1, 2)), ("same", "same")],
+    "Sides": [(3, (3, 3)), ((1, 7), (1, 7))],
+    "Size": [(3, (3, 3)), ((1, 7), (1, 7)), ((3,), (3, 3))],
+    "Margin": [(0, (0, 0)), ((0, 2), (0, 2)), ((1,), (1, 1))],
+    "Padding": [(0, (0, 0)), ((1, 2), (1, 2)), ("same", "same"), ((1,), (1, 1))],
     "Connections": [(((0, 1), (2,)), ((0, 1), (2,)))],
     "Extent": [(5, (5,)), ((3, 2, 1), (3, 2, 1))],
     "Interpolation": [("nearest", "nearest"), ("bilinear", "bilinear")],
@@ -239,7 +240,7 @@ GOOD: dict[str, list[tuple[object, object]]] = {
 }
 
 NOT_WHOLE: tuple[object, ...] = (True, 1.0, 1.5, "3", None, -1, math.nan)
-NO_PAIR: tuple[object, ...] = (*NOT_WHOLE, (), (1,), (1, 2, 3), (1, -1), (1, 2.0), ("1", "2"), ((1, 2), (3, 4)))
+NO_PAIR: tuple[object, ...] = (*NOT_WHOLE, (), (1.0,), ((1,),), (1, 2, 3), (1, -1), (1, 2.0), ("1", "2"), ((1, 2), (3, 4)))
 BAD: dict[str, tuple[object, ...]] = {
     "Positive": (*NOT_WHOLE, 0, (1, 2)),
     "Natural": (*NOT_WHOLE, (1, 2)),
@@ -247,7 +248,8 @@ BAD: dict[str, tuple[object, ...]] = {
     "PositiveReal": (True, "1", None, 0, -0.1, math.nan),
     "Probability": (True, "1", None, -0.1, 1.1, 2, math.nan, math.inf),
     "Flag": (0, 1, "True", None, (True,)),
-    "Size": (*NO_PAIR, 0, (0, 1), (True, 1)),
+    "Sides": (*NO_PAIR, 0, (0, 1), (True, 1), (1,)),
+    "Size": (*NO_PAIR, 0, (0, 1), (True, 1), (0,)),
     "Margin": (*NO_PAIR, (True, 1)),
     "Padding": (*NO_PAIR, "valid", "SAME", ("same", 1)),
     "Connections": (0, "table", None, (), ((),), (0, 1), ((0, 0),), ((-1,),), ((0.0,),), ((True,),), (("0",),)),

@@ -16,7 +16,7 @@ from archcalc.ops import Shape
 from archcalc.ops.base import declared
 from archcalc.ops.shaping import Identity
 
-LENGTHS = ("Size", "Margin", "Padding")  # annotations of what may be one number or two
+LENGTHS = ("Sides", "Size", "Margin", "Padding")  # annotations of what may be one number or two
 TRAINING = attribute(name("self"), "training")
 
 
