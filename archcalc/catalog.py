@@ -73,7 +73,7 @@ def _shown(path: Path) -> str:
 def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
     """All networks of the zoo and the user's folders by name, with their files.
 
-    A file that is no spec is told to `broken` and passed over; without `broken` its error is raised.
+    Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
     """
     found: dict[str, Path] = {}
     for prefix, path in files():
@@ -183,7 +183,7 @@ def _related(spec: Spec, network: str, setting: Setting) -> Graph:
 
 
 def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
-    """Names of the catalog for patterns as `resnet*`, and what is no pattern as it is; without patterns, all names.
+    """Expand patterns such as `resnet*` to catalog names; pass other names through. Without patterns, all names.
 
     `broken` as for `catalog`. Raises ArchcalcError for a pattern that no name matches.
     """

@@ -121,8 +121,8 @@ REFUSED = [
     ("layernorm", (5,), {"normalized_shape": (4, 5)}, "normalized_shape 4×5 is not the end of 5"),
     ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels do not divide into 3 groups"),
     ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels do not divide into 3 groups"),
-    ("upsample", (4, 5, 5), {}, "needs size or scale_factor"),
-    ("upsample", (4, 5, 5), {"size": 9, "scale_factor": 2}, "needs size or scale_factor"),
+    ("upsample", (4, 5, 5), {}, "needs either size or scale_factor"),
+    ("upsample", (4, 5, 5), {"size": 9, "scale_factor": 2}, "needs either size or scale_factor"),
 ]
 
 REFUSED_HERE_ONLY = [
