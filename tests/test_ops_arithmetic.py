@@ -240,7 +240,9 @@ GOOD: dict[str, list[tuple[object, object]]] = {
 }
 
 NOT_WHOLE: tuple[object, ...] = (True, 1.0, 1.5, "3", None, -1, math.nan)
-NO_PAIR: tuple[object, ...] = (*NOT_WHOLE, (), (1.0,), ((1,),), (1, 2, 3), (1, -1), (1, 2.0), ("1", "2"), ((1, 2), (3, 4)))
+NO_PAIR: tuple[object, ...] = (
+    *NOT_WHOLE, (), (1.0,), ((1,),), (1, 2, 3), (1, -1), (1, 2.0), ("1", "2"), ((1, 2), (3, 4)),
+)  # fmt: skip
 BAD: dict[str, tuple[object, ...]] = {
     "Positive": (*NOT_WHOLE, 0, (1, 2)),
     "Natural": (*NOT_WHOLE, (1, 2)),
