@@ -55,9 +55,11 @@ ADVICE = """archcalc reads only specs: text files that list a network's layers. 
 def foreign(path: Path) -> str:
     """What a file is that is no spec, and what to do; "" for one that is not known, or cannot be read."""
     try:
+        if not path.is_file():  # a pipe would block, a device has no end
+            return ""
         with path.open("rb") as file:
             beginning = file.read(BEGINNING)
-    except OSError:
+    except (OSError, ValueError):  # not there, or no name of a file
         return ""
     for kind in KINDS:
         if path.suffix.lower() in kind.suffixes or re.search(kind.beginning, beginning):
