@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis import Report, analyze
+from archcalc.analysis.field_tables import Span
 from archcalc.catalog import catalog, load_with, matching, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, suggest
@@ -58,6 +59,11 @@ class Entry(NamedTuple):
     depth: int
     receptive_field: tuple[int, int] | None
     receptive_field_at: str
+    field_status: tuple[str, str]
+    field_min: tuple[int, int] | None
+    field_fixed: tuple[Span, Span] | None
+    local_field: tuple[int | None, int | None] | None
+    local_field_min: tuple[int | None, int | None] | None
     errors: Errors | None  # None: nothing is published of it, or not with these params and this input
 
 

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from archcalc.analysis import DTYPES, Layer, Report
+from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.part import end, input_shape, own_depth, parts
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.language.values import Fault
@@ -42,7 +43,7 @@ FIGURES = {  # by key: the name for people, and the unit
     "output": ("output", "shape"),
     "input": ("input", "shape"),
 }
-FIELDS = {"receptive_field": "size", "effective_stride": "stride", "effective_padding": "padding"}
+FIELDS = ("receptive_field", "effective_stride", "effective_padding")
 _BUFFERS = ("buffers", "running_statistics", "batch_counters", "fixed_values")
 _SUMS = (
     "params", "params_with_statistics", "weights", "biases", *_BUFFERS, "macs", "flops", "connections", "activations",
@@ -140,7 +141,7 @@ def _of_layers(layers: Sequence[Layer], figure: str, dtype: str) -> Any:
         raise ArchcalcError(f"the {FIGURES[figure][0]}, is known of whole networks only")
     last = end(layers)
     if figure in FIELDS:
-        return _square(tuple(getattr(axis, FIELDS[figure]) for axis in last.field) if last.field else None, figure)
+        return _square(by_key(last.field)[figure], figure)
     return {"output": last.node.output, "input": input_shape(layers), "depth": own_depth(layers)}[figure]
 
 
@@ -152,6 +153,6 @@ def _kept(layers: Sequence[Layer]) -> int:
 
 
 def _square(pair: Any, figure: str) -> int:
-    if pair is None or pair[0] != pair[1]:
+    if pair is None or pair[0] is None or pair[0] != pair[1]:
         raise ArchcalcError(f"the {FIGURES[figure][0]} is unknown, or not one number for height and width")
     return int(pair[0])

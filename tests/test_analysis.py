@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
 from archcalc.analysis.conventions import CONVENTIONS
-from archcalc.analysis.receptive_field import Field, meet, through
-from archcalc.ops import KINDS, Window
+from archcalc.ops import KINDS
 
 HEAD = "name: t\ninput: [3, 32, 32]\nlayers:\n"
 
@@ -134,96 +133,6 @@ def test_wrong_conditions(options, message):
         totals("  - relu\n", **options)
 
 
-class TestReceptiveField:
-    def field(self, layers):
-        figures = totals(layers)
-        return figures.receptive_field, figures.effective_stride, figures.effective_padding
-
-    def test_chain(self):
-        assert self.field("  - conv(4, 3, padding=1) | maxpool(2) | conv(4, 3, padding=1)\n") == (
-            (8, 8),
-            (2, 2),
-            (3, 3),
-        )
-
-    def test_asymmetric_and_dilated(self):
-        size, stride, padding = self.field(
-            "  - conv(4, [1, 7], padding=[0, 3]) | conv(4, 3, stride=[1, 2], dilation=2)\n"
-        )
-        assert (size, stride, padding) == ((5, 11), (1, 2), (0, 3))
-
-    def test_branches_take_the_hull(self):
-        assert self.field("  - concat(conv(4, 1), conv(4, 5, padding=2), maxpool(3, stride=1, padding=1))\n")[0] == (
-            5,
-            5,
-        )
-        assert self.field("  - concat(conv(4, 2), conv(4, 3, padding=1) | conv(4, 2))\n")[0] == (4, 4)
-
-    def test_branches_centered_differently(self):
-        """[0, 2] by a 3×3 without padding, [-2, 0] by a shifted one: the hull has 5, either branch 3."""
-        assert meet([Field(3, 1, 0), Field(3, 1, 2)], 9) == Field(5, 1, 2)
-
-    def test_different_strides_have_no_one_field(self):
-        assert meet([Field(3, 1, 1), Field(3, 2, 1)], 9) is None
-
-    def test_two_that_see_everything(self):
-        assert meet([Field(30, 0, 0), Field(34, 0, 6)], 30) == Field(36, 0, 6)
-
-    def test_a_still_frame_has_the_others_in_it_only_if_it_is_the_whole(self):
-        assert meet([Field(9, 0, 0), Field(3, 1, 1)], 9) == Field(9, 0, 0)
-        assert meet([Field(9, 0, 0), Field(3, 1, 1)], 12) is None
-
-    def test_a_gate_of_one_position_is_spread(self):
-        report = analyze(parse(HEAD + "  - multiply(identity, conv(3, 32) | sigmoid)\n"))
-        assert report.layers[-1].field == (Field(32, 0, 0), Field(32, 0, 0))
-
-    @pytest.mark.parametrize("order", ["deep, shallow", "shallow, deep"])
-    def test_of_branches_pooled_apart_the_one_that_sees_most(self, order):
-        deep, shallow = "4 * conv(3, 3, padding=1) | global_avgpool", "conv(3, 1) | global_avgpool"
-        branches = order.replace("deep", deep).replace("shallow", shallow)
-        assert totals(f"  - concat({branches})\n").receptive_field == (9, 9)
-
-    def test_a_pool_over_everything_is_a_global_pool(self):
-        for pool in ("avgpool(16)", "global_avgpool", "maxpool(16)"):
-            layers = f"  - conv(3, 3, stride=2, padding=1) | {pool} | flatten | linear(2)\n"
-            assert totals(layers).receptive_field == (3, 3)
-
-    def test_a_single_position_has_no_stride(self):
-        report = analyze(parse(HEAD + "  - add(conv(4, 32), 5 * conv(4, 3, stride=2, padding=1))\n"))
-        assert report.layers[-1].field == (Field(63, 0, 31), Field(63, 0, 31))
-
-    def test_it_is_stated_at_the_last_layer_with_places(self):
-        gate = "multiply(identity, global_avgpool | conv(4, 1) | sigmoid)"
-        figures = totals(
-            f"  - conv(4, 3) | groupnorm(2)\n  - {gate}\n  - last: conv(4, 3)\n  - global_avgpool | flatten\n"
-        )
-        assert (figures.receptive_field, figures.receptive_field_at) == ((32, 32), "last")
-
-    def test_a_gate_sees_everything(self):
-        layers = "  - conv(4, 3)\n  - multiply(identity, global_avgpool | conv(4, 1) | sigmoid)\n"
-        report = analyze(parse(HEAD + layers))
-        assert report.layers[-1].field == (Field(32, 0, 0), Field(32, 0, 0))
-
-    def test_upsampling_is_unknown_not_zero(self):
-        report = analyze(parse(HEAD + "  - conv(4, 3) | upsample(scale_factor=2) | conv(4, 3)\n"))
-        assert [layer.field is None for layer in report.layers] == [False, False, True, True]
-        assert report.totals.receptive_field is None
-
-    @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=6))
-    def test_against_brute_force(self, windows):
-        """Walk back from two output positions: first and last input position seen, and the step between outputs."""
-        field = Field()
-        for window in windows:
-            field = through(field, Window(*window))
-        spans = []
-        for position in (0, 1):
-            first = last = position
-            for kernel, stride, padding in reversed(windows):
-                first, last = first * stride - padding, last * stride - padding + kernel - 1
-            spans.append((first, last))
-        assert field == Field(spans[0][1] - spans[0][0] + 1, spans[1][0] - spans[0][0], -spans[0][0])
-
-
 def test_depth_takes_the_longest_path():
     assert (
         totals("  - add(conv(3, 1) | conv(3, 1) | conv(3, 1), conv(3, 1))\n  - batchnorm | flatten | linear(2)\n").depth
@@ -241,39 +150,3 @@ def test_a_layer_by_name():
 def test_a_figure_without_a_rule_is_an_error_not_zero():
     with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: has no arithmetic of one image without running"):
         totals("  - batchnorm(track_running_stats=False)\n")
-
-
-GRADIENT = {  # networks whose every position is seen, to be compared with where gradients flow to
-    "residual": "  - conv(2, 3, padding=1)\n  - add(conv(2, 5, padding=2) | maxpool(3, stride=2, padding=1), "
-    "conv(2, 1, stride=2))\n  - conv(2, [3, 1])\n",
-    "inception": "  - concat(conv(2, 1), 2 * conv(2, 3, padding=1), avgpool(3, stride=1, padding=1))\n",
-    "even": "  - concat(conv(2, 2), conv(2, 3, padding=1) | conv(2, 2))\n  - avgpool(2) | conv(2, 3, dilation=2)\n",
-    "gate": "  - conv(2, 3, padding=1)\n  - multiply(identity, global_avgpool | conv(2, 1) | sigmoid)\n",
-    "shortcut": "  - add(conv(4, 3, stride=2, padding=1), pad_shortcut(4, stride=2))\n",
-}
-
-
-@pytest.mark.parametrize("name", GRADIENT)
-def test_receptive_field_is_where_gradients_flow(name):
-    """Weights of one: an output position's gradient is positive just where it sees the input."""
-    torch = pytest.importorskip("torch")
-    graph = parse(f"name: t\ninput: [2, 24, 24]\nlayers:\n{GRADIENT[name]}")
-    field = analyze(graph).layers[graph.result].field
-    image = (1 + torch.rand(1, 2, 24, 24, generator=torch.Generator().manual_seed(0)) / 9).requires_grad_()
-    values = []
-    for node in graph.nodes:
-        module = node.op.module(node.x)
-        for parameter in module.parameters():
-            torch.nn.init.constant_(parameter, 0.01)
-        if node.op.name == "maxpool":
-            module = torch.nn.AvgPool2d(node.op.kernel_size, node.op.stride, node.op.padding)  # the same window
-        values.append(module(*([values[i] for i in node.inputs] or [image])))
-    _, height, width = graph.nodes[graph.result].output
-    at = (height // 2, width // 2)
-    (gradient,) = torch.autograd.grad(values[graph.result][0, :, at[0], at[1]].sum(), image)
-    seen = gradient[0].abs().sum(0) > 0
-    for axis, (size, stride, padding) in enumerate(field):
-        first = max(0, at[axis] * stride - padding)
-        last = min(23, at[axis] * stride - padding + size - 1)
-        places = torch.nonzero(seen.any(dim=1 - axis)).flatten()
-        assert (int(places.min()), int(places.max())) == (first, last)

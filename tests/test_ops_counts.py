@@ -2,10 +2,11 @@
 
 import pytest
 
-from archcalc.ops import REGISTRY, Window, make
+from archcalc.ops import REGISTRY, make
+from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Transposed, Whole, Window
 
 X = (4, 6, 6)  # 144 values
-POINT, ALL = (Window(), Window()), (Window(6, 0), Window(6, 0))
+POINT, ALL, BOTH = (EACH, EACH), (Whole(), Whole()), (Whole(itself=True), Whole(itself=True))
 
 WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "conv": (
@@ -14,17 +15,22 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
         {"mac": 2 * 3 * 3 * 36, "add": 18},
         (Window(3, 2, 1), Window(3, 2, 1)),
     ),
-    "conv_transpose": ({"out_channels": 2, "kernel_size": 2, "stride": 2}, X, {"mac": 144 * 8, "add": 2 * 144}, None),
+    "conv_transpose": (
+        {"out_channels": 2, "kernel_size": 2, "stride": 2},
+        X,
+        {"mac": 144 * 8, "add": 2 * 144},
+        (Transposed(2, 2),) * 2,
+    ),
     "linear": ({"out_features": 5}, (7,), {"mac": 35, "add": 5}, POINT),
     "rbf": ({"out_features": 3}, (7,), {"add": 3 * (7 + 6), "mul": 21}, POINT),
     "batchnorm": ({}, X, {"mul": 144, "add": 144}, POINT),
     # mean 143 + 1 div; center 144, squares 144, sum 143 + 1 div; ε 1, √ 1, 1/ 1; scale 144; γ 144, β 144
-    "layernorm": ({}, X, {"add": 143 + 144 + 143 + 1 + 144, "mul": 144 * 3, "div": 3, "sqrt": 1}, ALL),
+    "layernorm": ({}, X, {"add": 143 + 144 + 143 + 1 + 144, "mul": 144 * 3, "div": 3, "sqrt": 1}, BOTH),
     "groupnorm": (
         {"num_groups": 2},
         X,
         {"add": 2 * 71 + 144 + 2 * 71 + 2 + 144, "mul": 144 * 3, "div": 6, "sqrt": 2},
-        ALL,
+        BOTH,
     ),
     "lrn": ({"size": 3}, X, {"mul": 288, "add": 144 * 2 + 144, "pow": 144, "div": 144}, POINT),
     "relu": ({}, X, {"compare": 144}, POINT),
@@ -46,11 +52,11 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     ),
     "subsample": ({"kernel_size": 2}, X, {"add": 36 * 3 + 36, "mul": 36}, (Window(2, 2), Window(2, 2))),
     # windows of 6 by 4: [0,2) [1,3) [3,5) [4,6), eight rows and eight columns, 64 cells a channel
-    "adaptive_avgpool": ({"output_size": 4}, X, {"add": 4 * (64 - 16), "div": 64}, None),
-    "adaptive_maxpool": ({"output_size": 3}, X, {"compare": 4 * (36 - 9)}, (Window(2, 2), Window(2, 2))),
+    "adaptive_avgpool": ({"output_size": 4}, X, {"add": 4 * (64 - 16), "div": 64}, (AdaptiveWindow(6, 4),) * 2),
+    "adaptive_maxpool": ({"output_size": 3}, X, {"compare": 4 * (36 - 9)}, (AdaptiveWindow(6, 3),) * 2),
     "global_avgpool": ({}, X, {"add": 4 * 35, "div": 4}, ALL),
     "global_maxpool": ({}, X, {"compare": 4 * 35}, ALL),
-    "upsample": ({"scale_factor": 2, "mode": "bilinear"}, X, {"mul": 576 * 6, "add": 576 * 3}, None),
+    "upsample": ({"scale_factor": 2, "mode": "bilinear"}, X, {"mul": 576 * 6, "add": 576 * 3}, (Bilinear(6, 12),) * 2),
     "add": ({}, (X, X, X), {"add": 288}, POINT),
     "multiply": ({}, (X, (4, 1, 1)), {"mul": 144}, POINT),
     "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),

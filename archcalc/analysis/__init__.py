@@ -11,8 +11,11 @@ from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Cost, cost
 from archcalc.analysis.depth import depths
 from archcalc.analysis.expected import Expected, expected
+from archcalc.analysis.field_figures import by_key
+from archcalc.analysis.field_tables import Span
 from archcalc.analysis.in_place import memory
-from archcalc.analysis.receptive_field import Axes, Field, last_spatial, receptive_fields
+from archcalc.analysis.last_spatial import last_spatial
+from archcalc.analysis.receptive_field import Axes, Field, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
@@ -70,10 +73,19 @@ class Totals(NamedTuple):
     activation_bytes: int
     saved_bytes: int | None  # in training, side outputs included; None where one does not take this input
     depth: int
-    receptive_field: tuple[int, int] | None
+    receptive_field: tuple[int, int] | None  # from here on as `field_figures.by_key` says, by height and width
     effective_stride: tuple[int, int] | None
-    effective_padding: tuple[int, int] | None
+    effective_padding: tuple[int | None, int | None] | None
     receptive_field_at: str  # the layer it is stated at, the last one with places
+    field_status: tuple[str, str]
+    field_min: tuple[int, int] | None
+    field_period: tuple[int | None, int | None] | None
+    field_stride: tuple[str | None, str | None] | None
+    field_fixed: tuple[Span, Span] | None
+    field_seen: tuple[int, int] | None
+    field_seen_min: tuple[int, int] | None
+    local_field: tuple[int | None, int | None] | None
+    local_field_min: tuple[int | None, int | None] | None
     expected_branches: float | None  # expectations over what training drops; None where it drops no branch
     droppable_branches: int | None
     expected_depth: float | None
@@ -175,7 +187,6 @@ def _totals(
 ) -> Totals:
     columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
     sums: dict[str, Any] = {figure: sum(columns[figure]) for figure in SUMMED}
-    sizes, strides, paddings = zip(*endpoint.field, strict=True) if endpoint.field else (None, None, None)
     expectations: dict[str, Any] = dict(zip(EXPECTATIONS, dropping or (None,) * 4, strict=True))
     return Totals(
         layers=len(layers),
@@ -184,10 +195,8 @@ def _totals(
         activation_bytes=sums["activations"] * value_bytes,
         saved_bytes=saved,
         depth=depth,
-        receptive_field=sizes,
-        effective_stride=strides,
-        effective_padding=paddings,
         receptive_field_at=endpoint.node.name,
+        **by_key(endpoint.field),
         **sums,
         **expectations,
     )

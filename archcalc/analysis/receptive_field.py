@@ -1,134 +1,179 @@
 """The receptive field of every layer: which input positions one output position can see.
 
-On each axis output position i of a layer sees the input positions from i·stride − padding to
-i·stride − padding + size − 1, some of which may lie outside the image. Through a window (k, s, p) on a layer
-(size, stride, padding): size + (k − 1)·stride, stride·s, padding + p·stride (Araujo et al., Distill 2019). Where
-branches meet, the field is the hull of theirs, which is the largest of them when they are centered alike. A layer that
-every output sees whole (global pooling, flatten) has the stride 0.
+By axis the field of an output position is the stretch from the first to the last input position that can change it,
+over all rows of the other axis, all channels and generic weights; holes inside it (dilation) are not told. It comes in
+three parts.
+
+*Local*: tables of what each position sees, one for each stride, nearly always exactly one. A chain of windows has one
+with a period of 1: size + (k − 1)·stride, stride·s, padding + p·stride (Araujo et al., Distill 2019).
+*Fixed*: what comes through an operator that reads a whole axis (global pooling, statistics, a gate of one position). It
+does not end the local part where another branch goes on.
+*Reach*: the stretch of the image that the layer's positions touch locally at all. What a position sees of the image is
+its local span cut to the reach, and the fixed part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 from typing import NamedTuple
 
+from archcalc.analysis.field_tables import Laid, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
 from archcalc.graph import Graph, Node
-from archcalc.ops.base import POINT, Shape, Window
+from archcalc.ops.base import Shape
+from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window
+
+LONG = 4096  # positions
 
 
 class Field(NamedTuple):
-    """A receptive field on one axis, in input positions."""
+    """The field of a layer on one axis: its parts, and how many positions the layer and the image have there."""
 
-    size: int = 1
-    stride: int = 1
-    padding: int = 0
+    local: tuple[Table, ...]
+    fixed: Table | None
+    reach: Span
+    positions: int
+    image: int
+
+    def whole(self) -> Span:
+        """What all positions together see of the image through `fixed` and locally: what a whole-axis read hands on."""
+        if self.fixed is None:
+            return self.reach
+        period = min(self.fixed.period, self.positions)
+        return hull([self.reach, *map(self.fixed.at, range(period))])
 
 
 Axes = tuple[Field, Field]
-
-
-def through(field: Field, window: Window) -> Field:
-    """The field of a window over a layer with this field."""
-    kernel, stride, padding = window
-    step = field.stride
-    return Field(field.size + (kernel - 1) * step, step * stride, field.padding + padding * step)
-
-
-def meet(fields: Sequence[Field], length: int) -> Field | None:
-    """The hull of branches' fields on an axis of the image; None where no one field fits all positions.
-
-    That is so where strides differ. A branch that sees the same positions everywhere (stride 0) has all others in it
-    if these are the whole axis; if not, what the join sees moves within a frame that stands still.
-    """
-    first = fields[0]
-    if all(field == first for field in fields):
-        return first
-    still = [field for field in fields if field.stride == 0]
-    if still and len(still) < len(fields):
-        frame = meet(still, length)
-        return frame if frame and frame.padding >= 0 and frame.size - frame.padding >= length else None
-    if any(field.stride != first.stride for field in fields):
-        return None
-    padding = max(field.padding for field in fields)
-    end = max(field.size - field.padding for field in fields)
-    return Field(padding + end, first.stride, padding)
+Windows = tuple[Axis, Axis]
 
 
 def receptive_fields(graph: Graph) -> list[Axes | None]:
-    """For each node the field by height and width; None where it differs from position to position."""
+    """For each node the field by height and width; None where it was not worked out (see `field_tables.MOST`)."""
+    height, width = (_image(length) for length in _places(graph.input))
+    start = (height, height) if height == width else (height, width)
     fields: list[Axes | None] = []
-    lengths = (graph.input[1], graph.input[2]) if len(graph.input) == 3 else (1, 1)
+    known: dict[tuple[int, Shape], Windows] = {}  # equal operators are one object
+    room = Room()
     for node in graph.nodes:
-        fields.append(_field(node, [fields[i] for i in node.inputs], lengths))
+        fields.append(_field(node, fields, known, room) if node.inputs else start)
     return fields
 
 
-def _field(node: Node, inputs: list[Axes | None], lengths: tuple[int, int]) -> Axes | None:
-    known = [axes for axes in inputs if axes is not None]
-    if len(known) < len(inputs):
+def _places(shape: Shape) -> Sequence[int]:
+    """Height and width; what has none has one position."""
+    return shape[1:] if len(shape) == 3 else (1, 1)
+
+
+def _image(length: int) -> Field:
+    return Field((Laid(1, ((0, 0),)),), None, (0, length - 1), length, length)
+
+
+def _field(node: Node, fields: list[Axes | None], known: dict[tuple[int, Shape], Windows], room: Room) -> Axes | None:
+    try:
+        if node.op.joins:
+            return _joined(node, [fields[i] for i in node.inputs], room)
+        key = id(node.op), node.x
+        windows = known.get(key)
+        if windows is None:
+            windows = known[key] = node.op.window(node.x)
+        axes = fields[node.inputs[0]]
+        return axes if axes is None or windows is POINT else _moved(node, axes, windows, room)
+    except TooMany:
         return None
-    if not known:
-        return Field(), Field()
-    if node.op.joins:
-        return _joined(node, known, lengths)
-    (height, width), window = known[0], node.op.window(node.x)
-    if window is None or window is POINT:
-        return known[0] if window else None
-    return through(height, window[0]), through(width, window[1])
 
 
-def _joined(node: Node, branches: list[Axes], lengths: tuple[int, int]) -> Axes | None:
-    if len(node.output) == 3:
-        branches = [_spread(axes, shape, node.output) for axes, shape in zip(branches, node.x, strict=True)]
-    height, width = (meet([axes[i] for axes in branches], lengths[i]) for i in (0, 1))
-    return (height, width) if height and width else None
+def _moved(node: Node, axes: Axes, windows: Windows, room: Room) -> Axes:
+    (one, other), (height, width) = axes, _places(node.output)
+    tall = _step(one, windows[0], height, room)
+    if one is other and height == width and windows[0] == windows[1]:
+        return tall, tall
+    return _both(tall, _step(other, windows[1], width, room))
 
 
-def _spread(axes: Axes, shape: Shape, output: Shape) -> Axes:
-    """A branch's field at the join: a single position has no stride, and spread over many is the same at each."""
-    if 1 not in (*shape[1:], *output[1:]):
-        return axes
-    height, width = (
-        field._replace(stride=0) if length == 1 else field for field, length in zip(axes, shape[1:], strict=True)
-    )
-    return height, width
+def _both(height: Field, width: Field) -> Axes:
+    """A layer that sees nothing on one axis sees nothing on the other."""
+    if (height.local or height.fixed) and (width.local or width.fixed):
+        return height, width
+    return height._replace(local=(), fixed=None, reach=None), width._replace(local=(), fixed=None, reach=None)
 
 
-def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
-    """The last layer on the way to the result that still has places: where papers state a network's receptive field.
+def _step(field: Field, axis: Axis, positions: int, room: Room) -> Field:
+    """The field of an operator that reads a layer with this field as `axis` says."""
+    if field.positions == 1 and not isinstance(axis, Window | Transposed):
+        if positions == 1:
+            return field
+        axis = ALL  # one position spread over many
+    if isinstance(axis, Whole):
+        span = field.whole()
+        fixed: Table | None = Laid(0, (span,)) if span else None
+        return field._replace(fixed=fixed) if axis.itself else Field((), fixed, None, positions, field.image)
+    local = tuple([through(axis, table, positions, room) for table in field.local])
+    fixed = field.fixed and through(axis, field.fixed, positions, room)
+    return _cut(local, fixed, field.reach, positions, field.image, room)
 
-    That is the last one before global pooling or flattening; for a network that keeps its places, the result. Of
-    several, on branches that are pooled apart, it is the one that sees most.
+
+def _cut(local: tuple[Table, ...], fixed: Table | None, reach: Span, positions: int, image: int, room: Room) -> Field:
+    """The field with its reach: what its positions touch of the old one. Nothing touched: no local part is left."""
+    touched = None
+    if reach and local:
+        first, last = _touched(local, positions) or (1, 0)
+        first, last = max(first, reach[0]), min(last, reach[1])
+        touched = (first, last) if first <= last else None
+    if fixed and sees_nothing(fixed):
+        fixed = None
+    if fixed and positions > LONG:
+        room.take(positions)  # figures may ask for each
+    return Field(local if touched else (), fixed, touched, positions, image)
+
+
+def _touched(local: tuple[Table, ...], positions: int) -> Span:
+    """What the positions see of an endless image: of a table its first and last period suffice."""
+    if len(local) == 1 and type(local[0]) is Laid and len(local[0].spans) == 1:
+        advance, (span,) = local[0]
+        return span and (span[0], span[1] + (positions - 1) * advance)
+    spans: list[Span] = []
+    for table in local:
+        period = min(table.period, positions)
+        spans += map(table.at, {*range(period), *range(positions - period, positions)})
+    return hull(spans)
+
+
+def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
+    known = [axes for axes in branches if axes is not None]
+    if len(known) < len(branches):
+        return None
+    first = known[0]
+    if all(axes == first for axes in known) and all(shape[1:] == node.output[1:] for shape in node.x):
+        return first
+    height, width = _places(node.output)
+    tall = _meet([axes[0] for axes in known], height, room)
+    if height == width and all(axes[0] is axes[1] for axes in known):
+        return tall, tall
+    return _both(tall, _meet([axes[1] for axes in known], width, room))
+
+
+def _meet(fields: Sequence[Field], positions: int, room: Room) -> Field:
+    """The hull of branches: of their tables of one stride, of what is fixed, and of their reach.
+
+    A branch of one position, spread over many, is the same at each.
     """
-    placeless, ends = _placeless(graph), []
-    on_the_way = {graph.result}
-    for position in range(graph.result, -1, -1):
-        if position in on_the_way and placeless[position]:
-            on_the_way.update(graph.nodes[position].inputs)
-        elif position in on_the_way:
-            ends.append(position)
-    return max(ends, key=lambda position: (_seen(fields[position]), position), default=0)
+    fields = [_step(field, ALL, positions, room) if field.positions < positions else field for field in fields]
+    fixed = [field.fixed for field in fields if field.fixed]
+    local = _by_stride([table for field in fields for table in field.local], positions, room)
+    reach = hull(field.reach for field in fields)
+    return Field(local, merge(fixed, positions, room) if fixed else None, reach, positions, fields[0].image)
 
 
-def _seen(axes: Axes | None) -> float:
-    return axes[0].size * axes[1].size if axes else float("inf")
-
-
-def _placeless(graph: Graph) -> list[bool]:
-    """For each node whether its values stand for no place: a vector, or the single position of a global pool."""
-    placeless: list[bool] = []
-    for node in graph.nodes:
-        lost = bool(node.inputs) and all(placeless[i] for i in node.inputs)
-        pooled = node.output[1:] == (1, 1) and not node.op.joins and _sees_all(node)
-        placeless.append(lost or pooled or len(node.output) != 3)
-    return placeless
-
-
-def _sees_all(node: Node) -> bool:
-    """Whether a pool reaches over all places; a convolution as large is a layer like any other."""
-    windows = node.op.window(node.x)
-    if windows is None or node.op.weighted or len(node.x) != 3:
-        return False
-    if node.x[1:] == (1, 1) and windows[0].stride:
-        return False  # one position gives one
-    return all(w.kernel == length and not w.padding for w, length in zip(windows, node.x[1:], strict=True))
+def _by_stride(tables: Sequence[Table], positions: int, room: Room) -> tuple[Table, ...]:
+    """One table for each stride."""
+    if not tables:
+        return ()
+    if all(type(table) is Laid and table[0] == tables[0].advance and len(table[1]) == 1 for table in tables):
+        return (Laid(tables[0].advance, (hull([table.at(0) for table in tables]),)),)
+    strides: dict[tuple[int, int], list[Table]] = {}
+    for table in tables:
+        common = gcd(table.advance, table.period)
+        strides.setdefault((table.advance // common, table.period // common), []).append(table)
+    if len(strides) > 1:
+        room.take(positions)  # figures will ask for each
+    return tuple(merge(alike, positions, room) for alike in strides.values())

@@ -12,7 +12,7 @@ work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a
 writes     values it writes to memory: none for a view or an operator in place; dropout writes only in training
 overwrites whether it works in its (first) input's memory; `analysis.in_place` tells where it can
 saved      what PyTorch keeps for the backward pass, named, so that a tensor two layers share counts once
-window     the stretch of its input that one output position sees, by axis
+window     which positions of its input one output position reads, by axis (see `ops.reads`)
 links      for a weighted layer, its connections: pairs of an output value and an input value or bias
 =========  ====================================================================================================
 
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import format_shape, read, show
+from archcalc.ops.reads import POINT, Axis
 from archcalc.ops.synonyms import argument_hint
 from archcalc.ops.term import Term
 
@@ -51,17 +52,6 @@ Shape: TypeAlias = tuple[int, ...]
 Work: TypeAlias = dict[str, int]
 
 KINDS = ("mac", "add", "mul", "div", "compare", "exp", "sqrt", "pow", "tanh", "erf")
-
-
-class Window(NamedTuple):
-    """One axis of what an output position sees: `kernel` input positions (dilation included), every `stride`.
-
-    Output i sees the positions from i·stride − padding on; with stride 0 every output sees the same ones.
-    """
-
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
 
 
 class Extra(NamedTuple):
@@ -84,14 +74,6 @@ class Saved(NamedTuple):
     output: bool = False
     state: tuple[str, ...] = ()
     extras: tuple[Extra, ...] = ()
-
-
-POINT = (Window(), Window())
-
-
-def whole(length: int) -> Window:
-    """The window of an output that sees all of an axis."""
-    return Window(length, 0)
 
 
 def values(shape: Sequence[int]) -> int:
@@ -151,8 +133,8 @@ class Operator:
         """What training keeps for backward."""
         raise self._no_rule("saved tensors")
 
-    def window(self, x: Any) -> tuple[Window, Window] | None:
-        """The window by height and width; None where it differs from one output position to another."""
+    def window(self, x: Any) -> tuple[Axis, Axis]:
+        """What an output position reads, by height and width."""
         raise self._no_rule("window")
 
     def links(self, x: Any, y: Shape) -> int:
@@ -204,8 +186,8 @@ class Plain(Operator):
         """None."""
         return {}
 
-    def window(self, x: Any) -> tuple[Window, Window] | None:
-        """A single position."""
+    def window(self, x: Any) -> tuple[Axis, Axis]:
+        """The same position."""
         return POINT
 
     def writes(self, x: Any, y: Shape, training: bool) -> int:
@@ -313,6 +295,6 @@ def _checked(field: Field[Any], value: object, argument: str | int) -> Any:
 
 
 __all__ = [
-    "KINDS", "POINT", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Window", "Work",
-    "declared", "format_shape", "make", "operator", "signature", "spatial", "values", "whole",
+    "KINDS", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
+    "declared", "format_shape", "make", "operator", "signature", "spatial", "values",
 ]  # fmt: skip

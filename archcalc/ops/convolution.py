@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, format_shape, require
-from archcalc.ops.base import Extra, Operator, Saved, Shape, Window, Work, operator, spatial, values, whole
+from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +74,7 @@ class Conv(Weighted):
         check_groups(channels, self.out_channels, self.groups)
         self._check_connections(channels)
         height, width = (
-            (padded - window.kernel) // window.stride + 1
+            (padded - window.span) // window.stride + 1
             for padded, window in zip(self._padded(size), self.window(x), strict=True)
         )
         return self.out_channels, height, width
@@ -128,7 +129,7 @@ class Conv(Weighted):
         """The dilated kernel."""
         (top, _), (left, _) = self.margins()
         (kh, kw), (dh, dw), (sh, sw) = self.kernel_size, self.dilation, self.stride
-        return Window(dh * (kh - 1) + 1, sh, top), Window(dw * (kw - 1) + 1, sw, left)
+        return Window(kh, sh, top, dh), Window(kw, sw, left, dw)
 
     def source(self, x: Shape) -> str:
         """`nn.Conv2d`, or a layer of our own."""
@@ -192,9 +193,10 @@ class ConvTranspose(Weighted):
         kernel = values((*self.kernel_size, self.out_channels // self.groups))
         return {"mac": values(x) * kernel} | ({"add": values(y)} if self.bias else {})
 
-    def window(self, x: Shape) -> None:
-        """Output positions see different stretches."""
-        return
+    def window(self, x: Shape) -> tuple[Transposed, Transposed]:
+        """The inputs whose kernels reach the output; which taps they use alternates with the stride."""
+        (kh, kw), (dh, dw), (sh, sw), (ph, pw) = self.kernel_size, self.dilation, self.stride, self.padding
+        return Transposed(kh, sh, ph, dh), Transposed(kw, sw, pw, dw)
 
     def source(self, x: Shape) -> str:
         """`nn.ConvTranspose2d`."""
@@ -229,9 +231,9 @@ class Linear(Weighted):
         """For each output value in_features multiply-accumulates; the bias is an addition."""
         return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
 
-    def window(self, x: Shape) -> tuple[Window, Window] | None:
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
         """Features have no place; on channels×height×width it mixes along the width."""
-        return (Window(), whole(x[2])) if len(x) == 3 else (Window(), Window())
+        return (EACH, ALL) if len(x) == 3 else POINT
 
     def source(self, x: Shape) -> str:
         """`nn.Linear`."""
@@ -278,9 +280,9 @@ class RBF(Weighted):
         """The differences, for the gradient of the square."""
         return Saved(extras=(Extra("differences", (y[0], x[0])),))
 
-    def window(self, x: Shape) -> tuple[Window, Window]:
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
         """Features have no place."""
-        return Window(), Window()
+        return POINT
 
     def source(self, x: Shape) -> str:
         """A layer of our own."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, format_shape, operator, values, whole
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, format_shape, operator, values
+from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,12 +105,11 @@ class LayerNorm(Normalization):
         extras = (Extra("mean", groups, "sums"), Extra("rstd", groups, "sums"))
         return Saved(input=True, state=tuple(self.weights(x)), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Window, Window] | None:
-        """The normalized height and width; the statistics reach over all of them."""
-        over = len(self._over(x))
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
+        """Each position, and through the statistics all of the height and width that are normalized."""
         if len(x) != 3:
-            return Window(), Window()
-        return (whole(x[1]) if over > 1 else Window()), whole(x[2])
+            return POINT
+        return (EACH_AND_ALL if len(self._over(x)) > 1 else EACH), EACH_AND_ALL
 
     def source(self, x: Shape) -> str:
         """`nn.LayerNorm`."""
@@ -149,9 +149,9 @@ class GroupNorm(Normalization):
         extras = (Extra("mean", groups), Extra("rstd", groups))
         return Saved(input=True, state=("weight",) if self.affine else (), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Window, Window] | None:
-        """All of the height and width: the statistics reach over them."""
-        return (whole(x[1]), whole(x[2])) if len(x) == 3 else (Window(), Window())
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
+        """Each position, and through the statistics all of the height and width."""
+        return (EACH_AND_ALL, EACH_AND_ALL) if len(x) == 3 else POINT
 
     def source(self, x: Shape) -> str:
         """`nn.GroupNorm`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Window, Work, declared, operator, spatial, values, whole
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, declared, operator, spatial, values
+from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,10 +17,10 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
 
     Mirrors `pooling_output_shape` in ATen/native/Pool.h.
     """
-    kernel, stride, padding = window
+    _, stride, padding, _ = window
     padded = length + 2 * padding
-    room = padded - kernel + (stride - 1) * ceil_mode
-    require(room >= 0, f"kernel {kernel} is larger than the padded input {padded}")
+    room = padded - window.span + (stride - 1) * ceil_mode
+    require(room >= 0, f"kernel {window.span} is larger than the padded input {padded}")
     out = room // stride + 1
     if ceil_mode:
         out = out - ((out - 1) * stride >= length + padding)
@@ -38,7 +39,7 @@ class Pool(Plain):
         """The kernel; its stride is the kernel's own unless given."""
         (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.stride or self.kernel_size, self.padding
         (dh, dw) = getattr(self, "dilation", (1, 1))
-        return Window(dh * (kh - 1) + 1, sh, ph), Window(dw * (kw - 1) + 1, sw, pw)
+        return Window(kh, sh, ph, dh), Window(kw, sw, pw, dw)
 
     def output(self, x: Shape) -> Shape:
         """(channels, height, width). Raises Refusal if kernel or padding do not fit."""
@@ -184,16 +185,12 @@ class Adaptive(Plain):
         height, width = (length + n - common_divisor(length, n) for length, n in zip(x[1:], self.target(), strict=True))
         return height * width
 
-    def window(self, x: Shape) -> tuple[Window, Window] | None:
-        """The windows where they are all alike: one output, or a size that divides."""
-        axes = [_adaptive_window(length, n) for length, n in zip(x[1:], self.target(), strict=True)]
-        return (axes[0], axes[1]) if axes[0] and axes[1] else None
-
-
-def _adaptive_window(length: int, n: int) -> Window | None:
-    if n == 1:
-        return whole(length)
-    return Window(length // n, length // n) if every(length % n == 0) else None
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
+        """The whole axis for one output, else a stretch each."""
+        height, width = (
+            ALL if n == 1 else AdaptiveWindow(length, n) for length, n in zip(x[1:], self.target(), strict=True)
+        )
+        return height, width
 
 
 class AdaptiveAverage(Adaptive):
@@ -309,9 +306,11 @@ class Upsample(Plain):
         """Nothing."""
         return Saved()
 
-    def window(self, x: Shape) -> None:
-        """Output positions see different stretches."""
-        return
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
+        """The nearest position, or those on either side."""
+        kind = Nearest if self.mode == "nearest" else Bilinear
+        _, height, width = self.output(x)
+        return kind(x[1], height), kind(x[2], width)
 
     def source(self, x: Shape) -> str:
         """`nn.Upsample`."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
-from archcalc.ops.base import POINT, Extra, Plain, Saved, Shape, Window, Work, operator, spatial, values, whole
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.reads import ALL, POINT, Axis, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,9 +76,9 @@ class Flatten(View):
         """(features,)."""
         return (values(x),)
 
-    def window(self, x: Shape) -> tuple[Window, Window]:
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
         """All of the height and width: a vector has no places."""
-        return (whole(x[1]), whole(x[2])) if len(x) == 3 else POINT
+        return (ALL, ALL) if len(x) == 3 else POINT
 
     def source(self, x: Shape) -> str:
         """`nn.Flatten`."""

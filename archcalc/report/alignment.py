@@ -14,8 +14,9 @@ from archcalc.errors import shorten
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.arguments import show
 from archcalc.ops.base import declared
+from archcalc.report.field import field_text
 from archcalc.report.summary import owns_nothing
-from archcalc.report.table import Column, Table, axes, conditions_text
+from archcalc.report.table import Column, Table, conditions_text
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
@@ -318,8 +319,5 @@ def _output(layers: Sequence[Layer]) -> list[int] | None:
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
     """What is no sum, of both."""
     yield "depth", _change(left.totals.depth, right.totals.depth)
-    fields = [axes(report.totals.receptive_field) for report in (left, right)]
-    yield (
-        "field",
-        f"{_change(*fields)} pixels" if set(fields) != {"–"} else "differs from one output position to another",
-    )
+    fields = [field_text(report.totals._asdict()) for report in (left, right)]
+    yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not worked out: too many positions differ"

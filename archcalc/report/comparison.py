@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from archcalc.analysis.field_figures import WHOLE
 from archcalc.comparison import Comparison, Entry, Errors
 from archcalc.errors import choose
-from archcalc.report.table import Column, Table, axes, conditions_text, listed, ratio_text
+from archcalc.report.field import field_text
+from archcalc.report.table import Column, Table, conditions_text, listed, ratio_text
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 ERRORS = "top1_error", "top5_error"
@@ -46,6 +48,8 @@ COLUMNS = {
         Column("field", "Field", "pixels", rank=6, data=False),
         Column("receptive_field", "Receptive field", shown=False),
         Column("receptive_field_at", "Receptive field at", shown=False),
+        Column("field_status", "Field status", shown=False),
+        Column("local_field", "Local field", shown=False),
     ),
     "top1_error": (
         Column("top1", "Top-1", "% error", rank=1, data=False),
@@ -102,6 +106,8 @@ def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
 
 
 def _value(entry: Entry, key: str) -> Any:
+    if key == "receptive_field" and entry.receptive_field:
+        return entry.field_status.count(WHOLE), entry.receptive_field  # nothing sees more than the whole input
     return getattr(entry.errors if key in ERRORS else entry, key, None)
 
 
@@ -130,7 +136,7 @@ def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 
 
 def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
-    row = entry._asdict() | {"input": list(entry.input), "field": axes(entry.receptive_field)}
+    row = entry._asdict() | {"input": list(entry.input), "field": field_text(entry._asdict())}
     for key in ("params", "macs", "flops", "activations"):
         ratio = row[f"{key}_ratio"]
         row[f"{key}_times"] = None if ratio is None else ratio_text(ratio)

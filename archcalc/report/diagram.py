@@ -18,7 +18,7 @@ from archcalc.analysis import Report
 from archcalc.analysis.tree import Block, Part, Repeats, Segment, tree
 from archcalc.graph import Graph, Node
 from archcalc.ops import Operator, Shape, format_shape
-from archcalc.ops.base import POINT
+from archcalc.ops.reads import POINT
 from archcalc.report.summary import about_text, owns_nothing
 from archcalc.report.table import MODE_NAMES, axes
 

@@ -11,7 +11,8 @@ from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph
 from archcalc.language import expand
-from archcalc.report.table import Column, Table, axes, listed
+from archcalc.report.field import field_text
+from archcalc.report.table import Column, Table, listed
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
@@ -28,6 +29,8 @@ COLUMNS = (
     Column("field", "Field", "pixels", rank=5, data=False),
     Column("receptive_field", "Receptive field", shown=False),
     Column("receptive_field_at", "Receptive field at", shown=False),
+    Column("field_status", "Field status", shown=False),
+    Column("local_field", "Local field", shown=False),
 )
 
 
@@ -82,7 +85,9 @@ def _row(name: str, graph: Graph) -> dict[str, Any]:
         "macs": totals.macs,
         "activations": totals.activations,
         "depth": totals.depth,
-        "field": axes(totals.receptive_field),
+        "field": field_text(totals._asdict()),
         "receptive_field": totals.receptive_field,
         "receptive_field_at": totals.receptive_field_at,
+        "field_status": totals.field_status,
+        "local_field": totals.local_field,
     }

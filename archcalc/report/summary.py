@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from archcalc.analysis import DTYPES, Axes, Layer, Report, Totals
+from archcalc.analysis import DTYPES, Layer, Report, Totals
+from archcalc.analysis.field_figures import KEYS, by_key
 from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
 from archcalc.ops import Operator, Shape
 from archcalc.published import audit
-from archcalc.report.table import Column, Table, axes, bytes_text, conditions_text
+from archcalc.report.field import field_line, field_text
+from archcalc.report.table import Column, Table, bytes_text, conditions_text
 from archcalc.report.verdicts import verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -37,6 +39,7 @@ COLUMNS = (
     Column("receptive_field", "Receptive field", "pixels", shown=False),
     Column("effective_stride", "Effective stride", "pixels", shown=False),
     Column("effective_padding", "Effective padding", "pixels", shown=False),
+    *(Column(key, key.replace("_", " ").capitalize(), shown=False) for key in KEYS[3:]),
     Column("depth", "Depth", "weighted layers", shown=False),
 )
 SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
@@ -64,7 +67,7 @@ def summarize(
         conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
         totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
         summary=list(summary(report, folded=gone is not None)),
-        notes=[*_notes(folded, report), *_folding_notes(gone, report)],
+        notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
         data={"totals": report.totals._asdict()},
         parts=_published(report),
     )
@@ -134,11 +137,8 @@ def _row(
     kept = [layer.saved_bytes for layer in group]
     row["saved_bytes"] = None if None in kept else sum(filter(None, kept))
     row["formula"] = _formula(group, row["weights"])
-    row["field"] = axes(_axis(last.field, "size"))
-    for key, part in (("receptive_field", "size"), ("effective_stride", "stride"), ("effective_padding", "padding")):
-        row[key] = _axis(last.field, part)
-    row["depth"] = last.depth
-    return row
+    row |= by_key(last.field)
+    return row | {"field": field_text(row), "depth": last.depth}
 
 
 def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
@@ -152,10 +152,6 @@ def _operators(group: Sequence[Layer]) -> list[str]:
     """Operators in order of appearance, with a count where there are several."""
     counts = Counter(layer.node.op.name for layer in group)
     return [name if count == 1 else f"{count}×{name}" for name, count in counts.items()]
-
-
-def _axis(field: Axes | None, part: str) -> tuple[int, int] | None:
-    return (getattr(field[0], part), getattr(field[1], part)) if field else None
 
 
 def _formula(group: Sequence[Layer], weights: int) -> str:
@@ -218,7 +214,7 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     yield "connections", f"{t.connections:,}"
     yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
-    yield "field", _field_text(report)
+    yield "field", field_line(t, report.graph.input)
     if t.expected_branches is not None and t.expected_macs is not None:
         share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""
         kept = f"{t.expected_branches:g} of {t.droppable_branches} branches in training"
@@ -262,14 +258,6 @@ def _buffers_text(t: Totals) -> str:
     return " + ".join(f"{count:,} {kind}" for count, kind in kinds if count)
 
 
-def _field_text(report: Report) -> str:
-    t = report.totals
-    if t.receptive_field is None:
-        return "differs from one output position to another"
-    size, stride, padding = axes(t.receptive_field), axes(t.effective_stride), axes(t.effective_padding)
-    return f"{size} pixel{'s' if size != '1' else ''}, stride {stride}, padding {padding} at {t.receptive_field_at}"
-
-
 def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Layer]:
     """The layers folded into a row: behind its first, and with `depth` those that are not of its block."""
     return (layer for layer in group[1:] if depth is None or not within(layer, name))
@@ -279,11 +267,19 @@ def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in folded)
     if merged:
         yield f"In the row above, since they write nothing: {', '.join(merged)} (--all shows each)."
-    unknown = next((layer.node.name for layer in report.layers if layer.field is None), None)
-    if unknown:
-        yield f"From {unknown} on the receptive field differs from one position to another (–)."
     if report.mode == "train":
         yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
+
+
+def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    texts = [row["field"] for row in rows]
+    unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
+    if unknown:
+        yield f"From {unknown} on the receptive field is not worked out: too many positions differ (–)."
+    if any("local" in text for text in texts):
+        yield "Field, local: without what comes through layers that read every place (global pooling, statistics)."
+    if any("…" in text and "fixed" not in text for text in texts):
+        yield "Field a…b: the smallest and the largest; it depends on the position."
 
 
 def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:

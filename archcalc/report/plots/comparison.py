@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from archcalc.analysis import Report
+from archcalc.analysis.field_figures import WHOLE
 from archcalc.errors import shorten
 from archcalc.ops import format_shape
 from archcalc.report.plots.sheet import NORMAL, SMALL, Sheet, prefixed, short
@@ -58,7 +59,8 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
     grid = sheet.figure.subplots(ceil(len(figures) / columns), columns, squeeze=False, sharey=True)
     axes = list(grid.flat)
     for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
-        _panel(sheet, ax, figure, values(reports, figure, relative), relative, sheet.theme.palette[i % 7])
+        texts = _texts(reports, figure, found := values(reports, figure, relative), relative)
+        _panel(sheet, ax, figure, found, texts, relative, sheet.theme.palette[i % 7])
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
     axes[0].set_yticks(range(len(reports)), _names(reports))
@@ -75,7 +77,15 @@ def _names(reports: Sequence[Report]) -> list[str]:
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
 
 
-def _panel(sheet: Sheet, ax: Axes, figure: str, found: Sequence[float | None], relative: bool, colour: str) -> None:
+def _panel(
+    sheet: Sheet,
+    ax: Axes,
+    figure: str,
+    found: Sequence[float | None],
+    texts: Sequence[str],
+    relative: bool,
+    colour: str,
+) -> None:
     from matplotlib.patheffects import withStroke
 
     title, unit = FIGURES[figure]
@@ -83,9 +93,9 @@ def _panel(sheet: Sheet, ax: Axes, figure: str, found: Sequence[float | None], r
     factor, prefix = (1.0, "") if plain else prefixed(max(value or 0 for value in found))
     scaled = [(value or 0) / factor for value in found]
     ax.barh(range(len(found)), scaled, height=0.7, color=colour, gid=figure, zorder=2)
-    for i, (value, wide) in enumerate(zip(found, scaled, strict=True)):
+    for i, (text, wide) in enumerate(zip(texts, scaled, strict=True)):
         ax.annotate(
-            _text(value, relative), (wide, i), (3, 0), textcoords="offset points", va="center", size=SMALL, gid="value",
+            text, (wide, i), (3, 0), textcoords="offset points", va="center", size=SMALL, gid="value",
             path_effects=[withStroke(linewidth=2, foreground=sheet.theme.paper)], zorder=4,
         )  # fmt: skip
     written = "ratio" if relative else f"{prefix}{unit}" if unit == "B" else " ".join(filter(None, (prefix, unit)))
@@ -97,6 +107,13 @@ def _panel(sheet: Sheet, ax: Axes, figure: str, found: Sequence[float | None], r
     ax.set_xlim(0, max(scaled) or 1)
     if relative:
         ax.axvline(1, color=sheet.theme.faint, linewidth=0.9, linestyle=(0, (2, 2)), zorder=3)
+
+
+def _texts(reports: Sequence[Report], figure: str, found: Sequence[float | None], relative: bool) -> list[str]:
+    """The values as they stand behind the bars; beside a field whether it is the whole input."""
+    whole = [figure == "receptive_field" and WHOLE in report.totals.field_status for report in reports]
+    texts = [_text(value, relative) for value in found]
+    return [f"{text}, whole" if all_of_it else text for text, all_of_it in zip(texts, whole, strict=True)]
 
 
 def _text(value: float | None, relative: bool) -> str:
@@ -124,7 +141,7 @@ def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
         "flops": f"FLOPs by convention {first.convention.name}: {first.convention.text}",
         "activations": "activations: values that layers write",
         "depth": "depth: layers with weights on the longest path",
-        "receptive_field": "receptive field: at the last layer with places, – where it differs between positions",
+        "receptive_field": "receptive field: the largest at the last layer with places; whole: of the whole input",
     }
     conditions = f"{inputs} · {batch} · {first.dtype} · {MODE_NAMES[first.mode]}"
     said = "; ".join(meanings[figure] for figure in figures if figure in meanings)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archcalc.analysis import Report
+from archcalc.analysis import Report, Totals
+from archcalc.analysis.field_figures import WHOLE, pair
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.ops import format_shape
 from archcalc.report.plots.labels import Box
@@ -23,34 +24,50 @@ FEW = 60  # weighted layers up to which each has a mark
 STEEP = 12  # the scale is logarithmic where fields, or field and input, differ more
 DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
 LIMIT = len(DASHES) * len(LIGHT.palette)  # without a common factor, so that as many pairs of both are different
+WHOLE_INPUT = " Whole input: through global pooling or statistics each position sees all of it; local: without them."
 END = 2.5  # points, radius of the dot where a line ends
 PIECES = 40  # of a line, about, that names keep off
 
 
 class Curve(NamedTuple):
-    """A network's field in pixels by depth from 0 on, None where unknown; `input` is the image's longer side."""
+    """A network's field in pixels by depth from 0 on, None where unknown; `input` is the image's longer side.
+
+    `end` says in words what the last of them is.
+    """
 
     name: str
     shape: Sequence[int]
     input: int | None
     fields: Sequence[int | None]
+    end: str
 
 
 def curve(report: Report) -> Curve:
     """For each depth the largest field of the layers there, up to the last layer that has places.
 
-    The larger of height and width. Unknown where that of any layer of the depth is.
+    The larger of height and width, with what comes through a whole axis. Unknown where that of any layer there is.
     """
     by_depth: dict[int, list[int | None]] = {}
     for layer in report.layers:
         if not layer.node.side:
-            size = max(axis.size for axis in layer.field) if layer.field else None
+            size = max(axis.size for axis in pair(layer.field)) if layer.field else None
             by_depth.setdefault(layer.depth, []).append(size)
         if layer.node.name == report.totals.receptive_field_at:
             break
     fields = [_largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
     shape = report.graph.input
-    return Curve(report.graph.name, shape, max(shape[1:]) if len(shape) > 1 else None, fields)
+    end = _end_text(report.totals, fields[-1])
+    return Curve(report.graph.name, shape, max(shape[1:]) if len(shape) > 1 else None, fields, end)
+
+
+def _end_text(totals: Totals, size: int | None) -> str:
+    """`427`, or `whole input, local 427`."""
+    if size is None:
+        return "unknown"
+    if WHOLE not in totals.field_status:
+        return f"{size:,}"
+    local = [length for length in totals.local_field or () if length]
+    return f"whole input, local {max(local):,}" if local else "whole input"
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
@@ -103,7 +120,7 @@ def _name_ends(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence
     lines += [(*points_of(ax, left, size), *points_of(ax, right, size)) for size in inputs]
     shown = [(i, c, end) for i, c in enumerate(curves) if (end := _end(c))]
     named = [
-        Named(f"{shorten(c.name, MAX_NAME)}: {'unknown' if c.fields[-1] is None else f'{c.fields[-1]:,}'}",
+        Named(f"{shorten(c.name, MAX_NAME)}: {c.end}",
               max(end[0], left), end[1], END, colour=_colour(sheet, i))
         for i, c, end in shown
     ]  # fmt: skip
@@ -177,6 +194,7 @@ def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
     return (
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
         " its layers, the larger of height and width, up to the last layer with places (before global pooling); where a"
-        " line ends, its network and the field there. No line: the field differs from one position to another."
+        " line ends, its network and the field there."
+        + WHOLE_INPUT * any(c.end.startswith(WHOLE) for c in curves)
         + "".join(f" {shorten(c.name, MAX_NAME)} has none that is known." for c in curves if _end(c) is None)
     )
