@@ -6,6 +6,7 @@
 #   make bench    start-up and scaling, side by side
 #                 (bench/torchvision_weights.py wants the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     N random networks (10,000 unless N=… says otherwise; SEED=… repeats a run) against PyTorch
+#   make fields   receptive fields of N random graphs against gradients
 
 PYTHON ?= python3
 N ?= 10000
@@ -13,7 +14,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
 
-.PHONY: demo test check golden bench fuzz clean
+.PHONY: demo test check golden bench fuzz fields clean
 
 demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16
@@ -35,6 +36,9 @@ bench: .venv/core
 
 fuzz: .venv/test
 	$(BIN)/python bench/fuzz.py $(N) $(SEED)
+
+fields: .venv/test
+	$(BIN)/python bench/fields.py $(N) $(SEED)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

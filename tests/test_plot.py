@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from archcalc import analyze, load, parse
 from archcalc import cli as cli_module
+from archcalc.analysis import field_tables
 from archcalc.catalog import load_with, matching
 from archcalc.cli import cli
 from archcalc.report.plots import comparison, fields, names, pareto, profile, sheet
@@ -293,6 +294,32 @@ def test_no_two_lines_look_alike():
     assert len(looks) == fields.LIMIT == 28
 
 
+@pytest.fixture
+def no_room(monkeypatch):
+    """Fields that vary with the position are not worked out: they are unknown."""
+    monkeypatch.setattr(field_tables, "MOST", 0)
+
+
+def test_a_network_that_sees_more_does_not_look_as_if_it_saw_less():
+    plain, gated = reports("timm/seresnet50 torchvision/resnet50")[::-1]
+    sizes = fields.curve(gated).fields
+    assert sizes == sorted(sizes)
+    assert (sizes[4], sizes[5], sizes[-1]) == (224, 224, 427)  # the first gate is behind four layers
+    assert fields.curve(gated).end == "whole input, local 427"
+    assert "Whole input: " in fields.caption([gated], [fields.curve(gated)])
+    assert "Whole input: " not in fields.caption([plain], [fields.curve(plain)])
+    pooled = analyze(parse("name: t\ninput: [1, 9, 9]\nlayers: ['conv(1, 9) | upsample([9, 9])']"))
+    assert fields.curve(pooled).end == "whole input"
+
+
+def test_bars_of_networks_that_see_the_whole_input_say_so():
+    some = reports("torchvision/resnet50 timm/seresnet50")
+    with sheet(*comparison.size(2, 1)) as made:
+        comparison.draw(made, some, ["receptive_field"])
+        assert [text.get_text() for text in made.figure.axes[0].texts] == ["427", "427, whole"]
+
+
+@pytest.mark.usefixtures("no_room")
 def test_a_network_without_any_field_is_told():
     flat = analyze(parse(UNEVEN))
     assert "flat has none that is known." in fields.caption([flat], [fields.curve(flat)])
@@ -308,10 +335,12 @@ layers: ["conv(4, 3) | conv(4, 3)", "conv_transpose(4, 3, stride=2)", "conv(4, 3
 """
 
 
+@pytest.mark.usefixtures("no_room")
 def test_a_depth_is_unknown_where_one_of_its_layers_is():
     assert fields.curve(analyze(parse(UNEVEN))).fields == [None, None]
 
 
+@pytest.mark.usefixtures("no_room")
 def test_unknown_fields_are_gaps():
     report = analyze(parse(UNKNOWN))
     assert fields.curve(report).fields == [1, 3, 5, None, None]
@@ -326,6 +355,7 @@ def test_unknown_fields_are_gaps():
         assert inputs == {32, 224}
 
 
+@pytest.mark.usefixtures("no_room")
 @pytest.mark.parametrize("relative", [False, True])
 def test_comparisons_are_drawn_to_scale(relative):
     made_of = [*reports("vgg16 resnet50 lenet5"), analyze(parse(UNKNOWN))]

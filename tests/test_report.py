@@ -73,6 +73,52 @@ class TestFolding:
         assert "flatten" in last["op"]
 
 
+FIELDS = {  # layers: the network's cell, and its line
+    "x: conv(4, 3)": ("3", "3 pixels, stride 1, padding 0 at x"),
+    "x: relu": ("1", "1 pixel, stride 1, padding 0 at x"),
+    "x: conv(4, [1, 3])": ("1×3", "1×3 pixels, stride 1, padding 0 at x"),
+    "x: conv(4, 9, padding=4) | 2 * conv(4, 5, padding=2)": (
+        "17", "17 pixels (image 16), stride 1, padding 8 at x.conv3"),
+    "x: conv(4, 9, stride=5, padding=4) | 3 * conv(4, 3, padding=1)": (
+        "39", "39 pixels, stride 5, padding 19 at x.conv4\n"
+        "more than the image (16): every output position sees all of it"),
+    "x: upsample(scale_factor=2)": ("1", "1 pixel, stride 1/2, padding 0 at x"),
+    "x: conv_transpose(4, 3, stride=2)": (
+        "1…2", "1…2 pixels by position (period 2), stride 1/2, padding 1 at x"),
+    "x: conv_transpose(4, 2, stride=3)": (
+        "0…1", "0…1 pixels by position (period 3), stride 1/3, padding 0 at x"),
+    "x: add(adaptive_avgpool(4), conv(3, 7, stride=3))": (
+        "7", "7 pixels, stride –, padding 0 at x.add"),
+    "x: conv(4, 16) | upsample([4, 4])": ("whole", "whole input at x.upsample"),
+    "x: groupnorm(1) | conv(4, 3)": ("whole, local 3", "whole input; local 3 pixels, stride 1, padding 0 at x.conv"),
+    "x: linear(5)": ("1 × whole", "1 × whole of the input (height × width) at x"),
+    "x: conv(4, 3) | layernorm(14)": (
+        "3 × whole, local 3",
+        "3 × whole of the input (height × width); local 3 pixels, stride 1, padding 0 at x.layernorm"),
+    "x: conv(4, 11, stride=9) | upsample([4, 4])": (
+        "0…10 fixed", "positions 0…10 of 16, the same everywhere, at x.upsample"),
+    "x: multiply(identity, conv(3, 11, stride=9) | sigmoid) | conv(4, 3, padding=1)": (
+        "0…10 fixed, local 3",
+        "positions 0…10 of 16, the same everywhere; local 3 pixels, stride 1, padding 1 at x.conv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", FIELDS)
+def test_fields_in_words(layers):
+    table = summarize(analyze(parse(f"name: t\ninput: [3, 16, 16]\nlayers:\n  - {layers}\n")))
+    assert (table.rows[-1]["field"], dict(table.summary)["field"]) == FIELDS[layers]
+
+
+def test_fields_are_explained_where_they_need_it():
+    def notes(layers):
+        table = summarize(analyze(parse(f"name: t\ninput: [3, 16, 16]\nlayers:\n  - {layers}\n")))
+        return [note for note in table.notes if note.startswith("Field")]
+
+    assert notes("conv(4, 3) | global_avgpool | flatten") == []
+    assert [note[:13] for note in notes("groupnorm(1) | conv(4, 3)")] == ["Field, local:"]
+    assert [note[:11] for note in notes("conv_transpose(4, 3, stride=2)")] == ["Field a…b: "]
+
+
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_verdicts_are_those_of_the_claims_own_mode(mode):
     """GoogLeNet's parameters with both heads are published of training; at inference they are still exact."""

@@ -1,7 +1,8 @@
 """What a receptive field comes to: its status, sizes, stride and padding, in input positions.
 
-Sizes are those of the ideal field, which may reach outside the image: local and fixed part together. Stride and padding
-are the local part's; what comes through a whole axis has none.
+Sizes are those of the ideal field, which may reach outside the image: local and fixed part together. Where every
+position sees the whole input, that is the image's length, or the local size where it is larger. Stride and padding are
+the local part's; what comes through a whole axis has none.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def figures(field: Field) -> Figures:
     table = field.local[0] if len(field.local) == 1 else None
     fixed = hull(map(field.fixed.at, range(min(field.fixed.period, field.positions)))) if field.fixed else None
     whole = local = [_size(_local(field, i)) for i in _period(field)]
-    if field.fixed:
+    if field.fixed and fixed == (0, field.image - 1) and field.fixed.period == 1:
+        whole = [max(size, field.image) for size in local]
+    elif field.fixed:
         whole = [_size(hull([_local(field, i), field.fixed.at(i)])) for i in _extremes(field, fixed)]
     start = _local(field, 0)
     most, least = _seen(field, fixed)

@@ -19,7 +19,7 @@ def field_text(figures: Mapping[str, Any]) -> str:
     if figures["receptive_field"] is None:
         return UNKNOWN
     text = _both([_seen(figures, i) for i in (0, 1)])
-    local = _local(figures) if {WHOLE, FIXED} & {*figures["field_status"]} else ""
+    local = _local(figures)
     return f"{text}, local {local}" if local else text
 
 
@@ -33,7 +33,9 @@ def _seen(figures: Mapping[str, Any], i: int) -> str:
 
 
 def _local(figures: Mapping[str, Any]) -> str:
-    if not figures["local_field"]:
+    """The local field, beside what comes through a whole axis; "" where there is nothing but one of them."""
+    axes = zip(figures["field_status"], figures["local_field"] or (None, None), strict=True)
+    if not any(status in (WHOLE, FIXED) and local for status, local in axes):
         return ""
     sizes = zip(figures["local_field_min"], figures["local_field"], strict=True)
     return _both([_range(least, most) for least, most in sizes])
@@ -57,16 +59,17 @@ def field_line(totals: Totals, image: Sequence[int]) -> str:
     if totals.receptive_field is None:
         return f"not worked out: too many positions differ, at {totals.receptive_field_at}"
     lengths = tuple(image[1:]) if len(image) == 3 else (1, 1)
-    beyond = any(size > length for size, length in zip(totals.receptive_field, lengths, strict=True))
+    plain = not {WHOLE, FIXED} & {*totals.field_status}
+    beyond = plain and any(size > length for size, length in zip(totals.receptive_field, lengths, strict=True))
     everything = totals.field_seen_min == lengths
     parts = [_size(figures, lengths)]
-    if beyond and not everything and WHOLE not in totals.field_status:
+    if beyond and not everything:
         parts[0] += f" (image {_both(lengths)})"
-    if totals.local_field:
+    if plain or _local(figures):
         parts.append(f"stride {_both(totals.field_stride or (None, None))}")
         parts.append(f"padding {_both(totals.effective_padding or (None, None))}")
     line = f"{', '.join(parts)} at {totals.receptive_field_at}"
-    if beyond and everything and WHOLE not in totals.field_status:
+    if beyond and everything:
         line += f"\nmore than the image ({_both(lengths)}): every output position sees all of it"
     return line
 
@@ -79,7 +82,7 @@ def _size(figures: Mapping[str, Any], lengths: Sequence[int]) -> str:
         return f"whole input{behind}"
     if FIXED in kinds:
         stretches = _both(["{}…{}".format(*span) if span else span for span in figures["field_fixed"]])
-        return f"positions {stretches} of {_both(lengths)}, the same everywhere{behind}"
+        return f"positions {stretches} of {_both(lengths)}, the same everywhere{behind or ','}"
     if WHOLE in kinds:
         return f"{_both([_seen(figures, i) for i in (0, 1)])} of the input (height × width){behind}"
     text = field_text(figures)

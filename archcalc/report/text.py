@@ -79,9 +79,11 @@ def _fixed(table: Table) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A CSV cell: whole numbers bare, shapes as 64x56x56, nothing for what is unknown."""
+    """A CSV cell: whole numbers bare, shapes as 64x56x56, stretches as 0x62 0x62, nothing for what is unknown."""
     if isinstance(value, list | tuple):
-        return ("x" if all(isinstance(v, int) for v in value) else " ").join(str(v) for v in value)
+        numbers = all(isinstance(v, int | None) for v in value)
+        texts = [str(_plain(v)) for v in value]
+        return ("x" if numbers else "; " if any(" " in text for text in texts) else " ").join(texts)
     return "" if value is None else value
 
 

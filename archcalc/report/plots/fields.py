@@ -43,9 +43,10 @@ class Curve(NamedTuple):
 
 
 def curve(report: Report) -> Curve:
-    """For each depth the largest field of the layers there, up to the last layer that has places.
+    """For each depth the largest field of the layers up to there, and up to the last layer that has places.
 
-    The larger of height and width, with what comes through a whole axis. Unknown where that of any layer there is.
+    The larger of height and width, with what comes through a whole axis: a gate's own layers, which see the image
+    alone, let no line fall. Unknown where that of any layer of the depth is.
     """
     by_depth: dict[int, list[int | None]] = {}
     for layer in report.layers:
@@ -54,7 +55,8 @@ def curve(report: Report) -> Curve:
             by_depth.setdefault(layer.depth, []).append(size)
         if layer.node.name == report.totals.receptive_field_at:
             break
-    fields = [_largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
+    known = [_largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
+    fields = [size and max(filter(None, known[: depth + 1])) for depth, size in enumerate(known)]
     shape = report.graph.input
     end = _end_text(report.totals, fields[-1])
     return Curve(report.graph.name, shape, max(shape[1:]) if len(shape) > 1 else None, fields, end)
@@ -193,8 +195,8 @@ def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
     shapes = ", ".join(dict.fromkeys(format_shape(report.graph.input) for report in reports))
     return (
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
-        " its layers, the larger of height and width, up to the last layer with places (before global pooling); where a"
-        " line ends, its network and the field there."
+        " the layers up to there, the larger of height and width, up to the last layer with places (before global"
+        " pooling); where a line ends, its network and the field there."
         + WHOLE_INPUT * any(c.end.startswith(WHOLE) for c in curves)
         + "".join(f" {shorten(c.name, MAX_NAME)} has none that is known." for c in curves if _end(c) is None)
     )

@@ -1,0 +1,57 @@
+"""Receptive fields of random graphs against gradients, as many as one likes: what the test suite does with 40.
+
+Branching graphs with gates, strides, dilation, ceil mode, transposed convolutions, upsampling; see `tests/fields.py`.
+Prints how many positions were held of each kind. Exit code 1 at the first difference, with the graph. The same seed
+draws the same graphs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from fields import check, graphs
+from fuzz import whole
+
+FEATURES = ("multiply", "concat", "add", "mean", "conv_transpose", "upsample", "groupnorm", "layernorm", "linear")
+
+
+def main(written: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("graphs", type=whole(1), metavar="N", help="how many graphs")
+    chosen = random.SystemRandom().randrange(10**6)
+    parser.add_argument("seed", type=whole(0), metavar="SEED", nargs="?", default=chosen, help="default: a random one")
+    given = parser.parse_args(written)
+    torch.set_num_threads(1)  # small tensors gain nothing from more
+    print(f"{given.graphs:,} graphs, seed {given.seed}", flush=True)
+    counts: Counter[str] = Counter()
+    features: Counter[str] = Counter()
+    start = time.perf_counter()
+    for own, graph in graphs(given.graphs, given.seed):
+        names = {node.op.name for node in graph.nodes}
+        features.update(name for name in FEATURES if name in names)
+        features["ceil mode"] += any(getattr(node.op, "ceil_mode", False) for node in graph.nodes)
+        try:
+            check(graph, own, counts)
+        except AssertionError as error:
+            print(
+                error, *(f"  {node.name} {node.op} of {node.inputs}: {node.output}" for node in graph.nodes), sep="\n"
+            )
+            return 1
+    print("graphs with " + ", ".join(f"{name} {count:,}" for name, count in features.most_common()))
+    print("positions: " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))
+    print(f"{given.graphs:,} graphs, 0 differences, seed {given.seed}, {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
