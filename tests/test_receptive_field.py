@@ -178,6 +178,7 @@ class TestTheLastLayerWithPlaces:
         assert self.at(layers) == ("last", (3, 3))
 
     @pytest.mark.parametrize("pool", ["avgpool(16, padding=4)", "avgpool(16, padding=[0, 4])", "avgpool(15)",
+                                      "maxpool(2, dilation=15)",
                                       "subsample(16)", "conv(2, 16)"])  # fmt: skip
     def test_a_pool_with_padding_or_weights_is_a_layer_like_any_other(self, pool):
         layers = f"  - conv(3, 3, stride=2, padding=1)\n  - last: {pool}\n  - flatten\n"

@@ -54,6 +54,17 @@ class Laid(NamedTuple):
         turns, residue = divmod(i, len(self.spans))
         return moved(self.spans[residue], turns * self.advance)
 
+    def over(self, positions: Iterable[int]) -> Span:
+        """The hull of what some positions see: `at` and `hull` in one loop, in which large tables spend their time."""
+        firsts, lasts = [], []
+        for i in positions:
+            turns, residue = divmod(i, len(self.spans))
+            span = self.spans[residue]
+            if span:
+                firsts.append(span[0] + turns * self.advance)
+                lasts.append(span[1] + turns * self.advance)
+        return (min(firsts), max(lasts)) if firsts else None
+
 
 class Worked:
     """A table too long to lay out: spans are worked out when asked for, and remembered.
@@ -77,6 +88,10 @@ class Worked:
         if residue not in self.known:
             self._work_out(residue)
         return moved(self.known[residue], turns * self.advance)
+
+    def over(self, positions: Iterable[int]) -> Span:
+        """The hull of what some positions see."""
+        return hull(map(self.at, positions))
 
     def _work_out(self, residue: int) -> None:
         """From the lowest table up, without recursion: there may be thousands."""
@@ -130,14 +145,16 @@ def through(reads: Reads, below: Table, positions: int, room: Room) -> Table:
     if period > max(LAID, positions):
         return Worked(period, advance, reads, (below,), room).asked(positions)
     room.take(period)
-    return _laid(advance, [hull(map(below.at, _ends(reads.at(i), below.period))) for i in range(period)])
+    repeats = below.period
+    return _laid(advance, [below.over(_ends(reads.at(i), repeats)) for i in range(period)])
 
 
 def _laid(advance: int, spans: Sequence[Span]) -> Laid:
     """The table with the smallest period that these spans repeat in."""
     period = len(spans)
-    for part in range(1, period):
-        if period % part == 0 and advance * part % period == 0:
+    least = period // gcd(period, advance)  # a smaller part would have no whole advance
+    for part in range(least, period, least):
+        if period % part == 0:
             by = advance * part // period
             if all(spans[i + part] == moved(spans[i], by) for i in range(period - part)):
                 return Laid(by, tuple(spans[:part]))

@@ -41,13 +41,13 @@ def _placeless(graph: Graph) -> list[bool]:
 
 
 def _sees_all(node: Node) -> bool:
-    """Whether a pool reaches over all places; a convolution as large is a layer like any other."""
+    """Whether a pool reads all places; a convolution as large, or a pool with holes, is a layer like any other."""
     if node.op.weighted or len(node.x) != 3:
         return False
     windows = node.op.window(node.x)
     if node.x[1:] == (1, 1):
         return windows == (ALL, ALL)  # any other takes one position to one
     return all(
-        axis == ALL or (isinstance(axis, Window) and axis.span == length and not axis.padding)
+        axis == ALL or (isinstance(axis, Window) and axis.kernel == length and not axis.padding)
         for axis, length in zip(windows, node.x[1:], strict=True)
     )

@@ -134,7 +134,7 @@ def _touched(local: tuple[Table, ...], positions: int) -> Span:
     spans: list[Span] = []
     for table in local:
         period = min(table.period, positions)
-        spans += map(table.at, {*range(period), *range(positions - period, positions)})
+        spans.append(table.over({*range(period), *range(positions - period, positions)}))
     return hull(spans)
 
 
