@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fields import Probe, check, graphs, places, stated, walk
+from fields import check, graphs, stated, walk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables
 from archcalc.analysis.field_figures import Figures, by_key, pair
 from archcalc.analysis.field_tables import Laid, Room, Worked, merge, through
-from archcalc.analysis.receptive_field import Field
+from archcalc.ops.convolution import Conv
 from archcalc.ops.reads import Nearest, Reads, Transposed, Window
 
 HEAD = "name: t\ninput: {}\nlayers:\n"
@@ -292,25 +292,36 @@ def test_a_kernel_of_a_million():
     assert pair(found)[1].size == 2**20
 
 
+def check_all(count: int, seed: int) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for own, graph in graphs(count, seed):
+        check(graph, own, counts)
+    return counts
+
+
 def test_random_graphs():
     """Nothing outside what is stated, and all of it where nothing was cut; `make fields` does it with thousands.
 
     What may be stated and not seen (docs/counting.md): rows that a stride or dilation skips at an end or behind gaps,
     where a part is fixed or cut; and a field on one axis of what reads only padding on the other.
     """
-    counts: Counter[str] = Counter()
-    for seed, graph in graphs(40, 2026):
-        check(graph, seed, counts)
+    counts = check_all(40, 2026)
     assert min(counts[kind] for kind in ("reached", "exact", "varies", "whole input", "fixed", "local")) > 20
     assert counts["blind"] < 10
 
 
-def test_the_probe_notices_what_is_not_stated():
-    """A field one row too small, or too large, fails."""
-    for seed, graph in graphs(3, 1):
-        axes = analyze(graph).layers[graph.result].field
-        probe = Probe(graph, seed)
-        for axis in (0, 1):
-            middle = places(graph.nodes[graph.result].output)[axis] // 2
-            assert probe.support(graph.result, axis, middle) == walk(graph, axis)[graph.result][middle].span
-            assert isinstance(axes[axis], Field)
+WRONG = {
+    "a window one too small": lambda window: window._replace(kernel=window.kernel - (window.kernel > 1)),
+    "a window one too large": lambda window: window._replace(kernel=window.kernel + 1),
+    "another stride": lambda window: window._replace(stride=window.stride + 1),
+    "another padding": lambda window: window._replace(padding=window.padding + 1),
+    "no dilation": lambda window: window._replace(dilation=1),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_window_is_noticed(what, monkeypatch):
+    right = Conv.window
+    monkeypatch.setattr(Conv, "window", lambda op, x: tuple(WRONG[what](axis) for axis in right(op, x)))
+    with pytest.raises(AssertionError, match=r"axis [01], position \d+, seed"):
+        check_all(20, 1)

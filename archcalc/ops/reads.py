@@ -73,8 +73,8 @@ class Transposed(NamedTuple):
         return range(last - (reads - 1) * step, last + 1, step)
 
 
-class Nearest(NamedTuple):
-    """Nearest neighbour from `length` to `target` positions: output i reads ⌊i·length/target⌋."""
+class Resampled(NamedTuple):
+    """From `length` to `target` positions."""
 
     length: int
     target: int
@@ -88,6 +88,10 @@ class Nearest(NamedTuple):
     def advance(self) -> int:
         """The input's size over the common divisor."""
         return self.length // gcd(self.length, self.target)
+
+
+class Nearest(Resampled):
+    """Nearest neighbour: output i reads ⌊i·length/target⌋."""
 
     def at(self, i: int) -> range:
         """One position."""
@@ -95,24 +99,11 @@ class Nearest(NamedTuple):
         return range(place, place + 1)
 
 
-class Bilinear(NamedTuple):
+class Bilinear(Resampled):
     """Linear interpolation: output i lies at (i + ½)·length/target − ½ and reads the positions on either side.
 
     Where it lies on a position, it reads that one alone.
     """
-
-    length: int
-    target: int
-
-    @property
-    def period(self) -> int:
-        """The target's size over the common divisor."""
-        return self.target // gcd(self.length, self.target)
-
-    @property
-    def advance(self) -> int:
-        """The input's size over the common divisor."""
-        return self.length // gcd(self.length, self.target)
 
     def at(self, i: int) -> range:
         """One or two positions."""
@@ -121,21 +112,8 @@ class Bilinear(NamedTuple):
         return range(below, below + (2 if rest else 1))
 
 
-class AdaptiveWindow(NamedTuple):
+class AdaptiveWindow(Resampled):
     """Adaptive pooling to `target` outputs: output i reads from ⌊i·length/target⌋ to ⌈(i + 1)·length/target⌉ − 1."""
-
-    length: int
-    target: int
-
-    @property
-    def period(self) -> int:
-        """The target's size over the common divisor."""
-        return self.target // gcd(self.length, self.target)
-
-    @property
-    def advance(self) -> int:
-        """The input's size over the common divisor."""
-        return self.length // gcd(self.length, self.target)
 
     def at(self, i: int) -> range:
         """A stretch."""
