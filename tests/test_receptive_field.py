@@ -188,6 +188,12 @@ class TestTheLastLayerWithPlaces:
         assert self.at("  - conv(3, 32)\n  - last: maxpool(1) | relu\n  - flatten\n")[0] == "last.relu"
         assert self.at("  - last: conv(3, 32)\n  - global_avgpool | flatten\n")[0] == "last"
 
+    def test_what_is_pooled_and_enlarged_again_has_places(self):
+        totals = report(
+            "  - conv(3, 3) | global_avgpool | conv(4, 1) | upsample([9, 9])\n  - last: conv(4, 3)\n"
+        ).totals
+        assert (totals.receptive_field_at, totals.field_status) == ("last", ("whole input", "whole input"))
+
     def test_a_gate_does_not_end_it(self):
         layers = f"  - conv(4, 3) | groupnorm(2)\n  - {GATE}\n  - last: conv(4, 3)\n  - global_avgpool | flatten\n"
         totals = report(layers, 32).totals

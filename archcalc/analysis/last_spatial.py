@@ -31,11 +31,15 @@ def _local(axes: Axes | None) -> float:
 
 
 def _placeless(graph: Graph) -> list[bool]:
-    """For each node whether its values stand for no place: a vector, or the single position of a global pool."""
+    """For each node whether its values stand for no place: a vector, or the single position of a global pool.
+
+    Enlarged again to several positions, that has places: the network goes on from there.
+    """
     placeless: list[bool] = []
     for node in graph.nodes:
-        lost = bool(node.inputs) and all(placeless[i] for i in node.inputs)
-        pooled = node.output[1:] == (1, 1) and not node.op.joins and _sees_all(node)
+        single = node.output[1:] == (1, 1)
+        lost = single and bool(node.inputs) and all(placeless[i] for i in node.inputs)
+        pooled = single and not node.op.joins and _sees_all(node)
         placeless.append(lost or pooled or len(node.output) != 3)
     return placeless
 
