@@ -305,11 +305,26 @@ def test_a_network_that_sees_more_does_not_look_as_if_it_saw_less():
     sizes = fields.curve(gated).fields
     assert sizes == sorted(sizes)
     assert (sizes[4], sizes[5], sizes[-1]) == (224, 224, 427)  # the first gate is behind four layers
-    assert fields.curve(gated).end == "whole input, local 427"
-    assert "Whole input: " in fields.caption([gated], [fields.curve(gated)])
-    assert "Whole input: " not in fields.caption([plain], [fields.curve(plain)])
-    pooled = analyze(parse("name: t\ninput: [1, 9, 9]\nlayers: ['conv(1, 9) | upsample([9, 9])']"))
-    assert fields.curve(pooled).end == "whole input"
+    assert fields.curve(gated).end == "whole, local 427"
+    assert "Whole: " in fields.caption([gated], [fields.curve(gated)])
+    assert "Whole: " not in fields.caption([plain], [fields.curve(plain)])
+
+
+ENDS = {  # layers on 1×9×9: what stands at the end of the line, and behind the bar
+    "conv(1, 3)": ("3", "3"),
+    "conv(1, 9) | upsample([9, 9])": ("whole", "9, whole"),
+    "groupnorm(1) | conv(1, 3)": ("whole, local 3", "9, whole"),
+    "conv(1, 3) | linear(5)": ("3 × whole", "9"),
+    "conv(1, 2, stride=2) | global_avgpool | upsample([9, 9])": ("0…7 fixed", "8"),
+}
+
+
+@pytest.mark.parametrize("layers", ENDS)
+def test_only_what_is_seen_by_height_and_width_is_called_whole(layers):
+    report = analyze(parse(f"name: t\ninput: [1, 9, 9]\nlayers: ['{layers}']"))
+    with sheet(*comparison.size(1, 1)) as made:
+        comparison.draw(made, [report], ["receptive_field"])
+        assert (fields.curve(report).end, made.figure.axes[0].texts[0].get_text()) == ENDS[layers]
 
 
 def test_bars_of_networks_that_see_the_whole_input_say_so():

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archcalc.analysis import Report, Totals
-from archcalc.analysis.field_figures import WHOLE, pair
+from archcalc.analysis.field_figures import FIXED, WHOLE, pair
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.ops import format_shape
+from archcalc.report.field import field_text
 from archcalc.report.plots.labels import Box
 from archcalc.report.plots.names import Named, points_of, write_names
 from archcalc.report.plots.sheet import LIGHT, SMALL, Sheet, ticks_between
@@ -24,7 +25,7 @@ FEW = 60  # weighted layers up to which each has a mark
 STEEP = 12  # the scale is logarithmic where fields, or field and input, differ more
 DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
 LIMIT = len(DASHES) * len(LIGHT.palette)  # without a common factor, so that as many pairs of both are different
-WHOLE_INPUT = " Whole input: through global pooling or statistics each position sees all of it; local: without them."
+WHOLE_INPUT = " Whole: through layers that read every place each position sees all of the input; local: without them."
 END = 2.5  # points, radius of the dot where a line ends
 PIECES = 40  # of a line, about, that names keep off
 
@@ -63,13 +64,10 @@ def curve(report: Report) -> Curve:
 
 
 def _end_text(totals: Totals, size: int | None) -> str:
-    """`427`, or `whole input, local 427`."""
+    """`427`; as in tables, `whole, local 427`, where something comes through a whole axis."""
     if size is None:
         return "unknown"
-    if WHOLE not in totals.field_status:
-        return f"{size:,}"
-    local = [length for length in totals.local_field or () if length]
-    return f"whole input, local {max(local):,}" if local else "whole input"
+    return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals._asdict())
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
@@ -197,6 +195,6 @@ def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
         " the layers up to there, the larger of height and width, up to the last layer with places (before global"
         " pooling); where a line ends, its network and the field there."
-        + WHOLE_INPUT * any(c.end.startswith(WHOLE) for c in curves)
+        + WHOLE_INPUT * any("whole" in c.end for c in curves)
         + "".join(f" {shorten(c.name, MAX_NAME)} has none that is known." for c in curves if _end(c) is None)
     )
