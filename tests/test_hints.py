@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from archcalc import ArchcalcError, load, parse
+from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.check import check_spec
 from archcalc.cli import cli
 from archcalc.errors import Refusal
@@ -160,6 +160,20 @@ def test_one_remark_for_a_layer_that_several_networks_have(tmp_path):
 )  # fmt: skip
 def test_channels_that_come_last(shape, said, tmp_path):
     assert remarks(tmp_path, f"name: net\ninput: {shape}\nlayers:\n  - relu\n") == said
+
+
+@pytest.mark.parametrize(
+    ("branches", "said"),
+    [
+        ("x: 'conv(in_channels, 3, padding=1)', y: 'conv(in_channels, 3)'", None),  # the padding is forgotten
+        ("x: 'conv(4, in_height)', y: 'conv(4, in_height, padding=1)'", "in_height was 8 in conv(4, in_height)"),
+        ("x: 'conv(4, 1) | conv(2 * in_channels, 1)', y: 'conv(in_channels, 1)'", "in_channels was 4 in conv(2 *"),
+    ],
+)
+def test_a_dimension_that_is_the_same_in_all_branches_is_not_in_play(branches, said):
+    with pytest.raises(SpecError) as caught:
+        parse(f"name: net\ninput: [3, 8, 8]\nlayers:\n  - add: {{{branches}}}\n")
+    assert said in caught.value.hint if said else not caught.value.hint
 
 
 # Files of other programs

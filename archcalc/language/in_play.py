@@ -17,8 +17,12 @@ MOST = 4  # layers that an error names
 
 
 def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[Any]) -> str:
-    """What may be wrong with the branches of a join; `made` are the nodes in them."""
-    known = [_in_play(call, x, names) for call, x, names in _mentioning(spec, made)]
+    """What may be wrong with the branches of a join; `made` are the nodes in them.
+
+    A dimension that is the same in all branches is not to blame, e.g. in_channels where a padding is forgotten.
+    """
+    differing = [name for name, i in DIMENSIONS.items() if len({shape[i : i + 1] for shape in shapes}) > 1]
+    known = [_in_play(call, x, names) for call, x, names in _mentioning(spec, made, differing)]
     if known:
         seen = ", ".join(dict.fromkeys(known[-MOST:]))
         return f"{seen}\n  each layer sees its own input; a parameter of a block keeps a width: gate(width=in_channels)"
@@ -42,13 +46,13 @@ def _agree(op: Operator, first: Shape, second: Shape) -> bool:
     return True
 
 
-def _mentioning(spec: Spec, made: Sequence[Any]) -> Iterator[tuple[Call, Shape, list[str]]]:
-    """The layers whose arguments mention a dimension, with their inputs and what they mention."""
+def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> Iterator[tuple[Call, Shape, list[str]]]:
+    """The layers whose arguments mention one of these dimensions, with their inputs and what they mention."""
     plans = [spec.layers, *(block.body for block in spec.blocks.values())]
     calls = {(call.place.line, call.place.column): call for plan in plans for call in _calls(plan)}
     for node in made:
         call = calls.get((node.place.line, node.place.column))
-        names = _mentions(call) if call else []
+        names = _mentions(call, dimensions) if call else []
         if call and names:
             yield call, node.x, names
 
@@ -62,10 +66,10 @@ def _calls(plan: Any) -> Iterator[Call]:
             yield from _calls(part)
 
 
-def _mentions(call: Call) -> list[str]:
+def _mentions(call: Call, dimensions: Sequence[str]) -> list[str]:
     trees = [tree_of(argument.value) for argument in (*call.positional, *call.named)]
     found = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return [name for name in DIMENSIONS if name in found]
+    return [name for name in dimensions if name in found]
 
 
 def _in_play(call: Call, x: Shape, names: Sequence[str]) -> str:
