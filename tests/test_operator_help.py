@@ -9,7 +9,7 @@ from archcalc.ops import REGISTRY, make
 from archcalc.ops.base import declared
 from archcalc.report.operators import FIGURES, operator_help
 
-KINDS = {  # how each kind of arithmetic is told
+KINDS = {  # how each kind of arithmetic reads
     "mac": r"multiply-accumulates",
     "add": r"additions?|sums?|differences|subtraction|bias",
     "mul": r"multiplications?|products?|square",
@@ -52,6 +52,11 @@ def kinds_of(name):
 def test_the_arithmetic_is_told_kind_by_kind(name):
     text = told(name)["work"]
     assert {kind for kind, words in KINDS.items() if re.search(words, text)} == kinds_of(name), text
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_no_exception_of_ours_is_named(name):
+    assert "Refusal" not in "".join(told(name).values())
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -63,7 +63,7 @@ class MaxPool(Pool):
     ceil_mode: Flag = False
 
     def output(self, x: Shape) -> Shape:
-        """As of every pool. Raises Refusal also if a dilated window steps over the whole input.
+        """As for every pool. Raises Refusal also if a dilated window steps over the whole input.
 
         PyTorch takes such a window, calls its maximum −∞, and in backward writes outside the gradient's memory.
         """

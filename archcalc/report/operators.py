@@ -34,7 +34,7 @@ def operator_help(name: str) -> Table:
         raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them'}")
     cls = REGISTRY[name]
     rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
-    rows += [{"figure": figure, "text": cls.says(figure)} for figure in FIGURES]
+    rows += [{"figure": figure, "text": cls.says(figure).replace("Raises Refusal", "Refused")} for figure in FIGURES]
     return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 
