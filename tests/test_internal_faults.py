@@ -1,4 +1,4 @@
-"""A mistake inside archcalc is never told as the user's: whatever our own code raises by mistake passes through."""
+"""A mistake inside archcalc is never reported as the user's: whatever our own code raises by mistake passes through."""
 
 import ast
 

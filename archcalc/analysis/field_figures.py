@@ -27,7 +27,7 @@ class Figures(NamedTuple):
     status: str
     size: int  # the largest of any position
     size_min: int
-    period: int | None  # of the sizes, where they vary
+    period: int | None  # after so many positions spans repeat; None: after each, or there is no one period
     stride: Fraction | None
     padding: int | None
     local: int | None  # the largest local size

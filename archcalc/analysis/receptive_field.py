@@ -1,7 +1,7 @@
 """The receptive field of every layer: which input positions one output position can see.
 
 By axis the field of an output position is the stretch from the first to the last input position that can change it,
-over all rows of the other axis, all channels and generic weights; holes inside it (dilation) are not told. It comes in
+over all rows of the other axis, all channels and generic weights; holes inside it (dilation) are not shown. It comes in
 three parts.
 
 *Local*: tables of what each position sees, one for each stride, nearly always exactly one. A chain of windows has one

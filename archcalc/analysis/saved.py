@@ -17,7 +17,7 @@ from archcalc.ops.base import Extra
 def saved_bytes(
     graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu", walked: Memory | None = None
 ) -> list[int]:
-    """For each node the bytes that backward keeps for it and not yet for one before; every value wants a gradient.
+    """For each node the bytes that backward keeps for it and not yet for one before; every value needs a gradient.
 
     `walked` is the graph's memory in training, where it is known already.
     """
