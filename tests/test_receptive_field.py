@@ -237,6 +237,13 @@ def test_unknown_is_none(monkeypatch):
     assert made.totals.field_status == ("unknown", "unknown")
 
 
+def test_figures_of_layers_that_see_the_same_are_worked_out_once():
+    """A table of 100,000 branches took twice as long and a third more memory."""
+    made = report("conv(4, 3) | add(relu for i in range(9))")
+    found = [by_key(layer.field) for layer in made.layers[1:]]
+    assert all(figures is found[0] for figures in found)
+
+
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=6))
 def test_a_chain_of_windows_by_brute_force(windows):
     """Walk back from two output positions: first and last input position seen, and the step between outputs."""

@@ -7,8 +7,10 @@ the local part's; what comes through a whole axis has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis.field_tables import Span, Table, hull
@@ -65,14 +67,18 @@ def _status(fixed: Span, image: int, several: bool) -> str:
     return VARIES if several else EXACT
 
 
-def by_key(axes: Axes | None) -> dict[str, Any]:
-    """The figures of a layer as tables and totals name them, each by height and width; None where unknown."""
+@lru_cache(maxsize=256)
+def by_key(axes: Axes | None) -> Mapping[str, Any]:
+    """The figures of a layer as tables and totals name them, each by height and width; None where unknown.
+
+    Worked out once for layers that see the same: that takes longer than all else in a row.
+    """
     if axes is None:
-        return dict.fromkeys(KEYS, None) | {"field_status": (UNKNOWN, UNKNOWN)}
+        return MappingProxyType(dict.fromkeys(KEYS, None) | {"field_status": (UNKNOWN, UNKNOWN)})
     both = pair(axes)
     strides = [one.stride for one in both]
     whole = None if None in strides or any(stride.denominator > 1 for stride in strides if stride) else strides
-    return {
+    made = {
         "receptive_field": _both(one.size for one in both),
         "effective_stride": whole and _both(int(stride) for stride in whole if stride is not None),
         "effective_padding": _both(one.padding for one in both),
@@ -86,6 +92,7 @@ def by_key(axes: Axes | None) -> dict[str, Any]:
         "local_field": _both(one.local for one in both),
         "local_field_min": _both(one.local_min for one in both),
     }
+    return MappingProxyType(made)
 
 
 def _both(values: Iterable[Any]) -> tuple[Any, Any] | None:
