@@ -1,6 +1,7 @@
 """The expression language against Python's own arithmetic, its rules where it differs, and its bounds."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -196,6 +197,14 @@ def test_inner_names_hide_outer_ones():
 )
 def test_refused(text, part):
     assert part in message(text)
+
+
+@pytest.mark.parametrize("sign", ["+", "-", "*", "/", "//", "%", "**"])
+@pytest.mark.parametrize("truth", ["True", "False"])
+@pytest.mark.parametrize("other", ["1", "2.5", "[1]", "True"])
+def test_truth_values_are_no_numbers(sign, truth, other):
+    for text in (f"{truth} {sign} {other}", f"{other} {sign} {truth}"):
+        assert re.search("needs (a list|(whole )?numbers), not", message(text)), text
 
 
 def test_dimension_of_a_vector():

@@ -187,10 +187,10 @@ def multiply(left: Any, right: Any) -> Any:
 
 def divide(left: Any, right: Any) -> Any:
     """Exact where it is whole: 6 / 3 is the integer 2, 7 / 2 is 3.5."""
-    divisor(right)
+    left, right = numeric(left), divisor(right)
     if isinstance(left, int) and isinstance(right, int) and left % right == 0:
         return left // right
-    return numeric(left) / right
+    return left / right
 
 
 def divide_down(left: Any, right: Any) -> Any:
