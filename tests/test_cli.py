@@ -154,7 +154,7 @@ def test_output_file_is_written_whole_and_not_over_another(tmp_path):
     target = tmp_path / "vgg16.md"
     output("summarize", "vgg16", "--format", "markdown", "-o", str(target))
     assert "138,357,544" in target.read_text()
-    with pytest.raises(ArchcalcError, match="is there already; --force writes over it"):
+    with pytest.raises(ArchcalcError, match=r"already exists \(use --force to overwrite it\)"):
         output("summarize", "lenet5", "-o", str(target))
     output("summarize", "lenet5", "-o", str(target), "--force")
     assert "60,000" in target.read_text()
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_written_is_told_before_any_work(command, tmp_path
         output(*command, "-o", str(target))
     target.write_text("mine")
     for path, message in (
-        (target, "is there already"),
+        (target, "already exists"),
         (tmp_path / "no" / "x.md", "No such file"),
         (tmp_path, "is a d"),
     ):

@@ -205,7 +205,7 @@ class TestCommand:
         assert (result.exit_code, result.output) == (0, "")
         assert path.read_text(encoding="utf-8").startswith(beginning)
         late = self.run("no such network", *options, "-o", str(path))
-        assert "is there already; --force writes over it" in str(late.exception)  # told before any work
+        assert "already exists (use --force to overwrite it)" in str(late.exception)  # told before any work
         assert self.run("blocks/fire", *options, "-o", str(path), "--force").exit_code == 0
 
     @pytest.mark.parametrize(

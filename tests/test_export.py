@@ -243,7 +243,7 @@ def test_a_folder_is_made(tmp_path):
 def test_nothing_is_written_if_one_file_is_there(tmp_path, monkeypatch, capsys):
     (tmp_path / "vgg11.md").write_text("mine")
     said = refused(monkeypatch, capsys, "lenet5", "vgg11", "--into", str(tmp_path))
-    assert "vgg11.md is there already; --force writes over it" in said
+    assert "vgg11.md already exists (use --force to overwrite it)" in said
     assert [path.name for path in tmp_path.iterdir()] == ["vgg11.md"]
     assert (tmp_path / "vgg11.md").read_text() == "mine"
     output("lenet5", "vgg11", "--into", str(tmp_path), "--force")

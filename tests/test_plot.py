@@ -707,9 +707,9 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (["pareto", "none*", "-o", "x.svg"], "no network matches 'none*'"),
         (["receptive-field", "*", "-o", "x.svg"], "lines cannot be told apart; name 28 networks at most"),
         (["profile", "lenet5", "-o", "no/x.svg"], "cannot write no/x.svg: No such file or directory"),
-        (["profile", "lenet5", "-o", "there.svg"], "there.svg is there already; --force writes over it"),
+        (["profile", "lenet5", "-o", "there.svg"], "there.svg already exists (use --force to overwrite it)"),
         (["profile", "lenet5", "-o", "folder.svg"], "folder.svg is a directory"),
-        (["profile", "no such network", "-o", "there.svg"], "there.svg is there already"),  # told before any work
+        (["profile", "no such network", "-o", "there.svg"], "there.svg already exists"),  # told before any work
         (["paretto", "-o", "x.svg"], "no command 'paretto'; did you mean pareto?"),
     ],
 )

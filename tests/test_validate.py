@@ -312,7 +312,7 @@ def test_ctrl_c_waits_for_an_import():
     reached = []
 
     def work():
-        with uninterrupted():
+        with uninterrupted(signal.SIGINT):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.01)
             reached.append(True)

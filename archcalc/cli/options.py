@@ -126,7 +126,7 @@ row_options = together(
 family_option = click.option("--family", metavar="NAME", help="The networks of this family too, as resnet.")
 columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
                               help="These columns only, as params,macs,depth.")  # fmt: skip
-force_option = click.option("--force", is_flag=True, is_eager=True, help="Write over a file that is there.")
+force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
 
 def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Callable[[_Function], _Function]:

@@ -19,6 +19,9 @@ from archcalc.errors import ArchcalcError
 from archcalc.report import Table, render_all
 from archcalc.report.stamp import stamped
 
+EXISTS = "already exists (use --force to overwrite it)"
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
     """Print a table, or write it to a file; with its stamp, unless it is printed for the terminal."""
@@ -87,7 +90,7 @@ def writable(path: Path, force: bool) -> Path:
         f"{path} is a directory; name a file in it": os.path.isdir(target),
         f"{path} is not a regular file; leave -o out to write to the standard output":
             there and not os.path.isfile(target),
-        f"{path} is there already; --force writes over it": os.path.lexists(path) and not force,
+        f"{path} {EXISTS}": os.path.lexists(path) and not force,
         f"cannot write {path}: it is read-only": there and not os.access(target, os.W_OK),
         f"cannot write {path}: {os.strerror(errno.ENOENT)}": not os.path.isdir(target.parent),
         f"cannot write {path}: {os.strerror(errno.EACCES)}": not os.access(target.parent, os.W_OK | os.X_OK),
@@ -99,19 +102,43 @@ def writable(path: Path, force: bool) -> Path:
 
 
 def write(path: Path, text: str | bytes, force: bool) -> None:
-    """Write a file whole or not at all. Raises ArchcalcError as `writable`, and where writing fails."""
+    """Write a file whole or not at all, even where a signal stops the command.
+
+    Raises ArchcalcError as `writable`, where writing fails, and where another program made the file meanwhile.
+    """
     import tempfile  # only -o needs it
 
     target = writable(path, force)
+    place = replace if force else create
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".archcalc-") as folder:
-            fresh = Path(folder) / "fresh"
+        with uninterrupted(*ENDING) as came, tempfile.TemporaryDirectory(dir=target.parent, prefix=".archcalc-") as at:
+            fresh = Path(at) / "fresh"
             fresh.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace"))
-            if os.path.exists(target):
-                fresh.chmod(target.stat().st_mode)
-            os.replace(fresh, target)
+            if came:
+                raise click.Abort
+            place(fresh, target)
+    except FileExistsError:
+        raise ArchcalcError(f"{path} {EXISTS}") from None
     except OSError as error:
         raise ArchcalcError(f"cannot write {path}: {error.strerror}") from None
+
+
+def replace(fresh: Path, target: Path) -> None:
+    """Put a file in another's place, with the other's permissions."""
+    if os.path.exists(target):
+        fresh.chmod(target.stat().st_mode)
+    os.replace(fresh, target)
+
+
+def create(fresh: Path, target: Path) -> None:
+    """Put a file where none is. Raises FileExistsError: of two programs that do so at once one succeeds."""
+    try:
+        os.link(fresh, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: an empty file claims the name
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(fresh, target)
 
 
 def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], bool]:
@@ -131,16 +158,21 @@ def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], b
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until this is done; PyTorch's import, which it would break within, loses it or aborts."""
-    pressed: list[object] = []
+def uninterrupted(*signals: int) -> Iterator[list[int]]:
+    """Hold these signals back until the block ends, and then send the first that came; yield those that came.
+
+    Signals that the process ignores stay ignored. Only Python's main thread can hold signals back.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
-    before = signal.signal(signal.SIGINT, lambda *arguments: pressed.append(arguments))
+    held = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in held}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for number in came[:1]:
+            signal.raise_signal(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -134,7 +135,7 @@ def tell_problems(done: Iterable[Any]) -> None:
 def torch_side() -> Any:
     """The module that compares networks with PyTorch. Raises ArchcalcError where PyTorch cannot be imported."""
     try:
-        with uninterrupted():
+        with uninterrupted(signal.SIGINT):  # PyTorch's import would lose Ctrl-C, or abort
             from archcalc.pytorch import validation
     except ImportError as error:
         if error.name == "torch":

@@ -19,6 +19,7 @@ from archcalc.report.table import Column, Table, cell
 
 GAP = 2  # between columns; 1 where that lets another column in
 NO_LIMIT = 10_000
+HEIGHT = 25  # changes nothing; without it rich reads LINES, and fails on LINES=²
 MIN_TEXT = 10  # columns that a text may be wrapped to
 MAX_WORD = 16  # longer words are broken
 STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
@@ -35,6 +36,7 @@ def render_terminal(table: Table, width: int | None = None, colour: bool = False
     console = Console(
         file=buffer,
         width=width or NO_LIMIT,
+        height=HEIGHT,
         force_terminal=colour,
         color_system="standard" if colour else None,
         highlight=False,
@@ -145,7 +147,7 @@ class _Layout:
         return None
 
 
-_RULER = Console(file=io.StringIO())  # rich measures texts by a console
+_RULER = Console(file=io.StringIO(), width=NO_LIMIT, height=HEIGHT)  # rich measures texts by a console
 
 
 def _print_rows(console: Console, table: Table, layout: _Layout) -> None:
