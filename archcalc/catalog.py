@@ -26,6 +26,7 @@ from archcalc.language.expression import Evaluate, tree_of, value_of
 from archcalc.language.foreign import foreign
 from archcalc.language.source import Scalar
 from archcalc.language.spec import SUFFIXES
+from archcalc.language.values import Fault, number
 from archcalc.ops import Shape
 
 
@@ -249,7 +250,10 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
     `input` is a shape (channels, height, width) in place of the spec's own. A param given as text is an expression.
     Raises ArchcalcError or SpecError.
     """
-    return load_with(os.fspath(name), params, input)
+    path = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(path, str):
+        raise ArchcalcError(f"load needs a name or a path, not {type(name).__name__}")
+    return load_with(path, params, input)
 
 
 @uncollected
@@ -263,6 +267,9 @@ def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None 
 @uncollected
 def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, **params: Any) -> Graph:
     """The graph of a spec given as text; `network` picks one of its variants."""
+    if not isinstance(text, str) or text.endswith(SUFFIXES):
+        given = shorten(repr(text)) if isinstance(text, str | os.PathLike) else type(text).__name__
+        raise ArchcalcError(f"parse needs the text of a spec, not {given}; load reads a file")
     spec = parse_spec(text)
     known = spec.networks()
     if network not in known and (network or len(known) > 1):
@@ -270,8 +277,16 @@ def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, *
     return build(spec, network or known[0], _overrides(params), _shape(input))
 
 
-def _shape(input: Sequence[int] | None) -> Shape | None:
-    return None if input is None else tuple(operator.index(d) if hasattr(d, "__index__") else d for d in input)
+def _shape(input: Any) -> Shape | None:
+    """Raises ArchcalcError for what is no sequence."""
+    if input is None:
+        return None
+    if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
+        raise ArchcalcError(f"input needs a shape such as (3, 224, 224), not {shorten(repr(input))}")
+    try:
+        return tuple(number(size) if isinstance(size, int) else size for size in map(_plain, input))
+    except Fault as fault:
+        raise ArchcalcError(f"input has {fault}") from None
 
 
 def _overrides(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,10 +298,24 @@ def _override(name: str, value: Any) -> Any:
     if isinstance(value, str):
         evaluate: Evaluate = value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
         return evaluate
-    return _frozen(value)
+    try:
+        return _frozen(value)
+    except Fault as fault:
+        raise ArchcalcError(f"param {shorten(name)}: {fault}") from None
+    except RecursionError:
+        raise ArchcalcError(f"param {shorten(name)}: lists nested too deeply") from None
 
 
 def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping) or not isinstance(value, int | float | list | tuple):
-        raise ArchcalcError(f"a param is a number, text, truth value or list, not {type(value).__name__}")
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+    value = _plain(value)
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if not isinstance(value, int | float):
+        raise Fault(f"needs a number, text, truth value or list, not {type(value).__name__}")
+    return number(value)
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number or list for one of NumPy's; other values unchanged."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value

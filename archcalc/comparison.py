@@ -12,7 +12,7 @@ from archcalc.analysis.field_tables import Span
 from archcalc.catalog import catalog, load_with, matching, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, suggest
-from archcalc.graph import Accuracy, Graph
+from archcalc.graph import Accuracy, Graph, require_graph
 from archcalc.ops import Shape
 
 DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks are compared on the same images
@@ -86,6 +86,9 @@ def compare(
     Graphs are analysed under the conditions given, as by `analyze`; reports bring theirs. Raises ArchcalcError where
     there is no network, or where reports are not of the same conditions.
     """
+    for network in networks:
+        if not isinstance(network, Report):
+            require_graph("compare", network)
     return gather(
         network if isinstance(network, Report) else analyze(network, batch, dtype, mode, flops) for network in networks
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.errors import Place, SpecError
+from archcalc.errors import ArchcalcError, Place, SpecError, shorten
 from archcalc.ops import Operator, Shape
 
 
@@ -119,3 +119,11 @@ class Graph:
         nodes = (self.nodes[i] for i in kept)
         moved = tuple(node._replace(inputs=tuple(new[i] for i in node.inputs)) for node in nodes)
         return Graph(self.name, moved, new[self.result], self.about)
+
+
+def require_graph(function: str, value: object) -> None:
+    """Raise ArchcalcError, with what to write, if a function's argument is no Graph."""
+    if isinstance(value, Graph):
+        return
+    hint = f"; write {function}(load({shorten(repr(value))}))" if isinstance(value, str) else ""
+    raise ArchcalcError(f"{function} needs a Graph, not {type(value).__name__}{hint}")

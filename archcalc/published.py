@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from archcalc.analysis import MODES, analyze
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.figures import FIGURES, Figures
-from archcalc.graph import Accounting, Claim, Graph, Setting
+from archcalc.graph import Accounting, Claim, Graph, Setting, require_graph
 from archcalc.pool import shared
 from archcalc.printed import (
     BINARY_BYTES,
@@ -90,6 +90,7 @@ def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
 
     Raises SpecError for one it cannot judge.
     """
+    require_graph("audit", graph)
     judge = _Judge(graph)
     with shared(MAX_STEPS, "the accountings of published figures"):
         return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]

@@ -121,7 +121,7 @@ def test_conventions():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
+        ({"batch": 0}, "batch must be a whole number from 1 to 1,000,000,000, not 0"),
         ({"batch": 1.5}, "batch must be"),
         ({"dtype": "float23"}, "unknown dtype 'float23'; did you mean float32"),
         ({"mode": "training"}, "unknown mode 'training'"),

@@ -68,7 +68,7 @@ def test_params_from_python():
     assert load("resnet50", classes=10).nodes[-1].output == (10,)
     assert parse(SMALL, widths=[3, 7]).nodes[-1].output == (7, 6, 6)
     assert parse(SMALL, width="2 + 3").nodes[1].output == (5, 6, 6)
-    with pytest.raises(ArchcalcError, match="a param is a number, text, truth value or list, not dict"):
+    with pytest.raises(ArchcalcError, match="needs a number, text, truth value or list, not dict"):
         parse(SMALL, width={})
     with pytest.raises(ArchcalcError, match="small has no param 'wdth'; did you mean width"):
         parse(SMALL, wdth=3)

@@ -19,8 +19,9 @@ from archcalc.analysis.receptive_field import Axes, Field, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, choose, suggest
-from archcalc.graph import Graph, Node
+from archcalc.graph import Graph, Node, require_graph
 
+MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 
 
@@ -113,7 +114,7 @@ class Report:
         for layer in self.layers:
             if layer.node.name == name:
                 return layer
-        known = suggest(name, [layer.node.name for layer in self.layers])
+        known = suggest(str(name), [layer.node.name for layer in self.layers])
         raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
 
 
@@ -126,11 +127,10 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero; in training
     also for a side output that does not take this input.
     """
+    require_graph("analyze", graph)
     rule = choose("convention", flops, CONVENTIONS)
     value_bytes, training = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
-    if isinstance(batch, bool) or not hasattr(batch, "__index__") or index(batch) < 1:
-        raise ArchcalcError(f"batch must be a whole number of at least 1, not {batch!r}")
-    batch = index(batch)
+    batch = images(batch)
     if training and graph.misfit:
         raise graph.misfit
     ran = graph if training else graph.without_sides()
@@ -143,6 +143,18 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
         layers, layers[ran.result].depth, endpoint, value_bytes, dropping, None if saved is None else sum(saved)
     )
     return Report(graph, batch, dtype, mode, rule, layers, totals)
+
+
+def images(batch: object) -> int:
+    """The number of images in a batch; NumPy's whole numbers are fine. Raises ArchcalcError."""
+    try:
+        count = 0 if isinstance(batch, bool) else index(batch)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if not 1 <= count <= MAX_BATCH:
+        given = repr(batch) if abs(count) < 2**63 else "a number beyond 2^63"
+        raise ArchcalcError(f"batch must be a whole number from 1 to {MAX_BATCH:,}, not {given}")
+    return count
 
 
 def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence[int | None]:
@@ -203,5 +215,6 @@ def _totals(
 
 
 __all__ = [
-    "CONVENTIONS", "DTYPES", "MODES", "Axes", "Convention", "Field", "Layer", "Report", "Totals", "analyze",
+    "CONVENTIONS", "DTYPES", "MAX_BATCH", "MODES", "Axes", "Convention", "Field", "Layer", "Report", "Totals",
+    "analyze", "images",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from archcalc.analysis import CONVENTIONS, DTYPES, MODES
+from archcalc.analysis import CONVENTIONS, DTYPES, MAX_BATCH, MODES
 from archcalc.catalog import catalog
 from archcalc.cli.output import writable
 from archcalc.errors import shorten, suggest
@@ -107,7 +107,7 @@ dtype_option = click.option("--dtype", type=click.Choice(list(DTYPES)), default=
 # What its figures are of.
 figure_options = together(
     spec_options,
-    click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in a batch."),
+    click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True, help="Images in a batch."),
     dtype_option,
     mode_option,
 )

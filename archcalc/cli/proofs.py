@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from archcalc.analysis import MAX_BATCH
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
@@ -82,7 +83,7 @@ def of_each(
     show_default=True,
     help="auto is CUDA where it is there, else the CPU; meta has shapes without values.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=2, show_default=True, help="Images in the batch.")
+@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=2, show_default=True, help="Images in the batch.")
 @dtype_option
 @click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
 @click.option(

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from archcalc.analysis.in_place import in_place
-from archcalc.errors import SpecError
-from archcalc.graph import About, Graph, Node
+from archcalc.errors import ArchcalcError, SpecError, shorten
+from archcalc.graph import About, Graph, Node, require_graph
 from archcalc.pytorch.initialization import WEIGHTED, initialization
 
 
@@ -112,6 +112,9 @@ def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.d
     On any device, `meta` included; without one where PyTorch would make it now. Raises SpecError for a side output that
     does not take the graph's input, and for an operator without a module.
     """
+    require_graph("build", graph)
+    if not isinstance(dtype, torch.dtype | None):
+        raise ArchcalcError(f"build needs a dtype such as torch.float32, not {shorten(repr(dtype))}")
     if graph.misfit:
         raise graph.misfit
     with nullcontext() if device is None else torch.device(device):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from archcalc.analysis import DTYPES, Report, analyze
+from archcalc.analysis import DTYPES, Report, analyze, images
 from archcalc.analysis.folding import fold_batchnorm, folds
 from archcalc.analysis.saved import held_bytes, saved_bytes
 from archcalc.analysis.uncounted import uncounted
 from archcalc.errors import ArchcalcError, choose
-from archcalc.graph import Graph, Node
+from archcalc.graph import Graph, Node, require_graph
 from archcalc.pytorch.build import Network
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
 from archcalc.pytorch.folding import apart, batchnorms, fold
@@ -105,6 +105,8 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
     branch. Raises ArchcalcError for a device that is not there, and for a network without a form in PyTorch.
     """
     where, start = pick(device), time.perf_counter()
+    require_graph("validate", graph)
+    batch = images(batch)
     choose("dtype", dtype, DTYPES)
     if graph.misfit:
         raise graph.misfit
