@@ -16,7 +16,7 @@ from docutils.core import publish_doctree
 from golden_files import check_golden
 from markdown_it import MarkdownIt
 
-from archcalc import analyze, audit, compare, load
+from archcalc import analyze, audit, compare, load, parse
 from archcalc.analysis.alignment import align
 from archcalc.report import FORMATS, SUFFIXES, Column, Table, render, render_all
 from archcalc.report.about import about_network
@@ -36,7 +36,11 @@ ODD = [
     r"a|b_c*d", "50% of #1 & $x^2$", r"C:\new\table", "{~}", "<script>alert('x')</script>", '"quoted" `code` [link](x)',
     "--all -- ,, '' <<", "- no list", "1. no list", "A. Krizhevsky", "[x] one", "* star", ":field: x", ".. comment",
     "====", "_private_ __init__", "x_", "|sub|", "naïve Größe Łódź", "2·3 − 1 ≤ 4² × σ → ⌊½⌋ … – “a”", "漢字",
-    "😀 smile", "&amp; &lt;", "trailing\\", "~~gone~~", "+1", "#1", ">= 3", "two\nlines", "", "\t tab",
+    "😀 smile", "Andre\u0301", "x\u0302 y", "か\u3099", "\u0301 alone", "עברית", "ที่ हिन्दी ☺\ufe0f", "x" * 300,
+    "javascript:alert(1)", "<javascript:x>", "[x](javascript:alert(1))", "http://a.b/c?d=e", "www.a.de", "a@b.cd",
+    "mailto:a@b.cd", "so::", "::", "a:: b", "=1+1", "+1+1", "@SUM(A1)", "-1+1", "-1", "+2.5e3", "'=1", "''=1",
+    "'quoted'", " =1", "\t=1", "＝1", "&amp; &lt;", "trailing\\", "~~gone~~", "+1", "#1", ">= 3", "two\nlines", "",
+    "\t tab",
 ]  # fmt: skip
 
 
@@ -45,9 +49,10 @@ def odd_table():
     rows = [{"name": text, "n": 10**i, "more": text} for i, text in enumerate(ODD)]
     part = Table("", columns, rows[:2], "parts", conditions="Of _these_:")
     return Table(
-        "a_b | 100% {#1}", columns, rows, "odd", {"schema": 1, "name": "a|b"}, "input 3×4 · x_1",
-        {"name": "tot_al", "n": 7}, [("la_bel", "first *line*\nsecond")],
-        ["# a note_", "1. not a list", "\\end{table}"], parts=[part],
+        "a_b | 100% {#1}", columns, rows, "odd", {"schema": 1, "name": "=a|b"}, "input 3×4 · x_1::",
+        {"name": "tot_al", "n": 7}, [("la_bel", "first *line*\nsecond"), ("javascript", "x"), ("so", ":"), ("::", "")],
+        ["# a note_", "1. not a list", "\\end{table}", "=== so::", "javascript:x", "two\n\nparts", "a@b.cd"],
+        parts=[part],
     )  # fmt: skip
 
 
@@ -155,11 +160,35 @@ def test_markdown_reads_back(name):
 def test_markdown_around_the_table_is_text():
     document = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(render(odd_table(), "markdown"))
     assert "<strong>a_b | 100% {#1}</strong>" in document
-    assert "<p># a note_</p>" in document
+    for note in ("# a note_", "1. not a list", "=== so::", "javascript:x", "two parts", "a@b.cd"):
+        assert f"<p>{note}</p>" in document
+    assert "<a" not in document
     assert "<li>la_bel: first *line*; second</li>" in document
 
 
 # CSV, TSV, JSON
+
+
+def plain(text):
+    """A cell as it was before a text that a spreadsheet would compute got its apostrophe."""
+    return text[1:] if re.match(r"''*\s*[=+\-@＝＋－＠]", text) else text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("=1+1", "'=1+1"), ("+1+1", "'+1+1"), ("-1+1", "'-1+1"), ("@SUM(A1)", "'@SUM(A1)"), (" =1", "' =1"),
+        ("＝1", "'＝1"), ("'=1", "''=1"), ("--all", "'--all"), ("-", "'-"), ((-3, -3), "-3x-3"),
+        (-7, "-7"), (-0.5, "-0.5"), ("-7", "-7"), ("+2.5", "+2.5"), ("-1e-9", "-1e-9"), ((-3,), "-3"),
+        ("'quoted'", "'quoted'"), ("− 1", "− 1"), ("a=b", "a=b"), (None, ""), (True, "True"),
+        (("=a", "b"), "'=a b"), ((3, -3), "3x-3"),
+        (((-3, 3), (-3, 3)), "-3x3 -3x3"), ((-1.5, -2), "'-1.5 -2"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_no_cell_is_a_formula(value, expected, form):
+    text = render(Table("", [Column("a", "A")], [{"a": value}], facts={"name": "=net"}), form)
+    assert list(csv.reader(io.StringIO(text), delimiter=",\t"[form == "tsv"]))[1] == ["'=net", expected]
 
 
 @every_table
@@ -172,7 +201,7 @@ def test_csv_and_tsv_read_back(name, form, delimiter):
         for key in table.data_keys():
             value = row.get(key)
             if isinstance(value, str | int):
-                assert record[key] == str(value)
+                assert plain(record[key]) == str(value)
         assert None not in record
 
 
@@ -283,6 +312,36 @@ def test_rst_reads_back(name):
         same(rows[1 if any(column.title for column in table.columns) else 0 :], table)
     kinds = {type(child).__name__ for child in document.children}
     assert kinds <= {"table", "paragraph", "bullet_list"}
+    assert not list(document.findall(nodes.reference))
+
+
+def test_rst_around_the_table_is_text():
+    document = publish_doctree(render(odd_table(), "rst"), settings_overrides={"report_level": 1, "halt_level": 1})
+    texts = [node.astext() for node in document.findall(nodes.paragraph) if not isinstance(node.parent, nodes.entry)]
+    assert texts[0] == "input 3×4 · x_1::"
+    assert texts[1:12] == [
+        "la_bel: first *line*; second", "javascript: x", "so: :", ":::", "# a note_", "1. not a list", "\\end{table}",
+        "=== so::", "javascript:x", "two parts", "a@b.cd",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("title", ["Andre\u0301", "javascript:alert(1)", "so::", "か\u3099き", "=1"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_title_and_a_source_of_any_signs(title, form):
+    spec = f'name: r\ntitle: "{title}"\ninput: [3, 8, 8]\nlayers: [flatten]\n'
+    text = render(
+        summarize(analyze(parse(spec + f'published: {{figure: params, printed: "0", source: "{title}"}}\n'))), form
+    )
+    if form == "rst":
+        document = publish_doctree(text, settings_overrides={"report_level": 1, "halt_level": 1})
+        assert title in document.astext()
+        assert not list(document.findall(nodes.reference))
+    elif form == "html":
+        assert f"· {title}</strong>" in text
+    elif form == "latex":
+        assert "U+0301" not in text
+    elif form in ("table", "json"):
+        assert title in text
 
 
 def test_rst_escapes():

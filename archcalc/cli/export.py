@@ -120,6 +120,9 @@ def export(
     networks. Of several networks, CSV and TSV have the rows below each other, JSON is a list, the others have a table
     after the other. Of one network it is what the command itself writes with -o.
 
+    In CSV and TSV a text that a spreadsheet would compute (it begins with = + - or @) has an apostrophe before it.
+    Numbers have none.
+
     \b
     archcalc export vgg16 -o vgg16.tex
     archcalc export 'resnet*' --depth 1 --format html --into tables/

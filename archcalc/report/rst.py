@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
+from unicodedata import combining, east_asian_width
 
 from archcalc.report.lines import grid
 from archcalc.report.table import Table
 
 ENUMERATOR = re.compile(r"\(?(\w{1,12}|#)[.)]( |$)")  # what begins a list
-WIDE = re.compile("([\u1100-\U0010ffff])")
-FILLER = "\0"  # stands behind a sign that takes two columns, as docutils counts them
+FILLER = "\U000f0000"  # private signs, each one column wide for whoever sets the table: behind one that takes two,
+STAND_INS = 0xF0001  # and from here on in place of one that is not ASCII, with the accents that follow it
 
 
 def render_rst(tables: Sequence[Table]) -> str:
@@ -27,9 +27,7 @@ def _blocks(table: Table) -> Iterator[str]:
         yield f".. table:: {_line(table.title)}".rstrip() + "\n"
         yield "".join(f"   {line}\n" for line in _grid(table).splitlines())
     if table.summary:
-        yield "".join(
-            f"- {_escape(label)}: {_escape(text)}".replace("\n", "; ") + "\n" for label, text in table.summary
-        )
+        yield "".join("- " + _escape(f"{label}: {text}").replace("\n", "; ") + "\n" for label, text in table.summary)
     for note in table.notes:
         yield _line(note) + "\n"
     for part in table.parts:
@@ -37,20 +35,38 @@ def _blocks(table: Table) -> Iterator[str]:
 
 
 def _grid(table: Table) -> str:
-    return grid(table, "rst", lambda text: _fill(_line(text)), lambda text: f"**{_escape(text)}**").replace(FILLER, "")
+    """The table with columns as wide as docutils counts them: an accent by itself none, a Chinese sign two."""
+    signs: dict[str, int] = {}
+
+    def measured(text: str) -> str:
+        return "".join(stand_in(cluster) for cluster in _clusters(text))
+
+    def stand_in(cluster: str) -> str:
+        if cluster.isascii():
+            return cluster
+        sign = chr(signs.setdefault(cluster, STAND_INS + len(signs)))
+        return sign + FILLER * sum(east_asian_width(part) in "WF" for part in cluster)
+
+    text = grid(table, "rst", lambda text: measured(_line(text)), lambda text: measured(f"**{_escape(text)}**"))
+    return text.translate({sign: cluster for cluster, sign in signs.items()} | {ord(FILLER): ""})
 
 
-def _fill(text: str) -> str:
-    return WIDE.sub(lambda m: m[1] + FILLER * (unicodedata.east_asian_width(m[1]) in "WF"), text)
+def _clusters(text: str) -> Iterator[str]:
+    """Signs, each with the accents that are set over it."""
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or not combining(text[end]):
+            yield text[start:end]
+            start = end
 
 
 def _line(text: str) -> str:
     """A text by itself that begins no list, comment or other block."""
     escaped = " ".join(_escape(text).split())
-    begins = re.match(r"[!-',-/:-@\[\]-`{-~+]", escaped) or ENUMERATOR.match(escaped)
+    begins = re.match(r"[!-',-/:-@\[\]-`{-~+]", escaped) or ENUMERATOR.match(escaped) or combining(escaped[:1] or " ")
     return f"\\{escaped}" if begins else escaped
 
 
 def _escape(text: str) -> str:
-    """Text without markup."""
-    return re.sub(r"([\\*`|_])", r"\\\1", text)
+    """Text without markup: no link either (`javascript:x`, `a@b`), and no `::` that takes the next paragraph in."""
+    return re.sub(r"([\\*`|_@]|:(?!\s))", r"\\\1", text)

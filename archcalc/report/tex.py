@@ -23,7 +23,7 @@ AS_LATIN = {"ALPHA": "A", "BETA": "B", "EPSILON": "E", "ZETA": "Z", "ETA": "H", 
 
 def tex(text: str) -> str:
     """The text as LaTeX shows it: signs escaped, no ligatures, and nothing that pdflatex does not know."""
-    apart = re.sub(r"([-',])(?=\1)", "\\1\0", text)  # two hyphens would be a dash
+    apart = re.sub(r"([-',])(?=\1)", "\\1\0", unicodedata.normalize("NFC", text))  # two hyphens would be a dash
     return "".join(_sign(sign) for sign in apart).replace("\0", "{}")
 
 

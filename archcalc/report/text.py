@@ -12,6 +12,9 @@ from typing import Any
 from archcalc.report.lines import grid
 from archcalc.report.table import Table
 
+FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # the last four are as wide as Chinese signs; Excel takes them, too
+NUMBERS = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|-?[0-9]+x[-0-9x; ]+")  # or a shape
+
 
 def render_markdown(tables: Sequence[Table]) -> str:
     """GitHub Markdown: pipe tables, each with what it is of above and what is to be said below."""
@@ -19,15 +22,19 @@ def render_markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"**{_escape(table.title)}**", ""] if table.title else []
-    lines += [_escape(table.conditions), ""] if table.conditions else []
+    lines = [f"**{_line(table.title)}**", ""] if table.title else []
+    lines += [_line(table.conditions), ""] if table.conditions else []
     lines += [grid(table, "pipe", _pipe_cell, lambda text: f"**{_pipe_cell(text)}**"), ""]
     if table.summary:
         lines += [f"- {_escape(label)}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
     for note in table.notes:
-        lines += [re.sub(r"^(\s*)([#>+-]|\d+(?=[.)]))", r"\1\\\2", _escape(note)), ""]
+        lines += [re.sub(r"^(\d*)(?=[#>+=.)-])", r"\1\\", _line(note)), ""]
     lines += map(_markdown, table.parts)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(text: str) -> str:
+    return _escape(" ".join(text.split()))
 
 
 def _pipe_cell(text: str) -> str:
@@ -79,12 +86,24 @@ def _fixed(table: Table) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A CSV cell: whole numbers bare, shapes as 64x56x56, stretches as 0x62 0x62, nothing for what is unknown."""
-    if isinstance(value, list | tuple):
-        numbers = all(isinstance(v, int | None) for v in value)
-        texts = [str(_plain(v)) for v in value]
-        return ("x" if numbers else "; " if any(" " in text for text in texts) else " ").join(texts)
+    """A CSV cell: whole numbers bare, shapes as 64x56x56, stretches as 0x62 0x62, nothing for what is unknown.
+
+    A text that a spreadsheet would read as a formula gets an apostrophe before it, and so does a text that already has
+    one there. To get the text back, remove one apostrophe before = + - or @.
+    """
+    value = _joined(value)
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBERS.fullmatch(value):
+        return f"'{value}"
     return "" if value is None else value
+
+
+def _joined(value: Any) -> Any:
+    """A list as one text, other values unchanged."""
+    if not isinstance(value, list | tuple):
+        return value
+    numbers = all(isinstance(v, int | None) for v in value)
+    texts = ["" if v is None else str(_joined(v)) for v in value]
+    return ("x" if numbers else "; " if any(" " in text for text in texts) else " ").join(texts)
 
 
 def render_json(tables: Sequence[Table], several: bool) -> str:
