@@ -108,6 +108,41 @@ def test_a_wrong_fold_is_caught_where_it_is(monkeypatch):
     assert (first.layer, first.figure) == (list(folds(load("plain56")).values())[2], "off when folded")
 
 
+CANCELLING = [  # what is left of the values is rounding
+    "global_avgpool | flatten | groupnorm(in_channels)",
+    "global_avgpool | flatten | groupnorm(in_channels, eps=1e-8)",
+    "global_avgpool | flatten | groupnorm(in_channels, affine=False) | linear(4, bias=False)",
+    "global_avgpool | flatten | groupnorm(in_channels) | groupnorm(in_channels)",
+    "global_avgpool | flatten | linear(8) | groupnorm(in_channels)",
+    "conv(4, 1) | batchnorm | global_avgpool | flatten | groupnorm(in_channels)",
+]
+
+
+def cancelling(end):
+    return parse(f"name: a\ninput: [1, 12, 12]\nlayers: ['conv(4, 1) | batchnorm', '{end}']\n")
+
+
+@pytest.mark.parametrize("end", CANCELLING)
+def test_an_output_of_about_zero_is_no_false_alarm(end):
+    for seed in range(5):
+        torch.manual_seed(seed)
+        assert validate_folded(cancelling(end), "cpu").differences == ()
+
+
+@pytest.mark.parametrize("end", CANCELLING)
+def test_a_wrong_epsilon_is_seen_all_the_same(end, monkeypatch):
+    truth = folding.scale_and_shift
+
+    def doubled(batchnorm):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batchnorm, "eps", 2e-5)
+            return truth(batchnorm)
+
+    monkeypatch.setattr(folding, "scale_and_shift", doubled)
+    found = [check for check in validate_folded(cancelling(end), "cpu").differences if check.layer]
+    assert [check.layer for check in found] == list(dict.fromkeys(folds(cancelling(end)).values()))
+
+
 def test_folding_on_meta_says_that_no_values_are_compared():
     made = validate_folded(parse(SMALL), "meta")
     assert made.remark == "folded by shapes: meta has no values to compare"

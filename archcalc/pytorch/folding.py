@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from archcalc.pytorch.build import Network
 from archcalc.pytorch.initialization import WEIGHTED, he
 
 BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d
+SMALL = 0.1  # of what a layer takes: a smaller output may be what is left where values cancel
 
 
 def fold(network: Network) -> Network:
@@ -44,8 +46,10 @@ def fold(network: Network) -> Network:
 def apart(network: Network, batch: int) -> Iterator[tuple[str, float]]:
     """By how much the result, and each layer that something is folded into, differ afterwards.
 
-    Relative to the largest value there. It draws He's weights, random scales and shifts, and lets random images give
-    the running statistics, so that values keep their size however deep the network is.
+    Relative to the largest value there, or to SMALL of the largest that goes into the layer or the network, if that is
+    more: where values cancel, as in a normalization of a single value, nothing but rounding is left. It draws He's
+    weights, random scales and shifts, and lets random images give the running statistics, so that values keep their
+    size however deep the network is.
     """
     graph, weight = network.graph, next(network.parameters())
     image = torch.rand(max(batch, 2), *graph.input, dtype=weight.dtype, device=weight.device)
@@ -54,8 +58,9 @@ def apart(network: Network, batch: int) -> Iterator[tuple[str, float]]:
     before = outputs(network, image, set(last.values()))
     after = outputs(fold(network), image, set(last))
     for host, gone in (*last.items(), ("", "")):
-        largest = before[gone].abs().max().clamp(min=1e-300)
-        yield host, float((before[gone] - after[host]).abs().max() / largest)
+        output, taken = before[gone]
+        largest = max(output.abs().max(), SMALL * max(taken, image.max()))
+        yield host, float((output - after[host].output).abs().max() / largest)
 
 
 def randomise(network: Network, image: Tensor) -> None:
@@ -73,17 +78,27 @@ def randomise(network: Network, image: Tensor) -> None:
     network.eval()
 
 
-def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Tensor]:
-    """What layers give in evaluation, by name, and as "" the network's result."""
-    given: dict[str, Tensor] = {}
+class Given(NamedTuple):
+    """What a layer gives, and the size of the largest value that it takes."""
 
-    def keep(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-        given[name] = output.clone()  # the next layer may work in place
+    output: Tensor
+    taken: Tensor
+
+
+def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Given]:
+    """What layers give in evaluation, by name, and as "" the network's result."""
+    given: dict[str, Given] = {}
+    result = network.graph.nodes[network.graph.result].name
+
+    def keep(name: str, module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> None:
+        taken = torch.stack([x.abs().max() for x in inputs]).max()
+        given[name] = Given(output.clone(), taken)  # the next layer may work in place
 
     pairs = zip(network.graph.nodes, network.nodes, strict=True)
-    hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers]
+    hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers | {result}]
     with torch.no_grad():
-        given[""] = network(image)
+        network(image)
+    given[""] = given[result]
     for hook in hooks:
         hook.remove()
     return given
