@@ -1,6 +1,8 @@
 # On a machine with Python 3.10 or newer and nothing else:
 #   make demo     installs archcalc (no torch) into .venv and shows VGG-16
 #   make test     installs the test extra and runs the suite
+#   make test-oldest  the suite with the lowest versions that pyproject.toml claims (in .venv-oldest)
+#   make test-core    the suite without PyTorch, say PYTHON=python3.13 (in .venv-core)
 #   make check    ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
 #   make bench    start-up and scaling, side by side
@@ -15,12 +17,19 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 STAMPS := pyproject.toml constraints.txt
 
 .PHONY: demo test check golden bench fuzz fields clean
+.PHONY: demo test test-oldest test-core check golden bench fuzz clean
 
 demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16
 
 test: .venv/test
 	$(BIN)/python -m pytest
+
+test-oldest: .venv-oldest/test
+	.venv-oldest/bin/python -m pytest
+
+test-core: .venv-core/test
+	.venv-core/bin/python -m pytest
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -41,7 +50,7 @@ fields: .venv/test
 	$(BIN)/python bench/fields.py $(N) $(SEED)
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-core build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -52,6 +61,16 @@ clean:
 
 .venv/test: .venv/bin/python $(STAMPS)
 	$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv-oldest/test: constraints-oldest.txt pyproject.toml
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[test]'
+	@touch $@
+
+.venv-core/test: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-core
+	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-core]'
 	@touch $@
 
 .venv/dev: .venv/bin/python $(STAMPS)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,18 @@ ROOT = Path(__file__).parent.parent
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+class WithoutTorch(MetaPathFinder):
+    """Skip what imports PyTorch."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            pytest.skip("PyTorch is not installed", allow_module_level=True)
+
+
+if find_spec("torch") is None:
+    sys.meta_path.append(WithoutTorch())
 
 
 @pytest.fixture(scope="session")

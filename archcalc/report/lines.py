@@ -54,7 +54,8 @@ def grid(table: Table, form: str, escape: Callable[[str], str], strong: Callable
         rows.append([strong(text) if text else "" for text in totals(table, columns)])
     align = ["left" if column.text else "right" for column in columns]
     needed = heads if any(heads) or form == "pipe" else []
-    return tabulate(rows, needed, tablefmt=form, colalign=align, disable_numparse=True)
+    # tabulate 0.9 fails on an alignment without rows
+    return tabulate(rows, needed, tablefmt=form, colalign=align if rows else None, disable_numparse=True)
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
