@@ -120,8 +120,8 @@ def export(
     networks. Of several networks, CSV and TSV have the rows below each other, JSON is a list, the others have a table
     after the other. Of one network it is what the command itself writes with -o.
 
-    In CSV and TSV a text that a spreadsheet would compute (it begins with = + - or @) has an apostrophe before it.
-    Numbers have none.
+    In CSV and TSV a text that a spreadsheet would read as a formula (it begins with = + - or @) gets an apostrophe
+    before it. Numbers do not.
 
     \b
     archcalc export vgg16 -o vgg16.tex

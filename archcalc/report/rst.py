@@ -10,8 +10,9 @@ from archcalc.report.lines import grid
 from archcalc.report.table import Table
 
 ENUMERATOR = re.compile(r"\(?(\w{1,12}|#)[.)]( |$)")  # what begins a list
-FILLER = "\U000f0000"  # private signs, each one column wide for whoever sets the table: behind one that takes two,
-STAND_INS = 0xF0001  # and from here on in place of one that is not ASCII, with the accents that follow it
+# Private characters, which every program takes for one column wide
+FILLER = "\U000f0000"  # follows a character that is two columns wide
+STAND_INS = 0xF0001  # the first that stands for another character and the accents after it
 
 
 def render_rst(tables: Sequence[Table]) -> str:
@@ -35,7 +36,7 @@ def _blocks(table: Table) -> Iterator[str]:
 
 
 def _grid(table: Table) -> str:
-    """The table with columns as wide as docutils counts them: an accent by itself none, a Chinese sign two."""
+    """The table, with widths as docutils counts them: 0 columns for a combining accent, 2 for a Chinese character."""
     signs: dict[str, int] = {}
 
     def measured(text: str) -> str:
@@ -52,7 +53,7 @@ def _grid(table: Table) -> str:
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Signs, each with the accents that are set over it."""
+    """Characters, each with the combining accents after it."""
     start = 0
     for end in range(1, len(text) + 1):
         if end == len(text) or not combining(text[end]):
