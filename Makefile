@@ -16,8 +16,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
 
-.PHONY: demo test check golden bench fuzz fields clean
-.PHONY: demo test test-oldest test-core check golden bench fuzz clean
+.PHONY: demo test test-oldest test-core check golden bench fuzz fields clean
 
 demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16

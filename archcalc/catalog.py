@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from archcalc.language.source import Scalar
 from archcalc.language.spec import SUFFIXES
 from archcalc.language.values import Fault, number
 from archcalc.ops import Shape
+from archcalc.ops.arguments import plain
 
 
 def folders(beside: Place | None = None) -> list[Path]:
@@ -284,7 +284,7 @@ def _shape(input: Any) -> Shape | None:
     if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
         raise ArchcalcError(f"input needs a shape such as (3, 224, 224), not {shorten(repr(input))}")
     try:
-        return tuple(number(size) if isinstance(size, int) else size for size in map(_plain, input))
+        return tuple(number(size) if isinstance(size, int) else size for size in map(plain, input))
     except Fault as fault:
         raise ArchcalcError(f"input has {fault}") from None
 
@@ -307,15 +307,9 @@ def _override(name: str, value: Any) -> Any:
 
 
 def _frozen(value: Any) -> Any:
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
     if not isinstance(value, int | float):
         raise Fault(f"needs a number, text, truth value or list, not {type(value).__name__}")
     return number(value)
-
-
-def _plain(value: Any) -> Any:
-    """Python's own number or list for one of NumPy's; other values unchanged."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    return operator.index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value

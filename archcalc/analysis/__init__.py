@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import index
 from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS, Convention
@@ -18,8 +17,9 @@ from archcalc.analysis.last_spatial import last_spatial
 from archcalc.analysis.receptive_field import Axes, Field, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, SpecError, choose, suggest
+from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
 from archcalc.graph import Graph, Node, require_graph
+from archcalc.ops.arguments import plain
 
 MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
@@ -147,12 +147,9 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
 
 def images(batch: object) -> int:
     """The number of images in a batch; NumPy's whole numbers are fine. Raises ArchcalcError."""
-    try:
-        count = 0 if isinstance(batch, bool) else index(batch)  # type: ignore[arg-type]
-    except TypeError:
-        count = 0
-    if not 1 <= count <= MAX_BATCH:
-        given = repr(batch) if abs(count) < 2**63 else "a number beyond 2^63"
+    count = plain(batch)
+    if type(count) is not int or not 1 <= count <= MAX_BATCH:
+        given = "a number beyond 2^63" if isinstance(count, int) and abs(count) >= 2**63 else shorten(repr(batch))
         raise ArchcalcError(f"batch must be a whole number from 1 to {MAX_BATCH:,}, not {given}")
     return count
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any, Literal, TypeAlias
 
 from archcalc.errors import Refusal
@@ -39,6 +40,12 @@ def show(value: object) -> str:
     else:
         text = str(value)
     return text if len(text) <= 60 else text[:59] + "…"
+
+
+def plain(value: Any) -> Any:
+    """Python's own number or list for one of NumPy's; other values unchanged."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 def format_shape(shape: Sequence[Any]) -> str:
