@@ -22,8 +22,8 @@ def test_it_runs_there(installed):
 def test_it_brings_nothing_heavy(installed):
     listed = json.loads(installed.run("python -m pip list --format json --disable-pip-version-check").stdout)
     names = {package["name"].lower() for package in listed}
-    assert names == {
-        "archcalc", "click", "rich", "tabulate", "pyyaml", "markdown-it-py", "mdurl", "pygments", "pip", "setuptools",
+    assert names - {"pip", "setuptools"} == {
+        "archcalc", "click", "rich", "tabulate", "pyyaml", "markdown-it-py", "mdurl", "pygments",
     }  # fmt: skip
 
 
