@@ -35,6 +35,7 @@ FIGURES = {  # by key: the name for people, and the unit
     "depth": ("depth", "layers"),
     "layers": ("layers", "layers"),
     "receptive_field": ("receptive field", "pixels"),
+    "local_field": ("local field", "pixels"),
     "effective_stride": ("effective stride", "pixels"),
     "effective_padding": ("effective padding", "pixels"),
     "expected_branches": ("branches kept, expected", "branches"),
@@ -43,7 +44,7 @@ FIGURES = {  # by key: the name for people, and the unit
     "output": ("output", "shape"),
     "input": ("input", "shape"),
 }
-FIELDS = ("receptive_field", "effective_stride", "effective_padding")
+FIELDS = ("receptive_field", "local_field", "effective_stride", "effective_padding")
 _BUFFERS = ("buffers", "running_statistics", "batch_counters", "fixed_values")
 _SUMS = (
     "params", "params_with_statistics", "weights", "biases", *_BUFFERS, "macs", "flops", "connections", "activations",

@@ -283,6 +283,14 @@ def test_figures_of_parts():
     assert found.verdict == "exact"
 
 
+def test_local_fields_are_of_networks_and_of_parts():
+    layers = "  - a: conv(4, 3)\n  - multiply: {x: identity, gate: global_avgpool}\n  - b: conv(4, 3)\n"
+    for part, local, whole in (("", 5, 8), ("layer: a, ", 3, 3)):
+        for figure, pixels in (("local_field", local), ("receptive_field", whole)):
+            (found,) = verdicts(f"  - {{figure: {figure}, {part}printed: {pixels}, source: s}}\n", layers)
+            assert found.verdict == "exact", (figure, part)
+
+
 def test_bounds_and_what_is_rounded_further():
     found = verdicts(
         '  - {figure: macs, printed: "< 2K", source: a}\n  - {figure: macs, printed: 2K, to: 1K, source: a}\n'

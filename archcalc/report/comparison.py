@@ -11,7 +11,7 @@ from archcalc.errors import choose
 from archcalc.report.field import field_text
 from archcalc.report.table import Column, Table, conditions_text, listed, ratio_text
 
-SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 ERRORS = "top1_error", "top5_error"
 NAME = Column("name", "Network", text=True)
 

@@ -14,7 +14,7 @@ from archcalc.language import expand
 from archcalc.report.field import field_text
 from archcalc.report.table import Column, Table, listed
 
-SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Network", text=True),
     Column("stands_for", "Stands for", text=True, shown=False),

@@ -17,7 +17,7 @@ from archcalc.report.field import field_line, field_text
 from archcalc.report.table import Column, Table, bytes_text, conditions_text
 from archcalc.report.verdicts import verdict_table
 
-SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
 COLUMNS = (
     Column("name", "Layer", text=True),
@@ -237,7 +237,7 @@ def _training_text(report: Report, folded: bool) -> str:
 
 
 def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
-    """Whether something is kept only for the gradient of the input: by layers that no weights come before."""
+    """Whether a layer keeps something that no weights come before: without a gradient for the input it may not."""
     trained: set[str] = set()
     for layer in layers:
         if layer.params or not trained.isdisjoint(layer.inputs):
