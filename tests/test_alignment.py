@@ -376,7 +376,7 @@ class TestFindings:
         assert "MACs" in heads[0]
         assert heads[1].count("B − A") >= 2
         folded = any(row["part"].startswith("…") for row in table.rows)
-        assert folded == any("all from the row above" in note for note in table.notes)
+        assert folded == any("rows above leave out" in note for note in table.notes)
 
     def test_operators_and_long_arguments(self):
         found = dict(differences(*reports("lenet5", "d2l/lenet")))

@@ -67,7 +67,7 @@ def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[
     if alignment.left.graph.input != alignment.right.graph.input:
         yield "The inputs differ."
     if any(row["part"].startswith("…") for row in rows):
-        yield "“… part”: all from the row above up to that part."
+        yield "“… part”: all that the rows above leave out, up to that part."
 
 
 def _columns() -> Iterator[Column]:
