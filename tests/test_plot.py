@@ -335,6 +335,23 @@ def test_bars_of_networks_that_see_the_whole_input_say_so():
 
 
 @pytest.mark.usefixtures("no_room")
+def test_what_has_no_ratio_is_nothing_but_unknown():
+    some = [analyze(parse(UNKNOWN)), *reports("timm/seresnet50")]
+    with sheet(*comparison.size(2, 1)) as made:
+        comparison.draw(made, some, ["receptive_field"], relative=True)
+        assert [text.get_text() for text in made.figure.axes[0].texts] == ["–", "–"]
+
+
+@pytest.mark.parametrize("layers", ["identity", "conv(1, 3, padding=1)"])
+def test_small_fields_have_whole_ticks(layers):
+    small = analyze(parse(f"name: t\ninput: [1, 1, 1]\nlayers: ['{layers}']"))
+    with sheet(*fields.SIZE) as made:
+        fields.draw(made, [small])
+        ticks = made.figure.axes[0].get_yticks()
+        assert list(ticks) == [int(tick) for tick in ticks]
+
+
+@pytest.mark.usefixtures("no_room")
 def test_a_network_without_any_field_is_told():
     flat = analyze(parse(UNEVEN))
     assert "flat has none that is known." in fields.caption([flat], [fields.curve(flat)])
@@ -365,7 +382,7 @@ def test_unknown_fields_are_gaps():
         drawn = [str(y) for y in first.get_ydata()]
         assert drawn == ["1.0", "3.0", "5.0", "nan", "nan"]
         assert list(second.get_ydata()) == fields.curve(reports("vgg16")[0]).fields
-        assert [text.get_text() for text in label_texts(made)] == ["up: unknown", "vgg16: 212"]
+        assert [text.get_text() for text in label_texts(made)] == ["up: unknown from here on", "vgg16: 212"]
         inputs = {line.get_ydata()[0] for line in made.figure.axes[0].lines if line.get_gid() == "input"}
         assert inputs == {32, 224}
 

@@ -112,8 +112,10 @@ def _panel(
 def _texts(reports: Sequence[Report], figure: str, found: Sequence[float | None], relative: bool) -> list[str]:
     """The values as they stand behind the bars; beside a field whether it is the whole input, by height and width."""
     whole = [figure == "receptive_field" and {*report.totals.field_status} == {WHOLE} for report in reports]
-    texts = [_text(value, relative) for value in found]
-    return [f"{text}, whole" if all_of_it else text for text, all_of_it in zip(texts, whole, strict=True)]
+    return [
+        _text(value, relative) + ", whole" * (all_of_it and value is not None)
+        for value, all_of_it in zip(found, whole, strict=True)
+    ]
 
 
 def _text(value: float | None, relative: bool) -> str:

@@ -64,9 +64,12 @@ def curve(report: Report) -> Curve:
 
 
 def _end_text(totals: Totals, size: int | None) -> str:
-    """`427`; as in tables, `whole, local 427`, where something comes through a whole axis."""
+    """`427`; as in tables, `whole, local 427`, where something comes through a whole axis.
+
+    Without `size` the line ends before the network does.
+    """
     if size is None:
-        return "unknown"
+        return "unknown from here on"
     return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals._asdict())
 
 
@@ -153,6 +156,7 @@ def _axes(ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> None:
         ax.set_ylabel("receptive field, in pixels of the input (log scale)")
     else:
         ax.set_ylim(0, high * 1.08)
+        ax.yaxis.get_major_locator().set_params(integer=True)
         ax.yaxis.set_major_formatter("{x:,.0f}")
         ax.set_ylabel("receptive field, in pixels of the input")
     _depth_axis(ax, [len(c.fields) - 1 for c in curves])
