@@ -6,6 +6,8 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
 from archcalc import analyze, audit, load, parse
+from archcalc.analysis import field_tables
+from archcalc.analysis.folding import fold_batchnorm, folds
 from archcalc.report import Column, Table, render
 from archcalc.report.about import about_network
 from archcalc.report.summary import summarize
@@ -98,6 +100,10 @@ FIELDS = {  # layers: the network's cell, and its line
         "3 × whole of the input (height × width); local 3 pixels, stride 1, padding 0 at x.layernorm"),
     "x: conv(4, 11, stride=9) | upsample([4, 4])": (
         "0…10 fixed", "positions 0…10 of 16, the same everywhere, at x.upsample"),
+    "x: conv(4, [11, 3], stride=[9, 1]) | upsample([4, 14]) | conv_transpose(4, [1, 3], stride=[1, 2])": (
+        "0…10 fixed × 3…4", "0…10 fixed × 3…4 of the input (height × width) at x.conv_transpose"),
+    "x: conv(4, [11, 16], stride=9) | upsample([4, 4])": (
+        "0…10 fixed × whole", "0…10 fixed × whole of the input (height × width) at x.upsample"),
     "x: multiply(identity, conv(3, 11, stride=9) | sigmoid) | conv(4, 3, padding=1)": (
         "0…10 fixed, local 3",
         "positions 0…10 of 16, the same everywhere; local 3 pixels, stride 1, padding 1 at x.conv"),
@@ -118,6 +124,37 @@ def test_fields_are_explained_where_they_need_it():
     assert notes("conv(4, 3) | global_avgpool | flatten") == []
     assert [note[:13] for note in notes("groupnorm(1) | conv(4, 3)")] == ["Field, local:"]
     assert [note[:11] for note in notes("conv_transpose(4, 3, stride=2)")] == ["Field a…b: "]
+    assert [note[:15] for note in notes("conv(4, 11, stride=9) | upsample([4, 4])")] == ["Field a…b fixed"]
+    both = "conv(4, [11, 3], stride=[9, 1]) | upsample([4, 14]) | conv_transpose(4, [1, 3], stride=[1, 2])"
+    assert [note[:11] for note in notes(both)] == ["Field a…b: ", "Field a…b f"]
+
+
+def test_the_note_on_unknown_fields_holds_for_later_branches_too(monkeypatch):
+    monkeypatch.setattr(field_tables, "MOST", 0)
+    layers = "concat: {a: 'conv_transpose(4, 3, stride=2) | global_avgpool', b: 'conv(4, 3) | global_avgpool'}"
+    table = summarize(analyze(parse(f"name: t\ninput: [3, 16, 16]\nlayers:\n  - {layers}\n")))
+    unknown = [row["name"] for row in table.rows if row["field"] == "–"]
+    assert unknown == ["a.conv_transpose", "a.global_avgpool", "concat"]  # and b, between them, is known
+    (note,) = (note for note in table.notes if note.startswith("Field –"))
+    assert note.endswith("the first is a.conv_transpose.")
+
+
+FOLDS = {  # layers: the note of --fold-bn
+    "conv(4, 3)": "There is no batch normalization to fold.",
+    "batchnorm": "No batch normalization can be folded; 1 stays.",
+    "2 * batchnorm": "No batch normalization can be folded; 2 stay.",
+    "conv(4, 3) | batchnorm": "1 batch normalization is folded into the layer before it.",
+    "2 * (batchnorm | conv(4, 3))": "1 batch normalization is folded into the layer before it; 1 stays.",
+    "2 * (conv(4, 3) | batchnorm) | 2 * (relu | batchnorm)":
+        "2 batch normalizations are folded into the layers before them; 2 stay.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", FOLDS)
+def test_what_is_folded_in_words(layers):
+    graph = parse(f"name: t\ninput: [3, 16, 16]\nlayers:\n  - {layers}\n")
+    table = summarize(analyze(fold_batchnorm(graph)), gone=list(folds(graph)))
+    assert [note for note in table.notes if "atch norm" in note] == [FOLDS[layers]]
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
@@ -152,6 +189,7 @@ def test_cells():
 @pytest.mark.parametrize("width", range(20, 130, 5))
 def test_no_digit_is_ever_cut(width):
     text = render(summarize(analyze(load("vgg16"))), width=width)
+    assert "…" not in text
     for figure in ("64×224×224", "3,211,264", "(3·3·512)·512 = 2,359,296", "15,237,608", "138,344,128"):
         assert figure in text
 

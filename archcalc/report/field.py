@@ -80,10 +80,10 @@ def _size(figures: Mapping[str, Any], lengths: Sequence[int]) -> str:
     behind = f"; local {local} {_pixels(local)}" if local else ""
     if kinds == {WHOLE}:
         return f"whole input{behind}"
-    if FIXED in kinds:
-        stretches = _both(["{}…{}".format(*span) if span else span for span in figures["field_fixed"]])
+    if kinds == {FIXED}:
+        stretches = _both(["{}…{}".format(*span) for span in figures["field_fixed"]])
         return f"positions {stretches} of {_both(lengths)}, the same everywhere{behind or ','}"
-    if WHOLE in kinds:
+    if kinds & {WHOLE, FIXED}:
         return f"{_both([_seen(figures, i) for i in (0, 1)])} of the input (height × width){behind}"
     text = field_text(figures)
     return f"{text} {_pixels(text)}{_by_position(figures) if VARIES in kinds else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -275,18 +276,33 @@ def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     texts = [row["field"] for row in rows]
     unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
     if unknown:
-        yield f"From {unknown} on the receptive field is not worked out: too many positions differ (–)."
+        yield f"Field –: not worked out, since too many positions differ; the first is {unknown}."
     if any("local" in text for text in texts):
         yield "Field, local: without what comes through layers that read every place (global pooling, statistics)."
-    if any("…" in text and "fixed" not in text for text in texts):
+    if any(re.search(r"…(?!\d+ fixed)", text) for text in texts):
         yield "Field a…b: the smallest and the largest; it depends on the position."
+    if any("fixed" in text for text in texts):
+        yield "Field a…b fixed: every position sees the input's positions a to b, and no others but the local ones."
 
 
 def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
     if gone is not None:
         left = sum(layer.node.op.name == "batchnorm" for layer in report.layers)
-        stay = f"; {left:,} stay" if left else ""
-        yield f"{len(gone):,} batch normalizations are folded into the layers before them{stay}."
+        if gone or left:
+            yield _folding_note(len(gone), left)
+        else:
+            yield "There is no batch normalization to fold."
+
+
+def _folding_note(gone: int, left: int) -> str:
+    """`52 batch normalizations are folded into the layers before them; 1 stays.`"""
+    if not gone:
+        return f"No batch normalization can be folded; {left:,} {'stay' if left > 1 else 'stays'}."
+    folded = "1 batch normalization is folded into the layer before it"
+    if gone > 1:
+        folded = f"{gone:,} batch normalizations are folded into the layers before them"
+    stay = f"; {left:,} {'stay' if left > 1 else 'stays'}" if left else ""
+    return f"{folded}{stay}."
 
 
 def _published(report: Report) -> list[Table]:

@@ -197,7 +197,7 @@ def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = Fals
 def _summary(lines: Sequence[tuple[str, str]]) -> RichTable:
     grid = RichTable.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True, style="bold")
-    grid.add_column()
+    grid.add_column(overflow="fold")
     for label, text in lines:
         grid.add_row(label, Text(text))
     return grid
