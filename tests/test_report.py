@@ -202,6 +202,24 @@ def test_published_figures_say_what_they_are_of():
     assert ("params", "train") in found
 
 
+def test_figures_of_training_are_of_no_mode():
+    claims = "  - {figure: saved_bytes, printed: 2KB, source: s}\n  - {figure: depth, printed: '1', source: s}\n"
+    graph = parse(f"name: t\ninput: [3, 8, 8]\nlayers: ['conv(4, 3)']\npublished:\n{claims}")
+    for network in (graph, load("stochastic-depth-110")):
+        (shown,) = summarize(analyze(network, mode="train")).parts
+        plain = {row["figure"]: row["title"] for row in shown.rows if not row["what"]}
+        assert plain["depth"] == "depth, inference"
+        assert set(plain.values()) & {"memory kept for backward", "branches kept, expected"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [([12], "12"), ([6, 12], "6×12"), ([3, 8, 9], "3×8×9, channels×height×width")]
+)
+def test_show_says_what_an_input_is(shape, said):
+    table = about_network(parse(f"name: t\ninput: {shape}\nlayers: [relu]"))
+    assert next(row["value"] for row in table.rows if row["key"] == "input") == said
+
+
 def test_columns_give_way_before_lines_break():
     wide = Table(
         "", [Column("a", "A"), Column("b", "B", rank=1), Column("c", "C", rank=2)], [{"a": 1, "b": 10**9, "c": 10**9}]

@@ -55,7 +55,7 @@ def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
     if about.paper:
         yield "paper", paper_text(about.paper)
     yield "family", about.family
-    yield "input", f"{format_shape(graph.input)}, channels×height×width"
+    yield "input", format_shape(graph.input) + ", channels×height×width" * (len(graph.input) == 3)
     if about.params:
         yield "params", ", ".join(f"{name}={show(value)}" for name, value in about.params.items())
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archcalc.figures import FIGURES
+from archcalc.graph import Claim
 from archcalc.printed import read_dimensions
 from archcalc.published import VERDICTS, Verdict, unit_of
 from archcalc.report.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
@@ -90,13 +91,18 @@ def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
     facts = {**claim._asdict(), **verdict._asdict()}
     return {
         **{key: None if fact == "" else fact for key, fact in facts.items()},
-        "title": title if claim.mode == mode else f"{title}, {MODE_NAMES[claim.mode]}",
+        "title": title if claim.mode == mode or _of_training(claim) else f"{title}, {MODE_NAMES[claim.mode]}",
         "unit": unit_of(verdict.claim),
         "value": _shown(verdict, verdict.computed),
         "outcome": outcome(verdict),
         "holds": verdict.holds,
         "remark": " ".join(_remarks(verdict)),
     }
+
+
+def _of_training(claim: Claim) -> bool:
+    """Whether a network's figure is of training, whatever mode it is asked for in: its name says so."""
+    return (claim.figure == "saved_bytes" and not claim.layer) or claim.figure.startswith("expected")
 
 
 def outcome(verdict: Verdict) -> str:
