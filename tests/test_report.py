@@ -215,8 +215,11 @@ def test_figures_of_training_are_of_no_mode():
 @pytest.mark.parametrize(
     ("shape", "said"), [([12], "12"), ([6, 12], "6×12"), ([3, 8, 9], "3×8×9, channels×height×width")]
 )
-def test_show_says_what_an_input_is(shape, said):
-    table = about_network(parse(f"name: t\ninput: {shape}\nlayers: [relu]"))
+def test_what_an_input_is(shape, said):
+    graph = parse(f"name: t\ninput: {shape}\nlayers: [relu]")
+    (output,) = (column for column in summarize(analyze(graph)).columns if column.key == "output")
+    assert output.unit == ("C×H×W" if len(shape) == 3 else "")
+    table = about_network(graph)
     assert next(row["value"] for row in table.rows if row["key"] == "input") == said
 
 

@@ -61,7 +61,7 @@ def summarize(
     folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
-        columns=[column._replace(title=_flops_title(column.title, report)) for column in COLUMNS],
+        columns=[_column(column, report) for column in COLUMNS],
         rows=rows,
         rows_key="layers",
         facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
@@ -172,8 +172,13 @@ def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
     return op.formula(x, output)["weight"]
 
 
-def _flops_title(title: str, report: Report) -> str:
-    return f"FLOPs ({report.convention.name})" if title == "FLOPs" else title
+def _column(column: Column, report: Report) -> Column:
+    """The column with the convention of its FLOPs, and without C×H×W where nothing has height and width."""
+    if column.key == "flops":
+        return column._replace(title=f"FLOPs ({report.convention.name})")
+    if column.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
+        return column._replace(unit="")
+    return column
 
 
 def about_text(about: About) -> str:
