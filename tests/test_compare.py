@@ -202,6 +202,13 @@ class TestRows:
         assert len(known) > 1
         assert values == sorted(known) + [None] * (len(values) - len(known))
 
+    @pytest.mark.parametrize("column", COLUMNS)
+    def test_what_rows_are_sorted_by_is_shown_at_80(self, column):
+        table = comparison_table(compare(*map(load, FAMOUS)), sort=f"-{column}")
+        (key,) = (c for c in COLUMNS[column] if c.shown and not c.key.endswith("_times"))
+        assert [c.rank for c in table.shown() if c.key == key.key] == [0]  # never gives way
+        assert all(len(line) <= 80 for line in render(table, width=80).splitlines())
+
     @pytest.mark.parametrize(
         ("column", "ratio"),
         [("params", "params"), ("macs", "macs"), ("flops", "flops"), ("activations", "activations"),

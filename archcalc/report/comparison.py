@@ -72,7 +72,7 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     entries = sorted_by(comparison.entries, sort)
     marks = _marks(entries)
     rows = [_row(entry, marks) for entry in entries]
-    shown = [NAME, *_once(_columns(columns, rows))]
+    shown = [NAME, *_once(_columns(columns, rows, sort.removeprefix("-")))]
     keys = {column.key for column in shown if column.shown}
     return Table(
         "",
@@ -111,15 +111,21 @@ def _value(entry: Entry, key: str) -> Any:
     return getattr(entry.errors if key in ERRORS else entry, key, None)
 
 
-def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Iterator[Column]:
-    """The columns for people and programs; those that tell nothing are not shown unless they were asked for."""
+def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
+    """The columns for people and programs; those that tell nothing are not shown unless they were asked for.
+
+    The figure that rows are sorted by is asked for, and gives way to no other.
+    """
     for position, name in enumerate(dict.fromkeys(names)):
         for column in choose("column", name, {"name": (), **COLUMNS}):
             ratio = column.key.endswith("_times")  # gives way before its figure
             yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
     if not names:
         for name, column in ((name, column) for name, group in COLUMNS.items() for column in group):
-            yield column._replace(shown=column.shown and name not in ON_REQUEST and _tells(column.key, rows))
+            if name == sort and not column.key.endswith("_times"):
+                yield column._replace(rank=0)
+            else:
+                yield column._replace(shown=column.shown and name not in ON_REQUEST and _tells(column.key, rows))
     yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
 
 
