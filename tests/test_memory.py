@@ -204,7 +204,7 @@ def test_a_folded_network_is_trained_as_it_stands():
     report = analyze(graph, 2)
     assert report.totals.saved_bytes == autograd_keeps(graph, 2)
     training = dict(summarize(report, gone=("a",)).summary)["training"]
-    assert training.endswith("MiB\nif it is trained as folded")
+    assert training.endswith("MiB\nfor the folded network, which has no side outputs")
 
 
 def test_half_precision_halves_it():

@@ -236,7 +236,7 @@ def _training_text(report: Report, folded: bool) -> str:
     remarks = {
         "side outputs included": bool(report.graph.sides),
         "with a gradient for the input": _keeps_before_weights(report.layers),
-        "if it is trained as folded": folded,
+        "for the folded network, which has no side outputs": folded,
     }
     more = ", ".join(remark for remark, holds in remarks.items() if holds)
     return f"{kept:,} bytes kept for backward{size}" + (f"\n{more}" if more else "")
