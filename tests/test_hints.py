@@ -69,6 +69,24 @@ def test_a_misspelt_param_is_not_taken_for_a_join(name):
     assert "it is called" not in str(caught.value)
 
 
+LABELS = {  # a label named like an operator elsewhere, above a step labelled like an argument; and its layer
+    "dense: {units: 3 * relu}": "dense.units.relu1",
+    "conv: {padding: maxpool(2)}": "conv",
+    "fc: {bias: [flatten, linear(4)]}": "fc.bias.flatten",
+}
+
+
+@pytest.mark.parametrize("step", LABELS)
+def test_steps_below_a_label_are_no_arguments(step):
+    assert parse(f"{HEAD}layers:\n  - {step}\n").nodes[1].name == LABELS[step]
+
+
+@pytest.mark.parametrize("step", ["dense: {units: 10}", "Conv2d: {padding: same}", "conv: {filters: 8, bias: false}"])
+def test_arguments_below_a_label_are_no_steps(step):
+    with pytest.raises(ArchcalcError, match="is a label here, and its arguments are no steps"):
+        parse(f"{HEAD}layers:\n  - {step}\n")
+
+
 # Lists of one number, as PyTorch takes them
 
 GEOMETRY = {

@@ -13,6 +13,7 @@ from archcalc.ops.synonyms import argument_name, operator_name
 KIND_KEYS = ("type", "op", "layer", "class_name", "module")  # under which others write what a layer is
 SHAPE = re.compile(r"[0-9]{1,9}(?:[xX][0-9]{1,9}){1,7}")
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+VALUES = ("true", "false", "none", "same", "valid", "nearest", "bilinear")
 
 
 def call_hint(value: Mapping) -> str:
@@ -31,11 +32,16 @@ def arguments_hint(name: str, body: Value) -> str:
     if isinstance(body, Mapping):
         arguments = [(key.text, item) for key, item in body.entries]
         known = [field.name for field in declared(REGISTRY[own])]
-        fits = arguments and all(argument_name(key, known) for key, _ in arguments)
+        fits = all(argument_name(key, known) for key, _ in arguments) and any(_is_value(item) for _, item in arguments)
         return f"write {_call(own, arguments)}" if fits else ""
     items = body.items if isinstance(body, Sequence) else (body,)
     numbers = [item.text for item in items if isinstance(item, Scalar) and NUMBER.fullmatch(item.text)]
     return f"write {own}({', '.join(numbers)})" if numbers and len(numbers) == len(items) else ""
+
+
+def _is_value(item: Value) -> bool:
+    """Whether a text is certainly an argument, and no step below a label."""
+    return isinstance(item, Scalar) and (bool(NUMBER.fullmatch(item.text)) or item.text.lower() in VALUES)
 
 
 def _call(name: str, arguments: Iterable[tuple[str, Value]]) -> str:
