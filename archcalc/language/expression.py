@@ -322,6 +322,9 @@ class Expression:
         """One `for … in … if …`."""
         if loop.is_async or not _is_target(loop.target):
             raise self.error(loop.target, "a loop needs a name for its items", "for i in list, or for a, b in list")
+        taken = values.DIMENSIONS.keys() & {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
+        if taken:
+            raise self.error(loop.target, f"{min(taken)} is a word of the language", "choose another name")
         written = self.value(loop.iter)
         items = self.guard(loop.iter, lambda names: values.listed(written(names)))
         tests = [self.value(test) for test in loop.ifs]

@@ -52,7 +52,8 @@ def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> I
     calls = {(call.place.line, call.place.column): call for plan in plans for call in _calls(plan)}
     for node in made:
         call = calls.get((node.place.line, node.place.column))
-        names = _mentions(call, dimensions) if call else []
+        mentioned = _mentions(call, dimensions) if call else []
+        names = [name for name in mentioned if DIMENSIONS[name] < len(node.x)]
         if call and names:
             yield call, node.x, names
 
