@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archcalc import Graph, Node, analyze
-from archcalc.analysis.field_figures import EXACT, VARIES, WHOLE, figures
+from archcalc.analysis.field_figures import EXACT, VARIES, figures
 from archcalc.analysis.receptive_field import Field
 from archcalc.graph import About
 from archcalc.ops import REGISTRY, make
@@ -346,8 +346,7 @@ def _held(field: Field, i: int, seen: Seen, skips: bool, counts: Counter[str], w
     counts[said.status] += 1
     assert _within(seen.span, within), where
     assert said.seen_min <= _length(within) <= said.seen, where
-    if said.status != WHOLE:
-        assert said.size_min <= _length(_hull(ideal, field.fixed and field.fixed.at(i))) <= said.size, where
+    assert said.size_min <= max(_length(ideal), _length(within) if field.fixed else 0) <= said.size, where
     if said.status in (EXACT, VARIES):
         if not seen.cut:
             counts["reached"] += 1
@@ -376,11 +375,6 @@ def _skips(node: Node, axis: int) -> bool:
 
 def _within(inner: tuple[int, int] | None, outer: tuple[int, int] | None) -> bool:
     return inner is None or (outer is not None and outer[0] <= inner[0] and inner[1] <= outer[1])
-
-
-def _hull(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
-    spans = [span for span in (one, other) if span]
-    return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
 
 def _length(span: tuple[int, int] | None) -> int:

@@ -298,6 +298,64 @@ def test_long_axes_stay_cheap():
     assert made.totals.receptive_field is None
 
 
+@pytest.mark.parametrize(("convolutions", "known"), [(200, True), (300, False)])
+def test_positions_of_two_strides_are_paid_for_on_every_layer(convolutions, known):
+    layers = f"  - add(conv(1, [1, 2048]), conv(1, 1, stride=[1, 2]))\n  - {convolutions} * conv(1, 3, padding=1)\n"
+    made = analyze(parse(HEAD.format([1, 1, 4095]) + layers))
+    assert (made.totals.receptive_field is not None) == known
+
+
+def test_a_gate_on_an_axis_of_millions_is_known():
+    layers = f"  - conv(4, 3, stride=2)\n  - 100 * (conv(4, 3, padding=1) | {GATE})\n"
+    found = pair(analyze(parse(HEAD.format([4, 9, 10**7]) + layers)).layers[-1].field)[1]
+    assert (found.fixed, found.local, found.seen_min) == ((0, 10**7 - 2), 403, 10**7 - 1)
+
+
+UNREAD = "adaptive_avgpool([20, 20]) | conv(1, 2, stride=3)"  # the last rows
+SEEN = [
+    "conv(1, 5, padding=2) | conv(1, 3, stride=2)",
+    "conv(1, 9, padding=20)",
+    f"add({UNREAD}, {UNREAD} | global_avgpool | upsample([7, 7])) | conv(1, 9, padding=9)",
+    "add(identity, conv(1, 2, stride=7) | global_avgpool | upsample([200, 200])) | 3 * conv(1, 3, padding=1)",
+    "add(identity, conv(1, 1, stride=9) | conv(1, 9) | global_avgpool | upsample(200)) | conv(1, 9, padding=30)",
+    "conv(1, 3, stride=9) | global_avgpool | upsample(9)",
+    "groupnorm(1) | conv_transpose(1, 3, stride=4)",
+    "add(identity, conv(1, 1, stride=9) | global_avgpool | upsample(200)) | conv_transpose(1, 5, stride=3, padding=2)",
+]
+
+
+@pytest.mark.parametrize("layers", SEEN)
+def test_sizes_are_those_of_some_position(layers):
+    """The figures look at a few positions; here all are looked at."""
+    made = report(layers, 200, 1).layers[-1].field[0]
+    found, fields = pair((made, made))[0], [stated(made, i) for i in range(made.positions)]
+    ideal, seen = ([span[1] - span[0] + 1 if span else 0 for span in column] for column in zip(*fields, strict=True))
+    sizes = [max(pair) for pair in zip(ideal, seen, strict=True)] if made.fixed else ideal
+    assert (found.seen_min, found.seen) == (min(seen), max(seen))
+    assert (found.size_min, found.size) == (min(sizes), max(sizes))
+
+
+BRANCHES = {  # layers, and a branch that adds to what they see
+    "the rest of the image": (
+        "multiply(identity, conv(4, 1, stride=4) | global_avgpool) | conv(4, 9, padding=4)", "global_avgpool",
+    ),
+    "what gaps leave out": (
+        "groupnorm(1) | conv_transpose(4, 5, stride=4, padding=2, dilation=2)", "adaptive_avgpool(30)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BRANCHES)
+def test_no_figure_falls_where_a_branch_is_added(what):
+    layers, branch = BRANCHES[what]
+    start = pair(report(layers, channels=4).layers[-1].field)[0]
+    size = report(layers, channels=4).layers[-1].node.output[1]
+    branch = f"{branch} | upsample([{size}, {size}])"
+    more = pair(report(f"{layers} | concat(identity, {branch})", channels=4).layers[-1].field)[0]
+    for figure in ("size", "size_min", "seen", "seen_min"):
+        assert getattr(more, figure) >= getattr(start, figure)
+
+
 def test_a_kernel_of_a_million():
     found = (
         analyze(parse(HEAD.format([1, 1, 9]) + f"  - conv(1, [1, {2**20}], padding=[0, {2**20}])\n")).layers[-1].field

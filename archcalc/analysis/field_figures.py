@@ -1,13 +1,13 @@
 """What a receptive field comes to: its status, sizes, stride and padding, in input positions.
 
-Sizes are those of the ideal field, which may reach outside the image: local and fixed part together. Where every
-position sees the whole input, that is the image's length, or the local size where it is larger. Stride and padding are
-the local part's; what comes through a whole axis has none.
+The local size is that of the ideal field, which may reach outside the image. Where a part is fixed, a position's size
+is what it sees of the image, or its local size where that is larger: for the whole input the image's length. Stride and
+padding are the local part's; what comes through a whole axis has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from archcalc.analysis.field_tables import Span, Table, hull
 from archcalc.analysis.receptive_field import Axes, Field
 
 EXACT, VARIES, WHOLE, FIXED, UNKNOWN = "exact", "varies", "whole input", "fixed", "unknown"
+EDGES = 16  # positions of one residue that are looked at, and more where there are no more
 KEYS = (
     "receptive_field", "effective_stride", "effective_padding", "field_status", "field_min", "field_period",
     "field_stride", "field_fixed", "field_seen", "field_seen_min", "local_field", "local_field_min",
@@ -43,21 +44,23 @@ def figures(field: Field) -> Figures:
     """The figures of a field on one axis."""
     table = field.local[0] if len(field.local) == 1 else None
     fixed = hull(map(field.fixed.at, range(min(field.fixed.period, field.positions)))) if field.fixed else None
-    whole = local = [_size(_local(field, i)) for i in _period(field)]
+    sizes = local = [_size(_local(field, i)) for i in _period(field)]
     if field.fixed and fixed == (0, field.image - 1) and field.fixed.period == 1:
-        whole = [max(size, field.image) for size in local]
-    elif field.fixed:
-        whole = [_size(hull([_local(field, i), field.fixed.at(i)])) for i in _extremes(field, fixed)]
+        sizes, seen = [max(size, field.image) for size in local], [field.image]
+    else:
+        positions = _extremes(field)
+        seen = [_size(_in_image(field, i)) for i in positions]
+        if field.fixed:
+            sizes = [max(_size(_local(field, i)), size) for i, size in zip(positions, seen, strict=True)]
     start = _local(field, 0)
-    most, least = _seen(field, fixed)
     return Figures(
-        status=_status(fixed, field.image, min(whole) < max(whole)),
-        size=max(whole), size_min=min(whole),
+        status=_status(fixed, field.image, min(sizes) < max(sizes)),
+        size=max(sizes), size_min=min(sizes),
         period=table.period if table and 1 < table.period <= field.positions else None,
         stride=Fraction(table.advance, table.period) if table else None,
         padding=-start[0] if start else None,
         local=max(local) if field.local else None, local_min=min(local) if field.local else None,
-        fixed=fixed, seen=most, seen_min=least,
+        fixed=fixed, seen=max(seen), seen_min=min(seen),
     )  # fmt: skip
 
 
@@ -130,14 +133,6 @@ def _period(field: Field) -> range:
     return range(min(field.local[0].period, field.positions) if len(field.local) == 1 else field.positions)
 
 
-def _seen(field: Field, fixed: Span) -> tuple[int, int]:
-    """The most and the least that one position sees of the image."""
-    if field.fixed and fixed == (0, field.image - 1) and field.fixed.period == 1:
-        return field.image, field.image
-    sizes = [_size(_in_image(field, i)) for i in (range(field.positions) if fixed else _extremes(field, field.reach))]
-    return max(sizes), min(sizes)
-
-
 def _in_image(field: Field, i: int) -> Span:
     span = _local(field, i)
     if span and field.reach:
@@ -146,24 +141,25 @@ def _in_image(field: Field, i: int) -> Span:
     return hull([span, field.fixed.at(i)]) if field.fixed else span
 
 
-def _extremes(field: Field, stretch: Span) -> Iterable[int]:
-    """Positions among which are those that overlap most and least with a stretch: first, last, nearest to its center.
+def _extremes(field: Field) -> Collection[int]:
+    """Positions among which are those that see most and least of the image.
 
-    With one table what positions of one residue share with it, or span with it, grows or shrinks up to there, and then
-    the other way.
+    With one table and nothing fixed, or the same everywhere, what positions of one residue see grows or shrinks evenly
+    until an end of their span passes an end of the reach or of what is fixed.
     """
-    if len(field.local) != 1 or not stretch or (field.fixed and field.fixed.period > 1):
-        return range(field.positions)
+    period = field.fixed.period if field.fixed else 1
+    if not field.local:
+        return range(min(period, field.positions))
     table, last = field.local[0], field.positions - 1
-    period = min(table.period, field.positions)
-    middles = (i for residue in range(period) for i in _middle(table, residue, sum(stretch)))
-    return {*range(period), *range(last - period + 1, last + 1), *(i for i in middles if 0 <= i <= last)}
+    if len(field.local) > 1 or period > 1 or field.positions < EDGES * table.period:
+        return range(field.positions)
+    edges = {*(field.reach or ()), *((field.fixed and field.fixed.at(0)) or ())}
+    turns = (i for residue in range(table.period) for edge in edges for i in _passing(table, residue, edge))
+    return {*range(table.period), *range(last - table.period + 1, last + 1), *(i for i in turns if 0 <= i <= last)}
 
 
-def _middle(table: Table, residue: int, twice: int) -> Iterable[int]:
-    """The two positions of this residue whose spans are nearest to a center, given twice."""
-    span = table.at(residue)
-    if not span:
-        return ()
-    turns = (twice - sum(span)) // (2 * table.advance)
-    return (residue + turns * table.period, residue + (turns + 1) * table.period)
+def _passing(table: Table, residue: int, edge: int) -> Iterable[int]:
+    """The positions of this residue before and after each end of their span passes an edge."""
+    span = table.at(residue) or ()
+    turns = ((edge - end) // table.advance + after for end in span for after in (0, 1))
+    return (residue + turn * table.period for turn in turns)

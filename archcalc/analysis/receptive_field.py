@@ -23,8 +23,6 @@ from archcalc.graph import Graph, Node
 from archcalc.ops.base import Shape
 from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window
 
-LONG = 4096  # positions
-
 
 class Field(NamedTuple):
     """The field of a layer on one axis: its parts, and how many positions the layer and the image have there."""
@@ -121,8 +119,8 @@ def _cut(local: tuple[Table, ...], fixed: Table | None, reach: Span, positions: 
         touched = (first, last) if first <= last else None
     if fixed and sees_nothing(fixed):
         fixed = None
-    if fixed and positions > LONG:
-        room.take(positions)  # figures may ask for each
+    if len(local) > 1 or (fixed and fixed.period > 1):
+        room.take(positions)  # figures ask for each
     return Field(local if touched else (), fixed, touched, positions, image)
 
 
