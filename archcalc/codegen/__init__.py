@@ -24,6 +24,7 @@ from archcalc.ops import Shape, format_shape
 from archcalc.ops.base import values
 
 __all__ = ["pytorch_source"]
+TOO_MANY = "a join has too many branches; some 300 fit into one"
 CARRYING = (
     "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
     "", "    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))",
@@ -41,7 +42,10 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
     """
     graph = load_with(name, params, input)
     spec, own_name = find(name)
-    return source_of(graph, settled(spec, own_name), own_name)
+    try:
+        return source_of(graph, settled(spec, own_name), own_name)
+    except RecursionError:
+        raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
 
 
 def source_of(graph: Graph, spec: Spec, network: str) -> str:
