@@ -89,10 +89,9 @@ class Repeats:
         return self.last_reader[one.way_out] <= other.last  # which reads one node alone: this one
 
     def _likeness(self, segment: Segment) -> _Likeness | None:
-        positions = tuple(_positions(segment))
-        key = positions[0], positions[-1]
+        key = _end(segment, 0), _end(segment, -1)
         if key not in self._known:
-            self._known[key] = self._look(segment, positions)
+            self._known[key] = self._look(segment, tuple(_positions(segment)))
         return self._known[key]
 
     def _look(self, segment: Segment, positions: Sequence[int]) -> _Likeness | None:
@@ -125,6 +124,14 @@ class _Likeness(NamedTuple):
     form: tuple[Any, ...]
     way_out: int
     last: int
+
+
+def _end(segment: Segment, side: int) -> int:
+    """Its first position, or with -1 its last."""
+    part = segment[side]
+    while isinstance(part, Block):
+        part = part.parts[side]
+    return part
 
 
 def _positions(segment: Segment) -> Iterator[int]:

@@ -225,10 +225,11 @@ class _Plan:
 
         One that is a plain chain says in its box all that could be seen.
         """
-        level, kind, shown = block.name.count(".") + 1, tuple(self._kind(block)), list(boxes(inside))
-        if level < depth:
-            return False
-        opens = level == depth and kind not in self.opened and not self._chain(shown) and len(shown) <= self.room + 1
+        level = block.name.count(".") + 1
+        if level != depth:
+            return level > depth
+        kind, shown = tuple(self._kind(block)), list(boxes(inside))
+        opens = kind not in self.opened and not self._chain(shown) and len(shown) <= self.room + 1
         if opens:
             self.opened.add(kind)
             self.room -= len(shown) - 1
