@@ -34,6 +34,8 @@ if {point!r} == "writing":
     pathlib.Path.write_bytes = halved
 else:
     output.create, output.replace = paused(output.create), paused(output.replace)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 for number in {ignored}:
     signal.signal(number, signal.SIG_IGN)
 main()

@@ -343,7 +343,9 @@ def test_a_broken_torch_is_told_as_such(tmp_path):
     )
 
 
-def test_ctrl_c_waits_for_an_import():
+def test_ctrl_c_waits_for_an_import(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     reached = []
 
     def work():
