@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from archcalc.analysis import DTYPES, Layer, Report, Totals
+from archcalc.analysis import DTYPES, Axes, Layer, Report, Totals
 from archcalc.analysis.field_figures import KEYS, by_key
 from archcalc.analysis.part import blocks, end, within
 from archcalc.graph import About
@@ -43,7 +44,9 @@ COLUMNS = (
     *(Column(key, key.replace("_", " ").capitalize(), shown=False) for key in KEYS[3:]),
     Column("depth", "Depth", "weighted layers", shown=False),
 )
-SUMS = ("activations", "activation_bytes", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
+COUNTS = ("activations", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
+SUMS = (*COUNTS, "activation_bytes")
+_counts = attrgetter(*COUNTS)
 
 
 def summarize(
@@ -131,15 +134,21 @@ def _row(
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
-    for key in SUMS:
-        if key != "activation_bytes":
-            row[key] = sum(getattr(layer, key) for layer in group)
+    row |= zip(COUNTS, map(sum, zip(*map(_counts, group), strict=True)), strict=True)
     row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
     kept = [layer.saved_bytes for layer in group]
     row["saved_bytes"] = None if None in kept else sum(filter(None, kept))
     row["formula"] = _formula(group, row["weights"])
-    row |= by_key(last.field)
-    return row | {"field": field_text(row), "depth": last.depth}
+    row |= _field_cells(last.field)
+    row["depth"] = last.depth
+    return row
+
+
+@lru_cache(maxsize=256)
+def _field_cells(field: Axes | None) -> dict[str, Any]:
+    """A field's figures and words, once for layers that see the same."""
+    figures = by_key(field)
+    return {**figures, "field": field_text(figures)}
 
 
 def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
@@ -151,6 +160,8 @@ def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
 
 def _operators(group: Sequence[Layer]) -> list[str]:
     """Operators in order of appearance, with a count where there are several."""
+    if len(group) == 1:
+        return [group[0].node.op.name]
     counts = Counter(layer.node.op.name for layer in group)
     return [name if count == 1 else f"{count}×{name}" for name, count in counts.items()]
 
