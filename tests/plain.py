@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, make
 from archcalc.pytorch import Training
+from archcalc.pytorch.build import module_of
 
 
 class Plain(nn.Module):
@@ -83,7 +84,8 @@ class Strict(Plain):
         elif step.name in IMAGES_ONLY and xs[0].dim() != 4:
             raise ValueError("an image is wanted")
         shapes = tuple(map(shape, xs))
-        module = make(REGISTRY[step.name], (), step.keywords).module(shapes if isinstance(step, Join) else shapes[0])
+        op = make(REGISTRY[step.name], (), step.keywords)
+        module = module_of(op, shapes if isinstance(step, Join) else shapes[0])
         y: Tensor = module.eval()(*xs)
         if y.numel() == 0:
             raise ValueError("an empty output")

@@ -115,4 +115,4 @@ def test_commands_leave_torch_alone(arguments):
 
 def test_the_test_above_would_notice():
     pytest.importorskip("torch")
-    assert "torch" in imported_by("from archcalc import load\nnode = load('vgg16').nodes[1]\nnode.op.module(node.x)")
+    assert "torch" in imported_by("import archcalc.pytorch")

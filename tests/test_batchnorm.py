@@ -19,6 +19,7 @@ from strategies import FLAG, examples
 from torch import nn
 
 from archcalc.ops import REGISTRY, make
+from archcalc.pytorch.build import module_of
 from archcalc.pytorch.folding import scale_and_shift
 
 Array = NDArray[np.float64]
@@ -130,7 +131,7 @@ def pytorchs(case: Case, affine: bool = True, tracked: bool = True) -> Any:
 def operators(case: Case, affine: bool = True, tracked: bool = True) -> Any:
     """The module of the operator `batchnorm`."""
     written = {"eps": case.eps, "momentum": case.momentum, "affine": affine, "track_running_stats": tracked}
-    return make(REGISTRY["batchnorm"], (), written).module(case.x.shape[1:])
+    return module_of(make(REGISTRY["batchnorm"], (), written), case.x.shape[1:])
 
 
 Maker = Callable[..., Any]

@@ -257,8 +257,8 @@ def test_input_of_another_size():
 
 
 def test_an_operator_without_source(monkeypatch):
-    monkeypatch.setattr("archcalc.ops.activation.Activation.source", Operator.source)
-    with pytest.raises(SpecError, match=r"stem\.relu: operator relu has no rule for its PyTorch source"):
+    monkeypatch.setattr("archcalc.ops.activation.ReLU.code", Operator.code)
+    with pytest.raises(SpecError, match=r"stem\.relu: operator relu has no rule for its PyTorch module"):
         pytorch_source("resnet18", {})
 
 

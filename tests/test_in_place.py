@@ -5,6 +5,7 @@ import torch
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.in_place import in_place
+from archcalc.pytorch.build import module_of
 
 HEAD = "name: t\ninput: [4, 6, 6]\nlayers:\n"
 CASES = {  # layers: operators that work in place at inference, in training
@@ -44,7 +45,7 @@ def run(graph, overwrites):
     image = torch.randn(2, *graph.input)
     values, parameters = [], []
     for node, yes in zip(graph.nodes, overwrites, strict=True):
-        module = node.op.module(node.x)
+        module = module_of(node.op, node.x)
         if hasattr(module, "inplace"):
             module.inplace = yes  # the sum, the activations and dropout
         parameters += module.parameters()

@@ -22,7 +22,7 @@ from archcalc.ops.base import declared, operator
 from archcalc.ops.reads import Reads, Whole
 
 COLUMN = 50
-FIGURES = ("output", "weights", "buffers", "work", "writes", "saved", "window", "module")
+FIGURES = ("output", "weights", "buffers", "work", "writes", "saved", "window")
 
 
 def figures(op: Operator, x: Any) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_every_operator_has_every_rule(name: str, data: st.DataObject) -> None:
     assert known["writes"] in {0, math.prod(y)}
     assert known["links"] > 0 if op.weighted else known["links"] == 0
     assert all(isinstance(axis, Reads | Whole) for axis in op.window(x))
-    op.module(x)
+    assert op.pytorch(x)
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -191,7 +191,7 @@ LACKING = {
     "saved tensors": lambda op: op.saved((3,), (3,)),
     "window": lambda op: op.window((3,)),
     "connections": lambda op: op.links((3,), (3,)),
-    "PyTorch module": lambda op: op.module((3,)),
+    "PyTorch module": lambda op: op.pytorch((3,)),
 }
 
 

@@ -26,6 +26,7 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
+from archcalc.pytorch.build import module_of
 from archcalc.pytorch.layers import Sum
 
 BATCH = 2
@@ -182,7 +183,7 @@ def inputs(op: Operator, x: Any) -> list[Any]:
 
 def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """PyTorch's figures for the same. Runs backward as well, which raises if a kept tensor was overwritten."""
-    module = op.module(x).train().to(device, getattr(torch, dtype))
+    module = module_of(op, x).train().to(device, getattr(torch, dtype))
     if isinstance(module, Sum):
         module.inplace = True
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -413,8 +414,8 @@ class Wrong(Plain):
     def saved(self, x: Any, y: Any) -> Saved:
         return Saved(**self.lies.get("saved", {"output": True}))
 
-    def module(self, x: Any) -> Any:
-        return torch.nn.Tanh()
+    def pytorch(self, x: Any) -> str:
+        return "nn.Tanh()"
 
 
 def test_the_comparison_passes_the_truth() -> None:
@@ -463,7 +464,7 @@ def refuses(name: str, x: Any, keywords: dict[str, Any]) -> bool:
         ours = error
     try:
         with lopsided_padding(), torch.no_grad():
-            y = make(REGISTRY[name], (), keywords).module(x)(torch.zeros(BATCH, *x))
+            y = module_of(make(REGISTRY[name], (), keywords), x)(torch.zeros(BATCH, *x))
         if y.numel() == 0:
             raise ValueError("a transposed convolution may give an empty output; no layer of ours does")
     except (ValueError, RuntimeError) as error:

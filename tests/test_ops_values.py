@@ -26,6 +26,7 @@ from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
 from archcalc.ops.shaping import Dropout
 from archcalc.pytorch import layers
+from archcalc.pytorch.build import module_of
 
 BATCH = 3
 
@@ -59,7 +60,7 @@ def one_thread() -> Iterator[None]:
 
 def module(example: Example, training: bool) -> nn.Module:
     """The operator's module with random weights and buffers."""
-    made = example.op.module(example.x).double().train(training)
+    made = module_of(example.op, example.x).double().train(training)
     torch.manual_seed(0)
     for parameter in made.parameters():
         nn.init.normal_(parameter)
@@ -348,7 +349,7 @@ DRAWS = 4000
 def drawn(name: str, p: float, training: bool = True) -> Tensor:
     """What the operator makes of a batch of ones, so many images of six values."""
     torch.manual_seed(0)
-    return make(REGISTRY[name], (p,), {}).module((2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
+    return module_of(make(REGISTRY[name], (p,), {}), (2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
 
 
 def mixed(images: Tensor) -> float:
@@ -375,7 +376,7 @@ def test_droppath_draws_each_image(p: float) -> None:
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_stochastic_depth_draws_each_batch(p: float) -> None:
     torch.manual_seed(0)
-    module = make(REGISTRY["stochastic_depth"], (p,), {}).module((2,))
+    module = module_of(make(REGISTRY["stochastic_depth"], (p,), {}), (2,))
     batches = torch.stack([module(torch.ones(BATCH, 2)) for _ in range(DRAWS)]).flatten(1)
     assert sorted(batches.unique().tolist()) == [0, 1]
     assert batches.mean().item() == pytest.approx(1 - p, abs=0.03)
@@ -386,7 +387,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
     torch.manual_seed(0)
-    module = make(REGISTRY["mean"], (), {"p": p}).module(((3,),) * 3)
+    module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0
     torch.testing.assert_close(means, kept / kept.sum(1, keepdim=True))

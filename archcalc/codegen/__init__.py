@@ -78,7 +78,7 @@ def _whole(graph: Graph, network: str, body: str) -> str:
 def _check(node: Node) -> None:
     """Raises SpecError for an operator without source."""
     try:
-        node.op.source(node.x)
+        node.op.pytorch(node.x)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 

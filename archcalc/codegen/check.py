@@ -11,7 +11,7 @@ from typing import Any
 
 from archcalc.codegen.flat import LENGTHS
 from archcalc.codegen.layers import layers
-from archcalc.codegen.operators import joined, may_overwrite
+from archcalc.codegen.operators import form, joined, may_overwrite
 from archcalc.codegen.standins import Layer, Module, Recorder, Tensor, Torch, Unlike
 from archcalc.codegen.symbols import name
 from archcalc.graph import Graph, Node
@@ -125,7 +125,7 @@ class Expected:
         if self.made[i]:
             key = (self.made[i], self.numbers.get(i, -1), tuple(tensor.number for tensor in inputs))
             return self.recorder.tensor(key)
-        tree = joined(_parsed(node.op.source(node.x)), [name(f"x{k}") for k in range(len(inputs))])
+        tree = joined(_parsed(form(node.op, node.x)), [name(f"x{k}") for k in range(len(inputs))])
         space = {f"x{k}": tensor for k, tensor in enumerate(inputs)} | {"torch": Torch(self.recorder)}
         made: Tensor = eval(ast.unparse(tree), space)
         return made
@@ -164,7 +164,7 @@ def _call(node: Node) -> ast.Call | None:
     """The call that makes a node's module, as its operator writes it; None for what has none."""
     if not node.inputs:
         return None
-    tree = _parsed(node.op.source(node.x))
+    tree = _parsed(form(node.op, node.x))
     if node.op.joins:
         tree = tree.func if isinstance(tree, ast.Call) else tree
     return tree if isinstance(tree, ast.Call) else None

@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.codegen.items import Item, wrapped
 from archcalc.codegen.layout import STEP, statements
 from archcalc.codegen.naming import Attributes, identifier, local_name
-from archcalc.codegen.operators import Written, fill, joined, may_overwrite
+from archcalc.codegen.operators import Written, fill, form, joined, may_overwrite
 from archcalc.codegen.symbols import attribute, call, const, name
 from archcalc.graph import Graph, Node
 from archcalc.ops import Shape
@@ -117,11 +117,11 @@ class Flat:
     def _module(self, position: int) -> ast.expr:
         node = self.graph.nodes[position]
         in_place = getattr(node.op, "inplace", False) and position in self.allowed
-        return fill(node.op.source(node.x), node.op, _written(node), Place(node.x), in_place)
+        return fill(form(node.op, node.x), node.op, _written(node), Place(node.x), in_place)
 
     def _join(self, position: int, tensors: Sequence[ast.expr]) -> ast.expr:
         node = self.graph.nodes[position]
-        template = ast.parse(node.op.source(node.x), mode="eval").body
+        template = ast.parse(form(node.op, node.x), mode="eval").body
         if not (isinstance(template, ast.Call) and isinstance(template.func, ast.Call)):
             return joined(template, tensors)
         made = fill(ast.unparse(template.func), node.op, _written(node), Place(node.output))

@@ -299,7 +299,7 @@ class Flow:
     def template(self, plan: Join, site: Site) -> ast.expr:
         """How the operator writes a join."""
         nodes = [self.program.graph.nodes[run.y] for run in site.runs]
-        sources = {node.op.source(node.x) for node in nodes}
+        sources = {operators.form(node.op, node.x) for node in nodes}
         if len(sources) > 1:
             raise Unstructured(f"{plan.name} is sometimes written otherwise")
         return ast.parse(sources.pop(), mode="eval").body

@@ -1,4 +1,4 @@
-"""Operators as calls of PyTorch's modules: each says itself how it is written (`source`), here that is filled in."""
+"""Operators as calls of PyTorch's modules: each says itself how it is written (`pytorch`), here that is filled in."""
 
 from __future__ import annotations
 
@@ -75,15 +75,43 @@ def channels(op: Operator, args: Written, site: Site) -> ast.expr | None:
 def module(op: Operator, args: Written, site: Site, in_place: bool) -> ast.expr:
     """The call that makes an operator's module."""
     sources = {
-        run_op.source(run.x) for run_op, run in zip(site.unit.program.operators(site.runs), site.runs, strict=True)
+        form(run_op, run.x) for run_op, run in zip(site.unit.program.operators(site.runs), site.runs, strict=True)
     }
     if len(sources) > 1:
         raise Unstructured(f"{op.name} is sometimes {' and sometimes '.join(sorted(sources))}")
     return fill(sources.pop(), op, args, site, in_place)
 
 
+INLINE = {"Sum()": "a + b", "Product()": "a * b", "Concat()": "torch.cat([*inputs], dim=1)"}
+
+
+def form(op: Operator, x: Any) -> str:
+    """An operator's text with `...` for the arguments that it names as the spec does; a join as an expression."""
+    text = op.pytorch(x)
+    if op.joins:
+        drops = text == "Mean(p=p)" and getattr(op, "p", False)
+        made = "Mean(p)(*inputs)" if drops else INLINE.get(text, "(a + b) / len(inputs)")
+        return made if drops or text == "Concat()" or len(x) > 1 else "a.clone()"
+    node = ast.parse(text, mode="eval").body
+    assert isinstance(node, ast.Call)
+    names = {field.name for field in declared(type(op))}
+    own = [k for k in node.keywords if not isinstance(k.value, ast.Name)]
+    if names <= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}:
+        fixed = [i for i, arg in enumerate(node.args) if not (isinstance(arg, ast.Name) and arg.id in names)]
+        args = node.args[: fixed[-1] + 1] if fixed else []
+        rest = [const_open()] if names - {arg.id for arg in args if isinstance(arg, ast.Name)} else []
+        return ast.unparse(ast.Call(node.func, [*args, *rest], own))
+    keywords = [ast.keyword(k.arg, const_open()) for k in node.keywords]
+    return ast.unparse(ast.Call(node.func, node.args, own or keywords))
+
+
+def const_open() -> ast.expr:
+    """`...`."""
+    return ast.Constant(...)
+
+
 def fill(source: str, op: Operator, args: Written, site: Input, in_place: bool = False) -> ast.expr:
-    """An operator's `source` with its arguments."""
+    """An operator's text with its arguments."""
     template = ast.parse(source, mode="eval").body
     assert isinstance(template, ast.Call)
     return _Filling(op, args, site).call(template, in_place)
@@ -152,7 +180,7 @@ def _is_open(node: ast.expr) -> bool:
 
 
 def joined(template: ast.expr, tensors: Sequence[ast.expr]) -> ast.expr:
-    """A join's `source` with its inputs."""
+    """A join's text with its inputs."""
 
     def change(part: Any) -> Any:
         if isinstance(part, ast.BinOp) and isinstance(part.left, ast.Name):
@@ -171,7 +199,7 @@ def joined(template: ast.expr, tensors: Sequence[ast.expr]) -> ast.expr:
 
 
 def joined_each(template: ast.expr, each: ast.ListComp, modules: ast.expr) -> ast.expr:
-    """A join's `source` with an input for each of some modules. Raises Unstructured for what is no sum."""
+    """A join's text with an input for each of some modules. Raises Unstructured for what is no sum."""
 
     def change(part: Any) -> Any:
         if isinstance(part, ast.BinOp) and isinstance(part.left, ast.Name) and isinstance(part.op, ast.Add):

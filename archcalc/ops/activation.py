@@ -6,14 +6,10 @@ spec asks. In place nothing is written, but those that need their input for back
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from archcalc.ops.arguments import Approximation, Flag, Real
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
-
-if TYPE_CHECKING:
-    from torch import nn
-
 
 OPERATIONS = {  # one of them, and several, in words
     "add": ("an addition", "additions"),
@@ -30,7 +26,6 @@ class Activation(Plain):
 
     per_value: ClassVar[Work]
     keeps_output: ClassVar[bool] = False  # backward needs the result, else the input
-    torch_name: ClassVar[str]
 
     def output(self, x: Shape) -> Shape:
         """As the input."""
@@ -56,18 +51,6 @@ class Activation(Plain):
             return "The result." if cls.keeps_output else f"The input{copied}."
         return super().says(figure)
 
-    def source(self, x: Shape) -> str:
-        """PyTorch's module of that name."""
-        return f"nn.{self.torch_name}(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """PyTorch's module of that name."""
-        from torch import nn
-
-        kind = getattr(nn, self.torch_name)
-        module: nn.Module = kind(self.inplace) if hasattr(self, "inplace") else kind()
-        return module
-
 
 def _in_words(work: Work) -> str:
     """`an addition, 2 comparisons and a division`."""
@@ -79,9 +62,9 @@ def _in_words(work: Work) -> str:
 class ReLU(Activation):
     """max(x, 0), `torch.nn.ReLU`, in place by default."""
 
+    code: ClassVar[str] = "nn.ReLU(inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 1}
     keeps_output: ClassVar[bool] = True
-    torch_name: ClassVar[str] = "ReLU"
     inplace: Flag = True
 
 
@@ -89,8 +72,8 @@ class ReLU(Activation):
 class ReLU6(Activation):
     """min(max(x, 0), 6), `torch.nn.ReLU6`."""
 
+    code: ClassVar[str] = "nn.ReLU6(inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 2}
-    torch_name: ClassVar[str] = "ReLU6"
     inplace: Flag = False
 
 
@@ -98,24 +81,25 @@ class ReLU6(Activation):
 class Sigmoid(Activation):
     """1 / (1 + e⁻ˣ), `torch.nn.Sigmoid`."""
 
+    code: ClassVar[str] = "nn.Sigmoid()"
     per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1}
     keeps_output: ClassVar[bool] = True
-    torch_name: ClassVar[str] = "Sigmoid"
 
 
 @operator("tanh")
 class Tanh(Activation):
     """tanh x, `torch.nn.Tanh`; one operation of its own kind."""
 
+    code: ClassVar[str] = "nn.Tanh()"
     per_value: ClassVar[Work] = {"tanh": 1}
     keeps_output: ClassVar[bool] = True
-    torch_name: ClassVar[str] = "Tanh"
 
 
 @operator("scaled_tanh")
 class ScaledTanh(Activation):
     """a·tanh(s·x), LeNet-5's squashing function with a = 1.7159 and s = 2/3 (LeCun et al. 1998, II-B and App. A)."""
 
+    code: ClassVar[str] = "ScaledTanh(amplitude=amplitude, slope=slope)"
     per_value: ClassVar[Work] = {"mul": 2, "tanh": 1}
     amplitude: Real = 1.7159
     slope: Real = 2 / 3
@@ -124,23 +108,13 @@ class ScaledTanh(Activation):
         """The inner tanh's result: neither the input nor the output."""
         return Saved(extras=(Extra("tanh", y),))
 
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "ScaledTanh(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """The scaled hyperbolic tangent."""
-        from archcalc.pytorch.layers import ScaledTanh as Module
-
-        return Module(self.amplitude, self.slope)
-
 
 @operator("silu")
 class SiLU(Activation):
     """x · sigmoid(x), `torch.nn.SiLU`."""
 
+    code: ClassVar[str] = "nn.SiLU(inplace=inplace)"
     per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1, "mul": 1}
-    torch_name: ClassVar[str] = "SiLU"
     inplace: Flag = False
 
 
@@ -148,8 +122,8 @@ class SiLU(Activation):
 class HardSigmoid(Activation):
     """min(max(x + 3, 0), 6) / 6, `torch.nn.Hardsigmoid`."""
 
+    code: ClassVar[str] = "nn.Hardsigmoid(inplace=inplace)"
     per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1}
-    torch_name: ClassVar[str] = "Hardsigmoid"
     inplace: Flag = False
 
 
@@ -157,8 +131,8 @@ class HardSigmoid(Activation):
 class HardSwish(Activation):
     """x · hardsigmoid(x), `torch.nn.Hardswish`."""
 
+    code: ClassVar[str] = "nn.Hardswish(inplace=inplace)"
     per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1, "mul": 1}
-    torch_name: ClassVar[str] = "Hardswish"
     inplace: Flag = False
 
 
@@ -166,6 +140,7 @@ class HardSwish(Activation):
 class GELU(Activation):
     """x/2 · (1 + erf(x/√2)), or its approximation by tanh, `torch.nn.GELU`."""
 
+    code: ClassVar[str] = "nn.GELU(approximate=approximate)"
     approximate: Approximation = "none"
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -175,20 +150,12 @@ class GELU(Activation):
             return {"mul": count * 6, "add": count * 2, "tanh": count}
         return {"mul": count * 3, "add": count, "erf": count}
 
-    def source(self, x: Shape) -> str:
-        """`nn.GELU`."""
-        return "nn.GELU(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.GELU`."""
-        from torch import nn
-
-        return nn.GELU(self.approximate)
-
 
 @operator("softmax")
 class Softmax(Activation):
     """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, with the maximum taken off first."""
+
+    code: ClassVar[str] = "nn.Softmax(dim=1)"
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For C channels at each place: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
@@ -198,13 +165,3 @@ class Softmax(Activation):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The result."""
         return Saved(output=True)
-
-    def source(self, x: Shape) -> str:
-        """`nn.Softmax` over dimension 1."""
-        return "nn.Softmax(dim=1)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Softmax` over dimension 1."""
-        from torch import nn
-
-        return nn.Softmax(dim=1)

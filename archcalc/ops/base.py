@@ -39,7 +39,6 @@ from archcalc.ops.synonyms import argument_hint
 from archcalc.ops.term import Term
 
 if TYPE_CHECKING:
-    from torch import nn
     from typing_extensions import dataclass_transform
 else:
 
@@ -89,6 +88,7 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    code: ClassVar[str] = ""  # what `pytorch` gives, where that does not depend on the input or the arguments
     weighted: ClassVar[bool] = False  # counts in a network's depth: a convolution, linear layer or their kin
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -143,18 +143,16 @@ class Operator:
             raise self._no_rule("connections")
         return 0
 
-    def module(self, x: Any) -> nn.Module:
-        """The same operator in PyTorch; a join's module takes its inputs as arguments. Imports torch."""
-        raise self._no_rule("PyTorch module")
+    def pytorch(self, x: Any) -> str:
+        """The call that makes the same operator in PyTorch, a module; a join's takes its inputs as arguments.
 
-    def source(self, x: Any) -> str:
-        """How a person writes `module` in Python: a call of `torch.nn`, or without `nn.` of a class in pytorch/layers.
-
-        In it `in_channels`, `in_features` and `in_shape` stand for the input's first and last dimension and its shape,
-        an argument's name for that argument, and `...` for the others that the spec writes. A join is an expression
-        over `a` and `b`, to be continued with its other inputs, or over `inputs`, all of them.
+        Names stand for arguments, `in_channels`, `in_features` and `in_shape` for the input's first and last dimension
+        and its shape; `nn` is `torch.nn`, other classes are those of pytorch/layers. `pytorch.build` evaluates the
+        text, `codegen` prints it with what the spec writes and leaves out the arguments that the spec leaves out.
         """
-        raise self._no_rule("PyTorch source")
+        if not self.code:
+            raise self._no_rule("PyTorch module")
+        return self.code
 
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """How each figure comes about: `weights`, `bias` and the kinds of `work`, with the numbers filled in.

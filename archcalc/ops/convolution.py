@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, format_shape, require
 from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, operator, spatial, values
 from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class Weighted(Operator):
@@ -131,22 +128,12 @@ class Conv(Weighted):
         (kh, kw), (dh, dw), (sh, sw) = self.kernel_size, self.dilation, self.stride
         return Window(kh, sh, top, dh), Window(kw, sw, left, dw)
 
-    def source(self, x: Shape) -> str:
-        """`nn.Conv2d`, or a layer of our own."""
-        if self.connections is None:
-            return "nn.Conv2d(in_channels, ...)"
-        return "TableConv2d(in_channels, connections, kernel_size, stride=..., padding=..., dilation=..., bias=...)"
-
-    def module(self, x: Shape) -> nn.Module:
+    def pytorch(self, x: Shape) -> str:
         """`torch.nn.Conv2d`, or a convolution by connection table."""
-        geometry = (self.kernel_size, self.stride, self.padding, self.dilation)
+        geometry = "kernel_size, stride=stride, padding=padding, dilation=dilation"
         if self.connections is not None:
-            from archcalc.pytorch.layers import TableConv2d
-
-            return TableConv2d(x[0], self.connections, *geometry, self.bias)
-        from torch import nn
-
-        return nn.Conv2d(x[0], self.out_channels, *geometry, self.groups, self.bias)
+            return f"TableConv2d(in_channels, connections, {geometry}, bias=bias)"
+        return f"nn.Conv2d(in_channels, out_channels, {geometry}, groups=groups, bias=bias)"
 
 
 @operator("conv_transpose")
@@ -156,6 +143,10 @@ class ConvTranspose(Weighted):
     Output height (H − 1)·stride − 2·padding + dilation·(k − 1) + output_padding + 1.
     """
 
+    code: ClassVar[str] = (
+        "nn.ConvTranspose2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, "
+        "output_padding=output_padding, groups=groups, bias=bias, dilation=dilation)"
+    )
     out_channels: Positive
     kernel_size: Sides
     stride: Size = (1, 1)
@@ -198,24 +189,12 @@ class ConvTranspose(Weighted):
         (kh, kw), (dh, dw), (sh, sw), (ph, pw) = self.kernel_size, self.dilation, self.stride, self.padding
         return Transposed(kh, sh, ph, dh), Transposed(kw, sw, pw, dw)
 
-    def source(self, x: Shape) -> str:
-        """`nn.ConvTranspose2d`."""
-        return "nn.ConvTranspose2d(in_channels, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.ConvTranspose2d`."""
-        from torch import nn
-
-        return nn.ConvTranspose2d(
-            x[0], self.out_channels, self.kernel_size, self.stride, self.padding,
-            self.output_padding, self.groups, self.bias, self.dilation,
-        )  # fmt: skip
-
 
 @operator("linear")
 class Linear(Weighted):
     """Fully connected layer over the last dimension, `torch.nn.Linear`."""
 
+    code: ClassVar[str] = "nn.Linear(in_features, out_features, bias=bias)"
     out_features: Positive
     bias: Flag = True
 
@@ -235,16 +214,6 @@ class Linear(Weighted):
         """Features have no place; on channels×height×width it mixes along the width."""
         return (EACH, ALL) if len(x) == 3 else POINT
 
-    def source(self, x: Shape) -> str:
-        """`nn.Linear`."""
-        return "nn.Linear(in_features, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Linear`."""
-        from torch import nn
-
-        return nn.Linear(x[-1], self.out_features, self.bias)
-
 
 @operator("rbf")
 class RBF(Weighted):
@@ -253,6 +222,7 @@ class RBF(Weighted):
     The prototypes are set by hand and not trained: they are buffers, and no parameters.
     """
 
+    code: ClassVar[str] = "SquaredDistances(in_features, out_features)"
     out_features: Positive
 
     def output(self, x: Shape) -> Shape:
@@ -283,13 +253,3 @@ class RBF(Weighted):
     def window(self, x: Shape) -> tuple[Axis, Axis]:
         """Features have no place."""
         return POINT
-
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "SquaredDistances(in_features, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """Squared distances to fixed prototypes."""
-        from archcalc.pytorch.layers import SquaredDistances
-
-        return SquaredDistances(x[0], self.out_features)

@@ -5,13 +5,10 @@ Here `x` is the tuple of the inputs' shapes. Of n equal inputs, a sum takes n �
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from archcalc.ops.arguments import Probability, every, require, same
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
-
-if TYPE_CHECKING:
-    from torch import nn
 
 Shapes: TypeAlias = tuple[Shape, ...]
 
@@ -35,6 +32,8 @@ class Join(Plain):
 class Add(Join):
     """Elementwise sum, into its first input where nothing else needs that, as residual networks do it."""
 
+    code: ClassVar[str] = "Sum()"
+
     def work(self, x: Shapes, y: Shape) -> Work:
         """For each value n − 1 additions of n inputs."""
         return {"add": values(y) * (len(x) - 1)}
@@ -47,20 +46,12 @@ class Add(Join):
         """Its first input."""
         return True
 
-    def source(self, x: Shapes) -> str:
-        """`a + b + …`; of one input a copy, which may be overwritten."""
-        return "a + b" if len(x) > 1 else "a.clone()"
-
-    def module(self, x: Shapes) -> nn.Module:
-        """The sum of its arguments."""
-        from archcalc.pytorch.layers import Sum
-
-        return Sum()
-
 
 @operator("multiply")
 class Multiply(Join):
     """Elementwise product; an input of channels×1×1 is spread over height and width (squeeze-and-excitation)."""
+
+    code: ClassVar[str] = "Product()"
 
     def output(self, x: Shapes) -> Shape:
         """The largest input's shape. Raises Refusal if another is neither alike nor channels×1×1."""
@@ -90,16 +81,6 @@ class Multiply(Join):
         partial = tuple(Extra("partial product", shape) for shape in self._partial(x))
         return Saved(input=len(x) > 1, extras=partial)
 
-    def source(self, x: Shapes) -> str:
-        """`a * b * …`."""
-        return "a * b" if len(x) > 1 else "a.clone()"
-
-    def module(self, x: Shapes) -> nn.Module:
-        """The product of its arguments."""
-        from archcalc.pytorch.layers import Product
-
-        return Product()
-
 
 @operator("mean")
 class Mean(Join):
@@ -109,26 +90,19 @@ class Mean(Join):
     case, and takes the mean of those that stay.
     """
 
+    code: ClassVar[str] = "Mean(p=p)"
     p: Probability = 0
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """For each value n − 1 additions and a division."""
         return {"add": values(y) * (len(x) - 1), "div": values(y)}
 
-    def source(self, x: Shapes) -> str:
-        """`(a + b + …) / n`, or with drop-path a module."""
-        return "Mean(p)(*inputs)" if self.p else "(a + b) / len(inputs)" if len(x) > 1 else "a.clone()"
-
-    def module(self, x: Shapes) -> nn.Module:
-        """The mean of its arguments."""
-        from archcalc.pytorch.layers import Mean as Module
-
-        return Module(self.p)
-
 
 @operator("concat")
 class Concat(Join):
     """Concatenation along the channels, `torch.cat(dim=1)`."""
+
+    code: ClassVar[str] = "Concat()"
 
     def output(self, x: Shapes) -> Shape:
         """The channels added up. Raises Refusal if the inputs differ in height or width."""
@@ -138,13 +112,3 @@ class Concat(Join):
     def work(self, x: Shapes, y: Shape) -> Work:
         """None: it copies."""
         return {}
-
-    def source(self, x: Shapes) -> str:
-        """`torch.cat`."""
-        return "torch.cat([*inputs], dim=1)"
-
-    def module(self, x: Shapes) -> nn.Module:
-        """`torch.cat` of its arguments."""
-        from archcalc.pytorch.layers import Concat as Module
-
-        return Module()

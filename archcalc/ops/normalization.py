@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, format_shape, operator, values
 from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class Normalization(Plain):
@@ -57,16 +54,10 @@ class BatchNorm(Normalization):
         extras = tuple(Extra(name, (x[0],), "sums", per_image=False) for name in ("mean", "invstd"))
         return Saved(input=True, state=state, extras=extras)
 
-    def source(self, x: Shape) -> str:
-        """`nn.BatchNorm2d`, or `nn.BatchNorm1d` for features."""
-        return f"nn.BatchNorm{2 if len(x) == 3 else 1}d(in_channels, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
+    def pytorch(self, x: Shape) -> str:
         """`torch.nn.BatchNorm2d`, or `BatchNorm1d` for features."""
-        from torch import nn
-
-        kind = nn.BatchNorm2d if len(x) == 3 else nn.BatchNorm1d
-        return kind(x[0], self.eps, self.momentum, self.affine, self.track_running_stats)
+        options = "eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats"
+        return f"nn.BatchNorm{2 if len(x) == 3 else 1}d(in_channels, {options})"
 
 
 @operator("layernorm")
@@ -111,21 +102,17 @@ class LayerNorm(Normalization):
             return POINT
         return (EACH_AND_ALL if len(self._over(x)) > 1 else EACH), EACH_AND_ALL
 
-    def source(self, x: Shape) -> str:
-        """`nn.LayerNorm`."""
-        return f"nn.LayerNorm({'in_shape' if self.normalized_shape is None else 'normalized_shape'}, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
+    def pytorch(self, x: Shape) -> str:
         """`torch.nn.LayerNorm`."""
-        from torch import nn
-
-        return nn.LayerNorm(self._over(x), self.eps, self.elementwise_affine, self.bias)
+        over = "in_shape" if self.normalized_shape is None else "normalized_shape"
+        return f"nn.LayerNorm({over}, eps=eps, elementwise_affine=elementwise_affine, bias=bias)"
 
 
 @operator("groupnorm")
 class GroupNorm(Normalization):
     """Normalization over groups of channels, `torch.nn.GroupNorm` (Wu & He 2018)."""
 
+    code: ClassVar[str] = "nn.GroupNorm(num_groups, in_channels, eps=eps, affine=affine)"
     num_groups: Positive
     eps: Real = 1e-5
     affine: Flag = True
@@ -153,16 +140,6 @@ class GroupNorm(Normalization):
         """Each position, and through the statistics all of the height and width."""
         return (EACH_AND_ALL, EACH_AND_ALL) if len(x) == 3 else POINT
 
-    def source(self, x: Shape) -> str:
-        """`nn.GroupNorm`."""
-        return "nn.GroupNorm(num_groups, in_channels, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.GroupNorm`."""
-        from torch import nn
-
-        return nn.GroupNorm(self.num_groups, x[0], self.eps, self.affine)
-
 
 @operator("lrn")
 class LRN(Normalization):
@@ -171,6 +148,7 @@ class LRN(Normalization):
     y = x / (k + alpha/size · Σ x²)^beta, the sum over `size` neighbouring channels.
     """
 
+    code: ClassVar[str] = "nn.LocalResponseNorm(size, alpha=alpha, beta=beta, k=k)"
     size: Positive
     alpha: Real = 1e-4
     beta: Real = 0.75
@@ -190,16 +168,6 @@ class LRN(Normalization):
         """Input, the squares with their padding, the power's base and its result."""
         padded = (x[0] + self.size - 1, *x[1:])
         return Saved(input=True, extras=(Extra("squares", padded), Extra("base", x), Extra("power", x)))
-
-    def source(self, x: Shape) -> str:
-        """`nn.LocalResponseNorm`."""
-        return "nn.LocalResponseNorm(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.LocalResponseNorm`."""
-        from torch import nn
-
-        return nn.LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
 
 
 def statistics_work(count: int, groups: int, scaled: bool, shifted: bool) -> Work:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, declared, operator, spatial, values
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
@@ -56,6 +53,9 @@ class Pool(Plain):
 class MaxPool(Pool):
     """Maximum over a sliding window, `torch.nn.MaxPool2d`."""
 
+    code: ClassVar[str] = (
+        "nn.MaxPool2d(kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)"
+    )
     kernel_size: Size
     stride: Size | None = None  # None: the kernel's, as in PyTorch
     padding: Margin = (0, 0)
@@ -84,21 +84,15 @@ class MaxPool(Pool):
         """Input and the winners' positions."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
 
-    def source(self, x: Shape) -> str:
-        """`nn.MaxPool2d`."""
-        return "nn.MaxPool2d(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.MaxPool2d`."""
-        from torch import nn
-
-        return nn.MaxPool2d(self.kernel_size, self.stride, self.padding, self.dilation, ceil_mode=self.ceil_mode)
-
 
 @operator("avgpool")
 class AvgPool(Pool):
     """Mean over a sliding window, `torch.nn.AvgPool2d`."""
 
+    code: ClassVar[str] = (
+        "nn.AvgPool2d(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode, "
+        "count_include_pad=count_include_pad)"
+    )
     kernel_size: Size
     stride: Size | None = None  # None: the kernel's, as in PyTorch
     padding: Margin = (0, 0)
@@ -113,20 +107,14 @@ class AvgPool(Pool):
         """Input."""
         return Saved(input=True)
 
-    def source(self, x: Shape) -> str:
-        """`nn.AvgPool2d`."""
-        return "nn.AvgPool2d(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.AvgPool2d`."""
-        from torch import nn
-
-        return nn.AvgPool2d(self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
-
 
 @operator("subsample")
 class Subsample(Pool):
     """LeNet-5's trainable subsampling, coefficient · (sum over the window) + bias a map (LeCun et al. 1998, II-B)."""
+
+    code: ClassVar[str] = (
+        "TrainableSubsampling(in_channels, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)"
+    )
 
     weighted = True
     kernel_size: Size
@@ -149,16 +137,6 @@ class Subsample(Pool):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input of the average, the average (for the coefficient) and the coefficient."""
         return Saved(input=True, state=("weight",), extras=(Extra("sum", y),))
-
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "TrainableSubsampling(in_channels, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """The window's sum with a coefficient and a bias a channel."""
-        from archcalc.pytorch.layers import TrainableSubsampling
-
-        return TrainableSubsampling(x[0], self.kernel_size, self.stride, self.padding, self.ceil_mode)
 
 
 class Adaptive(Plain):
@@ -209,16 +187,6 @@ class AdaptiveAverage(Adaptive):
         """The input; nothing where output_size is 1: the mean is over everything."""
         return Saved(input=self.target() != (1, 1))
 
-    def source(self, x: Shape) -> str:
-        """`nn.AdaptiveAvgPool2d`."""
-        return "nn.AdaptiveAvgPool2d({})".format("..." if declared(type(self)) else "1")
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.AdaptiveAvgPool2d`."""
-        from torch import nn
-
-        return nn.AdaptiveAvgPool2d(self.target())
-
 
 class AdaptiveMaximum(Adaptive):
     """Adaptive pooling by the maximum."""
@@ -231,21 +199,12 @@ class AdaptiveMaximum(Adaptive):
         """Input and the winners' positions."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
 
-    def source(self, x: Shape) -> str:
-        """`nn.AdaptiveMaxPool2d`."""
-        return "nn.AdaptiveMaxPool2d({})".format("..." if declared(type(self)) else "1")
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.AdaptiveMaxPool2d`."""
-        from torch import nn
-
-        return nn.AdaptiveMaxPool2d(self.target())
-
 
 @operator("adaptive_avgpool")
 class AdaptiveAvgPool(AdaptiveAverage):
     """Mean over windows that give `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
 
+    code: ClassVar[str] = "nn.AdaptiveAvgPool2d(output_size)"
     output_size: Sides
 
     def target(self) -> Size:
@@ -257,6 +216,7 @@ class AdaptiveAvgPool(AdaptiveAverage):
 class AdaptiveMaxPool(AdaptiveMaximum):
     """Maximum over windows that give `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
 
+    code: ClassVar[str] = "nn.AdaptiveMaxPool2d(output_size)"
     output_size: Sides
 
     def target(self) -> Size:
@@ -268,6 +228,8 @@ class AdaptiveMaxPool(AdaptiveMaximum):
 class GlobalAvgPool(AdaptiveAverage):
     """Mean over height and width (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`."""
 
+    code: ClassVar[str] = "nn.AdaptiveAvgPool2d(1)"
+
     def target(self) -> Size:
         """One value a channel."""
         return (1, 1)
@@ -276,6 +238,8 @@ class GlobalAvgPool(AdaptiveAverage):
 @operator("global_maxpool")
 class GlobalMaxPool(AdaptiveMaximum):
     """Maximum over height and width, `torch.nn.AdaptiveMaxPool2d(1)`."""
+
+    code: ClassVar[str] = "nn.AdaptiveMaxPool2d(1)"
 
     def target(self) -> Size:
         """One value a channel."""
@@ -286,6 +250,7 @@ class GlobalMaxPool(AdaptiveMaximum):
 class Upsample(Plain):
     """Enlarges height and width to `size` or by whole `scale_factor`s, `torch.nn.Upsample` (align_corners=False)."""
 
+    code: ClassVar[str] = "nn.Upsample(size=size, scale_factor=scale_factor, mode=mode)"
     size: Sides | None = None
     scale_factor: Sides | None = None
     mode: Interpolation = "nearest"
@@ -311,14 +276,3 @@ class Upsample(Plain):
         kind = Nearest if self.mode == "nearest" else Bilinear
         _, height, width = self.output(x)
         return kind(x[1], height), kind(x[2], width)
-
-    def source(self, x: Shape) -> str:
-        """`nn.Upsample`."""
-        return "nn.Upsample(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Upsample`."""
-        from torch import nn
-
-        factor = None if self.scale_factor is None else tuple(float(f) for f in self.scale_factor)
-        return nn.Upsample(self.size, factor, self.mode)

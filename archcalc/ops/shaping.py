@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, spatial, values
 from archcalc.ops.reads import ALL, POINT, Axis, Window
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class Mover(Plain):
@@ -40,37 +37,26 @@ class View(Mover):
 class Input(Mover):
     """The image; the first row of every table. Its values count as activations."""
 
+    code: ClassVar[str] = "nn.Identity()"
     shape: Extent
 
     def output(self, x: Shape) -> Shape:
         """The given shape."""
         return self.shape
 
-    def module(self, x: Shape) -> nn.Module:
-        """The image itself."""
-        from torch import nn
-
-        return nn.Identity()
-
 
 @operator("identity")
 class Identity(View):
     """Its input, unchanged, `torch.nn.Identity`."""
 
-    def source(self, x: Shape) -> str:
-        """`nn.Identity`."""
-        return "nn.Identity()"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Identity`."""
-        from torch import nn
-
-        return nn.Identity()
+    code: ClassVar[str] = "nn.Identity()"
 
 
 @operator("flatten")
 class Flatten(View):
     """All values as one vector, `torch.nn.Flatten`."""
+
+    code: ClassVar[str] = "nn.Flatten()"
 
     def output(self, x: Shape) -> Shape:
         """(features,)."""
@@ -80,37 +66,18 @@ class Flatten(View):
         """All of the height and width: a vector has no places."""
         return (ALL, ALL) if len(x) == 3 else POINT
 
-    def source(self, x: Shape) -> str:
-        """`nn.Flatten`."""
-        return "nn.Flatten()"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Flatten`."""
-        from torch import nn
-
-        return nn.Flatten()
-
 
 @operator("channel_shuffle")
 class ChannelShuffle(Mover):
     """Interleaves groups of channels, `torch.nn.ChannelShuffle` (Zhang et al. 2017)."""
 
+    code: ClassVar[str] = "ChannelShuffle(groups)"
     groups: Positive
 
     def output(self, x: Shape) -> Shape:
         """As the input. Raises Refusal if the channels do not divide into the groups."""
         require(x[0] % self.groups == 0, f"{x[0]} channels do not divide into {self.groups} groups")
         return x
-
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "ChannelShuffle(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.ChannelShuffle`, which on the CPU has no gradient; so written out."""
-        from archcalc.pytorch.layers import ChannelShuffle as Module
-
-        return Module(self.groups)
 
 
 @operator("pad_shortcut")
@@ -120,6 +87,7 @@ class PadShortcut(Mover):
     The zeros are divided between the first and the last channels, the odd one last.
     """
 
+    code: ClassVar[str] = "PadShortcut(in_channels, out_channels, stride=stride)"
     out_channels: Positive
     stride: Size = (1, 1)
 
@@ -133,21 +101,12 @@ class PadShortcut(Mover):
         """Every stride-th position."""
         return Window(1, self.stride[0]), Window(1, self.stride[1])
 
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "PadShortcut(in_channels, ...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """Slicing and zero channels."""
-        from archcalc.pytorch.layers import PadShortcut as Module
-
-        return Module(x[0], self.out_channels, self.stride)
-
 
 @operator("dropout")
 class Dropout(Mover):
     """Drops values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
 
+    code: ClassVar[str] = "nn.Dropout(p, inplace=inplace)"
     p: Probability = 0.5
     inplace: Flag = False
 
@@ -165,21 +124,12 @@ class Dropout(Mover):
         noise = drawn if self.p < 1 else Extra("noise", (), per_image=False)
         return Saved(extras=(noise,) if self.p else ())
 
-    def source(self, x: Shape) -> str:
-        """`nn.Dropout`."""
-        return "nn.Dropout(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """`torch.nn.Dropout`."""
-        from torch import nn
-
-        return nn.Dropout(self.p, self.inplace)
-
 
 @operator("droppath")
 class DropPath(Mover):
     """Drops a whole branch for an image with probability p in training, and scales what stays by 1/(1 − p)."""
 
+    code: ClassVar[str] = "DropPath(p)"
     p: Probability
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
@@ -190,16 +140,6 @@ class DropPath(Mover):
         """One factor per image."""
         return Saved(extras=(Extra("noise", (1,)),) if self.p else ())
 
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "DropPath(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """One Bernoulli factor an image."""
-        from archcalc.pytorch.layers import DropPath as Module
-
-        return Module(self.p)
-
 
 @operator("stochastic_depth")
 class StochasticDepth(Mover):
@@ -208,6 +148,7 @@ class StochasticDepth(Mover):
     As Huang et al. (2016) do it: what stays in training is left as it is. A branch that is dropped need not run.
     """
 
+    code: ClassVar[str] = "StochasticDepth(p)"
     p: Probability
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -221,13 +162,3 @@ class StochasticDepth(Mover):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""
         return Saved()
-
-    def source(self, x: Shape) -> str:
-        """A layer of our own."""
-        return "StochasticDepth(...)"
-
-    def module(self, x: Shape) -> nn.Module:
-        """One Bernoulli draw a batch."""
-        from archcalc.pytorch.layers import StochasticDepth as Module
-
-        return Module(self.p)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from functools import lru_cache
+from types import CodeType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,11 @@ from torch import Tensor, nn
 from archcalc.analysis.in_place import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
 from archcalc.graph import About, Graph, Node, require_graph
+from archcalc.ops import Operator
+from archcalc.pytorch import layers
 from archcalc.pytorch.initialization import WEIGHTED, initialization
+
+NAMES = {"nn": nn, **vars(layers)}  # what operators' texts mention
 
 
 class Training(NamedTuple):
@@ -126,9 +132,21 @@ def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.d
     return network if dtype is None else network.to(dtype)
 
 
+def module_of(op: Operator, x: Any) -> nn.Module:
+    """An operator's module for an input of shape `x`. Raises NotImplementedError for an operator without one."""
+    names = {"in_channels": x[0], "in_features": x[-1], "in_shape": x} if x else {}
+    made: nn.Module = eval(_compiled(op.pytorch(x)), NAMES, names | vars(op))  # an operator's own text
+    return made
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> CodeType:
+    return compile(text, "<operator>", "eval")
+
+
 def _module(node: Node) -> nn.Module:
     try:
-        return node.op.module(node.x)
+        return module_of(node.op, node.x)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 

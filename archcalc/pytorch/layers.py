@@ -1,4 +1,4 @@
-"""The modules that PyTorch lacks; operators' `module()` methods import them when they are asked for."""
+"""The modules that PyTorch lacks; operators' texts mention them."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so nn.Module is Any there.
