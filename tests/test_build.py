@@ -243,6 +243,6 @@ def test_prose_is_left_to_pytorch(text):
 
 
 def test_an_operator_without_a_module(monkeypatch):
-    monkeypatch.setattr("archcalc.ops.activation.ReLU.module", Operator.module)
+    monkeypatch.setattr("archcalc.ops.activation.ReLU.code", Operator.code)
     with pytest.raises(SpecError, match="relu: operator relu has no rule for its PyTorch module"):
         build(small("  - relu\n"))

@@ -89,7 +89,7 @@ def form(op: Operator, x: Any) -> str:
     """An operator's text with `...` for the arguments that it names as the spec does; a join as an expression."""
     text = op.pytorch(x)
     if op.joins:
-        drops = text == "Mean(p=p)" and getattr(op, "p", False)
+        drops = text == "Mean(p)" and getattr(op, "p", False)
         made = "Mean(p)(*inputs)" if drops else INLINE.get(text, "(a + b) / len(inputs)")
         return made if drops or text == "Concat()" or len(x) > 1 else "a.clone()"
     node = ast.parse(text, mode="eval").body

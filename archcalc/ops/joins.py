@@ -90,7 +90,7 @@ class Mean(Join):
     case, and takes the mean of those that stay.
     """
 
-    code: ClassVar[str] = "Mean(p=p)"
+    code: ClassVar[str] = "Mean(p)"
     p: Probability = 0
 
     def work(self, x: Shapes, y: Shape) -> Work:
