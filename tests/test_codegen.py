@@ -1,76 +1,139 @@
-"""Generated PyTorch source: every feature of the language, params as arguments, and what goes wrong."""
+"""Generated PyTorch source: every construct of the language, params as arguments, and what goes wrong."""
 
+import ast
 import inspect
+import random
 
 import pytest
-from generated import assert_same_values, made, run, states
+from generated import assert_same_operations, assert_same_values, made, run, states
 from graphs import networks, sweep
 from test_architecture import imported_by
 
 from archcalc import ArchcalcError, SpecError, load, parse
-from archcalc.codegen import CARRYING, pytorch_source, source_of
-from archcalc.codegen.flat import Flat
-from archcalc.codegen.layers import layers
+from archcalc.codegen import export, pytorch_source, source
+from archcalc.codegen.export import source_of
+from archcalc.codegen.trees import Unstructured
+from archcalc.graph import About, Graph, Node
 from archcalc.language import parse_spec
-from archcalc.ops import Operator
+from archcalc.ops import Input, Operator
+from archcalc.ops.activation import ReLU
+from archcalc.ops.convolution import Conv
+from archcalc.ops.joins import Add
 from archcalc.pytorch import build
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 
 
-def test_random_networks():
-    def check(network):
-        spec, graph = network.spec(), parse(network.spec())
-        assert_same_values(source_of(graph, parse_spec(spec), "drawn"), graph)
+def spec(layers, params="", blocks=""):
+    return f'name: own\ninput: [3, 16, 16]\nparams: {{{params}}}\nblocks: {{{blocks}}}\nlayers:\n  - "{layers}"\n'
 
-    sweep(networks(), check, 60)
+
+def check(text, in_blocks=None):
+    """The source of a spec, which is right; `in_blocks` says whether it must be in blocks, or layer by layer."""
+    graph, parsed = parse(text), parse_spec(text)
+    written = source_of(graph, parsed, graph.name)
+    assert_same_values(written, graph)
+    assert max(map(len, written.splitlines())) <= 120
+    if in_blocks is not None:
+        assert written_in_blocks(graph, parsed) is in_blocks, written
+    return written
+
+
+def written_in_blocks(graph, parsed):
+    try:
+        export.in_blocks(graph, parsed, graph.name)
+    except Unstructured:
+        return False
+    return True
+
+
+# Random networks, and random specs with few names, which therefore clash
+
+
+def test_random_networks():
+    sweep(networks(), lambda network: check(network.spec()), 60)
 
 
 def test_random_networks_layer_by_layer():
-    def check(network):
+    def check_flat(network):
         graph = parse(network.spec())
-        lines = [*(f"\n\n{text}\n" for text in layers().values()), Flat(graph, "Drawn").source()]
-        head = f'"""\n{CARRYING[-1]}\n"""\nimport torch\nfrom torch import nn\n\n'
-        assert_same_values(head + "".join(lines), graph)
+        assert_same_values(source(graph), graph)
 
-    sweep(networks(), check, 30)
+    sweep(networks(), check_flat, 30)
 
 
-# Arguments
-
-SWITCHED = [
-    ("resnet50", "classes", 10), ("resnet50", "depths", (1, 1, 2, 1)), ("densenet121", "growth", 12),
-    ("densenet121", "depths", (1, 2, 3, 4)), ("wrn-28-10", "k", 1), ("wrn-28-10", "n", 2),
-    ("fractalnet-20", "columns", 2),
-    ("resnext50-32x4d", "cardinality", 8), ("squeezenet1.0", "stem", (64, 3)), ("blocks/dense-block", "depth", 3),
-    ("blocks/conv1x7-7x1", "channels", 16), ("googlenet", "classes", 7), ("vgg16", "depths", (1, 2, 3, 2, 4)),
-]  # fmt: skip
+NAMES = ["i", "j", "_", "w", "n", "channels", "height", "branch", "x", "k", "index", "nn", "branches"]
 
 
-@pytest.mark.parametrize(("name", "param", "value"), SWITCHED)
-def test_params_are_arguments(name, param, value):
-    source = pytorch_source(name, {})
-    assert states(made(source, **{param: value})) == states(build(load(name, **{param: value}), "meta"))
-    assert states(made(source, **{param: value})) != states(made(source))
+class Drawn:
+    """A random spec."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        names = {self.random.choice(NAMES): self.random.randint(1, 4) for _ in range(self.random.randint(0, 3))}
+        lists = {key: [self.random.randint(1, 4) for _ in range(self.random.randint(1, 5))] for key in ("ks", "cs")}
+        self.lists = list(lists)
+        self.blocks = []
+        own = [self.block(label, list(names)) for label in self.random.sample(["unit", "cell", "branch1"], 2)]
+        layers = " | ".join(self.step(list(names), 0) for _ in range(self.random.randint(1, 3)))
+        self.text = spec(layers, ", ".join(f"{k}: {v}" for k, v in {**names, **lists}.items()), ", ".join(own))
+
+    def block(self, label, names):
+        own = self.random.sample(NAMES, self.random.randint(1, 2))
+        body = " | ".join(self.step(names + own, 1) for _ in range(self.random.randint(1, 3)))
+        self.blocks.append((label, len(own)))
+        return f"'{label}({', '.join(own)})': ['{body}']"
+
+    def number(self, names):
+        number = self.random.choice([*names, *names, "1", "2", "3"])
+        other = self.random.choice([*names, "2"])
+        return f"min(6, {self.random.choice([number, number, f'{number} * {other}', f'{number} + {other}'])})"
+
+    def step(self, names, depth):
+        size = self.number(names)
+        kinds = [self.layer] if depth > 3 else [self.layer, self.layer, self.chain, self.loop, self.join, self.nested]
+        return self.random.choice(kinds)(names, depth + 1, size)
+
+    def layer(self, names, depth, size):
+        return self.random.choice([f"conv({size}, 1)", f"conv(in_channels + {size}, 1)", "relu", "batchnorm"])
+
+    def chain(self, names, depth, size):
+        steps = f"{self.step(names, depth)} | {self.step(names, depth)}"
+        return f"{self.random.choice([size, '2', '4'])} * ({steps})"
+
+    def loop(self, names, depth, size):
+        own = self.random.choice(NAMES)
+        through = self.random.choice(["range(3)", f"range(1, {size} + 1)", "[1, 2, 3]", *self.lists])
+        test = self.random.choice(["", "", f" if {own} > 1"])
+        return f"chain({self.step([*names, own], depth)} for {own} in {through}{test})"
+
+    def join(self, names, depth, size):
+        kind = self.random.choice(["concat({0}, {1})", "add({0} | conv({2}, 1), conv({2}, 1))"])
+        return kind.format(self.step(names, depth), self.step(names, depth), size)
+
+    def nested(self, names, depth, size):
+        if not self.blocks:
+            return self.layer(names, depth, size)
+        label, count = self.random.choice(self.blocks)
+        return f"{label}({', '.join(self.number(names) for _ in range(count))})"
 
 
-def arguments(name, **params):
-    return list(inspect.signature(run(pytorch_source(name, params))).parameters)
+@pytest.mark.parametrize("start", range(0, 50, 10))
+def test_random_specs(start):
+    checked = 0
+    for seed in range(start, start + 10):
+        text = Drawn(seed).text
+        try:
+            graph = parse(text)
+        except ArchcalcError:
+            continue
+        if len(graph.nodes) < 60:
+            check(text)
+            checked += 1
+    assert checked >= 3
 
 
-def test_what_something_was_decided_by_is_no_argument():
-    assert arguments("resnet50") == ["classes", "depths"]  # neither `strided` nor `late`, which choose blocks
-    assert arguments("vgg16") == ["classes", "last", "depths"]
-    assert arguments("vgg11") == ["classes"]  # its third convolutions are not there to be repeated
-    assert arguments("blocks/residual-basic") == ["channels"]
-
-
-def test_set_params_are_the_defaults():
-    signature = inspect.signature(run(pytorch_source("resnet50", {"classes": "5 * 2"})))
-    assert signature.parameters["classes"].default == 10
-
-
-# A user's own
+# Each construct of the language
 
 FEATURES = """
 name: features
@@ -134,38 +197,19 @@ layers:
   - chain(drop_path(p) | unit(8) for p, unit in zip([0.5, 0], [conv, linear])) if False else drop_path(0.25)
   - side: [flatten | linear(classes), global_maxpool | flatten, sized]
   - conv(in_height * 2, 1, stride=2)
-  - sized
+  - maxpool(2) | flatten | linear(4)
   - batchnorm
   - linear(classes / 2) | softmax
 """
 
 
-@pytest.fixture
-def written(tmp_path):
-    """Sources of specs given as text."""
-
-    def write(spec, **params):
-        path = tmp_path / "own.yaml"
-        path.write_text(spec)
-        return pytorch_source(str(path), params)
-
-    return write
-
-
-def test_every_feature_of_the_language(written):
-    source = written(FEATURES)
-    assert_same_values(source, parse(FEATURES))
+def test_every_feature_of_the_language():
+    written = check(FEATURES, in_blocks=True)
     for line in [
         "class ConvBN(nn.Sequential):",
-        "class DropPathBlock(nn.Sequential):",
         "            Level(channels, n - 1, 2 * channels) if n > 1 else Double(channels, 2 * channels),",
-        "    def forward(self, x, stage_2):",
-        "        self.parameters_ = Aux(8, classes)",
-        "class MixedResidual(nn.Sequential):",
-        "        self.branches = nn.ModuleList(",
-        "            return x, *sides",
     ]:
-        assert line in source.splitlines()
+        assert line in written.splitlines(), written
 
 
 LOOPS = """
@@ -198,37 +242,362 @@ layers:
 """
 
 
-def test_loops(written):
-    source = written(LOOPS)
-    assert_same_values(source, parse(LOOPS))
-    assert "Concat" not in source
-    for line in [
-        "            *[nn.Conv2d(in_channels if i == 0 else 8, 8, 1) for i in range(n)],",
-        "            nn.Conv2d(8 if n else in_channels, (8 if n else in_channels) + 1, 1),",
-        "            *[GrownUnit(in_channels + 2 * i) for i in range(n)],",  # `g` decides the numbers of calls
-        "            nn.Conv2d(in_channels + 2 * n, in_channels + 2 * n, 1),",
-    ]:
-        assert line in source.splitlines(), source
+def test_loops():
+    check(LOOPS)
 
 
-LAYER_BY_LAYER = """
-name: flat
-input: [4, 6, 6]
+OWN = [
+    ("chain(add(conv(c, 1), conv(c, 1)) for c in [8, 16, 32])", "", ""),
+    ("chain(add(conv(c, 1), conv(c, 1)) for c in cs)", "cs: [8, 16, 32]", ""),
+    ("chain(2 * add(conv(c, 1), conv(c, 1)) for c in cs)", "cs: [8, 16, 32]", ""),
+    ("n * chain(add(conv(c, 1), conv(c, 1)) for c in cs)", "cs: [8, 16, 32], n: 2", ""),
+    ("chain(add(conv(c, 1), conv(c, 1)) if c > 8 else conv(c, 1) for c in cs)", "cs: [8, 16, 32]", ""),
+    ("chain(conv(8, 3, padding=i, dilation=i) for i in [1, 2, 4])", "", ""),
+    ("chain(conv(8, 3, padding=i, dilation=i) for i in [1, 2, 4, 2])", "", ""),
+    ("n * (m * (conv(w, 3, padding=1) | relu) | maxpool(2))", "n: 2, m: 2, w: 8", ""),
+    ("n * (conv(in_channels + g, 1) | m * conv(in_channels + g, 1))", "n: 4, m: 5, g: 2", ""),
+    ("conv(2 * w, 1) | chain(conv(8, w, padding=w // 2) for w in ks)", "w: 4, ks: [1, 3, 1, 3]", ""),
+    ("b(2, 4)", "ks: [1, 3, 1, 3]",
+     "'b(a, q)': ['add(conv(a * q + q, 1), conv(a * q + q, 1))',"
+     " 'chain(conv(8, channels, padding=channels // 2) for channels in ks)']"),
+    ("chain(conv(8 + _, 1) for _ in ks if _ > 1)", "ks: [1, 2, 3, 2, 3]", ""),
+    ("chain(conv(8, 1) for _ in ks if _ > 1)", "ks: [1, 2, 3, 2, 3]", ""),
+    ("b(2, 3, 1)", "",
+     "'b(a, b, c)': ['add(relu, identity)', 'conv(a * b + c, 1)', 'conv(b * c + a, 1)', 'conv(4, 1)']"),
+    ("add(relu | concat(conv(c, 1) for c in cs), conv(9, 1))", "cs: [1, 3, 5]", ""),
+    ("conv(round(w * 1.7 // 1), 1)", "w: 11", ""),
+    ("dropout(4 * p // 2) | conv(int(10 * (4 * p // 2)), 1)", "p: 0.9", ""),
+    ("concat(conv(4, k, padding=k // 2) for k in ks) | conv(8, 1)", "ks: [1, 3]", ""),
+    ("__init__(4) | __class__(__new__=2)", "", "'__init__(__x)': ['conv(__x, 1)'], '__class__(__new__)': "
+     "['add(conv(__new__, 1), conv(__new__, 1))']"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layers", "params", "blocks"), OWN)
+def test_users_own(layers, params, blocks):
+    check(spec(layers, params, blocks))
+
+
+def network(layers, blocks="", params="", size="[3, 8, 8]"):
+    """A spec whose steps and blocks stand on lines of their own."""
+    parts = [f"params: {params}\n" if params else "", f"blocks:\n{blocks}" if blocks else ""]
+    return f"name: built\ninput: {size}\n{''.join(parts)}layers:\n{layers}\n"
+
+
+LABELS = ("inner", "recorder", "walk", "_", "__", "___", "_0", "x", "self", "forward", "_modules", "training", "nn",
+          "torch", "super", "append", "lambda", "3a")  # fmt: skip
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_labels(label):
+    check(network(f"  - {label}: conv(4, 1)\n  - relu"), in_blocks=True)
+    check(network(f"  - {label}: conv(4, 1)\n  - relu\n  - add(use('{label}'), identity)"), in_blocks=True)
+
+
+CONSTRUCTS = {
+    "a side output of a join": """
+input: [12]
+layers:
+  - side:
+      a: add(identity, identity, batchnorm)
+  - add(identity, identity)
+""",
+    "a side output in a branch": """
+layers:
+  - add:
+      body:
+        - conv(3, 1)
+        - side: {aux: "conv(2, 1)"}
+        - relu
+      skip: identity
+""",
+    "a side output in a block": """
+blocks:
+  stage:
+    - conv(5, 1)
+    - side: {aux: "dropout | conv(2, 1)", more: "relu"}
+    - relu
+layers:
+  - stage | conv(4, 1) | stage
+""",
+    "use in a block, of what is outside": """
+blocks:
+  again:
+    - add(use(top), identity)
+    - relu
+layers:
+  - top: conv(4, 1)
+  - relu
+  - again | conv(4, 1) | again
+""",
+    "the nearest label": """
+layers:
+  - a: conv(4, 1)
+  - b:
+      - a: conv(4, 1)
+      - add(use(a), relu)
+  - add(use(a), identity)
+""",
+    "blocks that label alike": """
+blocks:
+  inner(n):
+    - top: conv(n, 1)
+    - relu
+    - concat(use(top), identity)
+  outer(n):
+    - top: conv(n, 1)
+    - inner(n + 1)
+    - concat(use(top), identity)
+layers:
+  - top: conv(2, 1)
+  - outer(2) | inner(3)
+  - concat(use(top), identity)
+  - conv(in_channels, 1)
+""",
+    "joins over a generator": """
+layers:
+  - concat(conv(c, 1) for c in [1, 2])
+  - add(conv(4, k, padding=k // 2) for k in [1, 3])
+  - mean(conv(4, k, padding=k // 2) for k in [1, 3])
+  - multiply(conv(4, k, padding=k // 2) for k in [1, 3])
+  - add(conv(in_channels, 1) for k in [1])
+""",
+    "recursion": """
+blocks:
+  unit:
+    - conv(4, 3, padding=1) | relu
+  fractal(c):
+    - unit if c == 1 else mean(unit, fractal(c - 1) | fractal(c - 1))
+layers:
+  - fractal(3) | conv(in_channels, 1)
+""",
+    "mutual recursion": """
+blocks:
+  even(n):
+    - conv(n, 1)
+    - odd(n - 1) if n > 1 else conv(9, 1)
+  odd(n):
+    - relu
+    - even(n - 1) if n > 1 else conv(9, 1)
+layers:
+  - even(3) | conv(2, 1)
+""",
+    "a block parameter called channels": """
+blocks:
+  grow(channels):
+    - 9 * concat(identity, conv(channels, 1))
+    - conv(in_channels + channels, 1)
+    - conv(channels, 1)
+layers:
+  - grow(4) | conv(2, 1)
+""",
+    "parameters called as the source's own": """
+blocks:
+  grow(layers, nn, self, torch=1, super=1):
+    - 7 * concat(identity, conv(layers, 1))
+    - chain(concat(identity, conv(channels, 1)) for channels in [1, 2])
+    - conv(nn + self + torch, super)
+    - conv(in_channels, 1)
+layers:
+  - grow(4, 2, 3) | grow(2, 1, 1, 2)
+""",
+    "a parameter called as a class": """
+blocks:
+  conv_bn(ConvBN, Mean=1):
+    - Mean * conv(ConvBN, 1)
+    - mean(0.5): [relu, identity]
+layers:
+  - conv_bn(4) | conv_bn(5, 2)
+""",
+    "parameters with underscores": """
+blocks:
+  b(__x, _y, _=2):
+    - conv(__x, 1) | conv(_y, 1) | conv(_, 1)
+    - _ * relu
+layers:
+  - b(4, 2) | b(5, 1, 3)
+""",
+    "a choice over params": """
+params: {deep: True, n: 2}
+layers:
+  - conv(4, 1) if deep and n > 1 else relu
+  - n * relu
+""",
+    "a choice over a block's parameter": """
+blocks:
+  b(n):
+    - conv(4 * n, 1) if n > 1 else relu
+    - conv(in_channels, 1)
+layers:
+  - b(1) | b(2)
+""",
+    "a choice over in_channels": """
+blocks:
+  b:
+    - identity if in_channels == 4 else conv(4, 1)
+    - conv(in_channels, 1)
+layers:
+  - b | conv(4, 1) | b
+""",
+    "a choice with and, or": """
+blocks:
+  b(n):
+    - conv(2, 1) if n and (n > 1 or not n) else relu
+layers:
+  - b(1) | b(2) | b(0)
+""",
+    "repeats that change the channels": """
+layers:
+  - 9 * conv(in_channels + 2, 1)
+  - 3 * (2 * conv(2 * in_channels, 1) | relu | conv(2, 1))
+  - 8 * (8 * concat(identity, conv(1, 1)) | conv(4, 1))
+  - conv(in_channels, 1)
+""",
+    "named branches, and nested joins": """
+layers:
+  - add(body=conv(3, 1) | relu, skip=identity)
+  - concat(a=relu, b=conv(2, 1))
+  - add(concat(conv(1, 1), add(conv(2, 1), conv(2, 1) | relu)), multiply(conv(3, 1), add(conv(3, 1), conv(3, 1))))
+""",
+    "what is drawn at random in branches": """
+layers:
+  - add(dropout | concat(dropout, relu) | conv(3, 1), dropout)
+  - add(droppath(0.5), add(dropout, stochastic_depth(0.5)))
+  - mean(0.5): [dropout, "concat(dropout, relu) | conv(3, 1)", identity]
+""",
+    "branches that grow": """
+layers:
+  - 7 * concat(identity, conv(2, 1))
+  - concat(7 * concat(identity, conv(1, 1)), identity, 7 * concat(identity, conv(1, 1)))
+  - conv(2, 1)
+""",
+    "a block that names a block": """
+blocks:
+  b(act, n=1):
+    - n * conv(4, 1) | act
+    - act
+  c:
+    - conv(5, 1) | batchnorm
+layers:
+  - b(c) | b(relu) | b(c, 2)
+""",
+    "blocks with the same param and parameter": """
+params: {width: 4, height: 2}
+blocks:
+  a(x):
+    - conv(height + x, 1)
+  b(height):
+    - conv(height, 1) | a(1) | relu
+layers:
+  - b(1) | b(width)
+""",
+    "defaults that mention others": """
+params: {base: 2}
+blocks:
+  b(n, hidden=n * base, out=in_channels + 1, k=1):
+    - conv(hidden, k) | relu | conv(out, k)
+layers:
+  - b(2) | b(3, out=2) | b(1, 7)
+""",
+    "divisions": """
+params: {w: 8}
+blocks:
+  b(n):
+    - conv(n, 1) | relu
+  c(p):
+    - droppath(p) | relu
+layers:
+  - conv(w / 2, 1) | b(w / 4) | dropout(w / 16) | c(1 / 4) | c(w / 8)
+""",
+    "functions": """
+params: {ws: [2, 4, 3]}
+layers:
+  - chain(conv(c * i + len(ws), 1) for i, c in enumerate(ws, 1) if c != max(ws))
+  - conv(sum(ws) + min(w for w in ws) + round(2.5) + abs(-1) + int(2.7), 1)
+  - conv([c for c in ws][-1] + sum(range(len(ws))) + len(ws[1:]) + max([a * b for a, b in zip(ws, ws)]), 1)
+  - conv(([1] * 3 + [2])[3] + 2 ** 2 % 3 - -1, 1)
+""",
+    "layers on vectors": """
+layers:
+  - global_avgpool | flatten | batchnorm | layernorm | linear(5) | relu
+  - linear(in_channels, True)
+""",
+    "layers on the last dimension": """
+layers:
+  - linear(5) | conv(4, 1)
+  - layernorm
+  - layernorm(5)
+  - flatten | linear(2)
+""",
+}
+FLAT = {
+    "a side output in a repeated block": """
+blocks:
+  stage:
+    - conv(5, 1)
+    - side: {aux: "conv(2, 1)"}
+layers:
+  - 2 * stage
+""",
+    "use in a repeated block": """
 blocks:
   again(n):
     - n * add(use(top), identity)
 layers:
-  - top: conv(4, 3, padding=1)
+  - top: conv(4, 1)
   - again(1) | relu | again(2)
-  - side: {own: "relu | conv(2, 1)"}
-  - concat(sigmoid, identity)
-"""
+""",
+    "a choice over in_height": """
+blocks:
+  b:
+    - relu if in_height > 4 else conv(4, 1)
+    - conv(in_channels, 1)
+layers:
+  - b | maxpool(2) | b
+""",
+    "blocks that flatten different sizes": """
+blocks:
+  b:
+    - flatten | linear(2)
+layers:
+  - add(maxpool(2) | b, b)
+""",
+    "a loop over operators": """
+layers:
+  - chain(layer(2) for layer in [maxpool, avgpool])
+""",
+    "a division that is exact in a spec alone": """
+params: {w: 8}
+layers:
+  - conv(w / 2 * 3, 1)
+""",
+    "channels that grow by no sum, in a block": """
+blocks:
+  b(n):
+    - n * conv(in_channels * 2 - 2, 1)
+layers:
+  - b(9) | conv(2, 1)
+""",
+}
 
 
-def test_what_blocks_cannot_express_is_written_layer_by_layer(written):
-    source = written(LAYER_BY_LAYER)
-    assert source.count("class ") == 1
-    assert_same_values(source, parse(LAYER_BY_LAYER))
+@pytest.mark.parametrize("construct", [*CONSTRUCTS, *FLAT])
+def test_each_construct(construct):
+    text = (CONSTRUCTS | FLAT)[construct].lstrip()
+    size = "" if "input:" in text else "input: [3, 8, 8]\n"
+    check(f"name: built\n{size}{text}", in_blocks=construct in CONSTRUCTS)
+
+
+HOSTILE = ['"' * 3, "'" * 3, 'ends with a quote"', "a\\", "\\N{DASH} {x}", "\\x00 λ → 中", "%s"]
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_hostile_titles(title):
+    quoted = title.replace("'", "''")
+    graph = parse(f"name: none\ntitle: '{quoted}'\ninput: [3, 8, 8]\nlayers:\n  - conv(3, 1)\n")
+    assert graph.about.title == title
+    assert title in ast.get_docstring(ast.parse(source(graph)))
+    assert_same_values(source(graph), graph)
 
 
 @pytest.mark.parametrize("layers", [
@@ -242,15 +611,65 @@ def test_what_blocks_cannot_express_is_written_layer_by_layer(written):
     "- conv(2, [1, 3], connections=[[0, 1], [2]], padding=1)",
     "- flatten | layernorm | rbf(3)", "- gelu('tanh') | scaled_tanh(slope=1)", "- _a: conv(3, 1)\n  - __b: conv(3, 1)",
 ])  # fmt: skip
-def test_small_networks(layers, written):
-    spec = f"name: small\ninput: [3, 6, 6]\nlayers:\n  {layers}\n"
-    assert_same_values(written(spec), parse(spec))
+def test_small_networks(layers):
+    check(f"name: small\ninput: [3, 6, 6]\nlayers:\n  {layers}\n", in_blocks=True)
+
+
+# A graph without a spec
+
+
+def test_the_source_of_a_hand_made_graph():
+    nodes = (
+        Node("input", Input((3, 8, 8)), (), (), (3, 8, 8), None, False),
+        Node("stem.conv", Conv(3, (3, 3), padding=(1, 1)), (0,), (3, 8, 8), (3, 8, 8), None, False),
+        Node("stem.relu", ReLU(), (1,), (3, 8, 8), (3, 8, 8), None, False),
+        Node("add", Add(), (2, 0), ((3, 8, 8), (3, 8, 8)), (3, 8, 8), None, False),
+    )
+    graph = Graph("by hand", nodes, 3, About(paper={}, params={}))
+    written = source(graph)
+    assert_same_operations(written, graph)
+    assert_same_values(written, graph)
+    assert "class ByHand(nn.Module):" in written
+
+
+# Arguments
+
+SWITCHED = [
+    ("resnet50", "classes", 10), ("resnet50", "depths", (1, 1, 2, 1)), ("densenet121", "growth", 12),
+    ("densenet121", "depths", (1, 2, 3, 4)), ("wrn-28-10", "k", 1), ("wrn-28-10", "n", 2),
+    ("fractalnet-20", "columns", 2),
+    ("resnext50-32x4d", "cardinality", 8), ("squeezenet1.0", "stem", (64, 3)), ("blocks/dense-block", "depth", 3),
+    ("googlenet", "classes", 7), ("vgg16", "depths", (1, 2, 3, 2, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "param", "value"), SWITCHED)
+def test_params_are_arguments(name, param, value):
+    source = pytorch_source(name, {})
+    assert states(made(source, **{param: value})) == states(build(load(name, **{param: value}), "meta"))
+    assert states(made(source, **{param: value})) != states(made(source))
+
+
+def arguments(name, **params):
+    return list(inspect.signature(run(pytorch_source(name, params))).parameters)
+
+
+def test_what_something_was_decided_by_is_no_argument():
+    assert arguments("resnet50") == ["classes", "depths"]  # neither `strided` nor `late`, which choose blocks
+    assert arguments("vgg16") == ["classes", "depths"]  # `last` changes heights
+    assert arguments("vgg11") == ["classes"]  # its third convolutions are not there to be repeated
+    assert arguments("blocks/residual-basic") == []  # a block has a parameter `channels` of its own
+
+
+def test_set_params_are_the_defaults():
+    signature = inspect.signature(run(pytorch_source("resnet50", {"classes": "5 * 2"})))
+    assert signature.parameters["classes"].default == 10
 
 
 def test_input_of_another_size():
-    source = pytorch_source("vgg11", {}, (3, 64, 64))
-    assert "nn.Linear(512 * 2 * 2, 4096)" in source
-    assert "Input 3×64×64" in source
+    written = pytorch_source("vgg11", {}, (3, 64, 64))
+    assert "channels = 512 * 2 * 2" in written
+    assert "Input 3×64×64" in written
 
 
 # What goes wrong

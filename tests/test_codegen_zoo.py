@@ -1,50 +1,56 @@
-"""Generated source of every network of the zoo gives what `archcalc.pytorch.build`'s module gives."""
+"""Generated source of the zoo: it is what `archcalc.pytorch.build` makes, and looks as a person would write it."""
+
+import ast
+import inspect
+import re
 
 import pytest
-from generated import assert_same_operations, assert_same_values, carrying, made
+import torch
+from click.testing import CliRunner
+from generated import assert_same_operations, assert_same_values, carrying, made, run
+from golden_files import check_golden
+from torch import nn
 
-from archcalc import catalog, load
-from archcalc.codegen import pytorch_source
-from archcalc.codegen.flat import Flat
-from archcalc.codegen.layers import FILE, PLAINER
-from archcalc.pytorch import build
-
-# Small enough to be run; of all others the operations are compared.
-SMALL = {name for name in catalog() if name.startswith(("blocks/", "d2l/", "cs231n/inception"))}
-SMALL |= {"lenet5", "resnet20", "plain20", "wrn-40-1", "fractalnet-20", "fractalnet-20-deepest"}
-SMALL |= {"nin-cifar10", "densenet-40-12", "alexnet", "inception-v3"}  # the last two want their own size
-
+from archcalc import catalog, codegen, load, parse
+from archcalc.catalog import find, settled
+from archcalc.cli import cli
+from archcalc.codegen import export, pytorch_source
+from archcalc.codegen.format import text
+from archcalc.codegen.names import MODULE, class_name
+from archcalc.codegen.own_layers import FILE, PLAINER
+from archcalc.codegen.trees import simplified
+from archcalc.language import parse_spec
+from archcalc.pytorch import build, validate_source
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 
-
-@pytest.fixture
-def in_blocks(monkeypatch):
-    """No network may be written layer by layer, which a mistake in the translation of blocks would lead to."""
-
-    def refuse(self):
-        raise AssertionError(f"{self.title} is written layer by layer")
-
-    monkeypatch.setattr(Flat, "source", refuse)
+# A network of each family; `make proofs` runs all others.
+FAMILIES = (
+    "alexnet", "bn-inception", "densenet-40-12", "fractalnet-20", "googlenet", "inception-v3", "lenet5", "nin",
+    "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
+    "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire", "torchvision/googlenet",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(catalog()))
-def test_the_zoo(name, in_blocks):
-    source, graph = pytorch_source(name, {}), load(name)
-    assert max(map(len, source.splitlines())) <= 120
-    assert_same = assert_same_values if name in SMALL else assert_same_operations
-    assert_same(source, graph)
+def test_one_network_of_each_family():
+    assert {load(name).about.family for name in FAMILIES} == {load(name).about.family for name in catalog()}
 
 
-def test_layer_by_layer_would_be_noticed(in_blocks, tmp_path):
-    path = tmp_path / "flat.yaml"
-    text = "name: flat\ninput: [3, 8, 8]\nblocks:\n  again(n):\n    - n * add(use(top), identity)\n"
-    path.write_text(f"{text}layers:\n  - top: conv(3, 3, padding=1)\n  - again(1) | relu | again(2)\n")
-    with pytest.raises(AssertionError, match="Flat is written layer by layer"):
-        pytorch_source(str(path), {})
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_family(name):
+    graph, (spec, own) = load(name), find(name)
+    source = pytorch_source(name, {})
+    assert export.in_blocks(graph, settled(spec, own), own) in source
+    assert_same_operations(source, graph)
 
 
-# Networks that are run with fewer blocks, or on a smaller image
+def test_the_whole_zoo_is_written_in_blocks():
+    for name in catalog():
+        graph, (spec, own) = load(name), find(name)
+        source = export.in_blocks(graph, settled(spec, own), own)
+        assert max(map(len, source.splitlines())) <= 120, name
+        compile(source, name, "exec")
+
 
 VALUES = [
     ("resnet18", {"size": 64, "classes": 10}, None),
@@ -71,42 +77,65 @@ def test_values(name, params, shape):
     assert_same_values(pytorch_source(name, params, shape), load(name, input=shape, **params))
 
 
-# The comparison can fail
+# A mistake is noticed, and the layer named where it is
 
 STRIDED = """            ConvBN(in_channels, width, 1, stride),
             nn.ReLU(inplace=True),
             ConvBN(width, width, 3),
 """
 MISTAKES = [
-    ("googlenet", "self.branch3x3(x), self.branch5x5(x)", "self.branch5x5(x), self.branch3x3(x)"),  # swapped branches
-    ("resnet50", STRIDED, STRIDED.replace(", stride", "").replace(", 3)", ", 3, stride)")),
-    ("resnet50", "nn.ReLU(inplace=True),\n            ConvBN(width, width, 3)", "ConvBN(width, width, 3)"),
-    ("resnet50", "ConvBN(width, width, 3),\n            nn.ReLU(inplace=True),", "ConvBN(width, width, 3),"),
-    ("resnet50", "self.body(x) + self.skip(x)", "self.skip(x) + self.body(x)"),
-    ("resnet50", "nn.MaxPool2d(3,", "nn.AvgPool2d(3,"),
-    ("resnet50", "kernel // 2, bias=False", "kernel // 2, bias=False, padding_mode='reflect'"),
-    ("resnet50", "nn.BatchNorm2d(channels)", "nn.BatchNorm2d(channels, eps=1e-3)"),
-    ("resnet50", "nn.BatchNorm2d(channels)", "nn.BatchNorm2d(channels, momentum=0.2)"),  # in training alone
-    ("googlenet", "return x, head1, head2", "return x, head2, head1"),
-    ("densenet121", "torch.cat([x, self.new(x)]", "torch.cat([self.new(x), x]"),
-    ("densenet121", "self.new(x)", "self.new(x.relu_())"),  # overwrites what it hands on
-    ("stochastic-depth-110", "else 1 - self.p", "else self.p"),
-    ("fractalnet-20", ">= self.p", ">= 5 * self.p"),
+    ("googlenet", "self.branch3x3(x), self.branch5x5(x)", "self.branch5x5(x), self.branch3x3(x)", "3a.concat"),
+    ("resnet50", STRIDED, STRIDED.replace(", stride", "").replace(", 3)", ", 3, stride)"), "stage2.0.body.conv1"),
+    ("resnet50", "nn.ReLU(inplace=True),\n            ConvBN(width, width, 3)", "ConvBN(width, width, 3)",
+     "stage1.0.body.relu1"),
+    ("resnet50", "self.body(x) + self.skip(x)", "self.skip(x) + self.body(x)", "stage1.0.add"),
+    ("resnet50", "nn.MaxPool2d(3,", "nn.AvgPool2d(3,", "stem.maxpool"),
+    ("resnet50", "kernel // 2, bias=False", "kernel // 2, bias=False, padding_mode='reflect'", "stem.conv"),
+    ("resnet50", "kernel // 2, bias=False", "kernel // 2", "stem.batchnorm"),
+    ("resnet50", "ConvBN(width, 4 * width, 1)", "ConvBN(width, 4 * width, 3)", "stage1.0.body.conv3"),
+    ("resnet50", "nn.BatchNorm2d(channels)", "nn.BatchNorm2d(channels, eps=1e-3)", "stem.batchnorm"),
+    ("resnet50", "nn.BatchNorm2d(channels)", "nn.BatchNorm2d(channels, momentum=0.2)", "stem.batchnorm"),
+    ("resnet50", "nn.Linear(2048, classes)", "nn.Linear(2048, classes), nn.Softmax(dim=1)", "the network"),
+    ("resnet50", "ConvBN(width, width, 3)", "ConvBN(width, width, 3, stride)", "stage2.0.body.conv2"),
+    ("googlenet", "return x, head1, head2", "return x, head2, head1", "the network"),
+    ("densenet121", "torch.cat([x, self.new(x)]", "torch.cat([self.new(x), x]", "block1.0.concat"),
+    ("densenet121", "self.new(x)", "self.new(x.relu_())", "block1.0.new.batchnorm1"),  # overwrites what it hands on
+    ("stochastic-depth-110", "else 1 - self.p", "else self.p", "stage1.0.body.stochastic_depth"),
+    ("fractalnet-20", ">= self.p", ">= 5 * self.p", "block1.0.deep.0.mean"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "right", "wrong"), MISTAKES)
-def test_a_mistake_is_noticed(name, right, wrong):
+@pytest.mark.parametrize(("name", "right", "wrong", "layer"), MISTAKES)
+def test_a_mistake_is_noticed(name, right, wrong, layer):
     source = pytorch_source(name, {})
     assert right in source
-    with pytest.raises(AssertionError, match="computes otherwise"):
-        assert_same_operations(source.replace(right, wrong), load(name))
+    differences = validate_source(load(name), source.replace(right, wrong)).differences
+    assert differences[0].layer == ("" if layer == "the network" else layer)
 
 
 def test_what_is_right_passes():
     source = pytorch_source("resnet50", {})
     for right in ("nn.ReLU()", "nn.ReLU(True)"):  # where it works makes no difference
         assert_same_operations(source.replace("nn.ReLU(inplace=True)", right), load("resnet50"))
+
+
+def test_the_command_names_the_layer(monkeypatch):
+    plain = codegen.pytorch_source
+    done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setattr(codegen, "pytorch_source", lambda *given: plain(*given).replace("nn.MaxPool2d", "nn.AvgPool2d"))
+    done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])
+    assert done.exit_code == 1
+    assert "stem.maxpool" in done.output
+    assert "AvgPool2d(kernel_size=3" in done.output
+
+
+def test_the_command_says_what_it_cannot_run(monkeypatch):
+    monkeypatch.setattr(codegen, "pytorch_source", lambda *_: "class A:\n    def __init__(self, x):\n        pass\n")
+    done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])
+    assert done.exit_code == 1
+    assert "missing 1 required positional argument" in done.output
+    assert CliRunner().invoke(cli, ["validate", "resnet18", "--source", "--fold-bn"]).exit_code == 2
 
 
 def test_weights_that_are_not_carried_over_are_noticed():
@@ -125,3 +154,138 @@ def test_the_line_that_carries_weights_over():
 def test_what_is_written_more_plainly_is_there():
     text = FILE.read_text(encoding="utf-8")
     assert all(text.count(own) == 1 for own in PLAINER)
+
+
+# How it looks
+
+
+@pytest.mark.parametrize("name", ["resnet50", "googlenet", "densenet121", "blocks/residual-bottleneck"])
+def test_golden(name):
+    check_golden(f"codegen/{name.replace('/', '_').replace('-', '_')}.py", pytorch_source(name, {}))
+
+
+CHOOSING = """
+name: choosing
+input: [3, 8, 8]
+params: {part: plain, join: residual, at: [2], width: 4}
+blocks:
+  plain(channels):
+    - conv(channels, 1) | act
+  act:
+    - relu
+  after(n):
+    - (1 if n in at else 0) * maxpool(2)
+  residual(channels):
+    - add:
+        body: plain(channels) | plain(channels)
+        skip: conv(channels, 1)
+  grown:
+    - concat:
+        own: identity
+        more: conv(in_channels, 1)
+layers:
+  - part1: part(width)
+  - pool1: after(1)
+  - part2: part(width) | part(width)
+  - pool2: after(2)
+  - join: join(width)
+  - grown
+"""
+
+
+def test_it_looks_as_a_person_would_write_it():
+    graph = parse(CHOOSING)
+    source = export.source_of(graph, parse_spec(CHOOSING), graph.name)
+    assert_same_values(source, graph)
+    assert not {"class Act", "class After", "nn.Identity", "self.pool1"} & set(re.split(r"[(:=]| =", source))
+    for line in [
+        "class Plain(nn.Sequential):",
+        "class Residual(nn.Module):",
+        '    """Channels: in_channels → channels."""',
+        "            nn.ReLU(inplace=True),",
+        "class Choosing(nn.Sequential):",
+        "    def __init__(self, width=4):",
+        "        self.pool2 = nn.MaxPool2d(2)",
+    ]:
+        assert line in source.splitlines(), source
+    assert source.count("def forward") == 2  # of what branches
+
+
+@pytest.mark.parametrize("name", ["resnet50", "googlenet", "densenet121", "wrn-28-10", "inception-v3", "vgg16"])
+def test_channels_are_told_as_they_are(name):
+    network = run(pytorch_source(name, {}))
+    told = [
+        own for own in network.__init__.__globals__.values() if (getattr(own, "__doc__", "") or "").startswith("Chan")
+    ]
+    checked = set()
+
+    def watched(cls, init):
+        def construct(self, *args, **keywords):
+            init(self, *args, **keywords)
+            given = inspect.signature(init).bind(self, *args, **keywords)
+            given.apply_defaults()
+            self.register_forward_hook(lambda _, x, y: check(cls, given.arguments, x[0], y))
+
+        return construct
+
+    def check(cls, arguments, x, y):
+        before, after = cls.__doc__.removeprefix("Channels: ").removesuffix(".").split(" → ")
+        assert [x.shape[1], y.shape[1]] == [eval(text, dict(arguments)) for text in (before, after)]  # what is tested
+        checked.add(cls)
+
+    for cls in told:
+        cls.__init__ = watched(cls, cls.__init__)
+    with torch.device("meta"):
+        network()(torch.empty(2, *load(name).input))
+    assert checked == set(told) != set()
+
+
+def test_only_what_is_used():
+    source = pytorch_source("resnet20", {})
+    tree = ast.parse(source)
+    defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    assert {name for name in defined if source.count(f"{name}(") < 2} == {"ResNet20"}
+    assert "PadShortcut" in defined
+    assert "DropPath" not in source
+    assert "import torch\n" not in source
+
+
+@pytest.mark.parametrize(
+    ("network", "title"),
+    [
+        ("resnet50", "ResNet50"),
+        ("squeezenet1.0", "SqueezeNet1_0"),
+        ("wrn-28-10", "WRN28_10"),
+        ("resnext50-32x4d", "ResNeXt50_32x4d"),
+        ("preresnet164", "PreResNet164"),
+        ("googlenet", "GoogLeNet"),
+        ("conv_bn", "ConvBN"),
+        ("none", "NetNone"),
+        ("3-a", "Net3A"),
+    ],
+)
+def test_names_of_classes(network, title):
+    assert class_name(network) == title
+
+
+def test_names_that_modules_have():
+    assert {name for name in dir(nn.Sequential()) if not name.startswith("_")} <= MODULE
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        ("stride // stride", "1"), ("x if 2 > 1 else y", "x"), ("a + 3 + 4", "a + 7"), ("0 + a", "a"), ("6 / 3", "2"),
+        ("(4, 5)[1] + max(2, 3)", "8"), ("2 ** (c - 1) ** 2", "2 ** (c - 1) ** 2"), ("2 ** c", "2**c"),
+        ("'same'", '"same"'), ("x // 1", "x // 1"), ("(1,) * 100000", "(1,) * 100000"), ("1 // 0", "1 // 0"),
+        ("1 if x == y else 2", "1 if x == y else 2"), ("x if x == y else y", "y"), ("x if x != y else y", "x"),
+        ("x if a and x == y else y", "y"), ("x if a or x == y else y", "x if a or x == y else y"),
+    ],
+)  # fmt: skip
+def test_expressions_are_simplified_as_a_person_would(written, wanted):
+    class Simplify(ast.NodeTransformer):
+        def generic_visit(self, node):
+            made = super().generic_visit(node)
+            return simplified(made) if isinstance(made, ast.expr) else made
+
+    assert text(Simplify().visit(ast.parse(written, mode="eval").body)) == wanted

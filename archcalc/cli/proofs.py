@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 
 from archcalc.analysis import MAX_BATCH
 from archcalc.catalog import load_with, matching, titles
-from archcalc.cli.options import NetworkName, dtype_option, output_options, spec_options
+from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.published import VERDICTS, audit
@@ -87,12 +88,15 @@ def of_each(
 @dtype_option
 @click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
 @click.option(
+    "--source", is_flag=True, help="The source that export --format pytorch writes, by its operations, on meta."
+)
+@click.option(
     "--verbose", is_flag=True, help="Every check, not only those that differ; and what PyTorch's counter leaves out."
 )
 @output_options
 def validate_networks(
     names: tuple[str, ...], everything: bool, settings: dict[str, str], shape: tuple[int, ...] | None, device: str,
-    batch: int, dtype: str, fold_bn: bool, verbose: bool, form: str, output: Path | None, force: bool,
+    batch: int, dtype: str, fold_bn: bool, source: bool, verbose: bool, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
@@ -102,17 +106,25 @@ def validate_networks(
     \b
     archcalc validate resnet50
     archcalc validate --all --device meta
+    archcalc validate my.yaml --source
     """
     if bool(names) == everything:
         raise click.UsageError("name networks, or give --all")
+    if source and any(map(given, ("device", "batch", "dtype", "fold_bn"))):
+        raise click.UsageError("--source compares operations without values; leave the other conditions out")
+    from archcalc.codegen import pytorch_source
     from archcalc.report.validation import checks_table, validation_table
 
     torch, start = torch_side(), time.perf_counter()
     broken: dict[str, ArchcalcError] = {}
     graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
-    done, stopped = run_each(
-        list(graphs), lambda name: torch.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
-    )
+
+    def prove(name: str) -> Any:
+        if source:
+            return torch.source.source_or_say(graphs[name], partial(pytorch_source, name, settings, shape))
+        return torch.validation.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
+
+    done, stopped = run_each(list(graphs), prove)
     every, seconds = verbose or FORMATS[form].every, time.perf_counter() - start
     table = checks_table(done) if form in ("csv", "tsv") else validation_table(done, every, seconds)
     deliver(table, form, output, force)
@@ -134,12 +146,12 @@ def tell_problems(done: Iterable[Any]) -> None:
 
 
 def torch_side() -> Any:
-    """The module that compares networks with PyTorch. Raises ArchcalcError where PyTorch cannot be imported."""
+    """The package that compares networks with PyTorch. Raises ArchcalcError where PyTorch cannot be imported."""
     try:
         with uninterrupted(signal.SIGINT):  # PyTorch's import would lose Ctrl-C, or abort
-            from archcalc.pytorch import validation
+            from archcalc import pytorch
     except ImportError as error:
         if error.name == "torch":
             raise ArchcalcError(str(error)) from None
         raise ArchcalcError(f"PyTorch is there, but cannot be imported: {error}") from None
-    return validation
+    return pytorch

@@ -6,37 +6,16 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archcalc.codegen.items import Item, wrapped
-from archcalc.codegen.layout import STEP, statements
-from archcalc.codegen.naming import Attributes, identifier, local_name
-from archcalc.codegen.operators import Written, fill, form, joined, may_overwrite
-from archcalc.codegen.symbols import attribute, call, const, name
+from archcalc.codegen.blocks import fields, may_overwrite
+from archcalc.codegen.calls import fill, join_text, joined, telling
+from archcalc.codegen.format import STEP, function, statements
+from archcalc.codegen.names import Attributes, identifier, local_name
+from archcalc.codegen.trees import assign, attribute, call, const, name
 from archcalc.graph import Graph, Node
-from archcalc.ops import Shape
-from archcalc.ops.base import declared
 from archcalc.ops.shaping import Identity
 
 LENGTHS = ("Sides", "Size", "Margin", "Padding")  # annotations of what may be one number or two
 TRAINING = attribute(name("self"), "training")
-
-
-class Place:
-    """The input of one layer, as numbers."""
-
-    def __init__(self, x: Shape) -> None:
-        self.x = x
-
-    def first(self) -> ast.expr:
-        """Its first dimension."""
-        return const(self.x[0])
-
-    def last(self) -> ast.expr:
-        """Its last dimension."""
-        return const(self.x[-1])
-
-    def shape(self) -> ast.expr:
-        """All of it; of a vector the length."""
-        return const(self.x if len(self.x) > 1 else self.x[0])
 
 
 class Flat:
@@ -64,9 +43,9 @@ class Flat:
             self._write(group, following)
         self._give()
         self.attributes.settle()
-        lines = [f"class {self.title}(nn.Module):", f"{STEP}def __init__(self):", f"{STEP * 2}super().__init__()"]
+        lines = [f"class {self.title}(nn.Module):", *function("__init__", {}, STEP), f"{STEP * 2}super().__init__()"]
         lines += statements(self.attributes.statements, STEP * 2)
-        lines += ["", f"{STEP}def forward(self, {self.tensors[0]}):", *statements(self.forward, STEP * 2)]
+        lines += ["", *function("forward", {self.tensors[0]: None}, STEP), *statements(self.forward, STEP * 2)]
         return "\n".join(lines) + "\n"
 
     def _groups(self) -> Iterator[list[int]]:
@@ -100,12 +79,15 @@ class Flat:
         if first.side or not self._fleeting(last, following):
             text = local_name(self._label(group), {*self.tensors.values(), "x"})
         self.tensors[last] = text
-        line = ast.Assign([ast.Name(text, ast.Store())], made)
+        line = assign(text, made)
         self.forward.append(ast.If(TRAINING, [line], []) if first.side else line)
 
     def _modules(self, group: Sequence[int], tensor: ast.expr) -> ast.expr:
-        made = [Item(self._module(i), "") for i in group if not isinstance(self.graph.nodes[i].op, Identity)]
-        return call(self.attributes.add(self._label(group), wrapped(made), True), tensor) if made else tensor
+        made = [self._module(i) for i in group if not isinstance(self.graph.nodes[i].op, Identity)]
+        if not made:
+            return tensor
+        module = made[0] if len(made) == 1 else call("nn.Sequential", *made)
+        return call(self.attributes.add(self._label(group), module, True), tensor)
 
     def _label(self, group: Sequence[int]) -> str:
         """What the names of some layers have in common, else the first one's."""
@@ -115,17 +97,32 @@ class Flat:
         return identifier("_".join(shared if shared and same else names[0]), "layer")
 
     def _module(self, position: int) -> ast.expr:
-        node = self.graph.nodes[position]
-        in_place = getattr(node.op, "inplace", False) and position in self.allowed
-        return fill(form(node.op, node.x), node.op, _written(node), Place(node.x), in_place)
+        x = self.graph.nodes[position].x
+        given = {
+            "in_channels": lambda: const(x[0]),
+            "in_features": lambda: const(x[-1]),
+            "in_shape": lambda: const(x if len(x) > 1 else x[0]),
+        }
+        return fill(self.graph.nodes[position].op.pytorch(x), self._written(position), given)
 
     def _join(self, position: int, tensors: Sequence[ast.expr]) -> ast.expr:
         node = self.graph.nodes[position]
-        template = ast.parse(form(node.op, node.x), mode="eval").body
-        if not (isinstance(template, ast.Call) and isinstance(template.func, ast.Call)):
-            return joined(template, tensors)
-        made = fill(ast.unparse(template.func), node.op, _written(node), Place(node.output))
-        return call(self.attributes.add(self._label([position]), made, True), *tensors)
+
+        def keep() -> ast.expr:
+            module = fill(node.op.pytorch(node.x), self._written(position), {})
+            return self.attributes.add(self._label([position]), module, True)
+
+        return joined(join_text([(node.op, node.x)]), tensors, keep)
+
+    def _written(self, position: int) -> dict[str, ast.expr]:
+        """An operator's arguments that are not the defaults; one number where height and width are alike."""
+        op = self.graph.nodes[position].op
+        values: dict[str, ast.expr] = {}
+        for field, kind in fields(type(op)).items():
+            value: Any = getattr(op, field)
+            alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
+            values[field] = const(value[0] if alike else value)
+        return telling(type(op), values, bool(getattr(op, "inplace", False)) and position in self.allowed)
 
     def _give(self) -> None:
         result = name(self.tensors[self.graph.result])
@@ -133,14 +130,3 @@ class Flat:
             sides = [name(self.tensors[i]) for i in self.graph.sides]
             self.forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
         self.forward.append(ast.Return(result))
-
-
-def _written(node: Node) -> Written:
-    """An operator's arguments that are not the defaults; one number where height and width are alike."""
-    values: dict[str, Any] = {}
-    for field in declared(type(node.op)):
-        value = getattr(node.op, field.name)
-        if value != field.default:
-            alike = str(field.type).partition(" | ")[0] in LENGTHS and type(value) is tuple and len(set(value)) == 1
-            values[field.name] = const(value[0] if alike else value)
-    return Written(values, frozenset(list(values)[:2]))

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from archcalc.pytorch.build import Network, Training, build
+from archcalc.pytorch.source import validate_source
 from archcalc.pytorch.validation import Check, Validation, validate
 
-__all__ = ["Check", "Network", "Training", "Validation", "build", "validate"]
+__all__ = ["Check", "Network", "Training", "Validation", "build", "validate", "validate_source"]

@@ -113,7 +113,10 @@ class Product(nn.Module):
 
     def forward(self, *xs: Tensor) -> Tensor:
         """The largest input's shape."""
-        return reduce(torch.mul, xs) if len(xs) > 1 else xs[0].clone()
+        product = xs[0] * xs[1] if len(xs) > 1 else xs[0].clone()
+        for x in xs[2:]:
+            product = product * x
+        return product
 
 
 class Mean(nn.Module):

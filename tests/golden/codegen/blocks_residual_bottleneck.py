@@ -10,27 +10,30 @@ Weights of `other`, made by archcalc.pytorch.build, go in by their order, since 
 from torch import nn
 
 
-def conv_norm(in_channels, channels, kernel):
-    return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False)
+class ConvNorm(nn.Sequential):
+    """Channels: in_channels → channels."""
+
+    def __init__(self, in_channels, channels, kernel):
+        super().__init__(nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False))
 
 
 class Bottleneck(nn.Sequential):
-    """Channels: in_channels → channels."""
+    """Channels: in_channels → 256."""
 
-    def __init__(self, in_channels, channels):
+    def __init__(self, in_channels):
         super().__init__(
-            conv_norm(in_channels, channels // 4, 1),
+            ConvNorm(in_channels, 64, 1),
             nn.ReLU(inplace=True),
-            conv_norm(channels // 4, channels // 4, 3),
+            ConvNorm(64, 64, 3),
             nn.ReLU(inplace=True),
-            conv_norm(channels // 4, channels, 1),
+            ConvNorm(64, 256, 1),
         )
 
 
 class ResidualBottleneck(nn.Module):
-    def __init__(self, channels=256):
+    def __init__(self):
         super().__init__()
-        self.body = Bottleneck(channels, channels)
+        self.body = Bottleneck(256)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):

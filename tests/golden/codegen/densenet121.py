@@ -33,13 +33,6 @@ class Dense(nn.Module):
         return torch.cat([x, self.new(x)], dim=1)
 
 
-class DenseBlock(nn.Sequential):
-    """Channels: in_channels → in_channels + layers * growth."""
-
-    def __init__(self, in_channels, layers, growth):
-        super().__init__(*[Dense(in_channels + i * growth, growth) for i in range(layers)])
-
-
 class Transition(nn.Sequential):
     """Channels: in_channels → in_channels // 2."""
 
@@ -59,17 +52,33 @@ class DenseNet121(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        self.block1 = DenseBlock(2 * growth, depths[0], growth)
-        channels = 2 * growth + depths[0] * growth
+        channels = 2 * growth
+        layers = []
+        for _ in range(depths[0]):
+            layers.append(Dense(channels, growth=growth))
+            channels = channels + growth
+        self.block1 = nn.Sequential(*layers)
         self.transition1 = Transition(channels)
-        self.block2 = DenseBlock(channels // 2, depths[1], growth)
-        channels = channels // 2 + depths[1] * growth
+        channels = channels // 2
+        layers = []
+        for _ in range(depths[1]):
+            layers.append(Dense(channels, growth=growth))
+            channels = channels + growth
+        self.block2 = nn.Sequential(*layers)
         self.transition2 = Transition(channels)
-        self.block3 = DenseBlock(channels // 2, depths[2], growth)
-        channels = channels // 2 + depths[2] * growth
+        channels = channels // 2
+        layers = []
+        for _ in range(depths[2]):
+            layers.append(Dense(channels, growth=growth))
+            channels = channels + growth
+        self.block3 = nn.Sequential(*layers)
         self.transition3 = Transition(channels)
-        self.block4 = DenseBlock(channels // 2, depths[3], growth)
-        channels = channels // 2 + depths[3] * growth
+        channels = channels // 2
+        layers = []
+        for _ in range(depths[3]):
+            layers.append(Dense(channels, growth=growth))
+            channels = channels + growth
+        self.block4 = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),

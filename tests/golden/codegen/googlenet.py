@@ -36,6 +36,8 @@ class Inception(nn.Module):
 
 
 class Auxiliary(nn.Sequential):
+    """Channels: in_channels → classes."""
+
     def __init__(self, in_channels, classes):
         super().__init__(
             nn.AvgPool2d(5, stride=3),
@@ -61,11 +63,11 @@ class GoogLeNet(nn.Module):
         self.inception3b = Inception(256, 128, 128, 192, 32, 96, 64)
         self.pool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.inception4a = Inception(480, 192, 96, 208, 16, 48, 64)
-        self.head1 = Auxiliary(512, classes)
+        self.head1 = Auxiliary(512, classes=classes)
         self.inception4b = Inception(512, 160, 112, 224, 24, 64, 64)
         self.inception4c = Inception(512, 128, 128, 256, 24, 64, 64)
         self.inception4d = Inception(512, 112, 144, 288, 32, 64, 64)
-        self.head2 = Auxiliary(528, classes)
+        self.head2 = Auxiliary(528, classes=classes)
         self.inception4e = Inception(528, 256, 160, 320, 32, 128, 128)
         self.pool4 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.inception5a = Inception(832, 256, 160, 320, 32, 128, 128)

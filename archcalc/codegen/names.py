@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from itertools import count
 
-from archcalc.codegen.symbols import attribute, name
+from archcalc.codegen.trees import assign, attribute, name
 
 # What a module has by itself; an attribute of that name would hide it.
 MODULE = frozenset((
@@ -30,13 +30,14 @@ WORDS = {
     word.lower(): word
     for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 }
-VARIABLES = frozenset(("self", "torch", "nn", "sum", "len"))  # what `forward` mentions
+VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch"))
+THREADED = re.compile(r"(channels|layers)\d*")  # what it calls its own
 
 
 def identifier(label: str, prefix: str) -> str:
     """A label as a name: `3a` of an inception becomes `inception3a`."""
-    text = label.replace("-", "_")
-    if text[0].isdigit():
+    text = label.replace("-", "_").strip("_")
+    if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
     return f"{text}_" if keyword.iskeyword(text) else text
 
@@ -75,7 +76,7 @@ class Attributes:
         """`self.label = module`; a label of the spec's comes before what layers are called by themselves."""
         node = attribute(name("self"), label)
         self.made.append((node, label, labelled))
-        self.statements.append(ast.Assign([node], module))
+        self.statements.append(assign(node, module))
         return node
 
     def settle(self) -> None:
@@ -89,9 +90,35 @@ class Attributes:
                 taken.add(node.attr)
 
     def _free(self, label: str, single: bool, taken: set[str]) -> str:
-        if single and label not in taken and not label.startswith("_"):
+        if single and label in MODULE:
+            label += "_"
+        if single and label not in taken:
             return label
-        if single and (label in MODULE or label.startswith("_")):
-            label = label.strip("_") + "_"
-            return label if label not in taken else self._free(label, False, taken)
         return next(text for n in count(1) if (text := f"{label}{n}") not in taken)
+
+
+class Names:
+    """Python's names for a spec's: the same, but for those that would hide what the source needs."""
+
+    def __init__(self, parameters: Collection[str]) -> None:
+        self.parameters = set(parameters)
+        self.known: dict[str, str] = {}
+
+    def python(self, own: str) -> str:
+        """The Python name of a param or parameter; classes begin with another letter."""
+        return self._known(own, own, own[0].islower() and own not in VARIABLES and own == own.strip("_"))
+
+    def loop(self, own: str) -> str:
+        """The Python name of a loop's name, which is no parameter's, nor one that channels are kept under."""
+        fits = own not in self.parameters and not THREADED.fullmatch(own)
+        return own if own == "_" else self.python(own) if fits else self._known(f"for {own}", own, False)
+
+    def seen(self, own: str) -> str:
+        """The Python name of what a part of a block sees of it."""
+        return self.python(own) if own in self.parameters else self.loop(own)
+
+    def _known(self, key: str, own: str, fits: bool) -> str:
+        if key not in self.known:
+            plain = own.strip("_") or "value"
+            self.known[key] = own if fits else numbered(f"{plain}_", {*self.known.values(), *self.parameters})
+        return self.known[key]

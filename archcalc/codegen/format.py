@@ -3,12 +3,52 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from archcalc.codegen.symbols import text
+from archcalc.codegen.trees import name, rebuilt
 
 WIDTH = 120
 STEP = "    "
+
+
+def text(node: ast.expr) -> str:
+    """The expression on one line, as ruff formats it."""
+    return ast.unparse(_spelled(node))
+
+
+def _spelled(node: Any) -> Any:
+    """Strings in double quotes, powers of simple things without spaces: as names, which are written as they are."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return name(json.dumps(node.value))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and _simple(node.left) and _simple(node.right):
+        return name(f"{ast.unparse(node.left)}**{ast.unparse(node.right)}")
+    if isinstance(node, ast.Call) and isinstance(node.args[0] if len(node.args) == 1 else None, ast.GeneratorExp):
+        return name(f"{ast.unparse(node.func)}{ast.unparse(_spelled(node.args[0]))}")
+    return rebuilt(node, _spelled)
+
+
+def _simple(node: ast.expr) -> bool:
+    number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+    return number or isinstance(node, ast.Name | ast.Attribute)
+
+
+def function(title: str, parameters: Mapping[str, ast.expr | None], indent: str) -> list[str]:
+    """The head of a method, with its parameters and their defaults."""
+    line = f"{indent}def {title}({', '.join(['self', *map(_parameter, parameters.items())])}):"
+    if len(line) <= WIDTH:
+        return [line]
+    inner = indent + STEP
+    inside = [f"{inner}self,"]
+    for own, default in parameters.items():
+        inside += expression(f"{own}=", default, ",", inner) if default else [f"{inner}{own},"]
+    return [f"{indent}def {title}(", *inside, f"{indent}):"]
+
+
+def _parameter(parameter: tuple[str, ast.expr | None]) -> str:
+    own, default = parameter
+    return f"{own}={text(default)}" if default else own
 
 
 def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
@@ -18,11 +58,12 @@ def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
 
 def _statement(node: ast.stmt, indent: str) -> list[str]:
     if isinstance(node, ast.If):
-        return [f"{indent}if {text(node.test)}:", *statements(node.body, indent + STEP)]
+        return [*expression("if ", node.test, ":", indent), *statements(node.body, indent + STEP)]
+    if isinstance(node, ast.For):
+        head = f"for {_target(node.target)} in "
+        return [*expression(head, node.iter, ":", indent), *statements(node.body, indent + STEP)]
     if isinstance(node, ast.Assign):
         return expression(f"{text(node.targets[0])} = ", node.value, "", indent)
-    if isinstance(node, ast.AugAssign):
-        return expression(f"{text(node.target)} {_SIGNS[type(node.op)]}= ", node.value, "", indent)
     if isinstance(node, ast.Return) and node.value is not None:
         if isinstance(node.value, ast.Tuple) and len(node.value.elts) > 1:
             return [f"{indent}return {', '.join(map(text, node.value.elts))}"]
@@ -31,7 +72,7 @@ def _statement(node: ast.stmt, indent: str) -> list[str]:
     return expression("", node.value, "", indent)
 
 
-_SIGNS = {ast.Add: "+", ast.FloorDiv: "//", ast.Mult: "*", ast.Sub: "-", ast.Div: "/", ast.Mod: "%", ast.Pow: "**"}
+SIGNS = {ast.Add: "+", ast.FloorDiv: "//", ast.Mult: "*", ast.Sub: "-", ast.Div: "/", ast.Mod: "%", ast.Pow: "**"}
 
 
 def expression(prefix: str, node: ast.expr, suffix: str, indent: str) -> list[str]:
@@ -100,7 +141,7 @@ def _sum(node: ast.BinOp, indent: str) -> list[str]:
     terms: list[tuple[str, ast.expr]] = []
     left: ast.expr = node
     while isinstance(left, ast.BinOp) and type(left.op) is type(node.op):
-        terms.append((_SIGNS[type(left.op)] + " ", left.right))
+        terms.append((SIGNS[type(left.op)] + " ", left.right))
         left = left.left
     terms.append(("", left))
     return [line for sign, term in reversed(terms) for line in expression(sign, term, "", indent)]

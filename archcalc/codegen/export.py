@@ -1,0 +1,132 @@
+"""A network as PyTorch source that a person could have written; nothing here imports torch."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from archcalc.catalog import find, load_with, settled
+from archcalc.codegen import flat
+from archcalc.codegen.blocks import Facts, Trace
+from archcalc.codegen.classes import Writer
+from archcalc.codegen.format import WIDTH
+from archcalc.codegen.names import class_name
+from archcalc.codegen.own_layers import layers, layers_in
+from archcalc.codegen.trees import Unstructured
+from archcalc.codegen.units import classes
+from archcalc.collector import uncollected
+from archcalc.errors import SpecError
+from archcalc.graph import Graph
+from archcalc.language import Spec
+from archcalc.ops import Shape, format_shape
+from archcalc.ops.base import values
+
+MOST_PASSES = 8  # over a network, each with fewer of its params as arguments
+CARRYING = (
+    "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
+    "", "    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))",
+)  # fmt: skip
+
+
+@uncollected
+def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = None) -> str:
+    """The Python source of a network, which needs PyTorch and nothing else.
+
+    `name` is one of the catalog's or a path, `params` and `input` are set as by `load_with`. A class stands for each
+    block of the spec, with its parameters; the last class is the network. Its modules come in the order of
+    `archcalc.pytorch.build`, with the same weights; in training it gives a tuple of the result and the side outputs.
+    What blocks of Python cannot express is written layer by layer. Raises ArchcalcError, also for an operator that
+    has no PyTorch text.
+    """
+    graph = load_with(name, params, input)
+    spec, own_name = find(name)
+    return source_of(graph, settled(spec, own_name), own_name)
+
+
+def source(graph: Graph) -> str:
+    """A graph's source, layer by layer: of any graph, also of one that has no spec. Raises SpecError."""
+    _check(graph)
+    title = _title(graph.name)
+    return _whole(graph, graph.name, flat.Flat(graph, title).source())
+
+
+def source_of(graph: Graph, spec: Spec, network: str) -> str:
+    """The source of a spec's network: in blocks, or layer by layer."""
+    _check(graph)
+    try:
+        body = in_blocks(graph, spec, network)
+    except Unstructured:
+        body = flat.Flat(graph, _title(network)).source()
+    return _whole(graph, network, body)
+
+
+def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
+    """The classes of a spec's blocks. Raises Unstructured where the spec does what they cannot."""
+    trace = Trace(spec)
+    trace.graph(network, graph.about.params, graph.input, graph.name)
+    facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
+    for _ in range(MOST_PASSES):
+        writer = Writer(facts, _title(network), layers())
+        body = classes(writer.units, writer.network(_title(network)))
+        if not facts.settle():
+            return body
+    raise Unstructured("params that are no arguments")
+
+
+def _title(network: str) -> str:
+    title = class_name(network)
+    return title + "Network" * (title in layers())
+
+
+def _check(graph: Graph) -> None:
+    """Raises SpecError for a side output that does not fit, and for an operator without a PyTorch text."""
+    if graph.misfit:
+        raise graph.misfit
+    for node in graph.nodes[1:]:
+        try:
+            node.op.pytorch(node.x)
+        except NotImplementedError as error:  # noqa: PERF203  # the node's name is part of the message
+            raise SpecError(f"{node.name}: {error}", node.place) from None
+
+
+def _whole(graph: Graph, network: str, body: str) -> str:
+    """A module of its own: with imports, and the layers that PyTorch lacks."""
+    own = layers_in(body)
+    code = "\n".join([body, *own])
+    imports = "import torch\nfrom torch import nn\n" if re.search(r"\btorch\.", code) else "from torch import nn\n"
+    return "".join([_head(graph, network), imports, *(f"\n\n{part}\n" for part in own), "\n\n", body])
+
+
+def _head(graph: Graph, network: str) -> str:
+    """The module's docstring: what it is, of whom, for which input."""
+    from archcalc import __version__
+
+    about = graph.about
+    paper = about.paper
+    said = " ".join(filter(None, [paper.get("authors", ""), str(paper.get("year", ""))]))
+    where = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else paper.get("url", "")
+    source = ", ".join(filter(None, [said, where]))
+    title = network if ".y" in graph.name else graph.name  # a path is of no interest
+    first = f"{title}{': ' if about.title else ''}{about.title}{f' ({source})' if source else ''}."
+    facts = f"Input {format_shape(graph.input)}, {_params(graph)}. Written by archcalc {__version__}."
+    lines = [*textwrap.wrap(first, WIDTH - 3), "", *textwrap.wrap(facts, WIDTH)]
+    return '"""' + "\n".join([*map(_quoted, lines), *CARRYING]) + '\n"""\n\n'
+
+
+def _params(graph: Graph) -> str:
+    def count(nodes: Any) -> int:
+        return sum(values(shape) for node in nodes for shape in node.op.weights(node.x).values())
+
+    total, sides = count(graph.nodes), count([node for node in graph.nodes if node.side])
+    own = f"{total - sides:,} parameters"
+    return f"{own} (and {sides:,} of side outputs, for training)" if sides else own
+
+
+def _quoted(text: str) -> str:
+    """A text that ends no docstring."""
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
+__all__ = ["CARRYING", "in_blocks", "pytorch_source", "source", "source_of"]

@@ -1,0 +1,204 @@
+"""Python expressions as trees: made, compared, and simplified. A tree is never changed.
+
+A block or operator that stands as a value is a constant that holds its `Reference`; it may be looked up, never printed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from archcalc.errors import Place, Source, SpecError
+from archcalc.language.expression import Expression
+from archcalc.language.source import Scalar
+from archcalc.language.values import FUNCTIONS, Budget, Names, Reference
+
+MAX_ITEMS = 16  # of a list that is written out where the spec computes it
+
+
+class Unstructured(Exception):
+    """What cannot be written block by block; the network is then written layer by layer."""
+
+
+def const(value: Any) -> ast.expr:
+    """A plain value, or a reference."""
+    if isinstance(value, tuple):
+        return ast.Tuple([const(item) for item in value], ast.Load())
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)
+
+
+def name(text: str) -> ast.Name:
+    """A name."""
+    return ast.Name(text, ast.Load())
+
+
+def attribute(owner: ast.expr, text: str) -> ast.Attribute:
+    """`owner.text`."""
+    return ast.Attribute(owner, text, ast.Load())
+
+
+def call(function: ast.expr | str, *args: ast.expr, **keywords: ast.expr) -> ast.Call:
+    """`function(*args, **keywords)`."""
+    function = name(function) if isinstance(function, str) else function
+    return ast.Call(function, list(args), [ast.keyword(key, value) for key, value in keywords.items()])
+
+
+def assign(target: ast.expr | str, value: ast.expr) -> ast.Assign:
+    """`target = value`."""
+    return ast.Assign([ast.Name(target, ast.Store()) if isinstance(target, str) else target], value)
+
+
+def known(node: ast.expr) -> bool:
+    """Whether a tree is a value already."""
+    if isinstance(node, ast.Tuple):
+        return all(map(known, node.elts))
+    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    return isinstance(node.operand if negative else node, ast.Constant)  # type: ignore[attr-defined]
+
+
+def value_of(node: ast.expr) -> Any:
+    """The value that a known tree is."""
+    if isinstance(node, ast.Tuple):
+        return tuple(map(value_of, node.elts))
+    return -node.operand.value if isinstance(node, ast.UnaryOp) else node.value  # type: ignore[attr-defined]
+
+
+def is_const(node: ast.AST, value: int) -> bool:
+    """Whether a tree is this number: 1 is not True."""
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value == value
+
+
+def same(left: ast.expr, right: ast.expr) -> bool:
+    """Whether two trees are written alike."""
+    return left is right or ast.dump(left) == ast.dump(right)
+
+
+def names_in(*nodes: ast.AST) -> set[str]:
+    """All names in some trees, bound ones included."""
+    return {part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def references(node: ast.AST) -> Iterator[str]:
+    """Blocks and operators that stand in a tree as values."""
+    constants: Iterator[Any] = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+    return (value.name for value in constants if isinstance(value, Reference))
+
+
+def operations(node: ast.expr) -> int:
+    """How much a formula has to read."""
+    return sum(isinstance(part, ast.BinOp | ast.IfExp | ast.Call) for part in ast.walk(node))
+
+
+def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
+    """`node` with `change` done to each of its children."""
+    fields: dict[str, Any] = {}
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            fields[field] = [change(item) if isinstance(item, ast.AST) else item for item in value]
+        else:
+            fields[field] = change(value) if isinstance(value, ast.AST) else value
+    return type(node)(**fields)
+
+
+def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
+    """A formula with its names filled in. Raises Unstructured where a loop's name would catch another."""
+    loops = [loop.target for part in ast.walk(node) for loop in getattr(part, "generators", ())]
+    if names_in(*loops) & {*values, *names_in(*values.values())}:
+        raise Unstructured("a loop's name clashes")
+
+    def change(part: Any) -> Any:
+        if isinstance(part, ast.Name):
+            return values.get(part.id, part)
+        made = rebuilt(part, change)
+        return simplified(made) if isinstance(made, ast.expr) else made
+
+    made: ast.expr = change(node)
+    return made
+
+
+def simplified(node: ast.expr) -> ast.expr:
+    """A tree whose parts are simplified, as a whole: computed where all is known."""
+    if isinstance(node, ast.IfExp):
+        return chosen(node.test, node.body, node.orelse)
+    if isinstance(node, ast.BoolOp):
+        return _logic(node)
+    if not names_in(node) - {*FUNCTIONS} and not known(node) and not isinstance(node, ast.Slice | ast.Starred):
+        return _computed(node)
+    return binary(node.left, node.op, node.right) if isinstance(node, ast.BinOp) else node
+
+
+def _computed(node: ast.expr) -> ast.expr:
+    """A tree without names as the value that the language gives it; as it is where that is an error, or a long list."""
+    if isinstance(node, ast.Compare) and any(references(node)):
+        values = [value_of(part) for part in (node.left, *node.comparators) if known(part)]
+        equal = isinstance(node.ops[0], ast.Eq) if len(values) == len(node.ops) + 1 == 2 else None
+        return node if equal is None else const((values[0] == values[1]) is equal)
+    if any(references(node)):
+        item = isinstance(node, ast.Subscript) and known(node.value) and known(node.slice)
+        return const(value_of(node.value)[value_of(node.slice)]) if item else node  # type: ignore[attr-defined]
+    made = _evaluated(ast.unparse(node))
+    return node if made is None or (isinstance(made, tuple) and len(made) > MAX_ITEMS) else const(made)
+
+
+@lru_cache(maxsize=1024)
+def _evaluated(text: str) -> Any:
+    scalar = Scalar(text, Place(Source("", [text]), 1, 1))
+    try:
+        return Expression(scalar).value()(Names({}, {}, Budget()))
+    except SpecError:
+        return None
+
+
+def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
+    """`left op right`, simplified where that is plain."""
+    if known(left) and known(right):
+        return _computed(ast.BinOp(left, op, right))
+    neutral = 0 if isinstance(op, ast.Add | ast.Sub) else 1
+    if is_const(right, neutral) and not isinstance(op, ast.Mod | ast.FloorDiv):
+        return left
+    if is_const(left, neutral) and isinstance(op, ast.Add | ast.Mult):
+        return right
+    if isinstance(op, ast.FloorDiv) and same(left, right):
+        return const(1)
+    added = isinstance(op, ast.Add) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add)
+    if added and _is_whole(left.right) and _is_whole(right):  # type: ignore[attr-defined]  # `x + 32 + 32`
+        return binary(left.left, op, binary(left.right, op, right))  # type: ignore[attr-defined]
+    return ast.BinOp(left, op, right)
+
+
+def _is_whole(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
+def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
+    """`yes if test else no`, or one of them where that says the same."""
+    if known(test):
+        return yes if value_of(test) else no
+    alike = {ast.dump(yes), ast.dump(no)}
+    if len(alike) == 1 or alike in _pairs(test, ast.Eq, ast.And):
+        return no
+    return yes if alike in _pairs(test, ast.NotEq, ast.Or) else ast.IfExp(test, yes, no)
+
+
+def _pairs(test: ast.expr, sign: type[ast.cmpop], joint: type[ast.boolop]) -> list[set[str]]:
+    """Sides of the comparisons by `sign` that decide a test: itself, or those that `joint` joins."""
+    parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, joint) else [test]
+    plain = (part for part in parts if isinstance(part, ast.Compare) and len(part.ops) == 1)
+    return [{ast.dump(part.left), ast.dump(part.comparators[0])} for part in plain if isinstance(part.ops[0], sign)]
+
+
+def _logic(node: ast.BoolOp) -> ast.expr:
+    """`and` and `or` without what is known, as a test."""
+    ends = isinstance(node.op, ast.Or)  # the value that settles it
+    open_ = [part for part in node.values if not known(part)]
+    if not known(node.values[0]) and any(known(part) and bool(value_of(part)) is ends for part in node.values):
+        return node  # what stands before it may be an error
+    if any(known(part) and bool(value_of(part)) is ends for part in node.values):
+        return const(ends)
+    if not open_:
+        return const(not ends)
+    return open_[0] if len(open_) == 1 else ast.BoolOp(node.op, open_)
