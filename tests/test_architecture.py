@@ -116,3 +116,10 @@ def test_commands_leave_torch_alone(arguments):
 def test_the_test_above_would_notice():
     pytest.importorskip("torch")
     assert "torch" in imported_by("import archcalc.pytorch")
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "ops").rglob("*.py")), ids=lambda path: path.name)
+def test_operators_never_import_torch(path):
+    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
+    assert not [name for name in names if name.split(".")[0] == "torch" or name.startswith("archcalc.pytorch")]

@@ -2,9 +2,9 @@
 
 import ast
 import inspect
-import random
 
 import pytest
+from drawn import Drawn, spec
 from generated import assert_same_operations, assert_same_values, made, run, states
 from graphs import networks, sweep
 from test_architecture import imported_by
@@ -22,10 +22,6 @@ from archcalc.ops.joins import Add
 from archcalc.pytorch import build
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
-
-
-def spec(layers, params="", blocks=""):
-    return f'name: own\ninput: [3, 16, 16]\nparams: {{{params}}}\nblocks: {{{blocks}}}\nlayers:\n  - "{layers}"\n'
 
 
 def check(text, in_blocks=None):
@@ -60,62 +56,6 @@ def test_random_networks_layer_by_layer():
         assert_same_values(source(graph), graph)
 
     sweep(networks(), check_flat, 30)
-
-
-NAMES = ["i", "j", "_", "w", "n", "channels", "height", "branch", "x", "k", "index", "nn", "branches"]
-
-
-class Drawn:
-    """A random spec."""
-
-    def __init__(self, seed):
-        self.random = random.Random(seed)
-        names = {self.random.choice(NAMES): self.random.randint(1, 4) for _ in range(self.random.randint(0, 3))}
-        lists = {key: [self.random.randint(1, 4) for _ in range(self.random.randint(1, 5))] for key in ("ks", "cs")}
-        self.lists = list(lists)
-        self.blocks = []
-        own = [self.block(label, list(names)) for label in self.random.sample(["unit", "cell", "branch1"], 2)]
-        layers = " | ".join(self.step(list(names), 0) for _ in range(self.random.randint(1, 3)))
-        self.text = spec(layers, ", ".join(f"{k}: {v}" for k, v in {**names, **lists}.items()), ", ".join(own))
-
-    def block(self, label, names):
-        own = self.random.sample(NAMES, self.random.randint(1, 2))
-        body = " | ".join(self.step(names + own, 1) for _ in range(self.random.randint(1, 3)))
-        self.blocks.append((label, len(own)))
-        return f"'{label}({', '.join(own)})': ['{body}']"
-
-    def number(self, names):
-        number = self.random.choice([*names, *names, "1", "2", "3"])
-        other = self.random.choice([*names, "2"])
-        return f"min(6, {self.random.choice([number, number, f'{number} * {other}', f'{number} + {other}'])})"
-
-    def step(self, names, depth):
-        size = self.number(names)
-        kinds = [self.layer] if depth > 3 else [self.layer, self.layer, self.chain, self.loop, self.join, self.nested]
-        return self.random.choice(kinds)(names, depth + 1, size)
-
-    def layer(self, names, depth, size):
-        return self.random.choice([f"conv({size}, 1)", f"conv(in_channels + {size}, 1)", "relu", "batchnorm"])
-
-    def chain(self, names, depth, size):
-        steps = f"{self.step(names, depth)} | {self.step(names, depth)}"
-        return f"{self.random.choice([size, '2', '4'])} * ({steps})"
-
-    def loop(self, names, depth, size):
-        own = self.random.choice(NAMES)
-        through = self.random.choice(["range(3)", f"range(1, {size} + 1)", "[1, 2, 3]", *self.lists])
-        test = self.random.choice(["", "", f" if {own} > 1"])
-        return f"chain({self.step([*names, own], depth)} for {own} in {through}{test})"
-
-    def join(self, names, depth, size):
-        kind = self.random.choice(["concat({0}, {1})", "add({0} | conv({2}, 1), conv({2}, 1))"])
-        return kind.format(self.step(names, depth), self.step(names, depth), size)
-
-    def nested(self, names, depth, size):
-        if not self.blocks:
-            return self.layer(names, depth, size)
-        label, count = self.random.choice(self.blocks)
-        return f"{label}({', '.join(self.number(names) for _ in range(count))})"
 
 
 @pytest.mark.parametrize("start", range(0, 50, 10))
@@ -416,6 +356,12 @@ blocks:
     - _ * relu
 layers:
   - b(4, 2) | b(5, 1, 3)
+""",
+    "a loop's name that the source's own loops have": """
+layers:
+  - chain(7 * (conv(in_channels + _, 1) | 7 * relu) | conv(_ + 1, 1) for _ in [1, 2])
+  - chain(7 * (conv(4, layers) | relu) for layers in [1, 1] for branch in [1, 2])
+  - concat(conv(branch, 1) for branch in [1, 2])
 """,
     "a choice over params": """
 params: {deep: True, n: 2}

@@ -111,7 +111,7 @@ class Names:
     def loop(self, own: str) -> str:
         """The Python name of a loop's name, which is no parameter's, nor one that channels are kept under."""
         fits = own not in self.parameters and not THREADED.fullmatch(own)
-        return own if own == "_" else self.python(own) if fits else self._known(f"for {own}", own, False)
+        return self.python(own) if fits else self._known(f"for {own}", own, False)
 
     def seen(self, own: str) -> str:
         """The Python name of what a part of a block sees of it."""
