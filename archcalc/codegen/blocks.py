@@ -19,6 +19,7 @@ from archcalc.language.values import DIMENSIONS, Reference
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 
+MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
 SPATIAL = ("Size", "Margin", "Padding")  # annotations of arguments that change height and width
 
 
@@ -72,8 +73,15 @@ class Facts:
             self.free_blocks |= more
         self.flows = self._flows()
         self.decided: set[str] = set()
+        self.steps = 0
         self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
         self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
+
+    def spend(self) -> None:
+        """Count a step of writing. Raises Unstructured for a network that takes too many."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Unstructured("too much to write in blocks")
 
     # Params
 

@@ -33,6 +33,7 @@ from archcalc.ops.shaping import Identity
 
 TRAINING = attribute(name("self"), "training")
 MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
+DEEPEST_MELT = 3  # blocks within each other that are written where they are called
 DEEPEST = 20  # blocks written into the block that calls them
 
 Pieces = tuple[list[ast.expr], ast.expr]  # modules that run one after the other, and the channels behind them
@@ -183,6 +184,7 @@ class Writer:
 
     def pieces(self, unit: Unit | None, plan: Plan, scope: Scope, label: str) -> Pieces:
         """Modules that do what a plan does. Without a unit no statement can be written before them."""
+        self.facts.spend()
         if isinstance(plan, Chain):
             return self._in_turn(unit, plan, scope, label)
         if isinstance(plan, Label):
@@ -237,7 +239,9 @@ class Writer:
     def melts(self, block: Block, inside: Scope) -> bool:
         """Whether a block is no more than one call, or a choice between two, where it stands."""
         body = block.body
-        if block.name in self.melting or not all(isinstance(part, Call) for part in parts(body) or (body,)):
+        if len(self.melting) == DEEPEST_MELT or block.name in self.melting:
+            return False
+        if not all(isinstance(part, Call) for part in parts(body) or (body,)):
             return False
         if isinstance(body, Repeat):
             return any(is_const(self.formulas.count(body, inside), number) for number in (0, 1))
@@ -253,9 +257,9 @@ class Writer:
             inner, loops = self.formulas.rounds(plan, scope)
         if not loops or is_const(count, 0):
             return [], scope.channels
-        made = self.pieces(None, plan.body, inner, label)[0]
         if is_const(count, 1):
             return self.pieces(unit, plan.body, scope, label)
+        made = self.pieces(None, plan.body, inner, label)[0]
         if same(self.formulas.out(plan.body, inner), scope.channels):
             return [ast.Starred(ast.ListComp(wrapped(made), loops), ast.Load())] if made else [], scope.channels
         if known(count) and value_of(count) * len(made) <= MOST_REPEATED:

@@ -57,7 +57,7 @@ def source_of(graph: Graph, spec: Spec, network: str) -> str:
     _check(graph)
     try:
         body = in_blocks(graph, spec, network)
-    except Unstructured:
+    except (Unstructured, RecursionError):
         body = flat.Flat(graph, _title(network)).source()
     return _whole(graph, network, body)
 

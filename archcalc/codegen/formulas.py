@@ -35,6 +35,7 @@ from archcalc.ops import REGISTRY, Operator
 
 IN_CHANNELS = name("in_channels")
 UNKNOWN = name("?")  # the channels that a loop's body is given
+MOST_OPERATIONS = 60  # of a formula
 MOST_ROUNDS = 8  # of a loop with a known number of rounds that is followed round by round
 
 
@@ -77,7 +78,7 @@ class Formulas:
         for parameter, argument in arguments([p for p, _ in block.parameters], plan).items():
             runs = given.get((plan.place[1:], parameter), ())
             whole = all(isinstance(leaf, int) for run in runs for leaf in _leaves(run))
-            values[parameter] = reader.value(tree_of(argument.value), whole)
+            values[parameter] = short(reader.value(tree_of(argument.value), whole))
         for parameter, default in block.parameters:
             if parameter not in values and default is not None:
                 inner = Reader(self.facts, block.body, self.inside(block, values, scope.channels))
@@ -110,8 +111,9 @@ class Formulas:
 
     def out(self, plan: Plan, scope: Scope) -> ast.expr:
         """The channels of a plan's output. Raises Unstructured where no formula is known."""
+        self.facts.spend()
         made: ast.expr = getattr(self, f"_{type(plan).__name__.lower()}")(plan, scope)
-        return made
+        return short(made)
 
     def _chain(self, plan: Chain, scope: Scope) -> ast.expr:
         return reduce(lambda channels, step: self.out(step, scope.at(channels)), plan.steps, scope.channels)
@@ -278,6 +280,13 @@ class Formulas:
                     raise
         if failed and not found:
             raise failed
+
+
+def short(formula: ast.expr) -> ast.expr:
+    """A formula that a person would read. Raises Unstructured for a longer one: one of another doubles fast."""
+    if operations(formula) > MOST_OPERATIONS:
+        raise Unstructured("a formula too long to read")
+    return formula
 
 
 def named(own: Any, names: Mapping[str, ast.expr]) -> Any:
