@@ -363,6 +363,16 @@ layers:
   - chain(7 * (conv(4, layers) | relu) for layers in [1, 1] for branch in [1, 2])
   - concat(conv(branch, 1) for branch in [1, 2])
 """,
+    "a loop's name that a param has": """
+params: {nn: 4, i: 3}
+blocks:
+  unit(index, nn):
+    - conv(i + index, 1) | chain(relu for i in range(nn))
+layers:
+  - conv(i * nn, 1)
+  - chain(unit(2, nn + i) for nn in [1, 2, 3])
+  - conv(1 + nn, 1)
+""",
     "a choice over params": """
 params: {deep: True, n: 2}
 layers:
@@ -602,7 +612,7 @@ def arguments(name, **params):
 
 def test_what_something_was_decided_by_is_no_argument():
     assert arguments("resnet50") == ["classes", "depths"]  # neither `strided` nor `late`, which choose blocks
-    assert arguments("vgg16") == ["classes", "depths"]  # `last` changes heights
+    assert arguments("vgg16") == ["classes", "last", "depths"]
     assert arguments("vgg11") == ["classes"]  # its third convolutions are not there to be repeated
     assert arguments("blocks/residual-basic") == []  # a block has a parameter `channels` of its own
 

@@ -20,7 +20,6 @@ from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 
 MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
-SPATIAL = ("Size", "Margin", "Padding")  # annotations of arguments that change height and width
 
 
 class Trace(Expansion):
@@ -141,21 +140,10 @@ class Facts:
         """The expressions on which the channels behind a step depend."""
         if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
             return list(_written(plan))
-        return [tree for field, tree in self._arguments(plan) if field == "out_channels"]
-
-    def _arguments(self, plan: Plan, *kinds: str) -> Iterator[tuple[str, ast.expr]]:
-        """An operator's arguments that are written, of these kinds; each with its field."""
         if isinstance(plan, Call) and plan.name in REGISTRY:
-            known = fields(REGISTRY[plan.name])
-            for field, argument in arguments(known, plan).items():
-                if not kinds or known[field] in kinds:
-                    yield field, tree_of(argument.value)
-
-    def observe(self) -> None:
-        """Note that a height or width became a number in the source: what changes it is no argument any more."""
-        for plan in self.plans:
-            for _, tree in self._arguments(plan, *SPATIAL):
-                self.decided |= names_in(tree) - {*DIMENSIONS}
+            written = arguments(fields(REGISTRY[plan.name]), plan)
+            return [tree_of(written["out_channels"].value)] if "out_channels" in written else []
+        return []
 
     def _trees(self) -> Iterator[ast.expr]:
         """All expressions of the layers and blocks."""

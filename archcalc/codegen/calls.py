@@ -117,10 +117,7 @@ class Calls:
         """The input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
         if all(len(shape) == 1 for shape in shapes):
             return [scope.channels]
-        known_ = self.facts.one({shape[start:] for shape in shapes}, "a height or width")
-        if max(known_) > 1:
-            self.facts.observe()
-        return [scope.channels, *map(const, known_)]
+        return [scope.channels, *map(const, self.facts.one({shape[start:] for shape in shapes}, "a height or width"))]
 
     def _whole(self, shape: Sequence[ast.expr]) -> ast.expr:
         return shape[0] if len(shape) == 1 else ast.Tuple(list(shape), ast.Load())

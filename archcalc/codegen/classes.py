@@ -172,7 +172,7 @@ class Writer:
         """A part of a block as a class of its own, with the names that it sees as its parameters."""
         seen = {key: tree for key, tree in scope.names.items() if key in scope.own}
         own = {key: tree for key, tree in seen.items() if not known(tree)}
-        names = {key: name(self.facts.names.seen(key)) for key in own}
+        names = {key: name(self.facts.names.python(key)) for key in own}
         key = named(id(plan), seen)
         if key not in self.known:
             parameters = dict.fromkeys(tree.id for tree in names.values())

@@ -140,7 +140,8 @@ class Reader:
         scope, loops = self.scope, []
         for loop in node.generators:
             listed = Reader(self.facts, self.plan, scope).listed(loop.iter)
-            python = {own: self.facts.names.loop(own) for own in sorted(names_in(loop.target))}
+            visible = names_in(*scope.names.values())
+            python = {own: self.facts.names.loop(own, visible) for own in sorted(names_in(loop.target))}
             scope = scope.inside({own: name(text) for own, text in python.items()})
             inner = Reader(self.facts, self.plan, scope)
             tests = [inner._truth(test) for test in loop.ifs]

@@ -8,9 +8,9 @@ from typing import Any
 
 from archcalc.codegen.blocks import fields, may_overwrite
 from archcalc.codegen.calls import fill, join_text, joined, telling
-from archcalc.codegen.format import STEP, function, statements
-from archcalc.codegen.names import Attributes, identifier, local_name
+from archcalc.codegen.names import identifier, local_name
 from archcalc.codegen.trees import assign, attribute, call, const, name
+from archcalc.codegen.units import Unit, classes
 from archcalc.graph import Graph, Node
 from archcalc.ops.shaping import Identity
 
@@ -23,10 +23,8 @@ class Flat:
 
     def __init__(self, graph: Graph, title: str) -> None:
         self.graph = graph
-        self.title = title
+        self.unit = Unit(title, {}, ())
         self.allowed = may_overwrite(graph)
-        self.attributes = Attributes()
-        self.forward: list[ast.stmt] = []
         self.tensors: dict[int, str] = {}
         self.readers: dict[int, list[int]] = {}
         for position, node in enumerate(graph.nodes):
@@ -38,15 +36,14 @@ class Flat:
     def source(self) -> str:
         """The class as text."""
         groups = list(self._groups())
-        self.tensors[0] = "x" if self._fleeting(0, groups[0] if groups else []) else "image"
+        self.tensors[0] = "x"
+        if not self._fleeting(0, groups[0] if groups else []):
+            self.tensors[0] = "image"
+            self.unit.forward.append(assign("image", name("x")))
         for group, following in zip(groups, [*groups[1:], []], strict=True):
             self._write(group, following)
         self._give()
-        self.attributes.settle()
-        lines = [f"class {self.title}(nn.Module):", *function("__init__", {}, STEP), f"{STEP * 2}super().__init__()"]
-        lines += statements(self.attributes.statements, STEP * 2)
-        lines += ["", *function("forward", {self.tensors[0]: None}, STEP), *statements(self.forward, STEP * 2)]
-        return "\n".join(lines) + "\n"
+        return classes([self.unit], self.unit)
 
     def _groups(self) -> Iterator[list[int]]:
         """Layers that follow each other with nothing else between them."""
@@ -80,14 +77,14 @@ class Flat:
             text = local_name(self._label(group), {*self.tensors.values(), "x"})
         self.tensors[last] = text
         line = assign(text, made)
-        self.forward.append(ast.If(TRAINING, [line], []) if first.side else line)
+        self.unit.forward.append(ast.If(TRAINING, [line], []) if first.side else line)
 
     def _modules(self, group: Sequence[int], tensor: ast.expr) -> ast.expr:
         made = [self._module(i) for i in group if not isinstance(self.graph.nodes[i].op, Identity)]
         if not made:
             return tensor
         module = made[0] if len(made) == 1 else call("nn.Sequential", *made)
-        return call(self.attributes.add(self._label(group), module, True), tensor)
+        return call(self.unit.attributes.add(self._label(group), module, True), tensor)
 
     def _label(self, group: Sequence[int]) -> str:
         """What the names of some layers have in common, else the first one's."""
@@ -110,7 +107,7 @@ class Flat:
 
         def keep() -> ast.expr:
             module = fill(node.op.pytorch(node.x), self._written(position), {})
-            return self.attributes.add(self._label([position]), module, True)
+            return self.unit.attributes.add(self._label([position]), module, True)
 
         return joined(join_text([(node.op, node.x)]), tensors, keep)
 
@@ -128,5 +125,5 @@ class Flat:
         result = name(self.tensors[self.graph.result])
         if self.graph.sides:
             sides = [name(self.tensors[i]) for i in self.graph.sides]
-            self.forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
-        self.forward.append(ast.Return(result))
+            self.unit.forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
+        self.unit.forward.append(ast.Return(result))

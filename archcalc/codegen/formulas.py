@@ -230,10 +230,9 @@ class Formulas:
         grown = _grown(out)
         if grown is not None:
             return binary(scope.channels, ast.Add(), call("sum", ast.GeneratorExp(grown, loops)))
-        target = loops[0].target
-        if not self.facts.always(plan) or len(loops) > 1 or loops[0].ifs or not isinstance(target, ast.Name):
+        if not self.facts.always(plan) or names_in(out) & names_in(*(loop.target for loop in loops)):
             raise Unstructured("a loop's last round")
-        return substituted(out, {target.id: _last(loops[0].iter)}) if target.id in names_in(out) else out
+        return out
 
     def rounds(self, plan: Each, scope: Scope) -> tuple[Scope, list[ast.comprehension]]:
         """A loop's rounds, none where there never were any, and what its body sees."""
@@ -305,18 +304,6 @@ def _grown(out: ast.expr) -> ast.expr | None:
         if UNKNOWN.id not in names_in(out.right) and (inner := _grown(out.left)) is not None:
             return binary(inner, ast.Add(), out.right)
     raise Unstructured("channels that grow by no sum")
-
-
-def _last(items: ast.expr) -> ast.expr:
-    """The last of what a loop goes through."""
-    if isinstance(items, ast.Tuple):
-        return items.elts[-1]
-    if isinstance(items, ast.Name):
-        return ast.Subscript(items, const(-1), ast.Load())
-    plain = isinstance(items, ast.Call) and isinstance(items.func, ast.Name) and items.func.id == "range"
-    if plain and len(items.args) <= 2:  # type: ignore[attr-defined]  # from where, and up to what
-        return binary(items.args[-1], ast.Sub(), const(1))  # type: ignore[attr-defined]
-    raise Unstructured("a loop's last round")
 
 
 def _leaves(value: object) -> list[object]:

@@ -108,14 +108,11 @@ class Names:
         """The Python name of a param or parameter; classes begin with another letter."""
         return self._known(own, own, own[0].islower() and own not in VARIABLES and own == own.strip("_"))
 
-    def loop(self, own: str) -> str:
-        """The Python name of a loop's name, which is no parameter's, nor one that channels are kept under."""
-        fits = own not in self.parameters and not THREADED.fullmatch(own)
-        return self.python(own) if fits else self._known(f"for {own}", own, False)
-
-    def seen(self, own: str) -> str:
-        """The Python name of what a part of a block sees of it."""
-        return self.python(own) if own in self.parameters else self.loop(own)
+    def loop(self, own: str, visible: Collection[str]) -> str:
+        """The Python name of a loop's name, which is none that is visible, nor one that channels are kept under."""
+        made = self.python(own)
+        hides = made in visible or THREADED.fullmatch(made)
+        return self._known(f"for {own}", own, False) if hides else made
 
     def _known(self, key: str, own: str, fits: bool) -> str:
         if key not in self.known:

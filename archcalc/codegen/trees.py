@@ -126,6 +126,8 @@ def simplified(node: ast.expr) -> ast.expr:
         return chosen(node.test, node.body, node.orelse)
     if isinstance(node, ast.BoolOp):
         return _logic(node)
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq) and len(node.ops) == 1:
+        node = const(True) if same(node.left, node.comparators[0]) else node
     if not names_in(node) - {*FUNCTIONS} and not known(node) and not isinstance(node, ast.Slice | ast.Starred):
         return _computed(node)
     return binary(node.left, node.op, node.right) if isinstance(node, ast.BinOp) else node
@@ -162,8 +164,8 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         return left
     if is_const(left, neutral) and isinstance(op, ast.Add | ast.Mult):
         return right
-    if isinstance(op, ast.FloorDiv) and same(left, right):
-        return const(1)
+    if isinstance(op, ast.FloorDiv | ast.Add) and same(left, right):
+        return const(1) if isinstance(op, ast.FloorDiv) else ast.BinOp(const(2), ast.Mult(), left)
     added = isinstance(op, ast.Add) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add)
     if added and _is_whole(left.right) and _is_whole(right):  # type: ignore[attr-defined]  # `x + 32 + 32`
         return binary(left.left, op, binary(left.right, op, right))  # type: ignore[attr-defined]
@@ -192,13 +194,10 @@ def _pairs(test: ast.expr, sign: type[ast.cmpop], joint: type[ast.boolop]) -> li
 
 
 def _logic(node: ast.BoolOp) -> ast.expr:
-    """`and` and `or` without what is known, as a test."""
-    ends = isinstance(node.op, ast.Or)  # the value that settles it
-    open_ = [part for part in node.values if not known(part)]
-    if not known(node.values[0]) and any(known(part) and bool(value_of(part)) is ends for part in node.values):
-        return node  # what stands before it may be an error
-    if any(known(part) and bool(value_of(part)) is ends for part in node.values):
-        return const(ends)
-    if not open_:
-        return const(not ends)
-    return open_[0] if len(open_) == 1 else ast.BoolOp(node.op, open_)
+    """`and` and `or` without what is known before them, as a test."""
+    first, *rest = node.values
+    if not known(first):
+        return node
+    if not rest or bool(value_of(first)) is isinstance(node.op, ast.Or):  # what settles it
+        return const(bool(value_of(first)))
+    return simplified(ast.BoolOp(node.op, rest)) if len(rest) > 1 else rest[0]
