@@ -588,6 +588,16 @@ def test_the_source_of_a_hand_made_graph():
     assert "class ByHand(nn.Module):" in written
 
 
+def test_a_hand_made_graph_may_have_any_names():
+    names = ("a b", "7.é", "..", "lambda", "self.x", "__init__.forward")
+    nodes = [Node("input", Input((3, 8, 8)), (), (), (3, 8, 8), None, False)]
+    for position, name in enumerate(names):
+        op, inputs = (Add(), (position, 0)) if position % 2 else (ReLU(), (position,))
+        x = ((3, 8, 8), (3, 8, 8)) if position % 2 else (3, 8, 8)
+        nodes.append(Node(name, op, inputs, x, (3, 8, 8), None, False))
+    compile(source(Graph('"' * 3, tuple(nodes), len(names), About(paper={}, params={}))), "source", "exec")
+
+
 # Arguments
 
 SWITCHED = [

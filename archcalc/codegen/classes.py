@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from archcalc.codegen.blocks import Facts, parts
@@ -126,15 +127,17 @@ class Writer:
     def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> Unit:
         """Write a unit's statements."""
         if self.in_order(body):
-            unit.modules, unit.out = self.pieces(unit, body, scope, label)
+            unit.modules = self.pieces(unit, body, scope, label)[0]
         else:
             line = Line(unit, scope, Labels(), label, "x", unit.forward)
-            tensor, unit.out = self.run(body, line, name("x"))
+            tensor, _ = self.run(body, line, name("x"))
             if unit.sides:
                 tensor = line.settled(tensor)
                 given = ast.Tuple([tensor, *map(name, unit.sides)], ast.Load())
                 unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
             unit.forward.append(ast.Return(tensor))
+        with suppress(Unstructured):
+            unit.out = self.formulas.out(body, scope)
         self.units.append(unit)
         return unit
 

@@ -36,7 +36,7 @@ THREADED = re.compile(r"(channels|layers)\d*")  # what it calls its own
 
 def identifier(label: str, prefix: str) -> str:
     """A label as a name: `3a` of an inception becomes `inception3a`."""
-    text = label.replace("-", "_").strip("_")
+    text = re.sub(r"[^A-Za-z0-9_]", "_", label).strip("_")
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
     return f"{text}_" if keyword.iskeyword(text) else text

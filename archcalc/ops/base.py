@@ -147,8 +147,8 @@ class Operator:
         """The call that makes the same operator in PyTorch, a module; a join's takes its inputs as arguments.
 
         Names stand for arguments, `in_channels`, `in_features` and `in_shape` for the input's first and last dimension
-        and its shape; `nn` is `torch.nn`, other classes are those of pytorch/layers. `pytorch.build` evaluates the
-        text, `codegen` prints it with what the spec writes and leaves out the arguments that the spec leaves out.
+        and its shape; `nn` is `torch.nn`, other classes are those of pytorch/layers. Each argument is a name or a
+        constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments that the spec writes.
         """
         if not self.code:
             raise self._no_rule("PyTorch module")

@@ -103,10 +103,12 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
 def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Check]:
     """A check for each layer, up to the first that the source computes otherwise; then the results."""
     other = next((module for module, number in own.layers if number not in built.computed), own.problem)
-    nodes = [node for node in graph.nodes[1:] if training or not node.side]
+    mode, nodes = "training", graph.nodes[1:]
+    if not training:
+        mode, nodes = "evaluation", tuple(node for node in nodes if not node.side)
     for node, (module, number) in zip(nodes, built.layers, strict=True):
         equal = number in own.computed
-        yield Check(node.name, "computes", module, module if equal else _unlike(module, other))
+        yield Check(node.name, f"computes in {mode}", module, module if equal else _unlike(module, other))
         if not equal:
             return
     yield Check("", "results", built.given, own.given)
