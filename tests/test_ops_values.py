@@ -25,7 +25,6 @@ from archcalc.ops.base import declared
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
 from archcalc.ops.shaping import Dropout
-from archcalc.pytorch import layers
 from archcalc.pytorch.build import module_of
 
 BATCH = 3
@@ -406,29 +405,28 @@ def test_random_ones_at_the_ends(name: str) -> None:
     assert drawn(name, 1).unique().tolist() == [0]
 
 
-# Modules that forget an argument, or are another operator's.
+# Texts that forget an argument, or are another operator's.
 
-Made = Callable[[Any, Any], nn.Module]
-FORGETFUL: dict[str, tuple[type[Operator], Made]] = {
-    "count_include_pad": (AvgPool, lambda op, x: nn.AvgPool2d(op.kernel_size, op.stride, op.padding, op.ceil_mode)),
-    "alpha, beta, k": (LRN, lambda op, x: nn.LocalResponseNorm(op.size)),
+FORGETFUL: dict[str, tuple[type[Operator], str]] = {
+    "count_include_pad": (AvgPool, "nn.AvgPool2d(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)"),
+    "alpha, beta, k": (LRN, "nn.LocalResponseNorm(size)"),
     "eps of layernorm": (
-        LayerNorm, lambda op, x: nn.LayerNorm(op._over(x), elementwise_affine=op.elementwise_affine, bias=op.bias),
+        LayerNorm, "nn.LayerNorm(normalized_shape or in_shape, elementwise_affine=elementwise_affine, bias=bias)",
     ),
-    "eps of groupnorm": (GroupNorm, lambda op, x: nn.GroupNorm(op.num_groups, x[0], affine=op.affine)),
-    "approximate": (GELU, lambda op, x: nn.GELU()),
-    "mode": (Upsample, lambda op, x: nn.Upsample(op.size, op.scale_factor and tuple(map(float, op.scale_factor)))),
-    "the dimension": (Softmax, lambda op, x: nn.Softmax(dim=-1)),
-    "p": (Dropout, lambda op, x: nn.Dropout(inplace=op.inplace)),
-    "the order": (ScaledTanh, lambda op, x: layers.ScaledTanh(op.slope, op.amplitude)),
-    "the operator": (HardSwish, lambda op, x: nn.SiLU(op.inplace)),
+    "eps of groupnorm": (GroupNorm, "nn.GroupNorm(num_groups, in_channels, affine=affine)"),
+    "approximate": (GELU, "nn.GELU()"),
+    "mode": (Upsample, "nn.Upsample(size=size, scale_factor=scale_factor)"),
+    "the dimension": (Softmax, "nn.Softmax(dim=-1)"),
+    "p": (Dropout, "nn.Dropout(inplace=inplace)"),
+    "the order": (ScaledTanh, "ScaledTanh(slope, amplitude)"),
+    "the operator": (HardSwish, "nn.SiLU(inplace=inplace)"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("forgets", FORGETFUL)
 def test_this_would_notice(forgets: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cls, made = FORGETFUL[forgets]
-    monkeypatch.setattr(cls, "module", made)
+    cls, text = FORGETFUL[forgets]
+    monkeypatch.setattr(cls, "pytorch", lambda op, x: text)
     known = [by_name(case) for case in CASES] + [example for example, _ in CHANGES]
     known += [example._replace(keywords=example.keywords | {name: value}) for example, name, value in CHANGED]
     assert any(fails(example) for example in known if example.name == cls.name)

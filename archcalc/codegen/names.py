@@ -109,7 +109,7 @@ class Names:
         return self._known(own, own, own[0].islower() and own not in VARIABLES and own == own.strip("_"))
 
     def loop(self, own: str, visible: Collection[str]) -> str:
-        """The Python name of a loop's name, which is none that is visible, nor one that channels are kept under."""
+        """The Python name of a loop's name: it hides no other, and no variable that keeps count of channels."""
         made = self.python(own)
         hides = made in visible or THREADED.fullmatch(made)
         return self._known(f"for {own}", own, False) if hides else made

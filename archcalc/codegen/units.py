@@ -120,7 +120,7 @@ class Settled:
             body = [*init[: len(init) - count], ast.Expr(start)]
         else:
             body = [ast.Expr(start), *init]
-        lines = [f"class {unit.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._told(unit)]
+        lines = [f"class {unit.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring(unit)]
         lines += [*function("__init__", self._signature(unit), STEP), *statements(body, STEP * 2)]
         if not sequential:
             lines += ["", *function("forward", {"x": None}, STEP), *statements(unit.forward, STEP * 2)]
@@ -135,13 +135,12 @@ class Settled:
         first |= {key: None for key, default in own.items() if default is None}
         return {**first, **dict.fromkeys(self.passed(unit)), **own}
 
-    def _told(self, unit: Unit) -> list[str]:
-        """What a class does to the channels, where that is no matter of course."""
+    def _docstring(self, unit: Unit) -> list[str]:
+        """What a class does to the channels, if it changes them."""
         if unit.out is None or not names_in(unit.out) <= {*self._signature(unit)}:
             return []
-        told = text(unit.out)
-        matter_of_course = told == "in_channels" or "in_channels" not in self.uses[id(unit)]
-        return [] if matter_of_course else [f'{STEP}"""Channels: in_channels → {told}."""', ""]
+        changed = text(unit.out) != "in_channels" and "in_channels" in self.uses[id(unit)]
+        return [f'{STEP}"""Channels: in_channels → {text(unit.out)}."""', ""] if changed else []
 
     def _lowered(self, node: Any) -> Any:
         """A tree with its calls of units written out, by position as far as the spec writes them so."""

@@ -44,7 +44,7 @@ class Operations(TorchDispatchMode):
         self.known[id(tensor)] = number, self.writes.get(tensor.untyped_storage()._cdata)
 
     def read(self, tensor: torch.Tensor) -> int:
-        """A tensor's number; of one that came about unseen, by its shape."""
+        """A tensor's number; a tensor that was made unseen is known by its shape."""
         if id(tensor) not in self.known:
             self.note(tensor, self.number("constant", *_outline(tensor)))
         number, seen = self.known[id(tensor)]
@@ -65,10 +65,10 @@ class Operations(TorchDispatchMode):
         """Run an operation and number what it gives."""
         arguments = (*args, *sorted((kwargs or {}).items()))
         name, overload, written, own = self.schema(operation)
-        plain = _told(arguments, self.read)
+        plain = _plain(arguments, self.read)
         same = (name, plain[1:]) in UNCHANGED
         number = self.read(args[0]) if same else self.number(name, overload, plain)
-        given = self.run(operation, args, kwargs or {}, (operation, _told(arguments, _outline)) if own else None)
+        given = self.run(operation, args, kwargs or {}, (operation, _plain(arguments, _outline)) if own else None)
         for i in written:
             self.writes[args[i].untyped_storage()._cdata] = number
             self.note(args[i], number)
@@ -94,8 +94,8 @@ def _outline(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def _told(value: Any, tell: Callable[[torch.Tensor], Any]) -> Any:
-    """Arguments that can be looked up: each tensor as `tell` has it."""
+def _plain(value: Any, tell: Callable[[torch.Tensor], Any]) -> Any:
+    """Arguments that can be looked up: each tensor as `tell` gives it."""
     if isinstance(value, torch.Tensor):
         return "tensor", tell(value)
-    return tuple([_told(item, tell) for item in value]) if isinstance(value, list | tuple) else value
+    return tuple([_plain(item, tell) for item in value]) if isinstance(value, list | tuple) else value

@@ -74,6 +74,7 @@ def listed(given: Any) -> tuple[Tensor, ...]:
 
 def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Run:
     """Run a network without values; parameters and buffers have a number by their place."""
+    operations.seen = set()
     kept = list(network.state_dict(keep_vars=True).values())
     for place, tensor in enumerate(kept):
         operations.note(tensor, operations.number("kept", place))
@@ -86,13 +87,12 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
 
     hooks = [leaf.register_forward_hook(ran) for leaf in network.modules() if not any(leaf.children())]
     torch.manual_seed(1)
-    operations.seen = set()
     given: tuple[Tensor, ...] = ()
     problem = ""
     try:
         with torch.no_grad(), operations:
             given = listed(network.train(training)(image))
-    except Exception as error:  # whatever a wrong source does is told of it
+    except Exception as error:  # a wrong source may raise anything
         problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     for hook in hooks:
         hook.remove()
