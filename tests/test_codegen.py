@@ -473,6 +473,10 @@ layers:
   - conv([c for c in ws][-1] + sum(range(len(ws))) + len(ws[1:]) + max([a * b for a, b in zip(ws, ws)]), 1)
   - conv(([1] * 3 + [2])[3] + 2 ** 2 % 3 - -1, 1)
 """,
+    "lists of one number": """
+layers:
+  - conv(4, 3, padding=[1]) | maxpool([2], stride=[2]) | subsample([2])
+""",
     "layers on vectors": """
 layers:
   - global_avgpool | flatten | batchnorm | layernorm | linear(5) | relu
@@ -517,6 +521,13 @@ blocks:
     - flatten | linear(2)
 layers:
   - add(maxpool(2) | b, b)
+""",
+    "a list of one number in a parameter": """
+blocks:
+  b(k):
+    - maxpool(k) | relu
+layers:
+  - b([2]) | b(2)
 """,
     "a loop over operators": """
 layers:

@@ -71,6 +71,9 @@ class Facts:
         while more := {b.name for b in spec.blocks.values() if self.free(b.body)} - self.free_blocks:
             self.free_blocks |= more
         self.flows = self._flows()
+        values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
+        lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
+        self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
         self.decided: set[str] = set()
         self.steps = 0
         self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}

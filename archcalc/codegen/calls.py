@@ -16,6 +16,7 @@ from archcalc.language.values import DIMENSIONS
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 
+LENGTHS = ("Sides", "Size", "Margin", "Padding")  # of one number or two, all but the first also of a list of one
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that take any number
 SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
 
@@ -108,10 +109,18 @@ class Calls:
     def written(self, plan: Call | Join, cls: type[Operator], scope: Scope) -> dict[str, ast.expr]:
         """The arguments as the spec writes them."""
         kinds, reader = fields(cls), Reader(self.facts, plan, scope)
-        return {
-            field: reader.value(tree_of(argument.value), kinds[field] not in REAL)
-            for field, argument in arguments(kinds, plan).items()
-        }
+        written = arguments(kinds, plan)
+        values = {field: reader.value(tree_of(a.value), kinds[field] not in REAL) for field, a in written.items()}
+        return {field: self._length(tree) if kinds[field] in LENGTHS[1:] else tree for field, tree in values.items()}
+
+    def _length(self, tree: ast.expr) -> ast.expr:
+        """A length, or two. A spec takes a list of one number for that number, and PyTorch does not."""
+        if isinstance(tree, ast.Tuple) and len(tree.elts) == 1:
+            return tree.elts[0]
+        number = isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Add | ast.Mult)
+        if not known(tree) and not number and self.facts.lists_of_one:
+            raise Unstructured("a list that may be of one number")
+        return tree
 
     def _shape(self, shapes: set[Shape], scope: Scope, start: int) -> list[ast.expr]:
         """The input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""

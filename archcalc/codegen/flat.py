@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.codegen.blocks import fields, may_overwrite
-from archcalc.codegen.calls import fill, join_text, joined, telling
+from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
 from archcalc.codegen.names import identifier, local_name
 from archcalc.codegen.trees import assign, attribute, call, const, name
 from archcalc.codegen.units import Unit, classes
 from archcalc.graph import Graph, Node
 from archcalc.ops.shaping import Identity
 
-LENGTHS = ("Sides", "Size", "Margin", "Padding")  # annotations of what may be one number or two
 TRAINING = attribute(name("self"), "training")
 
 

@@ -31,7 +31,7 @@ WORDS = {
     for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 }
 VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch"))
-THREADED = re.compile(r"(channels|layers)\d*")  # what it calls its own
+THREADED = re.compile(r"(channels|layers|blocks)\d*")  # what it calls its own
 
 
 def identifier(label: str, prefix: str) -> str:

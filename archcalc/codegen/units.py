@@ -41,7 +41,7 @@ class Unit:
 
     def collect(self) -> str:
         """A new list of modules."""
-        target = numbered("layers", self.taken | names_in(*self.held))
+        target = numbered("blocks" if "layers" in self.taken else "layers", self.taken | names_in(*self.held))
         self.init.append(assign(target, ast.List([], ast.Load())))
         return target
 

@@ -33,6 +33,17 @@ class Dense(nn.Module):
         return torch.cat([x, self.new(x)], dim=1)
 
 
+class DenseBlock(nn.Sequential):
+    """Channels: in_channels → in_channels + layers * growth."""
+
+    def __init__(self, in_channels, layers, growth):
+        layers2 = []
+        for _ in range(layers):
+            layers2.append(Dense(in_channels, growth=growth))
+            in_channels = in_channels + growth
+        super().__init__(*layers2)
+
+
 class Transition(nn.Sequential):
     """Channels: in_channels → in_channels // 2."""
 
@@ -52,33 +63,20 @@ class DenseNet121(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        channels = 2 * growth
-        layers = []
-        for _ in range(depths[0]):
-            layers.append(Dense(channels, growth=growth))
-            channels = channels + growth
-        self.block1 = nn.Sequential(*layers)
+        self.block1 = DenseBlock(2 * growth, depths[0], growth=growth)
+        channels = 2 * growth + depths[0] * growth
         self.transition1 = Transition(channels)
         channels = channels // 2
-        layers = []
-        for _ in range(depths[1]):
-            layers.append(Dense(channels, growth=growth))
-            channels = channels + growth
-        self.block2 = nn.Sequential(*layers)
+        self.block2 = DenseBlock(channels, depths[1], growth=growth)
+        channels = channels + depths[1] * growth
         self.transition2 = Transition(channels)
         channels = channels // 2
-        layers = []
-        for _ in range(depths[2]):
-            layers.append(Dense(channels, growth=growth))
-            channels = channels + growth
-        self.block3 = nn.Sequential(*layers)
+        self.block3 = DenseBlock(channels, depths[2], growth=growth)
+        channels = channels + depths[2] * growth
         self.transition3 = Transition(channels)
         channels = channels // 2
-        layers = []
-        for _ in range(depths[3]):
-            layers.append(Dense(channels, growth=growth))
-            channels = channels + growth
-        self.block4 = nn.Sequential(*layers)
+        self.block4 = DenseBlock(channels, depths[3], growth=growth)
+        channels = channels + depths[3] * growth
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
