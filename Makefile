@@ -8,6 +8,7 @@
 #   make bench    start-up and scaling, side by side
 #                 (bench/torchvision_weights.py wants the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     N random networks (10,000 unless N=… says otherwise; SEED=… repeats a run) against PyTorch
+#   make proofs   the PyTorch source of the whole zoo and of 1,000 random specs, run against what `build` makes
 #   make fields   receptive fields of N random graphs against gradients
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-oldest test-core check golden bench fuzz fields clean
+.PHONY: demo test test-oldest test-core check golden bench fuzz fields proofs clean
 
 demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16
@@ -47,6 +48,10 @@ fuzz: .venv/test
 
 fields: .venv/test
 	$(BIN)/python bench/fields.py $(N) $(SEED)
+
+proofs: .venv/test
+	$(BIN)/python bench/sources.py --random 1000
+	$(BIN)/python bench/sources.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-core build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -306,7 +306,7 @@ def test_random(name: str, data: st.DataObject) -> None:
 
 def in_place(op: Operator, x: Any, training: bool) -> bool:
     """Whether PyTorch changes the first input's memory; every change raises a tensor's version."""
-    made = op.module(x).train(training)
+    made = module_of(op, x).train(training)
     if isinstance(made, Sum):
         made.inplace = True
     first, *others = tensors(op, x, "float32", "cpu")
