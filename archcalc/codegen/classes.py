@@ -27,7 +27,7 @@ from archcalc.codegen.trees import (
     same,
     value_of,
 )  # fmt: skip
-from archcalc.codegen.units import Made, Unit
+from archcalc.codegen.units import Given, Labels, Made, Unit
 from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.language.spec import Block
 from archcalc.ops.shaping import Identity
@@ -38,23 +38,6 @@ DEEPEST_MELT = 3  # blocks within each other that are written where they are cal
 DEEPEST = 20  # blocks written into the block that calls them
 
 Pieces = tuple[list[ast.expr], ast.expr]  # modules that run one after the other, and the channels behind them
-Given = tuple[ast.expr, ast.expr]  # a tensor and its channels
-
-
-class Labels:
-    """The labelled steps that a step sees, as `use` looks for them: around it, from the inside."""
-
-    def __init__(self, around: Labels | None = None) -> None:
-        self.around = around
-        self.known: dict[str, Given] = {}
-
-    def find(self, label: str) -> Given:
-        """A label's tensor and channels. Raises Unstructured for one that stands in another class."""
-        if label in self.known:
-            return self.known[label]
-        if self.around is None:
-            raise Unstructured(f"{label} is labelled elsewhere")
-        return self.around.find(label)
 
 
 class Line(NamedTuple):

@@ -10,6 +10,24 @@ from archcalc.codegen.format import STEP, function, statements, text
 from archcalc.codegen.names import Attributes, numbered
 from archcalc.codegen.trees import Unstructured, assign, call, name, names_in, rebuilt, references
 
+Given = tuple[ast.expr, ast.expr]  # a tensor and its channels
+
+
+class Labels:
+    """The labelled steps that a step sees, as `use` looks for them: around it, from the inside."""
+
+    def __init__(self, around: Labels | None = None) -> None:
+        self.around = around
+        self.known: dict[str, Given] = {}
+
+    def find(self, label: str) -> Given:
+        """A label's tensor and channels. Raises Unstructured for one that stands in another class."""
+        if label in self.known:
+            return self.known[label]
+        if self.around is None:
+            raise Unstructured(f"{label} is labelled elsewhere")
+        return self.around.find(label)
+
 
 class Unit:
     """A class in the making: its parameters, and the statements of `__init__` and `forward`."""

@@ -37,11 +37,11 @@ class DenseBlock(nn.Sequential):
     """Channels: in_channels → in_channels + layers * growth."""
 
     def __init__(self, in_channels, layers, growth):
-        layers2 = []
+        blocks = []
         for _ in range(layers):
-            layers2.append(Dense(in_channels, growth=growth))
+            blocks.append(Dense(in_channels, growth=growth))
             in_channels = in_channels + growth
-        super().__init__(*layers2)
+        super().__init__(*blocks)
 
 
 class Transition(nn.Sequential):
