@@ -5,15 +5,41 @@
 138357544
 """
 
-from archcalc.analysis import Report, analyze
-from archcalc.catalog import catalog, load, parse
-from archcalc.comparison import compare
-from archcalc.errors import ArchcalcError, SpecError
-from archcalc.graph import Graph, Node
-from archcalc.published import audit
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archcalc.analysis import Report, analyze
+    from archcalc.catalog import load, networks, parse
+    from archcalc.comparison import compare
+    from archcalc.errors import ArchcalcError, SpecError
+    from archcalc.graph import Graph, Node
+    from archcalc.published import audit
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "catalog", "compare", "load", "parse",
+    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "load", "networks", "parse",
 ]  # fmt: skip
+
+_HOMES = {
+    "analysis": ("Report", "analyze"),
+    "catalog": ("load", "networks", "parse"),
+    "comparison": ("compare",),
+    "errors": ("ArchcalcError", "SpecError"),
+    "graph": ("Graph", "Node"),
+    "published": ("audit",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported when it is first used, so that the command line starts fast."""
+    for module, names in _HOMES.items():
+        if name in names:
+            globals()[name] = value = getattr(import_module(f"archcalc.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

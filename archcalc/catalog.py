@@ -71,7 +71,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
+def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
     """All networks of the zoo and the user's folders by name, with their files.
 
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
@@ -79,13 +79,13 @@ def catalog(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str
     found: dict[str, Path] = {}
     for prefix, path in files():
         try:
-            networks = read_spec(path).networks()
+            names = read_spec(path).networks()
         except ArchcalcError as error:
             if broken is None:
                 raise
             broken(error)
             continue
-        for network in networks:
+        for network in names:
             found.setdefault(prefix + network, path)
     return found
 
@@ -140,7 +140,7 @@ def _found(name: str, beside: Place | None = None, aliases: bool = True) -> Foun
         raise unread
     if _is_file(name):
         return _in_file(name, "")
-    hint = suggest(name, catalog(broken=lambda error: None))  # the misspelt name is what was asked about
+    hint = suggest(name, networks(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
 
 
@@ -186,10 +186,10 @@ def _related(spec: Spec, network: str, setting: Setting) -> Graph:
 def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
     """Expand patterns such as `resnet*` to catalog names; pass other names through. Without patterns, all names.
 
-    `broken` as for `catalog`. Raises ArchcalcError for a pattern that no name matches.
+    `broken` as for `networks`. Raises ArchcalcError for a pattern that no name matches.
     """
     globs = [pattern for pattern in patterns if set(pattern) & set("*?[") and not os.path.lexists(pattern)]
-    known = list(catalog(broken)) if globs or not patterns else []
+    known = list(networks(broken)) if globs or not patterns else []
     found: dict[str, None] = dict.fromkeys(known if not patterns else [])
     for pattern in patterns:
         names = fnmatch.filter(known, pattern) if pattern in globs else [pattern]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis import Report, analyze
 from archcalc.analysis.field_tables import Span
-from archcalc.catalog import catalog, load_with, matching, read_spec, settled, titles
+from archcalc.catalog import load_with, matching, networks, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, SpecError, suggest
 from archcalc.graph import Accuracy, Graph, require_graph
@@ -202,7 +202,7 @@ def named(
 def _members(family: str, broken: Callable[[ArchcalcError], object] | None) -> list[str]:
     """The networks of a family. Raises ArchcalcError with the nearest if there is none."""
     families = {}
-    for name, path in catalog(broken).items():
+    for name, path in networks(broken).items():
         network = name.rpartition("/")[2]
         try:
             families[name] = settled(read_spec(path), network).about.family

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from drawn import Drawn
 from generated import assert_same_operations, assert_same_values
 
-from archcalc import ArchcalcError, Graph, catalog, load, parse
+from archcalc import ArchcalcError, Graph, load, networks, parse
 from archcalc.catalog import find, settled
 from archcalc.codegen.export import in_blocks, source_of
 from archcalc.codegen.trees import Unstructured
@@ -28,7 +28,7 @@ Network = tuple[str, Graph, Spec, str]  # with its name in the spec
 
 
 def zoo(names: Sequence[str]) -> Iterator[Network]:
-    for name in names or catalog():
+    for name in names or networks():
         spec, own = find(name)
         yield name, load(name), settled(spec, own), own
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from archcalc import Graph, catalog, load
+from archcalc import Graph, load, networks
 from archcalc.pytorch import Network, Training, build
 
 FOLDER = "torchvision/"
@@ -216,7 +216,7 @@ def main(names: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         print(f"torchvision wants the module {error.name}: pip install -e '.[bench]'", file=sys.stderr)
         return 2
-    known = [name.removeprefix(FOLDER) for name in sorted(catalog()) if name.startswith(FOLDER)]
+    known = [name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)]
     if unknown := [name for name in names if name not in known]:
         print(f"not in specs/{FOLDER}: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2

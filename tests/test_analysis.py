@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.ops import KINDS
 
@@ -72,7 +72,7 @@ def test_depth_and_receptive_field(name, depth, field):
     assert (figures.depth, figures.receptive_field) == (depth, (field, field))
 
 
-@pytest.mark.parametrize("name", sorted(catalog()))
+@pytest.mark.parametrize("name", sorted(networks()))
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_totals_are_the_sums_of_the_layers(name, mode):
     report = analyze(load(name), batch=2, mode=mode)

@@ -1,6 +1,8 @@
 """The walls of the house: who imports whom, what loads when, and that these tests would notice."""
 
 import ast
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +41,7 @@ ALLOWED = {  # package → what it may import, as it loads
     "pytorch": {"errors", "ops", "graph", "analysis"},
     "cli": {"", "errors", "collector", "pool", "language", "analysis", "catalog", "published", "report"},
     "__main__": {"cli"},
-    "": {"errors", "graph", "analysis", "catalog", "comparison", "published"},
+    "": set(),
 }
 HOME = {
     "yaml": {"language/source.py"},
@@ -123,3 +125,50 @@ def test_operators_never_import_torch(path):
     nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
     names = [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
     assert not [name for name in names if name.split(".")[0] == "torch" or name.startswith("archcalc.pytorch")]
+
+
+def imported_for(stdout, *arguments):
+    """The packages that a command imports, while its output goes to a file descriptor."""
+    command = [sys.executable, "-X", "importtime", "-m", "archcalc", *arguments]
+    env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")} | {"TERM": "xterm"}
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=True, env=env)
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+
+
+def test_rich_is_left_alone_where_no_terminal_is_written_to():
+    found = imported_for(subprocess.DEVNULL, "summarize", "vgg16")
+    assert {"yaml", "click"} <= found
+    assert not found & {"rich", *HEAVY}
+
+
+def test_the_test_of_rich_would_notice():
+    ours, terminal = pty.openpty()  # holds 4 KiB that nobody reads, so a small table
+    try:
+        assert "rich" in imported_for(terminal, "audit", "lenet5", "--only", "exact")
+    finally:
+        os.close(terminal)
+        os.close(ours)
+
+
+def own_modules(code):
+    """The modules of archcalc that a fresh Python has loaded after some code."""
+    probe = f"{code}\nimport sys\nprint(*sorted(name for name in sys.modules if name.startswith('archcalc')))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help", "-h"])
+def test_help_and_version_load_no_command(argument):
+    code = f"from archcalc.cli import cli\ncli.main([{argument!r}], standalone_mode=False)"
+    assert own_modules(code) == [
+        "archcalc",
+        "archcalc.cli",
+        "archcalc.cli.commands",
+        "archcalc.errors",
+        "archcalc.pool",
+    ]
+
+
+def test_the_package_loads_what_is_asked_for():
+    assert own_modules("import archcalc") == ["archcalc"]
+    assert own_modules("import archcalc; archcalc.SpecError") == ["archcalc", "archcalc.errors"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from archcalc import SpecError, catalog, load, parse
+from archcalc import SpecError, load, networks, parse
 from archcalc.ops import Operator
 from archcalc.pytorch import Training, build, validate
 from archcalc.pytorch.initialization import initialization
@@ -224,7 +224,7 @@ def test_uniform_over_the_fan_in():
 
 
 def test_which_networks_of_the_zoo_have_a_rule():
-    rules = {name: initialization(load(name)) for name in catalog()}
+    rules = {name: initialization(load(name)) for name in networks()}
     drawn_by = {name: rule.draw.func.__name__ for name, rule in rules.items() if rule}
     assert {name: rule for name, rule in drawn_by.items() if rule != "he"} == {
         "alexnet": "normal", "vgg11": "normal", "lenet5": "uniform", "fractalnet-20": "xavier",

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 import archcalc
-from archcalc import ArchcalcError, SpecError, analyze, audit, catalog, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, audit, load, networks, parse
 from archcalc.catalog import matching, titles
 from archcalc.cli import cli
 
@@ -20,20 +20,23 @@ layers:
 
 def test_public_face():
     assert archcalc.__all__ == [
-        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "catalog", "compare", "load",
+        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "load", "networks",
         "parse",
     ]  # fmt: skip
-    assert all(hasattr(archcalc, name) for name in archcalc.__all__)
+    assert all(getattr(archcalc, name).__name__ == name for name in archcalc.__all__)
+    assert {*archcalc.__all__, "__version__"} <= set(dir(archcalc))
+    with pytest.raises(AttributeError, match="module 'archcalc' has no attribute 'laod'"):
+        archcalc.laod  # noqa: B018  # the lookup is what is tested
 
 
 def test_the_zoo():
-    names = set(catalog())
+    names = set(networks())
     assert {"vgg11", "vgg13", "vgg16", "vgg16-c", "vgg19", "alexnet", "cs231n/alexnet", "lenet5", "googlenet"} <= names
     assert {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121"} <= names
     assert {"cs231n/inception-naive", "cs231n/inception-bottleneck"} <= names
 
 
-@pytest.mark.parametrize("name", sorted(catalog()))
+@pytest.mark.parametrize("name", sorted(networks()))
 def test_every_network_is_found_by_its_name(name):
     graph = load(name)
     assert graph.name == name
@@ -47,7 +50,7 @@ def test_own_folder_and_path(tmp_path, monkeypatch):
     path.write_text(SMALL)
     monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
     assert load("mine/small").nodes == load(path).nodes
-    assert "mine/small" in catalog()
+    assert "mine/small" in networks()
 
 
 def test_own_network_comes_before_the_zoo(tmp_path, monkeypatch):
@@ -61,7 +64,7 @@ def test_a_broken_spec_of_ones_own_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
     assert analyze(load("vgg16")).totals.params == 138_357_544
     with pytest.raises(SpecError, match=r"bad\.yaml:3:1: not YAML"):
-        catalog()
+        networks()
 
 
 def test_params_from_python():
@@ -154,7 +157,7 @@ def test_an_alias_of_an_alias_is_refused(library, tmp_path):
 def test_names_by_pattern():
     assert matching(["vgg1[13]", "alexnet", "vgg11"]) == ["vgg11", "vgg13", "alexnet"]
     assert matching(["no such name"]) == ["no such name"]
-    assert matching([]) == list(catalog())
+    assert matching([]) == list(networks())
     with pytest.raises(ArchcalcError, match=r"no network matches 'wgg\*'"):
         matching(["wgg*"])
 
@@ -170,7 +173,7 @@ def test_what_the_zoo_refers_to_is_the_zoos_own(tmp_path, monkeypatch):
 
 
 def test_plain_names_come_first():
-    names = list(catalog())
+    names = list(networks())
     folders = [name for name in names if "/" in name]
     assert names[-len(folders) :] == folders
 

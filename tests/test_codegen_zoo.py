@@ -11,7 +11,7 @@ from generated import assert_same_operations, assert_same_values, carrying, made
 from golden_files import check_golden
 from torch import nn
 
-from archcalc import catalog, codegen, load, parse
+from archcalc import codegen, load, networks, parse
 from archcalc.catalog import find, settled
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
@@ -34,7 +34,7 @@ FAMILIES = (
 
 
 def test_one_network_of_each_family():
-    assert {load(name).about.family for name in FAMILIES} == {load(name).about.family for name in catalog()}
+    assert {load(name).about.family for name in FAMILIES} == {load(name).about.family for name in networks()}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from golden_files import check_golden
 from work import at_most
 
-from archcalc import ArchcalcError, analyze, catalog, compare, load, parse
+from archcalc import ArchcalcError, analyze, compare, load, networks, parse
 from archcalc.cli import cli
 from archcalc.comparison import published_errors
 from archcalc.report import render
@@ -116,7 +116,7 @@ class TestErrors:
         assert errors[:2] == ("23.90", "7")
 
     def test_both_errors_are_of_one_test_that_the_spec_has(self):
-        for name in fnmatch.filter(catalog(), "[gilnsz]*"):
+        for name in fnmatch.filter(networks(), "[gilnsz]*"):
             graph = load(name)
             errors = published_errors(graph)
             assert (errors is None) == (not graph.about.accuracy)
@@ -151,7 +151,7 @@ class TestErrors:
 
 class TestRows:
     def test_patterns_bring_what_is_not_there_yet(self):
-        family = fnmatch.filter(catalog(), "vgg1*")
+        family = fnmatch.filter(networks(), "vgg1*")
         assert names("vgg19", "vgg1*") == ["vgg19", *(name for name in family if name != "vgg19")]
         assert names("vgg1*", "vgg1?") == family
 
@@ -302,7 +302,7 @@ class TestRows:
     def test_the_whole_zoo(self):
         with at_most(30_000_000):  # calls
             found = names("*")
-        assert found == list(catalog())
+        assert found == list(networks())
 
 
 @pytest.mark.parametrize(

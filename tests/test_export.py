@@ -10,7 +10,7 @@ from html import escape
 import pytest
 from click.testing import CliRunner
 
-from archcalc import __version__, catalog
+from archcalc import __version__, networks
 from archcalc import cli as cli_module
 from archcalc.cli import cli
 from archcalc.cli.export import SUFFIXES, TABLES, file_name
@@ -153,7 +153,7 @@ def test_lists_are_of_the_networks_named():
         return [row["name"] for row in json.loads(output(*args, "--table", "list", "--format", "json"))["networks"]]
 
     assert names("vgg1[19]", "lenet5") == ["vgg11", "vgg19", "lenet5"]
-    assert names() == list(catalog())
+    assert names() == list(networks())
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "table"])

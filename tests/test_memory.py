@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from archcalc import ArchcalcError, analyze, catalog, load, parse
+from archcalc import ArchcalcError, analyze, load, networks, parse
 from archcalc.analysis.folding import fold_batchnorm
 from archcalc.analysis.in_place import memory
 from archcalc.cli import cli
@@ -265,7 +265,7 @@ WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at in
 
 
 def test_torchvisions_networks_write_what_its_modules_do():
-    names = [name for name in catalog() if name.startswith("torchvision/")]
+    names = [name for name in networks() if name.startswith("torchvision/")]
     assert {name.partition("/")[2]: analyze(load(name)).totals.activations for name in names} == WRITTEN
 
 

@@ -1,5 +1,7 @@
 """Tables: golden pictures of them, and how rows fold and renderers escape."""
 
+import sys
+
 import pytest
 from golden_files import check_golden
 from markdown_it import MarkdownIt
@@ -12,7 +14,7 @@ from archcalc.report import Column, Table, render
 from archcalc.report.about import about_network
 from archcalc.report.summary import summarize
 from archcalc.report.table import axes, bytes_text, cell
-from archcalc.report.terminal import render_terminal
+from archcalc.report.terminal import NARROW, render_terminal
 from archcalc.report.verdicts import audit_table
 
 GOLDEN = {
@@ -281,6 +283,41 @@ def test_verdicts_have_their_colour():
     table = audit_table({"lenet5": audit(load("lenet5"))})
     assert "\x1b[32mexact\x1b[0m" in render_terminal(table, 100, colour=True)
     assert "\x1b" not in render_terminal(table, 100)
+
+
+def test_narrow_characters_take_one_place():
+    narrow = [sign for sign in map(chr, range(sys.maxunicode + 1)) if NARROW.fullmatch(sign)]
+    assert {*"aΣ×·−–…⌊█₂→≤"} <= {*narrow}
+    assert {cell_len(sign) for sign in narrow} == {1}
+
+
+def test_texts_of_wide_signs_are_as_wide_as_they_show():
+    columns = [Column("a", "A", text=True), Column("n", "N")]
+    rows = [{"a": "網路架構", "n": 1}, {"a": "e\u0301", "n": 2}, {"a": "one\ntwo", "n": 3}]
+    lines = render_terminal(Table("", columns, rows, summary=[("網", "x"), ("ab", "y")])).splitlines()
+    assert lines == ["A         N", "網路架構  1", "e\u0301         2", "one       3", "two", "", "網  x", "ab  y"]
+
+
+def test_a_summary_wraps_and_cuts_no_figure():
+    table = Table("", [Column("a", "A")], [], summary=[("params", "138,357,544 = weights and biases")])
+    assert render_terminal(table, 24).splitlines() == [
+        "",
+        "params  138,357,544 =",
+        "        weights and",
+        "        biases",
+    ]
+    assert "138,357,544" in render_terminal(table, 12)
+
+
+def test_styles_are_of_the_terminal_only():
+    columns = [Column("network", "Network", text=True, heading=True), Column("n", "N", "units")]
+    table = Table("title", columns, [{"network": "a", "n": 1}], totals={"n": 1}, notes=["note"], summary=[("k", "v")])
+    coloured = render_terminal(table, 80, colour=True)
+    bold, dim, off = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+    assert coloured.splitlines() == [
+        f"{bold}title{off}", f"{bold}    N{off}", f"{bold}units{off}", f"{bold}a{off}", "    1", f"{bold}    1{off}",
+        f"{dim}note{off}", "", f"{bold}k{off}  v",
+    ]  # fmt: skip
 
 
 def test_long_words_are_broken_where_nothing_else_helps():

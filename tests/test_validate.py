@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from archcalc import ArchcalcError, SpecError, analyze, catalog, load, parse
+from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
 from archcalc.analysis.folding import folds
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.uncounted import uncounted
@@ -39,7 +39,7 @@ ON_CPU = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(catalog()))
+@pytest.mark.parametrize("name", sorted(networks()))
 def test_every_network_agrees_on_the_meta_device(name):
     made = validate(load(name), "meta")
     assert made.differences == ()

@@ -7,7 +7,7 @@ import json
 import pytest
 from golden_files import check_golden
 
-from archcalc import analyze, catalog, load, parse, published
+from archcalc import analyze, load, networks, parse, published
 from archcalc.catalog import read_spec, settled
 from archcalc.errors import ArchcalcError
 from archcalc.figures import FIGURES
@@ -18,7 +18,7 @@ from archcalc.report.listing import listing
 from archcalc.report.summary import summarize
 from archcalc.report.verdicts import audit_table, outcome
 
-NAMES = sorted(catalog())
+NAMES = sorted(networks())
 ASKED = """
 lenet5 d2l/lenet alexnet cs231n/alexnet torchvision/alexnet zfnet vgg11 vgg13 vgg16 vgg19 vgg16-c torchvision/vgg11_bn
 torchvision/vgg13_bn torchvision/vgg16_bn torchvision/vgg19_bn nin nin-cifar10 googlenet torchvision/googlenet
@@ -39,7 +39,7 @@ blocks/mlpconv blocks/dense-block blocks/fractal-block blocks/inception
 @pytest.fixture(scope="module")
 def verdicts():
     """Every verdict of the zoo, by network."""
-    return {name: audit(load(name)) for name in catalog()}
+    return {name: audit(load(name)) for name in networks()}
 
 
 def pairs(verdicts):
@@ -115,7 +115,7 @@ def test_bytes_are_in_one_unit_in_a_column(verdicts):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_spec_round_trips(name):
     """Its text gives the same network as its name, and its JSON the same figures as its report."""
-    path, network = catalog()[name], name.rpartition("/")[2]
+    path, network = networks()[name], name.rpartition("/")[2]
     graph = load(name)
     again = parse(read_text(path), network)
     assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in graph.nodes]
@@ -126,7 +126,7 @@ def test_each_spec_round_trips(name):
 
 
 def test_every_spec_says_what_it_is():
-    for name, path in catalog().items():
+    for name, path in networks().items():
         about = settled(read_spec(path), name.rpartition("/")[2]).about
         assert about.title, name
         assert {"authors", "year"} <= set(about.paper), name

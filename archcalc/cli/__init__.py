@@ -14,22 +14,29 @@ from typing import NoReturn
 import click
 
 from archcalc import __version__
-from archcalc.cli.compare import compare
-from archcalc.cli.export import export
-from archcalc.cli.graph import graph
-from archcalc.cli.networks import check, list_networks, ops, show, summarize
-from archcalc.cli.options import Commands
-from archcalc.cli.plot import plot
-from archcalc.cli.proofs import audit_networks, validate_networks
+from archcalc.cli.commands import LazyCommands, Place
 from archcalc.errors import ArchcalcError, printable
 from archcalc.pool import shared
 
 MAX_STEPS = 1_000_000  # that the networks of one command may take together; all of the zoo take 120,000
 INTERNAL = 3  # the exit code for a mistake of our own
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+COMMANDS = {
+    "audit": Place("archcalc.cli.proofs", "audit_networks", "Published figures, and whether they are right."),
+    "check": Place("archcalc.cli.networks", "check", "What is wrong or unused in a spec."),
+    "compare": Place("archcalc.cli.compare", "compare", "Networks side by side."),
+    "export": Place("archcalc.cli.export", "export", "Tables of many networks, or a network's source, as files."),
+    "graph": Place("archcalc.cli.graph", "graph", "One network as a picture."),
+    "list": Place("archcalc.cli.networks", "list_networks", "The networks archcalc knows."),
+    "ops": Place("archcalc.cli.networks", "ops", "The operators of the spec language."),
+    "plot": Place("archcalc.cli.plot", "plot", "Pictures of networks, as SVG, PNG or PDF."),
+    "show": Place("archcalc.cli.networks", "show", "What is known of a network."),
+    "summarize": Place("archcalc.cli.networks", "summarize", "One network, layer by layer."),
+    "validate": Place("archcalc.cli.proofs", "validate_networks", "The figures against PyTorch."),
+}
 
 
-@click.group(cls=Commands, context_settings=SETTINGS)
+@click.group(cls=LazyCommands, places=COMMANDS, context_settings=SETTINGS)
 @click.version_option(__version__, package_name="archcalc")
 def cli() -> None:
     """What a neural network costs: exact shapes, parameters, memory and FLOPs.
@@ -43,13 +50,6 @@ def cli() -> None:
     archcalc plot pareto -o pareto.svg  pictures
     """
     click.get_current_context().with_resource(shared(MAX_STEPS, "one command"))
-
-
-COMMANDS = (
-    summarize, list_networks, show, compare, export, plot, graph, audit_networks, validate_networks, ops, check,
-)  # fmt: skip
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main() -> NoReturn:

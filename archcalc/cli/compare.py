@@ -17,7 +17,7 @@ from archcalc.report import FORMATS, Table
 MAX_STEPS = 100_000  # that two networks may take together to be aligned: both are held in memory
 
 
-@click.command(short_help="Networks side by side.")
+@click.command()
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
 @family_option
 @click.option("--by", type=click.Choice(["stage", "block", "layer"]), help="Where two networks differ.")

@@ -90,7 +90,7 @@ TABLES = {
 }
 
 
-@click.command(short_help="Tables of many networks, or a network's source, as files.")
+@click.command()
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @family_option
 @click.option(

@@ -21,7 +21,7 @@ RENDERERS = {"mermaid": "archcalc.report.mermaid", "dot": "archcalc.report.dot",
 SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
 
 
-@click.command(short_help="One network as a picture.")
+@click.command()
 @click.argument("name", type=NetworkName())
 @click.option("--depth", type=click.IntRange(min=1), help="One box a block, down to this depth of its name.")
 @click.option("--all", "everything", is_flag=True, help="One box a layer, those that write nothing too.")

@@ -17,7 +17,7 @@ from archcalc.report import FORMATS, Table
 from archcalc.report.bars import with_bars
 
 
-@click.command(short_help="One network, layer by layer.")
+@click.command()
 @click.argument("name", type=NetworkName())
 @network_options
 @row_options
@@ -67,7 +67,7 @@ def summary_of(
     return summary_table(report, everything or every, depth, gone)
 
 
-@click.command("list", short_help="The networks archcalc knows.")
+@click.command("list")
 @click.option("--family", metavar="NAME", help="Only this family, as resnet.")
 @output_options
 def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -82,7 +82,7 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     deliver(listing(family, broken=passed_over), form, output, force)
 
 
-@click.command(short_help="What is known of a network.")
+@click.command()
 @click.argument("name", type=NetworkName())
 @output_options
 def show(name: str, form: str, output: Path | None, force: bool) -> None:
@@ -96,7 +96,7 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
     deliver(about_network(load_with(name, {})), form, output, force)
 
 
-@click.command(short_help="The operators of the spec language.")
+@click.command()
 @click.argument("name", required=False)
 @output_options
 def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -111,7 +111,7 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     deliver(operator_help(name) if name else operators(), form, output, force)
 
 
-@click.command(short_help="What is wrong or unused in a spec.")
+@click.command()
 @click.argument("file", type=click.Path())
 def check(file: str) -> None:
     """Read a spec, expand every network in it, and say what is wrong or left unused.

@@ -10,23 +10,13 @@ from typing import Any, TypeVar
 import click
 
 from archcalc.analysis import CONVENTIONS, DTYPES, MAX_BATCH, MODES
-from archcalc.catalog import catalog
+from archcalc.catalog import networks
 from archcalc.cli.output import writable
-from archcalc.errors import shorten, suggest
+from archcalc.errors import shorten
 from archcalc.language.hints import channels_last
 from archcalc.report import SUFFIXES
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-class Commands(click.Group):
-    """A group of commands; a misspelt one suggests the nearest."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command named by the first argument."""
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
 
 
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newer clicks only
@@ -38,7 +28,7 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic in newe
         """Names of the catalog that begin so."""
         from click.shell_completion import CompletionItem
 
-        names = sorted(catalog(broken=lambda error: None))
+        names = sorted(networks(broken=lambda error: None))
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

@@ -10,8 +10,8 @@ import click
 
 from archcalc.analysis import analyze
 from archcalc.catalog import load_with, matching, titles
+from archcalc.cli.commands import Commands
 from archcalc.cli.options import (
-    Commands,
     NetworkName,
     family_option,
     figure_options,
@@ -29,7 +29,7 @@ from archcalc.report.plots import SUFFIXES, Sheet, sheet
 from archcalc.report.plots.comparison import FIGURES, USUAL
 
 
-@click.group(cls=Commands, short_help="Pictures of networks, as SVG, PNG or PDF.")
+@click.group(cls=Commands)
 def plot() -> None:
     """Draw pictures of networks; the file's suffix says whether as SVG, PNG or PDF.
 

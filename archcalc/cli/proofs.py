@@ -23,7 +23,7 @@ from archcalc.report import FORMATS
 _Made = TypeVar("_Made")
 
 
-@click.command("audit", short_help="Published figures, and whether they are right.")
+@click.command("audit")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @click.option(
     "--only",
@@ -73,7 +73,7 @@ def of_each(
     return made
 
 
-@click.command("validate", short_help="The figures against PyTorch.")
+@click.command("validate")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Every network that archcalc knows.")
 @spec_options

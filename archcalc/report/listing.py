@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from archcalc.analysis import analyze
-from archcalc.catalog import catalog, load_with, read_spec, settled, titles
+from archcalc.catalog import load_with, networks, read_spec, settled, titles
 from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, suggest
 from archcalc.graph import Graph
@@ -36,13 +36,13 @@ COLUMNS = (
 
 @uncollected
 def listing(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Table:
-    """All networks, or those of a family, with figures for one image at inference; `broken` as for `catalog`.
+    """All networks, or those of a family, with figures for one image at inference; `broken` as for `networks`.
 
     Raises ArchcalcError where there is no such family.
     """
     rows: list[dict[str, Any]] = []
     families = set()
-    for name, path in catalog(broken).items():
+    for name, path in networks(broken).items():
         network = name.rpartition("/")[2]
         try:
             spec = settled(read_spec(path), network)

@@ -1,19 +1,14 @@
-"""Tables on the terminal. The only file that imports rich.
+"""Tables on the terminal. The only file that imports rich, and only for colours, wrapping and foreign scripts.
 
-Where a table is wider than the terminal, columns give way (by their rank) before a line breaks.
+Where a table is wider than the terminal, columns are left out (by their rank) before a line breaks.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table as RichTable
-from rich.text import Text
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from archcalc.report.table import Column, Table, cell
 
@@ -25,6 +20,20 @@ MAX_WORD = 16  # longer words are broken
 STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
     ("exact", "rounds", "truncates", "within"), "green"
 )
+# Characters that surely take one place: Latin, Greek, and the signs of arithmetic and typography that tables hold.
+NARROW = re.compile(
+    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2070-\u209c\u2190-\u21ff\u2200-\u22ff"
+    "\u2308-\u230b\u2500-\u25fc]*"
+)
+
+
+class Line(NamedTuple):
+    """A line of the output; `style` is for the characters from `start` to `end` (None: of the line)."""
+
+    text: str
+    style: str = ""
+    start: int = 0
+    end: int | None = None
 
 
 def render_terminal(table: Table, width: int | None = None, colour: bool = False) -> str:
@@ -32,44 +41,80 @@ def render_terminal(table: Table, width: int | None = None, colour: bool = False
 
     Lines are wider only where the figures that always stay are: no digit is cut.
     """
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        width=width or NO_LIMIT,
-        height=HEIGHT,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    _print(console, table, width or NO_LIMIT)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+    lines = _lines(table, width or NO_LIMIT)
+    return "".join(f"{_painted(line) if colour and line.style else line.text.rstrip()}\n" for line in lines)
 
 
-def _print(console: Console, table: Table, width: int) -> None:
-    if table.title:
-        console.print(Text(table.title, style="bold"))
-    if table.conditions:
-        console.print(table.conditions)
+def _painted(line: Line) -> str:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    text, (start, end, _) = line.text.rstrip(), slice(line.start, line.end).indices(len(line.text.rstrip()))
+    styled = Style.parse(line.style).render(text[start:end], color_system=ColorSystem.STANDARD)
+    return text[:start] + styled + text[end:]
+
+
+def cell_len(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if NARROW.fullmatch(text):
+        return len(text)
+    from rich.cells import cell_len as measured
+
+    return measured(text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """A text as lines that are broken at words to fit in `width` columns."""
+    lines = text.split("\n")
+    if all(len(line) <= width and NARROW.fullmatch(line) for line in lines):
+        return lines
+    from rich.console import Console
+    from rich.text import Text
+
+    ruler = Console(file=io.StringIO(), width=NO_LIMIT, height=HEIGHT)  # rich measures texts by a console
+    return [line.plain.rstrip() for line in Text(text).wrap(ruler, width)]
+
+
+def _lines(table: Table, width: int) -> Iterator[Line]:
+    yield from _wrapped(table.title, width, "bold")
+    yield from _wrapped(table.conditions, width)
     if table.rows:
-        in_line = [column for column in table.shown() if not (column.heading or column.below)]
-        widths = {column.key: _column_width(table, column) for column in in_line}
-        columns = fitting(in_line, widths, width)
-        least = {column.key: _longest_word(table, column) for column in columns if column.text}
-        _print_rows(console, table, _Layout(columns, widths, least, width))
-        left_out = [_called(column, in_line) for column in in_line if column not in columns]
-        if left_out:
-            console.print(Text(f"Not shown at this width: {', '.join(left_out)}.", style="dim"))
+        yield from _body(table, width)
     for note in table.notes:
-        console.print(Text(note, style="dim" if table.totals else ""))
+        yield from _wrapped(note, width, "dim" if table.totals else "")
     if table.summary:
-        console.print()
-        console.print(_summary(table.summary))
+        yield Line("")
+        yield from _summary(table.summary, width)
     for part in table.parts:
-        console.print()
-        _print(console, part, width)
+        yield Line("")
+        yield from _lines(part, width)
+
+
+def _wrapped(text: str, width: int, style: str = "", indent: int = 0) -> Iterator[Line]:
+    """A text's lines; none if it is empty."""
+    if text:
+        yield from (Line(" " * indent + line, style) for line in wrap(text, width - indent))
+
+
+def _body(table: Table, width: int) -> Iterator[Line]:
+    in_line = [column for column in table.shown() if not (column.heading or column.below)]
+    widths = {column.key: _column_width(table, column) for column in in_line}
+    columns = fitting(in_line, widths, width)
+    least = {column.key: _longest_word(table, column) for column in columns if column.text}
+    yield from _rows(table, _Layout(columns, widths, least, width), width)
+    left_out = [_called(column, in_line) for column in in_line if column not in columns]
+    if left_out:
+        yield from _wrapped(f"Not shown at this width: {', '.join(left_out)}.", width, "dim")
+
+
+def _summary(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
+    """Labels, and the texts beside them, wrapped where there is room for their words."""
+    wide = max(cell_len(label) for label, _ in lines)
+    least = min(MAX_WORD, max(cell_len(word) for _, text in lines for word in text.split()))
+    for label, text in lines:
+        first, *others = wrap(text, max(least, width - wide - GAP))
+        yield Line(label + " " * (wide - cell_len(label) + GAP) + first, "bold", 0, len(label))
+        yield from (Line(" " * (wide + GAP) + line) for line in others)
 
 
 def _called(column: Column, columns: Sequence[Column]) -> str:
@@ -120,15 +165,9 @@ class _Layout:
 
     def lines(self, cells: Sequence[str]) -> list[str]:
         """A row's lines, cells set flush left or right in their columns."""
-        wrapped = [self.wrap(text, column) for text, column in zip(cells, self.columns, strict=True)]
+        wrapped = [wrap(text, self.widths[column.key]) for text, column in zip(cells, self.columns, strict=True)]
         height = max(map(len, wrapped))
         return [self.line([parts[i] if i < len(parts) else "" for parts in wrapped]) for i in range(height)]
-
-    def wrap(self, text: str, column: Column) -> list[str]:
-        wide = self.widths[column.key]
-        if cell_len(text) <= wide and "\n" not in text:
-            return [text]
-        return [line.plain.rstrip() for line in Text(text).wrap(_RULER, wide)]
 
     def line(self, cells: Sequence[str]) -> str:
         padded = []
@@ -147,57 +186,39 @@ class _Layout:
         return None
 
 
-_RULER = Console(file=io.StringIO(), width=NO_LIMIT, height=HEIGHT)  # rich measures texts by a console
-
-
-def _print_rows(console: Console, table: Table, layout: _Layout) -> None:
+def _rows(table: Table, layout: _Layout, width: int) -> Iterator[Line]:
     columns = layout.columns
     heads = [(column.title, column.unit) if column.unit else ("", column.title) for column in columns]
     above = [layout.line([head[i] for head in heads]) for i in (0, 1)]
-    console.print("\n".join(line for line in above if line.strip()), style="bold", soft_wrap=True)
+    yield from (Line(line, "bold") for line in ([line for line in above if line.strip()] or [""]))
+    start = layout.offset("outcome")
     around = [column for column in table.columns if column.shown and (column.heading or column.below)]
-    offset = layout.offset("outcome")
-    if around or offset is not None:
-        _print_among(console, table, layout, around, offset or 0)
-    else:
-        lines = (line for row in table.rows for line in layout.lines(_cells(row, columns)))
-        console.print("\n".join(lines), soft_wrap=True)
-    if table.totals:
-        console.print("\n".join(layout.lines(_cells(table.totals, columns, total=True))), style="bold", soft_wrap=True)
-
-
-def _print_among(console: Console, table: Table, layout: _Layout, around: Sequence[Column], offset: int) -> None:
-    """Rows with headings above those that share them, texts below, and the verdict in its colour."""
-    headings = [column.key for column in around if column.heading]
-    above: list[str] = []
+    headings = [column for column in around if column.heading]
+    before: Mapping[str, Any] = {}
     for row in table.rows:
-        own = [cell(row.get(key)) for key in headings]
-        changed = next((i for i, text in enumerate(own) if own[: i + 1] != above[: i + 1]), len(own))
-        if above and headings and changed == 0 and len(own) > 1:
-            console.print()
-        for i in range(changed, len(own)):
-            style = "bold" if headings[i] == table.columns[0].key else "italic"
-            console.print(Text(own[i], style=style))
-        above = own
-        for line in layout.lines(_cells(row, layout.columns)):
-            styled, verdict = Text(line.rstrip()), str(row.get("verdict", ""))
-            if verdict in STYLES:
-                styled.stylize(STYLES[verdict], offset)
-            console.print(styled, soft_wrap=True)
+        yield from _headings(headings, before, row, width)
+        before = row
+        style = "" if start is None else STYLES.get(str(row.get("verdict", "")), "")
+        yield from (Line(line, style, start or 0) for line in layout.lines(_cells(row, columns)))
         for column in around:
             if column.below and row.get(column.key):
-                console.print(Padding(Text(cell(row[column.key]), style="dim"), (0, 0, 0, GAP)))
+                yield from _wrapped(cell(row[column.key]), width, "dim", GAP)
+    if table.totals:
+        yield from (Line(line, "bold") for line in layout.lines(_cells(table.totals, columns, total=True)))
+
+
+def _headings(
+    columns: Sequence[Column], before: Mapping[str, Any], row: Mapping[str, Any], width: int
+) -> Iterator[Line]:
+    """Headings above a row, from the first on that differs from the row before; a gap above the first if several."""
+    own, above = ([cell(of.get(column.key)) for column in columns] for of in (row, before))
+    changed = next((i for i in range(len(own)) if not before or own[i] != above[i]), len(own))
+    if before and changed == 0 and len(own) > 1:
+        yield Line("")
+    for i in range(changed, len(own)):
+        yield from _wrapped(own[i], width, "italic" if i else "bold")
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[str]:
     """A row's cells; a total stays empty where there is no sum."""
     return ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]
-
-
-def _summary(lines: Sequence[tuple[str, str]]) -> RichTable:
-    grid = RichTable.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(no_wrap=True, style="bold")
-    grid.add_column(overflow="fold")
-    for label, text in lines:
-        grid.add_row(label, Text(text))
-    return grid
