@@ -90,6 +90,29 @@ def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[st
     return found
 
 
+def graphs(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Iterator[Graph]:
+    """All networks, or those of a family, one by one; `broken` as for `networks`.
+
+    Raises ArchcalcError where there is no such family.
+    """
+    families = set()
+    for name, path in networks(broken).items():
+        network = name.rpartition("/")[2]
+        try:
+            spec = settled(read_spec(path), network)
+            families.add(spec.about.family)
+            graph = expand(spec, network, name=name) if family in (None, spec.about.family) else None
+        except ArchcalcError as error:
+            if broken is None:
+                raise
+            broken(error)
+            continue
+        if graph:
+            yield graph
+    if family not in (None, *families):
+        raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
+
+
 def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[Spec, str]:
     """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names.
 

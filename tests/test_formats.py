@@ -24,13 +24,18 @@ from archcalc.report.alignment import alignment_table
 from archcalc.report.comparison import comparison_table
 from archcalc.report.latex import render_latex
 from archcalc.report.lines import body, in_line, totals
-from archcalc.report.listing import listing_of
+from archcalc.report.listing import listing
 from archcalc.report.operators import operator_help, operators
 from archcalc.report.stamp import stamped
 from archcalc.report.summary import summarize
 from archcalc.report.table import cell
 from archcalc.report.tex import KNOWN, SIGNS, tex
 from archcalc.report.verdicts import audit_table
+
+
+def about(name):
+    return about_network(load(name), audit(load(name), layers=False))
+
 
 ODD = [
     r"a|b_c*d", "50% of #1 & $x^2$", r"C:\new\table", "{~}", "<script>alert('x')</script>", '"quoted" `code` [link](x)',
@@ -69,8 +74,8 @@ MAKERS = {
     "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
     **{f"by {by}": lambda by=by: beside("vgg16", "resnet50", by) for by in ("stage", "block", "layer")},
     "every layer": lambda: beside("resnet50", "torchvision/resnet50", "layer", every=True),
-    "list": lambda: listing_of(["vgg16", "lenet5", "specs/resnet.yaml:resnet50"]),
-    "show": lambda: about_network(load("resnet50")),
+    "list": lambda: listing(analyze(load(name)) for name in ("vgg16", "lenet5", "specs/resnet.yaml:resnet50")),
+    "show": lambda: about("resnet50"),
     "ops": operators,
     "op": lambda: operator_help("conv"),
     "odd": odd_table,

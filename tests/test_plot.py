@@ -18,6 +18,7 @@ from archcalc import cli as cli_module
 from archcalc.analysis import field_tables
 from archcalc.catalog import load_with, matching
 from archcalc.cli import cli
+from archcalc.pareto import Point, frontier, papers_own, published_point, published_points
 from archcalc.report.plots import comparison, fields, names, pareto, profile, sheet
 from archcalc.report.plots.labels import Spot, place
 from archcalc.report.plots.sheet import DARK, LIGHT, short, ticks_between
@@ -90,12 +91,12 @@ def reports(names, **options):
 
 @cache
 def points(*patterns):
-    return pareto.points(matching(patterns))[0]
+    return published_points(matching(patterns))[0]
 
 
 @cache
 def papers():
-    return pareto.points(pareto.papers_own(matching(())))[0]
+    return published_points(papers_own(matching(())))[0]
 
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
@@ -429,13 +430,13 @@ ACCURACIES = {
 @pytest.mark.parametrize("name", ACCURACIES)
 def test_accuracies_are_of_one_protocol(name):
     """Ten crops, dense evaluation, ensembles, other data sets and other sizes are left out."""
-    found = pareto.point(name)
+    found = published_point(name)
     assert (found.top1 if found else None) == ACCURACIES[name]
 
 
 def test_points_are_of_the_specs_and_the_figures():
     assert len(points()) > 40
-    _, without = pareto.points(["alexnet", "lenet5", "resnet50", "vgg16"])
+    _, without = published_points(["alexnet", "lenet5", "resnet50", "vgg16"])
     assert without == ["lenet5", "vgg16"]
     for point in points():
         totals, about = figures(point.name).totals, figures(point.name).graph.about
@@ -447,7 +448,7 @@ def test_points_are_of_the_specs_and_the_figures():
 
 def test_by_default_only_the_papers_networks_are_drawn(tmp_path, monkeypatch):
     asked, one = [], points("alexnet")
-    monkeypatch.setattr(pareto, "points", lambda names: asked.append(names) or (one, []))
+    monkeypatch.setattr("archcalc.pareto.published_points", lambda names: asked.append(names) or (one, []))
     for arguments in ((), ("*",), ("torchvision/*",)):
         assert run("pareto", *arguments, "--force", "-o", tmp_path / "x.svg").exit_code == 0
     own, every, library = asked
@@ -482,8 +483,8 @@ def test_balls_are_where_and_as_large_as_they_should():
 
 def test_the_frontier():
     given = {"a": (5, 60), "b": (1, 50), "c": (3, 50), "d": (5, 61), "e": (9, 61), "f": (9, 70)}
-    some = [pareto.Point(name, "f", macs, 1, top1, "s", "") for name, (macs, top1) in given.items()]
-    assert [p.name for p in pareto.frontier(some)] == ["b", "d", "f"]
+    some = [Point(name, "f", macs, 1, top1, "s", "") for name, (macs, top1) in given.items()]
+    assert [p.name for p in frontier(some)] == ["b", "d", "f"]
 
 
 def test_the_caption_names_protocol_and_sources():
@@ -691,7 +692,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (profile, profile.SIZE, (long[0],)),
         (fields, fields.SIZE, (long,)),
         (comparison, comparison.size(2, 4), (long,)),
-        (pareto, pareto.SIZE, (pareto.points([name, "alexnet"])[0],)),
+        (pareto, pareto.SIZE, (published_points([name, "alexnet"])[0],)),
     ):
         with sheet(*size) as made:
             assert not picture.draw(made, *arguments)

@@ -250,7 +250,7 @@ def test_golden_audits(name):
 
 @pytest.mark.parametrize(("name", "width"), [("resnet50", 80), ("torchvision/resnet50", 120), ("blocks/conv5x5", 80)])
 def test_golden_shows(name, width):
-    text = render(about_network(load(name)), "table", width)
+    text = render(about_network(load(name), audit(load(name), layers=False)), "table", width)
     check_golden(f"tables/show-{name.replace('/', '-')}-{width}.txt", text)
     assert all(cell_len(line) <= width for line in text.splitlines())
 

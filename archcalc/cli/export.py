@@ -53,7 +53,12 @@ def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.report.about import about_network
 
     called = titles(names)
-    return _each(names, lambda name: about_network(load_with(name, {}, title=called[name])))
+
+    def about(name: str) -> Table:
+        graph = load_with(name, {}, title=called[name])
+        return about_network(graph, audit(graph, layers=False))
+
+    return _each(names, about)
 
 
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
@@ -67,9 +72,12 @@ def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 
 def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.report.listing import listing, listing_of
+    from archcalc.catalog import graphs
+    from archcalc.report.listing import listing
 
-    return [listing_of(names) if names else listing(broken=passed_over)]
+    named = (load_with(name, {}, title=title) for name, title in titles(names).items())
+    found = named if names else graphs(broken=passed_over)
+    return [listing(map(analyze, found))]
 
 
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:

@@ -77,9 +77,10 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     archcalc list --family resnet
     archcalc list --format json
     """
+    from archcalc.catalog import graphs
     from archcalc.report.listing import listing
 
-    deliver(listing(family, broken=passed_over), form, output, force)
+    deliver(listing(map(analyze, graphs(family, passed_over))), form, output, force)
 
 
 @click.command()
@@ -91,9 +92,11 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
     \b
     archcalc show resnet50
     """
+    from archcalc.published import audit
     from archcalc.report.about import about_network
 
-    deliver(about_network(load_with(name, {})), form, output, force)
+    graph = load_with(name, {})
+    deliver(about_network(graph, audit(graph, layers=False)), form, output, force)
 
 
 @click.command()

@@ -92,15 +92,16 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
     archcalc plot pareto -o pareto.svg
     archcalc plot pareto 'torchvision/*' -o pareto.png --dark
     """
+    from archcalc.pareto import DATASET, papers_own, published_points
     from archcalc.report.plots import pareto as picture
 
     chosen = matching(names, broken=passed_over)
-    points, without = picture.points(chosen if names else picture.papers_own(chosen))
+    points, without = published_points(chosen if names else papers_own(chosen))
     if without:
         listed = f": {', '.join(without)}" if names else f" (name them to see which): {len(without)} networks"
         click.echo(f"left out, without a top-1 of a single crop{listed}", err=True)
     if not points:
-        raise ArchcalcError(f"nothing to draw: no top-1 on {picture.DATASET} of a single crop; `archcalc show` has all")
+        raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} of a single crop; `archcalc show` has all")
     with _page(picture.SIZE, output, dark, force) as page:
         unnamed = picture.draw(page, points)
     _tell_unnamed(unnamed)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.arguments import show
-from archcalc.published import audit
+from archcalc.published import Verdict
 from archcalc.report.table import Column, Table
 from archcalc.report.verdicts import HELD_AGAINST, verdict_table
 
@@ -29,8 +29,8 @@ METRICS = {
 RECIPE_COLUMNS = (Column("key", "Training", text=True), Column("value", "", text=True))
 
 
-def about_network(graph: Graph) -> Table:
-    """Paper, params, training recipe, accuracies and published figures of a network; its layers' are in the audit."""
+def about_network(graph: Graph, verdicts: Sequence[Verdict]) -> Table:
+    """Paper, params, training recipe, accuracies and published figures of a network, with the verdicts on these."""
     about = graph.about
     rows = [{"key": key, "value": value} for key, value in _facts(graph)]
     data = {
@@ -42,7 +42,7 @@ def about_network(graph: Graph) -> Table:
         "recipes": [dict(recipe) for recipe in about.recipes],
     }
     facts = {"schema": SCHEMA, "name": graph.name, **HELD_AGAINST}
-    parts, label = list(_parts(graph)), f"{graph.name}, facts"
+    parts, label = list(_parts(graph, verdicts)), f"{graph.name}, facts"
     return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
 
 
@@ -69,7 +69,7 @@ def paper_text(paper: Mapping[str, Any]) -> str:
     )
 
 
-def _parts(graph: Graph) -> Iterator[Table]:
+def _parts(graph: Graph, verdicts: Sequence[Verdict]) -> Iterator[Table]:
     for recipe in graph.about.recipes:
         rows = [{"key": key.replace("_", " "), "value": value} for key, value in recipe.items()]
         yield Table("", RECIPE_COLUMNS, rows, "")
@@ -77,6 +77,5 @@ def _parts(graph: Graph) -> Iterator[Table]:
         rows = [{**accuracy._asdict(), "what": METRICS[accuracy.metric]} for accuracy in graph.about.accuracy]
         notes = dict.fromkeys(accuracy.note for accuracy in graph.about.accuracy if accuracy.note)
         yield Table("", ACCURACY_COLUMNS, rows, "accuracy", notes=list(notes))
-    verdicts = audit(graph, layers=False)
     if verdicts:
         yield verdict_table(verdicts, "infer")

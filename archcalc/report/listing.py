@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from archcalc.analysis import analyze
-from archcalc.catalog import load_with, networks, read_spec, settled, titles
+from archcalc.analysis import Report
 from archcalc.collector import uncollected
-from archcalc.errors import ArchcalcError, suggest
-from archcalc.graph import Graph
-from archcalc.language import expand
 from archcalc.report.field import field_text
 from archcalc.report.table import Column, Table, listed
 
@@ -35,36 +31,9 @@ COLUMNS = (
 
 
 @uncollected
-def listing(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Table:
-    """All networks, or those of a family, with figures for one image at inference; `broken` as for `networks`.
-
-    Raises ArchcalcError where there is no such family.
-    """
-    rows: list[dict[str, Any]] = []
-    families = set()
-    for name, path in networks(broken).items():
-        network = name.rpartition("/")[2]
-        try:
-            spec = settled(read_spec(path), network)
-            families.add(spec.about.family)
-            if family in (None, spec.about.family):
-                rows.append(_row(name, expand(spec, network, name=name)))
-        except ArchcalcError as error:
-            if broken is None:
-                raise
-            broken(error)
-    if not rows:
-        raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
-    return _listed(rows)
-
-
-@uncollected
-def listing_of(names: Iterable[str]) -> Table:
-    """As `listing`, of the networks with these names or paths. Raises ArchcalcError for one that is not there."""
-    return _listed([_row(title, load_with(name, {})) for name, title in titles(names).items()])
-
-
-def _listed(rows: Sequence[dict[str, Any]]) -> Table:
+def listing(reports: Iterable[Report]) -> Table:
+    """Networks with their figures for one image at inference. Only the figures of each report are kept."""
+    rows = [_row(report) for report in reports]
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
@@ -72,10 +41,10 @@ def _listed(rows: Sequence[dict[str, Any]]) -> Table:
     return Table("", COLUMNS, rows, "networks", facts, conditions, label=label)
 
 
-def _row(name: str, graph: Graph) -> dict[str, Any]:
-    totals = analyze(graph).totals
+def _row(report: Report) -> dict[str, Any]:
+    graph, totals = report.graph, report.totals
     return {
-        "name": name,
+        "name": graph.name,
         "stands_for": graph.about.stands_for or None,
         "title": graph.about.title,
         "family": graph.about.family,

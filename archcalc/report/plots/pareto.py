@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from archcalc.analysis import analyze
-from archcalc.catalog import find, load_with, settled, titles
 from archcalc.errors import shorten
-from archcalc.graph import Accuracy
+from archcalc.pareto import DATASET, Point, frontier
 from archcalc.report.plots.labels import Box
 from archcalc.report.plots.names import LEADER, Named, points_of, write_names
 from archcalc.report.plots.sheet import NORMAL, SMALL, Sheet, Theme, short, ticks_between
@@ -20,72 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (13.0, 8.0)
-DATASET = "ImageNet validation"
 LARGEST = 1700.0  # points² of the largest ball
 SMALLEST = 9.0
 CROWD = 30  # networks from which on labels are small
 MAX_NAME = 40
-
-
-class Point(NamedTuple):
-    """A network in the picture; `top1` is in percent, where the source prints an `error` what that leaves of 100."""
-
-    name: str
-    family: str
-    macs: int
-    params: int
-    top1: float
-    source: str
-    note: str
-    error: bool = False
-
-
-def papers_own(names: Iterable[str]) -> list[str]:
-    """Those of no folder: networks as their papers have them, and not a library's or a course's."""
-    return [name for name in names if "/" not in name]
-
-
-def points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
-    """What is drawn of networks, and the names of those that have no such accuracy."""
-    found = {title: point(name, title) for name, title in titles(names).items()}
-    return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
-
-
-def point(name: str, title: str = "") -> Point | None:
-    """What is drawn of a network: the first top-1 that its spec has of a single crop as large as its input.
-
-    None where it has none: ten crops, dense evaluation or ensembles are other protocols, and not drawn beside it. The
-    network is called `title` if given.
-    """
-    spec, network = find(name)
-    about = settled(spec, network).about_of(network)
-    if not any(accuracy.dataset == DATASET for accuracy in about.accuracy):
-        return None  # most networks; their layers need not be built
-    graph = load_with(name, {}, title=title)
-    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in graph.about.accuracy)), None)
-    if found is None:
-        return None
-    totals = analyze(graph).totals
-    accuracy, top1 = found
-    error = accuracy.metric == "top1_error"
-    return Point(graph.name, about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error)
-
-
-def _top1(accuracy: Accuracy, size: int) -> tuple[Accuracy, float] | None:
-    ours = accuracy.dataset == DATASET and accuracy.protocol == f"single crop {size}"
-    if not ours or accuracy.metric not in ("top1", "top1_error"):
-        return None
-    printed = float(accuracy.printed.rstrip("% "))
-    return accuracy, printed if accuracy.metric == "top1" else round(100 - printed, 4)
-
-
-def frontier(points: Sequence[Point]) -> list[Point]:
-    """Those that no other reaches with as few MACs, by MACs."""
-    best: list[Point] = []
-    for candidate in sorted(points, key=lambda p: (p.macs, -p.top1)):
-        if not best or candidate.top1 > best[-1].top1:
-            best.append(candidate)
-    return best
 
 
 def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
