@@ -1,51 +1,47 @@
-r"""Tables as LaTeX, by booktabs: a float that holds all of a table, or a longtable where it is longer than a page.
+r"""Tables as LaTeX, by booktabs: a float for a short table, a longtable for a long one.
 
-It is put into a document by \input. Where a table is wider than the page, its texts wrap, then it lies across it,
-then columns give way by their rank, which a comment says; only what always stays is ever set tiny.
+It is put into a document by \input. LaTeX itself measures each table: it turns the page where a table is far wider
+than the text, and takes smaller letters until the table fits. Columns are left out, by their rank, only where a line
+has more characters than can be read across a page; a comment lists them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import ceil
-from typing import NamedTuple
 
-from archcalc.report.lines import BELOW, HEADING, ROW, SUBHEADING, body, in_line, titled, totals
+from archcalc.report.lines import BELOW, HEADING, ROW, SUBHEADING, body, fitting, in_line, titled, totals
 from archcalc.report.table import Column, Table, cell
 from archcalc.report.tex import tex
 
 PREAMBLE = r"""% Put this into a document by \input. Its preamble needs
 %   \usepackage[T1]{fontenc}
-%   \usepackage{array,booktabs,graphicx,longtable,pdflscape,textcomp}
+%   \usepackage{lmodern}% or other letters of any size
+%   \usepackage{array,booktabs,longtable,pdflscape,textcomp,varwidth}
+
+\ifdefined\archcalcbox\else\newsavebox{\archcalcbox}\fi
+\def\archcalcfont{\fontsize{\archcalcsize}{1.2\dimexpr\archcalcsize}\selectfont\setlength{\tabcolsep}{.5em}}
+\def\archcalcmeasure{\sbox{\archcalcbox}{\archcalcfont\archcalctable{tabular}{\archcalchead}{}}}
+\def\archcalcstart{% turn the page where the table is far wider than the text
+  {\footnotesize\xdef\archcalcsize{\csname f@size\endcsname pt}}%
+  \archcalcmeasure
+  \let\archcalcstop\relax
+  \ifdim\linewidth=\textwidth% in two columns no page can be turned
+    \ifdim\wd\archcalcbox>1.3\linewidth\landscape\let\archcalcstop\endlandscape\fi
+  \fi
+  \archcalcfit}
+\def\archcalcfit{% take smaller letters until the table fits
+  \ifdim\wd\archcalcbox>\linewidth
+    \edef\archcalcsize{\the\dimexpr\archcalcsize*\number\linewidth/\number\wd\archcalcbox-.05pt\relax}%
+    \archcalcmeasure
+    \expandafter\archcalcfit
+  \fi}
 """
-GAP = 1.7  # between columns, in digits: 1.9 in footnotes, 1.5 in what is smaller
-EM = 0.5  # a digit's width
-LEAST = 12  # digits that a text is wrapped to, unless a word is longer
-SIGNS = (  # how much wider than a digit: Computer Modern's, in digits
-    (re.compile(r"[,.;:·'|()\[\]ijlrtfI -]"), -0.4),
-    (re.compile("[bdhknpquvxy]"), 0.1),
-    (re.compile("[A-HJ-Zmw×−=+%&_]"), 0.6),
-    (re.compile("[→…–]"), 1.7),
-)
-BOLD = 1.14  # a bold digit's width
+LINES = 25  # of a float; a longer table may break between pages
+ACROSS = 150  # characters that can be read in a line across a page
+WRAPPED = 32  # characters in a line of a column that wraps, which is 16 em wide
 STYLES = {HEADING: r"\bfseries ", SUBHEADING: r"\itshape ", BELOW: r"\hangindent=2em\hangafter=0 "}
-
-
-class Page(NamedTuple):
-    """What a page of `article` takes in a font: digits in a line, and lines below a caption."""
-
-    digits: float
-    lines: int
-    font: str
-    across: bool = False
-
-
-FONTS = (r"\footnotesize\setlength{\tabcolsep}{4pt}", r"\scriptsize\setlength{\tabcolsep}{3pt}",
-         r"\tiny\setlength{\tabcolsep}{2pt}")  # fmt: skip
-PAGES = (Page(80, 48, FONTS[0]), Page(86, 54, FONTS[1]), Page(127, 30, FONTS[0], True), Page(137, 34, FONTS[1], True))
-TINY = Page(164, 40, FONTS[2], True)
 
 
 def render_latex(tables: Sequence[Table]) -> str:
@@ -54,79 +50,69 @@ def render_latex(tables: Sequence[Table]) -> str:
 
 
 def _environment(table: Table) -> Iterator[str]:
-    """A float if one page takes the table and those that follow it, else a longtable for each."""
+    """A float for a short table and the tables that follow it; a longtable for each if they are long."""
     every = [_narrowed(part) for part in (table, *table.parts)]
     yield from _left_out([table, *table.parts], every)
-    pages = [_page(part) for part in every]
-    page = max(pages, key=lambda page: page.digits)
-    if sum(_height(part, page) for part in every) <= page.lines:
-        yield from _turned(page, _float(every, page))
+    if sum(map(_lines, every)) <= LINES:
+        yield from _float(every)
     else:
-        for i, (part, own) in enumerate(zip(every, pages, strict=True)):
-            yield from _turned(own, _long(part, own, i == 0))
+        for i, part in enumerate(every):
+            yield from _long(part, i == 0)
 
 
 def _narrowed(table: Table) -> Table:
-    """The table without the columns that give way, the highest rank first, until a page is wide enough."""
-    while _page(table) is TINY and (loose := [column for column in in_line(table) if column.rank]):
-        last = max(loose, key=lambda column: column.rank).key
-        table = replace(table, columns=[column for column in table.columns if column.key != last])
-    return table
+    """The table without the columns that have no room in a line of ACROSS characters."""
+    columns = in_line(table)
+    widths = {column.key: min(_longest(table, column), WRAPPED if column.text else ACROSS) for column in columns}
+    gone = [column for column in columns if column not in fitting(columns, widths, ACROSS)]
+    return replace(table, columns=[column for column in table.columns if column not in gone])
 
 
 def _left_out(wide: Sequence[Table], narrow: Sequence[Table]) -> Iterator[str]:
-    gone = [
-        column for old, new in zip(wide, narrow, strict=True) for column in in_line(old) if column not in new.columns
-    ]
+    pairs = zip(wide, narrow, strict=True)
+    gone = [column for old, new in pairs for column in in_line(old) if column not in new.columns]
     if gone:
         yield f"% Left out, since no page is wide enough: {', '.join(map(titled, gone))}."
 
 
-def _page(table: Table) -> Page:
-    """The first page that is wide enough."""
-    return next((page for page in PAGES if _width(_fitted(table, page)) <= page.digits), TINY)
+def _lines(table: Table) -> int:
+    """About how many lines a table takes, with what is said below it."""
+    return 3 + len(list(body(table))) + sum(text.count("\n") + 1 for _, text in table.summary) + len(table.notes)
 
 
-def _turned(page: Page, lines: Iterable[str]) -> Iterator[str]:
-    yield from [r"\begin{landscape}"] * page.across
-    yield from lines
-    yield from [r"\end{landscape}"] * page.across
+def _float(tables: Sequence[Table]) -> Iterator[str]:
+    first, *parts = tables
+    yield from _defined(first)
+    yield from (r"\archcalcstart", r"\begin{table}[htbp]", r"\centering", _caption(first), *_set(first))
+    for part in parts:
+        yield from (r"\par\bigskip", *_above(part), *_defined(part))
+        yield from (r"\archcalcmeasure\archcalcfit", *_set(part), r"\endgroup")
+    yield from (r"\end{table}", r"\archcalcstop\endgroup")
 
 
-def _float(tables: Sequence[Table], page: Page) -> Iterator[str]:
-    yield r"\begin{table}[htbp]"
-    yield rf"\centering{page.font}"
-    yield _caption(tables[0])
-    for i, table in enumerate(tables):
-        yield from (r"\par\bigskip", *_above(table)) if i else ()
-        yield from _tabular(table, page)
-    yield r"\end{table}"
+def _set(table: Table) -> Iterator[str]:
+    """A table on one page, and what is said below it."""
+    yield r"\archcalcfont\archcalctable{tabular}{\archcalchead}{\bottomrule}"
+    yield from _said(table)
 
 
-def _tabular(table: Table, page: Page) -> Iterator[str]:
-    """A table on one page with what is said below it; made smaller where not even the widest page takes it."""
-    widths = _fitted(table, page)
-    wide = _width(widths) > page.digits
-    yield from [r"\resizebox{\linewidth}{!}{%"] * wide
-    yield rf"\begin{{tabular}}{{{_spec(table, widths)}}}"
-    yield from (*_heads(table), *_rows(table, widths), r"\bottomrule")
-    yield r"\end{tabular}" + "}" * wide
-    yield from _said(table, page)
-
-
-def _long(table: Table, page: Page, first: bool) -> Iterator[str]:
+def _long(table: Table, first: bool) -> Iterator[str]:
     """A table over several pages, with its caption if it is the first, and what is said below it."""
-    widths = _fitted(table, page)
-    heads = _heads(table)
-    yield rf"\begingroup{page.font}\setlength{{\LTcapwidth}}{{\linewidth}}"
+    yield from _defined(table)
+    yield r"\archcalcstart\archcalcfont\setlength{\LTcapwidth}{\linewidth}"
     yield from _centered([] if first else _above(table))
-    yield rf"\begin{{longtable}}{{{_spec(table, widths)}}}"
+    yield r"\archcalctable{longtable}{%"
     yield from [_caption(table) + r"\\"] * first
-    yield from (*heads, r"\endfirsthead", *heads, r"\endhead", r"\bottomrule", r"\endfoot")
-    yield from _rows(table, widths)
-    yield r"\end{longtable}"
-    yield from _centered([*_said(table, page)])
-    yield r"\endgroup"
+    yield r"\archcalchead\endfirsthead\archcalchead\endhead\bottomrule\endfoot}{}"
+    yield from _centered([*_said(table)])
+    yield r"\archcalcstop\endgroup"
+
+
+def _defined(table: Table) -> Iterator[str]:
+    """The table's head and rows, written once, to be measured and then set."""
+    yield rf"\begingroup\def\archcalctable#1#2#3{{\begin{{#1}}{{{_spec(table)}}}#2\archcalcrows#3\end{{#1}}}}"
+    yield from (r"\def\archcalchead{%", *_heads(table), "}")
+    yield from (r"\def\archcalcrows{%", *_rows(table), "}")
 
 
 def _centered(lines: Sequence[str]) -> Sequence[str]:
@@ -139,11 +125,11 @@ def _above(table: Table) -> list[str]:
     return [tex(text) + r"\par\smallskip"] if text else []
 
 
-def _said(table: Table, page: Page) -> Iterator[str]:
+def _said(table: Table) -> Iterator[str]:
     """What is said below a table."""
     if table.summary:
         yield r"\par\medskip"
-        yield rf"\begin{{tabular}}{{@{{}}l{_wrapped(page.digits - 20)}@{{}}}}"
+        yield r"\begin{tabular}{@{}l>{\raggedright\arraybackslash}p{.75\linewidth}@{}}"
         yield from (rf"{tex(label)} & {tex(text)} \\" for label, text in table.summary)
         yield r"\end{tabular}"
     for note in table.notes:
@@ -170,16 +156,17 @@ def _heads(table: Table) -> list[str]:
     return [r"\toprule", *heads, *([r"\midrule"] if heads else [])]
 
 
-def _rows(table: Table, widths: Mapping[str, float]) -> Iterator[str]:
+def _rows(table: Table) -> Iterator[str]:
+    columns = in_line(table)
     lines = list(body(table))
     afters = [*(kind for kind, _ in lines[1:]), ROW]
     for (kind, cells), after in zip(lines, afters, strict=False):
         stays = kind in (HEADING, SUBHEADING) or after == BELOW  # on the page of what follows
-        line = [tex(text) for text in cells] if kind == ROW else [_across(kind, cells[0], widths)]
+        line = [tex(text) for text in cells] if kind == ROW else [_across(kind, cells[0], len(columns))]
         yield _row(line, r"\\*" if stays else r"\\")
     if table.totals:
         yield r"\midrule"
-        yield _row([rf"\textbf{{{tex(text)}}}" if text else "" for text in totals(table, in_line(table))])
+        yield _row([rf"\textbf{{{tex(text)}}}" if text else "" for text in totals(table, columns)])
 
 
 def _row(cells: Sequence[str], end: str = r"\\") -> str:
@@ -187,75 +174,41 @@ def _row(cells: Sequence[str], end: str = r"\\") -> str:
     return f"{guard}{' & '.join(cells)} {end}"
 
 
-def _across(kind: str, text: str, widths: Mapping[str, float]) -> str:
+def _across(kind: str, text: str, columns: int) -> str:
     """A line that spans all columns: a heading, or a text below its row."""
     before = "" if kind == BELOW else r"\addlinespace "
-    span = rf"\multicolumn{{{len(widths)}}}{{@{{}}{_wrapped(_width(widths))}@{{}}}}"
-    return rf"{before}{span}{{{STYLES[kind]}{tex(text)}}}"
+    return rf"{before}\multicolumn{{{columns}}}{{@{{}}{_wrapped(30, [text])}@{{}}}}{{{STYLES[kind]}{tex(text)}}}"
 
 
-def _spec(table: Table, widths: Mapping[str, float]) -> str:
-    """How each column is set: numbers flush right, texts flush left, those that are wrapped with their width."""
-    return "@{}" + "".join(_setting(table, column, widths[column.key]) for column in in_line(table)) + "@{}"
+def _spec(table: Table) -> str:
+    """How each column is set: numbers flush right, texts flush left and long ones wrapped."""
+    return "@{}" + "".join(_setting(table, column) for column in in_line(table)) + "@{}"
 
 
-def _setting(table: Table, column: Column, width: float) -> str:
-    wraps = width < _natural(table, column) or any("\n" in text for text in _cells(table, column))
-    return _wrapped(width) if column.text and wraps else "l" if column.text else "r"
+def _setting(table: Table, column: Column) -> str:
+    if not column.text:
+        return "r"
+    wraps = _longest(table, column) > WRAPPED or any("\n" in text for text in _texts(table, column))
+    return _wrapped(WRAPPED / 2, _texts(table, column)) if wraps else "l"
 
 
-def _wrapped(width: float) -> str:
-    return rf">{{\raggedright\arraybackslash}}p{{{EM * width:.4g}em}}"
+def _longest(table: Table, column: Column) -> int:
+    texts = (column.title, column.unit, *_texts(table, column))
+    return max(len(line) for text in texts for line in text.split("\n"))
 
 
-def _fitted(table: Table, page: Page) -> dict[str, float]:
-    """The width of each column in digits: where room is short, the widest texts give way, down to their words."""
-    widths = {column.key: _natural(table, column) for column in in_line(table)}
-    floors = {column.key: _floor(table, column) for column in in_line(table) if column.text}
-    while _width(widths) > page.digits:
-        loose = [key for key, floor in floors.items() if widths[key] > floor]
-        if not loose:
-            break
-        widest = max(loose, key=lambda key: widths[key])
-        widths[widest] = max(floors[widest], widths[widest] - 1)
-    return widths
-
-
-def _width(widths: Mapping[str, float]) -> float:
-    return sum(widths.values()) + GAP * (len(widths) - 1)
-
-
-def _natural(table: Table, column: Column) -> float:
-    cells = (line for text in _cells(table, column) for line in text.split("\n"))
-    total = BOLD * _digits(cell(table.totals[column.key])) if column.key in table.totals else 0
-    return max(total, *map(_digits, (column.title, column.unit, *cells)))
-
-
-def _floor(table: Table, column: Column) -> float:
-    words = (word for text in _cells(table, column) for word in text.split())
-    return max([LEAST, *map(_digits, words)])
-
-
-def _cells(table: Table, column: Column) -> list[str]:
+def _texts(table: Table, column: Column) -> list[str]:
     return [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
 
 
-def _digits(text: str) -> float:
-    """How wide a text is, in digits."""
-    return len(text) + sum(more * len(signs.findall(text)) for signs, more in SIGNS)
-
-
-def _height(table: Table, page: Page) -> int:
-    """About how many lines a table takes, with what is said below it."""
-    widths = _fitted(table, page)
-    across = [_width(widths)]
-    rows = sum(
-        _lines(cells, [*widths.values()]) if kind == ROW else _lines(cells, across) + (kind != BELOW)
-        for kind, cells in body(table)
+def _wrapped(width: float, texts: Sequence[str]) -> str:
+    """A column as wide as its longest text, up to a width in em or the longest word's; longer texts wrap."""
+    width = max([width, *(_most(word) for text in texts for word in text.split())])
+    return (
+        rf">{{\begin{{varwidth}}[t]{{{width:g}em}}\raggedright\arraybackslash\leavevmode}}l<{{\strut\end{{varwidth}}}}"
     )
-    below = [text for _, text in table.summary] + list(table.notes)
-    return 4 + rows + sum(_lines([line], [page.digits]) for text in below for line in text.split("\n"))
 
 
-def _lines(cells: Sequence[str], widths: Sequence[float]) -> int:
-    return max(ceil(_digits(text) / width) for text, width in zip(cells, widths, strict=True))
+def _most(word: str) -> float:
+    """An upper bound of a word's width, in em."""
+    return sum(0.6 if sign.isascii() and not sign.isupper() else 1 for sign in word)

@@ -19,6 +19,19 @@ def in_line(table: Table) -> list[Column]:
     return [column for column in table.shown() if not (column.heading or column.below)]
 
 
+def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
+    """The columns that fit in a line: the one of the highest rank is left out first, one of rank 0 never."""
+    kept = list(columns)
+    while needed(kept, widths, 1) > width and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
+
+
+def needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:
+    """The width of a line of columns with a gap between them."""
+    return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
+
+
 def body(table: Table) -> Iterator[tuple[str, list[str]]]:
     """Each line's kind and cells, one where it is no ROW; a heading comes where it or one above it changes."""
     columns = in_line(table)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from archcalc.report.lines import fitting, needed
 from archcalc.report.table import Column, Table, cell
 
 GAP = 2  # between columns; 1 where that lets another column in
@@ -123,18 +124,6 @@ def _called(column: Column, columns: Sequence[Column]) -> str:
     return f"{column.title} ({column.unit})" if len(alike) > 1 else column.title
 
 
-def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
-    """The columns that fit: the highest rank goes first, rank 0 never."""
-    kept = list(columns)
-    while _needed(kept, widths, 1) > width and any(column.rank for column in kept):
-        kept.remove(max(kept, key=lambda column: column.rank))
-    return kept
-
-
-def _needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:
-    return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
-
-
 def _column_width(table: Table, column: Column) -> int:
     cells = [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
     return max(cell_len(line) for text in (*cells, column.title, column.unit) for line in text.split("\n"))
@@ -153,11 +142,11 @@ class _Layout:
         self, columns: Sequence[Column], widths: Mapping[str, int], least: Mapping[str, int], width: int
     ) -> None:
         self.columns = columns
-        self.gap = GAP if _needed(columns, widths, GAP) <= width else 1
+        self.gap = GAP if needed(columns, widths, GAP) <= width else 1
         self.widths = {column.key: widths[column.key] for column in columns}
         floors = {column.key: min(least[column.key], widths[column.key]) for column in columns if column.text}
         firm = {column.key for column in columns if column.firm}
-        while _needed(columns, self.widths, self.gap) > width:
+        while needed(columns, self.widths, self.gap) > width:
             room = {key: self.widths[key] - floor for key, floor in floors.items()}
             if not any(room.values()):
                 return  # narrower than its figures, lines run over: no digit is cut
