@@ -34,8 +34,8 @@ def cpu_time(command: list[str], folder: Path, terminal: bool = False) -> float:
     """Milliseconds of user and system time of a command with the archcalc in a folder, its output read to the end."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")}
-    environment |= {"PYTHONPATH": str(folder), "TERM": "xterm"}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, env=environment)
+    environment |= {"PYTHONPATH": str(folder), "TERM": "xterm"}  # and cwd, which Python searches before it
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, env=environment, cwd=folder)
     reader = threading.Thread(target=drain, args=(ours,))
     reader.start()
     _, status, usage = os.wait4(process.pid, 0)

@@ -167,6 +167,19 @@ def test_an_unknown_network_is_told(weights, capsys):
     assert "resnet5; there are alexnet" in capsys.readouterr().err
 
 
+# startup.py
+
+
+def test_each_checkout_runs_its_own_code(tmp_path):
+    startup = bench("startup")
+    (tmp_path / "archcalc").mkdir()
+    (tmp_path / "archcalc" / "__init__.py").write_text("raise SystemExit(3)")
+    for command in (startup.LIMITS["--version"][0], startup.LIMITS["import archcalc"][0]):
+        assert startup.cpu_time(command, startup.HERE) > 0
+        with pytest.raises(SystemExit, match="failed"):
+            startup.cpu_time(command, tmp_path)
+
+
 # gpu.py
 
 
