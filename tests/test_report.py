@@ -221,7 +221,7 @@ def test_what_an_input_is(shape, said):
     graph = parse(f"name: t\ninput: {shape}\nlayers: [relu]")
     (output,) = (column for column in summarize(analyze(graph)).columns if column.key == "output")
     assert output.unit == ("C×H×W" if len(shape) == 3 else "")
-    table = about_network(graph)
+    table = about_network(graph, [])
     assert next(row["value"] for row in table.rows if row["key"] == "input") == said
 
 
