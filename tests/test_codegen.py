@@ -670,13 +670,14 @@ def test_errors_of_the_request():
         pytorch_source("resnet50", {"clases": 3})
 
 
+def test_torch_is_not_imported():
+    assert imported_by("from archcalc.codegen import pytorch_source\npytorch_source('lenet5', {})") == []
+
+
 @pytest.mark.parametrize("join", ["add", "multiply", "mean"])
 def test_a_join_of_too_many_branches(join, tmp_path):
     path = tmp_path / "wide.yaml"
-    path.write_text(f"name: wide\ninput: [4, 2, 2]\nlayers:\n  - {join}(sigmoid for i in range(2000))\n")
+    branches = "".join(f"      b{i}: sigmoid\n" for i in range(2000))
+    path.write_text(f"name: wide\ninput: [4, 2, 2]\nlayers:\n  - {join}:\n{branches}")
     with pytest.raises(ArchcalcError, match="wide cannot be written as PyTorch source: a join has too many branches"):
         pytorch_source(str(path), {})
-
-
-def test_torch_is_not_imported():
-    assert imported_by("from archcalc.codegen import pytorch_source\npytorch_source('lenet5', {})") == []

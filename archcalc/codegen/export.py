@@ -17,12 +17,13 @@ from archcalc.codegen.own_layers import layers, layers_in
 from archcalc.codegen.trees import Unstructured
 from archcalc.codegen.units import classes
 from archcalc.collector import uncollected
-from archcalc.errors import SpecError
+from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph import Graph
 from archcalc.language import Spec
 from archcalc.ops import Shape, format_shape
 from archcalc.ops.base import values
 
+TOO_MANY = "a join has too many branches; some 300 fit into one"
 MOST_PASSES = 8  # over a network, each with fewer of its params as arguments
 CARRYING = (
     "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
@@ -46,10 +47,9 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
 
 
 def source(graph: Graph) -> str:
-    """A graph's source, layer by layer: of any graph, also of one that has no spec. Raises SpecError."""
+    """A graph's source, layer by layer: of any graph, also of one that has no spec. Raises ArchcalcError."""
     _check(graph)
-    title = _title(graph.name)
-    return _whole(graph, graph.name, flat.Flat(graph, title).source())
+    return _whole(graph, graph.name, _layer_by_layer(graph, graph.name))
 
 
 def source_of(graph: Graph, spec: Spec, network: str) -> str:
@@ -58,8 +58,15 @@ def source_of(graph: Graph, spec: Spec, network: str) -> str:
     try:
         body = in_blocks(graph, spec, network)
     except (Unstructured, RecursionError):
-        body = flat.Flat(graph, _title(network)).source()
+        body = _layer_by_layer(graph, network)
     return _whole(graph, network, body)
+
+
+def _layer_by_layer(graph: Graph, network: str) -> str:
+    try:
+        return flat.Flat(graph, _title(network)).source()
+    except RecursionError:
+        raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
 
 
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
