@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archcalc.ops import REGISTRY
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
+from archcalc.pytorch.build import module_of
 
 SPATIAL = sorted(name for name in REGISTRY if name not in ("input", "rbf"))
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
@@ -24,7 +25,7 @@ LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 def read_by_torch(case: Case, axis: int) -> list[set[int]]:
     """For each output position the input positions that change it, on an axis; of a vector there is one position."""
     torch.manual_seed(0)
-    module = case.op.module(case.x).double().eval()
+    module = module_of(case.op, case.x).double().eval()
     for parameter in module.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
     shapes = case.x if case.op.joins else (case.x,)
