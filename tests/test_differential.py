@@ -330,7 +330,7 @@ LIES = [
     (Built, "_settle", settle_by_mode),
     (sys.modules[saved_bytes.__module__], "DTYPES", DTYPES | {"float16": 4}),
     (Tanh, "keeps_output", False),
-    (HardSwish, "torch_name", "SiLU"),
+    (HardSwish, "code", "nn.SiLU(inplace=inplace)"),
     (Conv, "work", lambda self, x, y: {"mac": 1}),
     (ChannelShuffle, "writes", lambda self, x, y, training: 0),
     (Concat, "forward", lambda self, *xs: torch.cat(xs[::-1], dim=1)),

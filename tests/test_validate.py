@@ -327,7 +327,7 @@ def test_without_torch_it_says_what_to_install():
         [sys.executable, "-c", code, "validate", "lenet5"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: archcalc.pytorch wants PyTorch: pip install 'archcalc[torch]'\n"
+    assert done.stderr == "error: archcalc.pytorch needs PyTorch: pip install 'archcalc[torch]'\n"
 
 
 def test_a_broken_torch_is_told_as_such(tmp_path):

@@ -36,7 +36,7 @@ def graph(
     """Draw a network: blocks as clusters, shapes on the arrows, repeats folded.
 
     Without --depth blocks are opened as far as the picture stays readable, of those that are alike the first; params
-    and MACs of the others stand in their boxes, for one image. GitHub draws mermaid in Markdown; SVG wants Graphviz.
+    and MACs of the others stand in their boxes, for one image. GitHub draws mermaid in Markdown; SVG needs Graphviz.
 
     \b
     archcalc graph resnet50

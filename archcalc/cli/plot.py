@@ -33,7 +33,7 @@ from archcalc.report.plots.comparison import FIGURES, USUAL
 def plot() -> None:
     """Draw pictures of networks; the file's suffix says whether as SVG, PNG or PDF.
 
-    It wants matplotlib: pip install 'archcalc[plot]'.
+    It needs matplotlib: pip install 'archcalc[plot]'.
 
     \b
     archcalc plot pareto -o pareto.svg

@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
     raise ModuleNotFoundError(
-        "archcalc.pytorch wants PyTorch: pip install 'archcalc[torch]'", name=error.name
+        "archcalc.pytorch needs PyTorch: pip install 'archcalc[torch]'", name=error.name
     ) from None
 
 from archcalc.pytorch.build import Network, Training, build

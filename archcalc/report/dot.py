@@ -54,7 +54,7 @@ def render_svg(diagram: Diagram) -> str:
     program = shutil.which("dot")
     if program is None:
         raise ArchcalcError(
-            "SVG wants Graphviz, and no `dot` is in the path; install it (apt install graphviz, brew install "
+            "SVG needs Graphviz, and no `dot` is in the path; install it (apt install graphviz, brew install "
             "graphviz), or take --format mermaid or dot"
         )
     done = subprocess.run([program, "-Tsvg"], input=render_dot(diagram).encode(), capture_output=True, check=False)

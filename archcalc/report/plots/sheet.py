@@ -134,7 +134,7 @@ def sheet(width: float, height: float, dark: bool = False) -> Iterator[Sheet]:
     try:
         import matplotlib
     except ImportError:
-        raise ArchcalcError("a picture wants matplotlib: pip install 'archcalc[plot]'") from None
+        raise ArchcalcError("a picture needs matplotlib: pip install 'archcalc[plot]'") from None
     except ValueError as error:  # such as a backend in MPLBACKEND that is none
         raise ArchcalcError(f"matplotlib does not start: {str(error).splitlines()[0]}") from None
     theme = DARK if dark else LIGHT
