@@ -124,6 +124,13 @@ def test_the_command_names_the_layer(monkeypatch):
     assert "AvgPool2d(kernel_size=3" in done.output
 
 
+def test_the_command_finds_networks_of_files(tmp_path):
+    (tmp_path / "net.yaml").write_text("name: mine\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3) | relu\n")
+    done = CliRunner().invoke(cli, ["validate", str(tmp_path / "net.yaml"), "resnet18", "--source"])
+    assert done.exit_code == 0, done.output
+    assert "mine" in done.output
+
+
 def test_the_command_says_what_it_cannot_run(monkeypatch):
     monkeypatch.setattr(codegen, "pytorch_source", lambda *_: "class A:\n    def __init__(self, x):\n        pass\n")
     done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])

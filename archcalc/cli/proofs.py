@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +17,9 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
+from archcalc.graph import Graph
 from archcalc.published import VERDICTS, audit
-from archcalc.report import FORMATS
+from archcalc.report import FORMATS, Table
 
 _Made = TypeVar("_Made")
 
@@ -108,32 +109,49 @@ def validate_networks(
     archcalc validate --all --device meta
     archcalc validate my.yaml --source
     """
+    _check_request(names, everything, source)
+    torch, start = torch_side(), time.perf_counter()
+    broken: dict[str, ArchcalcError] = {}
+    loaded = of_each(names, lambda name, title: _with_source(name, title, settings, shape), broken)
+
+    prove = partial(_prove, torch, source, (device, batch, dtype, fold_bn))
+    done, stopped = run_each(list(loaded), lambda title: prove(*loaded[title]))
+    deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
+    tell_problems(done if output or form != "table" else [])  # else the table has just told them
+    if stopped:
+        click.echo(f"stopped after {len(done)} of {len(loaded)} networks", err=True)
+    for text in broken:
+        passed_over(text)
+    sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
+
+
+def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> None:
+    """Raises UsageError for options that do not go together."""
     if bool(names) == everything:
         raise click.UsageError("name networks, or give --all")
     if source and any(map(given, ("device", "batch", "dtype", "fold_bn"))):
         raise click.UsageError("--source compares operations without values; leave the other conditions out")
+
+
+def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph, write: Callable[[], str]) -> Any:
+    return torch.source.source_or_say(graph, write) if source else torch.validation.validate_or_say(graph, *conditions)
+
+
+def _with_source(
+    name: str, title: str, settings: dict[str, str], shape: tuple[int, ...] | None
+) -> tuple[Graph, Callable[[], str]]:
+    """A network under its title, and what writes its PyTorch source."""
     from archcalc.codegen import pytorch_source
+
+    return load_with(name, settings, shape, title), partial(pytorch_source, name, settings, shape)
+
+
+def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:
     from archcalc.report.validation import checks_table, validation_table
 
-    torch, start = torch_side(), time.perf_counter()
-    broken: dict[str, ArchcalcError] = {}
-    graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
-
-    def prove(name: str) -> Any:
-        if source:
-            return torch.source.source_or_say(graphs[name], partial(pytorch_source, name, settings, shape))
-        return torch.validation.validate_or_say(graphs[name], device, batch, dtype, fold_bn)
-
-    done, stopped = run_each(list(graphs), prove)
-    every, seconds = verbose or FORMATS[form].every, time.perf_counter() - start
-    table = checks_table(done) if form in ("csv", "tsv") else validation_table(done, every, seconds)
-    deliver(table, form, output, force)
-    tell_problems(done if output or form != "table" else [])  # else the table has just told them
-    if stopped:
-        click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
-    for text in broken:
-        passed_over(text)
-    sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
+    if form in ("csv", "tsv"):
+        return checks_table(done)
+    return validation_table(done, verbose or FORMATS[form].every, seconds)
 
 
 def tell_problems(done: Iterable[Any]) -> None:
