@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,9 +17,11 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
-from archcalc.graph import Graph
 from archcalc.published import VERDICTS, audit
 from archcalc.report import FORMATS, Table
+
+if TYPE_CHECKING:
+    from archcalc.graph import Graph
 
 _Made = TypeVar("_Made")
 
