@@ -114,7 +114,7 @@ def _value(entry: Entry, key: str) -> Any:
 def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
     """The columns for people and programs; those that tell nothing are not shown unless they were asked for.
 
-    The figure that rows are sorted by is asked for, and gives way to no other.
+    The figure that rows are sorted by is always shown.
     """
     for position, name in enumerate(dict.fromkeys(names)):
         for column in choose("column", name, {"name": (), **COLUMNS}):

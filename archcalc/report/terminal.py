@@ -119,7 +119,7 @@ def _summary(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
 
 
 def _called(column: Column, columns: Sequence[Column]) -> str:
-    """A column's title, with its unit where others bear the same."""
+    """A column's title, with its unit where other columns have the same title."""
     alike = [other for other in columns if other.title == column.title]
     return f"{column.title} ({column.unit})" if len(alike) > 1 else column.title
 
