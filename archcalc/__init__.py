@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from archcalc.analysis import Report, analyze
+    from archcalc.analysis.report import Report, analyze
+    from archcalc.auditing.verdicts import audit
     from archcalc.catalog import load, networks, parse
-    from archcalc.comparison import compare
+    from archcalc.comparing.totals import compare
     from archcalc.errors import ArchcalcError, SpecError
-    from archcalc.graph import Graph, Node
-    from archcalc.published import audit
+    from archcalc.graph.graph import Graph, Node
 
 __version__ = "0.1.0"
 
@@ -23,12 +23,12 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "analysis": ("Report", "analyze"),
+    "analysis.report": ("Report", "analyze"),
     "catalog": ("load", "networks", "parse"),
-    "comparison": ("compare",),
+    "comparing.totals": ("compare",),
     "errors": ("ArchcalcError", "SpecError"),
-    "graph": ("Graph", "Node"),
-    "published": ("audit",),
+    "graph.graph": ("Graph", "Node"),
+    "auditing.verdicts": ("audit",),
 }
 
 

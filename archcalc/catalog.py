@@ -17,17 +17,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from archcalc.collector import uncollected
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
-from archcalc.graph import Graph, Setting
-from archcalc.language import Spec, expand, parse_spec, read_text
-from archcalc.language.expression import Evaluate, tree_of, value_of
-from archcalc.language.foreign import foreign
-from archcalc.language.source import Scalar
-from archcalc.language.spec import SUFFIXES
-from archcalc.language.values import Fault, number
+from archcalc.graph.gc_pause import uncollected
+from archcalc.graph.graph import Graph, Setting
 from archcalc.ops import Shape
 from archcalc.ops.arguments import plain
+from archcalc.spec.expansion import expand
+from archcalc.spec.expression import Evaluate, tree_of, value_of
+from archcalc.spec.foreign_files import foreign
+from archcalc.spec.functions import Fault, number
+from archcalc.spec.network_spec import SUFFIXES, Spec, parse_spec
+from archcalc.spec.yaml import Scalar, read_text
 
 
 def folders(beside: Place | None = None) -> list[Path]:

@@ -35,7 +35,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from archcalc import ArchcalcError, Graph, __version__, load
-from archcalc.analysis import DTYPES
+from archcalc.analysis.cost import DTYPES
 from archcalc.catalog import find, matching
 from archcalc.cli.output import write
 from archcalc.pytorch import Training, build

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 
 from archcalc import analyze, load, parse
-from archcalc.analysis.alignment import align
-from archcalc.report import FORMATS, render
-from archcalc.report.listing import listing
-from archcalc.report.summary import summarize
+from archcalc.comparing.alignment import align
+from archcalc.render.formats import FORMATS, render
+from archcalc.render.tables.list import listing
+from archcalc.render.tables.summaries import summarize
 
 HEAD = "name: generated\ninput: [8, 32, 32]\nlayers:\n"
 SIZES = (1_000, 10_000, 100_000)

@@ -21,7 +21,7 @@ from archcalc import ArchcalcError, Graph, load, networks, parse
 from archcalc.catalog import find, settled
 from archcalc.codegen.export import in_blocks, source_of
 from archcalc.codegen.trees import Unstructured
-from archcalc.language import Spec, parse_spec
+from archcalc.spec.network_spec import Spec, parse_spec
 
 MOST_NODES = 60  # of a random network, so that it is run fast
 Network = tuple[str, Graph, Spec, str]  # with its name in the spec

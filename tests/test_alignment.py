@@ -14,11 +14,11 @@ from golden_files import check_golden
 from work import at_most, steps
 
 from archcalc import analyze, load, parse
-from archcalc.analysis import best_pairs
-from archcalc.analysis.alignment import align
 from archcalc.cli import cli
-from archcalc.report import render
-from archcalc.report.alignment import alignment_table, state
+from archcalc.comparing import in_order
+from archcalc.comparing.alignment import align
+from archcalc.render.formats import render
+from archcalc.render.tables.compare_parts import alignment_table, state
 
 HEADER = "name: {}\ninput: [3, 8, 8]\nlayers:\n"
 
@@ -167,17 +167,17 @@ class TestLongRows:
 
     def test_work_does_not_jump_at_a_length(self, monkeypatch):
         """98 layers are below the bound that is set here, 102 above."""
-        monkeypatch.setattr(best_pairs, "MOST", 10_000)
+        monkeypatch.setattr(in_order, "MOST", 10_000)
         assert 0.9 < self.work(102) / self.work(98) < 1.1
 
     def test_work_is_linear_in_the_end(self, monkeypatch):
-        monkeypatch.setattr(best_pairs, "MOST", 1_000)
+        monkeypatch.setattr(in_order, "MOST", 1_000)
         assert self.work(1600) / self.work(400) < 4.4
 
     @pytest.mark.parametrize("length", [990, 1_010, 5_000, 20_000])
     def test_a_million_pairs_are_looked_at(self, length):
-        pairs = sum(map(len, best_pairs._windows(length, length)))
-        assert 0.95 < pairs / best_pairs.MOST < 1.05
+        pairs = sum(map(len, in_order._windows(length, length)))
+        assert 0.95 < pairs / in_order.MOST < 1.05
 
     @pytest.mark.parametrize("length", [990, 1010, 3000])
     def test_the_answer_is_of_one_kind(self, length):
@@ -189,8 +189,8 @@ class TestLongRows:
     @pytest.mark.parametrize("most", [1, 3, 100, 1_000])
     @pytest.mark.parametrize("pair", [("vgg16", "vgg19"), ("resnet50", "densenet121"), ("googlenet", "nin")])
     def test_every_layer_is_there_once_and_swapping_swaps(self, pair, most, monkeypatch):
-        monkeypatch.setattr(best_pairs, "MOST", most)
-        monkeypatch.setattr(best_pairs, "NARROWEST", 2)
+        monkeypatch.setattr(in_order, "MOST", most)
+        monkeypatch.setattr(in_order, "NARROWEST", 2)
         both = reports(*pair)
         alignment, back = align(*both), align(*both[::-1])
         for side, own in enumerate(both):
@@ -202,9 +202,9 @@ class TestLongRows:
     @pytest.mark.parametrize("rows", [1, 2, 7, 40])
     @pytest.mark.parametrize("columns", [1, 3, 40, 300])
     def test_windows_never_move_back_and_end_at_the_end(self, rows, columns, monkeypatch):
-        monkeypatch.setattr(best_pairs, "MOST", 50)
-        monkeypatch.setattr(best_pairs, "NARROWEST", 2)
-        windows = best_pairs._windows(rows, columns)
+        monkeypatch.setattr(in_order, "MOST", 50)
+        monkeypatch.setattr(in_order, "NARROWEST", 2)
+        windows = in_order._windows(rows, columns)
         assert len(windows) == rows + 1
         assert windows[-1].stop == columns
         for one, following in pairwise(windows):
@@ -220,7 +220,7 @@ class TestLongRows:
         )
         right = small("  - 20 * (conv(3, 1) | relu)\n  - lrn(3)\n  - 20 * (conv(3, 1) | sigmoid)\n  - silu\n")
         whole = align(left, right)
-        monkeypatch.setattr(best_pairs, "MOST", 1_000)
+        monkeypatch.setattr(in_order, "MOST", 1_000)
         assert [match.names for match in align(left, right).rows()] == [match.names for match in whole.rows()]
 
 
@@ -233,8 +233,8 @@ def repeated(count, layers):
 def test_a_block_that_repeats_is_aligned_once(monkeypatch):
     """What two blocks have in common depends on their layers, not on which of many equal ones they are."""
     looked_at = []
-    plain = best_pairs._windows
-    monkeypatch.setattr(best_pairs, "_windows", lambda *size: looked_at.append(size) or plain(*size))
+    plain = in_order._windows
+    monkeypatch.setattr(in_order, "_windows", lambda *size: looked_at.append(size) or plain(*size))
     alignment = align(repeated(12, "conv(3, 1) | relu"), repeated(12, "conv(3, 3, padding=1) | sigmoid"))
     assert sum(rows * columns for rows, columns in looked_at) < 2 * 101**2 + 12**2
     for i, match in enumerate(match for match in alignment.rows() if match.names[0] != "input"):

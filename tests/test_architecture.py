@@ -10,59 +10,37 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "archcalc"
-ALLOWED = {  # package → what it may import, as it loads
+BELOW_GRAPH = {"errors", "ops"}
+BELOW_CATALOG = {*BELOW_GRAPH, "graph", "spec"}
+BELOW_RENDER = {*BELOW_CATALOG, "catalog", "analysis", "auditing", "comparing", "codegen"}
+ALLOWED = {  # package → what it may import, also inside functions and for types
     "errors": set(),
-    "collector": set(),
-    "pool": set(),
     "ops": {"errors"},
-    "graph": {"errors", "ops"},
-    "analysis": {"errors", "collector", "ops", "graph"},
-    "language": {"errors", "pool", "ops", "graph"},
-    "catalog": {"errors", "collector", "ops", "graph", "language"},
-    "figures": {"errors", "ops", "analysis", "language"},
-    "printed": {"errors", "ops"},
-    "published": {"errors", "pool", "graph", "analysis", "catalog", "figures", "printed"},
-    "codegen": {"errors", "collector", "ops", "graph", "analysis", "language", "catalog"},
-    "check": {"errors", "ops", "graph", "language", "analysis", "catalog", "published"},
-    "comparison": {"errors", "collector", "ops", "graph", "analysis", "catalog"},
-    "pareto": {"graph", "analysis", "catalog"},
-    "report": {
-        "errors",
-        "collector",
-        "ops",
-        "graph",
-        "analysis",
-        "comparison",
-        "figures",
-        "pareto",
-        "printed",
-        "published",
-    },
-    "pytorch": {"errors", "ops", "graph", "analysis"},
-    "cli": {"", "errors", "collector", "pool", "language", "analysis", "catalog", "published", "report"},
+    "graph": BELOW_GRAPH,
+    "spec": {*BELOW_GRAPH, "graph"},
+    "analysis": {*BELOW_GRAPH, "graph"},
+    "catalog": BELOW_CATALOG,
+    "auditing": {*BELOW_CATALOG, "catalog", "analysis"},
+    "comparing": {*BELOW_CATALOG, "catalog", "analysis"},
+    "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
+    "pytorch": {*BELOW_GRAPH, "graph", "analysis"},
+    "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing"},
+    "cli": {*BELOW_RENDER, "", "render", "pytorch"},
     "__main__": {"cli"},
-    "": set(),
+    "": {"errors", "graph", "catalog", "analysis", "auditing", "comparing"},
 }
 HOME = {
-    "yaml": {"language/source.py"},
+    "yaml": {"spec/yaml.py"},
     "click": {"cli"},
-    "rich": {"report/terminal.py"},
+    "rich": {"render/forms/terminal.py"},
     "torch": {"pytorch"},
-    "matplotlib": {"report/plots"},
+    "matplotlib": {"render/pictures"},
 }
 
 
-def loaded_imports(path):
-    """Modules that a file imports as it loads."""
-    tree = ast.parse(path.read_text())
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
-    typing = {
-        id(n)
-        for i in ast.walk(tree)
-        if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
-        for n in ast.walk(i)
-    }
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in inside | typing]
+def imports(path):
+    """Modules that a file imports: as it loads, inside functions and for types."""
+    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
     return [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
 
 
@@ -75,7 +53,7 @@ def part(module):
 def test_imports_go_one_way(path):
     relative = path.relative_to(PACKAGE)
     own = "" if relative.name == "__init__.py" and len(relative.parts) == 1 else relative.parts[0].removesuffix(".py")
-    for module in loaded_imports(path):
+    for module in imports(path):
         if module.split(".")[0] == "archcalc":
             assert part(module) in ALLOWED[own] | {own}, f"{relative} imports {module}"
         for library, homes in HOME.items():
@@ -92,12 +70,12 @@ def imported_names(path):
 
 
 def test_what_draws_does_not_compute():
-    found = {path.name: imported_names(path) & COMPUTING for path in sorted((PACKAGE / "report").rglob("*.py"))}
-    assert {name: names for name, names in found.items() if names} == {"summary.py": {"audit"}}  # its turn comes later
+    found = {path.name: imported_names(path) & COMPUTING for path in sorted((PACKAGE / "render").rglob("*.py"))}
+    assert {name: names for name, names in found.items() if names} == {"summaries.py": {"audit"}}
 
 
 def test_the_test_above_finds_what_computes():
-    assert imported_names(PACKAGE / "pareto.py") & COMPUTING == {"analyze", "load_with"}
+    assert imported_names(PACKAGE / "comparing/accuracy.py") & COMPUTING == {"analyze", "load_with"}
 
 
 HEAVY = "torch", "numpy", "matplotlib", "tabulate", "difflib"
@@ -182,7 +160,8 @@ def test_help_and_version_load_no_command(argument):
         "archcalc.cli",
         "archcalc.cli.commands",
         "archcalc.errors",
-        "archcalc.pool",
+        "archcalc.spec",
+        "archcalc.spec.limits",
     ]
 
 

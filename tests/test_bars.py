@@ -9,9 +9,9 @@ from rich.cells import cell_len
 
 from archcalc import analyze, load, parse
 from archcalc.cli import cli
-from archcalc.report import render
-from archcalc.report.bars import FIGURES, WIDTH, bar, share_text, with_bars
-from archcalc.report.summary import summarize
+from archcalc.render.formats import render
+from archcalc.render.tables.bars import FIGURES, WIDTH, bar, share_text, with_bars
+from archcalc.render.tables.summaries import summarize
 
 EIGHTHS = "▏▎▍▌▋▊▉█"
 

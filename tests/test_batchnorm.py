@@ -19,8 +19,8 @@ from strategies import FLAG, examples
 from torch import nn
 
 from archcalc.ops import REGISTRY, make
-from archcalc.pytorch.build import module_of
-from archcalc.pytorch.folding import scale_and_shift
+from archcalc.pytorch.fold_weights import scale_and_shift
+from archcalc.pytorch.network import module_of
 
 Array = NDArray[np.float64]
 

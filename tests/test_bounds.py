@@ -4,10 +4,12 @@ import pytest
 from click.testing import CliRunner
 from work import TooMuch, at_most
 
-from archcalc import SpecError, analyze, load, parse, report
+from archcalc import SpecError, analyze, load, parse
 from archcalc.cli import cli
-from archcalc.language import source
-from archcalc.report import FORMATS, Column, Table, render
+from archcalc.render import formats
+from archcalc.render.formats import FORMATS, render
+from archcalc.render.table import Column, Table
+from archcalc.spec import yaml
 
 HEAD = "name: x\ninput: [4, 16, 16]\nlayers:\n"
 MILLION = 1_000_000
@@ -33,13 +35,13 @@ def test_a_text_of_a_million_layers_is_refused_as_it_is_read(name):
 
 
 def test_lines_and_steps_are_counted_before_yaml_is_read(monkeypatch):
-    monkeypatch.setattr(source, "Loader", None)
+    monkeypatch.setattr(yaml, "Loader", None)
     with pytest.raises(SpecError, match="lines and steps"):
-        parse(HEAD + "  - relu\n" * source.MAX_STEPS)
+        parse(HEAD + "  - relu\n" * yaml.MAX_STEPS)
 
 
 def test_as_much_as_is_allowed_is_read():
-    text = HEAD + "  - relu\n" * 10_000 + "\n" * (source.MAX_STEPS - 10_004)
+    text = HEAD + "  - relu\n" * 10_000 + "\n" * (yaml.MAX_STEPS - 10_004)
     assert len(parse(text).nodes) == 10_001
 
 
@@ -53,7 +55,7 @@ def rows(count):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_forms_for_people_show_so_many_rows_and_say_so(form, monkeypatch):
-    monkeypatch.setattr(report, "MOST_ROWS", 30)
+    monkeypatch.setattr(formats, "MOST_ROWS", 30)
     whole, text = (render(rows(count), form) for count in (30, 100))
     found = [number for number in range(100) if f"row{number}" in text]
     said = "Rows 1 to 30 of 100; csv, tsv and json have them all."
@@ -69,7 +71,7 @@ def test_forms_for_people_show_so_many_rows_and_say_so(form, monkeypatch):
 
 def test_no_table_of_the_zoo_is_cut():
     most = max(len(analyze(load(name)).layers) for name in ("stochastic-depth-1202", "resnet1202"))
-    assert most < report.MOST_ROWS
+    assert most < formats.MOST_ROWS
 
 
 def test_a_join_of_100_000_branches_is_a_table_of_6_000_rows(tmp_path):

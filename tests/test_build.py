@@ -13,7 +13,7 @@ from torch import nn
 from archcalc import SpecError, load, networks, parse
 from archcalc.ops import Operator
 from archcalc.pytorch import Training, build, validate
-from archcalc.pytorch.initialization import initialization
+from archcalc.pytorch.initial_weights import initialization
 
 
 def small(layers, **settings):

@@ -13,13 +13,13 @@ from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.codegen import export, pytorch_source, source
 from archcalc.codegen.export import source_of
 from archcalc.codegen.trees import Unstructured
-from archcalc.graph import About, Graph, Node
-from archcalc.language import parse_spec
+from archcalc.graph.graph import About, Graph, Node
 from archcalc.ops import Input, Operator
 from archcalc.ops.activation import ReLU
 from archcalc.ops.convolution import Conv
 from archcalc.ops.joins import Add
 from archcalc.pytorch import build
+from archcalc.spec.network_spec import parse_spec
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 

@@ -1,4 +1,4 @@
-"""Generated source of the zoo: it is what `archcalc.pytorch.build` makes, and looks as a person would write it."""
+"""Generated source of the zoo: it is what `archcalc.pytorch.network` makes, and looks as a person would write it."""
 
 import ast
 import inspect
@@ -19,8 +19,8 @@ from archcalc.codegen.format import text
 from archcalc.codegen.names import MODULE, class_name
 from archcalc.codegen.own_layers import FILE, PLAINER
 from archcalc.codegen.trees import simplified
-from archcalc.language import parse_spec
 from archcalc.pytorch import build, validate_source
+from archcalc.spec.network_spec import parse_spec
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from archcalc import parse
-from archcalc.collector import uncollected
+from archcalc.graph.gc_pause import uncollected
 
 SPEC = "name: a\ninput: [3, 8, 8]\nlayers: ['conv(4, 3) | relu']\n"
 

@@ -12,9 +12,9 @@ from work import at_most
 
 from archcalc import ArchcalcError, analyze, compare, load, networks, parse
 from archcalc.cli import cli
-from archcalc.comparison import published_errors
-from archcalc.report import render
-from archcalc.report.comparison import COLUMNS, comparison_table
+from archcalc.comparing.totals import published_errors
+from archcalc.render.formats import render
+from archcalc.render.tables.compare import COLUMNS, comparison_table
 
 FAMOUS = ("resnet50", "vgg16", "googlenet", "torchvision/resnet50")
 HEADER = "name: {}\ninput: [3, 8, 8]\nlayers:\n"

@@ -8,7 +8,7 @@ from diagrams import NETWORKS, WAYS, drawn_as, places, trained, wiring
 
 from archcalc import analyze, load, parse
 from archcalc.ops.base import REGISTRY, make
-from archcalc.report.diagram import READABLE, Box, Cluster, boxes, diagram, operator_text
+from archcalc.render.diagrams.layout import READABLE, Box, Cluster, boxes, diagram, operator_text
 
 
 def network(layers, blocks="", shape=(3, 8, 8)):

@@ -16,9 +16,9 @@ from golden_files import check_golden
 from archcalc import analyze, load, parse
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
-from archcalc.report.diagram import diagram
-from archcalc.report.dot import render_dot, render_svg
-from archcalc.report.mermaid import render_mermaid
+from archcalc.render.diagrams.dot import render_dot, render_svg
+from archcalc.render.diagrams.layout import diagram
+from archcalc.render.diagrams.mermaid import render_mermaid
 
 DOT = shutil.which("dot")
 needs_dot = pytest.mark.skipif(DOT is None, reason="Graphviz is not installed")

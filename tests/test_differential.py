@@ -27,7 +27,7 @@ from test_ops_torch import lopsided_padding
 from torch import Tensor, nn
 
 from archcalc import Graph, SpecError, analyze, parse
-from archcalc.analysis import DTYPES
+from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.saved import saved_bytes
 from archcalc.ops import REGISTRY
 from archcalc.ops.activation import HardSwish, Tanh
@@ -35,7 +35,7 @@ from archcalc.ops.convolution import Conv
 from archcalc.ops.shaping import ChannelShuffle
 from archcalc.pytorch import Check, Training, build, validate
 from archcalc.pytorch import Network as Built
-from archcalc.pytorch.folding import fold
+from archcalc.pytorch.fold_weights import fold
 from archcalc.pytorch.layers import Concat
 
 BATCH = 2

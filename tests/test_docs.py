@@ -7,7 +7,7 @@ import click
 
 from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY, signature
-from archcalc.report.operators import first_line, written
+from archcalc.render.tables.ops import first_line, written
 
 DOCS = Path(__file__).parent.parent / "docs"
 

@@ -10,7 +10,7 @@ from golden_files import GOLDEN, check_golden
 from work import TooMuch, at_most
 
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
-from archcalc.check import check_spec
+from archcalc.auditing.lint import check_spec
 from archcalc.errors import Place, Source, printable, suggest
 
 FOLDER = GOLDEN / "errors"
@@ -262,6 +262,6 @@ def test_printable_keeps_letters_and_line_breaks():
 
 
 def test_a_budget_ten_times_as_large_is_noticed(monkeypatch):
-    monkeypatch.setattr("archcalc.language.values.Budget.__init__.__defaults__", (5_000_000,))
+    monkeypatch.setattr("archcalc.spec.functions.Budget.__init__.__defaults__", (5_000_000,))
     with pytest.raises(TooMuch):
         error_of(lambda: parse(HOSTILE["wide expressions in a loop"]))

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from archcalc import analyze, load, parse
-from archcalc.analysis.expected import DROPPER
+from archcalc.analysis.dropped import DROPPER
 
 
 def totals(layers, blocks=""):

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from archcalc import __version__, networks
 from archcalc import cli as cli_module
 from archcalc.cli import cli
-from archcalc.cli.export import SUFFIXES, TABLES, file_name
-from archcalc.report import FORMATS
-from archcalc.report.tex import tex
+from archcalc.cli.exporting import SUFFIXES, TABLES, file_name
+from archcalc.render.formats import FORMATS
+from archcalc.render.forms.tex_text import tex
 
 SPEC = "name: {name}\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3)\n"
 

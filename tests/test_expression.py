@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from archcalc import SpecError
 from archcalc.errors import Place, Source
-from archcalc.language.expression import value_of
-from archcalc.language.source import Scalar, parse_yaml
-from archcalc.language.values import LIMIT, MAX_LEAVES, Budget, Fault, Names, Reference, leaves
+from archcalc.spec.expression import value_of
+from archcalc.spec.functions import LIMIT, MAX_LEAVES, Budget, Fault, Names, Reference, leaves
+from archcalc.spec.yaml import Scalar, parse_yaml
 
 VALUES = {"a": 7, "b": 3, "c": 2.5, "d": (4, 8, 16), "t": True}
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from archcalc import Graph, Node, analyze, load, parse
-from archcalc.analysis.folding import fold_batchnorm, folds
-from archcalc.graph import About
+from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.pytorch import Network, build
-from archcalc.pytorch.folding import fold, scale_and_shift
+from archcalc.pytorch.fold_weights import fold, scale_and_shift
 
 HEAD = "name: t\ninput: [4, 6, 6]\nlayers:\n"
 CASES = {  # layers: where each batch normalization that can be folded goes
@@ -226,7 +226,7 @@ def test_the_comparison_would_notice(attribute: str, monkeypatch: pytest.MonkeyP
             getattr(batchnorm, attribute).data.div_(1 + 1e-6)
 
     compare(network)
-    monkeypatch.setattr("archcalc.pytorch.folding.scale_and_shift", wrong)
+    monkeypatch.setattr("archcalc.pytorch.fold_weights.scale_and_shift", wrong)
     with pytest.raises(AssertionError, match="conv differs"):
         compare(network)
 

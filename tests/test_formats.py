@@ -17,20 +17,20 @@ from golden_files import check_golden
 from markdown_it import MarkdownIt
 
 from archcalc import analyze, audit, compare, load, parse
-from archcalc.analysis.alignment import align
-from archcalc.report import FORMATS, SUFFIXES, Column, Table, render, render_all
-from archcalc.report.about import about_network
-from archcalc.report.alignment import alignment_table
-from archcalc.report.comparison import comparison_table
-from archcalc.report.latex import render_latex
-from archcalc.report.lines import body, in_line, totals
-from archcalc.report.listing import listing
-from archcalc.report.operators import operator_help, operators
-from archcalc.report.stamp import stamped
-from archcalc.report.summary import summarize
-from archcalc.report.table import cell
-from archcalc.report.tex import KNOWN, SIGNS, tex
-from archcalc.report.verdicts import audit_table
+from archcalc.comparing.alignment import align
+from archcalc.render.formats import FORMATS, SUFFIXES, render, render_all
+from archcalc.render.forms.latex import render_latex
+from archcalc.render.forms.lines import body, in_line, totals
+from archcalc.render.forms.tex_text import KNOWN, SIGNS, tex
+from archcalc.render.stamp import stamped
+from archcalc.render.table import Column, Table, cell
+from archcalc.render.tables.audit import audit_table
+from archcalc.render.tables.compare import comparison_table
+from archcalc.render.tables.compare_parts import alignment_table
+from archcalc.render.tables.list import listing
+from archcalc.render.tables.ops import operator_help, operators
+from archcalc.render.tables.show import about_network
+from archcalc.render.tables.summaries import summarize
 
 
 def about(name):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from archcalc import ArchcalcError, SpecError, load, parse
-from archcalc.check import check_spec
+from archcalc.auditing.lint import check_spec
 from archcalc.cli import cli
 from archcalc.errors import Refusal
 from archcalc.ops import REGISTRY, make

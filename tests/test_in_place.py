@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from archcalc import analyze, load, parse
-from archcalc.analysis.in_place import in_place
-from archcalc.pytorch.build import module_of
+from archcalc.analysis.memory_plan import in_place
+from archcalc.pytorch.network import module_of
 
 HEAD = "name: t\ninput: [4, 6, 6]\nlayers:\n"
 CASES = {  # layers: operators that work in place at inference, in training

@@ -7,11 +7,11 @@ from click.testing import CliRunner
 
 import archcalc.cli as command
 from archcalc import ArchcalcError, parse
-from archcalc.check import check_spec
-from archcalc.language import values
+from archcalc.auditing.lint import check_spec
+from archcalc.auditing.printed import Number
 from archcalc.ops import REGISTRY
 from archcalc.ops import arguments as rules
-from archcalc.printed import Number
+from archcalc.spec import functions
 
 MISTAKES = (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError)
 SPEC = """
@@ -42,12 +42,12 @@ def planted(owner, name):
 
 PLACES = {
     "a function of values": lambda patch, wrong: patch.setitem(
-        values.FUNCTIONS, "max", values.FUNCTIONS["max"]._replace(run=wrong)
+        functions.FUNCTIONS, "max", functions.FUNCTIONS["max"]._replace(run=wrong)
     ),
-    "arithmetic": planted(values.ARITHMETIC, ast.Add),
-    "a comparison": planted(values.COMPARISONS, ast.Lt),
-    "a search": planted(values.COMPARISONS, ast.In),
-    "indexing": planted(values, "item"),
+    "arithmetic": planted(functions.ARITHMETIC, ast.Add),
+    "a comparison": planted(functions.COMPARISONS, ast.Lt),
+    "a search": planted(functions.COMPARISONS, ast.In),
+    "indexing": planted(functions, "item"),
     "the rule of an argument": planted(rules.RULES, "Positive"),
     "an operator's arguments": planted(REGISTRY["conv"], "__init__"),
     "an operator's shape": planted(REGISTRY["conv"], "output"),
@@ -76,7 +76,7 @@ def test_a_mistake_passes_through(place, kind, monkeypatch, tmp_path):
 
 def test_what_the_language_refuses_is_told(monkeypatch):
     """The same places, with the fault that they may raise."""
-    monkeypatch.setitem(values.ARITHMETIC, ast.Add, raises(values.Fault))
+    monkeypatch.setitem(functions.ARITHMETIC, ast.Add, raises(functions.Fault))
     with pytest.raises(ArchcalcError, match=r"n \+ 1: planted"):
         parse(SPEC)
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from archcalc import SpecError, analyze, load, parse
 from archcalc.errors import ArchcalcError
-from archcalc.language import expand, parse_spec
+from archcalc.spec.expansion import expand
+from archcalc.spec.network_spec import parse_spec
 
 HEAD = "name: net\ninput: [8, 16, 16]\n"
 

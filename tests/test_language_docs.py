@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from archcalc import analyze
+from archcalc.auditing.figures import FIGURES
+from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build
-from archcalc.figures import FIGURES
-from archcalc.language import parse_spec
-from archcalc.language.about import ACCOUNTING, COLUMN, METRICS, PAPER, RECIPE
-from archcalc.language.plan import JOINS
-from archcalc.language.spec import KEYS
-from archcalc.language.values import FUNCTIONS
-from archcalc.published import audit
+from archcalc.spec.about import ACCOUNTING, COLUMN, METRICS, PAPER, RECIPE
+from archcalc.spec.functions import FUNCTIONS
+from archcalc.spec.layers import JOINS
+from archcalc.spec.network_spec import KEYS, parse_spec
 
 PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

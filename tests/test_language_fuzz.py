@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from work import at_most
 
 from archcalc import ArchcalcError, analyze
-from archcalc.language import expand, parse_spec
+from archcalc.spec.expansion import expand
+from archcalc.spec.network_spec import parse_spec
 
 SPECS = sorted((Path(__file__).parent.parent / "specs").rglob("*.yaml"))
 TEXTS = [path.read_text(encoding="utf-8") for path in SPECS]

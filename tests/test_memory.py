@@ -7,13 +7,13 @@ import torch
 from click.testing import CliRunner
 
 from archcalc import ArchcalcError, analyze, load, networks, parse
-from archcalc.analysis.folding import fold_batchnorm
-from archcalc.analysis.in_place import memory
+from archcalc.analysis.memory_plan import memory
+from archcalc.auditing.figures import Figures
 from archcalc.cli import cli
-from archcalc.figures import Figures
+from archcalc.graph.batchnorm_folding import fold_batchnorm
 from archcalc.ops.activation import ReLU
 from archcalc.pytorch import build
-from archcalc.report.summary import summarize, summary
+from archcalc.render.tables.summaries import summarize, summary
 
 HEAD = "name: t\ninput: [10, 8, 8]\nlayers:\n"
 

@@ -7,7 +7,7 @@ from test_ops_torch import CASES
 
 from archcalc.ops import REGISTRY, make
 from archcalc.ops.base import declared
-from archcalc.report.operators import FIGURES, operator_help
+from archcalc.render.tables.ops import FIGURES, operator_help
 
 KINDS = {  # how each kind of arithmetic reads
     "mac": r"multiply-accumulates",

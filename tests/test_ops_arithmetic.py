@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import WRITTEN, Case, build, cases, examples
 
-from archcalc.analysis.cost import Cost, cost
+from archcalc.analysis.cost import Cost, cost_of
 from archcalc.errors import ArgumentError
-from archcalc.graph import Node
+from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
 from archcalc.ops.arguments import RULES, read
 from archcalc.ops.base import declared, operator
@@ -110,7 +110,7 @@ def test_columns_of_batches(name: str, data: st.DataObject, seed: int) -> None:
 
 
 def priced(op: Operator, x: Any, batch: Any) -> Cost:
-    return cost(Node("layer", op, (), x, op.output(x), None, side=False), batch, 4, training=True)
+    return cost_of(Node("layer", op, (), x, op.output(x), None, side=False), batch, 4, training=True)
 
 
 def test_columns_vary() -> None:

@@ -26,8 +26,8 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
-from archcalc.pytorch.build import module_of
 from archcalc.pytorch.layers import Sum
+from archcalc.pytorch.network import module_of
 
 BATCH = 2
 OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")

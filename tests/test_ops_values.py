@@ -25,7 +25,7 @@ from archcalc.ops.base import declared
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
 from archcalc.ops.shaping import Dropout
-from archcalc.pytorch.build import module_of
+from archcalc.pytorch.network import module_of
 
 BATCH = 3
 

@@ -18,10 +18,10 @@ from archcalc import cli as cli_module
 from archcalc.analysis import field_tables
 from archcalc.catalog import load_with, matching
 from archcalc.cli import cli
-from archcalc.pareto import Point, frontier, papers_own, published_point, published_points
-from archcalc.report.plots import comparison, fields, names, pareto, profile, sheet
-from archcalc.report.plots.labels import Spot, place
-from archcalc.report.plots.sheet import DARK, LIGHT, short, ticks_between
+from archcalc.comparing.accuracy import Point, frontier, papers_own, published_point, published_points
+from archcalc.render.pictures import comparison, fields, names, pareto, profile
+from archcalc.render.pictures.labels import Spot, place
+from archcalc.render.pictures.sheets import DARK, LIGHT, sheet, short, ticks_between
 
 FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -448,7 +448,7 @@ def test_points_are_of_the_specs_and_the_figures():
 
 def test_by_default_only_the_papers_networks_are_drawn(tmp_path, monkeypatch):
     asked, one = [], points("alexnet")
-    monkeypatch.setattr("archcalc.pareto.published_points", lambda names: asked.append(names) or (one, []))
+    monkeypatch.setattr("archcalc.comparing.accuracy.published_points", lambda names: asked.append(names) or (one, []))
     for arguments in ((), ("*",), ("torchvision/*",)):
         assert run("pareto", *arguments, "--force", "-o", tmp_path / "x.svg").exit_code == 0
     own, every, library = asked

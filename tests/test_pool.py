@@ -3,10 +3,11 @@
 import pytest
 from click.testing import CliRunner
 
-from archcalc import ArchcalcError, audit, cli, parse, published
-from archcalc.language.expand import Expansion
-from archcalc.language.values import Budget, Fault
-from archcalc.pool import shared
+from archcalc import ArchcalcError, audit, cli, parse
+from archcalc.auditing import verdicts
+from archcalc.spec.expansion import Expansion
+from archcalc.spec.functions import Budget, Fault
+from archcalc.spec.limits import shared
 
 SETTINGS = """name: x
 input: [4, 16, 16]
@@ -71,11 +72,11 @@ def test_the_accountings_of_a_network_are_bounded_together(made):
     with pytest.raises(ArchcalcError, match=r"t60000|steps left for the accountings of published figures"):
         audit(parse(accountings(*range(60_000, 60_200))))
     assert len(made) == 3  # the network, one accounting whole, one up to the bound
-    assert sum(made) < published.MAX_STEPS + 10
+    assert sum(made) < verdicts.MAX_STEPS + 10
 
 
 def test_expressions_over_figures_are_bounded_together(monkeypatch):
-    monkeypatch.setattr(published, "MAX_STEPS", 1_000)
+    monkeypatch.setattr(verdicts, "MAX_STEPS", 1_000)
     text = SETTINGS.format(settings="{text: t, value: flops + sum(i for i in range(60))}")
     (verdict,) = audit(parse(text))
     assert verdict.verdict == "contradicted"
@@ -84,8 +85,8 @@ def test_expressions_over_figures_are_bounded_together(monkeypatch):
 
 
 def test_figures_of_settings_are_dropped_after_use(monkeypatch):
-    monkeypatch.setattr(published, "MAX_KEPT", 100)
-    judge = published._Judge(parse(accountings(*range(30, 60))))
+    monkeypatch.setattr(verdicts, "MAX_KEPT", 100)
+    judge = verdicts._Judge(parse(accountings(*range(30, 60))))
     judge.placed(judge.graph.about.claims[0])
     sizes = [len(figures.report.layers) for figures in judge.settings.values()]
     assert sizes == [2, 60]  # the network's own, and the last that there is room for

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
+from archcalc.auditing.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from archcalc import SpecError, analyze, figures, load, parse
-from archcalc.check import check_spec
-from archcalc.figures import Figures
-from archcalc.language.values import Fault
-from archcalc.published import audit, unit_of
-from archcalc.report import render
-from archcalc.report.verdicts import audit_table, outcome
+from archcalc import SpecError, analyze, load, parse
+from archcalc.auditing import figures
+from archcalc.auditing.figures import Figures
+from archcalc.auditing.lint import check_spec
+from archcalc.auditing.verdicts import audit, unit_of
+from archcalc.render.formats import render
+from archcalc.render.tables.audit import audit_table, outcome
+from archcalc.spec.functions import Fault
 
 SPEC = """
 name: t

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from archcalc.ops import REGISTRY
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
-from archcalc.pytorch.build import module_of
+from archcalc.pytorch.network import module_of
 
 SPATIAL = sorted(name for name in REGISTRY if name not in ("input", "rbf"))
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour

@@ -9,13 +9,13 @@ from rich.cells import cell_len
 
 from archcalc import analyze, audit, load, parse
 from archcalc.analysis import field_tables
-from archcalc.analysis.folding import fold_batchnorm, folds
-from archcalc.report import Column, Table, render
-from archcalc.report.about import about_network
-from archcalc.report.summary import summarize
-from archcalc.report.table import axes, bytes_text, cell
-from archcalc.report.terminal import NARROW, render_terminal
-from archcalc.report.verdicts import audit_table
+from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+from archcalc.render.formats import render
+from archcalc.render.forms.terminal import NARROW, render_terminal
+from archcalc.render.table import Column, Table, axes, bytes_text, cell
+from archcalc.render.tables.audit import audit_table
+from archcalc.render.tables.show import about_network
+from archcalc.render.tables.summaries import summarize
 
 GOLDEN = {
     "vgg16-80": ("vgg16", {}, "table", 80),

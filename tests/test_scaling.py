@@ -4,8 +4,8 @@ import pytest
 from work import peak_bytes, steps
 
 from archcalc import analyze, parse
-from archcalc.analysis.folding import fold_batchnorm
 from archcalc.analysis.saved import held_bytes, saved_bytes
+from archcalc.graph.batchnorm_folding import fold_batchnorm
 
 HEAD = "name: t\ninput: [4, 16, 16]\n"
 SMALL, LARGE = 100, 400

@@ -18,18 +18,17 @@ from click.testing import CliRunner
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
-from archcalc.analysis.folding import folds
 from archcalc.analysis.saved import saved_bytes
-from archcalc.analysis.uncounted import uncounted
 from archcalc.cli import cli
 from archcalc.cli.output import uninterrupted
+from archcalc.graph.batchnorm_folding import folds
 from archcalc.ops.convolution import Conv
 from archcalc.ops.normalization import BatchNorm
 from archcalc.ops.pooling import MaxPool
-from archcalc.pytorch import Network, folding, validate
-from archcalc.pytorch.measure import Watched
+from archcalc.pytorch import Network, fold_weights, validate
+from archcalc.pytorch.measure import Watched, uncounted
 from archcalc.pytorch.validation import validate_folded, validate_or_say
-from archcalc.report.validation import difference_text
+from archcalc.render.tables.validate import difference_text
 
 MODULE = sys.modules["archcalc.pytorch.validation"]
 SMALL = "name: t\ninput: [3, 8, 8]\nlayers:\n  - a: conv(4, 3) | batchnorm | relu\n  - b: conv(4, 3) | maxpool(2)\n"
@@ -95,7 +94,7 @@ def test_folded_networks_compute_the_same(name):
 
 def test_a_wrong_fold_is_caught_where_it_is(monkeypatch):
     """However deep the network: each layer is compared, not the result alone."""
-    truth, seen = folding.scale_and_shift, []
+    truth, seen = fold_weights.scale_and_shift, []
 
     def without_epsilon(batchnorm):
         seen.append(batchnorm)
@@ -103,7 +102,7 @@ def test_a_wrong_fold_is_caught_where_it_is(monkeypatch):
             patch.setattr(batchnorm, "eps", 0 if len(seen) % 55 == 3 else batchnorm.eps)
             return truth(batchnorm)
 
-    monkeypatch.setattr(folding, "scale_and_shift", without_epsilon)
+    monkeypatch.setattr(fold_weights, "scale_and_shift", without_epsilon)
     first = validate_folded(load("plain56"), "cpu").differences[0]
     assert (first.layer, first.figure) == (list(folds(load("plain56")).values())[2], "off when folded")
 
@@ -131,14 +130,14 @@ def test_an_output_of_about_zero_is_no_false_alarm(end):
 
 @pytest.mark.parametrize("end", CANCELLING)
 def test_a_wrong_epsilon_is_seen_all_the_same(end, monkeypatch):
-    truth = folding.scale_and_shift
+    truth = fold_weights.scale_and_shift
 
     def doubled(batchnorm):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(batchnorm, "eps", 2e-5)
             return truth(batchnorm)
 
-    monkeypatch.setattr(folding, "scale_and_shift", doubled)
+    monkeypatch.setattr(fold_weights, "scale_and_shift", doubled)
     found = [check for check in validate_folded(cancelling(end), "cpu").differences if check.layer]
     assert [check.layer for check in found] == list(dict.fromkeys(folds(cancelling(end)).values()))
 

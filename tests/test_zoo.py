@@ -7,16 +7,16 @@ import json
 import pytest
 from golden_files import check_golden
 
-from archcalc import analyze, load, networks, parse, published
+from archcalc import analyze, load, networks, parse
+from archcalc.auditing.figures import FIGURES
+from archcalc.auditing.verdicts import UNITS, VERDICTS, _Judge, _ways, audit
 from archcalc.catalog import graphs, read_spec, settled
 from archcalc.errors import ArchcalcError
-from archcalc.figures import FIGURES
-from archcalc.language import read_text
-from archcalc.published import VERDICTS, audit
-from archcalc.report import render
-from archcalc.report.listing import listing
-from archcalc.report.summary import summarize
-from archcalc.report.verdicts import audit_table, outcome
+from archcalc.render.formats import render
+from archcalc.render.tables.audit import audit_table, outcome
+from archcalc.render.tables.list import listing
+from archcalc.render.tables.summaries import summarize
+from archcalc.spec.yaml import read_text
 
 NAMES = sorted(networks())
 ASKED = """
@@ -100,15 +100,15 @@ def test_an_accounting_is_for_every_row_of_its_column_in_whatever_file_it_stands
 
 def gives(name, claim, accounting):
     try:
-        value = published._Judge(load(name)).accounted(claim, accounting)
+        value = _Judge(load(name)).accounted(claim, accounting)
     except ArchcalcError:
         return False
-    return any(way.match for way in published._ways(claim, value, accounting.text))
+    return any(way.match for way in _ways(claim, value, accounting.text))
 
 
 def test_bytes_are_in_one_unit_in_a_column(verdicts):
     for column, rows in columns(verdicts).items():
-        units = {published.UNITS in v.accounting for _, v in rows if v.verdict not in ("exact", "contradicted")}
+        units = {UNITS in v.accounting for _, v in rows if v.verdict not in ("exact", "contradicted")}
         assert len(units) <= 1, (column, [(name, v.claim.printed, v.accounting) for name, v in rows])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from archcalc.graph import Node
+from archcalc.graph.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
 STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
     activations: int
 
 
-def cost(node: Node, batch: int, value_bytes: int, training: bool, in_place: bool = True) -> Cost:
+def cost_of(node: Node, batch: int, value_bytes: int, training: bool, in_place: bool = True) -> Cost:
     """The cost of a node for a batch: weights and buffers once, work and activations for every image.
 
     An operator that asks to work in place and cannot (`in_place` False) writes its output.

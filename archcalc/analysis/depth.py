@@ -5,7 +5,7 @@ Weighted are convolutions, linear layers and LeNet-5's subsampling and RBF layer
 
 from __future__ import annotations
 
-from archcalc.graph import Graph
+from archcalc.graph.graph import Graph
 
 
 def depths(graph: Graph) -> list[int]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.in_place import Memory, memory
-from archcalc.graph import Graph
+from archcalc.analysis.memory_plan import Memory, memory
+from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
 
 

@@ -16,7 +16,7 @@ import click
 from archcalc import __version__
 from archcalc.cli.commands import LazyCommands, Place
 from archcalc.errors import ArchcalcError, printable
-from archcalc.pool import shared
+from archcalc.spec.limits import shared
 
 MAX_STEPS = 1_000_000  # that the networks of one command may take together; all of the zoo take 120,000
 INTERNAL = 3  # the exit code for a mistake of our own
@@ -24,12 +24,12 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "audit": Place("archcalc.cli.proofs", "audit_networks", "Published figures, and whether they are right."),
     "check": Place("archcalc.cli.networks", "check", "What is wrong or unused in a spec."),
-    "compare": Place("archcalc.cli.compare", "compare", "Networks side by side."),
-    "export": Place("archcalc.cli.export", "export", "Tables of many networks, or a network's source, as files."),
-    "graph": Place("archcalc.cli.graph", "graph", "One network as a picture."),
+    "compare": Place("archcalc.cli.comparing", "compare", "Networks side by side."),
+    "export": Place("archcalc.cli.exporting", "export", "Tables of many networks, or a network's source, as files."),
+    "graph": Place("archcalc.cli.diagrams", "graph", "One network as a picture."),
     "list": Place("archcalc.cli.networks", "list_networks", "The networks archcalc knows."),
     "ops": Place("archcalc.cli.networks", "ops", "The operators of the spec language."),
-    "plot": Place("archcalc.cli.plot", "plot", "Pictures of networks, as SVG, PNG or PDF."),
+    "plot": Place("archcalc.cli.pictures", "plot", "Pictures of networks, as SVG, PNG or PDF."),
     "show": Place("archcalc.cli.networks", "show", "What is known of a network."),
     "summarize": Place("archcalc.cli.networks", "summarize", "One network, layer by layer."),
     "validate": Place("archcalc.cli.proofs", "validate_networks", "The figures against PyTorch."),

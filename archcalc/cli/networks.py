@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-from archcalc.analysis import analyze
-from archcalc.analysis.folding import fold_batchnorm, folds
+from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.options import NetworkName, network_options, output_options, row_options
 from archcalc.cli.output import deliver, passed_over, say
 from archcalc.errors import printable
-from archcalc.report import FORMATS, Table
-from archcalc.report.bars import with_bars
+from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+from archcalc.render.formats import FORMATS
+from archcalc.render.table import Table
+from archcalc.render.tables.bars import with_bars
 
 
 @click.command()
@@ -55,7 +56,7 @@ def summary_of(
 
     Raises UsageError for options that clash.
     """
-    from archcalc.report.summary import summarize as summary_table
+    from archcalc.render.tables.summaries import summarize as summary_table
 
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each; give one of them")
@@ -78,7 +79,7 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     archcalc list --format json
     """
     from archcalc.catalog import graphs
-    from archcalc.report.listing import listing
+    from archcalc.render.tables.list import listing
 
     deliver(listing(map(analyze, graphs(family, passed_over))), form, output, force)
 
@@ -92,8 +93,8 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
     \b
     archcalc show resnet50
     """
-    from archcalc.published import audit
-    from archcalc.report.about import about_network
+    from archcalc.auditing.verdicts import audit
+    from archcalc.render.tables.show import about_network
 
     graph = load_with(name, {})
     deliver(about_network(graph, audit(graph, layers=False)), form, output, force)
@@ -109,7 +110,7 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     archcalc ops
     archcalc ops conv
     """
-    from archcalc.report.operators import operator_help, operators
+    from archcalc.render.tables.ops import operator_help, operators
 
     deliver(operator_help(name) if name else operators(), form, output, force)
 
@@ -122,7 +123,7 @@ def check(file: str) -> None:
     \b
     archcalc check specs/vgg.yaml
     """
-    from archcalc.check import check_spec
+    from archcalc.auditing.lint import check_spec
 
     unused, networks = check_spec(file)
     for line in unused:

@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from archcalc.analysis import CONVENTIONS, DTYPES, MAX_BATCH, MODES
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.report import MAX_BATCH, MODES
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import shorten
-from archcalc.language.hints import channels_last
-from archcalc.report import SUFFIXES
+from archcalc.render.formats import SUFFIXES
+from archcalc.spec.hints import channels_last
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

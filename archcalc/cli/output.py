@@ -16,8 +16,9 @@ import click
 
 from archcalc import __version__
 from archcalc.errors import ArchcalcError
-from archcalc.report import Table, render_all
-from archcalc.report.stamp import stamped
+from archcalc.render.formats import render_all
+from archcalc.render.stamp import stamped
+from archcalc.render.table import Table
 
 EXISTS = "already exists (use --force to overwrite it)"
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from archcalc.analysis import MAX_BATCH
+from archcalc.analysis.report import MAX_BATCH
+from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
 from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
 from archcalc.errors import ArchcalcError
-from archcalc.published import VERDICTS, audit
-from archcalc.report import FORMATS, Table
+from archcalc.render.formats import FORMATS
+from archcalc.render.table import Table
 
 if TYPE_CHECKING:
-    from archcalc.graph import Graph
+    from archcalc.graph.graph import Graph
 
 _Made = TypeVar("_Made")
 
@@ -51,7 +52,7 @@ def audit_networks(
     archcalc audit --only contradicted
     archcalc audit --format json
     """
-    from archcalc.report.verdicts import audit_table
+    from archcalc.render.tables.audit import audit_table
 
     broken: dict[str, ArchcalcError] = {}
     verdicts = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)), broken)
@@ -149,7 +150,7 @@ def _with_source(
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:
-    from archcalc.report.validation import checks_table, validation_table
+    from archcalc.render.tables.validate import checks_table, validation_table
 
     if form in ("csv", "tsv"):
         return checks_table(done)
@@ -158,7 +159,7 @@ def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Ta
 
 def tell_problems(done: Iterable[Any]) -> None:
     """Says of each network that failed why it could not be run, or the first check that differs."""
-    from archcalc.report.validation import difference_text
+    from archcalc.render.tables.validate import difference_text
 
     for made in done:
         if made.problem or made.differences:

@@ -6,18 +6,18 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from archcalc.analysis.in_place import in_place
+from archcalc.analysis.memory_plan import in_place
 from archcalc.codegen.names import Names
 from archcalc.codegen.trees import Unstructured, const, name, names_in, references
 from archcalc.errors import Place
-from archcalc.graph import Graph, Node
-from archcalc.language.expand import Expansion
-from archcalc.language.expression import tree_of
-from archcalc.language.plan import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.language.spec import Block, Spec
-from archcalc.language.values import DIMENSIONS, Reference
+from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
+from archcalc.spec.expansion import Expansion
+from archcalc.spec.expression import tree_of
+from archcalc.spec.functions import DIMENSIONS, Reference
+from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block, Spec
 
 MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
 

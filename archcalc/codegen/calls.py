@@ -10,11 +10,11 @@ from typing import Any
 from archcalc.codegen.blocks import Facts, arguments, fields
 from archcalc.codegen.expressions import Reader, Scope
 from archcalc.codegen.trees import Unstructured, attribute, call, const, known, names_in, value_of
-from archcalc.language.expression import tree_of
-from archcalc.language.plan import Call, Join
-from archcalc.language.values import DIMENSIONS
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
+from archcalc.spec.expression import tree_of
+from archcalc.spec.functions import DIMENSIONS
+from archcalc.spec.layers import Call, Join
 
 LENGTHS = ("Sides", "Size", "Margin", "Padding")  # of one number or two, all but the first also of a list of one
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that take any number

@@ -26,11 +26,11 @@ from archcalc.codegen.trees import (
     references,
     same,
     value_of,
-)  # fmt: skip
+)
 from archcalc.codegen.units import Given, Labels, Made, Unit
-from archcalc.language.plan import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.language.spec import Block
 from archcalc.ops.shaping import Identity
+from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block
 
 TRAINING = attribute(name("self"), "training")
 MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels

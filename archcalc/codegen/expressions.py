@@ -21,8 +21,8 @@ from archcalc.codegen.trees import (
     simplified,
     substituted,
     value_of,
-)  # fmt: skip
-from archcalc.language.values import DIMENSIONS, FUNCTIONS, Reference
+)
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
 
 LAZY = frozenset(("range", "zip", "enumerate"))  # lists in a spec, iterators in Python
 

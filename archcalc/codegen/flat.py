@@ -11,7 +11,7 @@ from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
 from archcalc.codegen.names import identifier, local_name
 from archcalc.codegen.trees import assign, attribute, call, const, name
 from archcalc.codegen.units import Unit, classes
-from archcalc.graph import Graph, Node
+from archcalc.graph.graph import Graph, Node
 from archcalc.ops.shaping import Identity
 
 TRAINING = attribute(name("self"), "training")

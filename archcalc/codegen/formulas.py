@@ -26,12 +26,12 @@ from archcalc.codegen.trees import (
     simplified,
     substituted,
     value_of,
-)  # fmt: skip
-from archcalc.language.expression import tree_of
-from archcalc.language.plan import Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.language.spec import Block
-from archcalc.language.values import Reference
+)
 from archcalc.ops import REGISTRY, Operator
+from archcalc.spec.expression import tree_of
+from archcalc.spec.functions import Reference
+from archcalc.spec.layers import Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block
 
 IN_CHANNELS = name("in_channels")
 UNKNOWN = name("?")  # the channels that a loop's body is given

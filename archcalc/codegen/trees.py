@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from archcalc.errors import Place, Source, SpecError
-from archcalc.language.expression import Expression
-from archcalc.language.source import Scalar
-from archcalc.language.values import FUNCTIONS, Budget, Names, Reference
+from archcalc.spec.expression import Expression
+from archcalc.spec.functions import FUNCTIONS, Budget, Names, Reference
+from archcalc.spec.yaml import Scalar
 
 MAX_ITEMS = 16  # of a list that is written out where the spec computes it
 

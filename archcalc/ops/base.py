@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import format_shape, read, show
+from archcalc.ops.formula import Term
 from archcalc.ops.reads import POINT, Axis
 from archcalc.ops.synonyms import argument_hint
-from archcalc.ops.term import Term
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform

@@ -16,8 +16,9 @@ except ModuleNotFoundError as error:
         "archcalc.pytorch needs PyTorch: pip install 'archcalc[torch]'", name=error.name
     ) from None
 
-from archcalc.pytorch.build import Network, Training, build
-from archcalc.pytorch.source import validate_source
-from archcalc.pytorch.validation import Check, Validation, validate
+from archcalc.analysis.checks import Check, Validation
+from archcalc.pytorch.network import Network, Training, build
+from archcalc.pytorch.source_proof import validate_source
+from archcalc.pytorch.validation import validate
 
 __all__ = ["Check", "Network", "Training", "Validation", "build", "validate", "validate_source"]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from archcalc.analysis import DTYPES, analyze
+from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.report import analyze
 from archcalc.analysis.saved import saved_bytes
 from archcalc.errors import ArchcalcError, choose
-from archcalc.graph import Graph
+from archcalc.graph.graph import Graph
 
 DEVICES = {name: name for name in ("auto", "cpu", "cuda", "meta")}
 

@@ -13,8 +13,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc.graph import Graph
-from archcalc.pytorch.build import Network, Training
+from archcalc.analysis.report import Layer
+from archcalc.graph.graph import Graph
+from archcalc.pytorch.network import Network, Training
 
 
 class Memory:
@@ -108,3 +109,11 @@ def requested(tensor: Tensor) -> int:
         return 0
     gc.collect()  # what it would free later must not be taken for the network's
     return int(torch.cuda.memory_stats(tensor.device)["requested_bytes.all.current"])
+
+
+def uncounted(layers: Iterable[Layer]) -> dict[str, int]:
+    """FLOPs that PyTorch's counter leaves out, by operator, most first: for a convolution its biases."""
+    counts: dict[str, int] = {}
+    for layer in layers:
+        counts[layer.node.op.name] = counts.get(layer.node.op.name, 0) + layer.flops - 2 * layer.macs
+    return dict(sorted(((name, count) for name, count in counts.items() if count), key=lambda item: -item[1]))

@@ -4,68 +4,27 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-from archcalc.analysis import DTYPES, Report, analyze, images
-from archcalc.analysis.folding import fold_batchnorm, folds
+from archcalc.analysis.checks import Check, Validation
+from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.report import Report, analyze, images
 from archcalc.analysis.saved import held_bytes, saved_bytes
-from archcalc.analysis.uncounted import uncounted
 from archcalc.errors import ArchcalcError, choose
-from archcalc.graph import Graph, Node, require_graph
-from archcalc.pytorch.build import Network
+from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
-from archcalc.pytorch.folding import apart, batchnorms, fold
-from archcalc.pytorch.measure import Watched
+from archcalc.pytorch.fold_weights import apart, batchnorms, fold
+from archcalc.pytorch.measure import Watched, uncounted
+from archcalc.pytorch.network import Network
 
 # How far a folded layer's output may be off in float64, relative to the largest value there or to a tenth of what goes
 # in (see `folding.apart`). With the tenth it is 450,000 times float64's rounding of what goes in: ten times as much as
 # a hundred roundings on the way, enlarged by a normalization of what cancels (1/√ε, 316).
 TOLERANCE = 1e-9
-
-
-class Check(NamedTuple):
-    """One figure of a layer (or of the network, `layer` ""), as archcalc has it and as PyTorch does."""
-
-    layer: str
-    figure: str
-    expected: Any
-    measured: Any
-    tolerance: float = 0  # how far a measured number may be off
-
-    @property
-    def equal(self) -> bool:
-        """Whether the two agree."""
-        if self.tolerance:
-            return bool(abs(self.measured - self.expected) <= self.tolerance)
-        return bool(self.expected == self.measured)
-
-
-class Validation(NamedTuple):
-    """All checks of one network, and the conditions they hold for."""
-
-    network: str
-    device: str
-    batch: int
-    dtype: str
-    checks: tuple[Check, ...]
-    seconds: float
-    problem: str = ""  # why it could not be run as asked for
-    remark: str = ""  # what was not compared
-    uncounted: Mapping[str, int] = MappingProxyType({})  # FLOPs that PyTorch's counter leaves out, by operator
-
-    @property
-    def failed(self) -> bool:
-        """Whether a figure differs, or nothing could be compared."""
-        return bool(self.differences) or not self.checks
-
-    @property
-    def differences(self) -> tuple[Check, ...]:
-        """The checks that failed."""
-        return tuple(check for check in self.checks if not check.equal)
 
 
 def validate_or_say(

@@ -1,0 +1,89 @@
+"""Which operators work in place: those that ask to, where nothing else needs the memory they write into.
+
+ReLU overwrites the convolution's output, `add` its first branch. That is safe only where nobody reads the old values
+afterwards and, in training, where backward does not keep them. Elsewhere the operator writes a tensor of its own, as a
+correct program must. The image is its owner's and never overwritten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from archcalc.errors import SpecError
+from archcalc.graph.graph import Graph, Node
+from archcalc.ops import Saved
+
+NOTHING = Saved()
+
+
+class Memory(NamedTuple):
+    """Whose memory the values of each node are in, and what backward keeps, node by node."""
+
+    homes: list[int]  # the node whose tensor it gives: its own, also where it works in place, or for a view its input's
+    overwrites: list[bool]  # whether it works in its (first) input's memory
+    saved: list[Saved]  # what backward keeps of it as it really works; at inference nothing
+
+
+def in_place(graph: Graph, training: bool) -> list[bool]:
+    """For each node whether it works in its (first) input's memory."""
+    return memory(graph, training).overwrites
+
+
+def memory(graph: Graph, training: bool) -> Memory:
+    """Decide in one walk who works in place. Raises SpecError for an operator without a rule for saved tensors."""
+    made = homes(graph, training)
+    last = _last_readers(graph, made)
+    kept: set[int] = {0}  # nodes whose values must stay: the image, and what backward keeps
+    decided: list[bool] = []
+    all_saved: list[Saved] = []
+    known: dict[tuple[int, object, bool], Saved] = {}  # equal layers on equal shapes keep the same
+    for position, node in enumerate(graph.nodes):
+        free = node.op.overwrites(training) and _free([made[i] for i in node.inputs], position, last, kept)
+        decided.append(free)
+        if not training:
+            continue
+        key = id(node.op), node.x, free
+        if key not in known:
+            known[key] = saved_as_run(node, free)
+        saved = known[key]
+        all_saved.append(saved)
+        kept.update([made[i] for i in node.inputs] if saved.input else (), [position] if saved.output else ())
+    return Memory(made, decided, all_saved or [NOTHING] * len(graph.nodes))
+
+
+def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:
+    """Whether node `at` may overwrite its first source: nobody reads it later, and backward does not keep it."""
+    first, *others = sources
+    return last[first] <= at and first not in kept and first not in others  # the last: x + y + x
+
+
+def _last_readers(graph: Graph, made: list[int]) -> list[int]:
+    """For each node the last one that reads its tensor, itself if none does."""
+    last = list(range(len(graph.nodes)))
+    for position, node in enumerate(graph.nodes):
+        for i in node.inputs:
+            last[made[i]] = position
+    for end in {graph.result, *graph.sides}:
+        last[made[end]] = len(graph.nodes)  # whoever asked for the result, or a side output
+    return last
+
+
+def homes(graph: Graph, training: bool) -> list[int]:
+    """For each node the one whose tensor it gives: its own, or for a view its input's."""
+    made: list[int] = []
+    for position, node in enumerate(graph.nodes):
+        op = node.op
+        own = not node.inputs or op.overwrites(training) or op.writes(node.x, node.output, training) > 0
+        made.append(position if own else made[node.inputs[0]])
+    return made
+
+
+def saved_as_run(node: Node, overwrites: bool) -> Saved:
+    """What backward keeps of an operator that asks to work in place, as it is allowed to."""
+    asks = getattr(node.op, "inplace", False)
+    op = node.op if overwrites or not asks else replace(node.op, inplace=False)  # type: ignore[type-var]  # a dataclass
+    try:
+        return op.saved(node.x, node.output)
+    except NotImplementedError as error:
+        raise SpecError(f"{node.name}: {error}", node.place) from None

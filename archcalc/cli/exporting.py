@@ -1,0 +1,214 @@
+"""The command that writes tables of many networks: `export`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from archcalc.analysis.report import analyze
+from archcalc.auditing.verdicts import audit
+from archcalc.catalog import load_with, matching, titles
+from archcalc.cli.networks import summary_of
+from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
+from archcalc.cli.output import deliver_all, document, passed_over, put, run_each, writable, write
+from archcalc.cli.proofs import of_each
+from archcalc.errors import ArchcalcError
+from archcalc.render import formats
+from archcalc.render.formats import FORMATS
+from archcalc.render.table import Table
+
+SOURCE = "pytorch"  # the format that is no table
+SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
+GRAPH = ("settings", "shape")
+ANALYSIS = (*GRAPH, "batch", "dtype", "mode", "convention")
+ROWS = ("depth", "everything", "fold_bn")
+SPEC = re.compile(r"(?:.*/)?([^/]*)\.ya?ml(?::(.+))?")
+
+Options = Mapping[str, Any]
+
+
+class Kind(NamedTuple):
+    """What a command shows of networks: its tables, the options that change them, and whether each has a table.
+
+    `alone` says that one network makes sense by itself, `needed` that without names it is not of all networks.
+    """
+
+    tables: Callable[[Sequence[str], Options], Sequence[Table]]
+    options: tuple[str, ...] = ()
+    each: bool = False
+    alone: bool = True
+    needed: bool = True
+
+
+def _summaries(names: Sequence[str], options: Options) -> Sequence[Table]:
+    called = titles(names)
+    return _each(names, lambda name: summary_of(name, called[name], **options))
+
+
+def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
+    from archcalc.render.tables.show import about_network
+
+    called = titles(names)
+
+    def about(name: str) -> Table:
+        graph = load_with(name, {}, title=called[name])
+        return about_network(graph, audit(graph, layers=False))
+
+    return _each(names, about)
+
+
+def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
+    from archcalc.render.tables.audit import audit_table
+
+    broken: dict[str, ArchcalcError] = {}
+    verdicts = of_each(tuple(names), lambda name, title: audit(load_with(name, {}, title=title)), broken)
+    for text in broken:
+        passed_over(text)
+    return [audit_table(verdicts)]
+
+
+def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
+    from archcalc.catalog import graphs
+    from archcalc.render.tables.list import listing
+
+    named = (load_with(name, {}, title=title) for name, title in titles(names).items())
+    found = named if names else graphs(broken=passed_over)
+    return [listing(map(analyze, found))]
+
+
+def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
+    from archcalc.comparing.totals import gather, loaded
+    from archcalc.render.tables.compare import comparison_table
+
+    graphs = loaded(names, None, options["settings"], options["shape"], passed_over)
+    conditions = {key: options[key] for key in ("batch", "dtype", "mode")}
+    return [comparison_table(gather(map(partial(analyze, flops=options["convention"], **conditions), graphs)))]
+
+
+TABLES = {
+    "summarize": Kind(_summaries, (*ANALYSIS, *ROWS), each=True),
+    "compare": Kind(_comparison, ANALYSIS, alone=False),
+    "audit": Kind(_audit, needed=False),
+    "list": Kind(_list, alone=False, needed=False),
+    "show": Kind(_about, each=True),
+}
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
+@family_option
+@click.option(
+    "--table",
+    "kind",
+    type=click.Choice(list(TABLES)),
+    default="summarize",
+    show_default=True,
+    help="The command whose table it is.",
+)
+@written_as(SUFFIXES, "markdown", " pytorch is no table, but the source code of a module.")
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+    metavar="FOLDER",
+    help="Write a file for each network.",
+)
+@network_options
+@row_options
+def export(
+    names: tuple[str, ...], family: str | None, kind: str, form: str, output: Path | None, into: Path | None,
+    force: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Write tables of one or many networks as Markdown, CSV, TSV, JSON, LaTeX, reStructuredText or HTML.
+
+    NAME is as for the command whose table it is, or a pattern as 'resnet*'; list and audit without one have all
+    networks. Of several networks, CSV and TSV have the rows below each other, JSON is a list, the others have a table
+    after the other. Of one network it is what the command itself writes with -o.
+
+    In CSV and TSV a text that a spreadsheet would read as a formula (it begins with = + - or @) gets an apostrophe
+    before it. Numbers do not.
+
+    \b
+    archcalc export vgg16 -o vgg16.tex
+    archcalc export 'resnet*' --depth 1 --format html --into tables/
+    archcalc export --table audit googlenet lenet5 -o audit.csv
+    archcalc export resnet50 --format pytorch
+    """
+    from archcalc.comparing.totals import named
+
+    _check_options(kind, form)
+    if not (names or family) and (form == SOURCE or TABLES[kind].needed):
+        raise click.UsageError("name networks, as in archcalc export vgg16 'resnet*', or give --family")
+    found = list(dict.fromkeys(named(names, family, passed_over)))
+    options["every"] = form != SOURCE and FORMATS[form].every
+    if into:
+        _check_into(kind, form, output)
+        _write_each(found or matching((), passed_over), partial(_single, kind, form, options), into, form, force)
+    elif form == SOURCE:
+        if len(found) > 1:
+            raise click.UsageError("pytorch is one file a network; write them --into a folder")
+        put(_single(kind, form, options, found[0]), output, force)
+    else:
+        several = TABLES[kind].each and (len(found) > 1 or found != list(names))
+        deliver_all(TABLES[kind].tables(found, options), form, output, force, several)
+
+
+def _check_options(kind: str, form: str) -> None:
+    """Raise UsageError for an option that would change nothing."""
+    used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options)
+    what = "the source of a module" if form == SOURCE else f"the table of {kind}"
+    for param in click.get_current_context().command.params:
+        if param.name in ("kind", *ANALYSIS, *ROWS) and param.name not in used and given(param.name):
+            raise click.UsageError(f"{param.opts[0]} changes nothing in {what}; leave it out")
+
+
+def _check_into(kind: str, form: str, output: Path | None) -> None:
+    if output:
+        raise click.UsageError("-o writes one document and --into one file a network; give one of them")
+    if form != SOURCE and not TABLES[kind].alone:
+        raise click.UsageError(f"{kind} is one table of all networks; write it with -o")
+
+
+def _single(kind: str, form: str, options: Options, name: str) -> str:
+    """What is written of one network."""
+    if form != SOURCE:
+        return document(TABLES[kind].tables([name], options), form, several=False)
+    from archcalc.codegen import pytorch_source
+
+    return pytorch_source(name, options["settings"], options["shape"])
+
+
+def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, form: str, force: bool) -> None:
+    """A file a network, written when all are made. Raises ArchcalcError where two would be one, or as `writable`."""
+    suffix = next(suffix for suffix, name in SUFFIXES.items() if name == form)
+    targets = {name: folder / (file_name(name) + suffix) for name in names}
+    first: dict[str, str] = {}
+    for name, path in targets.items():
+        other = first.setdefault(path.name.casefold(), name)
+        if other != name:
+            raise ArchcalcError(f"{other} and {name} would both be {path}; export them apart")
+    for path in targets.values() if folder.is_dir() else [folder]:
+        writable(path, force)
+    texts = _each(names, text)
+    folder.mkdir(exist_ok=True)
+    for name, made in zip(names, texts, strict=True):
+        write(targets[name], made, force)
+
+
+def file_name(name: str) -> str:
+    """A network's name or path as a file's name, without suffix: `torchvision/resnet50` as `torchvision-resnet50`."""
+    spec = SPEC.fullmatch(name)
+    return re.sub(r"[^\w.+-]+", "-", (spec[2] or spec[1]) if spec else name).strip("-.") or "network"
+
+
+def _each(names: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
+    if len(names) == 1:
+        return [work(names[0])]
+    done, stopped = run_each(list(names), work)
+    if stopped:
+        raise click.Abort
+    return done

@@ -1,0 +1,184 @@
+"""Pictures: `plot pareto`, `plot profile`, `plot receptive-field` and `plot compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from archcalc.analysis.report import analyze
+from archcalc.catalog import load_with, matching, titles
+from archcalc.cli.commands import Commands
+from archcalc.cli.options import (
+    NetworkName,
+    family_option,
+    figure_options,
+    force_option,
+    given,
+    known_suffix,
+    network_options,
+    read_columns,
+    spec_options,
+    together,
+)
+from archcalc.cli.output import passed_over, writable, write
+from archcalc.errors import ArchcalcError, choose
+from archcalc.render.pictures import SUFFIXES, Sheet, sheet
+from archcalc.render.pictures.comparison import FIGURES, USUAL
+
+
+@click.group(cls=Commands)
+def plot() -> None:
+    """Draw pictures of networks; the file's suffix says whether as SVG, PNG or PDF.
+
+    It needs matplotlib: pip install 'archcalc[plot]'.
+
+    \b
+    archcalc plot pareto -o pareto.svg
+    archcalc plot profile resnet50 -o resnet50.png --dark
+    archcalc plot receptive-field vgg16 resnet50 -o fields.pdf
+    archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
+    """
+
+
+def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """A file with the suffix of a picture, and that can be written, which is told before any work."""
+    known_suffix(value, SUFFIXES)
+    writable(value, ctx.params["force"])
+    return value
+
+
+def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
+    """`params,macs` as keys of FIGURES, each once."""
+    names = list(dict.fromkeys(read_columns(ctx, param, value)))
+    for name in names:
+        choose("column", name, FIGURES)
+    return names or list(USUAL)
+
+
+picture_options = together(
+    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, callback=read_picture,
+                 metavar="FILE", help=f"Write the picture here; ends in {', '.join(SUFFIXES)}."),
+    click.option("--dark", is_flag=True, help="Light on dark, for dark slides."),
+    force_option,
+)  # fmt: skip
+
+
+@contextmanager
+def _page(size: tuple[float, float], output: Path, dark: bool, force: bool) -> Iterator[Sheet]:
+    """An empty sheet of so many inches; when it is drawn it is written."""
+    with sheet(*size, dark) as page:
+        yield page
+        write(output, page.save(output.suffix.lower()), force)
+
+
+def _tell_unnamed(names: Sequence[str]) -> None:
+    if names:
+        click.echo(f"no room for the names of {', '.join(names)}", err=True)
+
+
+@plot.command(short_help="Accuracy against MACs; a ball's area is the params.")
+@click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
+@picture_options
+def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> None:
+    """Draw published ImageNet accuracy against MACs, a ball a network, its area the params (Canziani et al. 2016).
+
+    The papers' own networks, or those named, as 'torchvision/*', or '*' for all. Accuracies are those of a single crop
+    as large as the network's input; the picture names their sources. Networks that have none are left out.
+
+    \b
+    archcalc plot pareto -o pareto.svg
+    archcalc plot pareto 'torchvision/*' -o pareto.png --dark
+    """
+    from archcalc.comparing.accuracy import DATASET, papers_own, published_points
+    from archcalc.render.pictures import pareto as picture
+
+    chosen = matching(names, broken=passed_over)
+    points, without = published_points(chosen if names else papers_own(chosen))
+    if without:
+        listed = f": {', '.join(without)}" if names else f" (name them to see which): {len(without)} networks"
+        click.echo(f"left out, without a top-1 of a single crop{listed}", err=True)
+    if not points:
+        raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} of a single crop; `archcalc show` has all")
+    with _page(picture.SIZE, output, dark, force) as page:
+        unnamed = picture.draw(page, points)
+    _tell_unnamed(unnamed)
+
+
+@plot.command(short_help="Params, MACs and activations along depth.")
+@click.argument("name", type=NetworkName())
+@figure_options
+@click.option("--depth", type=click.IntRange(min=1), help="One bar a block, down to this depth of its name.")
+@picture_options
+def profile(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
+    depth: int | None, output: Path, dark: bool, force: bool,
+) -> None:  # fmt: skip
+    """Draw params, MACs and activations of a network from its input to its end, a bar a layer with weights.
+
+    \b
+    archcalc plot profile resnet50 -o resnet50.svg
+    archcalc plot profile googlenet --depth 1 --batch 32 -o googlenet.png
+    """
+    from archcalc.render.pictures import profile as picture
+
+    report = analyze(load_with(name, settings, shape), batch, dtype, mode)
+    with _page(picture.SIZE, output, dark, force) as page:
+        picture.draw(page, report, depth)
+
+
+@plot.command("receptive-field", short_help="The receptive field along depth.")
+@click.argument("names", nargs=-1, required=True, type=NetworkName(), metavar="NAME...")
+@spec_options
+@picture_options
+def receptive_field(
+    names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, output: Path, dark: bool,
+    force: bool,
+) -> None:  # fmt: skip
+    """Draw how much of the input one position sees, from layer to layer, beside the input's size.
+
+    \b
+    archcalc plot receptive-field vgg16 resnet50 googlenet -o fields.svg
+    """
+    from archcalc.render.pictures import fields as picture
+
+    found = picture.few(matching(names))
+    called = titles(found)
+    reports = [analyze(load_with(name, settings, shape, called[name])) for name in found]
+    with _page(picture.SIZE, output, dark, force) as page:
+        unnamed = picture.draw(page, reports)
+    _tell_unnamed(unnamed)
+
+
+@plot.command(short_help="Totals of networks side by side.")
+@click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
+@family_option
+@click.option("--columns", "figures", callback=read_figures, default=",".join(USUAL), show_default=True,
+              metavar="NAMES", help=f"What to compare, a panel each: {', '.join(FIGURES)}.")  # fmt: skip
+@click.option("--relative", is_flag=True, help="Ratios to the first network, not figures.")
+@network_options
+@picture_options
+def compare(
+    names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
+    shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str, output: Path, dark: bool,
+    force: bool,
+) -> None:  # fmt: skip
+    """Draw totals of networks side by side, a panel a figure and a bar a network.
+
+    \b
+    archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
+    archcalc plot compare 'resnet*' --relative --columns macs,flops -o resnets.png
+    """
+    from archcalc.comparing.totals import loaded
+    from archcalc.render.pictures import comparison as picture
+
+    if not names and family is None:
+        raise click.UsageError("name networks, as in archcalc plot compare resnet50 vgg16, or give --family")
+    if given("convention") and "flops" not in figures:
+        raise click.UsageError("--convention says what FLOPs count; draw them with --columns flops")
+    graphs = loaded(names, family, settings, shape, passed_over)
+    reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]
+    with _page(picture.size(len(reports), len(figures)), output, dark, force) as page:
+        picture.draw(page, reports, figures, relative)

@@ -1,0 +1,1 @@
+"""Networks side by side: totals, parts in order, and accuracy against cost."""

@@ -1,0 +1,73 @@
+"""Networks as points of published accuracy against computed MACs, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from archcalc.analysis.report import analyze
+from archcalc.catalog import find, load_with, settled, titles
+from archcalc.graph.graph import Accuracy
+
+DATASET = "ImageNet validation"
+
+
+class Point(NamedTuple):
+    """A network; `top1` is in percent. If the source prints an `error`, `top1` is 100 less it."""
+
+    name: str
+    family: str
+    macs: int
+    params: int
+    top1: float
+    source: str
+    note: str
+    error: bool = False
+
+
+def papers_own(names: Iterable[str]) -> list[str]:
+    """Names without a folder: networks as in their papers, not a library's or a course's."""
+    return [name for name in names if "/" not in name]
+
+
+def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
+    """A point for each network that has one, and the names of the others."""
+    found = {title: published_point(name, title) for name, title in titles(names).items()}
+    return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
+
+
+def published_point(name: str, title: str = "") -> Point | None:
+    """A network's point: the first top-1 in its spec of a single crop as large as its input.
+
+    None if it has none: ten crops, dense evaluation and ensembles are other protocols, and not comparable. The point is
+    called `title` if given.
+    """
+    spec, network = find(name)
+    about = settled(spec, network).about_of(network)
+    if not any(accuracy.dataset == DATASET for accuracy in about.accuracy):
+        return None  # most networks; their layers need not be built
+    graph = load_with(name, {}, title=title)
+    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in graph.about.accuracy)), None)
+    if found is None:
+        return None
+    totals = analyze(graph).totals
+    accuracy, top1 = found
+    error = accuracy.metric == "top1_error"
+    return Point(graph.name, about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error)
+
+
+def _top1(accuracy: Accuracy, size: int) -> tuple[Accuracy, float] | None:
+    ours = accuracy.dataset == DATASET and accuracy.protocol == f"single crop {size}"
+    if not ours or accuracy.metric not in ("top1", "top1_error"):
+        return None
+    printed = float(accuracy.printed.rstrip("% "))
+    return accuracy, printed if accuracy.metric == "top1" else round(100 - printed, 4)
+
+
+def frontier(points: Sequence[Point]) -> list[Point]:
+    """The points that no other point beats with as few MACs, sorted by MACs."""
+    best: list[Point] = []
+    for candidate in sorted(points, key=lambda p: (p.macs, -p.top1)):
+        if not best or candidate.top1 > best[-1].top1:
+            best.append(candidate)
+    return best

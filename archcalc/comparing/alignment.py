@@ -1,0 +1,147 @@
+"""Two networks beside each other: which layer or block of the one is which of the other, and how they differ.
+
+What finds no partner stands alone. Every layer of both networks is in the alignment once, and swapping the networks
+swaps its sides. `comparing/pairing.py` says what is paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archcalc.comparing.pairing import Aligner, Match
+from archcalc.graph.gc_pause import uncollected
+from archcalc.graph.groups import tree
+from archcalc.ops import Operator
+from archcalc.ops.base import declared
+
+if TYPE_CHECKING:
+    from archcalc.analysis.report import Layer, Report
+
+
+class Change(NamedTuple):
+    """What differs between two layers: an argument, the `operator`, the layers it reads (`inputs`), or a shape."""
+
+    what: str
+    left: Any
+    right: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Two reports, and the match of the one network with the other."""
+
+    left: Report
+    right: Report
+    root: Match
+    rewired: frozenset[int]  # layers on the left that are paired with one that reads other layers
+
+    def layers(self, match: Match) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+        """The layers of a match on both sides."""
+        left, right = match.left, match.right
+        return (
+            self.left.layers[left.start : left.stop] if left else (),
+            self.right.layers[right.start : right.stop] if right else (),
+        )
+
+    def equal(self, match: Match) -> bool:
+        """Whether both sides have the same operators, arguments, shapes, figures and connections."""
+        left, right = match.left, match.right
+        if not left or not right or left.whole != right.whole:
+            return False
+        return not any(i in self.rewired for i in range(left.start, left.stop)) if self.rewired else True
+
+    def changes(self, match: Match) -> tuple[Change, ...]:
+        """What differs between the layers of a pair of layers; nothing between blocks."""
+        left, right = match.left, match.right
+        if not left or not right or not left.op or not right.op:
+            return ()
+        found = list(_argument_changes(left.op, right.op))
+        if left.start in self.rewired:
+            found.append(Change("inputs", self.left.layers[left.start].inputs, self.right.layers[right.start].inputs))
+        shapes = zip(("input", "output"), left.shapes or (), right.shapes or (), strict=True)
+        return (*found, *(Change(what, mine, yours) for what, mine, yours in shapes if mine != yours))
+
+    def rows(self, depth: int | None = None, whole: bool = False) -> Iterator[Match]:
+        """Matches that each layer is in once: those of blocks down to `depth` names, or (None) those of layers.
+
+        Of blocks that are named at all, those that hold nothing but layers stay whole.
+        With `whole`, blocks that are equal or without partner are not taken apart.
+        """
+        return self._rows(self.root, depth, whole)
+
+    def within(self, match: Match) -> Iterator[Match]:
+        """The matches of layers in a block; blocks that are equal or without partner are not taken apart."""
+        return self._rows(match, None, True)
+
+    def _rows(self, match: Match, depth: int | None, whole: bool) -> Iterator[Match]:
+        for part in match.parts:
+            closed = whole and (not part.left or not part.right or self.equal(part))
+            if part.parts and depth != 1 and not closed and not (depth and _plain(part)):
+                yield from self._rows(part, depth and depth - 1, whole)
+            else:
+                yield part
+
+
+def _plain(match: Match) -> bool:
+    """Whether a side holds nothing but layers."""
+    return any(piece and all(part.op for part in piece.parts) for piece in (match.left, match.right))
+
+
+def _argument_changes(left: Operator, right: Operator) -> Iterator[Change]:
+    if type(left) is not type(right):
+        yield Change("operator", left, right)
+        return
+    for argument in declared(type(left)):
+        values = getattr(left, argument.name), getattr(right, argument.name)
+        if values[0] != values[1]:
+            yield Change(argument.name, *values)
+
+
+@uncollected
+def align(left: Report, right: Report) -> Alignment:
+    """Which part of the one network is which of the other."""
+    swapped = _order(right) < _order(left)  # of ways that are as good one must win, whatever side it is on
+    aligner = Aligner()
+    sides = (right, left) if swapped else (left, right)
+    pieces = [aligner.piece(tree(_ran(report)), report) for report in sides]
+    match = aligner.match(*pieces)
+    root = _sides(match, swapped)
+    return Alignment(left, right, root, frozenset(_rewired(root, left, right)))
+
+
+def _order(report: Report) -> list[tuple[str, str, str]]:
+    return [(layer.node.name, repr(layer.node.op), repr(layer.node.x)) for layer in report.layers]
+
+
+def _ran(report: Report) -> Any:
+    """The graph whose nodes are the report's layers."""
+    return report.graph if len(report.graph.nodes) == len(report.layers) else report.graph.without_sides()
+
+
+def _sides(match: Match, swapped: bool) -> Match:
+    """The match with the sides in the order they were given; of neighbours without partner the left ones first."""
+    parts: list[Match] = []
+    alone: list[Match] = []
+    for part in (_sides(part, swapped) for part in match.parts):
+        if part.left and part.right:
+            parts += [*alone, part]
+            alone = []
+        else:
+            at = sum(bool(other.left) for other in alone) if part.left else len(alone)
+            alone.insert(at, part)
+    left, right = (match.right, match.left) if swapped else (match.left, match.right)
+    return Match(left, right, (*parts, *alone))
+
+
+def _rewired(root: Match, left: Report, right: Report) -> Iterator[int]:
+    """Layers on the left that read others than their partners do, where all that both read have partners."""
+    pairs = {m.left.start: m.right.start for m in root.leaves() if m.left and m.right}
+    paired = set(pairs.values())
+    nodes = _ran(left).nodes, _ran(right).nodes
+    for mine, yours in pairs.items():
+        reads, others = nodes[0][mine].inputs, nodes[1][yours].inputs
+        known = all(i in pairs for i in reads) and all(i in paired for i in others)
+        if known and tuple(pairs[i] for i in reads) != others:
+            yield mine

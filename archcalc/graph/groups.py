@@ -1,0 +1,142 @@
+"""A network as a tree of blocks: what its layers' dotted names say of how it is put together, and what repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from archcalc.graph.graph import Graph
+
+
+class Block(NamedTuple):
+    """Layers whose names begin alike; `name` is whole (`stage2.0`), and "" of the network itself."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+    @property
+    def label(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it has no label of the spec's."""
+        return self.label.isdigit()
+
+    def positions(self) -> Iterator[int]:
+        """The positions of all its nodes, in order."""
+        for part in self.parts:
+            if isinstance(part, Block):
+                yield from part.positions()
+            else:
+                yield part
+
+
+Part: TypeAlias = Block | int  # a block, or the position of a node
+
+
+def tree(graph: Graph) -> Block:
+    """The network as a block of blocks, in the order they run."""
+    paths = [node.name.split(".") for node in graph.nodes]
+    return Block("", tuple(_parts(paths, range(len(paths)), 0)))
+
+
+def _parts(paths: list[list[str]], positions: range, depth: int) -> Iterator[Part]:
+    start = positions.start
+    while start < positions.stop:
+        path = paths[start]
+        if len(path) == depth + 1:
+            yield start
+            start += 1
+            continue
+        end = start + 1
+        while end < positions.stop and len(paths[end]) > depth + 1 and paths[end][depth] == path[depth]:
+            end += 1
+        yield Block(".".join(path[: depth + 1]), tuple(_parts(paths, range(start, end), depth + 1)))
+        start = end
+
+
+Segment: TypeAlias = Sequence[Part]  # neighbours that stand for one thing: a block, or layers
+
+
+class Repeats:
+    """Tells which neighbours of a network are alike and wired one after the other."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = graph.nodes
+        self.last_reader = [0] * len(graph.nodes)
+        for position, node in enumerate(graph.nodes):
+            for source in node.inputs:
+                self.last_reader[source] = position
+        for end in (graph.result, *graph.sides):
+            self.last_reader[end] = len(graph.nodes)
+        self._known: dict[tuple[int, int], _Likeness | None] = {}
+
+    def runs(self, segments: Sequence[Segment]) -> Iterator[range]:
+        """The segments by index, those that repeat the one before them together with it."""
+        start = 0
+        for i in range(1, len(segments) + 1):
+            if i == len(segments) or not self._repeats(segments[i - 1], segments[i]):
+                yield range(start, i)
+                start = i
+
+    def _repeats(self, segment: Segment, following: Segment) -> bool:
+        """Whether the second is like the first and reads its output, which nothing else does."""
+        one, other = self._likeness(segment), self._likeness(following)
+        if one is None or other is None or one.form != other.form:
+            return False
+        return self.last_reader[one.way_out] <= other.last  # which reads one node alone: this one
+
+    def _likeness(self, segment: Segment) -> _Likeness | None:
+        key = _end(segment, 0), _end(segment, -1)
+        if key not in self._known:
+            self._known[key] = self._look(segment, tuple(_positions(segment)))
+        return self._known[key]
+
+    def _look(self, segment: Segment, positions: Sequence[int]) -> _Likeness | None:
+        """What a segment is like; None of one with several ways in or out."""
+        start, stop = positions[0], positions[-1] + 1
+        entries = {source for i in positions for source in self.nodes[i].inputs if source < start}
+        exits = [i for i in positions if self.last_reader[i] >= stop]
+        if len(entries) != 1 or len(exits) != 1:
+            return None
+        block = segment[0] if isinstance(segment[0], Block) else None
+        channels = 1 if block and block.numbered else 0  # a block repeated by number may grow, as DenseNet's layers do
+        form = block is None, exits[0] - start, *self._form(block.parts if block else segment, start, channels)
+        return _Likeness(form, exits[0], positions[-1])
+
+    def _form(self, parts: Segment, start: int, skipped: int) -> Iterator[Any]:
+        """Operators, wiring, shapes (without the `skipped` first dimensions), and the labels of blocks within."""
+        for part in parts:
+            if isinstance(part, Block):
+                yield part.label, len(part.parts)
+                yield from self._form(part.parts, start, skipped)
+            else:
+                node = self.nodes[part]
+                sources = tuple(max(source - start, -1) for source in node.inputs)
+                yield node.op, sources, node.output[skipped:], node.x if not skipped else None, node.side
+
+
+class _Likeness(NamedTuple):
+    """What a segment with one way in and one way out is like but for its place; the node that others read; its last."""
+
+    form: tuple[Any, ...]
+    way_out: int
+    last: int
+
+
+def _end(segment: Segment, side: int) -> int:
+    """Its first position, or with -1 its last."""
+    part = segment[side]
+    while isinstance(part, Block):
+        part = part.parts[side]
+    return part
+
+
+def _positions(segment: Segment) -> Iterator[int]:
+    for part in segment:
+        if isinstance(part, Block):
+            yield from part.positions()
+        else:
+            yield part

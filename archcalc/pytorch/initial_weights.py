@@ -1,0 +1,81 @@
+"""Weights drawn as a spec's training recipe says: `He`, `Xavier`, `normal 0.01; biases 1 in conv2, fc6`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from archcalc.graph.graph import Graph
+from archcalc.pytorch.layers import TableConv2d
+
+WEIGHTED = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | TableConv2d
+NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+
+
+class Initialization(NamedTuple):
+    """How the weights of convolutions and linear layers are drawn, and the layers whose biases begin with 1, not 0."""
+
+    draw: Callable[[nn.Module], object]
+    ones: tuple[str, ...] = ()
+
+    def apply(self, name: str, module: nn.Module) -> None:
+        """Draws the weights of a layer of that name, and sets its biases."""
+        self.draw(module)
+        if module.bias is not None:
+            one = any(f"{name}.".startswith(f"{own}.") for own in self.ones)
+            nn.init.constant_(module.bias, float(one))
+
+
+def initialization(graph: Graph) -> Initialization | None:
+    """What the spec's training recipes say of it. None where they say nothing, or say it in prose."""
+    for recipe in graph.about.recipes:
+        rule, _, biases = recipe.get("initialization", "").partition("; biases 1 in ")
+        for form, draw in FORMS.items():
+            if found := re.fullmatch(form, rule):
+                return Initialization(partial(draw, *map(float, found.groups())), tuple(biases.split(", ")))
+    return None
+
+
+def he(module: nn.Module) -> None:
+    """Normal, deviation √(2 / fan-in): He et al. 2015 (arXiv:1502.01852), 2.2."""
+    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def xavier(module: nn.Module) -> None:
+    """Uniform within ±√(6 / (fan-in + fan-out)): Glorot & Bengio 2010, equation 16."""
+    nn.init.xavier_uniform_(module.weight)
+
+
+def normal(deviation: float, module: nn.Module) -> None:
+    """Normal, with one deviation for all layers: Krizhevsky et al. 2012, 5."""
+    nn.init.normal_(module.weight, std=deviation)
+
+
+def uniform(bound: float, module: nn.Module) -> None:
+    """Uniform within ±bound / fan-in: LeCun et al. 1998, appendix A."""
+    with torch.no_grad():
+        module.weight.uniform_(-bound, bound).div_(fan_in(module))
+
+
+def fan_in(module: nn.Module) -> torch.Tensor:
+    """How many inputs each weight's unit has: one number, or (links, 1, 1) for a connection table."""
+    device = module.weight.device
+    if not isinstance(module, TableConv2d):
+        return torch.tensor(module.weight[0].numel(), device=device)
+    rows = [link // module.shape[1] for link in module.links]
+    counts = Counter(rows)
+    return torch.tensor([counts[row] * module.weight[0].numel() for row in rows], device=device).view(-1, 1, 1)
+
+
+FORMS: dict[str, Callable[..., object]] = {
+    "He": he,
+    "Xavier": xavier,
+    f"normal {NUMBER}": normal,
+    f"uniform {NUMBER} / fan-in": uniform,
+}

@@ -1,0 +1,135 @@
+"""Proving that a network's source is the network: both run, operation by operation, and each layer is compared."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from archcalc.analysis.checks import Check, Validation
+from archcalc.graph.graph import Graph
+from archcalc.pytorch.network import Training, build
+from archcalc.pytorch.operations import Operations
+from archcalc.pytorch.validation import told
+
+BATCH = 2
+
+
+class Run(NamedTuple):
+    """A network that ran: its layers in order, each with the number of what it gave, and all that was computed."""
+
+    layers: list[tuple[str, int]]
+    computed: set[int]
+    given: list[int]
+    state: list[int]  # the weights and buffers that it leaves
+    problem: str = ""  # why it could not go on
+
+
+def source_or_say(graph: Graph, write: Callable[[], str]) -> Validation:
+    """As `validate_source` of the text that `write` gives; errors are returned in `Validation.problem`."""
+    start = time.perf_counter()
+    try:
+        return validate_source(graph, write())
+    except Exception as error:  # whatever it is, the next network goes on
+        return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, told(error))
+
+
+def validate_source(graph: Graph, text: str) -> Validation:
+    """Run a network's source and `build`'s network in evaluation and in training, on meta, and compare each layer.
+
+    `text` is what archcalc wrote: it is executed. Layers are compared by all operations that lead to their output; the
+    first one that differs is where the source is wrong. Weights go together by their order.
+    """
+    start = time.perf_counter()
+    with torch.device("meta"):
+        network, own = build(graph, "meta"), run_source(text)()
+    checks = list(_weights(graph, network, own))
+    if all(check.equal for check in checks):
+        operations = Operations()
+        for training in (False, True):
+            runs = [_run(operations, made, graph, training) for made in (network, own)]
+            checks += _compared(graph, training, *runs)
+    seconds = time.perf_counter() - start
+    return Validation(graph.name, "meta", BATCH, "float32", tuple(checks), seconds, remark="source, by its operations")
+
+
+def run_source(text: str) -> Any:
+    """The class of the network, from nothing but its source."""
+    tree = ast.parse(text)
+    space: dict[str, Any] = {"__name__": "generated"}
+    exec(compile(tree, "generated", "exec"), space)  # archcalc's own text
+    return space[[node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1]]
+
+
+def listed(given: Any) -> tuple[Tensor, ...]:
+    """What a network gives: the result, then side outputs."""
+    if isinstance(given, Training):
+        return (given.result, *given.sides.values())
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Run:
+    """Run a network without values; parameters and buffers have a number by their place."""
+    operations.seen = set()
+    kept = list(network.state_dict(keep_vars=True).values())
+    for place, tensor in enumerate(kept):
+        operations.note(tensor, operations.number("kept", place))
+    image = torch.empty(BATCH, *graph.input, device="meta")
+    operations.note(image, operations.number("image"))
+    layers: list[tuple[str, int]] = []
+
+    def ran(module: nn.Module, x: Any, y: Tensor) -> None:
+        layers.append((repr(module), operations.read(y)))
+
+    hooks = [leaf.register_forward_hook(ran) for leaf in network.modules() if not any(leaf.children())]
+    torch.manual_seed(1)
+    given: tuple[Tensor, ...] = ()
+    problem = ""
+    try:
+        with torch.no_grad(), operations:
+            given = listed(network.train(training)(image))
+    except Exception as error:  # a wrong source may raise anything
+        problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    for hook in hooks:
+        hook.remove()
+    numbers, left = (list(map(operations.read, tensors)) for tensors in (given, kept))
+    return Run(layers, operations.seen, numbers, left, problem)
+
+
+def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Check]:
+    """A check for each layer, up to the first that the source computes otherwise; then the results."""
+    other = next((module for module, number in own.layers if number not in built.computed), own.problem)
+    mode, nodes = "training", graph.nodes[1:]
+    if not training:
+        mode, nodes = "evaluation", tuple(node for node in nodes if not node.side)
+    for node, (module, number) in zip(nodes, built.layers, strict=True):
+        equal = number in own.computed
+        yield Check(node.name, f"computes in {mode}", module, module if equal else _unlike(module, other))
+        if not equal:
+            return
+    yield Check("", "results", built.given, own.given)
+    yield Check("", "weights and buffers left", built.state, own.state)
+
+
+def _unlike(module: str, other: str) -> str:
+    """What the source has in a layer's place; the same layer may read something else."""
+    return other if other and other != module else f"{module} of something else"
+
+
+def _weights(graph: Graph, built: nn.Module, own: nn.Module) -> Iterator[Check]:
+    """A check for each weight and buffer, in order, up to the first that differs."""
+    owners = [node.name for node in graph.nodes for _ in (*node.op.weights(node.x), *node.op.buffers(node.x))]
+    for layer, expected, found in zip_longest(owners, _kept(built), _kept(own)):
+        yield Check(layer or "", "weights in order", expected or {}, found or {})
+        if expected != found:
+            return
+
+
+def _kept(network: nn.Module) -> list[dict[str, tuple[int, ...]]]:
+    """Parameters and buffers in order: what they are called in their layer, and their shapes."""
+    return [{key.rpartition(".")[2]: tuple(value.shape)} for key, value in network.state_dict().items()]

@@ -1,0 +1,1 @@
+"""Tables, diagrams and pictures of what others computed; nothing here computes a figure."""

@@ -1,0 +1,393 @@
+"""What a picture of a network shows, apart from how it is drawn: boxes in clusters, arrows with shapes, repeats once.
+
+A box is a layer with those that only work on its output (`conv · batchnorm · relu`), or a whole block. Neighbours that
+are alike and wired one after the other are one box or cluster with `×5`; what passes a tensor on (`identity`) is an
+arrow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
+
+from archcalc.analysis.report import Report
+from archcalc.graph.graph import Graph, Node
+from archcalc.graph.groups import Block, Part, Repeats, Segment, tree
+from archcalc.ops import Operator, Shape, format_shape
+from archcalc.ops.reads import POINT
+from archcalc.render.table import MODE_NAMES, axes
+from archcalc.render.tables.summaries import about_text, owns_nothing
+
+READABLE = 36  # boxes; the default depth is the deepest that has no more
+LINES = 4  # of a collapsed block; a longer one is told by its counts
+WIDTH = 26  # letters of a box's line, about
+
+
+class Box(NamedTuple):
+    """A layer or a collapsed block; `copies` are the nodes it stands for, the first copy's and those of its repeats."""
+
+    label: str  # what the spec calls it; "" if nothing
+    lines: tuple[str, ...]  # operators
+    figures: tuple[str, ...]  # of a collapsed block, its repeats included
+    kind: str  # of KINDS
+    copies: tuple[tuple[int, ...], ...]
+    times: int = 1  # its own repeats, without those of the clusters it is in
+    side: bool = False
+
+    def text(self) -> list[str]:
+        """Label, operators and repeats in lines, at least one; the first is the label if there is one."""
+        lines = [text for text in (self.label, *self.lines) if text]
+        if self.times == 1:
+            return lines
+        if len(lines) > 1 and not self.label:  # of all lines, not of the last
+            return [f"×{self.times}", *lines]
+        return [f"{lines[0]}  ×{self.times}", *lines[1:]]
+
+
+class Cluster(NamedTuple):
+    """A block that shows what is in it."""
+
+    label: str
+    parts: tuple[Box | Cluster, ...]
+    times: int = 1
+
+    @property
+    def text(self) -> str:
+        """Its label and how often it repeats; "" where it has neither."""
+        return f"{self.label}  ×{self.times}".strip() if self.times > 1 else self.label
+
+
+class Edge(NamedTuple):
+    """A tensor from one box to another, by their order in the diagram."""
+
+    source: int
+    target: int
+    shapes: tuple[Shape, Shape]  # of the first copy and of the last: they may grow from one repeat to the next
+    side: bool
+
+    @property
+    def text(self) -> str:
+        """`64×56×56`, or `64…224×56×56` where it grows."""
+        first, last = self.shapes
+        return "×".join(str(a) if a == b else f"{a}…{b}" for a, b in zip(first, last, strict=True))
+
+
+Drawn: TypeAlias = Box | Cluster
+KINDS = {  # of boxes, with fill and border: pale, so that dark letters are read on them on any ground
+    "end": ("#ececec", "#8a8a8a"),
+    "weighted": ("#cfe3f5", "#3f7fb5"),
+    "join": ("#fce3bd", "#c98a1b"),
+    "pool": ("#cfe9dc", "#3c9a77"),
+    "plain": ("#f6f6f6", "#8a8a8a"),
+    "block": ("#e5dcf0", "#8462ac"),
+}
+TEXT = "#1a1a1a"  # of letters on boxes
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """Boxes and clusters in the order they run, the arrows between boxes, and what is to be said of them."""
+
+    name: str
+    title: tuple[str, ...]  # of which network, and of which input, in lines
+    parts: tuple[Drawn, ...]
+    edges: tuple[Edge, ...]
+    notes: tuple[str, ...]  # what is left out
+
+    def boxes(self) -> list[Box]:
+        """All boxes, in the order that edges count them."""
+        return list(boxes(self.parts))
+
+
+def boxes(parts: Iterable[Drawn]) -> Iterator[Box]:
+    """The boxes of clusters within clusters, in order."""
+    for part in parts:
+        if isinstance(part, Box):
+            yield part
+        else:
+            yield from boxes(part.parts)
+
+
+def diagram(report: Report, depth: int | None = None, everything: bool = False, unfold: bool = False) -> Diagram:
+    """The picture of a network, its blocks collapsed below `depth` parts of a name.
+
+    The default depth is the deepest that stays readable, with the first of blocks that are alike but for their numbers
+    opened where there is room. `everything` makes a box of each layer, and of nothing else; `unfold` draws each repeat.
+    """
+    plan = _Plan(report, everything, unfold)
+    if everything:
+        depth = plan.deepest
+    depth, parts = (depth, plan.parts(depth)) if depth else plan.readable()
+    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in plan.graph.sides)]
+    edges = _Arrows(plan.graph, [*boxes(parts), *ends]).edges()
+    notes = tuple(_notes(parts, edges, depth, bool(plan.opened)))
+    return Diagram(report.graph.name, _title(report), (*parts, *ends), tuple(edges), notes)
+
+
+def _output(label: str, side: bool) -> Box:
+    return Box(label, (), (), "end", ((),), side=side)
+
+
+class _Plan:
+    """Puts a network's layers into boxes and its blocks into clusters."""
+
+    def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
+        self.graph = report.graph if report.mode == "train" else report.graph.without_sides()
+        self.nodes = self.graph.nodes
+        self.layers = report.layers
+        self.everything, self.unfold = everything, unfold
+        self.root = tree(self.graph)
+        self.repeats = Repeats(self.graph)
+        self.room, self.opened = 0, set[tuple[object, ...]]()
+
+    @property
+    def deepest(self) -> int:
+        """The depth at which no block is collapsed."""
+        return 1 + max(node.name.count(".") for node in self.nodes)
+
+    def readable(self) -> tuple[int, tuple[Drawn, ...]]:
+        """The depth that is drawn by default, and what is drawn."""
+        for depth in range(self.deepest, 0, -1):
+            parts = self.parts(depth)
+            room = READABLE - len(list(boxes(parts)))
+            if room >= 0:
+                return depth, self.parts(depth, room)
+        return 1, parts
+
+    def parts(self, depth: int, room: int = 0) -> tuple[Drawn, ...]:
+        """The whole network, blocks of that depth collapsed; the first of a kind opened, as far as there is room."""
+        self.room, self.opened = room, set()
+        return tuple(self._inside([self.root.parts], depth))
+
+    def _inside(self, copies: Sequence[Segment], depth: int) -> Iterator[Drawn]:
+        """What is drawn of a block, given its parts and, alike, those of its repeats."""
+        spans = list(self._spans(copies[0]))
+        for run in self._runs([copies[0][span] for span in spans]):
+            segments = [copy[spans[i]] for copy in copies for i in run]
+            blocks = [part for segment in segments for part in segment if isinstance(part, Block)]
+            layers = [tuple(part for part in segment if not isinstance(part, Block)) for segment in segments]
+            if blocks:
+                yield from self._block(blocks, len(run), depth)
+            elif not self._passes_on(layers[0]):
+                yield self._box(layers, len(run))
+
+    def _runs(self, segments: Sequence[Segment]) -> Iterable[range]:
+        if self.unfold:
+            return (range(i, i + 1) for i in range(len(segments)))
+        return self.repeats.runs(segments)
+
+    def _spans(self, parts: Segment) -> Iterator[slice]:
+        """Where each box begins and ends."""
+        start = 0
+        for i in range(1, len(parts) + 1):
+            if i == len(parts) or self.everything or not self._follows(parts[i - 1], parts[i]):
+                yield slice(start, i)
+                start = i
+
+    def _follows(self, before: Part, part: Part) -> bool:
+        """Whether a layer only works on the output of the one before: it looks at no neighbour and has no label."""
+        if isinstance(before, Block) or isinstance(part, Block):
+            return False
+        node, params = self.nodes[part], self.layers[part].params
+        alone = node.inputs == (before,) and self.repeats.last_reader[before] == part and self.nodes[before].inputs
+        if not alone or node.op.weighted or _label(node):
+            return False
+        return bool(params) or owns_nothing(self.layers[part]) or node.op.window(node.x) == POINT
+
+    def _passes_on(self, segment: Sequence[int]) -> bool:
+        """Whether a layer is but an arrow."""
+        node, reader = self.nodes[segment[0]], self.repeats.last_reader[segment[0]]
+        return len(segment) == 1 and node.op.name == "identity" and 0 < reader < len(self.nodes) and not self.everything
+
+    def _box(self, copies: Sequence[tuple[int, ...]], times: int) -> Box:
+        nodes = [self.nodes[i] for i in copies[0]]
+        kind = _kind(nodes[0])
+        lines = () if kind == "end" else tuple(_lines([operator_text(node.op) for node in nodes]))
+        return Box(_label(nodes[0]), lines, (), kind, tuple(copies), times, all(node.side for node in nodes))
+
+    def _block(self, blocks: Sequence[Block], times: int, depth: int) -> Iterator[Drawn]:
+        label = _labels(blocks[:times])
+        inside = tuple(self._inside([block.parts for block in blocks], depth))
+        only = inside[0] if len(inside) == 1 else None
+        if isinstance(only, Box) and only.times == 1:
+            yield only._replace(label=".".join(filter(None, (label, only.label))), times=times)
+        elif inside and self._closes(blocks[0], depth, inside):
+            yield self._collapsed(label, blocks, times, list(boxes(inside)))
+        elif inside:
+            yield Cluster(label, inside, times)
+
+    def _closes(self, block: Block, depth: int, inside: Sequence[Drawn]) -> bool:
+        """Whether a block is one box: at this depth, unless it is the first of its kind and there is room to open it.
+
+        One that is a plain chain says in its box all that could be seen.
+        """
+        level = block.name.count(".") + 1
+        if level != depth:
+            return level > depth
+        kind, shown = tuple(self._kind(block)), list(boxes(inside))
+        opens = kind not in self.opened and not self._chain(shown) and len(shown) <= self.room + 1
+        if opens:
+            self.opened.add(kind)
+            self.room -= len(shown) - 1
+        return not opens
+
+    def _kind(self, block: Block) -> Iterator[object]:
+        """What blocks have in common that differ in their numbers only: labels and operators."""
+        for part in block.parts:
+            if isinstance(part, Block):
+                yield from (part.label, len(part.parts), *self._kind(part))
+            else:
+                yield self.nodes[part].op.name
+
+    def _collapsed(self, label: str, blocks: Sequence[Block], times: int, inside: Sequence[Box]) -> Box:
+        copies = tuple(tuple(block.positions()) for block in blocks)
+        layers = [self.layers[i] for copy in copies for i in copy]
+        lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
+        together = " together" if len(copies) > 1 else ""
+        figures = (f"{sum(x.params for x in layers):,} params", f"{sum(x.macs for x in layers):,} MACs{together}")
+        return Box(label, tuple(lines), figures, "block", copies, times, all(layer.node.side for layer in layers))
+
+    def _chain(self, inside: Sequence[Box]) -> list[str]:
+        """The layers of a block that is a short plain chain, a line a box; else nothing."""
+        plain = all(box.lines and box.kind not in ("join", "block") for box in inside)
+        chained = all(
+            set(self.nodes[box.copies[0][0]].inputs) <= set(before.copies[before.times - 1])
+            for before, box in pairwise(inside)
+        )
+        if not plain or not chained or len(inside) > LINES:
+            return []
+        return [" · ".join(box.lines) + (f" ×{box.times}" if box.times > 1 else "") for box in inside]
+
+
+class _Arrows:
+    """What goes from box to box: every input of the layers drawn that is of another box."""
+
+    def __init__(self, graph: Graph, every: Sequence[Box]) -> None:
+        self.graph, self.every = graph, every
+        self.home: dict[int, int] = {}  # of each node its box
+        self.drawn: dict[int, int] = {}  # of each node the one of the first copy, which is drawn
+        for index, box in enumerate(every):
+            for copy in box.copies:
+                self.home |= dict.fromkeys(copy, index)
+                self.drawn |= zip(copy, box.copies[0], strict=True)
+
+    def edges(self) -> list[Edge]:
+        """In the order of the boxes they lead to; those of the outputs last."""
+        found: dict[tuple[int, ...], Edge] = {}
+        for index, box in enumerate(self.every):
+            for place, position in enumerate(box.copies[0]):
+                for slot in range(len(self.graph.nodes[position].inputs)):
+                    start = self.source(position, slot)
+                    if self.home[start] != index:  # a collapsed block reads a tensor once
+                        key = (self.drawn[start], index) if box.kind == "block" else (start, index, position, slot)
+                        found.setdefault(key, self.edge(start, index, place, slot))
+        return [*found.values(), *self.results()]
+
+    def source(self, position: int, slot: int) -> int:
+        """The node whose output an input is, before what only passes it on."""
+        i = self.graph.nodes[position].inputs[slot]
+        while i not in self.home:
+            i = self.graph.nodes[i].inputs[0]
+        return i
+
+    def edge(self, start: int, index: int, place: int, slot: int) -> Edge:
+        """The arrow to a box's layer, with the shapes in the first copy and in the last that has this arrow."""
+        copies = self.every[index].copies
+        others = (self.source(copy[place], slot) for copy in copies)
+        last = [i for i in others if self.drawn[i] == self.drawn[start]][-1]
+        shapes = self.graph.nodes[start].output, self.graph.nodes[last].output
+        return Edge(self.home[start], index, shapes, self.graph.nodes[copies[0][place]].side)
+
+    def results(self) -> Iterator[Edge]:
+        """The arrows to the outputs, which are the last boxes."""
+        ends = (self.graph.result, *self.graph.sides)
+        for index, i in enumerate(ends, len(self.every) - len(ends)):
+            yield Edge(self.home[i], index, (self.graph.nodes[i].output,) * 2, self.every[index].side)
+
+
+def _labels(blocks: Sequence[Block]) -> str:
+    """What the spec calls neighbours that are alike: `a–b`; nothing where it numbers them."""
+    if blocks[0].numbered:
+        return ""
+    return blocks[0].label if len(blocks) == 1 else f"{blocks[0].label}–{blocks[-1].label}"
+
+
+def _label(node: Node) -> str:
+    """A layer's name where it is the spec's, and not its operator's."""
+    last = node.name.rpartition(".")[2]
+    return "" if re.fullmatch(rf"{node.op.name}\d*_*", last) and node.inputs else last
+
+
+def _kind(node: Node) -> str:
+    if not node.inputs:
+        return "end"
+    kinds = {"weighted": node.op.weighted, "join": node.op.joins, "pool": "pool" in node.op.name}
+    return next((kind for kind, applies in kinds.items() if applies), "plain")
+
+
+def _lines(texts: Sequence[str]) -> Iterable[str]:
+    """A layer and what follows it, in two lines where one would be long."""
+    if sum(map(len, texts)) <= WIDTH:
+        return [" · ".join(texts)]
+    return [texts[0], *([" · ".join(texts[1:])] if texts[1:] else [])]
+
+
+def _counts(ops: Iterable[Operator]) -> str:
+    """`3 conv, linear`: the weighted layers, or all where there are none."""
+    every = list(ops)
+    counts = Counter(op.name for op in [op for op in every if op.weighted] or every)
+    return ", ".join(f"{count} {name}" if count > 1 else name for name, count in counts.items())
+
+
+def _stride(stride: Sequence[int]) -> str:
+    return "" if tuple(stride) == (1, 1) else f"/{axes((stride[0], stride[1]))}"
+
+
+ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # those worth showing, in order, and how; "": as usual
+    "kernel_size": format_shape,
+    "out_channels": str,
+    "out_features": str,
+    "output_size": format_shape,
+    "size": lambda size: str(size) if isinstance(size, int) else format_shape(size),
+    "scale_factor": lambda factor: f"×{axes(factor)}",
+    "stride": _stride,
+    "dilation": lambda dilation: "" if dilation == (1, 1) else f"dilation {axes(dilation)}",
+    "groups": lambda groups: "" if groups == 1 else f"{groups} groups",
+    "num_groups": lambda groups: f"{groups} groups",
+    "connections": lambda links: "by table",
+    "p": lambda p: f"{p:g}" if p else "",
+}
+
+
+def operator_text(op: Operator) -> str:
+    """`conv 3×3, 64, /2`: an operator and the arguments that matter."""
+    values = {name: getattr(op, name, None) for name in ARGUMENTS}
+    if "pool" in op.name and "kernel_size" in vars(op) and values["stride"] is None:
+        values["stride"] = values["kernel_size"]
+    if isinstance(values["stride"], int):
+        values["stride"] = (values["stride"],) * 2
+    words = [ARGUMENTS[name](value) for name, value in values.items() if value is not None]
+    return f"{op.name} {', '.join(word for word in words if word)}".rstrip()
+
+
+def _title(report: Report) -> tuple[str, ...]:
+    graph = report.graph
+    conditions = f"input {format_shape(graph.input)} · one image · {MODE_NAMES[report.mode]}"
+    return tuple(filter(None, (graph.name, about_text(graph.about), conditions)))
+
+
+def _notes(parts: Sequence[Drawn], edges: Sequence[Edge], depth: int, first: bool) -> Iterator[str]:
+    """What the picture leaves out; `first`: the first of some kinds of blocks are opened."""
+    every = list(boxes(parts))
+    if any(box.kind == "block" for box in every):
+        but = ", but for the first of a kind" if first else ""
+        yield f"Blocks below depth {depth} are one box each{but} (--depth {depth + 1} shows more, --all each layer)."
+    if any(len(box.copies) > 1 for box in every):
+        yield "Neighbours that are alike are drawn once, with how often they repeat (--unfold draws each)."
+    growing = [edge.text for edge in edges if edge.shapes[0] != edge.shapes[1]]
+    if growing:
+        yield f"{growing[0]}: of the first repeat and of the last."

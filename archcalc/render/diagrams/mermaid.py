@@ -1,0 +1,78 @@
+"""Diagrams in Mermaid's language, which GitHub draws in a Markdown file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+from archcalc.errors import printable, shorten
+from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram, Edge
+
+MAX_EDGES, MAX_LETTERS = 500, 50_000  # GitHub draws no more
+SETUP = (  # lines of boxes are not broken again, and titles of clusters stand beside the arrows that come in
+    '%%{init: {"flowchart": {"wrappingWidth": 600, "subGraphTitleMargin": {"top": 3, "bottom": 9}}, '
+    '"themeCSS": ".cluster-label foreignObject {overflow: visible} '
+    '.cluster-label .nodeLabel {position: relative; right: 110%}"}}%%'
+)
+
+
+def render_mermaid(diagram: Diagram) -> str:
+    """The diagram as a flowchart; the text stands between ```mermaid and ``` in Markdown."""
+    numbers, clusters = count(), count()
+    lines = [SETUP, "flowchart TB"]
+    lines += [line for part in diagram.parts for line in _part(part, "  ", numbers, clusters)]
+    lines += [f"  n{edge.source} {_arrow(edge)} n{edge.target}" for edge in diagram.edges]
+    lines += _styles(diagram.boxes(), next(clusters))
+    notes = [*diagram.title, *diagram.notes]
+    if len(diagram.edges) > MAX_EDGES or sum(map(len, lines)) > MAX_LETTERS:
+        notes.append("GitHub does not draw as much as this; --depth makes it smaller.")
+    return "\n".join(["---", f"title: {_title(diagram)}", "---", *(f"%% {_comment(n)}" for n in notes), *lines]) + "\n"
+
+
+def _title(diagram: Diagram) -> str:
+    """The title, which stands in front as YAML; Mermaid shows `&` as an entity there, and reads tags."""
+    text = f"{shorten(printable(diagram.name))} · {diagram.title[-1]}"
+    return json.dumps(text.translate(str.maketrans("<>&\n", "‹›＆ ")), ensure_ascii=False)
+
+
+def _styles(every: Sequence[Box], clusters: int) -> Iterator[str]:
+    """Colours by kind, dashes of side outputs, and frames that get darker the deeper they are."""
+    for kind, (fill, border) in KINDS.items():
+        members = [f"n{i}" for i, box in enumerate(every) if box.kind == kind]
+        yield from _style(f"{kind}Box", f"fill:{fill},stroke:{border},color:{TEXT}", members)
+    yield from _style("sideBox", "stroke-dasharray:4", [f"n{i}" for i, box in enumerate(every) if box.side])
+    yield from _style("frame", "fill:#8080801a,stroke:#8a8a8a", [f"c{i}" for i in range(clusters)])
+
+
+def _style(name: str, look: str, members: Sequence[str]) -> Iterator[str]:
+    if members:
+        yield f"  classDef {name} {look}"
+        yield f"  class {','.join(members)} {name}"
+
+
+def _part(part: Box | Cluster, indent: str, numbers: count[int], clusters: count[int]) -> Iterator[str]:
+    if isinstance(part, Box):
+        text = "<br/>".join(map(_escape, [*part.text(), *part.figures]))
+        yield f'{indent}n{next(numbers)}["{text}"]'
+        return
+    yield f'{indent}subgraph c{next(clusters)}["{_escape(part.text or " ")}"]'
+    for inner in part.parts:
+        yield from _part(inner, indent + "  ", numbers, clusters)
+    yield f"{indent}end"
+
+
+def _arrow(edge: Edge) -> str:
+    return f'-.->|"{edge.text}"|' if edge.side else f'-->|"{edge.text}"|'
+
+
+def _escape(text: str) -> str:
+    """A label that is shown as it is: neither Mermaid's signs nor those of Markdown and HTML, which labels may hold."""
+    plain = printable(text).replace("\n", " ").replace("\\", "\\\N{WORD JOINER}")  # else \\n breaks a line
+    return re.sub(r"[^\w\s.,/-]|_", lambda m: m[0] if ord(m[0]) > 127 else f"#{ord(m[0])};", plain)
+
+
+def _comment(text: str) -> str:
+    """A comment's line; braces would begin a directive."""
+    return printable(text).replace("\n", " ").replace("{", "(").replace("}", ")")

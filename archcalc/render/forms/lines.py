@@ -1,0 +1,83 @@
+"""A table's body as text, cell by cell.
+
+As lines, for forms in which a cell can span the columns: headings, rows, and texts below them. As a grid, for the
+forms of plain text, in which headings and texts are columns like all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from archcalc.render.table import Column, Table, cell
+
+HEADING, SUBHEADING, ROW, BELOW = "heading", "subheading", "row", "below"
+
+
+def in_line(table: Table) -> list[Column]:
+    """The shown columns that are neither headings nor below."""
+    return [column for column in table.shown() if not (column.heading or column.below)]
+
+
+def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
+    """The columns that fit in a line: the one of the highest rank is left out first, one of rank 0 never."""
+    kept = list(columns)
+    while needed(kept, widths, 1) > width and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
+
+
+def needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:
+    """The width of a line of columns with a gap between them."""
+    return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
+
+
+def body(table: Table) -> Iterator[tuple[str, list[str]]]:
+    """Each line's kind and cells, one where it is no ROW; a heading comes where it or one above it changes."""
+    columns = in_line(table)
+    headings = [column for column in table.shown() if column.heading]
+    below = [column for column in table.shown() if column.below]
+    last: list[str] = []
+    for row in table.rows:
+        own = _cells(row, headings)
+        yield from ((SUBHEADING if i else HEADING, [own[i]]) for i in range(_agree(own, last), len(own)))
+        last = own
+        yield ROW, _cells(row, columns)
+        yield from ((BELOW, [cell(row[column.key])]) for column in below if row.get(column.key))
+
+
+def totals(table: Table, columns: Sequence[Column]) -> list[str]:
+    """The cells of the total's row, empty where there is no sum."""
+    return [cell(table.totals[c.key], c.plain) if c.key in table.totals else "" for c in columns]
+
+
+def titled(column: Column) -> str:
+    """A column's title with its unit: `Output (C×H×W)`."""
+    return f"{column.title} ({column.unit})" if column.unit else column.title
+
+
+def grid(table: Table, form: str, escape: Callable[[str], str], strong: Callable[[str], str]) -> str:
+    """All shown columns in a form of tabulate's, cells and titles as `escape` gives them, totals as `strong` does."""
+    from tabulate import tabulate
+
+    columns = table.shown()
+    heads = [escape(titled(column)) for column in columns]
+    rows = [[escape(text) for text in _cells(row, columns)] for row in table.rows]
+    if table.totals:
+        rows.append([strong(text) if text else "" for text in totals(table, columns)])
+    align = ["left" if column.text else "right" for column in columns]
+    needed = heads if any(heads) or form == "pipe" else []
+    # tabulate 0.9 fails on an alignment without rows
+    return tabulate(rows, needed, tablefmt=form, colalign=align if rows else None, disable_numparse=True)
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
+    return [cell(row.get(column.key), column.plain) for column in columns]
+
+
+def _agree(texts: Sequence[str], others: Sequence[str]) -> int:
+    """How many texts from the first on are the same."""
+    same = 0
+    while same < min(len(texts), len(others)) and texts[same] == others[same]:
+        same += 1
+    return same

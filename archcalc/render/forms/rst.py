@@ -1,0 +1,73 @@
+"""Tables as reStructuredText: simple tables, each in a `table` directive that bears its title."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from unicodedata import combining, east_asian_width
+
+from archcalc.render.forms.lines import grid
+from archcalc.render.table import Table
+
+ENUMERATOR = re.compile(r"\(?(\w{1,12}|#)[.)]( |$)")  # what begins a list
+# Private characters, which every program takes for one column wide
+FILLER = "\U000f0000"  # follows a character that is two columns wide
+STAND_INS = 0xF0001  # the first that stands for another character and the accents after it
+
+
+def render_rst(tables: Sequence[Table]) -> str:
+    """reStructuredText, each table with what it is of above and what is to be said below."""
+    return "\n".join("\n".join(_blocks(table)).rstrip() + "\n" for table in tables)
+
+
+def _blocks(table: Table) -> Iterator[str]:
+    """Paragraphs, each with the empty line behind it."""
+    if table.conditions:
+        yield _line(table.conditions) + "\n"
+    if table.rows or table.totals:
+        yield f".. table:: {_line(table.title)}".rstrip() + "\n"
+        yield "".join(f"   {line}\n" for line in _grid(table).splitlines())
+    if table.summary:
+        yield "".join("- " + _escape(f"{label}: {text}").replace("\n", "; ") + "\n" for label, text in table.summary)
+    for note in table.notes:
+        yield _line(note) + "\n"
+    for part in table.parts:
+        yield from _blocks(part)
+
+
+def _grid(table: Table) -> str:
+    """The table, with widths as docutils counts them: 0 columns for a combining accent, 2 for a Chinese character."""
+    signs: dict[str, int] = {}
+
+    def measured(text: str) -> str:
+        return "".join(stand_in(cluster) for cluster in _clusters(text))
+
+    def stand_in(cluster: str) -> str:
+        if cluster.isascii():
+            return cluster
+        sign = chr(signs.setdefault(cluster, STAND_INS + len(signs)))
+        return sign + FILLER * sum(east_asian_width(part) in "WF" for part in cluster)
+
+    text = grid(table, "rst", lambda text: measured(_line(text)), lambda text: measured(f"**{_escape(text)}**"))
+    return text.translate({sign: cluster for cluster, sign in signs.items()} | {ord(FILLER): ""})
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """Characters, each with the combining accents after it."""
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or not combining(text[end]):
+            yield text[start:end]
+            start = end
+
+
+def _line(text: str) -> str:
+    """A text by itself that begins no list, comment or other block."""
+    escaped = " ".join(_escape(text).split())
+    begins = re.match(r"[!-',-/:-@\[\]-`{-~+]", escaped) or ENUMERATOR.match(escaped) or combining(escaped[:1] or " ")
+    return f"\\{escaped}" if begins else escaped
+
+
+def _escape(text: str) -> str:
+    """Text without markup: no link either (`javascript:x`, `a@b`), and no `::` that takes the next paragraph in."""
+    return re.sub(r"([\\*`|_@]|:(?!\s))", r"\\\1", text)

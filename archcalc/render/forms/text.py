@@ -1,0 +1,136 @@
+"""Tables as Markdown, CSV, TSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archcalc.render.forms.lines import grid
+from archcalc.render.table import Table
+
+FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # the last four are as wide as Chinese signs; Excel takes them, too
+NUMBERS = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|-?[0-9]+x[-0-9x; ]+")  # or a shape
+
+
+def render_markdown(tables: Sequence[Table]) -> str:
+    """GitHub Markdown: pipe tables, each with what it is of above and what is to be said below."""
+    return "\n".join(map(_markdown, tables))
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"**{_line(table.title)}**", ""] if table.title else []
+    lines += [_line(table.conditions), ""] if table.conditions else []
+    lines += [grid(table, "pipe", _pipe_cell, lambda text: f"**{_pipe_cell(text)}**"), ""]
+    if table.summary:
+        lines += [f"- {_escape(label)}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]
+    for note in table.notes:
+        lines += [re.sub(r"^(\d*)(?=[#>+=.)-])", r"\1\\", _line(note)), ""]
+    lines += map(_markdown, table.parts)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(text: str) -> str:
+    return _escape(" ".join(text.split()))
+
+
+def _pipe_cell(text: str) -> str:
+    return _escape(text).replace("\n", "<br>")
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for sign in "\\|*_<`[~$&":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def render_csv(tables: Sequence[Table]) -> str:
+    """One line a row, with the conditions in front of each, so that tables of many networks can be put together."""
+    return _separated(tables, ",")
+
+
+def render_tsv(tables: Sequence[Table]) -> str:
+    """As CSV, with tabs."""
+    return _separated(tables, "\t")
+
+
+def _separated(tables: Sequence[Table], delimiter: str) -> str:
+    """The rows of all tables below each other; a column that a table lacks stays empty in its rows."""
+    buffer = io.StringIO()
+    names = dict.fromkeys(name for table in tables for name in _names(table))
+    writer = csv.DictWriter(buffer, names, restval="", delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        writer.writerows(_records(table))
+    return buffer.getvalue()
+
+
+def _names(table: Table) -> list[str]:
+    return [*_fixed(table), *table.data_keys()]
+
+
+def _records(table: Table) -> Iterator[dict[str, Any]]:
+    """The rows one by one: of a large table they would take much memory together."""
+    fixed = {key: _plain(value) for key, value in _fixed(table).items()}
+    for row in table.rows:
+        yield fixed | {key: _plain(row.get(key)) for key in table.data_keys()}
+
+
+def _fixed(table: Table) -> dict[str, Any]:
+    """The conditions, which every row bears."""
+    return {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
+
+
+def _plain(value: Any) -> Any:
+    """A CSV cell: whole numbers bare, shapes as 64x56x56, stretches as 0x62 0x62, nothing for what is unknown.
+
+    A text that a spreadsheet would read as a formula gets an apostrophe before it, and so does a text that already has
+    one there. To get the text back, remove one apostrophe before = + - or @.
+    """
+    value = _joined(value)
+    if isinstance(value, str) and FORMULA.match(value) and not NUMBERS.fullmatch(value):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+def _joined(value: Any) -> Any:
+    """A list as one text, other values unchanged."""
+    if not isinstance(value, list | tuple):
+        return value
+    numbers = all(isinstance(v, int | None) for v in value)
+    texts = ["" if v is None else str(_joined(v)) for v in value]
+    return ("x" if numbers else "; " if any(" " in text for text in texts) else " ").join(texts)
+
+
+def render_json(tables: Sequence[Table], several: bool) -> str:
+    """The data of a table, its rows under the table's own key, one a line; a list if there may be `several`."""
+    objects = ",\n".join("{\n" + ",\n".join(_members(_data(table))) + "\n}" for table in tables)
+    return (f"[\n{objects}\n]" if several else objects) + "\n"
+
+
+def _members(data: Mapping[str, Any]) -> list[str]:
+    return [f"  {_json(key)}: {_json_lines(value)}" for key, value in data.items()]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json_lines(value: Any) -> str:
+    if isinstance(value, Iterator):
+        lines = ",\n".join(f"    {_json(item)}" for item in value)
+        return f"[\n{lines}\n  ]" if lines else "[]"
+    return _json(value)
+
+
+def _data(table: Table) -> dict[str, Any]:
+    keys = table.data_keys()
+    rows = ({key: row.get(key) for key in keys} for row in table.rows)  # one by one, as in CSV
+    data = {**table.facts, **table.data} | ({table.rows_key: rows} if table.rows_key else {})
+    for part in table.parts:
+        data |= _data(part)
+    return data

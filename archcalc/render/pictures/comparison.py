@@ -1,0 +1,150 @@
+"""Totals of networks side by side, as bars: a panel a figure, a bar a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import TYPE_CHECKING
+
+from archcalc.analysis.field_figures import WHOLE
+from archcalc.analysis.report import Report
+from archcalc.errors import shorten
+from archcalc.ops import format_shape
+from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed, short
+from archcalc.render.table import MODE_NAMES, ratio_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FIGURES = {
+    "params": ("params", ""),
+    "macs": ("MACs", ""),
+    "flops": ("FLOPs", ""),
+    "activations": ("activations", "values"),
+    "activation_bytes": ("activations", "B"),
+    "depth": ("depth", "weighted layers"),
+    "receptive_field": ("receptive field", "pixels"),
+}
+PLAIN = "depth", "receptive_field"  # small numbers, written out
+USUAL = ("params", "macs", "activations", "depth")
+COLUMNS = 4  # panels in a row
+MAX_NAME = 30
+UNKNOWN = "–"
+
+
+def size(networks: int, figures: int) -> tuple[float, float]:
+    """Inches that so many bars want."""
+    rows = ceil(figures / COLUMNS)
+    return 11.0, 1.4 + rows * (0.6 + 0.3 * max(2, networks))
+
+
+def values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
+    """A figure of each network, or its ratio to the first's; None where it is unknown or there is no ratio."""
+    found = [_value(report, figure) for report in reports]
+    if not relative:
+        return found
+    return [value / found[0] if found[0] and value is not None else None for value in found]
+
+
+def _value(report: Report, figure: str) -> float | None:
+    value: int | tuple[int, int] | None = getattr(report.totals, figure)
+    return max(value) if isinstance(value, tuple) else value
+
+
+def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, relative: bool = False) -> None:
+    """Networks from top to bottom as they come, on each panel one of FIGURES."""
+    what = "Networks compared" + (f", relative to {shorten(reports[0].graph.name, MAX_NAME)}" if relative else "")
+    sheet.frame(what, caption(reports, figures))
+    columns = min(COLUMNS, len(figures))
+    grid = sheet.figure.subplots(ceil(len(figures) / columns), columns, squeeze=False, sharey=True)
+    axes = list(grid.flat)
+    for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
+        texts = _texts(reports, figure, found := values(reports, figure, relative), relative)
+        _panel(sheet, ax, figure, found, texts, relative, sheet.theme.palette[i % 7])
+    for ax in axes[len(figures) :]:
+        ax.set_visible(False)
+    axes[0].set_yticks(range(len(reports)), _names(reports))
+    axes[0].set_ylim(len(reports) - 0.5, -0.5)  # the first above, and no more air the more there are
+    sheet.settle()
+    for ax in axes[: len(figures)]:
+        _make_room(ax)
+
+
+def _names(reports: Sequence[Report]) -> list[str]:
+    """Names of networks, with their inputs where these differ."""
+    names = [shorten(report.graph.name, MAX_NAME) for report in reports]
+    shapes = [format_shape(report.graph.input) for report in reports]
+    return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
+
+
+def _panel(
+    sheet: Sheet,
+    ax: Axes,
+    figure: str,
+    found: Sequence[float | None],
+    texts: Sequence[str],
+    relative: bool,
+    colour: str,
+) -> None:
+    from matplotlib.patheffects import withStroke
+
+    title, unit = FIGURES[figure]
+    plain = relative or figure in PLAIN
+    factor, prefix = (1.0, "") if plain else prefixed(max(value or 0 for value in found))
+    scaled = [(value or 0) / factor for value in found]
+    ax.barh(range(len(found)), scaled, height=0.7, color=colour, gid=figure, zorder=2)
+    for i, (text, wide) in enumerate(zip(texts, scaled, strict=True)):
+        ax.annotate(
+            text, (wide, i), (3, 0), textcoords="offset points", va="center", size=SMALL, gid="value",
+            path_effects=[withStroke(linewidth=2, foreground=sheet.theme.paper)], zorder=4,
+        )  # fmt: skip
+    written = "ratio" if relative else f"{prefix}{unit}" if unit == "B" else " ".join(filter(None, (prefix, unit)))
+    ax.set_title(f"{title} ({written})" if written else title, loc="left", size=NORMAL, weight="bold")
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(left=False)
+    ax.locator_params(axis="x", nbins=3)
+    ax.xaxis.set_major_formatter("{x:,g}")
+    ax.set_xlim(0, max(scaled) or 1)
+    if relative:
+        ax.axvline(1, color=sheet.theme.faint, linewidth=0.9, linestyle=(0, (2, 2)), zorder=3)
+
+
+def _texts(reports: Sequence[Report], figure: str, found: Sequence[float | None], relative: bool) -> list[str]:
+    """The values as they stand behind the bars; beside a field whether it is the whole input, by height and width."""
+    whole = [figure == "receptive_field" and {*report.totals.field_status} == {WHOLE} for report in reports]
+    return [
+        _text(value, relative) + ", whole" * (all_of_it and value is not None)
+        for value, all_of_it in zip(found, whole, strict=True)
+    ]
+
+
+def _text(value: float | None, relative: bool) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"×{ratio_text(value)}" if relative else short(value)
+
+
+def _make_room(ax: Axes) -> None:
+    """Widen the scale until the numbers behind the bars are within it."""
+    box, end = ax.get_window_extent(), ax.get_xlim()[1]
+    texts = [text for text in ax.texts if text.get_gid() == "value"]
+    room = box.width - max(text.get_window_extent().width for text in texts) - 12
+    ax.set_xlim(0, end * box.width / max(room, box.width / 4))
+
+
+def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
+    """Conditions, and what the figures mean."""
+    first = reports[0]
+    shapes = list(dict.fromkeys(format_shape(report.graph.input) for report in reports))
+    inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: each network's stands below its name"
+    batch = f"batch {first.batch}" if first.batch == 1 else f"batch {first.batch} (all figures)"
+    meanings = {
+        "macs": "MACs: multiply-accumulates of one forward pass",
+        "flops": f"FLOPs by convention {first.convention.name}: {first.convention.text}",
+        "activations": "activations: values that layers write",
+        "depth": "depth: layers with weights on the longest path",
+        "receptive_field": "receptive field: the largest at the last layer with places; whole: of the whole input",
+    }
+    conditions = f"{inputs} · {batch} · {first.dtype} · {MODE_NAMES[first.mode]}"
+    said = "; ".join(meanings[figure] for figure in figures if figure in meanings)
+    return f"{conditions} · {said}." if said else conditions

@@ -1,0 +1,204 @@
+"""The receptive field along depth, of networks over one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archcalc.analysis.field_figures import FIXED, WHOLE, pair
+from archcalc.analysis.report import Report, Totals
+from archcalc.errors import ArchcalcError, shorten
+from archcalc.ops import format_shape
+from archcalc.render.pictures.labels import Box
+from archcalc.render.pictures.names import Named, points_of, write_names
+from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, ticks_between
+from archcalc.render.table import MODE_NAMES
+from archcalc.render.tables.field_words import field_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (10.0, 5.6)
+MAX_NAME = 30
+FEW = 60  # weighted layers up to which each has a mark
+STEEP = 12  # the scale is logarithmic where fields, or field and input, differ more
+DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
+LIMIT = len(DASHES) * len(LIGHT.palette)  # without a common factor, so that as many pairs of both are different
+WHOLE_INPUT = " Whole: through layers that read every place each position sees all of the input; local: without them."
+END = 2.5  # points, radius of the dot where a line ends
+PIECES = 40  # of a line, about, that names keep off
+
+
+class Curve(NamedTuple):
+    """A network's field in pixels by depth from 0 on, None where unknown; `input` is the image's longer side.
+
+    `end` says in words what the last of them is.
+    """
+
+    name: str
+    shape: Sequence[int]
+    input: int | None
+    fields: Sequence[int | None]
+    end: str
+
+
+def curve(report: Report) -> Curve:
+    """For each depth the largest field of the layers up to there, and up to the last layer that has places.
+
+    The larger of height and width, with what comes through a whole axis: a gate's own layers, which see the image
+    alone, let no line fall. Unknown where that of any layer of the depth is.
+    """
+    by_depth: dict[int, list[int | None]] = {}
+    for layer in report.layers:
+        if not layer.node.side:
+            size = max(axis.size for axis in pair(layer.field)) if layer.field else None
+            by_depth.setdefault(layer.depth, []).append(size)
+        if layer.node.name == report.totals.receptive_field_at:
+            break
+    known = [_largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
+    fields = [size and max(filter(None, known[: depth + 1])) for depth, size in enumerate(known)]
+    shape = report.graph.input
+    end = _end_text(report.totals, fields[-1])
+    return Curve(report.graph.name, shape, max(shape[1:]) if len(shape) > 1 else None, fields, end)
+
+
+def _end_text(totals: Totals, size: int | None) -> str:
+    """`427`; as in tables, `whole, local 427`, where something comes through a whole axis.
+
+    Without `size` the line ends before the network does.
+    """
+    if size is None:
+        return "unknown from here on"
+    return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals._asdict())
+
+
+def _largest(sizes: Sequence[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return max(known) if len(known) == len(sizes) else None
+
+
+def few(names: Sequence[str]) -> Sequence[str]:
+    """The names. Raises ArchcalcError where they are more than lines can be told apart."""
+    if len(names) > LIMIT:
+        raise ArchcalcError(f"{len(names)} lines cannot be told apart; name {LIMIT} networks at most")
+    return names
+
+
+def draw(sheet: Sheet, reports: Sequence[Report]) -> list[str]:
+    """A line a network, named at its end, and one for each size of input; returns the names without room."""
+    curves = [curve(report) for report in reports]
+    only = f" of {shorten(curves[0].name, MAX_NAME)}" if len(curves) == 1 else ""
+    sheet.frame(f"Receptive field{only} along depth", caption(reports, curves))
+    ax = sheet.figure.add_subplot()
+    for i, found in enumerate(curves):
+        _line(sheet, ax, found, i)
+    inputs = sorted({c.input for c in curves if c.input})
+    for size in inputs:
+        ax.axhline(size, color=sheet.theme.ink, linewidth=0.9, linestyle=(0, (2, 2)), gid="input")
+    _axes(ax, curves, inputs)
+    sheet.figure.draw_without_rendering()  # the names want to know how far their lines are apart
+    _name_inputs(sheet, ax, inputs)
+    sheet.settle()
+    return _name_ends(sheet, ax, curves, inputs)
+
+
+def _colour(sheet: Sheet, i: int) -> str:
+    return sheet.theme.palette[i % len(sheet.theme.palette)]
+
+
+def _line(sheet: Sheet, ax: Axes, found: Curve, i: int) -> None:
+    """Neighbours differ in colour and in dashes; with as many as LIMIT no two have both alike."""
+    ys = [float("nan") if size is None else size for size in found.fields]
+    ax.plot(
+        range(len(ys)), ys, marker="o" if len(ys) <= FEW else "", markersize=3, linewidth=1.6, color=_colour(sheet, i),
+        linestyle=DASHES[i % len(DASHES)], label=found.name, zorder=3,
+    )  # fmt: skip
+
+
+def _name_ends(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> list[str]:
+    """Names and fields where the lines end; returns the names there was no room for."""
+    left, right = ax.get_xlim()  # a logarithmic scale has no 0
+    lines = [stretch for c in curves for stretch in _stretches(ax, c)]
+    lines += [(*points_of(ax, left, size), *points_of(ax, right, size)) for size in inputs]
+    shown = [(i, c, end) for i, c in enumerate(curves) if (end := _end(c))]
+    named = [
+        Named(f"{shorten(c.name, MAX_NAME)}: {c.end}",
+              max(end[0], left), end[1], END, colour=_colour(sheet, i))
+        for i, c, end in shown
+    ]  # fmt: skip
+    for one in named:
+        ax.plot(one.x, one.y, "o", markersize=2 * END, color=one.colour, zorder=4, gid="end")
+    return [shown[i][1].name for i in write_names(sheet, ax, named, SMALL, lines=lines)]
+
+
+def _end(found: Curve) -> tuple[int, int] | None:
+    """The depth and the field where a line ends."""
+    return max(((depth, size) for depth, size in enumerate(found.fields) if size is not None), default=None)
+
+
+def _stretches(ax: Axes, found: Curve) -> list[Box]:
+    """A line's way on the sheet, in points, in some pieces."""
+    left = ax.get_xlim()[0]
+    known = [(max(depth, left), size) for depth, size in enumerate(found.fields) if size is not None]
+    at = [points_of(ax, *place) for place in known[:: len(known) // PIECES + 1] + known[-1:]]
+    return [(*one, *other) for one, other in pairwise(at)]
+
+
+def _axes(ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> None:
+    ends = [max((size for size in c.fields if size is not None), default=1) for c in curves] + list(inputs)
+    high = max(ends)
+    if high > STEEP * min(ends):
+        ax.set_yscale("log")
+        ax.set_ylim(0.9, high * 1.3)
+        ax.minorticks_off()
+        ax.set_yticks(ticks := list(ticks_between(1, high * 1.3)), [f"{tick:,.0f}" for tick in ticks])
+        ax.set_ylabel("receptive field, in pixels of the input (log scale)")
+    else:
+        ax.set_ylim(0, high * 1.08)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.set_ylabel("receptive field, in pixels of the input")
+    _depth_axis(ax, [len(c.fields) - 1 for c in curves])
+
+
+def _depth_axis(ax: Axes, depths: Sequence[int]) -> None:
+    deepest = max(1, *depths)
+    text = "depth, in layers with weights on the longest path"
+    if deepest > STEEP * max(1, min(depths)):
+        ax.set_xscale("log", nonpositive="mask")
+        ax.set_xlim(0.9, deepest * 1.1)
+        ax.set_xticks(ticks := list(ticks_between(1, deepest * 1.1)), [f"{tick:,.0f}" for tick in ticks])
+        ax.set_xlabel(f"{text} (log scale)")
+    else:
+        ax.set_xlim(0, deepest * 1.02)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xlabel(f"{text} (0: the input)")
+    ax.minorticks_off()
+
+
+def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
+    """The sizes beside their lines; one text for lines too near to each other for two."""
+    near = SMALL * 1.6 * sheet.figure.dpi / 72
+    heights = [ax.transData.transform((1, size))[1] for size in inputs]
+    groups: list[list[int]] = []
+    for i, size in enumerate(inputs):
+        if groups and heights[i] - heights[i - 1] < near:
+            groups[-1].append(size)
+        else:
+            groups.append([size])
+    for group in groups:
+        text, beside = f" input {', '.join(map(str, group))}", ax.get_yaxis_transform()
+        ax.text(1, group[len(group) // 2], text, transform=beside, va="center", size=SMALL, gid="input")
+
+
+def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
+    """Inputs, mode, and what is drawn."""
+    shapes = ", ".join(dict.fromkeys(format_shape(report.graph.input) for report in reports))
+    return (
+        f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
+        " the layers up to there, the larger of height and width, up to the last layer with places (before global"
+        " pooling); where a line ends, its network and the field there."
+        + WHOLE_INPUT * any("whole" in c.end for c in curves)
+        + "".join(f" {shorten(c.name, MAX_NAME)} has none that is known." for c in curves if _end(c) is None)
+    )

@@ -1,0 +1,134 @@
+"""Params, MACs and activations along depth: where a network's cost is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from archcalc.analysis.report import Layer, Report
+from archcalc.errors import shorten
+from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
+from archcalc.render.table import bytes_text
+from archcalc.render.tables.summaries import about_text, by_block, conditions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (11.0, 7.0)
+FIGURES = {"params": "", "macs": "", "activations": "values"}
+TITLES = {"params": "params", "macs": "MACs", "activations": "activations"}
+MEANING = "MACs: multiply-accumulates of one forward pass; activations: values that layers write."
+LEVELS = 3  # rows of block names above the panels
+MAX_NAME = 24
+FEW = 150  # bars up to which each stands apart
+
+
+class Bar(NamedTuple):
+    """A stretch of layers and its figures; `block` is the first part of its name."""
+
+    name: str
+    block: str
+    params: int
+    macs: int
+    activations: int
+
+
+def bars(report: Report, depth: int | None = None) -> list[Bar]:
+    """A bar a layer with weights, in the order they run, with all up to the next; the input's first.
+
+    With `depth` a bar a block, as the rows of `archcalc summarize --depth`.
+    """
+    return [_bar(group, depth) for group in (by_block(report.layers, depth) if depth else by_weights(report.layers))]
+
+
+def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Layers with weights, each with those that follow it up to the next."""
+    groups: list[list[Layer]] = []
+    for layer in layers:
+        if layer.node.op.weighted or not groups:
+            groups.append([])
+        groups[-1].append(layer)
+    return groups
+
+
+def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
+    path = group[0].node.name.split(".")
+    params, macs, activations = (sum(getattr(layer, figure) for layer in group) for figure in FIGURES)
+    return Bar(".".join(path[:depth]), path[0], params, macs, activations)
+
+
+def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
+    """Three panels over one axis, and the names of blocks above."""
+    graph, found = report.graph, bars(report, depth)
+    sheet.frame(" · ".join(part for part in (graph.name, about_text(graph.about)) if part), caption(report))
+    strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[0.4, 1, 1, 1])
+    for ax, figure, colour in zip(panels, FIGURES, sheet.theme.palette, strict=False):
+        _panel(ax, found, figure, colour, report)
+    stretches = blocks_of(found)
+    for ax in panels:
+        for start, stop, _ in stretches[::2]:
+            ax.axvspan(start - 0.5, stop - 0.5, color=sheet.theme.band, zorder=0, linewidth=0)
+    panels[-1].set_xlabel(_axis_text(depth))
+    panels[-1].set_xlim(-0.5, len(found) - 0.5)
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    strip.set(ylim=(0, LEVELS), yticks=[])
+    strip.grid(visible=False)
+    strip.tick_params(bottom=False)
+    strip.spines[:].set_visible(False)
+    sheet.settle()
+    _name_blocks(sheet, strip, stretches)
+
+
+def _axis_text(depth: int | None) -> str:
+    if depth:
+        return "blocks, in the order they run (0: the input)"
+    return "layers with weights, in the order they run, each with what follows it (0: the input)"
+
+
+def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
+    values = [getattr(bar, figure) for bar in found]
+    factor, prefix = prefixed(max(values))
+    unit = " ".join(part for part in (prefix, FIGURES[figure]) if part)
+    edges = [i - 0.5 for i in range(len(values) + 1)]
+    ax.stairs([value / factor for value in values], edges, fill=True, color=colour, linewidth=0, gid=figure, zorder=2)
+    if len(values) <= FEW:
+        tops = [max(pair) / factor for pair in pairwise(values)]
+        ax.vlines(edges[1:-1], 0, tops, color=ax.get_figure().get_facecolor(), linewidth=0.8, zorder=2)
+    ax.set_title(f"{TITLES[figure]} ({unit})" if unit else TITLES[figure], loc="left", size=NORMAL, weight="bold")
+    ax.set_title(_total(figure, report), loc="right", size=SMALL)
+    ax.set_ylim(0, max(1, *values) / factor * 1.05)
+    ax.grid(visible=False, axis="x")
+    ax.locator_params(axis="y", nbins=4)
+
+
+def _total(figure: str, report: Report) -> str:
+    text = f"total {getattr(report.totals, figure):,}"
+    return f"{text} values = {bytes_text(report.totals.activation_bytes)}" if figure == "activations" else text
+
+
+def blocks_of(found: Sequence[Bar]) -> list[tuple[int, int, str]]:
+    """Neighbours of one block: the first, the one after the last, and the block's name."""
+    grouped = [(name, [i for i, _ in members]) for name, members in groupby(enumerate(found), key=lambda x: x[1].block)]
+    return [(positions[0], positions[-1] + 1, name) for name, positions in grouped]
+
+
+def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, str]]) -> None:
+    """Names above the middle of their blocks, in as many rows as it takes; those that find no room are left out."""
+    ends = [0.0] * LEVELS
+    box = strip.get_window_extent()
+    for start, stop, name in stretches:
+        text = shorten(name, MAX_NAME)
+        half = sheet.text_size(text, SMALL)[0] / 2
+        middle = strip.transData.transform(((start + stop - 1) / 2, 0))[0]
+        middle = min(max(middle, box.x0 + half), box.x1 - half)
+        level = next((i for i, end in enumerate(ends) if end + SMALL <= middle - half), None)
+        if level is not None:
+            ends[level] = middle + half
+            x = strip.transData.inverted().transform((middle, 0))[0]
+            strip.text(x, level + 0.4, text, size=SMALL, ha="center", va="center", gid="label")
+
+
+def caption(report: Report) -> str:
+    """Conditions and conventions."""
+    return f"{conditions(report)} · {MEANING}"

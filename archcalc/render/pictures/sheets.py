@@ -1,0 +1,178 @@
+"""What all pictures share: theme, fonts, title and caption, and the bytes of a file."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from archcalc.errors import ArchcalcError
+from archcalc.render.table import ratio_text
+
+SUFFIXES = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
+SALT = "archcalc"  # of ids in an SVG: the same picture has the same bytes
+NO_DATE: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": SALT},
+    "png": {"Software": SALT},
+    "pdf": {"CreationDate": None, "Creator": SALT, "Producer": SALT},
+}
+DPI = 200  # of a PNG
+MARGIN = 0.15  # inches around all
+SMALL, NORMAL, LARGE = 7.5, 9.0, 13.0  # points
+PREFIXES = (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")
+WRAPPED = 1.35  # line height by font size
+
+
+class Theme(NamedTuple):
+    """Colours: the paper, what is written and drawn on it, and a palette that all can tell apart (Okabe & Ito 2008)."""
+
+    paper: str
+    ink: str
+    faint: str  # captions, ticks
+    grid: str
+    band: str  # every other block
+    palette: Sequence[str]
+    rest: str  # what has no colour of its own
+
+
+LIGHT = Theme(
+    "#ffffff", "#1a1a1a", "#5c5c5c", "#dddddd", "#f3f3f3",
+    ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#b8a800"), "#8a8a8a",
+)  # fmt: skip
+DARK = Theme(
+    "#14161a", "#f0f0f0", "#a8adb5", "#343941", "#1e2127",
+    ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#3b8fd9", "#f0e442"), "#9a9fa8",
+)  # fmt: skip
+
+
+class Sheet:
+    """A figure with its theme. Texts are set as they are: no sign in a name is markup."""
+
+    def __init__(self, width: float, height: float, theme: Theme) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.theme = theme
+        self.figure = Figure((width, height), dpi=DPI, layout="constrained")
+        self.measure = FigureCanvasAgg(self.figure).get_renderer()
+        self.figure.get_layout_engine().set(w_pad=MARGIN, h_pad=MARGIN / 2, hspace=0.02)
+
+    def text_size(self, text: str, size: float, weight: str = "normal") -> tuple[float, float]:
+        """Width and height of one line, in dots."""
+        from matplotlib.font_manager import FontProperties
+
+        font = FontProperties(size=size, weight=weight)
+        width, height, _ = self.measure.get_text_width_height_descent(text, font, ismath=False)
+        return width, height
+
+    def wrap(self, text: str, room: float, size: float, weight: str = "normal") -> str:
+        """The text in lines of at most `room` inches; a word that is longer is broken."""
+        lines = [""]
+        for word in text.split():
+            for piece in self._pieces(word, room, size, weight):
+                longer = f"{lines[-1]} {piece}".strip()
+                if lines[-1] and self.text_size(longer, size, weight)[0] > room * DPI:
+                    lines.append(piece)
+                else:
+                    lines[-1] = longer
+        return "\n".join(lines)
+
+    def _pieces(self, word: str, room: float, size: float, weight: str) -> list[str]:
+        wide = self.text_size(word, size, weight)[0] / DPI
+        step = len(word) if wide <= room else max(1, int(len(word) * room / wide * 0.8))
+        return [word[i : i + step] for i in range(0, len(word), step)]
+
+    def frame(self, title: str, caption: str) -> None:
+        """Title above and caption below, with our version; the room for both is kept free of axes."""
+        from archcalc import __version__  # the package that imports all others
+
+        width, height = self.figure.get_size_inches()
+        heading = self.wrap(title, width - 2 * MARGIN, LARGE, "bold")
+        below = self.wrap(f"{caption} · archcalc {__version__}", width - 2 * MARGIN, SMALL)
+        left = MARGIN / width
+        self.figure.text(
+            left, 1 - MARGIN / height, heading, va="top", size=LARGE, weight="bold", linespacing=WRAPPED, gid="title"
+        )
+        self.figure.text(
+            left, MARGIN / height, below, va="bottom", size=SMALL, color=self.theme.faint, linespacing=WRAPPED,
+            gid="caption",
+        )  # fmt: skip
+        top = MARGIN + _height(heading, LARGE)
+        bottom = MARGIN + _height(below, SMALL)
+        self.figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
+
+    def settle(self) -> None:
+        """Lay the axes out once and for all, so that places can be measured and every format has the same.
+
+        Places are rounded: the solver's last digits differ from one run to another, and files would with them.
+        """
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        for ax in self.figure.axes:
+            ax.set_position([round(float(side), 5) for side in ax.get_position().bounds])
+
+    def save(self, suffix: str) -> bytes:
+        """The file's bytes, the same for the same picture."""
+        form, buffer = SUFFIXES[suffix], io.BytesIO()
+        self.figure.savefig(buffer, format=form, metadata=NO_DATE[form])
+        return buffer.getvalue()
+
+
+def _height(text: str, size: float) -> float:
+    """Inches that lines take."""
+    return (text.count("\n") + 1) * size * WRAPPED / 72
+
+
+@contextmanager
+def sheet(width: float, height: float, dark: bool = False) -> Iterator[Sheet]:
+    """An empty sheet of so many inches; while it is drawn and saved matplotlib has our settings, then its own again.
+
+    Raises ArchcalcError where matplotlib is missing.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise ArchcalcError("a picture needs matplotlib: pip install 'archcalc[plot]'") from None
+    except ValueError as error:  # such as a backend in MPLBACKEND that is none
+        raise ArchcalcError(f"matplotlib does not start: {str(error).splitlines()[0]}") from None
+    theme = DARK if dark else LIGHT
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a sign that the font lacks
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_settings(theme))
+        yield Sheet(width, height, theme)
+
+
+def _settings(theme: Theme) -> dict[str, Any]:
+    ink, faint = theme.ink, theme.faint
+    return {
+        "figure.facecolor": theme.paper, "savefig.facecolor": theme.paper, "axes.facecolor": "none",
+        "text.color": ink, "axes.labelcolor": ink, "axes.titlecolor": ink, "axes.edgecolor": faint,
+        "xtick.color": faint, "ytick.color": faint, "xtick.labelcolor": ink, "ytick.labelcolor": ink,
+        "grid.color": theme.grid, "axes.grid": True, "axes.axisbelow": True, "grid.linewidth": 0.6,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+        "font.family": "DejaVu Sans", "font.size": NORMAL, "text.hinting": "none", "text.parse_math": False,
+        "axes.titlesize": NORMAL, "axes.labelsize": NORMAL, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL,
+        "legend.fontsize": SMALL, "legend.title_fontsize": SMALL, "legend.frameon": False,
+        "svg.hashsalt": SALT, "svg.fonttype": "path", "pdf.fonttype": 42,
+    }  # fmt: skip
+
+
+def prefixed(largest: float) -> tuple[float, str]:
+    """The factor and prefix in which figures up to `largest` are short: 10⁹ G, 10⁶ M, 10³ k."""
+    return next(((factor, prefix) for factor, prefix in PREFIXES if largest >= factor * 0.9995), (1, ""))
+
+
+def short(value: float) -> str:
+    """Three digits and a prefix: 25.6M, 7.00M; small whole numbers as they are."""
+    factor, prefix = prefixed(value)
+    return f"{value:,}" if value < 10**4 else f"{ratio_text(value / factor)}{prefix}"
+
+
+def ticks_between(low: float, high: float) -> Iterator[float]:
+    """1, 2, 5, 10, … between two values."""
+    for power in range(-9, 10):
+        yield from (tick for tick in (round(digit * 10.0**power, 9) for digit in (1, 2, 5)) if low <= tick <= high)

@@ -1,0 +1,1 @@
+"""What each command shows, as tables of plain values."""

@@ -1,0 +1,52 @@
+"""Bars in the table of a network: what `archcalc summarize --bars` adds, so that one sees where the cost is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from archcalc.render.table import Column, Table
+
+WIDTH = 8  # columns of the longest bar
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+FIGURES = {"activations": "activations", "params": "params", "macs": "MACs"}
+RANKS = {"op": 9, "formula": 8, "field": 7, "flops": 6, "output": 5, "activations_bar": 4, "activations": 3,
+         "params": 2, "macs": 1}  # fmt: skip  # bars of params and MACs stay
+NOTE = "Bars: the longest is the column's largest figure; percentages are of its total."
+
+
+def with_bars(table: Table) -> Table:
+    """The table with a column of bars and percentages behind activations, params and MACs, for people only."""
+    shares = {figure: _shares(table, figure) for figure in FIGURES}
+    rows = [{**row, **{f"{figure}_bar": shares[figure][i] for figure in FIGURES}} for i, row in enumerate(table.rows)]
+    return replace(table, columns=list(_columns(table.columns)), rows=rows, notes=[NOTE, *table.notes])
+
+
+def _columns(columns: Sequence[Column]) -> Iterator[Column]:
+    for column in columns:
+        yield column._replace(rank=RANKS.get(column.key, column.rank))
+        if column.key in FIGURES:
+            key = f"{column.key}_bar"
+            yield Column(key, f"Of {FIGURES[column.key]}", rank=RANKS.get(key, 0), data=False)
+
+
+def _shares(table: Table, figure: str) -> list[str]:
+    values = [row[figure] for row in table.rows]
+    largest, total = max(values, default=0), table.totals[figure]
+    return [share_text(value, largest, total) for value in values]
+
+
+def share_text(value: int, largest: int, total: int) -> str:
+    """`███▏      12.3%`: a bar as long as the value beside the largest, and its share of the total; nothing of 0."""
+    if not value:
+        return ""
+    share = value / total
+    percent = "<0.1%" if share < 0.0005 else f"{share:.1%}"
+    return f"{bar(value / largest):<{WIDTH}} {percent:>6}"
+
+
+def bar(part: float, width: int = WIDTH) -> str:
+    """A part, from 0 to 1, of `width` columns, to an eighth of one; what is more than nothing shows."""
+    eighths = max(round(part * width * 8), int(part > 0))
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + (EIGHTHS[rest] if rest else "")

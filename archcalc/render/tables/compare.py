@@ -1,0 +1,224 @@
+"""What `archcalc compare` shows: networks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from archcalc.analysis.field_figures import WHOLE
+from archcalc.comparing.totals import Comparison, Entry, Errors
+from archcalc.errors import choose
+from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
+from archcalc.render.tables.field_words import field_text
+
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
+ERRORS = "top1_error", "top5_error"
+NAME = Column("name", "Network", text=True)
+
+
+def _ratios(key: str, title: str, rank: int) -> tuple[Column, Column]:
+    """Against the first network: for people, and for programs."""
+    return Column(f"{key}_times", f"× {title}", rank=rank, data=False), Column(f"{key}_ratio", "", shown=False)
+
+
+COLUMNS = {
+    "year": (Column("year", "Year", rank=10, plain=True),),
+    "input": (Column("input", "Input", "C×H×W", rank=7),),
+    "params": (Column("params", "Params"), *_ratios("params", "params", 2)),
+    "params_with_statistics": (Column("params_with_statistics", "Params", "+ statistics", rank=15),),
+    "macs": (Column("macs", "MACs"), *_ratios("macs", "MACs", 3)),
+    "flops": (Column("flops", "FLOPs", rank=9), *_ratios("flops", "FLOPs", 13)),
+    "activations": (Column("activations", "Activations", "values", rank=8), *_ratios("activations", "activations", 14)),
+    "activation_bytes": (
+        Column("activation_memory", "Activations", "MB", rank=11, data=False),
+        Column("activation_bytes", "Activations", "bytes", shown=False),
+        *_ratios("activations", "activations", 14),
+    ),
+    "saved_bytes": (
+        Column("saved_memory", "For backward", "MB", rank=16, data=False),
+        Column("saved_bytes", "Kept for backward", "bytes", shown=False),
+    ),
+    "param_bytes": (
+        Column("param_memory", "Params", "MB", rank=12, data=False),
+        Column("param_bytes", "Params", "bytes", shown=False),
+        *_ratios("params", "params", 2),
+    ),
+    "depth": (Column("depth", "Depth", rank=5),),
+    "receptive_field": (
+        Column("field", "Field", "pixels", rank=6, data=False),
+        Column("receptive_field", "Receptive field", shown=False),
+        Column("receptive_field_at", "Receptive field at", shown=False),
+        Column("field_status", "Field status", shown=False),
+        Column("local_field", "Local field", shown=False),
+    ),
+    "top1_error": (
+        Column("top1", "Top-1", "% error", rank=1, data=False),
+        Column("top1_error", "Top-1 error", shown=False),
+    ),
+    "top5_error": (
+        Column("top5", "Top-5", "% error", rank=4, data=False),
+        Column("top5_error", "Top-5 error", shown=False),
+    ),
+}
+ON_REQUEST = ("params_with_statistics", "saved_bytes")  # shown to people who ask for it
+TEST = tuple(Column(key, key.capitalize(), shown=False) for key in ("dataset", "protocol", "source"))
+
+
+def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: str = "") -> Table:
+    """A row a network, with all of COLUMNS or those named; `sort` is one of them or `name`, with - for largest first.
+
+    Raises ArchcalcError, with the nearest, for a column that is none.
+    """
+    entries = sorted_by(comparison.entries, sort)
+    marks = _marks(entries)
+    rows = [_row(entry, marks) for entry in entries]
+    shown = [NAME, *_once(_columns(columns, rows, sort.removeprefix("-")))]
+    keys = {column.key for column in shown if column.shown}
+    return Table(
+        "",
+        shown,
+        rows,
+        "networks",
+        {
+            "schema": SCHEMA,
+            "batch": comparison.batch,
+            "dtype": comparison.dtype,
+            "mode": comparison.mode,
+            "convention": comparison.convention,
+            "against": comparison.entries[0].name,
+        },
+        _conditions(comparison, any(key.endswith("_times") for key in keys)),
+        notes=[*_input_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ())],
+        label=listed([entry.name for entry in entries]),
+    )
+
+
+def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
+    """Entries in the order of a column; what is unknown comes last, and ties stay as they were."""
+    if not sort:
+        return list(entries)
+    key = sort.removeprefix("-")
+    choose("column", key, {"name": (), **COLUMNS})
+    values = {id(entry): _value(entry, key) for entry in entries}
+    known = [entry for entry in entries if values[id(entry)] is not None]
+    unknown = [entry for entry in entries if values[id(entry)] is None]
+    return sorted(known, key=lambda entry: values[id(entry)], reverse=sort != key) + unknown
+
+
+def _value(entry: Entry, key: str) -> Any:
+    if key == "receptive_field" and entry.receptive_field:
+        return entry.field_status.count(WHOLE), entry.receptive_field  # nothing sees more than the whole input
+    return getattr(entry.errors if key in ERRORS else entry, key, None)
+
+
+def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
+    """The columns for people and programs; those that tell nothing are not shown unless they were asked for.
+
+    The figure that rows are sorted by is always shown.
+    """
+    for position, name in enumerate(dict.fromkeys(names)):
+        for column in choose("column", name, {"name": (), **COLUMNS}):
+            ratio = column.key.endswith("_times")  # gives way before its figure
+            yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
+    if not names:
+        for name, column in ((name, column) for name, group in COLUMNS.items() for column in group):
+            if name == sort and not column.key.endswith("_times"):
+                yield column._replace(rank=0)
+            else:
+                yield column._replace(shown=column.shown and name not in ON_REQUEST and _tells(column.key, rows))
+    yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
+
+
+def _once(columns: Iterable[Column]) -> list[Column]:
+    """Columns without those that are there already: values and bytes have one ratio."""
+    return list({column.key: column for column in columns}.values())
+
+
+def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether a column says what is not known without it."""
+    if key == "input" or key.endswith("_times"):
+        return any(row[key] != rows[0][key] for row in rows)
+    return any(row.get(key) is not None for row in rows)
+
+
+def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
+    row = entry._asdict() | {"input": list(entry.input), "field": field_text(entry._asdict())}
+    for key in ("params", "macs", "flops", "activations"):
+        ratio = row[f"{key}_ratio"]
+        row[f"{key}_times"] = None if ratio is None else ratio_text(ratio)
+    memory = {
+        "activation_memory": _megabytes(entry.activation_bytes),
+        "saved_memory": None if entry.saved_bytes is None else _megabytes(entry.saved_bytes),
+        "param_memory": _megabytes(entry.param_bytes),
+    }
+    return row | memory | (_errors(entry.errors, marks) if entry.errors else {})
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 10**6:,.2f}" if count >= 10**6 else ratio_text(count / 10**6)
+
+
+def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
+    """The cells of published errors: as printed with the mark of their test, as numbers, and the test."""
+    mark, width = marks[_test(errors)], max(map(len, marks.values()))
+    return {
+        "top1": _marked(errors.top1, mark, width),
+        "top5": _marked(errors.top5, mark, width),
+        "top1_error": errors.top1_error,
+        "top5_error": errors.top5_error,
+        "dataset": errors.dataset,
+        "protocol": errors.protocol or None,
+        "source": errors.source,
+    }
+
+
+def _marked(printed: str | None, mark: str, width: int) -> str | None:
+    return f"{printed} {mark:{width}}" if printed and width else printed
+
+
+def _test(errors: Errors) -> Errors:
+    """The test alone, without its figures."""
+    return errors._replace(top1=None, top5=None)
+
+
+def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
+    """A sign for each test whose errors are shown: a letter for data and protocol, a number for each source of it."""
+    tests = dict.fromkeys(_test(entry.errors) for entry in entries if entry.errors)
+    if len(tests) < 2:
+        return dict.fromkeys(tests, "")
+    kinds: dict[tuple[str, str], list[Errors]] = {}
+    for test in tests:
+        kinds.setdefault((test.dataset, test.protocol), []).append(test)
+    return {
+        test: _letter(position) + (str(number) if len(alike) > 1 else "")
+        for position, alike in enumerate(kinds.values())
+        for number, test in enumerate(alike, 1)
+    }
+
+
+def _letter(position: int) -> str:
+    """a, b, … z, aa, ab, …"""
+    before, last = divmod(position, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("a") + last)
+
+
+def _conditions(comparison: Comparison, ratios: bool) -> str:
+    batch, dtype, mode, convention, entries = comparison
+    inputs = dict.fromkeys(entry.input for entry in entries)
+    texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
+    texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts
+    return " · ".join(texts + [f"×: against {entries[0].name}"] * ratios)
+
+
+def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:
+    if len({entry.input for entry in entries}) > 1:
+        yield "The inputs differ: MACs, FLOPs and activations are of each network's own."
+
+
+def _error_notes(marks: dict[Errors, str]) -> Iterator[str]:
+    """Of which tests the errors are."""
+    if len({(test.dataset, test.protocol) for test in marks}) > 1:
+        yield "Errors of different letters are of different tests, and do not compare."
+    for test, mark in marks.items():
+        text = f"{test.dataset}, {test.protocol or 'protocol not stated'}. {test.source}."
+        yield f"{mark}: {text}" if mark else f"Errors: {text}"

@@ -1,0 +1,323 @@
+"""Where two networks differ: what `archcalc compare --by` shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from archcalc.analysis.parts import end
+from archcalc.analysis.report import Layer, Report
+from archcalc.comparing.alignment import Alignment, Change
+from archcalc.comparing.pairing import Match
+from archcalc.errors import shorten
+from archcalc.ops import Operator, format_shape
+from archcalc.ops.arguments import show
+from archcalc.ops.base import declared
+from archcalc.render.table import Column, Table, conditions_text
+from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.summaries import owns_nothing
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
+FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (), "activations": (9, 8, 1)}  # ranks of A, B, difference
+TITLES = {"params": "Params", "macs": "MACs", "flops": "FLOPs", "activations": "Activations"}
+STATES = {"equal": "equal", "shapes": "other shapes", "a": "only in A", "b": "only in B"}  # and "changed"
+MOST_TOLD = 2  # differences that the row of a block tells of
+MOST_OTHER = 0.5  # the share of layers below which blocks have nothing in common that could be told
+MOST_SHOWN = 24  # characters of an argument
+MOST_IN_LINE = 26  # characters of a difference; what is longer stands below its row
+
+
+class Row(NamedTuple):
+    """Neighbouring matches that one line stands for, and how their sides differ: one of STATES, or `changed`."""
+
+    state: str
+    matches: tuple[Match, ...]
+
+
+def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table:
+    """Parts of two networks, A and B, beside each other by `stage`, `block` or `layer`, and how they differ.
+
+    Neighbours that are equal fold into one row, and so do those that only one network has, unless `every`. Differences
+    are B − A. The rows add up to the totals of both networks.
+    """
+    left, right = alignment.left, alignment.right
+    found = _rows(alignment, DEPTHS[by]) if every else folded(alignment, _rows(alignment, DEPTHS[by], True), by)
+    rows = [_cells(alignment, row) for row in found]
+    return Table(
+        title=f"A: {left.graph.name} · B: {right.graph.name}",
+        columns=list(_columns()),
+        rows=rows,
+        rows_key="parts",
+        facts={
+            "schema": SCHEMA, "network_a": left.graph.name, "network_b": right.graph.name, "by": by,
+            "batch": left.batch, "dtype": left.dtype, "mode": left.mode, "convention": left.convention.name,
+        },
+        conditions=conditions_text(left.batch, left.dtype, left.mode, inputs=(left.graph.input, right.graph.input)),
+        totals={"part": "total", **_figures(left.layers, right.layers)},
+        summary=list(_summary(left, right)),
+        notes=list(_notes(alignment, rows)),
+        data={f"totals_{side}": report.totals._asdict() for side, report in (("a", left), ("b", right))},
+        label=f"{left.graph.name}, {right.graph.name}, by {by}",
+    )  # fmt: skip
+
+
+def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if alignment.left.graph.input != alignment.right.graph.input:
+        yield "The inputs differ."
+    if any(row["part"].startswith("…") for row in rows):
+        yield "“… part”: all that the rows above leave out, up to that part."
+
+
+def _columns() -> Iterator[Column]:
+    yield Column("part", "Part", text=True, data=False)
+    yield from (Column(f"part_{side}", "Part", side.upper(), shown=False) for side in "ab")
+    yield Column("state", "State", shown=False)
+    yield Column("difference", "Difference", shown=False)
+    yield Column("brief", "Difference", text=True, data=False)
+    yield Column("details", "Details", text=True, data=False, below=True)
+    for key, title, rank in (("operators", "Operators", 10), ("output", "Output", 7)):
+        yield Column(key, title, text=True, rank=rank, data=False)
+        yield from (Column(f"{key}_{side}", title, side.upper(), shown=False) for side in "ab")
+    for key, ranks in FIGURES.items():
+        ranks_of = dict(zip(("a", "b", "more"), ranks, strict=False))
+        for side in "ab":
+            yield Column(f"{key}_{side}", TITLES[key], side.upper(), rank=ranks_of.get(side, 0), shown=bool(ranks))
+        more = ranks_of.get("more", 0)
+        yield Column(f"{key}_more", TITLES[key], "B − A", rank=more, shown=bool(ranks), data=False)
+        yield Column(f"{key}_difference", TITLES[key], "B − A", shown=False)
+
+
+def _rows(alignment: Alignment, depth: int | None, whole: bool = False) -> Iterator[Row]:
+    return (Row(state(alignment, match), (match,)) for match in alignment.rows(depth, whole))
+
+
+def state(alignment: Alignment, match: Match) -> str:
+    """How the sides of a match differ: `equal`, in `shapes` alone, `changed`, or only there in `a` or `b`."""
+    if not (match.left and match.right):
+        return "a" if match.left else "b"
+    if alignment.equal(match):
+        return "equal"
+    if match.parts:
+        return "shapes" if all(state(alignment, part) in ("equal", "shapes") for part in match.parts) else "changed"
+    return "changed" if _changes(alignment, match) else "shapes"
+
+
+def _changes(alignment: Alignment, match: Match) -> list[Change]:
+    """What was written otherwise; shapes follow from that."""
+    return [change for change in alignment.changes(match) if change.what not in ("input", "output")]
+
+
+def folded(alignment: Alignment, rows: Iterable[Row], by: str) -> Iterator[Row]:
+    """Rows with those put together that say the same, and with what owns nothing in the row it follows."""
+    last: Row | None = None
+    for row in rows:
+        if last and last.state == row.state and _joins(alignment, last, row, by):
+            last = Row(last.state, last.matches + row.matches)
+        else:
+            yield from [last] if last else []
+            last = row
+    yield from [last] if last else []
+
+
+def _joins(alignment: Alignment, last: Row, row: Row, by: str) -> bool:
+    if row.state == "equal":
+        return True
+    if row.state == "changed" or _parent(last.matches[-1]) != _parent(row.matches[0]):
+        return False
+    if row.state == "shapes":
+        return by == "layer"
+    return by != "layer" or bool(row.matches[0].parts) or _idle(alignment, row.matches[0])
+
+
+def _idle(alignment: Alignment, match: Match) -> bool:
+    return all(owns_nothing(layer) for side in alignment.layers(match) for layer in side)
+
+
+def _parent(match: Match) -> tuple[str, ...]:
+    return tuple(name.rpartition(".")[0] for name in match.names if name)
+
+
+def _cells(alignment: Alignment, row: Row) -> dict[str, Any]:
+    sides = [[layer for match in row.matches for layer in alignment.layers(match)[i]] for i in (0, 1)]
+    operators, outputs = [_operators(layers) for layers in sides], [_output(layers) for layers in sides]
+    names = [" ".join(name for name in _ends(row.matches, i) if name) or None for i in (0, 1)]
+    text = difference(alignment, row)
+    short = len(text) <= MOST_IN_LINE
+    return {
+        "part": _name(row),
+        **_by_side("part", names),
+        "state": row.state,
+        "difference": text,
+        "brief": text if short else STATES.get(row.state, "differs"),
+        "details": "" if short else text.removeprefix(f"{STATES.get(row.state)}: "),
+        "operators": _change(*operators),
+        **_by_side("operators", operators),
+        "output": _change(*(format_shape(shape) if shape else None for shape in outputs)),
+        **_by_side("output", outputs),
+        **_figures(*sides),
+    }
+
+
+def _by_side(key: str, values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip((f"{key}_a", f"{key}_b"), values, strict=True))
+
+
+def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
+    """Sums over the layers of both sides, and what B has more, as a number and as it is read."""
+    figures: dict[str, Any] = {}
+    for key in FIGURES:
+        sums = [sum(getattr(layer, key) for layer in layers) for layers in (left, right)]
+        more = sums[1] - sums[0]
+        figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": f"{more:+,}" if more else "0"}
+    return figures
+
+
+def _name(row: Row, block: Match | None = None) -> str:
+    """What a row is called: `stage1`, `conv / conv1`; of several that are alone `fc6 … fc8`, else `… fc8`: up to it.
+
+    The name is whole, or that within a block.
+    """
+    first, last = (_both(match, block) for match in (row.matches[0], row.matches[-1]))
+    if len(row.matches) == 1:
+        return first
+    return f"{first} … {last.rpartition('.')[2]}" if row.state in ("a", "b") else f"… {last}"
+
+
+def _both(match: Match, block: Match | None) -> str:
+    outer = block.names if block else (None, None)
+    names = [_within(name, around) for name, around in zip(match.names, outer, strict=True) if name]
+    return " / ".join(dict.fromkeys(names))
+
+
+def _within(name: str, block: str | None) -> str:
+    return name.removeprefix(f"{block}.") if block else name
+
+
+def _ends(matches: Sequence[Match], side: int) -> list[str | None]:
+    """The names of the first and the last part on a side."""
+    names = [match.names[side] for match in matches]
+    return names if len(names) == 1 else [names[0], "…", names[-1]]
+
+
+def _change(left: Any, right: Any) -> str:
+    """`3 → 5`; once where both are the same or one is not there."""
+    return " → ".join(dict.fromkeys(str(value) for value in (left, right) if value is not None))
+
+
+def difference(alignment: Alignment, row: Row) -> str:
+    """How the sides of a row differ, in words."""
+    match, several = row.matches[0], len(row.matches) > 1
+    text = STATES.get(row.state, "")
+    if row.state == "changed":
+        return "; ".join(_inside(alignment, match) if match.parts else map(change_text, _changes(alignment, match)))
+    if row.state == "shapes":
+        return _shapes(alignment, row) or text
+    if row.state in ("a", "b") and any(part.parts for part in row.matches):
+        return f"{text}: {len(row.matches)} parts" if several else text
+    return f"{text}: {_alone(row.matches)}" if row.state in ("a", "b") else text
+
+
+def _shapes(alignment: Alignment, row: Row) -> str:
+    """`56×56 → 28×28`, the outputs of a row's parts, if they all differ alike; where none does, what is read."""
+    match = row.matches[0]
+    ends = {tuple(tuple(_output(layers) or ()) for layers in alignment.layers(match)) for match in row.matches}
+    left, right = ends.pop()
+    if not ends and left != right:
+        start = 1 if left[0] == right[0] and len(left) == len(right) > 1 else 0  # equal channels say nothing
+        return _change(format_shape(left[start:]), format_shape(right[start:]))
+    if ends or len(row.matches) > 1:
+        return ""
+    if match.parts:
+        return "; ".join(_inside(alignment, match))
+    return change_text(alignment.changes(match)[0]) if _reads_other(match, alignment.changes(match)) else ""
+
+
+def _reads_other(match: Match, changes: Sequence[Change]) -> bool:
+    """Whether a layer's input alone has another shape."""
+    joins = match.left and match.left.op and match.left.op.joins
+    return [change.what for change in changes] == ["input"] and not joins
+
+
+def _alone(matches: Sequence[Match]) -> str:
+    """Layers without partner, as they are written."""
+    texts = _texts(matches)
+    more = len(texts) - MOST_TOLD
+    return ", ".join(texts[:MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+
+
+def _texts(matches: Sequence[Match]) -> list[str]:
+    """The layers among parts without partner, as they are written."""
+    operators = (piece.op for match in matches for piece in (match.left, match.right) if piece)
+    return [written(op) for op in operators if op]
+
+
+def _inside(alignment: Alignment, block: Match) -> list[str]:
+    """What differs within a block, each with the name that it has there."""
+    sizes = [len(layers) for layers in alignment.layers(block)]
+    if sum(None not in leaf.names for leaf in block.leaves()) < MOST_OTHER * min(sizes):
+        return ["other layers, {} → {}".format(*sizes)]
+    rows = folded(alignment, (Row(state(alignment, match), (match,)) for match in alignment.within(block)), "layer")
+    told = list(_told(alignment, block, list(rows)))
+    return told[:MOST_TOLD] + ([f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
+
+
+def _told(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Iterator[str]:
+    """Of each row in a block that tells something, what it tells; what stands alone on both sides has moved."""
+    alone = {side: [_texts(row.matches) for row in rows if row.state == side] for side in "ab"}
+    for row in rows:
+        texts = _texts(row.matches) if row.state in ("a", "b") else []
+        if texts and texts in alone["a"] and texts in alone["b"]:
+            yield from [f"{_name(row, block)} at another place"] if row.state == "a" else []
+        elif row.state in ("a", "b"):
+            yield f"{_name(row, block)} {STATES[row.state]}"
+        elif row.state == "changed" or _reads_other(row.matches[0], alignment.changes(row.matches[0])):
+            yield f"{_name(row, block)}: {difference(alignment, row)}"
+
+
+def change_text(change: Change) -> str:
+    """`stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
+    if change.what == "operator":
+        return f"{written(change.left)} → {written(change.right)}"
+    return f"{change.what} {_value(change.left)} → {_value(change.right)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple) and value and all(isinstance(item, str) for item in value):
+        return " + ".join(value)  # names of inputs
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+        return show(value[0])
+    if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
+        return format_shape(value)
+    return shorten(show(value), MOST_SHOWN)
+
+
+def written(op: Operator) -> str:
+    """An operator as a spec writes it, without what is as usual: `conv(64, 3, padding=1)`."""
+    texts: list[str] = []
+    for position, argument in enumerate(declared(type(op))):
+        value = getattr(op, argument.name)
+        if value != argument.default:
+            name = "" if position == len(texts) else f"{argument.name}="
+            texts.append(f"{name}{_value(value)}")
+    return f"{op.name}({', '.join(texts)})" if texts else op.name
+
+
+def _operators(layers: Sequence[Layer]) -> str | None:
+    """The one operator as it is written, or how many there are of each."""
+    if len(layers) == 1:
+        return written(layers[0].node.op)
+    counts = Counter(layer.node.op.name for layer in layers)
+    return " ".join(name if count == 1 else f"{count}×{name}" for name, count in counts.items()) or None
+
+
+def _output(layers: Sequence[Layer]) -> list[int] | None:
+    return list(end(layers).node.output) if layers else None
+
+
+def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
+    """What is no sum, of both."""
+    yield "depth", _change(left.totals.depth, right.totals.depth)
+    fields = [field_text(report.totals._asdict()) for report in (left, right)]
+    yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not worked out: too many positions differ"

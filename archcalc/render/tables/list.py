@@ -1,0 +1,62 @@
+"""The table of all networks: what `archcalc list` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from archcalc.analysis.report import Report
+from archcalc.graph.gc_pause import uncollected
+from archcalc.render.table import Column, Table, listed
+from archcalc.render.tables.field_words import field_text
+
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
+COLUMNS = (
+    Column("name", "Network", text=True),
+    Column("stands_for", "Stands for", text=True, shown=False),
+    Column("title", "Title", rank=6, text=True),
+    Column("family", "Family", rank=1, text=True),
+    Column("year", "Year", rank=2, plain=True),
+    Column("input", "Input", "C×H×W", rank=3),
+    Column("params", "Params"),
+    Column("macs", "MACs"),
+    Column("activations", "Activations", "values", shown=False),
+    Column("depth", "Depth", rank=4),
+    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("receptive_field", "Receptive field", shown=False),
+    Column("receptive_field_at", "Receptive field at", shown=False),
+    Column("field_status", "Field status", shown=False),
+    Column("local_field", "Local field", shown=False),
+)
+
+
+@uncollected
+def listing(reports: Iterable[Report]) -> Table:
+    """Networks with their figures for one image at inference. Only the figures of each report are kept."""
+    rows = [_row(report) for report in reports]
+    count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
+    conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
+    facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
+    label = f"list of {listed([row['name'] for row in rows])}"
+    return Table("", COLUMNS, rows, "networks", facts, conditions, label=label)
+
+
+def _row(report: Report) -> dict[str, Any]:
+    graph, totals = report.graph, report.totals
+    return {
+        "name": graph.name,
+        "stands_for": graph.about.stands_for or None,
+        "title": graph.about.title,
+        "family": graph.about.family,
+        "year": graph.about.paper.get("year"),
+        "input": list(graph.input),
+        "params": totals.params,
+        "macs": totals.macs,
+        "activations": totals.activations,
+        "depth": totals.depth,
+        "field": field_text(totals._asdict()),
+        "receptive_field": totals.receptive_field,
+        "receptive_field_at": totals.receptive_field_at,
+        "field_status": totals.field_status,
+        "local_field": totals.local_field,
+    }

@@ -1,0 +1,48 @@
+"""What `archcalc ops` shows: the operators, from the code that is them."""
+
+from __future__ import annotations
+
+import inspect
+
+from archcalc.errors import ArchcalcError
+from archcalc.ops import FAMILIES, REGISTRY, Operator, operator_hint, signature
+from archcalc.render.table import Column, Table
+
+COLUMNS = (
+    Column("family", "Family", rank=1, text=True),
+    Column("signature", "Operator", text=True),
+    Column("text", "What it is", text=True),
+)
+
+HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "What it says", text=True))
+FIGURES = ("output", "weights", "buffers", "work", "writes", "saved")
+
+
+def operators() -> Table:
+    """All operators a spec can name, by family."""
+    rows = []
+    for module in FAMILIES:
+        family = module.__name__.rpartition(".")[2]
+        members = [cls for cls in REGISTRY.values() if cls.__module__ == module.__name__ and cls.name != "input"]
+        rows += [{"family": family, "signature": written(cls), "text": first_line(cls)} for cls in members]
+    return Table("", COLUMNS, rows, "operators")
+
+
+def operator_help(name: str) -> Table:
+    """One operator: its signature and its whole description. Raises ArchcalcError with the nearest name."""
+    if name not in REGISTRY:
+        raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them'}")
+    cls = REGISTRY[name]
+    rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
+    rows += [{"figure": figure, "text": cls.says(figure).replace("Raises Refusal", "Refused")} for figure in FIGURES]
+    return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
+
+
+def written(cls: type[Operator]) -> str:
+    """How a spec writes it."""
+    return f"{cls.name}(a, b, …)" if cls.joins else signature(cls)
+
+
+def first_line(cls: type[Operator]) -> str:
+    """The first sentence of its description."""
+    return (inspect.getdoc(cls) or "").partition("\n")[0]

@@ -1,0 +1,81 @@
+"""What a spec says of a network besides its layers: what `archcalc show` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archcalc.auditing.verdicts import Verdict
+from archcalc.graph.graph import Graph
+from archcalc.ops import format_shape
+from archcalc.ops.arguments import show
+from archcalc.render.table import Column, Table
+from archcalc.render.tables.audit import HELD_AGAINST, verdict_table
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+COLUMNS = (Column("key", "", text=True), Column("value", "", text=True))
+ACCURACY_COLUMNS = (
+    Column("what", "Accuracy", text=True, data=False),
+    Column("metric", "Metric", shown=False),
+    Column("printed", "Percent"),
+    Column("dataset", "Dataset", text=True),
+    Column("protocol", "Protocol", text=True),
+    Column("source", "Source", text=True),
+    Column("note", "Note", shown=False),
+)
+METRICS = {
+    "top1_error": "top-1 error", "top5_error": "top-5 error", "top1": "top-1 accuracy", "top5": "top-5 accuracy",
+}  # fmt: skip
+RECIPE_COLUMNS = (Column("key", "Training", text=True), Column("value", "", text=True))
+
+
+def about_network(graph: Graph, verdicts: Sequence[Verdict]) -> Table:
+    """Paper, params, training recipe, accuracies and published figures of a network, with the verdicts on these."""
+    about = graph.about
+    rows = [{"key": key, "value": value} for key, value in _facts(graph)]
+    data = {
+        "title": about.title,
+        "family": about.family,
+        "paper": dict(about.paper),
+        "input": list(graph.input),
+        "params": {name: show(value) for name, value in about.params.items()},
+        "recipes": [dict(recipe) for recipe in about.recipes],
+    }
+    facts = {"schema": SCHEMA, "name": graph.name, **HELD_AGAINST}
+    parts, label = list(_parts(graph, verdicts)), f"{graph.name}, facts"
+    return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
+
+
+def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
+    about = graph.about
+    if about.title:
+        yield "title", about.title
+    if about.stands_for:
+        yield "stands for", about.stands_for
+    if about.paper:
+        yield "paper", paper_text(about.paper)
+    yield "family", about.family
+    yield "input", format_shape(graph.input) + ", channels×height×width" * (len(graph.input) == 3)
+    if about.params:
+        yield "params", ", ".join(f"{name}={show(value)}" for name, value in about.params.items())
+
+
+def paper_text(paper: Mapping[str, Any]) -> str:
+    """`He et al. 2015. Deep residual learning for image recognition. arXiv:1512.03385`."""
+    authors = " ".join(str(paper[key]) for key in ("authors", "year") if key in paper)
+    arxiv = f"arXiv:{paper['arxiv']}" if "arxiv" in paper else ""
+    return ". ".join(
+        part for part in (authors, paper.get("title"), paper.get("venue"), arxiv, paper.get("url")) if part
+    )
+
+
+def _parts(graph: Graph, verdicts: Sequence[Verdict]) -> Iterator[Table]:
+    for recipe in graph.about.recipes:
+        rows = [{"key": key.replace("_", " "), "value": value} for key, value in recipe.items()]
+        yield Table("", RECIPE_COLUMNS, rows, "")
+    if graph.about.accuracy:
+        rows = [{**accuracy._asdict(), "what": METRICS[accuracy.metric]} for accuracy in graph.about.accuracy]
+        notes = dict.fromkeys(accuracy.note for accuracy in graph.about.accuracy if accuracy.note)
+        yield Table("", ACCURACY_COLUMNS, rows, "accuracy", notes=list(notes))
+    if verdicts:
+        yield verdict_table(verdicts, "infer")

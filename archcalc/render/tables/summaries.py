@@ -1,0 +1,333 @@
+"""The table of one network: what `archcalc summarize` shows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.field_figures import KEYS, by_key
+from archcalc.analysis.parts import blocks, end, within
+from archcalc.analysis.receptive_field import Axes
+from archcalc.analysis.report import Layer, Report, Totals
+from archcalc.auditing.verdicts import audit
+from archcalc.graph.graph import About
+from archcalc.ops import Operator, Shape
+from archcalc.render.table import Column, Table, bytes_text, conditions_text
+from archcalc.render.tables.audit import verdict_table
+from archcalc.render.tables.field_words import field_line, field_text
+
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
+
+COLUMNS = (
+    Column("name", "Layer", text=True),
+    Column("op", "Operators", rank=6, text=True),
+    Column("inputs", "Inputs", shown=False),
+    Column("output", "Output", "C×H×W"),
+    Column("activations", "Activations", "values"),
+    Column("activation_bytes", "Activations", "bytes", shown=False),
+    Column("saved_bytes", "Kept for backward", "bytes", shown=False),
+    Column("formula", "Weights", "formula = values"),
+    Column("weights", "Weights", "values", shown=False),
+    Column("biases", "Biases", "values", shown=False),
+    Column("params", "Params", "weights + biases", rank=3),
+    Column("buffers", "Buffers", "values", shown=False),
+    Column("macs", "MACs", "", rank=1),
+    Column("flops", "FLOPs", "", rank=4),
+    Column("connections", "Connections", shown=False),
+    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("receptive_field", "Receptive field", "pixels", shown=False),
+    Column("effective_stride", "Effective stride", "pixels", shown=False),
+    Column("effective_padding", "Effective padding", "pixels", shown=False),
+    *(Column(key, key.replace("_", " ").capitalize(), shown=False) for key in KEYS[3:]),
+    Column("depth", "Depth", "weighted layers", shown=False),
+)
+COUNTS = ("activations", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
+SUMS = (*COUNTS, "activation_bytes")
+_counts = attrgetter(*COUNTS)
+
+
+def summarize(
+    report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None
+) -> Table:
+    """The table of a network: a row a layer, or a row a block down to `depth` parts of its name.
+
+    Layers that own nothing (no weights, no written values) fold into the row above unless `everything`. `gone` are the
+    batch normalizations that the report's graph has folded away, if it was asked to.
+    """
+    groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
+    names = _names(groups, depth)
+    row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
+    rows = [_row(group, name, row_of, report, depth) for group, name in zip(groups, names, strict=True)]
+    folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
+    return Table(
+        title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
+        columns=[_column(column, report) for column in COLUMNS],
+        rows=rows,
+        rows_key="layers",
+        facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
+        conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
+        totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
+        summary=list(summary(report, folded=gone is not None)),
+        notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
+        data={"totals": report.totals._asdict()},
+        parts=_published(report),
+    )
+
+
+def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
+    """Rows of layers: one that owns nothing joins the row that ends with its only input."""
+    rows: list[list[Layer]] = []
+    for layer in layers:
+        if rows and _folds(layer, rows[-1]) and not everything:
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    return rows
+
+
+def _folds(layer: Layer, row: Sequence[Layer]) -> bool:
+    return owns_nothing(layer) and layer.inputs == (row[-1].node.name,)
+
+
+def owns_nothing(layer: Layer) -> bool:
+    """No weights, buffers or written values: a view, or in place, or asleep at inference."""
+    return not (layer.params or layer.buffers or layer.activations)
+
+
+def by_block(layers: Sequence[Layer], depth: int) -> list[list[Layer]]:
+    """Rows of neighbours whose names agree in their first `depth` parts; loose layers fold as in `fold`."""
+    rows: list[list[Layer]] = []
+    for layer in layers:
+        loose = layer.node.name.count(".") < depth
+        if rows and (_head(rows[-1][-1], depth) == _head(layer, depth) or (loose and _folds(layer, rows[-1]))):
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    return rows
+
+
+def _head(layer: Layer, depth: int) -> list[str]:
+    return layer.node.name.split(".")[:depth]
+
+
+def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
+    """What each row is called: its first layer, or the block it is the whole of."""
+    if depth:
+        return [".".join(_head(group[0], depth)) for group in groups]
+    sizes = Counter(block for group in groups for layer in group for block in blocks(layer))
+    names = []
+    for group in groups:
+        name = group[0].node.name
+        while len(group) > 1 and "." in name and sizes[name.rpartition(".")[0]] == len(group):
+            name = name.rpartition(".")[0]
+        names.append(name)
+    return names
+
+
+def _row(
+    group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report, depth: int | None
+) -> dict[str, Any]:
+    last = _end(group, name, depth)
+    sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
+    row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
+    row["output"] = list(last.node.output)
+    row |= zip(COUNTS, map(sum, zip(*map(_counts, group), strict=True)), strict=True)
+    row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
+    kept = [layer.saved_bytes for layer in group]
+    row["saved_bytes"] = None if None in kept else sum(filter(None, kept))
+    row["formula"] = _formula(group, row["weights"])
+    row |= _field_cells(last.field)
+    row["depth"] = last.depth
+    return row
+
+
+@lru_cache(maxsize=256)
+def _field_cells(field: Axes | None) -> dict[str, Any]:
+    """A field's figures and words, once for layers that see the same."""
+    figures = by_key(field)
+    return {**figures, "field": field_text(figures)}
+
+
+def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
+    """The layer whose output a row shows: of a folded row its owner, of a block the last on the main way."""
+    if depth is None:
+        return group[0]
+    return end([layer for layer in group if within(layer, name)])
+
+
+def _operators(group: Sequence[Layer]) -> list[str]:
+    """Operators in order of appearance, with a count where there are several."""
+    if len(group) == 1:
+        return [group[0].node.op.name]
+    counts = Counter(layer.node.op.name for layer in group)
+    return [name if count == 1 else f"{count}×{name}" for name, count in counts.items()]
+
+
+def _formula(group: Sequence[Layer], weights: int) -> str:
+    """`(3·3·3)·64 = 1,728` of the one layer with weights; of several only the sum."""
+    owners = [layer for layer in group if layer.weights]
+    if len(owners) == 1:
+        node = owners[0].node
+        text = _weight_formula(node.op, node.x, node.output)
+        if "·" in text:
+            return f"{text} = {weights:,}"
+    return f"{weights:,}"
+
+
+@lru_cache(maxsize=4096)
+def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
+    """As the operator works it out, once for equal layers: that takes as long as all else in a row."""
+    return op.formula(x, output)["weight"]
+
+
+def _column(column: Column, report: Report) -> Column:
+    """The column with the convention of its FLOPs, and without C×H×W where nothing has height and width."""
+    if column.key == "flops":
+        return column._replace(title=f"FLOPs ({report.convention.name})")
+    if column.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
+        return column._replace(unit="")
+    return column
+
+
+def about_text(about: About) -> str:
+    """`Deep residual networks (He et al. 2015)`."""
+    paper = " ".join(str(about.paper[key]) for key in ("authors", "year") if key in about.paper)
+    return f"{about.title} ({paper})" if about.title and paper else about.title or paper
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """The conditions a table is of, for JSON and CSV."""
+    return {
+        "schema": SCHEMA,
+        "name": report.graph.name,
+        "input": list(report.graph.input),
+        "batch": report.batch,
+        "dtype": report.dtype,
+        "mode": report.mode,
+        "convention": report.convention.name,
+    }
+
+
+def conditions(report: Report) -> str:
+    """The conditions a table is of, for people."""
+    inputs = [report.graph.input]
+    return conditions_text(report.batch, report.dtype, report.mode, report.convention.name, inputs)
+
+
+def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
+    """The totals in words, with units; `folded` says that batch normalization is folded away."""
+    t = report.totals
+    more = f"\n{t.params_with_statistics:,} with running statistics" if t.running_statistics else ""
+    yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
+    if t.buffers:
+        yield "buffers", f"{_buffers_text(t)} = {bytes_text(t.buffer_bytes)}"
+    of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
+    yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
+    yield "training", _training_text(report, folded)
+    yield "MACs", f"{t.macs:,}"
+    yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
+    yield "connections", f"{t.connections:,}"
+    yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
+    yield "field", field_line(t, report.graph.input)
+    if t.expected_branches is not None and t.expected_macs is not None:
+        share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""
+        kept = f"{t.expected_branches:g} of {t.droppable_branches} branches in training"
+        yield "expected", f"{kept}, depth {t.expected_depth:g}, {t.expected_macs:,.0f} MACs{share}"
+
+
+def _training_text(report: Report, folded: bool) -> str:
+    """`2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and what else holds for them."""
+    kept, misfit = report.totals.saved_bytes, report.graph.misfit
+    if kept is None:
+        return f"not with this input: {misfit.message if misfit else 'a side output does not take it'}"
+    size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
+    remarks = {
+        "side outputs included": bool(report.graph.sides),
+        "with a gradient for the input": _keeps_before_weights(report.layers),
+        "for the folded network, which has no side outputs": folded,
+    }
+    more = ", ".join(remark for remark, holds in remarks.items() if holds)
+    return f"{kept:,} bytes kept for backward{size}" + (f"\n{more}" if more else "")
+
+
+def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
+    """Whether a layer keeps something that no weights come before: without a gradient for the input it may not."""
+    trained: set[str] = set()
+    for layer in layers:
+        if layer.params or not trained.isdisjoint(layer.inputs):
+            trained.add(layer.node.name)
+        elif layer.saved_bytes:
+            return True
+    return False
+
+
+def _buffers_text(t: Totals) -> str:
+    """`53,120 running statistics + 53 counters`."""
+    counters = "counter" if t.batch_counters == 1 else "counters"
+    kinds = (
+        (t.running_statistics, "running statistics"),
+        (t.batch_counters, counters),
+        (t.fixed_values, "fixed values"),
+    )
+    return " + ".join(f"{count:,} {kind}" for count, kind in kinds if count)
+
+
+def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Layer]:
+    """The layers folded into a row: behind its first, and with `depth` those that are not of its block."""
+    return (layer for layer in group[1:] if depth is None or not within(layer, name))
+
+
+def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
+    merged = dict.fromkeys(layer.node.op.name for layer in folded)
+    if merged:
+        yield f"In the row above, since they write nothing: {', '.join(merged)} (--all shows each)."
+    if report.mode == "train":
+        yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
+
+
+def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    texts = [row["field"] for row in rows]
+    unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
+    if unknown:
+        yield f"Field –: not worked out, since too many positions differ; the first is {unknown}."
+    if any("local" in text for text in texts):
+        yield "Field, local: without what comes through layers that read every place (global pooling, statistics)."
+    if any(re.search(r"…(?!\d+ fixed)", text) for text in texts):
+        yield "Field a…b: the smallest and the largest; it depends on the position."
+    if any("fixed" in text for text in texts):
+        yield "Field a…b fixed: every position sees the input's positions a to b, and no others but the local ones."
+
+
+def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
+    if gone is not None:
+        left = sum(layer.node.op.name == "batchnorm" for layer in report.layers)
+        if gone or left:
+            yield _folding_note(len(gone), left)
+        else:
+            yield "There is no batch normalization to fold."
+
+
+def _folding_note(gone: int, left: int) -> str:
+    """`52 batch normalizations are folded into the layers before them; 1 stays.`"""
+    if not gone:
+        return f"No batch normalization can be folded; {left:,} {'stay' if left > 1 else 'stays'}."
+    folded = "1 batch normalization is folded into the layer before it"
+    if gone > 1:
+        folded = f"{gone:,} batch normalizations are folded into the layers before them"
+    stay = f"; {left:,} {'stay' if left > 1 else 'stays'}" if left else ""
+    return f"{folded}{stay}."
+
+
+def _published(report: Report) -> list[Table]:
+    """Verdicts on what is published of the network as a whole; `archcalc audit` has its layers too."""
+    verdicts = audit(report.graph, layers=False)
+    if not verdicts:
+        return []
+    usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")
+    of = "" if usual else "Computed for one image in float32, FLOPs as in convention all:"
+    return [verdict_table(verdicts, report.mode, of)]

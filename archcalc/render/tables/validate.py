@@ -1,0 +1,125 @@
+"""The tables of checks against PyTorch: what `archcalc validate` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from archcalc.render.table import Column, Table, cell, listed
+
+if TYPE_CHECKING:
+    from archcalc.analysis.checks import Check, Validation
+
+SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
+NETWORK_COLUMNS = (
+    Column("network", "Network", text=True),
+    Column("device", "Device", text=True),
+    Column("checks", "Checks"),
+    Column("equal", "Equal"),
+    Column("differences", "Different"),
+    Column("seconds", "Seconds"),
+    Column("uncounted", "FLOPs that PyTorch's counter leaves out", shown=False),
+    Column("remark", "Remark", text=True, below=True),
+)
+CHECK_COLUMNS = (
+    Column("network", "Network", text=True, heading=True),
+    Column("device", "Device", shown=False),
+    Column("layer", "Layer", text=True),
+    Column("figure", "Figure", text=True),
+    Column("expected", "Expected", shown=False),
+    Column("measured", "Measured", shown=False),
+    Column("tolerance", "Tolerance", shown=False),
+    Column("equal", "Equal", shown=False),
+    Column("foreseen", "Expected", text=True, data=False),
+    Column("found", "Measured", text=True, data=False),
+    Column("agrees", "Equal", text=True, data=False),
+)
+
+
+def validation_table(validations: Sequence[Validation], every: bool = False, seconds: float | None = None) -> Table:
+    """A row a network; below a row for each check that differs, or with `every` for each check.
+
+    `every` also lists what PyTorch's counter leaves out. `seconds` are those of the whole run, loading included.
+    """
+    conditions = _conditions(validations)
+    notes = [f"{made.network}: {_uncounted_text(made)}" for made in validations if every and made.uncounted]
+    checks = checks_table(validations, every)
+    return Table(
+        "",
+        NETWORK_COLUMNS,
+        [_network_row(validation) for validation in validations],
+        "networks",
+        {"schema": SCHEMA} | conditions,
+        " · ".join([_outcome(validations, seconds), *(f"{key} {value}" for key, value in conditions.items())]),
+        notes=notes,
+        parts=[checks] if checks.rows else [],
+        label=f"{listed([made.network for made in validations])}, validated",
+    )
+
+
+def checks_table(validations: Sequence[Validation], every: bool = True) -> Table:
+    """A row a check, or only those that differ. A network that could not be run has a row that says so."""
+    shown = ((made, made.checks if every else made.differences) for made in validations)
+    rows = [_check_row(made, check) for made, checks in shown for check in checks]
+    rows += [_problem_row(made) for made in validations if every and not made.checks]
+    return Table("", CHECK_COLUMNS, rows, "checks", _conditions(validations))
+
+
+def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
+    return {"batch": validations[0].batch, "dtype": validations[0].dtype} if validations else {}
+
+
+def _outcome(validations: Sequence[Validation], seconds: float | None) -> str:
+    """`2 networks, 726 checks: 0 different · 12.3 s`."""
+    checks = sum(len(made.checks) for made in validations)
+    different = sum(len(made.differences) for made in validations)
+    failed = sum(not made.checks for made in validations)
+    networks = f"{len(validations):,} network{'s' if len(validations) != 1 else ''}"
+    not_run = f", {failed:,} not run" if failed else ""
+    took = sum(made.seconds for made in validations) if seconds is None else seconds
+    return f"{networks}, {checks:,} checks: {different:,} different{not_run} · {took:.1f} s"
+
+
+def _uncounted_text(validation: Validation) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in validation.uncounted.items())
+    return f"PyTorch's counter leaves out, in FLOPs of the batch: {listed}."
+
+
+def _network_row(made: Validation) -> dict[str, Any]:
+    different = len(made.differences)
+    counts = {"checks": len(made.checks), "equal": len(made.checks) - different, "differences": different}
+    said = {"uncounted": dict(made.uncounted), "remark": "; ".join(filter(None, (made.problem, made.remark)))}
+    return {"network": made.network, "device": made.device, **counts, "seconds": round(made.seconds, 1), **said}
+
+
+def _check_row(made: Validation, check: Check) -> dict[str, Any]:
+    return {
+        "network": made.network,
+        "device": made.device,
+        **check._asdict(),
+        "layer": check.layer or None,
+        "equal": check.equal,
+        "foreseen": plain(check.expected),
+        "found": plain(check.measured),
+        "agrees": "yes" if check.equal else "no",
+    }
+
+
+def _problem_row(made: Validation) -> dict[str, Any]:
+    found = {"figure": "run", "measured": made.problem, "equal": False}
+    return {"network": made.network, "device": made.device, **found, "found": made.problem, "agrees": "no"}
+
+
+def difference_text(check: Check) -> str:
+    """`stem.conv: macs: expected 14, measured 884,736`."""
+    what = f"{check.layer or 'the network'}: {check.figure}"
+    return f"{what}: expected {plain(check.expected)}, measured {plain(check.measured)}"
+
+
+def plain(value: Any) -> str:
+    """A measured thing as text: shapes as 64×3×3, and where there is nothing, none."""
+    if isinstance(value, list | dict) and not value:
+        return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {plain(shape)}" for name, shape in value.items())
+    return f"{value:.2g}" if isinstance(value, float) else cell(value)

@@ -1,0 +1,390 @@
+"""Running a plan: blocks are called, layers get their shapes, and the graph comes about, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.graph.graph import Graph, Node
+from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make, operator_hint
+from archcalc.ops.arguments import extent, show
+from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
+from archcalc.spec.in_play import join_hint, odd_one
+from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block, Spec
+from archcalc.spec.node_names import LABELLED, Scope, bounded
+
+MAX_NODES = 200_000
+MAX_CALLS = 40  # blocks calling blocks
+RUNNING = -1  # the node of a label whose step has not ended
+
+
+class Made(NamedTuple):
+    """A node whose name is not settled yet."""
+
+    scope: Scope
+    base: str
+    number: int
+    op: Operator
+    inputs: tuple[int, ...]
+    x: Any
+    output: Shape
+    place: Place | None
+    side: bool
+
+
+def expand(
+    spec: Spec,
+    network: str,
+    overrides: Mapping[str, Any] | None = None,
+    input_shape: Shape | None = None,
+    name: str | None = None,
+) -> Graph:
+    """The graph of one of a spec's networks, called `name` if given.
+
+    `overrides` maps params to functions of the names or to plain values. Raises SpecError with place and trail.
+    """
+    expansion = Expansion(spec)
+    try:
+        return expansion.graph(network, overrides or {}, input_shape, name or network)
+    except SpecError as error:
+        error.trail = tuple(expansion.trail())
+        raise
+    except RecursionError:
+        place = expansion.calls[-1].place if expansion.calls else None
+        raise SpecError("layers nested too deeply", place, trail=expansion.trail()) from None
+    finally:
+        expansion.budget.close(LEAST_STEPS)
+
+
+class Called(NamedTuple):
+    """A block call that is under way."""
+
+    block: Block
+    given: dict[str, Any]
+    place: Place
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={show(value)}" for name, value in self.given.items())
+        return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
+
+
+class Expansion:
+    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.made: list[Made] = []
+        self.calls: list[Called] = []
+        self.side = False
+        self.ends: list[int] = []  # of side outputs
+        self.misfit: MisfitError | None = None
+        self.standard = True  # the network as the spec has it: what is printed of it is of no other
+        self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
+        self.budget = Budget()
+        self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
+        self.operators: dict[Any, tuple[Operator, Shape]] = {}
+        self.run_by_kind: dict[type, Callable[..., int]] = {
+            Chain: self._chain, Repeat: self._repeat, Choose: self._choose, Call: self._call, Each: self._each,
+            Join: self._join, Side: self._sides, Label: self._label, Use: self._use,
+        }  # fmt: skip
+
+    def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
+        """As `expand`, but errors come without a trail."""
+        self._settle(network, overrides)
+        root = Scope(None, "", 0)
+        shape = self._input_shape(input_shape)
+        first = self._add(root, "input", Input(shape), (), (), shape, None)
+        result = self.run(self.spec.layers, first, self.globals, root, True)
+        about = self.spec.about_of(network, self.standard)._replace(params=MappingProxyType(dict(self.globals)))
+        self._check_use(result)
+        return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit)
+
+    def _check_use(self, result: int) -> None:
+        """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
+        main = {i for made in self.made if not made.side for i in made.inputs} | {result, 0}
+        side = {i for made in self.made if made.side for i in made.inputs} | {*self.ends}
+        for position, made in enumerate(self.made):
+            if position in main or (made.side and position in side):
+                continue
+            who, hint = "nothing uses", "`use` goes on from somewhere else, and nothing reads this"
+            if position in side:
+                who, hint = "only a side output uses", "at inference it would do nothing; move it into that branch"
+            raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
+
+    def _settle(self, network: str, overrides: Mapping[str, Any]) -> None:
+        """Values of the params: defaults, the variant's, then the overrides."""
+        settings = {**self.spec.params, **self.spec.variants.get(network, {})}
+        for key in overrides:
+            if key not in settings:
+                known = suggest(key, settings) or "it has none"
+                raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
+        self.globals.later = frozenset(settings)
+        for key, own in settings.items():
+            value = overrides.get(key, own)
+            self.globals[key] = value(self.globals) if callable(value) else value
+            if key in overrides:
+                self._compare(own, self.globals[key])
+
+    def _compare(self, own: Evaluate, given: Any) -> None:
+        """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
+        try:
+            self.standard = self.standard and own(self.globals) == given
+        except SpecError:
+            self.standard = False
+
+    def _input_shape(self, given: Shape | None) -> Shape:
+        if given is not None:
+            given = self._whole_shape(given)
+            self._compare(self.spec.input, given)
+        try:
+            return extent(self.spec.input(self.globals) if given is None else given)
+        except Refusal as error:
+            if given is not None:
+                raise ArchcalcError(f"input {error}") from None
+            hint = "for example [3, 224, 224]: channels, height, width"
+            raise SpecError(f"input {error}", self.spec.input_place, hint) from None
+
+    def _whole_shape(self, given: Shape) -> Shape:
+        """For an image's size alone, one number or two, the shape with the spec's own channels."""
+        own = self.spec.input(self.globals) if len(given) < 3 else ()
+        return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
+
+    def _named(self) -> list[Node]:
+        made = ((bounded(m.scope.entry(m.base, m.number), m.place), m) for m in self.made)
+        return [Node(name, *m[3:]) for name, m in made]
+
+    def trail(self) -> list[str]:
+        """The calls under way, the innermost first."""
+        return [str(call) for call in reversed(self.calls)]
+
+    def _add(
+        self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
+    ) -> int:
+        if len(self.made) >= MAX_NODES:
+            raise SpecError(f"more than {MAX_NODES:,} layers", place)
+        self.made.append(Made(scope, base, scope.enter(base), op, inputs, x, output, place, self.side))
+        return len(self.made) - 1
+
+    def run(self, plan: Plan, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        """Run a plan on node `x`; `fresh` if the scope was opened for this plan. Returns the output's node."""
+        self.budget.left -= 1
+        if self.budget.left < 0:
+            self._pay(None, names, plan.place)
+        return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)
+
+    def _chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        for step in plan.steps:
+            x = self.run(step, x, names, scope, False)
+        return x
+
+    def _repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        count = plan.count(names)
+        if type(count) is not int or not 0 <= count <= MAX_NODES:
+            raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
+        for _ in range(count):
+            x = self.run(plan.body, x, names, scope, False)
+        return x
+
+    def _choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        return self.run(plan.yes if plan.test(names) else plan.no, x, names, scope, fresh)
+
+    def _each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        for inner in plan.rounds(names):
+            x = self.run(plan.body, x, inner, scope, False)
+        return x
+
+    def _label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        if plan.name in scope.labels:
+            raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own name")
+        scope.labels[plan.name] = RUNNING
+        scope.labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, names, scope)
+        return y
+
+    def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        """Run a plan in a scope of its own; a single layer gets the scope's name itself."""
+        before = len(self.made)
+        inner = Scope(scope, base, number)
+        y = self.run(body, x, names, inner, True)
+        if len(self.made) == before + 1 and self.made[-1].scope is inner:
+            self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
+        return y
+
+    def _join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        names.shape = self.made[x].output
+        before, ways = len(self.made), self._ways(plan, names)
+        ends = [self._branch(name, "branch", body, x, inner, scope) for name, body, inner, _ in ways]
+        shapes = tuple(self.made[end].output for end in ends)
+        op = self._joining(plan, names)
+        try:
+            output = _output(op, shapes)
+        except Refusal as error:
+            labels = [name or f"branch {i}" for i, (name, *_) in enumerate(ways, 1)]
+            pairs = list(zip(labels, shapes, strict=True))[:6]
+            listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
+            more = ", …" if len(shapes) > 6 else ""
+            place, hint = ways[odd_one(op, shapes)][3], join_hint(self.spec, op, shapes, self.made[before:])
+            raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
+        return self._add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+
+    def _joining(self, plan: Join, names: Names) -> Operator:
+        args = [argument.value(names) for argument in plan.positional]
+        try:
+            return make(REGISTRY[plan.name], args, {argument.keyword: argument.value(names) for argument in plan.named})
+        except ArgumentError as error:
+            raise SpecError(f"{plan.name}: {error}", self._argument(plan, error.argument)) from None
+
+    def _branch(self, name: str | None, otherwise: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
+        number = scope.enter_branch(name) if name else scope.enter(otherwise)
+        return self._within(name or otherwise, number, body, x, names, scope)
+
+    def _ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
+        """Branches with the names each sees."""
+        if isinstance(each := plan.branches, Each):
+            ways = [(None, each.body, inner, each.place) for inner in each.rounds(names)]
+            if not ways:
+                raise SpecError(f"{plan.name} has no branches", plan.place)
+            return ways  # type: ignore[return-value]  # None is a str | None
+        return [(b.name, b.body, names, b.place) for b in plan.branches]
+
+    def _sides(self, plan: Side, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        before, self.side = self.side, True
+        for branch in plan.branches:
+            self._side_output(branch, x, names, scope)
+        self.side = before
+        return x
+
+    def _side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
+        """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
+        made, calls, ends = len(self.made), len(self.calls), len(self.ends)
+        try:
+            end = self._branch(branch.name, "side", branch.body, x, names, scope)
+        except MisfitError as error:
+            error.trail = tuple(self.trail())
+            self.misfit = self.misfit or error
+            del self.made[made:], self.calls[calls:], self.ends[ends:]
+            return
+        if end < made:
+            raise SpecError("a side output without layers", branch.place)
+        self.ends.append(end)
+
+    def _use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        around = [scope]
+        while (target := around[-1].labels.get(plan.label, RUNNING)) == RUNNING:
+            parent = around[-1].parent
+            if parent is None:
+                known = [name for at in around for name, node in at.labels.items() if node != RUNNING]
+                hint = suggest(plan.label, known) or "a label must come before its use, in this block or around it"
+                raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
+            around.append(parent)
+        if self.made[target].side and not self.side:
+            raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
+        return target
+
+    def _call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+        target = self._target(plan, names)
+        names.shape = shape = self.made[x].output
+        args = tuple([argument.value(names) for argument in plan.positional]) if plan.positional else ()
+        keywords = {argument.keyword: argument.value(names) for argument in plan.named} if plan.named else {}
+        if isinstance(target, Block):
+            return self._block(plan, target, args, keywords, x, scope, fresh)
+        for value in (*args, *keywords.values()):
+            if type(value) is tuple:
+                self._pay(value, names, plan.place)
+        # arguments by their text: 1, 1.0 and True are equal, but not alike
+        key = target, repr(args) if args else "", repr(keywords) if keywords else "", shape
+        known = self.operators.get(key)
+        if known is None:
+            known = self.operators[key] = self._operator(plan, target, args, keywords, shape)
+        return self._add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
+
+    def _pay(self, value: Any, names: Names, place: Place) -> None:
+        """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
+        try:
+            names.budget.spend(leaves(value))
+        except Fault as fault:
+            raise SpecError(f"the network {fault}", place) from None
+
+    def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
+        try:
+            named = names[plan.name]
+        except KeyError:
+            hint = operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
+            raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
+        if not isinstance(named, Reference):
+            raise SpecError(f"{plan.name} is {show(named)}, but an operator or block is needed here", plan.place)
+        target = self.library[named.name]
+        if isinstance(target, type) and target.joins:
+            raise SpecError(f"{named.name} needs branches", plan.place, f"write it by its name: {named.name}(a, b)")
+        return target
+
+    def _operator(
+        self, plan: Call, cls: type[Operator], args: Sequence[Any], keywords: Mapping[str, Any], shape: Shape
+    ) -> tuple[Operator, Shape]:
+        if cls is Input:
+            raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
+        try:
+            op = make(cls, args, keywords)
+            return op, _output(op, shape)
+        except ArgumentError as error:
+            raise SpecError(f"{cls.name}: {error}", self._argument(plan, error.argument)) from None
+        except Refusal as error:
+            message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
+            raise MisfitError(message, plan.place) from None
+
+    def _argument(self, plan: Call | Join, which: str | int | None) -> Place:
+        if isinstance(which, int):
+            return plan.positional[which].place
+        return next((argument.place for argument in plan.named if argument.keyword == which), plan.place)
+
+    def _block(
+        self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any], x: int,
+        scope: Scope, fresh: bool,
+    ) -> int:  # fmt: skip
+        given = self._bind(plan, block, args, keywords)
+        self.calls.append(Called(block, given, plan.place))
+        if len(self.calls) > MAX_CALLS:
+            raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
+        inner = self.globals.inner(given, self.made[x].output)
+        for parameter, default in block.parameters:
+            if parameter not in given and default is not None:
+                inner[parameter] = default(inner)
+        if block.structured and not fresh:
+            scope = Scope(scope, "", scope.enter(""))
+        y = self.run(block.body, x, inner, scope, fresh or block.structured)
+        self.calls.pop()
+        return y
+
+    def _bind(self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """A block's written arguments by parameter. Raises SpecError at the argument that is wrong."""
+        parameters = [name for name, _ in block.parameters]
+        if len(args) > len(parameters):
+            place = self._argument(plan, len(parameters))
+            most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
+            raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
+        given = dict(zip(parameters, args, strict=False))
+        for name, value in keywords.items():
+            if name not in parameters:
+                hint = suggest(name, parameters)
+                message = f"{block.name}: has no parameter {name!r}: {block.signature()}"
+                raise SpecError(message, self._argument(plan, name), hint)
+            if name in given:
+                raise SpecError(f"{block.name}: gets {name} twice", self._argument(plan, name))
+            given[name] = value
+        missing = [name for name, default in block.parameters if default is None and name not in given]
+        if missing:
+            raise SpecError(f"{block.name}: lacks {' and '.join(missing)}: {block.signature()}", plan.place)
+        return given
+
+
+def _output(op: Operator, x: Any) -> Shape:
+    """The output's shape, within bounds. Raises Refusal."""
+    output = op.output(x)
+    if max(output) >= LIMIT:
+        raise Refusal("a dimension beyond 2^63")
+    return output

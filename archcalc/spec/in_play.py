@@ -1,0 +1,79 @@
+"""Branches that do not fit: which of them, and what the dimensions were that their layers mention."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from archcalc.errors import Place, Refusal, shorten
+from archcalc.ops import Operator, Shape
+from archcalc.spec.expression import tree_of
+from archcalc.spec.functions import DIMENSIONS
+from archcalc.spec.layers import Call
+from archcalc.spec.network_spec import Spec
+
+MOST = 4  # layers that an error names
+
+
+def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[Any]) -> str:
+    """What may be wrong with the branches of a join; `made` are the nodes in them.
+
+    A dimension that is the same in all branches is not to blame, e.g. in_channels where a padding is forgotten.
+    """
+    differing = [name for name, i in DIMENSIONS.items() if len({shape[i : i + 1] for shape in shapes}) > 1]
+    known = [_in_play(call, x, names) for call, x, names in _mentioning(spec, made, differing)]
+    if known:
+        seen = ", ".join(dict.fromkeys(known[-MOST:]))
+        return f"{seen}\n  each layer sees its own input; a parameter of a block keeps a width: gate(width=in_channels)"
+    images = [shape for shape in shapes if len(shape) == 3]
+    if op.name == "multiply" and images and any(len(shape) == 1 for shape in shapes):
+        width = images[0][0]
+        return f"a gate is {width}×1×1: leave out flatten, and write conv({width}, 1) for linear({width})"
+    return ""
+
+
+def odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
+    """The first branch that does not go with the first one; the last if each does by itself."""
+    return next((i for i, shape in enumerate(shapes) if not _agree(op, shapes[0], shape)), len(shapes) - 1)
+
+
+def _agree(op: Operator, first: Shape, second: Shape) -> bool:
+    try:
+        op.output((first, second))
+    except Refusal:
+        return False
+    return True
+
+
+def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> Iterator[tuple[Call, Shape, list[str]]]:
+    """The layers whose arguments mention one of these dimensions, with their inputs and what they mention."""
+    plans = [spec.layers, *(block.body for block in spec.blocks.values())]
+    calls = {(call.place.line, call.place.column): call for plan in plans for call in _calls(plan)}
+    for node in made:
+        call = calls.get((node.place.line, node.place.column))
+        mentioned = _mentions(call, dimensions) if call else []
+        names = [name for name in mentioned if DIMENSIONS[name] < len(node.x)]
+        if call and names:
+            yield call, node.x, names
+
+
+def _calls(plan: Any) -> Iterator[Call]:
+    """All calls of a plan."""
+    if isinstance(plan, Call):
+        yield plan
+    elif isinstance(plan, tuple) and not isinstance(plan, Place):
+        for part in plan:
+            yield from _calls(part)
+
+
+def _mentions(call: Call, dimensions: Sequence[str]) -> list[str]:
+    trees = [tree_of(argument.value) for argument in (*call.positional, *call.named)]
+    found = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return [name for name in dimensions if name in found]
+
+
+def _in_play(call: Call, x: Shape, names: Sequence[str]) -> str:
+    place = call.place
+    text = place.source.lines[place.line - 1][place.column - 1 :][: place.width]
+    return f"{' and '.join(f'{name} was {x[DIMENSIONS[name]]}' for name in names)} in {shorten(text)}"

@@ -1,0 +1,339 @@
+"""Layers as a plan: what a spec's steps and layer expressions say, before any shape is known.
+
+Parsing gives a plan, `expand.py` runs it. The same plan stands for the YAML form and the expression form of a thing:
+`- add: {body: …, skip: …}` and `add(body=…, skip=…)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.ops import REGISTRY
+from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Expression
+from archcalc.spec.functions import Evaluate, Names
+from archcalc.spec.hints import arguments_hint, call_hint
+from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
+
+LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+JOINS = frozenset(name for name, cls in REGISTRY.items() if cls.joins)
+WITH_ARGUMENTS = re.compile(rf"({'|'.join(JOINS)})\s*\(")  # a join's key: `mean(0.15)`
+SIDE, USE, CHAIN = "side", "use", "chain"
+RESERVED = JOINS | {SIDE, USE, CHAIN}
+
+
+class Chain(NamedTuple):
+    """Steps one after the other."""
+
+    steps: tuple[Plan, ...]
+    place: Place
+
+
+class Repeat(NamedTuple):
+    """`n * layer`."""
+
+    count: Evaluate
+    body: Plan
+    place: Place
+
+
+class Choose(NamedTuple):
+    """`layer if test else layer`."""
+
+    test: Evaluate
+    yes: Plan
+    no: Plan
+    place: Place
+
+
+class Argument(NamedTuple):
+    """A written argument: its keyword, or "" where it stands by position."""
+
+    keyword: str
+    value: Evaluate
+    place: Place
+
+
+class Call(NamedTuple):
+    """An operator or block by name, or by a parameter that names one."""
+
+    name: str
+    positional: tuple[Argument, ...]
+    named: tuple[Argument, ...]
+    place: Place
+
+
+class Each(NamedTuple):
+    """`layer for i in list`: one layer a round; the rounds are a chain, or the branches of a join."""
+
+    rounds: Callable[[Names], Iterator[Names]]
+    body: Plan
+    place: Place
+
+
+class Branch(NamedTuple):
+    """One way through a join or to a side output; without a name it is numbered."""
+
+    name: str | None
+    body: Plan
+    place: Place
+
+
+class Join(NamedTuple):
+    """Branches from one input, brought together by an operator."""
+
+    name: str
+    branches: tuple[Branch, ...] | Each
+    place: Place
+    positional: tuple[Argument, ...] = ()
+    named: tuple[Argument, ...] = ()
+
+
+class Side(NamedTuple):
+    """Side outputs: branches that exist only in training; what follows goes on from before them."""
+
+    branches: tuple[Branch, ...]
+    place: Place
+
+
+class Label(NamedTuple):
+    """A named step; its name becomes part of the names of its nodes, and `use(name)` finds its output."""
+
+    name: str
+    body: Plan
+    place: Place
+
+
+class Use(NamedTuple):
+    """The output of an earlier labelled step: a long skip."""
+
+    label: str
+    place: Place
+
+
+Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Label | Use
+
+
+def structured(plan: Plan) -> bool:
+    """Whether a plan itself branches or labels: the block it is then stands as a numbered module of its own."""
+    if isinstance(plan, Chain):
+        return any(structured(step) for step in plan.steps)
+    if isinstance(plan, Repeat | Each):
+        return structured(plan.body)
+    if isinstance(plan, Choose):
+        return structured(plan.yes) or structured(plan.no)
+    return isinstance(plan, Join | Side | Label)
+
+
+class Planner:
+    """Turns YAML steps into plans; remembers every name that expressions mention."""
+
+    def __init__(self) -> None:
+        self.mentions: set[str] = set()
+
+    def steps(self, value: Value, what: str) -> Plan:
+        """A list of steps, or a single one."""
+        if not isinstance(value, Sequence):
+            return self.step(value, what)
+        if not value.items:
+            raise SpecError(f"{what} has no steps", value.place, "write `identity` for a branch that does nothing")
+        steps = tuple(self.step(item, what) for item in value.items)
+        return steps[0] if len(steps) == 1 else Chain(steps, value.place)
+
+    def step(self, value: Value, what: str) -> Plan:
+        """An expression, a nested list, or one key with what belongs to it."""
+        if isinstance(value, Scalar):
+            if not value.text.strip():
+                raise SpecError(f"{what} is empty", value.place, "write `identity` for a branch that does nothing")
+            return LayerExpression(value, self.mentions).layer()
+        if isinstance(value, Sequence):
+            return self.steps(value, what)
+        if len(value.entries) != 1:
+            second = value.entries[1][0] if value.entries else value
+            raise SpecError("a step has one key", second.place, call_hint(value) or self.layout_hint(value))
+        key, body = value.entries[0]
+        if key.text in JOINS:
+            return Join(key.text, self.branches(body, key.text), key.place)
+        if WITH_ARGUMENTS.match(key.text):
+            call = LayerExpression(key, self.mentions).join_call()
+            return Join(call.name, self.branches(body, call.name), key.place, call.positional, call.named)
+        if key.text == SIDE:
+            return Side(self.branches(body, key.text), key.place)
+        return self.label(key, body)
+
+    def layout_hint(self, value: Mapping) -> str:
+        """What to do about a step with several keys."""
+        first, body = value.entries[0] if value.entries else (None, None)
+        if first and first.text in JOINS | {SIDE} and isinstance(body, Scalar) and not body.text:
+            return f"indent the branches further than {first.text}"
+        return "start each step on a line of its own with `- `"
+
+    def label(self, key: Scalar, body: Value) -> Plan:
+        """A labelled step."""
+        check_label(key.text, key.place)
+        if hint := arguments_hint(key.text, body):
+            raise SpecError(f"{key.text} is a label here, and its arguments are no steps", body.place, hint)
+        return Label(key.text, self.steps(body, key.text), key.place)
+
+    def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
+        """Named branches (keys) or a list of them."""
+        if isinstance(value, Scalar):
+            raise SpecError(f"{join} needs branches", value.place, f"write `{join}: {{a: …, b: …}}` or a list")
+        if isinstance(value, Sequence):
+            made = [Branch(None, self.step(item, f"a branch of {join}"), item.place) for item in value.items]
+        else:
+            for key, _ in value.entries:
+                check_label(key.text, key.place)
+            made = [Branch(key.text, self.steps(body, key.text), body.place) for key, body in value.entries]
+        if not made:
+            raise SpecError(f"{join} has no branches", value.place)
+        return tuple(made)
+
+
+def check_label(text: str, place: Place) -> None:
+    """Raises SpecError unless a text can be part of a node's name."""
+    if text in RESERVED:
+        hint = f"for example `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
+        raise SpecError(f"{text!r} is a word of the language", place, hint)
+    if not LABEL.fullmatch(text):
+        hint = FLOW_HINT if ")" in text else "letters, digits, _ and -, and not digits alone"
+        raise SpecError(f"{shorten(text)!r} cannot be a label", place, hint)
+
+
+class LayerExpression(Expression):
+    """An expression that stands for layers."""
+
+    def layer(self, node: ast.expr | None = None) -> Plan:
+        """The plan of this expression. Raises SpecError for anything but a layer."""
+        node = self.tree if node is None else node
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(node, TOO_DEEP)
+        plan = self._layer(node)
+        self.depth -= 1
+        return plan
+
+    def _layer(self, node: ast.expr) -> Plan:
+        place = self.place(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            return Chain(tuple(self.layer(step) for step in _flatten(node)), place)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            return self._repeat(node)
+        if isinstance(node, ast.IfExp):
+            return Choose(self.value(node.test), self.layer(node.body), self.layer(node.orelse), place)
+        if isinstance(node, ast.Name):
+            return self._named(node, place)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            return self._call_layer(node, node.func.id, place)
+        hint = "a | b is `then`, n * a repeats, a if c else b chooses"
+        if isinstance(node, ast.GeneratorExp | ast.ListComp):
+            hint = "layers made one by one are a chain: write chain(conv(n, 3) for n in [8, 16])"
+        raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
+
+    def _repeat(self, node: ast.BinOp) -> Plan:
+        left, right = self.written(node.left), self.written(node.right)
+        if _is_layer(node.left):
+            left = left if isinstance(node.left, ast.Call | ast.Name) else f"({left})"
+            raise self.error(node, "the count comes first", f"write {right} * {left}")
+        if isinstance(node.right, ast.Constant):
+            hint = f"write {right} * {left}" if isinstance(node.left, ast.Name | ast.Call) else ""
+            raise self.error(node, f"a layer is needed after *, not {right}", hint)
+        return Repeat(self.value(node.left), self.layer(node.right), self.place(node.left))
+
+    def _named(self, node: ast.Name, place: Place) -> Plan:
+        self.mentions.add(node.id)
+        if node.id in JOINS | {USE, CHAIN}:
+            raise self.error(node, f"{node.id} needs arguments", f"for example {node.id}(…)")
+        return Call(node.id, (), (), place)
+
+    def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
+        self.mentions.add(name)
+        if name == USE:
+            return Use(self._label(node), place)
+        if name == CHAIN:
+            return self._chain(node, place)
+        if name in JOINS:
+            return Join(name, self._branches(node, name), place)
+        return self._call_with_values(node, name, place)
+
+    def _call_with_values(self, node: ast.Call, name: str, place: Place) -> Call:
+        args = [Argument("", self.value(arg), self.place(arg)) for arg in node.args]
+        named = [Argument(key, self.value(k.value), self.place(k)) for key, k in self._keywords(node, name)]
+        return Call(name, tuple(args), tuple(named), place)
+
+    def join_call(self) -> Call:
+        """A join with arguments, as the key over its branches: `mean(0.15)`."""
+        if isinstance(self.tree, ast.Call) and isinstance(self.tree.func, ast.Name):
+            return self._call_with_values(self.tree, self.tree.func.id, self.place(self.tree))
+        raise self.error(self.tree, "a join is needed here", "for example mean(0.15)")
+
+    def _keywords(self, node: ast.Call, name: str) -> Iterator[tuple[str, ast.keyword]]:
+        """The keywords of a call, each once. Raises SpecError for one written twice, and for **."""
+        seen: set[str] = set()
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.error(keyword, "** in a call is not part of the expression language")
+            if keyword.arg in seen:
+                raise self.error(keyword, f"{name}: gets {shorten(keyword.arg)} twice")
+            seen.add(keyword.arg)
+            yield keyword.arg, keyword
+
+    def _label(self, node: ast.Call) -> str:
+        if len(node.args) == 1 and not node.keywords:
+            target = node.args[0]
+            if isinstance(target, ast.Name):
+                return target.id
+            if isinstance(target, ast.Constant) and isinstance(target.value, str):
+                return target.value
+        raise self.error(node, "use takes one label", "for example use(stem) or use('stem')")
+
+    def _chain(self, node: ast.Call, place: Place) -> Plan:
+        if node.keywords or not node.args:
+            raise self.error(node, "chain takes layers", "for example chain(block(i) for i in range(3))")
+        steps = [self._each(arg) if isinstance(arg, ast.GeneratorExp) else self.layer(arg) for arg in node.args]
+        return Chain(tuple(steps), place)
+
+    def _each(self, node: ast.GeneratorExp) -> Each:
+        return Each(self.rounds(node), self.layer(node.elt), self.place(node))
+
+    def _branches(self, node: ast.Call, name: str) -> tuple[Branch, ...] | Each:
+        if len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.GeneratorExp):
+            return self._each(node.args[0])
+        plain = [Branch(None, self.layer(arg), self.place(arg)) for arg in node.args]
+        named = []
+        for key, k in self._keywords(node, name):
+            check_label(key, self.place(k))
+            named.append(Branch(key, self.layer(k.value), self.place(k.value)))
+        if not plain and not named:
+            raise self.error(node, f"{name} has no branches", f"for example {name}(identity, relu)")
+        return (*plain, *named)
+
+
+def _flatten(node: ast.expr) -> list[ast.expr]:
+    """The steps of `a | b | c`, which Python reads as ((a | b) | c); a long chain is not deep."""
+    steps = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        steps.append(node.right)
+        node = node.left
+    return [node, *reversed(steps)]
+
+
+def _is_layer(node: ast.expr) -> bool:
+    """Whether an expression is certainly a layer, not a number."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitOr) or (isinstance(node.op, ast.Mult) and _is_layer(node.right))
+    named = node.func if isinstance(node, ast.Call) else node
+    return isinstance(named, ast.Name) and named.id in REGISTRY
+
+
+def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:
+    """`value` as a mapping with known keys only. Raises SpecError otherwise."""
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{what} needs keys: {', '.join(known)}", value.place)
+    for key, _ in value.entries:
+        if key.text not in known:
+            raise SpecError(f"{what} has no key {shorten(key.text)!r}", key.place, suggest(key.text, known))
+    return value

@@ -1,0 +1,254 @@
+"""A spec file, read but not yet expanded: header, params, variants, blocks and layers, or aliases."""
+
+from __future__ import annotations
+
+import ast
+import keyword
+from typing import Any, NamedTuple
+
+from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.graph.graph import About, Setting
+from archcalc.ops import REGISTRY
+from archcalc.spec.about import Sayings, read_about, read_sayings, read_setting, text_of
+from archcalc.spec.expression import Expression, value_of
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Evaluate
+from archcalc.spec.hints import shape_hint
+from archcalc.spec.layers import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
+from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
+
+KEYS = {
+    "name": "the network's name, or the family's where there are variants",
+    "title": "what it is, in a few words",
+    "family": "the family it is listed under; by default its name",
+    "paper": "authors, year, title, arxiv, url",
+    "input": "the image: [channels, height, width]",
+    "params": "names with default values, for `--set` and the variants",
+    "variants": "networks by name, each with the params it changes",
+    "blocks": "layers by name, with parameters",
+    "layers": "the steps",
+    "aliases": "instead of input and layers: names for networks of other specs, with params set",
+    "published": "printed figures with their source",
+    "accuracy": "published accuracies with source, dataset and protocol",
+    "recipe": "how it was trained, with the source",
+}
+OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec of aliases has none of
+SUFFIXES = (".yaml", ".yml")  # of files: no network is called so
+MAX_PARAMETERS = 64  # of a block
+ALIAS = dict.fromkeys(("network", "set", "input"), "")
+
+
+class Block(NamedTuple):
+    """A named piece of a network: parameters with perhaps a default, and its layers."""
+
+    name: str
+    parameters: tuple[tuple[str, Evaluate | None], ...]
+    body: Plan
+    structured: bool
+    place: Place
+
+    def signature(self) -> str:
+        """`stage(width, depth, stride=…)`."""
+        return f"{self.name}({', '.join(p if default is None else f'{p}=…' for p, default in self.parameters)})"
+
+
+class Spec(NamedTuple):
+    """One spec file."""
+
+    name: str
+    input: Evaluate
+    input_place: Place
+    params: dict[str, Evaluate]
+    variants: dict[str, dict[str, Evaluate]]
+    blocks: dict[str, Block]
+    layers: Plan
+    about: About
+    sayings: Sayings
+    aliases: dict[str, Setting]
+    unused: tuple[tuple[str, Place], ...] = ()
+
+    def networks(self) -> tuple[str, ...]:
+        """The networks it describes: its aliases, its variants, or itself."""
+        return tuple(self.aliases) or tuple(self.variants) or (self.name,)
+
+    def about_of(self, network: str, standard: bool = True) -> About:
+        """What it says of one network; of one with other params or input only what holds of that too."""
+        return self.sayings.of(network, self.about) if standard else self.about
+
+    def standing_for(self, alias: str, target: Spec, network: str) -> Spec:
+        """The spec of an alias: the target's network with what the alias sets, under its own name and sayings.
+
+        Raises SpecError for a param that the network lacks.
+        """
+        setting = self.aliases[alias]
+        params = {**target.params, **target.variants.get(network, {})}
+        for name in setting.params:
+            if name not in params:
+                raise SpecError(f"{network} has no param {shorten(name)!r}", setting.place, suggest(name, params))
+        about = target.about._replace(stands_for=setting.network)
+        about = about._replace(**{key: said for key, said in self.about._asdict().items() if said})
+        own = {alias: {**target.variants.get(network, {}), **setting.params}}
+        shape = setting.input
+        return target._replace(
+            name=self.name, variants=own, about=about, sayings=self.sayings,
+            input=target.input if shape is None else lambda names: shape,
+        )  # fmt: skip
+
+
+def parse_spec(text: str, source: str = "<text>") -> Spec:
+    """Read a spec. Raises SpecError, with its place, for anything that is not one."""
+    return _Reader(check_keys(parse_yaml(text, source), KEYS, "a spec")).spec()
+
+
+class _Reader:
+    def __init__(self, root: Mapping) -> None:
+        self.root = root
+        self.planner = Planner()
+
+    def spec(self) -> Spec:
+        name = text_of(self.need("name"))
+        if not LABEL.fullmatch(name.replace(".", "_")) or name.endswith(SUFFIXES):
+            hint = "letters, digits, . _ and -"
+            raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
+        if self.root.get("aliases") is not None:
+            return self.of_aliases(name)
+        params = self.settings(self.root.get("params"), "params")
+        variants = self.variants(params)
+        blocks = self.blocks()
+        layers = self.planner.steps(self.need("layers"), "layers")
+        shape = self.need("input")
+        if isinstance(shape, Scalar) and (hint := shape_hint(shape.text)):
+            raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
+        return Spec(
+            name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
+            variants, {block.name: block for block in blocks}, layers, read_about(self.root, name),
+            read_sayings(self.root, tuple(variants) or (name,)), {}, self.unused(params, blocks),
+        )  # fmt: skip
+
+    def of_aliases(self, name: str) -> Spec:
+        """A spec without layers of its own."""
+        for key, _ in self.root.entries:
+            if key.text in OF_LAYERS:
+                raise SpecError(f"a spec with aliases cannot have `{key.text}`", key.place)
+        value = self.root.get("aliases")
+        if not isinstance(value, Mapping) or not value.entries:
+            place = value.place if value else self.root.place
+            raise SpecError("aliases needs names, each with the network it stands for", place)
+        aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
+        about = read_about(self.root, "")
+        none = Chain((), value.place)
+        return Spec(
+            name,
+            lambda names: (),
+            value.place,
+            {},
+            {},
+            {},
+            none,
+            about,
+            read_sayings(self.root, tuple(aliases)),
+            aliases,
+        )
+
+    def alias(self, value: Value) -> Setting:
+        """`resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
+        if isinstance(value, Scalar):
+            return Setting(text_of(value), place=value.place)
+        setting = read_setting(check_keys(value, ALIAS, "an alias"))
+        if not setting.network:
+            raise SpecError("an alias lacks `network`", value.place)
+        return setting
+
+    def network_name(self, key: Scalar) -> str:
+        if not LABEL.fullmatch(key.text.replace(".", "_")) or key.text.endswith(SUFFIXES):
+            raise SpecError(f"{shorten(key.text)!r} cannot be a network's name", key.place)
+        return key.text
+
+    def need(self, key: str) -> Value:
+        value = self.root.get(key)
+        if value is None:
+            raise SpecError(f"the spec lacks `{key}`: {KEYS[key]}", self.root.place)
+        return value
+
+    def settings(self, value: Value | None, what: str) -> dict[str, tuple[Evaluate, Place]]:
+        """Names with the expressions of their values."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise SpecError(f"{what} needs names with values", value.place, f"for example {what}: {{size: 224}}")
+        made = {}
+        for key, item in value.entries:
+            check_name(key.text, key.place)
+            made[key.text] = (value_of(item, self.planner.mentions), key.place)
+        return made
+
+    def variants(self, params: dict[str, Any]) -> dict[str, dict[str, Evaluate]]:
+        value = self.root.get("variants")
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping) or not value.entries:
+            raise SpecError("variants needs names with the params each changes", value.place)
+        made = {}
+        for key, item in value.entries:
+            settings = self.settings(item, key.text)
+            made[self.network_name(key)] = {name: run for name, (run, _) in settings.items()}
+        return made
+
+    def blocks(self) -> list[Block]:
+        value = self.root.get("blocks")
+        if value is None:
+            return []
+        if not isinstance(value, Mapping):
+            raise SpecError("blocks needs names with steps", value.place)
+        made: dict[str, Block] = {}
+        for key, body in value.entries:
+            block = self.block(key, body)
+            if block.name in made:
+                first = made[block.name].place.line
+                raise SpecError(f"the block {block.name} is defined twice", key.place, f"first at line {first}")
+            made[block.name] = block
+        return list(made.values())
+
+    def block(self, key: Scalar, body: Value) -> Block:
+        """`conv_bn(channels, kernel, stride=1)` and its steps."""
+        header = Expression(key, self.planner.mentions)
+        tree = header.tree
+        if isinstance(tree, ast.Name):
+            tree = ast.Call(tree, [], [])
+        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+            hint = "for example conv_bn(channels, stride=1)"
+            raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, hint)
+        if not all(isinstance(arg, ast.Name) for arg in tree.args) or None in {k.arg for k in tree.keywords}:
+            raise SpecError("a block's parameters are names, or names with a default", key.place)
+        parameters: list[tuple[str, Evaluate | None]] = []
+        for arg in tree.args:
+            parameters += [(arg.id, None)] if isinstance(arg, ast.Name) else []
+        parameters += [(str(k.arg), header.value(k.value)) for k in tree.keywords]
+        self.check_parameters([name for name, _ in parameters], key.place)
+        name = tree.func.id
+        check_name(name, key.place)
+        if name in REGISTRY:
+            raise SpecError(f"{name} is an operator", key.place, "give the block another name")
+        plan = self.planner.steps(body, f"block {name}")
+        return Block(name, tuple(parameters), plan, structured(plan), key.place)
+
+    def check_parameters(self, names: list[str], place: Place) -> None:
+        for name in names:
+            check_name(name, place)
+        if len(set(names)) != len(names):
+            raise SpecError("a parameter is written twice", place)
+        if len(names) > MAX_PARAMETERS:
+            raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
+
+    def unused(self, params: dict[str, tuple[Evaluate, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
+        """Params and blocks that nothing mentions: `archcalc check` tells of them."""
+        named = [("param " + name, name, place) for name, (_, place) in params.items()]
+        named += [("block " + block.name, block.name, block.place) for block in blocks]
+        return tuple((what, place) for what, name, place in named if name not in self.planner.mentions)
+
+
+def check_name(name: str, place: Place) -> None:
+    """Raises SpecError unless an expression can mention this name."""
+    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
+        raise SpecError(f"{shorten(name)!r} cannot be a name", place, "letters, digits and _, not a digit first")
+    if name in RESERVED | set(FUNCTIONS) | set(DIMENSIONS):
+        raise SpecError(f"{name} is a word of the language", place, "choose another name")

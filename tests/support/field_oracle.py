@@ -1,0 +1,389 @@
+"""Receptive fields from first principles: random graphs, a walk over every position, and where gradients flow.
+
+`walk` follows every position of every layer through what its operator reads, cut to the layer's length: no periods, no
+strides. `Probe` runs a graph in float64 with positive weights and biases, so that the gradient of a row is positive in
+just the rows that it sees. There a maximum is a sum over its window, statistics are a mean that is added, and nonlinear
+functions are log(1 + x): they read the same positions and never give a zero by chance. That PyTorch's own operators
+read these positions is for `test_reads.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import prod
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from archcalc import Graph, Node, analyze
+from archcalc.analysis.field_figures import EXACT, VARIES, figures
+from archcalc.analysis.receptive_field import Field
+from archcalc.graph.graph import About
+from archcalc.ops import REGISTRY, make
+from archcalc.ops.reads import Axis, Whole
+
+CHANNELS = 2
+
+
+class Seen(NamedTuple):
+    """What a position sees of the image, if anything, and whether anything it reads on the way lies outside."""
+
+    span: tuple[int, int] | None
+    cut: bool
+
+
+NOTHING = Seen(None, cut=False)
+
+
+def places(shape: Sequence[int]) -> Sequence[int]:
+    return shape[1:] if len(shape) == 3 else (1, 1)
+
+
+def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
+    """For each layer what each of its positions on an axis sees; `local`: not through reads of a whole axis."""
+    layers: list[list[Seen]] = [[Seen((i, i), cut=False) for i in range(places(graph.input)[axis])]]
+    for node in graph.nodes[1:]:
+        inputs, length = [layers[i] for i in node.inputs], places(node.output)[axis]
+        if node.op.joins:
+            alone = [NOTHING] if local and length > 1 else None
+            spread = [(alone or one) * length if len(one) == 1 else one for one in inputs]
+            layers.append([together(list(column)) for column in zip(*spread, strict=True)])
+        else:
+            reads = node.op.window(node.x)[axis]
+            layers.append([read(inputs[0], reads, i, local) for i in range(length)])
+    return layers
+
+
+def read(layer: list[Seen], axis: Axis, i: int, local: bool) -> Seen:
+    if isinstance(axis, Whole):
+        everything = NOTHING if local else together(layer)
+        return together([everything, layer[i]]) if axis.itself else everything
+    reads = axis.at(i)
+    seen = together([layer[j] for j in reads if 0 <= j < len(layer)])
+    return seen._replace(cut=seen.cut or any(not 0 <= j < len(layer) for j in reads))
+
+
+def together(seen: Sequence[Seen]) -> Seen:
+    spans = [one.span for one in seen if one.span]
+    hull = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
+    return Seen(hull, any(one.cut for one in seen))
+
+
+def stated(field: Field, i: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """The ideal local field of position i, and what archcalc says it sees of the image."""
+    spans = [span for table in field.local if (span := table.at(i))]
+    ideal = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
+    within = []
+    if ideal and field.reach:
+        within = [(max(ideal[0], field.reach[0]), min(ideal[1], field.reach[1]))]
+        within = [span for span in within if span[0] <= span[1]]
+    if field.fixed and (span := field.fixed.at(i)):
+        within.append(span)
+    seen = (min(first for first, _ in within), max(last for _, last in within)) if within else None
+    return ideal, seen
+
+
+class Probe:
+    """A graph run once; `support` is what a row or column of one of its layers sees."""
+
+    def __init__(self, graph: Graph, seed: int, local: bool = False) -> None:
+        self.local = local  # what comes through reads of a whole axis is held constant
+        self.random = torch.Generator().manual_seed(seed)
+        self.image = self.draw(1, *graph.input).requires_grad_()
+        self.values: list[Tensor] = []
+        for node in graph.nodes:
+            self.values.append(self.run(node, [self.values[i] for i in node.inputs]) if node.inputs else self.image)
+
+    def draw(self, *shape: int) -> Tensor:
+        return 0.5 + torch.rand(*shape, generator=self.random, dtype=torch.float64)
+
+    def support(self, layer: int, axis: int, i: int) -> tuple[int, int] | None:
+        value = self.values[layer]
+        row = value.select(axis + 2, i) if value.dim() == 4 else value
+        if not row.requires_grad:
+            return None
+        (gradient,) = torch.autograd.grad((row * self.draw(*row.shape)).sum(), self.image, retain_graph=True)
+        rows = (gradient[0].sum(0).sum(1 - axis) > 0).nonzero().flatten().tolist()
+        return (rows[0], rows[-1]) if rows else None
+
+    def run(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        x, op = inputs[0], node.op
+        if op.joins:
+            return self.join(op.name, inputs)
+        run = getattr(self, f"run_{op.name}", None)
+        return run(x, op, node.output) if run else x.log1p()
+
+    def run_conv(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return self.window(x, op, output, shared=False)
+
+    def run_maxpool(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return self.window(x, op, output, shared=True)
+
+    run_avgpool = run_maxpool
+
+    def run_conv_transpose(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        weight = self.draw(CHANNELS, CHANNELS, *op.kernel_size) / (CHANNELS * prod(op.kernel_size))
+        geometry = op.stride, op.padding, op.output_padding, 1, op.dilation
+        return functional.conv_transpose2d(x, weight, self.draw(CHANNELS), *geometry)
+
+    def run_upsample(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        rule = nearest if op.mode == "nearest" else bilinear
+        tall, wide = (
+            torch.tensor([rule(n, m, i) for i in range(m)], dtype=torch.float64)
+            for n, m in zip(x.shape[2:], output[1:], strict=True)
+        )
+        return tall @ x @ wide.T
+
+    def run_adaptive_avgpool(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return functional.adaptive_avg_pool2d(x, output[1:])
+
+    def run_global_avgpool(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return functional.adaptive_avg_pool2d(x.detach() if self.local else x, 1)
+
+    def run_groupnorm(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return self.shifted(x, (1, 2, 3))
+
+    def run_layernorm(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return self.shifted(x, (3,) if len(op.normalized_shape) == 1 else (1, 2, 3))
+
+    def shifted(self, x: Tensor, over: tuple[int, ...]) -> Tensor:
+        mean = x.mean(over, keepdim=True)
+        return x + (mean.detach() if self.local else mean)
+
+    def run_linear(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
+        return x @ self.draw(x.shape[-1], op.out_features) / x.shape[-1] + self.draw(op.out_features)
+
+    def window(self, x: Tensor, op: Any, output: Sequence[int], shared: bool) -> Tensor:
+        """A convolution with positive weights; a pool's are the same for each channel. Ceil mode is padding."""
+        kernel, stride = op.kernel_size, op.stride or op.kernel_size
+        dilation = getattr(op, "dilation", (1, 1))
+        padding = op.padding
+        ends = [(m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(output[1:], stride, dilation, kernel, strict=True)]
+        after = [max(0, end - p - n) for end, p, n in zip(ends, padding, x.shape[2:], strict=True)]
+        x = functional.pad(x, (padding[1], after[1], padding[0], after[0]))
+        weight = self.draw(x.shape[1] if shared else CHANNELS, 1 if shared else x.shape[1], *kernel)
+        weight = weight / weight[0].numel()
+        y = functional.conv2d(x, weight, self.draw(len(weight)), stride, 0, dilation, x.shape[1] if shared else 1)
+        return y[:, :, : output[1], : output[2]]
+
+    def join(self, name: str, inputs: list[Tensor]) -> Tensor:
+        if name == "concat":
+            return torch.cat(inputs, 1)
+        total = inputs[0]
+        for value in inputs[1:]:
+            total = total * value if name == "multiply" else total + value
+        return total
+
+
+def nearest(n: int, m: int, i: int) -> list[float]:
+    return [float(j == i * n // m) for j in range(n)]
+
+
+def bilinear(n: int, m: int, i: int) -> list[float]:
+    place = min(max((Fraction(2 * i + 1, 2) * n / m) - Fraction(1, 2), Fraction(0)), Fraction(n - 1))
+    return [float(max(Fraction(0), 1 - abs(place - j))) for j in range(n)]
+
+
+class Maker:
+    """Draws branching graphs over the operators that read more than their own position."""
+
+    def __init__(self, random: Random, most: int = 9) -> None:
+        self.random, self.left = random, most
+        shape = (CHANNELS, random.randint(24, 64), random.randint(24, 64))
+        self.nodes: list[Node] = []
+        self.add("input", (), shape=shape)
+
+    def graph(self) -> Graph:
+        result = 0
+        while self.left > 0:
+            result = self.step(result)
+        return Graph("random", tuple(self.nodes), result, About())
+
+    def add(self, name: str, inputs: tuple[int, ...], **keywords: Any) -> int:
+        op = make(REGISTRY[name], (), keywords)
+        shapes = tuple(self.nodes[i].output for i in inputs)
+        x = shapes if op.joins else shapes[0] if shapes else ()
+        self.nodes.append(Node(f"n{len(self.nodes)}", op, inputs, x, op.output(x), None, side=False))
+        return len(self.nodes) - 1
+
+    def step(self, x: int) -> int:
+        self.left -= 1
+        kind = self.random.choice(["layer"] * 5 + ["join", "join", "gate"])
+        if kind == "layer" or self.left <= 0:
+            return self.layer(x)
+        if kind == "gate":
+            gate = self.add("global_avgpool", (self.branch(x),))
+            gate = self.add("conv", (gate,), out_channels=self.nodes[x].output[0], kernel_size=1)
+            return self.add("multiply", (x, self.add("sigmoid", (gate,))))
+        ways = [self.branch(x) for _ in range(self.random.randint(1, 2))]
+        ways.insert(self.random.randint(0, len(ways)), self.branch(x) if self.random.random() < 0.3 else x)
+        return self.join(ways)
+
+    def branch(self, x: int) -> int:
+        for _ in range(self.random.randint(1, 3)):
+            x = self.step(x) if self.left > 2 and self.random.random() < 0.2 else self.layer(x)
+        return x
+
+    def join(self, ways: list[int]) -> int:
+        name = self.random.choice(["add", "concat", "mean", "multiply"])
+        target = self.nodes[self.random.choice(ways)].output
+        ways = [self.fit(way, target) for way in ways]
+        if name == "concat":
+            joined = self.add("concat", tuple(ways))
+            return self.add("conv", (joined,), out_channels=CHANNELS, kernel_size=1)
+        return self.add(name, tuple(ways))
+
+    def fit(self, x: int, target: tuple[int, ...]) -> int:
+        if self.nodes[x].output[1:] == target[1:]:
+            return x
+        if self.random.random() < 0.6:
+            return self.add("upsample", (x,), size=target[1:], mode=self.random.choice(["nearest", "bilinear"]))
+        return self.add("adaptive_avgpool", (x,), output_size=target[1:])
+
+    def layer(self, x: int) -> int:
+        for _ in range(9):
+            name = self.random.choice(LAYERS if self.random.random() < 0.96 else RARE)
+            keywords = getattr(self, f"draw_{name}", dict)()
+            if name == "layernorm":
+                keywords = {"normalized_shape": self.nodes[x].output[self.random.randint(0, 2) :]}
+            try:
+                made = self.add(name, (x,), **keywords)
+            except ValueError:
+                continue
+            if min(self.nodes[made].output[1:]) >= 3 and max(self.nodes[made].output[1:]) <= 96:
+                return made
+            self.nodes.pop()
+        return self.add("sigmoid", (x,))
+
+    def pair(self, least: int, most: int) -> tuple[int, int]:
+        one = self.random.randint(least, most)
+        return (one, one if self.random.random() < 0.5 else self.random.randint(least, most))
+
+    def draw_conv(self) -> dict[str, Any]:
+        kernel, dilation = self.pair(1, 5), self.pair(1, 3)
+        padding = tuple(self.random.randint(0, k // 2 * d) for k, d in zip(kernel, dilation, strict=True))
+        stride = self.random.choice([(1, 1), (1, 1), self.pair(1, 3)])
+        return {"out_channels": CHANNELS, "kernel_size": kernel, "stride": stride, "padding": padding,
+                "dilation": dilation}  # fmt: skip
+
+    def draw_maxpool(self) -> dict[str, Any]:
+        return self.draw_avgpool() | {"dilation": self.random.choice([(1, 1), self.pair(1, 2)])}
+
+    def draw_avgpool(self) -> dict[str, Any]:
+        kernel = self.pair(1, 4)
+        return {"kernel_size": kernel, "stride": self.pair(1, 3), "padding": tuple(k // 2 for k in kernel),
+                "ceil_mode": self.random.random() < 0.5}  # fmt: skip
+
+    def draw_conv_transpose(self) -> dict[str, Any]:
+        return {"out_channels": CHANNELS, "kernel_size": self.pair(1, 4), "stride": self.pair(1, 3),
+                "padding": self.pair(0, 1), "dilation": self.pair(1, 3)}  # fmt: skip
+
+    def draw_upsample(self) -> dict[str, Any]:
+        size = {"scale_factor": self.pair(1, 2)} if self.random.random() < 0.5 else {"size": self.pair(5, 60)}
+        return size | {"mode": self.random.choice(["nearest", "bilinear"])}
+
+    def draw_adaptive_avgpool(self) -> dict[str, Any]:
+        return {"output_size": self.pair(3, 20)}
+
+    def draw_groupnorm(self) -> dict[str, Any]:
+        return {"num_groups": 1}
+
+    def draw_linear(self) -> dict[str, Any]:
+        return {"out_features": self.random.randint(3, 9)}
+
+
+LAYERS = ["conv"] * 5 + ["maxpool", "maxpool", "avgpool", "conv_transpose", "conv_transpose", "upsample", "upsample",
+          "adaptive_avgpool", "sigmoid"]  # fmt: skip
+RARE = ["groupnorm", "layernorm", "linear"]
+
+
+def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
+    """Hold what is stated of a graph's layers against the walk and the gradients. Raises AssertionError."""
+    random, report = Random(seed), analyze(graph)
+    probe = Probe(graph, seed)
+    walked = [walk(graph, axis) for axis in (0, 1)]
+    mixed = any(node.op.name == "linear" for node in graph.nodes)  # it reads all of one axis, and a place of the other
+    local = None if mixed else (Probe(graph, seed, local=True), [walk(graph, axis, local=True) for axis in (0, 1)])
+    blind = any(seen.span is None for layers in walked for layer in layers for seen in layer)
+    skips = blind or any(_skips(node, axis) for node in graph.nodes[1:] for axis in (0, 1))
+    for layer in {graph.result, random.randrange(len(graph.nodes))}:
+        axes = report.layers[layer].field
+        assert axes is not None
+        for axis in (0, 1):
+            for i in _some(places(graph.nodes[layer].output)[axis], random):
+                where = f"{graph.nodes[layer].name}, axis {axis}, position {i}, seed {seed}"
+                seen, support = walked[axis][layer][i], probe.support(layer, axis, i)
+                assert _within(support, stated(axes[axis], i)[1]), f"more than stated: {where}"
+                if _agree(support, seen, blind, counts, where):
+                    _held(axes[axis], i, seen, skips, counts, where)
+                if local:
+                    support, seen = local[0].support(layer, axis, i), local[1][axis][layer][i]
+                    if _agree(support, seen, blind, counts, where) and not seen.cut:
+                        assert stated(axes[axis], i)[0] == seen.span, f"local: {where}"
+                        counts["local"] += seen.span is not None
+
+
+def _agree(support: Any, seen: Seen, blind: bool, counts: Counter[str], where: str) -> bool:
+    """Whether the walk and the gradients agree, which they must unless some position of the graph sees nothing.
+
+    Then what it reads on the other axis may be padding or a gap alone, and the walk, axis by axis, says too much.
+    """
+    assert _within(support, seen.span), f"more than the walk: {where}"
+    assert support == seen.span or blind, f"less than the walk: {where}"
+    counts["blind"] += support != seen.span
+    return support == seen.span
+
+
+def _held(field: Field, i: int, seen: Seen, skips: bool, counts: Counter[str], where: str) -> None:
+    """Hold a position's stated field, and the figures, against the walk."""
+    said, (ideal, within) = figures(field), stated(field, i)
+    counts["positions"] += 1
+    counts[said.status] += 1
+    assert _within(seen.span, within), where
+    assert said.seen_min <= _length(within) <= said.seen, where
+    assert said.size_min <= max(_length(ideal), _length(within) if field.fixed else 0) <= said.size, where
+    if said.status in (EXACT, VARIES):
+        if not seen.cut:
+            counts["reached"] += 1
+            assert ideal == seen.span, f"not reached: {where}"
+    elif within != seen.span:
+        counts["a few rows too many"] += 1
+        assert skips or seen.cut, f"too many rows: {where}"
+
+
+def _some(length: int, random: Random) -> list[int]:
+    """The ends, the middle and one more."""
+    return sorted({0, length - 1, length // 2, random.randrange(length)})
+
+
+def _skips(node: Node, axis: int) -> bool:
+    """Whether a layer leaves some of its input unread, or fills gaps."""
+    if node.op.joins:
+        return False
+    reads = node.op.window(node.x)[axis]
+    if isinstance(reads, Whole):
+        return False
+    length = places(node.x)[axis]
+    touched = {j for i in range(places(node.output)[axis]) for j in reads.at(i)}
+    return not set(range(length)) <= touched or any(not reads.at(i) for i in range(places(node.output)[axis]))
+
+
+def _within(inner: tuple[int, int] | None, outer: tuple[int, int] | None) -> bool:
+    return inner is None or (outer is not None and outer[0] <= inner[0] and inner[1] <= outer[1])
+
+
+def _length(span: tuple[int, int] | None) -> int:
+    return span[1] - span[0] + 1 if span else 0
+
+
+def graphs(count: int, seed: int) -> Iterator[tuple[int, Graph]]:
+    """So many random graphs, each with the seed that draws it again."""
+    seeds = Random(seed)
+    for _ in range(count):
+        own = seeds.getrandbits(32)
+        yield own, Maker(Random(own), 4 + own % 8).graph()

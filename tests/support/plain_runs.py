@@ -1,0 +1,99 @@
+"""Drawn steps run as they stand: what the network of a graph must compute, and what PyTorch refuses.
+
+Neither knows the language or the graph, and they work in place nowhere.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from graphs import IMAGES_ONLY
+from reference import compute
+from steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
+from torch import Tensor, nn
+
+from archcalc.ops import REGISTRY, make
+from archcalc.pytorch import Training
+from archcalc.pytorch.network import module_of
+
+
+class Plain(nn.Module):
+    """Runs drawn steps as they stand, by `reference.py`.
+
+    `nodes` are modules in the order of the run, taken for their weights, their buffers and whether they train.
+    """
+
+    def __init__(self, network: Network, nodes: Iterable[nn.Module] = ()) -> None:
+        super().__init__()
+        self.network = network
+        self.nodes = nn.ModuleList(copy.deepcopy(list(nodes)))
+        self.sides: list[Tensor] = []
+        self.at = 0
+
+    def forward(self, image: Tensor) -> Tensor | Training:
+        self.at = 0
+        self.sides = []
+        result = self.steps(self.network.steps, image, {})
+        sides = {str(i): side for i, side in enumerate(self.sides)}
+        return Training(result, sides) if sides and self.training else result
+
+    def steps(self, steps: Steps, x: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        for step in steps:
+            x = self.step(step, x, labels)
+        return x
+
+    def step(self, step: Step, x: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        if isinstance(step, Layer):
+            return self.compute(step, x)
+        if isinstance(step, Use):
+            return labels[step.label]
+        if isinstance(step, Join):
+            return self.compute(step, *(self.steps(branch.steps, x, dict(labels)) for branch in step.branches))
+        if isinstance(step, Side):
+            for branch in step.branches:
+                self.sides.append(self.steps(branch.steps, x, dict(labels)))
+            return x
+        for _ in range(step.count if isinstance(step, Repeat) else 1):
+            x = self.steps(step.steps, x, dict(labels))
+        if isinstance(step, Label):
+            labels[step.name] = x
+        return x
+
+    def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:
+        node = self.nodes[self.at]
+        self.at += 1
+        state = dict(node.named_parameters()) | dict(node.named_buffers())
+        return compute(step.name, step.keywords, xs, state, node.training)
+
+
+def shape(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape[1:])
+
+
+class Strict(Plain):
+    """Asks PyTorch's modules. Refuses, besides what they do, what they take for something else than a spec means.
+
+    That is: other broadcasts than a gate's, one image without a batch, an empty output.
+    """
+
+    def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:
+        if isinstance(step, Join):
+            self.fit(step.name, xs)
+        elif step.name in IMAGES_ONLY and xs[0].dim() != 4:
+            raise ValueError("an image is wanted")
+        shapes = tuple(map(shape, xs))
+        op = make(REGISTRY[step.name], (), step.keywords)
+        module = module_of(op, shapes if isinstance(step, Join) else shapes[0])
+        y: Tensor = module.eval()(*xs)
+        if y.numel() == 0:
+            raise ValueError("an empty output")
+        return y
+
+    def fit(self, name: str, ways: Sequence[Tensor]) -> None:
+        if name == "multiply" and all(way.dim() == 4 for way in ways):
+            torch.stack([way[:, :, 0, 0] for way in ways])
+            torch.stack([way for way in ways if way.shape[2:] != (1, 1)] or list(ways))
+        elif name != "concat":
+            torch.stack(list(ways))

@@ -1,0 +1,429 @@
+"""Random networks over all operators: hypothesis strategies for tests of whole graphs.
+
+`networks()` draws networks whose steps fit each other, `doubtful()` some that end in a step that may not. Shapes are
+small: a network runs in milliseconds. Most are in float32, the others in any dtype. `sweep` draws as many as one likes.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator
+from itertools import count
+from random import Random
+from typing import Any, TypeAlias
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from steps import IDENTITY, Block, Branch, Choose, Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use, inlined
+from strategies import WRITTEN
+
+from archcalc.analysis.cost import DTYPES
+from archcalc.ops import REGISTRY, Shape, make
+
+LAYERS = 15  # about so many at most, repetitions not counted
+CHANNELS = 8  # a weighted layer gives at most so many
+LENGTH = 12  # at most of a height or width
+
+FLAG = st.booleans()
+RARELY = st.sampled_from([False] * 5 + [True])
+SOMETIMES = st.sampled_from([False] * 2 + [True])
+MORE = st.sampled_from([False] + [True] * 19), st.sampled_from([False] + [True] * 2)  # on the main road; in branches
+DROP = st.sampled_from([0.5, 0, 1])
+REAL = st.sampled_from([1.0, 0.75, 2])
+ODD = ("training", "forward", "nodes", "conv1", "relu")  # labels that are names of other things, too
+CLASHING = (  # labels and branches that layers, branches and blocks without a name of their own would be called
+    "conv", "conv1", "conv2", "relu", "relu1", "relu2", "relu6", "relu61", "batchnorm1", "identity", "identity1",
+    "branch", "branch1", "branch2", "side1", "side2", "add1", "concat1", "mean2", "w0", "w1", "l1", "relu_", "_0",
+)  # fmt: skip
+Draw: TypeAlias = st.DrawFn
+
+
+def upto(most: int, least: int = 1) -> st.SearchStrategy[int]:
+    return st.integers(least, max(least, most))
+
+
+def pair(draw: Draw, most: Any, least: int = 1) -> Any:
+    """A height and a width below two limits; one number where they are equal."""
+    height, width = draw(upto(most[0], least)), draw(upto(most[1], least))
+    return height if height == width else (height, width)
+
+
+def two(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def some(draw: Draw, **optional: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """Some of the optional arguments."""
+    return {name: draw(strategy) for name, strategy in optional.items() if draw(SOMETIMES)}
+
+
+def divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def conv(draw: Draw, x: Shape) -> dict[str, Any]:
+    if draw(RARELY):
+        return table(draw, x)
+    groups = draw(st.sampled_from(divisors(x[0])))
+    keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **window(draw, x)}
+    return keywords | ({"groups": groups} if groups > 1 else {}) | some(draw, bias=FLAG)
+
+
+def table(draw: Draw, x: Shape) -> dict[str, Any]:
+    row = st.lists(st.integers(0, x[0] - 1), min_size=1, max_size=3, unique=True).map(tuple)
+    rows = tuple(draw(st.lists(row, min_size=1, max_size=4)))
+    return {"out_channels": len(rows), **window(draw, x), "connections": rows} | some(draw, bias=FLAG)
+
+
+def window(draw: Draw, x: Shape) -> dict[str, Any]:
+    """A convolution's geometry."""
+    dilation = pair(draw, (2, 2)) if draw(RARELY) else 1
+    lopsided = {"dilation": dilation} if dilation != 1 else {}
+    if draw(RARELY):
+        return {"kernel_size": pair(draw, (4, 4)), "padding": "same", **lopsided}
+    padding = pair(draw, (2, 2), 0)
+    most = [(n + 2 * p - 1) // d + 1 for n, p, d in zip(x[1:], two(padding), two(dilation), strict=True)]
+    kernel = pair(draw, [min(4, limit) for limit in most])
+    lopsided |= {"padding": padding} if padding else {}
+    return {"kernel_size": kernel, **lopsided} | ({"stride": pair(draw, (3, 3))} if draw(RARELY) else {})
+
+
+def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
+    groups = draw(st.sampled_from(divisors(x[0])))
+    axes = [transposed_axis(draw, length) for length in x[1:]]
+    names = ("kernel_size", "stride", "dilation", "padding", "output_padding")
+    geometry = dict(zip(names, zip(*axes, strict=True), strict=True))
+    keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **geometry, "groups": groups}
+    return keywords | some(draw, bias=FLAG)
+
+
+def transposed_axis(draw: Draw, length: int) -> tuple[int, ...]:
+    stride = draw(upto(min(3, LENGTH // length)))
+    kernel, dilation = draw(upto(3)), draw(upto(2))
+    extra = draw(upto(max(stride, dilation) - 1, 0))
+    grown = (length - 1) * stride + dilation * (kernel - 1) + extra + 1
+    return kernel, stride, dilation, draw(upto(min(2, (grown - 1) // 2), 0)), extra
+
+
+def pool(draw: Draw, x: Shape, dilated: bool = False) -> dict[str, Any]:
+    keywords = {"ceil_mode": True} if draw(FLAG) else {}
+    if dilated and draw(RARELY) and min(x[1:]) > 2:  # below that a window may step over the input
+        keywords["dilation"] = 2
+    if draw(FLAG):
+        keywords["stride"] = pair(draw, (3, 3))
+    reach = [min(4, (length - 1) // keywords.get("dilation", 1) + 1) for length in x[1:]]
+    kernel = pair(draw, reach)
+    if draw(FLAG):
+        keywords["padding"] = pair(draw, [k // 2 for k in two(kernel)], 0)
+    return {"kernel_size": kernel, **keywords}
+
+
+def upsample(draw: Draw, x: Shape) -> dict[str, Any]:
+    keywords = some(draw, mode=st.sampled_from(["nearest", "bilinear"]))
+    if draw(FLAG):
+        return keywords | {"size": pair(draw, (LENGTH, LENGTH))}
+    return keywords | {"scale_factor": pair(draw, [min(3, LENGTH // length) for length in x[1:]])}
+
+
+def layernorm(draw: Draw, x: Shape) -> dict[str, Any]:
+    over = st.sampled_from([x[i:] for i in range(len(x))])
+    return some(draw, normalized_shape=over, eps=REAL, elementwise_affine=FLAG, bias=FLAG)
+
+
+def groupnorm(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"num_groups": draw(st.sampled_from(divisors(x[0])))} | some(draw, eps=REAL, affine=FLAG)
+
+
+def pad_shortcut(draw: Draw, x: Shape) -> dict[str, Any]:
+    keywords = {"out_channels": x[0] + draw(upto(4, 0))}
+    return keywords | ({"stride": pair(draw, (3, 3))} if draw(RARELY) else {})
+
+
+def nothing(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {}
+
+
+def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"inplace": draw(FLAG)} if draw(FLAG) else {}
+
+
+# By operator, arguments that fit an input; in the order in which a failing network is made simple.
+ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
+    "relu": in_place,
+    "conv": conv,
+    "linear": lambda draw, x: {"out_features": draw(upto(9))} | some(draw, bias=FLAG),
+    "identity": nothing,
+    "flatten": nothing,
+    "sigmoid": nothing,
+    "tanh": nothing,
+    "scaled_tanh": lambda draw, x: some(draw, amplitude=REAL, slope=REAL),
+    "relu6": in_place,
+    "silu": in_place,
+    "hardsigmoid": in_place,
+    "hardswish": in_place,
+    "gelu": lambda draw, x: some(draw, approximate=st.just("tanh")),
+    "softmax": nothing,
+    "dropout": lambda draw, x: {"p": draw(DROP)} | in_place(draw, x),
+    "droppath": lambda draw, x: {"p": draw(DROP)},
+    "stochastic_depth": lambda draw, x: {"p": draw(DROP)},
+    "batchnorm": lambda draw, x: some(draw, eps=REAL, momentum=REAL, affine=FLAG),
+    "layernorm": layernorm,
+    "groupnorm": groupnorm,
+    "lrn": lambda draw, x: {"size": draw(upto(5))} | some(draw, alpha=REAL, beta=REAL, k=REAL),
+    "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x[0])))},
+    "rbf": lambda draw, x: {"out_features": draw(upto(9))},
+    "maxpool": lambda draw, x: pool(draw, x, dilated=True),
+    "avgpool": lambda draw, x: pool(draw, x) | some(draw, count_include_pad=FLAG),
+    "subsample": pool,
+    "adaptive_avgpool": lambda draw, x: {"output_size": pair(draw, (6, 6))},
+    "adaptive_maxpool": lambda draw, x: {"output_size": pair(draw, (6, 6))},
+    "global_avgpool": nothing,
+    "global_maxpool": nothing,
+    "upsample": upsample,
+    "conv_transpose": conv_transpose,
+    "pad_shortcut": pad_shortcut,
+}
+JOINS = ("add", "concat", "mean", "multiply")
+IMAGES_ONLY = (
+    "conv", "maxpool", "avgpool", "subsample", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool",
+    "global_maxpool", "upsample", "conv_transpose", "pad_shortcut",
+)  # fmt: skip
+REFUSED_BY_RANK = {
+    1: (*IMAGES_ONLY, "lrn"),
+    2: (*IMAGES_ONLY, "rbf"),
+    3: ("rbf",),
+    4: (*IMAGES_ONLY, "rbf", "batchnorm"),
+}
+# By operator, the ranks and dtypes of input that PyTorch has no CPU kernel for, and what it says is missing.
+NO_KERNEL = {"lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame")}
+FUSSY = (*IMAGES_ONLY, "rbf", "groupnorm", "layernorm", "lrn", "batchnorm", "channel_shuffle")  # about their input
+FITTING = {rank: [name for name in ARGUMENTS if name not in refused] for rank, refused in REFUSED_BY_RANK.items()}
+OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
+
+
+RANKS = {
+    3: st.tuples(upto(4), upto(LENGTH), upto(LENGTH)),
+    1: st.tuples(upto(9)),
+    2: st.tuples(upto(6), upto(7)),
+    4: st.tuples(upto(4), upto(4), upto(4), upto(4)),
+}
+WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
+INPUTS = st.sampled_from([3] * 12 + [1, 1, 2, 4]).flatmap(RANKS.__getitem__)
+Labels: TypeAlias = ChainMap[str, Shape]  # what `use` finds, scope by scope, and its shape
+
+
+class Writer:
+    """Draws the steps of one network, each of which fits what came before it."""
+
+    def __init__(self, draw: Draw, layers: int = LAYERS, clashing: bool = False) -> None:
+        self.draw = draw
+        self.clashing = clashing  # whether labels and branches have names that others would have
+        self.dtype = draw(WIDTHS)
+        self.left = layers
+        self.numbers = count(1)
+
+    def steps(self, x: Shape, labels: Labels, depth: int = 0, keep_rank: bool = False) -> tuple[Steps, Shape]:
+        """Steps from an input's shape, at least one, and the shape they give."""
+        steps: list[Step] = []
+        while self.left > 0 and self.draw(MORE[depth > 0]):
+            step, x = self.draw(one_step(self, x, labels, depth, keep_rank))
+            steps.append(step)
+        return tuple(steps) or (IDENTITY,), x
+
+    def step(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
+        deeper = ("join", "join", "join", "label", "label", "side", "repeat", "choose", "block") if depth < 3 else ()
+        kind = self.draw(st.sampled_from(("layer",) * 10 + deeper))
+        if kind == "layer":
+            return self.layer(x, keep_rank)
+        return getattr(self, kind)(x, labels, depth + 1, keep_rank)
+
+    def layer(self, x: Shape, keep_rank: bool) -> tuple[Layer, Shape]:
+        self.left -= 1
+        names = [name for name in FITTING[len(x)] if not (keep_rank and name == "flatten")]
+        names = [name for name in names if runs(name, len(x), self.dtype)]
+        often = [name for name in OFTEN if name in names]
+        name = self.draw(st.sampled_from(names + 3 * often))
+        layer = Layer(name, ARGUMENTS[name](self.draw, x))
+        return layer, layer.op.output(x)
+
+    def label(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Label, Shape]:
+        steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
+        hidden = [name for name in labels if name not in labels.maps[0]]  # which a label of this scope may hide
+        odd = [name for name in ODD if name not in labels] if self.draw(RARELY) else []
+        odd += [name for name in CLASHING if name not in labels.maps[0]] if self.clashing else []
+        name = self.draw(st.sampled_from([f"l{next(self.numbers)}", *hidden, *odd]))
+        labels[name] = y
+        return Label(name, steps), y
+
+    def block(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Block, Shape]:
+        steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
+        return Block(f"b{next(self.numbers)}", steps), y
+
+    def repeat(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
+        steps, y = self.steps(x, labels.new_child(), depth, keep_rank=True)
+        if y == x and not inlined(steps):
+            steps = (Block(f"b{next(self.numbers)}", steps),)
+        return (Repeat(self.draw(st.integers(0, 3)), steps), x) if y == x else (Repeat(1, self.plain(steps)), y)
+
+    def choose(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
+        steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
+        test = f"in_height <= {x[1]}" if len(x) == 3 else "1 < 2"
+        return Choose(test, self.plain(steps)), y
+
+    def plain(self, steps: Steps) -> Steps:
+        """Steps that can be written as an expression: in a block, if need be."""
+        return steps if inlined(steps) else (Block(f"b{next(self.numbers)}", steps),)
+
+    def side(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Side, Shape]:
+        ways = [self.way(x, labels, depth, keep_rank=False)[0] for _ in range(self.draw(upto(2)))]
+        return Side(tuple(self.named([way if gives_new(way) else (*way, IDENTITY) for way in ways]))), x
+
+    def join(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Join, Shape]:
+        name = self.draw(st.sampled_from(JOINS))
+        ways = [self.way(x, labels, depth) for _ in range(self.draw(upto(2, 0)))]
+        ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
+        if len(x) != 3 and any(shape[:-1] != x[:-1] for _, shape in ways):  # nothing changes those dimensions back
+            ways = [((IDENTITY,), x)] * len(ways)
+        fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name)
+        if not keep_rank and len(fitted[0][1]) == 3 and self.draw(RARELY):
+            fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
+        keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
+        branches = self.named([steps for steps, _ in fitted])
+        op = make(REGISTRY[name], (), keywords)
+        return Join(name, keywords, tuple(branches)), op.output(tuple(shape for _, shape in fitted))
+
+    def named(self, branches: list[Steps]) -> list[Branch]:
+        named = self.draw(FLAG)
+        if named and self.clashing:
+            names = self.draw(st.permutations(CLASHING))
+            return [Branch(name, steps) for name, steps in zip(names, branches, strict=False)]
+        return [Branch(f"w{i}" if named else "", steps) for i, steps in enumerate(branches)]
+
+    def way(self, x: Shape, labels: Labels, depth: int, keep_rank: bool = True) -> tuple[Steps, Shape]:
+        """A branch: from the join's input, or from an earlier step's output."""
+        known = [name for name, shape in labels.items() if len(shape) == len(x)]
+        if known and self.draw(FLAG):
+            name = self.draw(st.sampled_from(known))
+            steps, y = self.steps(labels[name], labels.new_child(), depth, keep_rank)
+            return (Use(name), *(steps if steps != (IDENTITY,) else ())), y
+        return self.steps(x, labels.new_child(), depth, keep_rank)
+
+    def fitted(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
+        """The branches with layers after them that give all the first one's shape, or but for the channels."""
+        target = ways[0][1]
+        return [self.fit(way, target if name != "concat" else (way[1][0], *target[1:])) for way in ways]
+
+    def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
+        """The branches of one shape, some of them channels×1×1."""
+        target = ways[0][1]
+        gate = (target[0], 1, 1)
+        gates = [self.draw(FLAG) if len(target) == 3 else False for _ in ways]
+        return [self.fit(way, gate if small else target) for way, small in zip(ways, gates, strict=True)]
+
+    def fit(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
+        steps, x = way
+        if len(x) == 3:
+            return steps + tuple(self.fit_image(x, target)), target
+        if x[-1] != target[-1]:
+            steps = (*steps, Layer("linear", {"out_features": target[-1]}))
+        return steps, target
+
+    def fit_image(self, x: Shape, target: Shape) -> Iterator[Layer]:
+        if x[1:] == (1, 1) != target[1:] or (x[1:] != target[1:] and self.draw(FLAG)):
+            yield Layer("upsample", {"size": target[1:]})
+        elif x[1:] != target[1:]:
+            name = self.draw(st.sampled_from(["adaptive_avgpool", "adaptive_maxpool"]))
+            yield Layer(name, {"output_size": target[1:]})
+        if x[0] < target[0] and self.draw(RARELY):
+            yield Layer("pad_shortcut", {"out_channels": target[0]})
+        elif x[0] != target[0]:
+            yield Layer("conv", {"out_channels": target[0], "kernel_size": 1})
+
+    def flat(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
+        """A branch that ends in a vector, as long as the target flattened."""
+        steps, x = way
+        features = target[0] * target[1] * target[2]
+        head: Steps = (Layer("flatten", {}),)
+        if x != target:
+            head = (*head, Layer("linear", {"out_features": features}))
+        return steps + head, (features,)
+
+
+def runs(name: str, rank: int, dtype: str) -> bool:
+    """Whether PyTorch has a CPU kernel for an operator on inputs of a rank and dtype."""
+    ranks, dtypes, _ = NO_KERNEL.get(name, ((), (), ""))
+    return rank not in ranks or dtype not in dtypes
+
+
+def gives_new(steps: Steps) -> bool:
+    """Whether what the steps give is certainly a layer's of their own: a side output must be."""
+    for step in reversed(steps):
+        if isinstance(step, Layer | Join | Use):
+            return not isinstance(step, Use)
+        if not isinstance(step, Side | Repeat):
+            return gives_new(step.steps)
+    return False
+
+
+@st.composite
+def one_step(draw: Draw, writer: Writer, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
+    """A strategy of its own, so that hypothesis knows what belongs together when it makes a network simpler."""
+    writer.draw = draw
+    return writer.step(x, labels, depth, keep_rank)
+
+
+@st.composite
+def networks(draw: Draw, clashing: bool = False) -> Network:
+    """A network that fits together; if `clashing`, with labels and branches that other entries would be called."""
+    x = draw(INPUTS)
+    writer, labels = Writer(draw, clashing=clashing), ChainMap()
+    steps, y = writer.steps(x, labels)
+    if draw(RARELY):
+        steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # which reads the result
+    return Network(x, steps, draw(FLAG), writer.dtype)
+
+
+@st.composite
+def doubtful(draw: Draw) -> Network:
+    """A short network whose last step is drawn without regard to the shape before it, or to that of other branches."""
+    x = draw(INPUTS)
+    writer, labels = Writer(draw, 4), ChainMap()
+    steps, y = writer.steps(x, labels)
+    before, z = writer.steps(y, labels, depth=1) if draw(RARELY) else ((), y)  # in a side output
+    last: Step = draw(loose_layers([name for name in FUSSY if runs(name, len(z), writer.dtype)]))
+    if draw(FLAG):
+        writer.left = 6
+        ways = [writer.steps(z, ChainMap(), depth=2)[0] for _ in range(draw(upto(3, 2)))]
+        last = Join(draw(st.sampled_from(JOINS)), {}, tuple(writer.named(ways)))
+    end = Side((Branch("", (*before, last)),)) if before else last
+    return Network(x, (*steps, end), draw(FLAG), writer.dtype)
+
+
+@st.composite
+def loose_layers(draw: Draw, names: list[str]) -> Layer:
+    name = draw(st.sampled_from(names))
+    _, keywords = draw(WRITTEN[name])
+    return Layer(name, keywords)
+
+
+def sweep(strategy: st.SearchStrategy[Network], check: Callable[[Network], None], most: int, seed: int = 0) -> None:
+    """Check so many networks that differ from each other; of a failing one, the simplest that hypothesis finds.
+
+    In batches of ten: in longer runs hypothesis varies what it has drawn before, and finds less that is new.
+    """
+    batches, known = Random(seed), set()
+    while len(known) < most:
+
+        @seeded(batches.getrandbits(64))
+        @settings(
+            max_examples=10, deadline=None, database=None, report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(strategy)
+        def batch(network: Network) -> None:
+            if network.spec() not in known and len(known) < most:
+                check(network)
+                known.add(network.spec())
+
+        batch()

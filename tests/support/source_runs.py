@@ -1,0 +1,85 @@
+"""Generated PyTorch source, run by itself and held against what `archcalc.pytorch.network` makes."""
+
+import ast
+
+import torch
+
+from archcalc.pytorch import Training, build, validate_source
+from archcalc.pytorch.source_proof import listed, run_source
+
+IMPORTS = {"torch"}  # what the source may import
+
+
+def run(source):
+    """The network's class, from nothing but its text."""
+    tree = ast.parse(source)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert {getattr(node, "module", None) or node.names[0].name for node in imports} <= IMPORTS
+    assert "archcalc" not in ast.unparse(tree.body[1:])  # after the docstring
+    return run_source(source)
+
+
+def made(source, **arguments):
+    """The network without values."""
+    with torch.device("meta"):
+        return run(source)(**arguments)
+
+
+def states(network):
+    """The shapes of parameters, and of all that is kept, in order."""
+    return [p.shape for p in network.parameters()], [value.shape for value in network.state_dict().values()]
+
+
+def carrying(source):
+    """The line of the docstring that carries weights over, as a function of `model` and `other`."""
+    (line,) = [line for line in ast.get_docstring(ast.parse(source)).splitlines() if "load_state_dict" in line]
+
+    def carry(model, other):
+        exec(line.strip(), {"model": model, "other": other})  # what is tested
+
+    return carry
+
+
+# By values
+
+
+def assert_same_values(source, graph, carry=None):
+    """Raise AssertionError unless both give the same for the same weights, in evaluation and in training."""
+    torch.manual_seed(0)
+    built, own = build(graph), run(source)()
+    with torch.no_grad():
+        for value in built.state_dict().values():
+            if value.is_floating_point():
+                value.add_(torch.rand_like(value) / 8)  # running statistics and biases that are no longer 0 or 1
+    (carry or carrying(source))(own, built)
+    image = torch.rand(2, *graph.input)
+    for training in (False, True):
+        with torch.set_grad_enabled(training):
+            expected, given = (seeded(network.train(training), image) for network in (built, own))
+        assert isinstance(given, tuple) == isinstance(expected, Training)
+        _assert_equal(listed(expected), listed(given))
+    _assert_equal(built.state_dict().values(), own.state_dict().values())  # running statistics
+    total = sum(value.sum() for value in listed(given))
+    if total.requires_grad:
+        total.backward()  # raises where something that backward needs was overwritten
+
+
+def _assert_equal(expected, given):
+    for left, right in zip(expected, given, strict=True):
+        assert torch.equal(left.nan_to_num(), right.nan_to_num())
+
+
+def seeded(network, image):
+    """What a network gives; dropout and its like draw alike each time."""
+    torch.manual_seed(1)
+    return network(image.clone())
+
+
+# By operations
+
+
+def assert_same_operations(source, graph):
+    """Raise AssertionError, with the layer, unless both do the same operations, in evaluation and training."""
+    run(source)
+    for check in validate_source(graph, source).checks:
+        assert check.equal, f"{check.layer or 'the network'} {check.figure}: {check.expected}, not {check.measured}"
