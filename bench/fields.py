@@ -1,8 +1,8 @@
 """Receptive fields of random graphs against gradients, as many as one likes: what the test suite does with 40.
 
-Branching graphs with gates, strides, dilation, ceil mode, transposed convolutions, upsampling; see `tests/fields.py`.
-Prints how many positions were held of each kind. Exit code 1 at the first difference, with the graph. The same seed
-draws the same graphs.
+Branching graphs with gates, strides, dilation, ceil mode, transposed convolutions, upsampling; see
+`tests/support/field_oracle.py`. Prints how many positions were held of each kind. Exit code 1 at the first difference,
+with the graph. The same seed draws the same graphs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from fields import check, graphs
 from fuzz import whole
+from support.field_oracle import check, graphs
 
 FEATURES = ("multiply", "concat", "add", "mean", "conv_transpose", "upsample", "groupnorm", "layernorm", "linear")
 

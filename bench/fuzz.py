@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from graphs import doubtful, networks, sweep
+from support.random_graphs import doubtful, networks, sweep
 from test_differential import agree, differences, disagreement
 
 

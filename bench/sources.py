@@ -14,8 +14,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from drawn import Drawn
-from generated import assert_same_operations, assert_same_values
+from support.clashing_specs import Drawn
+from support.source_runs import assert_same_operations, assert_same_values
 
 from archcalc import ArchcalcError, Graph, load, networks, parse
 from archcalc.catalog import find, settled

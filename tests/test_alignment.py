@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
-from golden_files import check_golden
-from work import at_most, steps
+from support.counted_calls import at_most, steps
+from support.golden_files import check_golden
 
 from archcalc import analyze, load, parse
 from archcalc.cli import cli

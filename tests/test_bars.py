@@ -4,8 +4,8 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from golden_files import check_golden
 from rich.cells import cell_len
+from support.golden_files import check_golden
 
 from archcalc import analyze, load, parse
 from archcalc.cli import cli

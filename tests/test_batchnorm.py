@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import FLAG, examples
+from support.operator_strategies import FLAG, examples
 from torch import nn
 
 from archcalc.ops import REGISTRY, make

@@ -2,7 +2,7 @@
 
 import pytest
 from click.testing import CliRunner
-from work import TooMuch, at_most
+from support.counted_calls import TooMuch, at_most
 
 from archcalc import SpecError, analyze, load, parse
 from archcalc.cli import cli

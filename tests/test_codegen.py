@@ -4,9 +4,9 @@ import ast
 import inspect
 
 import pytest
-from drawn import Drawn, spec
-from generated import assert_same_operations, assert_same_values, made, run, states
-from graphs import networks, sweep
+from support.clashing_specs import Drawn, spec
+from support.random_graphs import networks, sweep
+from support.source_runs import assert_same_operations, assert_same_values, made, run, states
 from test_architecture import imported_by
 
 from archcalc import ArchcalcError, SpecError, load, parse

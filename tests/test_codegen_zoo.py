@@ -7,8 +7,8 @@ import re
 import pytest
 import torch
 from click.testing import CliRunner
-from generated import assert_same_operations, assert_same_values, carrying, made, run
-from golden_files import check_golden
+from support.golden_files import check_golden
+from support.source_runs import assert_same_operations, assert_same_values, carrying, made, run
 from torch import nn
 
 from archcalc import codegen, load, networks, parse

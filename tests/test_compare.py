@@ -7,8 +7,8 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from golden_files import check_golden
-from work import at_most
+from support.counted_calls import at_most
+from support.golden_files import check_golden
 
 from archcalc import ArchcalcError, analyze, compare, load, networks, parse
 from archcalc.cli import cli

@@ -4,7 +4,7 @@ from itertools import pairwise
 from math import prod
 
 import pytest
-from diagrams import NETWORKS, WAYS, drawn_as, places, trained, wiring
+from support.diagram_cases import NETWORKS, WAYS, drawn_as, places, trained, wiring
 
 from archcalc import analyze, load, parse
 from archcalc.ops.base import REGISTRY, make

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
-from diagrams import NETWORKS, WAYS, drawn_as
-from golden_files import check_golden
+from support.diagram_cases import NETWORKS, WAYS, drawn_as
+from support.golden_files import check_golden
 
 from archcalc import analyze, load, parse
 from archcalc.cli import cli

@@ -19,10 +19,10 @@ from typing import Any, TypeAlias
 
 import pytest
 import torch
-from graphs import ARGUMENTS, JOINS, doubtful, networks, sweep
 from hypothesis import strategies as st
-from plain import Plain, Strict, shape
-from steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
+from support.plain_runs import Plain, Strict, shape
+from support.random_graphs import ARGUMENTS, JOINS, doubtful, networks, sweep
+from support.spec_steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
 from test_ops_torch import lopsided_padding
 from torch import Tensor, nn
 

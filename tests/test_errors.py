@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 
 import pytest
-from golden_files import GOLDEN, check_golden
-from work import TooMuch, at_most
+from support.counted_calls import TooMuch, at_most
+from support.golden_files import GOLDEN, check_golden
 
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.auditing.lint import check_spec

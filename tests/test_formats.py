@@ -13,8 +13,8 @@ import html5lib
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
-from golden_files import check_golden
 from markdown_it import MarkdownIt
+from support.golden_files import check_golden
 
 from archcalc import analyze, audit, compare, load, parse
 from archcalc.comparing.alignment import align

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from work import at_most
+from support.counted_calls import at_most
 
 from archcalc import ArchcalcError, analyze
 from archcalc.spec.expansion import expand

@@ -1,7 +1,7 @@
 """Names of layers: what a person writes is kept, and in PyTorch no layer's weights come under another layer's name."""
 
 import pytest
-from graphs import networks, sweep
+from support.random_graphs import networks, sweep
 
 from archcalc import parse
 from archcalc.pytorch import build, validate

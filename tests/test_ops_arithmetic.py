@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import WRITTEN, Case, build, cases, examples
+from support.operator_strategies import WRITTEN, Case, build, cases, examples
 
 from archcalc.analysis.cost import Cost, cost_of
 from archcalc.errors import ArgumentError

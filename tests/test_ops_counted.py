@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from counted import FORMULAS, computed
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import WRITTEN, examples
+from support.counting_arithmetic import FORMULAS, computed
+from support.operator_strategies import WRITTEN, examples
 from test_ops_torch import CASES, case_id, lopsided_padding
 from test_ops_values import Example, by_name, fits, fitting, images, module
 

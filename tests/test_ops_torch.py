@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import torch
-from graphs import NO_KERNEL, WIDTHS, runs
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import WRITTEN, build, cases, examples
+from support.operator_strategies import WRITTEN, build, cases, examples
+from support.random_graphs import NO_KERNEL, WIDTHS, runs
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 

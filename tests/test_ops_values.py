@@ -1,4 +1,4 @@
-"""What every operator's module computes, against `reference.py`; where it draws at random, over many draws.
+"""What every operator's module computes, against `reference_operators.py`; where it draws at random, over many draws.
 
 In float64, in evaluation and in training, with weights and buffers at random; buffers afterwards are compared too.
 """
@@ -14,8 +14,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import REFERENCES, compute
-from strategies import FLAG, REAL, WRITTEN, examples
+from support.operator_strategies import FLAG, REAL, WRITTEN, examples
+from support.reference_operators import REFERENCES, compute
 from test_ops_torch import CASES, case_id, inputs, lopsided_padding
 from torch import Tensor, nn
 

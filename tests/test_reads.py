@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Case, build, cases, examples
+from support.operator_strategies import Case, build, cases, examples
 from test_ops_torch import lopsided_padding
 from torch import Tensor
 

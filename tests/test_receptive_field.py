@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from fields import check, graphs, stated, walk
 from hypothesis import given
 from hypothesis import strategies as st
+from support.field_oracle import check, graphs, stated, walk
 
 from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables

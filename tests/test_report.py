@@ -3,9 +3,9 @@
 import sys
 
 import pytest
-from golden_files import check_golden
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
+from support.golden_files import check_golden
 
 from archcalc import analyze, audit, load, parse
 from archcalc.analysis import field_tables

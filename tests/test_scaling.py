@@ -1,7 +1,7 @@
 """Work and memory grow with a network as its layers do: four times the layers, four times the steps."""
 
 import pytest
-from work import peak_bytes, steps
+from support.counted_calls import peak_bytes, steps
 
 from archcalc import analyze, parse
 from archcalc.analysis.saved import held_bytes, saved_bytes

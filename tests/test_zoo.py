@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from golden_files import check_golden
+from support.golden_files import check_golden
 
 from archcalc import analyze, load, networks, parse
 from archcalc.auditing.figures import FIGURES

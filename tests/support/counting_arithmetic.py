@@ -343,7 +343,7 @@ def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
 
 
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
-    """Without arithmetic; what goes where is `reference.py`'s."""
+    """Without arithmetic; what goes where is `reference_operators.py`'s."""
     return None
 
 

@@ -9,18 +9,18 @@ import copy
 from collections.abc import Iterable, Sequence
 
 import torch
-from graphs import IMAGES_ONLY
-from reference import compute
-from steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, make
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
+from support.random_graphs import IMAGES_ONLY
+from support.reference_operators import compute
+from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
 
 class Plain(nn.Module):
-    """Runs drawn steps as they stand, by `reference.py`.
+    """Runs drawn steps as they stand, by `reference_operators.py`.
 
     `nodes` are modules in the order of the run, taken for their weights, their buffers and whether they train.
     """

@@ -15,11 +15,26 @@ from typing import Any, TypeAlias
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from steps import IDENTITY, Block, Branch, Choose, Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use, inlined
-from strategies import WRITTEN
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
+from support.operator_strategies import WRITTEN
+from support.spec_steps import (
+    IDENTITY,
+    Block,
+    Branch,
+    Choose,
+    Join,
+    Label,
+    Layer,
+    Network,
+    Repeat,
+    Side,
+    Step,
+    Steps,
+    Use,
+    inlined,
+)
 
 LAYERS = 15  # about so many at most, repetitions not counted
 CHANNELS = 8  # a weighted layer gives at most so many

@@ -1,4 +1,4 @@
-"""A network as plain data, a step at a time, and as a spec may write it: what `graphs.py` draws."""
+"""A network as plain data, a step at a time, and as a spec may write it: what `random_graphs.py` draws."""
 
 from __future__ import annotations
 
