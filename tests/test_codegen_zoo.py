@@ -1,4 +1,4 @@
-"""Generated source of the zoo: it is what `archcalc.pytorch.network` makes, and looks as a person would write it."""
+"""Generated source of the zoo: it is what `archcalc.pytorch.build` makes, and looks as a person would write it."""
 
 import ast
 import inspect

@@ -37,7 +37,8 @@ def imported(path):
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
-    own = {"archcalc", *(path.stem for folder in ("tests", "bench") for path in (ROOT / folder).glob("*.py"))}
+    folders = "tests", "bench"
+    own = {"archcalc", "support", *(path.stem for folder in folders for path in (ROOT / folder).glob("*.py"))}
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - own
 
 

@@ -137,7 +137,9 @@ def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> No
 
 
 def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph, write: Callable[[], str]) -> Any:
-    return torch.source.source_or_say(graph, write) if source else torch.validation.validate_or_say(graph, *conditions)
+    if source:
+        return torch.source_proof.source_or_say(graph, write)
+    return torch.validation.validate_or_say(graph, *conditions)
 
 
 def _with_source(

@@ -26,7 +26,7 @@ from archcalc.spec.network_spec import Spec
 TOO_MANY = "a join has too many branches; some 300 fit into one"
 MOST_PASSES = 8  # over a network, each with fewer of its params as arguments
 CARRYING = (
-    "", "Weights of `other`, made by archcalc.pytorch.network, go in by their order, since names differ:",
+    "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
     "", "    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))",
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
 
     `name` is one of the catalog's or a path, `params` and `input` are set as by `load_with`. A class stands for each
     block of the spec, with its parameters; the last class is the network. Its modules come in the order of
-    `archcalc.pytorch.network`, with the same weights; in training it gives a tuple of the result and the side outputs.
+    `archcalc.pytorch.build`, with the same weights; in training it gives a tuple of the result and the side outputs.
     What blocks of Python cannot express is written layer by layer. Raises ArchcalcError, also for an operator that
     has no PyTorch text.
     """

@@ -1,4 +1,4 @@
-"""Generated PyTorch source, run by itself and held against what `archcalc.pytorch.network` makes."""
+"""Generated PyTorch source, run by itself and held against what `archcalc.pytorch.build` makes."""
 
 import ast
 
