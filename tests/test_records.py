@@ -1,0 +1,57 @@
+"""What was measured on real devices, kept in `bench/records/`, against the figures of today."""
+
+import json
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+
+import pytest
+
+from archcalc import analyze, load
+
+RECORDS = Path(__file__).parent.parent / "bench" / "records"
+BYTES = {"float32": 4, "autocast": 4, "float16": 2, "bfloat16": 2}  # per weight
+LABEL = 8  # bytes of a target in int64
+
+
+def records(ending):
+    """The records whose names end so, each with its file's name."""
+    paths = sorted(RECORDS.glob(f"*{ending}.json"))
+    assert paths
+    return [pytest.param(json.loads(path.read_text()), id=path.name) for path in paths]
+
+
+@pytest.mark.parametrize("record", [*records("-[0-9][0-9]"), *records("-bfloat16"), *records("-folded")])
+def test_every_network_was_equal_on_the_device(record):
+    assert record["complete"]
+    assert record["device"].startswith("NVIDIA")
+    networks = record.get("networks") or record["cases"]
+    assert len(networks) > 100
+    for made in networks:
+        assert made["checks"] > 0, made
+        assert not made["differences"], made
+        assert not made["problem"], made
+
+
+@lru_cache
+def weights_and_image(name, dtype):
+    """Bytes of a network's weights and buffers in training, and the values of one image."""
+    totals = analyze(load(name), dtype=dtype, mode="train").totals
+    return totals.param_bytes + totals.buffer_bytes, prod(load(name).input)
+
+
+def requested(case):
+    """The bytes that a case's weights ask for, and those of weights, image and target."""
+    dtype = "float32" if case["precision"] == "autocast" else case["precision"]
+    weights, values = weights_and_image(case["network"], dtype)
+    return weights, weights + case["batch"] * (values * BYTES[dtype] + LABEL)
+
+
+@pytest.mark.parametrize("record", records("-memory"))
+def test_weights_and_image_are_what_the_allocator_was_asked_for(record):
+    end = record["columns"].index("requested end")
+    built = [case for case in record["cases"] if case["module"] == "build"]
+    assert len(built) > 700
+    for case in built:
+        measured = tuple(case["phases"][phase][end] for phase in ("weights", "state"))
+        assert measured == requested(case), case["network"]
