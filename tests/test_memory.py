@@ -7,7 +7,9 @@ import torch
 from click.testing import CliRunner
 
 from archcalc import ArchcalcError, analyze, load, networks, parse
-from archcalc.analysis.memory_plan import memory
+from archcalc.analysis import memory_plan
+from archcalc.analysis.memory_plan import in_place, plan
+from archcalc.analysis.saved import held_bytes
 from archcalc.auditing.figures import Figures
 from archcalc.cli import cli
 from archcalc.graph.batchnorm_folding import fold_batchnorm
@@ -243,7 +245,7 @@ def test_the_same_operator_keeps_another_thing_where_it_cannot_work_in_place():
 
 def test_one_walk_serves_both():
     graph = load("resnet20")
-    walked = memory(graph, training=True)
+    walked = plan(graph, training=True)
     assert len(walked.homes) == len(walked.overwrites) == len(walked.saved) == len(graph.nodes)
 
 
@@ -276,3 +278,19 @@ def test_a_concatenation_of_one_copies(name):
     copied = 64 * 56**2 + 128 * 28**2 + 256 * 14**2 + (512 if name == "densenet121" else 896) * 7**2
     assert there.activations - here.activations == 2 * copied
     assert (there.params, there.macs, there.saved_bytes) == (here.params, here.macs, here.saved_bytes)
+
+
+def test_a_graphs_memory_is_walked_once_in_each_mode(monkeypatch):
+    walks = []
+    monkeypatch.setattr(memory_plan, "_walk", lambda graph, training, walk=memory_plan._walk: (
+        walks.append((graph.name, training)), walk(graph, training))[1])  # fmt: skip
+    graph = load("lenet5")
+    for _ in range(2):
+        analyze(graph, batch=3)
+        analyze(graph, mode="train", dtype="float16")
+        held_bytes(graph), in_place(graph, True), in_place(graph, False)
+    assert sorted(walks) == [("lenet5", False), ("lenet5", True)]
+    assert id(graph) in memory_plan._PLANS
+    number = id(graph)
+    del graph
+    assert number not in memory_plan._PLANS

@@ -7,8 +7,10 @@ correct program must. The image is its owner's and never overwritten.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from weakref import finalize
 
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
@@ -20,18 +22,34 @@ NOTHING = Saved()
 class Memory(NamedTuple):
     """Whose memory the values of each node are in, and what backward keeps, node by node."""
 
-    homes: list[int]  # the node whose tensor it gives: its own, also where it works in place, or for a view its input's
-    overwrites: list[bool]  # whether it works in its (first) input's memory
-    saved: list[Saved]  # what backward keeps of it as it really works; at inference nothing
+    homes: Sequence[
+        int
+    ]  # the node whose tensor it gives: its own, also where it works in place, or for a view its input's
+    overwrites: Sequence[bool]  # whether it works in its (first) input's memory
+    saved: Sequence[Saved]  # what backward keeps of it as it really works; at inference nothing
 
 
-def in_place(graph: Graph, training: bool) -> list[bool]:
+_PLANS: dict[int, dict[bool, Memory]] = {}  # by graph, while it lives, and mode
+
+
+def in_place(graph: Graph, training: bool) -> Sequence[bool]:
     """For each node whether it works in its (first) input's memory."""
-    return memory(graph, training).overwrites
+    return plan(graph, training).overwrites
 
 
-def memory(graph: Graph, training: bool) -> Memory:
-    """Decide in one walk who works in place. Raises SpecError for an operator without a rule for saved tensors."""
+def plan(graph: Graph, training: bool) -> Memory:
+    """The memory of a graph, walked once for each mode. Raises SpecError for an operator without a rule."""
+    plans = _PLANS.get(id(graph))
+    if plans is None:
+        plans = _PLANS[id(graph)] = {}
+        finalize(graph, _PLANS.pop, id(graph), None).atexit = False
+    if training not in plans:
+        plans[training] = _walk(graph, training)
+    return plans[training]
+
+
+def _walk(graph: Graph, training: bool) -> Memory:
+    """Decide node by node who works in place."""
     made = homes(graph, training)
     last = _last_readers(graph, made)
     kept: set[int] = {0}  # nodes whose values must stay: the image, and what backward keeps

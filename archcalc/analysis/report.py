@@ -12,7 +12,7 @@ from archcalc.analysis.depth import depths
 from archcalc.analysis.dropped import Expected, expected
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.field_tables import Span
-from archcalc.analysis.memory_plan import memory
+from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.receptive_field import Axes, Field, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
@@ -134,9 +134,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     if training and graph.misfit:
         raise graph.misfit
     ran = graph if training else graph.without_sides()
-    walked = memory(ran, training)
-    saved = None if graph.misfit else saved_bytes(graph, batch, dtype, walked=walked if training else None)
-    layers = _layers(ran, walked.overwrites, _of_nodes(ran, graph, saved), batch, value_bytes, training, rule)
+    saved = None if graph.misfit else saved_bytes(graph, batch, dtype)
+    layers = _layers(ran, _of_nodes(ran, graph, saved), batch, value_bytes, training, rule)
     endpoint = layers[last_spatial(ran, [layer.field for layer in layers])]
     dropping = expected(ran, [layer.macs for layer in layers])
     totals = _totals(
@@ -162,13 +161,12 @@ def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence
 
 
 def _layers(
-    graph: Graph, overwriting: Sequence[bool], saved: Sequence[int | None], batch: int, value_bytes: int,
-    training: bool, rule: Convention,
+    graph: Graph, saved: Sequence[int | None], batch: int, value_bytes: int, training: bool, rule: Convention
 ) -> tuple[Layer, ...]:  # fmt: skip
     names = [node.name for node in graph.nodes]
     known: dict[tuple[int, object, bool], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
     layers = []
-    columns = graph.nodes, overwriting, receptive_fields(graph), depths(graph), saved
+    columns = graph.nodes, in_place(graph, training), receptive_fields(graph), depths(graph), saved
     for node, overwrites, axes, depth, kept in zip(*columns, strict=True):
         key = id(node.op), node.x, overwrites
         if key not in known:

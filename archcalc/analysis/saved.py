@@ -9,38 +9,34 @@ from __future__ import annotations
 import math
 
 from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.memory_plan import Memory, memory
+from archcalc.analysis.memory_plan import plan
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
 
 
-def saved_bytes(
-    graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu", walked: Memory | None = None
-) -> list[int]:
-    """For each node the bytes that backward keeps for it and not yet for one before; every value needs a gradient.
-
-    `walked` is the graph's memory in training, where it is known already.
-    """
-    return _kept(graph, walked or memory(graph, training=True), batch, dtype, device)[0]
+def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
+    """For each node the bytes that backward keeps for it and not yet for one before; every value needs a gradient."""
+    return _kept(graph, batch, dtype, device)[0]
 
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
-    walked = memory(graph, training=True)
-    counts, known = _kept(graph, walked, batch, dtype, device)
-    ends = {walked.homes[i] for i in (graph.result, *graph.sides)} - known - {0}
+    counts, known = _kept(graph, batch, dtype, device)
+    homes = plan(graph, training=True).homes
+    ends = {homes[i] for i in (graph.result, *graph.sides)} - known - {0}
     image = _bytes(graph, 0, batch, dtype) if 0 in known else 0
     return sum(counts) - image + sum(_bytes(graph, i, batch, dtype) for i in ends)
 
 
-def _kept(graph: Graph, walked: Memory, batch: int, dtype: str, device: str) -> tuple[list[int], set[int]]:
+def _kept(graph: Graph, batch: int, dtype: str, device: str) -> tuple[list[int], set[int]]:
     """For each node the bytes it keeps and none before it does; and whose tensors are kept.
 
     What works in place overwrites only what nobody keeps, so its tensor is as good as one of its own.
     """
-    homes, counts, known = walked.homes, list[int](), set[int]()
+    homes, _, all_saved = plan(graph, training=True)
+    counts, known = list[int](), set[int]()
     extras: dict[int, int] = {}
-    for position, (node, saved) in enumerate(zip(graph.nodes, walked.saved, strict=True)):
+    for position, (node, saved) in enumerate(zip(graph.nodes, all_saved, strict=True)):
         count = extras.get(id(saved))
         if count is None:
             count = extras[id(saved)] = sum(extra_bytes(extra, batch, dtype, device) for extra in saved.extras)

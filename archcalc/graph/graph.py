@@ -92,8 +92,14 @@ class About(NamedTuple):
     recipes: tuple[Mapping[str, str], ...] = ()
 
 
+class _Referred:
+    """Whose instances can be referred to weakly, though they have slots."""
+
+    __slots__ = ("__weakref__",)
+
+
 @dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(_Referred):
     """Nodes in the order they run; the first is the input, and inputs always come before their users."""
 
     name: str
