@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
 from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.figures import summed
 from archcalc.ops import KINDS
 
 HEAD = "name: t\ninput: [3, 32, 32]\nlayers:\n"
@@ -76,8 +77,7 @@ def test_depth_and_receptive_field(name, depth, field):
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_totals_are_the_sums_of_the_layers(name, mode):
     report = analyze(load(name), batch=2, mode=mode)
-    sums = "weights biases params params_with_statistics buffers running_statistics batch_counters fixed_values"
-    for figure in (*sums.split(), "macs", "flops", "connections", "activations"):
+    for figure in summed():
         assert getattr(report.totals, figure) == sum(getattr(layer, figure) for layer in report.layers), figure
     assert report.totals.params == report.totals.weights + report.totals.biases
     parts = report.totals.running_statistics, report.totals.batch_counters, report.totals.fixed_values

@@ -10,7 +10,7 @@ from support.golden_files import check_golden
 from archcalc import analyze, load, parse
 from archcalc.cli import cli
 from archcalc.render.formats import render
-from archcalc.render.tables.bars import FIGURES, WIDTH, bar, share_text, with_bars
+from archcalc.render.tables.bars import BARRED, WIDTH, bar, share_text, with_bars
 from archcalc.render.tables.summaries import summarize
 
 EIGHTHS = "▏▎▍▌▋▊▉█"
@@ -46,7 +46,7 @@ def test_shares():
 def test_bars_and_percentages_are_those_of_the_figures(name):
     report = analyze(load(name))
     table = with_bars(summarize(report))
-    for figure in FIGURES:
+    for figure in BARRED:
         largest = max(row[figure] for row in table.rows)
         for row in table.rows:
             text = row[f"{figure}_bar"]

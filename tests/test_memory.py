@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from archcalc import ArchcalcError, analyze, load, networks, parse
 from archcalc.analysis import memory_plan
 from archcalc.analysis.memory_plan import in_place, plan
+from archcalc.analysis.per_graph import per_graph
 from archcalc.analysis.saved import held_bytes
 from archcalc.auditing.figures import Figures
 from archcalc.cli import cli
@@ -251,7 +252,7 @@ def test_one_walk_serves_both():
 
 def test_compare_shows_what_is_kept_where_it_is_asked_for():
     shown = CliRunner().invoke(cli, ["compare", "vgg16", "resnet50", "--columns", "saved_bytes"]).output
-    assert "For backward" in shown
+    assert "Kept for backward" in shown
     assert f"{analyze(load('vgg16')).totals.saved_bytes / 1e6:.2f}" in shown
 
 
@@ -281,16 +282,28 @@ def test_a_concatenation_of_one_copies(name):
 
 
 def test_a_graphs_memory_is_walked_once_in_each_mode(monkeypatch):
-    walks = []
-    monkeypatch.setattr(memory_plan, "_walk", lambda graph, training, walk=memory_plan._walk: (
-        walks.append((graph.name, training)), walk(graph, training))[1])  # fmt: skip
+    walks, last_readers = [], memory_plan._last_readers
+    monkeypatch.setattr(memory_plan, "_last_readers", lambda *args: walks.append(1) or last_readers(*args))
     graph = load("lenet5")
     for _ in range(2):
         analyze(graph, batch=3)
         analyze(graph, mode="train", dtype="float16")
         held_bytes(graph), in_place(graph, True), in_place(graph, False)
-    assert sorted(walks) == [("lenet5", False), ("lenet5", True)]
-    assert id(graph) in memory_plan._PLANS
-    number = id(graph)
+    assert len(walks) == 2
+    analyze(load("lenet5"))
+    assert len(walks) == 4  # another graph, if an equal one
+
+
+def test_what_is_remembered_of_a_graph_goes_with_it():
+    @per_graph
+    def once(graph, text):
+        made.append(text)
+        return object()
+
+    made, graph = [], load("lenet5")
+    assert once(graph, "a") is once(graph, "a") is not once(graph, "b")
+    assert made == ["a", "b"]
+    (known,) = [cell.cell_contents for cell in once.__closure__ if isinstance(cell.cell_contents, dict)]
+    assert len(known) == 1
     del graph
-    assert number not in memory_plan._PLANS
+    assert not known

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.operator_strategies import WRITTEN, Case, build, cases, examples
 
-from archcalc.analysis.cost import Cost, cost_of
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.cost import Conditions, run_of
+from archcalc.analysis.figures import summed
 from archcalc.errors import ArgumentError
 from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
@@ -109,8 +111,10 @@ def test_columns_of_batches(name: str, data: st.DataObject, seed: int) -> None:
         assert row(many, index) == priced(case.op, x, int(batches[index]))
 
 
-def priced(op: Operator, x: Any, batch: Any) -> Cost:
-    return cost_of(Node("layer", op, (), x, op.output(x), None, side=False), batch, 4, training=True)
+def priced(op: Operator, x: Any, batch: Any) -> dict[str, Any]:
+    node = Node("layer", op, (), x, op.output(x), None, side=False)
+    run = run_of(node, Conditions(batch, 4, True, CONVENTIONS["all"]))
+    return {key: of(run) for key, of in summed().items()}
 
 
 def test_columns_vary() -> None:

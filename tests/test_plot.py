@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from archcalc import analyze, load, parse
 from archcalc import cli as cli_module
 from archcalc.analysis import field_tables
+from archcalc.analysis.figures import numbers
 from archcalc.catalog import load_with, matching
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import Point, frontier, papers_own, published_point, published_points
@@ -116,7 +117,7 @@ PICTURES = {
     "fields 1D": (fields, fields.SIZE, lambda: ([analyze(parse("name: t\ninput: [9]\nlayers: [linear(2)]\n"))],)),
     "compare one": (comparison, comparison.size(1, 4), lambda: (reports("lenet5"),)),
     "compare two": (comparison, comparison.size(2, 4), lambda: (reports("resnet50 torchvision/resnet50"),)),
-    "compare many, all": (comparison, comparison.size(12, 7), lambda: (reports(MANY), list(comparison.FIGURES))),
+    "compare many, all": (comparison, comparison.size(12, len(numbers())), lambda: (reports(MANY), list(numbers()))),
     "compare all": (comparison, comparison.size(50, 4), lambda: ((reports(MANY) * 5)[:50],)),
     "compare ratios": (comparison, comparison.size(12, 4), lambda: (reports(MANY), comparison.USUAL, True)),
     "pareto papers": (pareto, pareto.SIZE, lambda: (papers(),)),
@@ -210,7 +211,7 @@ def test_profiles_are_drawn_to_scale(name, depth):
         drawn = {}
         for ax in made.figure.axes:
             for patch in ax.patches:
-                if patch.get_gid() in profile.FIGURES:
+                if patch.get_gid() in profile.DRAWN:
                     title = ax.get_title(loc="left")
                     unit = title.partition("(")[2].rstrip(")").split(" ")[0]
                     factor = FACTORS[unit if unit in FACTORS else ""]
@@ -218,7 +219,7 @@ def test_profiles_are_drawn_to_scale(name, depth):
                     assert f"total {getattr(report.totals, patch.get_gid()):,}" in ax.get_title(loc="right")
                     assert ax.get_ylim()[1] >= max(patch.get_data().values)
     expected = profile.bars(report, depth)
-    for figure in profile.FIGURES:
+    for figure in profile.DRAWN:
         assert drawn[figure] == [getattr(bar, figure) for bar in expected]
         assert sum(drawn[figure]) == getattr(report.totals, figure)
 
@@ -392,10 +393,10 @@ def test_unknown_fields_are_gaps():
 @pytest.mark.parametrize("relative", [False, True])
 def test_comparisons_are_drawn_to_scale(relative):
     made_of = [*reports("vgg16 resnet50 lenet5"), analyze(parse(UNKNOWN))]
-    with sheet(*comparison.size(4, 7)) as made:
-        comparison.draw(made, made_of, list(comparison.FIGURES), relative)
+    with sheet(*comparison.size(4, len(numbers()))) as made:
+        comparison.draw(made, made_of, list(numbers()), relative)
         axes = [ax for ax in made.figure.axes if ax.get_visible()]
-        for ax, figure in zip(axes, comparison.FIGURES, strict=True):
+        for ax, figure in zip(axes, numbers(), strict=True):
             unit = ax.get_title(loc="left").partition("(")[2].rstrip(")").removesuffix("B").split(" ")[0]
             factor = FACTORS.get(unit, 1)
             wanted = comparison.values(made_of, figure, relative)

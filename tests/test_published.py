@@ -386,8 +386,8 @@ def test_paths_in_a_spec_are_from_where_it_lies(tmp_path, monkeypatch):
 
 def test_figures_of_a_part_are_computed_once(monkeypatch):
     seen = []
-    summed = figures._of_layers
-    monkeypatch.setattr(figures, "_of_layers", lambda *arguments: seen.append(1) or summed(*arguments))
+    summed = figures.part_figure
+    monkeypatch.setattr(figures, "part_figure", lambda *arguments: seen.append(1) or summed(*arguments))
     layers = "  - 200 * relu\n"
     claim = "{what: x, unit: operations, value: 'sum([macs[\"op:relu\"] for i in range(2000)])', printed: 0, source: s}"
     assert verdicts(f"  - {claim}\n" * 3, layers)[0].verdict == "exact"

@@ -211,7 +211,7 @@ def test_figures_of_training_are_of_no_mode():
         (shown,) = summarize(analyze(network, mode="train")).parts
         plain = {row["figure"]: row["title"] for row in shown.rows if not row["what"]}
         assert plain["depth"] == "depth, inference"
-        assert set(plain.values()) & {"memory kept for backward", "branches kept, expected"}
+        assert set(plain.values()) & {"kept for backward", "branches kept, expected"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from support.golden_files import check_golden
 
 from archcalc import analyze, load, networks, parse
-from archcalc.auditing.figures import FIGURES
+from archcalc.analysis.figures import FIGURES
 from archcalc.auditing.verdicts import UNITS, VERDICTS, _Judge, _ways, audit
 from archcalc.catalog import graphs, read_spec, settled
 from archcalc.errors import ArchcalcError
@@ -67,7 +67,7 @@ def test_golden_verdicts(verdicts):
 
 def line(name, verdict):
     claim = verdict.claim
-    figure = claim.what or FIGURES[claim.figure][0]
+    figure = claim.what or FIGURES[claim.figure].title
     key = ", ".join(filter(None, (name, claim.layer, figure if claim.mode == "infer" else f"{figure} in training")))
     because = f", because {verdict.because}" if verdict.because else ""
     how = f" ({verdict.explained}: {verdict.accounting}{because})" if verdict.accounting else ""
@@ -121,7 +121,7 @@ def test_each_spec_round_trips(name):
     assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in graph.nodes]
     report = analyze(graph)
     data = json.loads(render(summarize(report, everything=True), "json"))
-    assert data["totals"] == json.loads(json.dumps(report.totals._asdict()))
+    assert data["totals"] == json.loads(json.dumps(report.totals.figures))
     assert [layer["name"] for layer in data["layers"]] == [layer.node.name for layer in report.layers]
 
 

@@ -1,12 +1,12 @@
-"""Parameters, arithmetic and written values of each layer."""
+"""Parameters, arithmetic and written values of one layer: the functions behind the figures that add up."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
+from archcalc.analysis.conventions import Convention
 from archcalc.graph.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
@@ -14,45 +14,82 @@ STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that PyTorch keeps in int64 whatever the network's dtype
 
 
-class Cost(NamedTuple):
-    """What one layer costs: counts of values and operations; `buffer_bytes` in bytes."""
+class Conditions(NamedTuple):
+    """What the figures of a report hold for."""
 
+    batch: int
+    value_bytes: int
+    training: bool
+    convention: Convention
+
+
+class Run(NamedTuple):
+    """One layer as it runs: what it has once, and what it does for the whole batch; counts of values and operations."""
+
+    node: Node
+    conditions: Conditions
     weights: int
     biases: int
-    params: int
-    buffers: int  # those that follow, added up
     running_statistics: int
     batch_counters: int
     fixed_values: int
-    buffer_bytes: int
-    work: Mapping[str, int]  # this and what follows: of the whole batch
-    macs: int
+    work: Mapping[str, int]
     connections: int
     activations: int
 
 
-def cost_of(node: Node, batch: int, value_bytes: int, training: bool, in_place: bool = True) -> Cost:
-    """The cost of a node for a batch: weights and buffers once, work and activations for every image.
+def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
+    """What a layer has and does. Raises NotImplementedError for an operator without a rule.
 
     An operator that asks to work in place and cannot (`in_place` False) writes its output.
     """
+    op, x, y, (batch, _, training, _) = node.op, node.x, node.output, conditions
     weights = biases = statistics = counters = fixed = 0
-    for name, shape in node.op.weights(node.x).items():
+    for name, shape in op.weights(x).items():
         if name == "bias":
             biases += math.prod(shape)
         else:
             weights += math.prod(shape)
-    for name, shape in node.op.buffers(node.x).items():
+    for name, shape in op.buffers(x).items():
         if name in STATISTICS:
             statistics += math.prod(shape)
         elif name in COUNTERS:
             counters += math.prod(shape)
         else:
             fixed += math.prod(shape)
-    work = MappingProxyType({kind: batch * count for kind, count in node.op.work(node.x, node.output).items()})
-    links = batch * node.op.links(node.x, node.output)
-    copies = node.op.overwrites(training) and not in_place
-    writes = batch * (math.prod(node.output) if copies else node.op.writes(node.x, node.output, training))
-    buffer_bytes = (statistics + fixed) * value_bytes + counters * 8
-    buffers = statistics + counters + fixed, statistics, counters, fixed, buffer_bytes
-    return Cost(weights, biases, weights + biases, *buffers, work, work.get("mac", 0), links, writes)
+    work = {kind: batch * count for kind, count in op.work(x, y).items()}
+    written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
+    owned = weights, biases, statistics, counters, fixed
+    return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written)
+
+
+def params(run: Run) -> int:
+    return run.weights + run.biases
+
+
+def params_with_statistics(run: Run) -> int:
+    return run.weights + run.biases + run.running_statistics
+
+
+def buffers(run: Run) -> int:
+    return run.running_statistics + run.batch_counters + run.fixed_values
+
+
+def param_bytes(run: Run) -> int:
+    return params(run) * run.conditions.value_bytes
+
+
+def buffer_bytes(run: Run) -> int:
+    return (run.running_statistics + run.fixed_values) * run.conditions.value_bytes + run.batch_counters * 8
+
+
+def macs(run: Run) -> int:
+    return run.work.get("mac", 0)
+
+
+def flops(run: Run) -> int:
+    return run.conditions.convention.flops(run.work)
+
+
+def activation_bytes(run: Run) -> int:
+    return run.activations * run.conditions.value_bytes

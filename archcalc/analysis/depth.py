@@ -12,6 +12,7 @@ def depths(graph: Graph) -> list[int]:
     """For each node the most weighted layers on a path from the input to it, itself included."""
     counts: list[int] = []
     for node in graph.nodes:
-        before = max([counts[i] for i in node.inputs], default=0)
+        inputs = node.inputs
+        before = counts[inputs[0]] if len(inputs) == 1 else max([counts[i] for i in inputs], default=0)
         counts.append(before + node.op.weighted)
     return counts

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
-from weakref import finalize
 
+from archcalc.analysis.per_graph import first_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops import Saved
@@ -22,14 +22,9 @@ NOTHING = Saved()
 class Memory(NamedTuple):
     """Whose memory the values of each node are in, and what backward keeps, node by node."""
 
-    homes: Sequence[
-        int
-    ]  # the node whose tensor it gives: its own, also where it works in place, or for a view its input's
+    homes: Sequence[int]  # the node whose tensor it gives: its own, also in place, or for a view its input's
     overwrites: Sequence[bool]  # whether it works in its (first) input's memory
     saved: Sequence[Saved]  # what backward keeps of it as it really works; at inference nothing
-
-
-_PLANS: dict[int, dict[bool, Memory]] = {}  # by graph, while it lives, and mode
 
 
 def in_place(graph: Graph, training: bool) -> Sequence[bool]:
@@ -37,36 +32,30 @@ def in_place(graph: Graph, training: bool) -> Sequence[bool]:
     return plan(graph, training).overwrites
 
 
+@per_graph
 def plan(graph: Graph, training: bool) -> Memory:
-    """The memory of a graph, walked once for each mode. Raises SpecError for an operator without a rule."""
-    plans = _PLANS.get(id(graph))
-    if plans is None:
-        plans = _PLANS[id(graph)] = {}
-        finalize(graph, _PLANS.pop, id(graph), None).atexit = False
-    if training not in plans:
-        plans[training] = _walk(graph, training)
-    return plans[training]
-
-
-def _walk(graph: Graph, training: bool) -> Memory:
-    """Decide node by node who works in place."""
-    made = homes(graph, training)
+    """Decide in one walk who works in place. Raises SpecError for an operator without a rule for saved tensors."""
+    first = first_equals(graph)
+    asks, made = _homes(graph, first, training)
     last = _last_readers(graph, made)
     kept: set[int] = {0}  # nodes whose values must stay: the image, and what backward keeps
     decided: list[bool] = []
     all_saved: list[Saved] = []
-    known: dict[tuple[int, object, bool], Saved] = {}  # equal layers on equal shapes keep the same
+    known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
     for position, node in enumerate(graph.nodes):
-        free = node.op.overwrites(training) and _free([made[i] for i in node.inputs], position, last, kept)
+        free = asks[position] and _free([made[i] for i in node.inputs], position, last, kept)
         decided.append(free)
         if not training:
             continue
-        key = id(node.op), node.x, free
+        key = first[position], free
         if key not in known:
             known[key] = saved_as_run(node, free)
         saved = known[key]
         all_saved.append(saved)
-        kept.update([made[i] for i in node.inputs] if saved.input else (), [position] if saved.output else ())
+        if saved.input:
+            kept.update([made[i] for i in node.inputs])
+        if saved.output:
+            kept.add(position)
     return Memory(made, decided, all_saved or [NOTHING] * len(graph.nodes))
 
 
@@ -87,14 +76,20 @@ def _last_readers(graph: Graph, made: list[int]) -> list[int]:
     return last
 
 
-def homes(graph: Graph, training: bool) -> list[int]:
-    """For each node the one whose tensor it gives: its own, or for a view its input's."""
+def _homes(graph: Graph, first: Sequence[int], training: bool) -> tuple[list[bool], list[int]]:
+    """For each node whether it asks to work in place, and whose tensor it gives: its own, or for a view its input's."""
+    asks: list[bool] = []
+    own: list[bool] = []
     made: list[int] = []
-    for position, node in enumerate(graph.nodes):
-        op = node.op
-        own = not node.inputs or op.overwrites(training) or op.writes(node.x, node.output, training) > 0
-        made.append(position if own else made[node.inputs[0]])
-    return made
+    for position, (node, equal) in enumerate(zip(graph.nodes, first, strict=True)):
+        if equal == position:
+            asks.append(node.op.overwrites(training))
+            own.append(asks[-1] or not node.inputs or node.op.writes(node.x, node.output, training) > 0)
+        else:
+            asks.append(asks[equal])
+            own.append(own[equal])
+        made.append(position if own[-1] else made[node.inputs[0]])
+    return asks, made
 
 
 def saved_as_run(node: Node, overwrites: bool) -> Saved:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from archcalc.analysis.field_figures import by_key
+from archcalc.analysis.figures import FIGURES, PATH, SUM
 from archcalc.ops import Shape
 
 if TYPE_CHECKING:
@@ -54,3 +56,18 @@ def own_depth(part: Sequence[Layer]) -> int:
             max((counts.get(name, 0) for name in layer.inputs), default=0) + layer.node.op.weighted
         )
     return max(counts.values())
+
+
+def total(part: Sequence[Layer], key: str) -> int | None:
+    """A figure added up over layers; None where one of them is unknown."""
+    counts = [getattr(layer, key) for layer in part]
+    return None if None in counts else sum(counts)
+
+
+def part_figure(part: Sequence[Layer], key: str) -> Any:
+    """A figure of a part as a whole, as the registry says; None where it is unknown. Not for those of NETWORK."""
+    adds = FIGURES[key].adds
+    if adds in (SUM, PATH):
+        return total(part, key) if adds == SUM else own_depth(part)
+    last = end(part)
+    return {**by_key(last.field), "output": last.node.output, "input": input_shape(part)}[key]

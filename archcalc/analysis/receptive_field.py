@@ -75,7 +75,7 @@ def _field(node: Node, fields: list[Axes | None], known: dict[tuple[int, Shape],
         if windows is None:
             windows = known[key] = node.op.window(node.x)
         axes = fields[node.inputs[0]]
-        return axes if axes is None or windows is POINT else _moved(node, axes, windows, room)
+        return axes if axes is None or windows == POINT else _moved(node, axes, windows, room)
     except TooMany:
         return None
 

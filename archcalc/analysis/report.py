@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from operator import mul
+from typing import Any, NamedTuple, TypeVar
 
 from archcalc.analysis.conventions import CONVENTIONS, Convention
-from archcalc.analysis.cost import DTYPES, Cost, cost_of
+from archcalc.analysis.cost import DTYPES, Conditions, run_of
 from archcalc.analysis.depth import depths
-from archcalc.analysis.dropped import Expected, expected
+from archcalc.analysis.dropped import expected
 from archcalc.analysis.field_figures import by_key
-from archcalc.analysis.field_tables import Span
+from archcalc.analysis.figures import FIGURES, Rule, summed
 from archcalc.analysis.memory_plan import in_place
-from archcalc.analysis.receptive_field import Axes, Field, receptive_fields
+from archcalc.analysis.per_graph import first_equals
+from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
@@ -23,78 +26,40 @@ from archcalc.ops.arguments import plain
 
 MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
+T = TypeVar("T")
+EXPECTATIONS = ("expected_branches", "droppable_branches", "expected_depth", "expected_macs")
 
 
 class Layer(NamedTuple):
-    """A node and its figures, for the report's batch and dtype."""
+    """A node and its figures, for the report's batch and dtype; the figures are attributes, too: `layer.macs`."""
 
     node: Node
     inputs: tuple[str, ...]
-    weights: int
-    biases: int
-    params: int
-    buffers: int
-    running_statistics: int
-    batch_counters: int
-    fixed_values: int
-    buffer_bytes: int
-    work: Mapping[str, int]
-    macs: int
-    connections: int
-    activations: int
-    flops: int
+    figures: Mapping[str, int]  # by key, as the registry has them; equal layers share them
     field: Axes | None
     depth: int
-    saved_bytes: int | None  # what backward keeps for it in training and for none before; None: see Totals
+    saved_bytes: int | None  # what backward keeps for it in training and for none before; None: unknown
 
-    @property
-    def params_with_statistics(self) -> int:
-        """Trainable values and running statistics: what Keras prints as the total."""
-        return self.params + self.running_statistics
+    def __getattr__(self, key: str) -> int:
+        return _figure(self.figures, key)
 
 
 class Totals(NamedTuple):
-    """Sums over the layers, and their number; depth, receptive field and expectations are the network's."""
+    """The figures of a network by key, as the registry has them; they are attributes, too: `totals.macs`.
 
-    layers: int
-    weights: int
-    biases: int
-    params: int
-    params_with_statistics: int  # params + running statistics
-    buffers: int
-    running_statistics: int
-    batch_counters: int
-    fixed_values: int
-    param_bytes: int
-    buffer_bytes: int
-    macs: int
-    flops: int
-    connections: int
-    activations: int
-    activation_bytes: int
-    saved_bytes: int | None  # in training, side outputs included; None where one does not take this input
-    depth: int
-    receptive_field: tuple[int, int] | None  # from here on as `field_figures.by_key` says, by height and width
-    effective_stride: tuple[int, int] | None
-    effective_padding: tuple[int | None, int | None] | None
-    receptive_field_at: str  # the layer it is stated at, the last one with places
-    field_status: tuple[str, str]
-    field_min: tuple[int, int] | None
-    field_period: tuple[int | None, int | None] | None
-    field_stride: tuple[str | None, str | None] | None
-    field_fixed: tuple[Span, Span] | None
-    field_seen: tuple[int, int] | None
-    field_seen_min: tuple[int, int] | None
-    local_field: tuple[int | None, int | None] | None
-    local_field_min: tuple[int | None, int | None] | None
-    expected_branches: float | None  # expectations over what training drops; None where it drops no branch
-    droppable_branches: int | None
-    expected_depth: float | None
-    expected_macs: float | None
+    None stands for what is unknown, and for expectations where training drops no branch.
+    """
+
+    figures: Mapping[str, Any]
+
+    def __getattr__(self, key: str) -> Any:
+        return _figure(self.figures, key)
 
 
-SUMMED = [figure for figure in Layer._fields if figure in Totals._fields and figure not in ("depth", "saved_bytes")]
-EXPECTATIONS = ("expected_branches", "droppable_branches", "expected_depth", "expected_macs")
+def _figure(figures: Mapping[str, T], key: str) -> T:
+    if key in figures:
+        return figures[key]
+    raise AttributeError(f"no figure {key!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +100,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
         raise graph.misfit
     ran = graph if training else graph.without_sides()
     saved = None if graph.misfit else saved_bytes(graph, batch, dtype)
-    layers = _layers(ran, _of_nodes(ran, graph, saved), batch, value_bytes, training, rule)
-    endpoint = layers[last_spatial(ran, [layer.field for layer in layers])]
-    dropping = expected(ran, [layer.macs for layer in layers])
-    totals = _totals(
-        layers, layers[ran.result].depth, endpoint, value_bytes, dropping, None if saved is None else sum(saved)
-    )
+    layers = _layers(ran, _of_nodes(ran, graph, saved), Conditions(batch, value_bytes, training, rule))
+    totals = _totals(ran, layers, None if saved is None else sum(saved))
     return Report(graph, batch, dtype, mode, rule, layers, totals)
 
 
@@ -160,56 +121,41 @@ def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence
     return saved if ran is graph else [count for node, count in zip(graph.nodes, saved, strict=True) if not node.side]
 
 
-def _layers(
-    graph: Graph, saved: Sequence[int | None], batch: int, value_bytes: int, training: bool, rule: Convention
-) -> tuple[Layer, ...]:  # fmt: skip
+def _layers(graph: Graph, saved: Sequence[int | None], conditions: Conditions) -> tuple[Layer, ...]:
     names = [node.name for node in graph.nodes]
-    known: dict[tuple[int, object, bool], tuple[Cost, int]] = {}  # equal layers on equal shapes cost the same
-    layers = []
-    columns = graph.nodes, in_place(graph, training), receptive_fields(graph), depths(graph), saved
-    for node, overwrites, axes, depth, kept in zip(*columns, strict=True):
-        key = id(node.op), node.x, overwrites
+    known: dict[tuple[int, bool], dict[str, int]] = {}  # equal layers cost the same
+    rules, layers = summed(), []
+    equals, overwriting = first_equals(graph), in_place(graph, conditions.training)
+    columns = graph.nodes, equals, overwriting, receptive_fields(graph), depths(graph), saved
+    for node, equal, overwrites, axes, depth, kept in zip(*columns, strict=True):
+        key = equal, overwrites
         if key not in known:
-            made = _cost(node, batch, value_bytes, training, overwrites)
-            known[key] = made, rule.flops(made.work)
-        figures, flops = known[key]
-        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), *figures, flops, axes, depth, kept))
+            known[key] = _figures(node, conditions, overwrites, rules)
+        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), known[key], axes, depth, kept))
     return tuple(layers)
 
 
-def _cost(node: Node, batch: int, value_bytes: int, training: bool, overwrites: bool) -> Cost:
+def _figures(node: Node, conditions: Conditions, overwrites: bool, rules: Mapping[str, Rule]) -> dict[str, int]:
     try:
-        return cost_of(node, batch, value_bytes, training, overwrites)
+        run = run_of(node, conditions, overwrites)
+        return {key: of(run) for key, of in rules.items()}
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
-def _totals(
-    layers: tuple[Layer, ...],
-    depth: int,
-    endpoint: Layer,
-    value_bytes: int,
-    dropping: Expected | None,
-    saved: int | None,
-) -> Totals:
-    columns = dict(zip(Layer._fields, zip(*layers, strict=True), strict=True))
-    sums: dict[str, Any] = {figure: sum(columns[figure]) for figure in SUMMED}
-    expectations: dict[str, Any] = dict(zip(EXPECTATIONS, dropping or (None,) * 4, strict=True))
-    return Totals(
-        layers=len(layers),
-        params_with_statistics=sums["params"] + sums["running_statistics"],
-        param_bytes=sums["params"] * value_bytes,
-        activation_bytes=sums["activations"] * value_bytes,
-        saved_bytes=saved,
-        depth=depth,
-        receptive_field_at=endpoint.node.name,
+def _totals(graph: Graph, layers: Sequence[Layer], saved: int | None) -> Totals:
+    counts = Counter([id(layer.figures) for layer in layers])
+    columns = zip(*{id(layer.figures): layer.figures.values() for layer in layers}.values(), strict=True)
+    endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
+    expectations = expected(graph, [layer.figures["macs"] for layer in layers])
+    known: dict[str, Any] = {
+        **{key: sum(map(mul, counts.values(), column)) for key, column in zip(summed(), columns, strict=True)},
         **by_key(endpoint.field),
-        **sums,
-        **expectations,
-    )
-
-
-__all__ = [
-    "CONVENTIONS", "DTYPES", "MAX_BATCH", "MODES", "Axes", "Convention", "Field", "Layer", "Report", "Totals",
-    "analyze", "images",
-]  # fmt: skip
+        **dict(zip(EXPECTATIONS, expectations or (None,) * 4, strict=True)),
+        "saved_bytes": saved,
+        "depth": layers[graph.result].depth,
+        "receptive_field_at": endpoint.node.name,
+        "output": graph.nodes[graph.result].output,
+        "input": graph.input,
+    }
+    return Totals({key: known[key] for key in FIGURES})

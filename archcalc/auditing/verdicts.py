@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, analyze
-from archcalc.auditing.figures import FIGURES, Figures
+from archcalc.auditing.figures import Figures
 from archcalc.auditing.printed import (
     BINARY_BYTES,
     BYTES,
@@ -35,8 +36,7 @@ from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, s
 from archcalc.graph.graph import Accounting, Claim, Graph, Setting, require_graph
 from archcalc.spec.limits import shared
 
-UNIT_NAMES = frozenset(unit for _, unit in FIGURES.values()) - {"shape"}
-SMALL = frozenset(("layers", "pixels", "branches"))  # units of counts whose zeros are digits, as in 50 layers
+UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}
 UNITS = "in units of 1,024"
 MAX_STEPS = 100_000  # that the accountings of one network's figures may take together
 MAX_KEPT = 20_000  # layers of settings whose figures are kept for the next claim
@@ -82,7 +82,7 @@ class _Way(NamedTuple):
 
 def unit_of(claim: Claim) -> str:
     """The unit of a claim's figure; what is worked out from figures is a ratio unless it says otherwise."""
-    return FIGURES[claim.figure][1] if claim.figure else claim.unit or "ratio"
+    return FIGURES[claim.figure].unit if claim.figure else claim.unit or "ratio"
 
 
 def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
@@ -218,8 +218,8 @@ def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[st
 
 def _check(claim: Claim) -> None:
     """Raises SpecError for a claim of what is no figure, in no unit or in no mode."""
-    if claim.figure and claim.figure not in FIGURES:
-        hint = suggest(claim.figure, FIGURES)
+    if claim.figure and claim.figure not in stated():
+        hint = suggest(claim.figure, stated())
         raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
     if claim.unit and claim.unit not in UNIT_NAMES:
         hint = suggest(claim.unit, UNIT_NAMES)
@@ -235,7 +235,7 @@ def _read(claim: Claim) -> Number | Dimensions:
         return read_dimensions(claim.printed)
     if unit == "bytes":
         return read_number(claim.printed, BINARY_BYTES if _binary(claim) else BYTES, claim.to)
-    return read_number(claim.printed, RATIOS if unit == "ratio" else COUNTS, claim.to, unit in SMALL)
+    return read_number(claim.printed, RATIOS if unit == "ratio" else COUNTS, claim.to, unit in SMALL_COUNTS)
 
 
 def _binary(claim: Claim) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import Commands
@@ -26,7 +27,7 @@ from archcalc.cli.options import (
 from archcalc.cli.output import passed_over, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
-from archcalc.render.pictures.comparison import FIGURES, USUAL
+from archcalc.render.pictures.comparison import USUAL
 
 
 @click.group(cls=Commands)
@@ -51,10 +52,10 @@ def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Pat
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """`params,macs` as keys of FIGURES, each once."""
+    """`params,macs` as keys of figures, each once."""
     names = list(dict.fromkeys(read_columns(ctx, param, value)))
     for name in names:
-        choose("column", name, FIGURES)
+        choose("column", name, numbers())
     return names or list(USUAL)
 
 
@@ -156,7 +157,7 @@ def receptive_field(
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
 @family_option
 @click.option("--columns", "figures", callback=read_figures, default=",".join(USUAL), show_default=True,
-              metavar="NAMES", help=f"What to compare, a panel each: {', '.join(FIGURES)}.")  # fmt: skip
+              metavar="NAMES", help=f"What to compare, a panel each: {', '.join(numbers())}.")  # fmt: skip
 @click.option("--relative", is_flag=True, help="Ratios to the first network, not figures.")
 @network_options
 @picture_options

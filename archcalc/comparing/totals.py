@@ -7,14 +7,13 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.analysis.field_tables import Span
-from archcalc.analysis.report import Report, analyze
+from archcalc.analysis.report import Report, Totals, analyze
 from archcalc.catalog import load_with, matching, networks, read_spec, settled, titles
 from archcalc.errors import ArchcalcError, SpecError, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Accuracy, Graph, require_graph
-from archcalc.ops import Shape
 
+RATIOS = ("params", "macs", "flops", "activations")
 DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks are compared on the same images
 
 
@@ -39,31 +38,12 @@ class Errors(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One network of a comparison. Ratios are against the first, None where that has none of it."""
+    """One network of a comparison."""
 
     name: str
     year: int | None
-    input: Shape
-    params: int
-    params_ratio: float | None
-    params_with_statistics: int
-    macs: int
-    macs_ratio: float | None
-    flops: int
-    flops_ratio: float | None
-    activations: int
-    activations_ratio: float | None
-    activation_bytes: int
-    saved_bytes: int | None
-    param_bytes: int
-    depth: int
-    receptive_field: tuple[int, int] | None
-    receptive_field_at: str
-    field_status: tuple[str, str]
-    field_min: tuple[int, int] | None
-    field_fixed: tuple[Span, Span] | None
-    local_field: tuple[int | None, int | None] | None
-    local_field_min: tuple[int | None, int | None] | None
+    totals: Totals
+    ratios: Mapping[str, float | None]  # of RATIOS against the first network; None where that has none of it
     errors: Errors | None  # None: nothing is published of it, or not with these params and this input
 
 
@@ -112,16 +92,10 @@ def gather(reports: Iterable[Report]) -> Comparison:
 
 
 def _entry(report: Report, first: Entry | None) -> Entry:
-    totals, graph = report.totals, report.graph
-    figures: dict[str, Any] = {key: value for key, value in totals._asdict().items() if key in Entry._fields}
-    for key in ("params", "macs", "flops", "activations"):
-        figures[f"{key}_ratio"] = _ratio(figures[key], getattr(first, key) if first else figures[key])
-    year, errors = graph.about.paper.get("year"), published_errors(graph)
-    return Entry(name=graph.name, year=year, input=graph.input, errors=errors, **figures)
-
-
-def _ratio(count: int, first: int) -> float | None:
-    return count / first if first else None
+    totals, about = report.totals, report.graph.about
+    against = first.totals if first else totals
+    ratios = {key: totals.figures[key] / count if (count := against.figures[key]) else None for key in RATIOS}
+    return Entry(report.graph.name, about.paper.get("year"), totals, ratios, published_errors(report.graph))
 
 
 def published_errors(graph: Graph) -> Errors | None:

@@ -9,7 +9,6 @@ import torch
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.report import analyze
-from archcalc.analysis.saved import saved_bytes
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.graph import Graph
 
@@ -38,7 +37,7 @@ def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:
     """Roughly what a step forward and backward needs: weights with gradients, what is saved, the largest values."""
     totals = analyze(graph, batch, dtype, "train").totals
     largest = max(math.prod(node.output) for node in graph.nodes) * batch * DTYPES[dtype]
-    return 2 * totals.param_bytes + totals.buffer_bytes + sum(saved_bytes(graph, batch, dtype)) + 4 * largest
+    return int(2 * totals.param_bytes + totals.buffer_bytes + totals.saved_bytes + 4 * largest)
 
 
 def _of_machine(meminfo: Path = Path("/proc/meminfo")) -> int | None:

@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from archcalc.analysis.field_figures import WHOLE
+from archcalc.analysis.figures import FIGURES, SMALL_COUNTS
 from archcalc.analysis.report import Report
 from archcalc.errors import shorten
 from archcalc.ops import format_shape
@@ -16,16 +17,7 @@ from archcalc.render.table import MODE_NAMES, ratio_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FIGURES = {
-    "params": ("params", ""),
-    "macs": ("MACs", ""),
-    "flops": ("FLOPs", ""),
-    "activations": ("activations", "values"),
-    "activation_bytes": ("activations", "B"),
-    "depth": ("depth", "weighted layers"),
-    "receptive_field": ("receptive field", "pixels"),
-}
-PLAIN = "depth", "receptive_field"  # small numbers, written out
+PLAIN = ("params", "activation_bytes")  # a caption need not say what they are
 USUAL = ("params", "macs", "activations", "depth")
 COLUMNS = 4  # panels in a row
 MAX_NAME = 30
@@ -47,12 +39,15 @@ def values(reports: Sequence[Report], figure: str, relative: bool = False) -> li
 
 
 def _value(report: Report, figure: str) -> float | None:
-    value: int | tuple[int, int] | None = getattr(report.totals, figure)
-    return max(value) if isinstance(value, tuple) else value
+    value: float | tuple[float | None, ...] | None = report.totals.figures[figure]
+    if not isinstance(value, tuple):
+        return value
+    known = [side for side in value if side is not None]
+    return max(known) if len(known) == len(value) else None
 
 
 def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, relative: bool = False) -> None:
-    """Networks from top to bottom as they come, on each panel one of FIGURES."""
+    """Networks from top to bottom as they come, a panel for each figure."""
     what = "Networks compared" + (f", relative to {shorten(reports[0].graph.name, MAX_NAME)}" if relative else "")
     sheet.frame(what, caption(reports, figures))
     columns = min(COLUMNS, len(figures))
@@ -88,8 +83,8 @@ def _panel(
 ) -> None:
     from matplotlib.patheffects import withStroke
 
-    title, unit = FIGURES[figure]
-    plain = relative or figure in PLAIN
+    title, unit = FIGURES[figure].title, FIGURES[figure].heading_unit.replace("bytes", "B")
+    plain = relative or FIGURES[figure].unit in SMALL_COUNTS
     factor, prefix = (1.0, "") if plain else prefixed(max(value or 0 for value in found))
     scaled = [(value or 0) / factor for value in found]
     ax.barh(range(len(found)), scaled, height=0.7, color=colour, gid=figure, zorder=2)
@@ -138,13 +133,11 @@ def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
     shapes = list(dict.fromkeys(format_shape(report.graph.input) for report in reports))
     inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: each network's stands below its name"
     batch = f"batch {first.batch}" if first.batch == 1 else f"batch {first.batch} (all figures)"
-    meanings = {
-        "macs": "MACs: multiply-accumulates of one forward pass",
-        "flops": f"FLOPs by convention {first.convention.name}: {first.convention.text}",
-        "activations": "activations: values that layers write",
-        "depth": "depth: layers with weights on the longest path",
-        "receptive_field": "receptive field: the largest at the last layer with places; whole: of the whole input",
-    }
+    meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in PLAIN}
+    if "flops" in figures:
+        meanings["flops"] = f"FLOPs by convention {first.convention.name}: {first.convention.text}"
+    if "receptive_field" in figures:
+        meanings["receptive_field"] += "; whole: of the whole input"
     conditions = f"{inputs} · {batch} · {first.dtype} · {MODE_NAMES[first.mode]}"
-    said = "; ".join(meanings[figure] for figure in figures if figure in meanings)
+    said = "; ".join(meanings.values())
     return f"{conditions} · {said}." if said else conditions

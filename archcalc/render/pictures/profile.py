@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (11.0, 7.0)
-FIGURES = {"params": "", "macs": "", "activations": "values"}
-TITLES = {"params": "params", "macs": "MACs", "activations": "activations"}
+DRAWN = ("params", "macs", "activations")
 MEANING = "MACs: multiply-accumulates of one forward pass; activations: values that layers write."
 LEVELS = 3  # rows of block names above the panels
 MAX_NAME = 24
@@ -54,8 +54,7 @@ def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
     path = group[0].node.name.split(".")
-    params, macs, activations = (sum(getattr(layer, figure) for layer in group) for figure in FIGURES)
-    return Bar(".".join(path[:depth]), path[0], params, macs, activations)
+    return Bar(".".join(path[:depth]), path[0], *[sum(layer.figures[key] for layer in group) for key in DRAWN])
 
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
@@ -63,7 +62,7 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     graph, found = report.graph, bars(report, depth)
     sheet.frame(" · ".join(part for part in (graph.name, about_text(graph.about)) if part), caption(report))
     strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[0.4, 1, 1, 1])
-    for ax, figure, colour in zip(panels, FIGURES, sheet.theme.palette, strict=False):
+    for ax, figure, colour in zip(panels, DRAWN, sheet.theme.palette, strict=False):
         _panel(ax, found, figure, colour, report)
     stretches = blocks_of(found)
     for ax in panels:
@@ -89,13 +88,14 @@ def _axis_text(depth: int | None) -> str:
 def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
     values = [getattr(bar, figure) for bar in found]
     factor, prefix = prefixed(max(values))
-    unit = " ".join(part for part in (prefix, FIGURES[figure]) if part)
+    title = FIGURES[figure].title
+    unit = " ".join(part for part in (prefix, FIGURES[figure].heading_unit) if part)
     edges = [i - 0.5 for i in range(len(values) + 1)]
     ax.stairs([value / factor for value in values], edges, fill=True, color=colour, linewidth=0, gid=figure, zorder=2)
     if len(values) <= FEW:
         tops = [max(pair) / factor for pair in pairwise(values)]
         ax.vlines(edges[1:-1], 0, tops, color=ax.get_figure().get_facecolor(), linewidth=0.8, zorder=2)
-    ax.set_title(f"{TITLES[figure]} ({unit})" if unit else TITLES[figure], loc="left", size=NORMAL, weight="bold")
+    ax.set_title(f"{title} ({unit})" if unit else title, loc="left", size=NORMAL, weight="bold")
     ax.set_title(_total(figure, report), loc="right", size=SMALL)
     ax.set_ylim(0, max(1, *values) / factor * 1.05)
     ax.grid(visible=False, axis="x")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from archcalc.auditing.figures import FIGURES
+from archcalc.analysis.figures import FIGURES
 from archcalc.auditing.printed import read_dimensions
 from archcalc.auditing.verdicts import VERDICTS, Verdict, unit_of
 from archcalc.graph.graph import Claim
@@ -87,7 +87,7 @@ def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[
 
 def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
     claim = verdict.claim
-    title = claim.what or FIGURES[claim.figure][0]
+    title = claim.what or FIGURES[claim.figure].title
     facts = {**claim._asdict(), **verdict._asdict()}
     return {
         **{key: None if fact == "" else fact for key, fact in facts.items()},

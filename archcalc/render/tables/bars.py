@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from archcalc.analysis.figures import FIGURES
 from archcalc.render.table import Column, Table
 
 WIDTH = 8  # columns of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
-FIGURES = {"activations": "activations", "params": "params", "macs": "MACs"}
+BARRED = ("activations", "params", "macs")
 RANKS = {"op": 9, "formula": 8, "field": 7, "flops": 6, "output": 5, "activations_bar": 4, "activations": 3,
          "params": 2, "macs": 1}  # fmt: skip  # bars of params and MACs stay
 NOTE = "Bars: the longest is the column's largest figure; percentages are of its total."
@@ -17,17 +18,17 @@ NOTE = "Bars: the longest is the column's largest figure; percentages are of its
 
 def with_bars(table: Table) -> Table:
     """The table with a column of bars and percentages behind activations, params and MACs, for people only."""
-    shares = {figure: _shares(table, figure) for figure in FIGURES}
-    rows = [{**row, **{f"{figure}_bar": shares[figure][i] for figure in FIGURES}} for i, row in enumerate(table.rows)]
+    shares = {figure: _shares(table, figure) for figure in BARRED}
+    rows = [{**row, **{f"{figure}_bar": shares[figure][i] for figure in BARRED}} for i, row in enumerate(table.rows)]
     return replace(table, columns=list(_columns(table.columns)), rows=rows, notes=[NOTE, *table.notes])
 
 
 def _columns(columns: Sequence[Column]) -> Iterator[Column]:
     for column in columns:
         yield column._replace(rank=RANKS.get(column.key, column.rank))
-        if column.key in FIGURES:
+        if column.key in BARRED:
             key = f"{column.key}_bar"
-            yield Column(key, f"Of {FIGURES[column.key]}", rank=RANKS.get(key, 0), data=False)
+            yield Column(key, f"Of {FIGURES[column.key].title}", rank=RANKS.get(key, 0), data=False)
 
 
 def _shares(table: Table, figure: str) -> list[str]:

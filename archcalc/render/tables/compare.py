@@ -6,66 +6,58 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from archcalc.analysis.field_figures import WHOLE
+from archcalc.analysis.figures import FIGURES, numbers
 from archcalc.comparing.totals import Comparison, Entry, Errors
 from archcalc.errors import choose
 from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
 from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.figure_columns import data, figure_column, heading
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 ERRORS = "top1_error", "top5_error"
 NAME = Column("name", "Network", text=True)
+TEST = tuple(data(("dataset", "protocol", "source")))
 
 
-def _ratios(key: str, title: str, rank: int) -> tuple[Column, Column]:
-    """Against the first network: for people, and for programs."""
-    return Column(f"{key}_times", f"× {title}", rank=rank, data=False), Column(f"{key}_ratio", "", shown=False)
+def _with_ratio(key: str, rank: int, own: tuple[Column, ...] = ()) -> tuple[Column, ...]:
+    """A figure, or its `own` columns, and its ratio to the first network's: for people, and for programs."""
+    times = Column(f"{key}_times", f"× {FIGURES[key].title}", rank=rank, data=False)
+    return *(own or (figure_column(key),)), times, *data((f"{key}_ratio",))
 
 
-COLUMNS = {
+def _plain(key: str, rank: int = 0) -> tuple[Column, ...]:
+    """A figure; bytes for people in MB."""
+    if FIGURES[key].unit == "bytes":
+        return Column(f"{key}_mb", heading(key), "MB", rank, data=False), *data((key,))
+    return (figure_column(key, rank),)
+
+
+USUAL = {
     "year": (Column("year", "Year", rank=10, plain=True),),
-    "input": (Column("input", "Input", "C×H×W", rank=7),),
-    "params": (Column("params", "Params"), *_ratios("params", "params", 2)),
-    "params_with_statistics": (Column("params_with_statistics", "Params", "+ statistics", rank=15),),
-    "macs": (Column("macs", "MACs"), *_ratios("macs", "MACs", 3)),
-    "flops": (Column("flops", "FLOPs", rank=9), *_ratios("flops", "FLOPs", 13)),
-    "activations": (Column("activations", "Activations", "values", rank=8), *_ratios("activations", "activations", 14)),
-    "activation_bytes": (
-        Column("activation_memory", "Activations", "MB", rank=11, data=False),
-        Column("activation_bytes", "Activations", "bytes", shown=False),
-        *_ratios("activations", "activations", 14),
-    ),
-    "saved_bytes": (
-        Column("saved_memory", "For backward", "MB", rank=16, data=False),
-        Column("saved_bytes", "Kept for backward", "bytes", shown=False),
-    ),
-    "param_bytes": (
-        Column("param_memory", "Params", "MB", rank=12, data=False),
-        Column("param_bytes", "Params", "bytes", shown=False),
-        *_ratios("params", "params", 2),
-    ),
-    "depth": (Column("depth", "Depth", rank=5),),
+    "input": (figure_column("input", 7, "C×H×W"),),
+    "params": _with_ratio("params", 2),
+    "macs": _with_ratio("macs", 3),
+    "flops": _with_ratio("flops", 13, (figure_column("flops", 9),)),
+    "activations": _with_ratio("activations", 14, (figure_column("activations", 8),)),
+    "activation_bytes": _with_ratio("activations", 14, _plain("activation_bytes", 11)),
+    "param_bytes": _with_ratio("params", 2, _plain("param_bytes", 12)),
+    "depth": (figure_column("depth", 5, ""),),
     "receptive_field": (
         Column("field", "Field", "pixels", rank=6, data=False),
-        Column("receptive_field", "Receptive field", shown=False),
-        Column("receptive_field_at", "Receptive field at", shown=False),
-        Column("field_status", "Field status", shown=False),
-        Column("local_field", "Local field", shown=False),
+        *data(("receptive_field", "receptive_field_at", "field_status", "local_field")),
     ),
-    "top1_error": (
-        Column("top1", "Top-1", "% error", rank=1, data=False),
-        Column("top1_error", "Top-1 error", shown=False),
-    ),
-    "top5_error": (
-        Column("top5", "Top-5", "% error", rank=4, data=False),
-        Column("top5_error", "Top-5 error", shown=False),
-    ),
+    "top1_error": (Column("top1", "Top-1", "% error", rank=1, data=False), *data(("top1_error",))),
+    "top5_error": (Column("top5", "Top-5", "% error", rank=4, data=False), *data(("top5_error",))),
 }
-ON_REQUEST = ("params_with_statistics", "saved_bytes")  # shown to people who ask for it
-TEST = tuple(Column(key, key.capitalize(), shown=False) for key in ("dataset", "protocol", "source"))
+
+
+def columns() -> dict[str, tuple[Column, ...]]:
+    """All columns by the name that people ask for: the usual ones, then those of every other figure."""
+    return USUAL | {key: _plain(key) for key in numbers() if key not in USUAL}
 
 
 def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: str = "") -> Table:
-    """A row a network, with all of COLUMNS or those named; `sort` is one of them or `name`, with - for largest first.
+    """A row a network, with all columns or those named; `sort` is one of them or `name`, with - for largest first.
 
     Raises ArchcalcError, with the nearest, for a column that is none.
     """
@@ -98,7 +90,7 @@ def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
     if not sort:
         return list(entries)
     key = sort.removeprefix("-")
-    choose("column", key, {"name": (), **COLUMNS})
+    choose("column", key, {"name": (), **columns()})
     values = {id(entry): _value(entry, key) for entry in entries}
     known = [entry for entry in entries if values[id(entry)] is not None]
     unknown = [entry for entry in entries if values[id(entry)] is None]
@@ -106,9 +98,10 @@ def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
 
 
 def _value(entry: Entry, key: str) -> Any:
-    if key == "receptive_field" and entry.receptive_field:
-        return entry.field_status.count(WHOLE), entry.receptive_field  # nothing sees more than the whole input
-    return getattr(entry.errors if key in ERRORS else entry, key, None)
+    totals = entry.totals
+    if key == "receptive_field" and totals.receptive_field:
+        return totals.field_status.count(WHOLE), totals.receptive_field  # nothing sees more than the whole input
+    return totals.figures[key] if key in FIGURES else getattr(entry.errors if key in ERRORS else entry, key, None)
 
 
 def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
@@ -117,15 +110,15 @@ def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) ->
     The figure that rows are sorted by is always shown.
     """
     for position, name in enumerate(dict.fromkeys(names)):
-        for column in choose("column", name, {"name": (), **COLUMNS}):
+        for column in choose("column", name, {"name": (), **columns()}):
             ratio = column.key.endswith("_times")  # gives way before its figure
             yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
     if not names:
-        for name, column in ((name, column) for name, group in COLUMNS.items() for column in group):
+        for name, column in ((name, column) for name, group in columns().items() for column in group):
             if name == sort and not column.key.endswith("_times"):
                 yield column._replace(rank=0)
             else:
-                yield column._replace(shown=column.shown and name not in ON_REQUEST and _tells(column.key, rows))
+                yield column._replace(shown=column.shown and name in USUAL and _tells(column.key, rows))
     yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
 
 
@@ -142,16 +135,13 @@ def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 
 
 def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
-    row = entry._asdict() | {"input": list(entry.input), "field": field_text(entry._asdict())}
-    for key in ("params", "macs", "flops", "activations"):
-        ratio = row[f"{key}_ratio"]
-        row[f"{key}_times"] = None if ratio is None else ratio_text(ratio)
-    memory = {
-        "activation_memory": _megabytes(entry.activation_bytes),
-        "saved_memory": None if entry.saved_bytes is None else _megabytes(entry.saved_bytes),
-        "param_memory": _megabytes(entry.param_bytes),
-    }
-    return row | memory | (_errors(entry.errors, marks) if entry.errors else {})
+    row = {"name": entry.name, "year": entry.year, **entry.totals.figures, "field": field_text(entry.totals.figures)}
+    for key, ratio in entry.ratios.items():
+        row |= {f"{key}_ratio": ratio, f"{key}_times": None if ratio is None else ratio_text(ratio)}
+    for key, figure in FIGURES.items():
+        if figure.unit == "bytes":
+            row[f"{key}_mb"] = None if row[key] is None else _megabytes(row[key])
+    return row | (_errors(entry.errors, marks) if entry.errors else {})
 
 
 def _megabytes(count: int) -> str:
@@ -204,14 +194,14 @@ def _letter(position: int) -> str:
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
     batch, dtype, mode, convention, entries = comparison
-    inputs = dict.fromkeys(entry.input for entry in entries)
+    inputs = dict.fromkeys(entry.totals.input for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts
     return " · ".join(texts + [f"×: against {entries[0].name}"] * ratios)
 
 
 def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:
-    if len({entry.input for entry in entries}) > 1:
+    if len({entry.totals.input for entry in entries}) > 1:
         yield "The inputs differ: MACs, FLOPs and activations are of each network's own."
 
 

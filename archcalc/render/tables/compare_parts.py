@@ -16,12 +16,12 @@ from archcalc.ops.arguments import show
 from archcalc.ops.base import declared
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.figure_columns import heading
 from archcalc.render.tables.summaries import owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
 FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (), "activations": (9, 8, 1)}  # ranks of A, B, difference
-TITLES = {"params": "Params", "macs": "MACs", "flops": "FLOPs", "activations": "Activations"}
 STATES = {"equal": "equal", "shapes": "other shapes", "a": "only in A", "b": "only in B"}  # and "changed"
 MOST_TOLD = 2  # differences that the row of a block tells of
 MOST_OTHER = 0.5  # the share of layers below which blocks have nothing in common that could be told
@@ -58,7 +58,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         totals={"part": "total", **_figures(left.layers, right.layers)},
         summary=list(_summary(left, right)),
         notes=list(_notes(alignment, rows)),
-        data={f"totals_{side}": report.totals._asdict() for side, report in (("a", left), ("b", right))},
+        data={f"totals_{side}": report.totals.figures for side, report in (("a", left), ("b", right))},
         label=f"{left.graph.name}, {right.graph.name}, by {by}",
     )  # fmt: skip
 
@@ -83,10 +83,10 @@ def _columns() -> Iterator[Column]:
     for key, ranks in FIGURES.items():
         ranks_of = dict(zip(("a", "b", "more"), ranks, strict=False))
         for side in "ab":
-            yield Column(f"{key}_{side}", TITLES[key], side.upper(), rank=ranks_of.get(side, 0), shown=bool(ranks))
+            yield Column(f"{key}_{side}", heading(key), side.upper(), rank=ranks_of.get(side, 0), shown=bool(ranks))
         more = ranks_of.get("more", 0)
-        yield Column(f"{key}_more", TITLES[key], "B − A", rank=more, shown=bool(ranks), data=False)
-        yield Column(f"{key}_difference", TITLES[key], "B − A", shown=False)
+        yield Column(f"{key}_more", heading(key), "B − A", rank=more, shown=bool(ranks), data=False)
+        yield Column(f"{key}_difference", heading(key), "B − A", shown=False)
 
 
 def _rows(alignment: Alignment, depth: int | None, whole: bool = False) -> Iterator[Row]:
@@ -168,7 +168,7 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
     """Sums over the layers of both sides, and what B has more, as a number and as it is read."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
-        sums = [sum(getattr(layer, key) for layer in layers) for layers in (left, right)]
+        sums = [sum(layer.figures[key] for layer in layers) for layers in (left, right)]
         more = sums[1] - sums[0]
         figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": f"{more:+,}" if more else "0"}
     return figures
@@ -319,5 +319,5 @@ def _output(layers: Sequence[Layer]) -> list[int] | None:
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
     """What is no sum, of both."""
     yield "depth", _change(left.totals.depth, right.totals.depth)
-    fields = [field_text(report.totals._asdict()) for report in (left, right)]
+    fields = [field_text(report.totals.figures) for report in (left, right)]
     yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not worked out: too many positions differ"

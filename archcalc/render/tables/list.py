@@ -9,7 +9,9 @@ from archcalc.analysis.report import Report
 from archcalc.graph.gc_pause import uncollected
 from archcalc.render.table import Column, Table, listed
 from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.figure_columns import data, figure_column
 
+FIELD = ("receptive_field", "receptive_field_at", "field_status", "local_field")
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Network", text=True),
@@ -18,15 +20,12 @@ COLUMNS = (
     Column("family", "Family", rank=1, text=True),
     Column("year", "Year", rank=2, plain=True),
     Column("input", "Input", "C×H×W", rank=3),
-    Column("params", "Params"),
-    Column("macs", "MACs"),
-    Column("activations", "Activations", "values", shown=False),
-    Column("depth", "Depth", rank=4),
+    figure_column("params"),
+    figure_column("macs"),
+    *data(("activations",)),
+    figure_column("depth", 4, ""),
     Column("field", "Field", "pixels", rank=5, data=False),
-    Column("receptive_field", "Receptive field", shown=False),
-    Column("receptive_field_at", "Receptive field at", shown=False),
-    Column("field_status", "Field status", shown=False),
-    Column("local_field", "Local field", shown=False),
+    *data(FIELD),
 )
 
 
@@ -50,13 +49,6 @@ def _row(report: Report) -> dict[str, Any]:
         "family": graph.about.family,
         "year": graph.about.paper.get("year"),
         "input": list(graph.input),
-        "params": totals.params,
-        "macs": totals.macs,
-        "activations": totals.activations,
-        "depth": totals.depth,
-        "field": field_text(totals._asdict()),
-        "receptive_field": totals.receptive_field,
-        "receptive_field_at": totals.receptive_field_at,
-        "field_status": totals.field_status,
-        "local_field": totals.local_field,
+        **{key: totals.figures[key] for key in ("params", "macs", "activations", "depth", *FIELD)},
+        "field": field_text(totals.figures),
     }

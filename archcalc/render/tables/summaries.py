@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
-from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.field_figures import KEYS, by_key
-from archcalc.analysis.parts import blocks, end, within
+from archcalc.analysis.figures import summed
+from archcalc.analysis.parts import blocks, end, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import audit
@@ -20,6 +19,7 @@ from archcalc.ops import Operator, Shape
 from archcalc.render.table import Column, Table, bytes_text, conditions_text
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text
+from archcalc.render.tables.figure_columns import data, figure_column
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
@@ -28,27 +28,18 @@ COLUMNS = (
     Column("op", "Operators", rank=6, text=True),
     Column("inputs", "Inputs", shown=False),
     Column("output", "Output", "C×H×W"),
-    Column("activations", "Activations", "values"),
-    Column("activation_bytes", "Activations", "bytes", shown=False),
-    Column("saved_bytes", "Kept for backward", "bytes", shown=False),
+    figure_column("activations"),
+    *data(("activation_bytes", "saved_bytes")),
     Column("formula", "Weights", "formula = values"),
-    Column("weights", "Weights", "values", shown=False),
-    Column("biases", "Biases", "values", shown=False),
-    Column("params", "Params", "weights + biases", rank=3),
-    Column("buffers", "Buffers", "values", shown=False),
-    Column("macs", "MACs", "", rank=1),
-    Column("flops", "FLOPs", "", rank=4),
-    Column("connections", "Connections", shown=False),
+    *data(("weights", "biases")),
+    figure_column("params", 3, "weights + biases"),
+    *data(("buffers",)),
+    figure_column("macs", 1),
+    figure_column("flops", 4),
+    *data(("connections",)),
     Column("field", "Field", "pixels", rank=5, data=False),
-    Column("receptive_field", "Receptive field", "pixels", shown=False),
-    Column("effective_stride", "Effective stride", "pixels", shown=False),
-    Column("effective_padding", "Effective padding", "pixels", shown=False),
-    *(Column(key, key.replace("_", " ").capitalize(), shown=False) for key in KEYS[3:]),
-    Column("depth", "Depth", "weighted layers", shown=False),
+    *data((*KEYS, "depth")),
 )
-COUNTS = ("activations", "weights", "biases", "params", "buffers", "macs", "flops", "connections")
-SUMS = (*COUNTS, "activation_bytes")
-_counts = attrgetter(*COUNTS)
 
 
 def summarize(
@@ -66,15 +57,16 @@ def summarize(
     folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
-        columns=[_column(column, report) for column in COLUMNS],
+        columns=list(_columns(report)),
         rows=rows,
         rows_key="layers",
         facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
         conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
-        totals={"name": "total", "formula": report.totals.weights} | {k: sum(row[k] for row in rows) for k in SUMS},
+        totals={"name": "total", "formula": report.totals.weights}
+        | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
-        data={"totals": report.totals._asdict()},
+        data={"totals": report.totals.figures},
         parts=_published(report),
     )
 
@@ -136,10 +128,8 @@ def _row(
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
-    row |= zip(COUNTS, map(sum, zip(*map(_counts, group), strict=True)), strict=True)
-    row["activation_bytes"] = row["activations"] * DTYPES[report.dtype]
-    kept = [layer.saved_bytes for layer in group]
-    row["saved_bytes"] = None if None in kept else sum(filter(None, kept))
+    row |= last.figures if len(group) == 1 else {key: total(group, key) for key in summed()}
+    row["saved_bytes"] = total(group, "saved_bytes")
     row["formula"] = _formula(group, row["weights"])
     row |= _field_cells(last.field)
     row["depth"] = last.depth
@@ -185,13 +175,15 @@ def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
     return op.formula(x, output)["weight"]
 
 
-def _column(column: Column, report: Report) -> Column:
-    """The column with the convention of its FLOPs, and without C×H×W where nothing has height and width."""
-    if column.key == "flops":
-        return column._replace(title=f"FLOPs ({report.convention.name})")
-    if column.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
-        return column._replace(unit="")
-    return column
+def _columns(report: Report) -> Iterator[Column]:
+    """The columns, with the convention of FLOPs, without C×H×W where nothing has height and width."""
+    for own in COLUMNS:
+        if own.key == "flops":
+            yield own._replace(title=f"FLOPs ({report.convention.name})")
+        elif own.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
+            yield own._replace(unit="")
+        else:
+            yield own
 
 
 def about_text(about: About) -> str:
