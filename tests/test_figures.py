@@ -49,7 +49,7 @@ def test_a_planted_figure_is_everywhere(tmp_path):
     assert "outputs: values that layers give" in caption([report], ["outputs"])
     assert [verdict.computed for verdict in audit(report.graph)] == [704, 256]
     data = json.loads(printed("summarize", path, "--format", "json"))
-    assert data["totals"]["outputs"] == 704
+    assert data["totals"]["outputs"] == sum(row["outputs"] for row in data["layers"]) == 704
     assert json.loads(printed("compare", path, "--format", "json"))["networks"][0]["outputs"] == 704
     lines = printed("compare", "lenet5", path, "--columns", "outputs", "--sort", "outputs").splitlines()
     assert lines[1].split() == ["Network", "Outputs"]

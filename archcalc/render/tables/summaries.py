@@ -184,6 +184,8 @@ def _columns(report: Report) -> Iterator[Column]:
             yield own._replace(unit="")
         else:
             yield own
+    named = {own.key for own in COLUMNS}
+    yield from data(key for key in summed() if key not in named)  # programs read every figure of a layer
 
 
 def about_text(about: About) -> str:
