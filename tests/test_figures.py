@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from archcalc import analyze, audit, compare, load, parse
 from archcalc.analysis.figures import FIGURES, NETWORK, SUM, Figure, numbers, stated, summed
 from archcalc.auditing.figures import Figures
 from archcalc.cli import cli
+from archcalc.pytorch.network import Network
 from archcalc.render.pictures.comparison import caption, values
 from archcalc.render.tables.compare import columns, comparison_table
 from archcalc.render.tables.summaries import summarize
@@ -93,3 +95,64 @@ def test_a_block_has_what_the_registry_says():
                 figures.figure(key, "stage1")
         else:
             assert figures.figure(key, "stage1") is not None
+
+
+MOVED = {  # the layers, the last layer's bytes by hand for 2 images in float32: at inference and in training
+    "conv": ("conv(8, 3, padding=1)", 4 * (2 * 3 * 64 + 2 * 8 * 64 + 8 * 27 + 8), None),
+    "conv, float16, stride 2": ("conv(8, 1, stride=2, bias=False)", 2 * (2 * 3 * 64 + 2 * 8 * 16 + 8 * 3), None),
+    "batchnorm": ("batchnorm", 4 * (2 * 2 * 3 * 64 + 3 + 3 + 3 + 3) + 8, None),
+    "relu in place": ("conv(3, 1) | relu", 4 * (2 * 2 * 3 * 64), None),
+    "relu of the image, a tensor of its own": ("relu", 4 * (2 * 2 * 3 * 64), None),
+    "add": ("add(identity, conv(3, 1))", 4 * 3 * 2 * 3 * 64, None),
+    "add of three, in place": ("conv(3, 1) | add(conv(3, 1), conv(3, 1), identity)", 4 * 4 * 2 * 3 * 64, None),
+    "a gate": ("multiply(identity, global_avgpool)", 4 * 2 * (3 * 64 + 3 + 3 * 64), None),
+    "flatten": ("flatten", 0, None),
+    "identity": ("identity", 0, None),
+    "concat": ("concat(identity, conv(5, 1))", 4 * 2 * (3 + 5 + 8) * 64, None),
+    "dropout": ("dropout", 0, 4 * 2 * 2 * 3 * 64),
+    "maxpool": ("maxpool(2)", 4 * 2 * (3 * 64 + 3 * 16), None),
+    "linear": ("flatten | linear(10)", 4 * (2 * 192 + 2 * 10 + 1920 + 10), None),
+}
+
+
+@pytest.mark.parametrize("case", MOVED)
+def test_bytes_moved_by_hand(case):
+    layers, inferring, training = MOVED[case]
+    graph = parse(f"name: t\ninput: [3, 8, 8]\nlayers: ['{layers}']")
+    dtype = "float16" if "float16" in case else "float32"
+    assert analyze(graph, 2, dtype).layers[-1].bytes_moved == inferring
+    assert analyze(graph, 2, dtype, "train").layers[-1].bytes_moved == (inferring if training is None else training)
+
+
+def test_the_image_moves_nothing():
+    assert analyze(load("lenet5")).layers[0].bytes_moved == 0
+
+
+MEASURED = ("lenet5", "alexnet", "googlenet", "resnet20", "densenet-40-12", "seresnet50", "squeezenet-bypass")
+
+
+class Moving(Network):
+    """A network that notes which tensors PyTorch hands to each node's module, which it gets, and what it holds."""
+
+    def run(self, position, inputs):
+        before = [x._version for x in inputs]
+        storages = {x.untyped_storage()._cdata for x in inputs}
+        module, output = self.node(position), super().run(position, inputs)
+        written = [x._version for x in inputs] != before
+        view = output.untyped_storage()._cdata in storages and not written
+        held = [*inputs, output, *module.parameters(), *module.buffers()]
+        self.moved[self.graph.nodes[position].name] = 0 if view else sum(x.numel() * x.element_size() for x in held)
+        return output
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize("name", MEASURED)
+def test_bytes_moved_are_those_of_the_tensors_in_pytorch(name, mode):
+    report = analyze(load(name), 2, mode=mode)
+    with torch.device("meta"):
+        network = Moving(report.graph).train(mode == "train")
+    network.moved = {"input": 0}
+    with torch.set_grad_enabled(mode == "train"):
+        network(torch.empty(2, *report.graph.input, device="meta"))
+    assert {layer.node.name: layer.bytes_moved for layer in report.layers} == network.moved
+    assert report.totals.bytes_moved == sum(network.moved.values())

@@ -112,7 +112,7 @@ def test_columns_of_batches(name: str, data: st.DataObject, seed: int) -> None:
 
 
 def priced(op: Operator, x: Any, batch: Any) -> dict[str, Any]:
-    node = Node("layer", op, (), x, op.output(x), None, side=False)
+    node = Node("layer", op, (0,), x, op.output(x), None, side=False)
     run = run_of(node, Conditions(batch, 4, True, CONVENTIONS["all"]))
     return {key: of(run) for key, of in summed().items()}
 

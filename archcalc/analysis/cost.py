@@ -93,3 +93,11 @@ def flops(run: Run) -> int:
 
 def activation_bytes(run: Run) -> int:
     return run.activations * run.conditions.value_bytes
+
+
+def bytes_moved(run: Run) -> int:
+    node, (batch, value_bytes, training, _) = run.node, run.conditions
+    moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # neither the image nor a view
+    read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
+    owned = param_bytes(run) + buffer_bytes(run)
+    return moves * (batch * (read + math.prod(node.output)) * value_bytes + owned)

@@ -60,6 +60,8 @@ _ROWS = (
     Figure("activations", "activations", "values", SUM, "values that layers write", attrgetter("activations"),
            counted="values"),
     Figure("activation_bytes", "activations", "bytes", SUM, "memory that layers write", cost.activation_bytes),
+    Figure("bytes_moved", "bytes moved", "bytes", SUM,
+           "inputs, outputs, weights and buffers that layers read and write; of a view none", cost.bytes_moved),
     Figure("saved_bytes", "kept for backward", "bytes", SUM,
            "what PyTorch keeps from a forward pass in training until the backward pass, each tensor once"),
     Figure("depth", "depth", "layers", PATH, "layers with weights on the longest path", counted="weighted layers"),
