@@ -63,41 +63,16 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written)
 
 
-def params(run: Run) -> int:
-    return run.weights + run.biases
-
-
-def params_with_statistics(run: Run) -> int:
-    return run.weights + run.biases + run.running_statistics
-
-
-def buffers(run: Run) -> int:
-    return run.running_statistics + run.batch_counters + run.fixed_values
-
-
 def param_bytes(run: Run) -> int:
-    return params(run) * run.conditions.value_bytes
+    return (run.weights + run.biases) * run.conditions.value_bytes
 
 
 def buffer_bytes(run: Run) -> int:
     return (run.running_statistics + run.fixed_values) * run.conditions.value_bytes + run.batch_counters * 8
 
 
-def macs(run: Run) -> int:
-    return run.work.get("mac", 0)
-
-
-def flops(run: Run) -> int:
-    return run.conditions.convention.flops(run.work)
-
-
-def activation_bytes(run: Run) -> int:
-    return run.activations * run.conditions.value_bytes
-
-
 def bytes_moved(run: Run) -> int:
     node, (batch, value_bytes, training, _) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # neither the image nor a view
     read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
-    owned = param_bytes(run) + buffer_bytes(run)
-    return moves * (batch * (read + math.prod(node.output)) * value_bytes + owned)
+    return moves * (batch * (read + math.prod(node.output)) * value_bytes + param_bytes(run) + buffer_bytes(run))

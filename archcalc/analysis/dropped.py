@@ -17,22 +17,22 @@ DROPPER = "stochastic_depth"  # drops a branch for the whole batch; droppath dro
 
 
 class Expected(NamedTuple):
-    """Expectations over the branches that training drops, for one forward pass."""
+    """Expectations over the branches that training drops, for one forward pass; None where there are none."""
 
-    branches: float  # kept, of `of`
-    of: int
-    depth: float  # weighted layers that run on the longest path
-    macs: float
+    expected_branches: float | None = None  # kept, of the droppable
+    droppable_branches: int | None = None
+    expected_depth: float | None = None  # weighted layers that run on the longest path
+    expected_macs: float | None = None
 
 
-def expected(graph: Graph, macs: Sequence[int]) -> Expected | None:
-    """Expectations for a network, given the MACs of its layers; None where no branch is dropped, or it is unknown."""
+def expected(graph: Graph, macs: Sequence[int]) -> Expected:
+    """Expectations for a network, given the MACs of its layers; none where it drops no branch, or they are unknown."""
     keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # droppers have it
     if not keeps or any(node.op.joins and getattr(node.op, "p", 0) for node in graph.nodes):
-        return None
+        return Expected()
     runs = _chances(graph, keeps)
     if runs is None:
-        return None
+        return Expected()
     return Expected(
         math.fsum(keep * runs[i] for i, keep in keeps.items()),
         len(keeps),

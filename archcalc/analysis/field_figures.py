@@ -18,10 +18,11 @@ from archcalc.analysis.receptive_field import Axes, Field
 
 EXACT, VARIES, WHOLE, FIXED, UNKNOWN = "exact", "varies", "whole input", "fixed", "unknown"
 EDGES = 16  # positions of one residue that are looked at, and more where there are no more
-KEYS = (
-    "receptive_field", "effective_stride", "effective_padding", "field_status", "field_min", "field_period",
-    "field_stride", "field_fixed", "field_seen", "field_seen_min", "local_field", "local_field_min",
-)  # fmt: skip
+_OF = {
+    "receptive_field": "size", "effective_padding": "padding", "field_status": "status", "field_min": "size_min",
+    "field_period": "period", "field_fixed": "fixed", "field_seen": "seen", "field_seen_min": "seen_min",
+    "local_field": "local", "local_field_min": "local_min",
+}  # fmt: skip
 
 
 class Figures(NamedTuple):
@@ -77,24 +78,14 @@ def by_key(axes: Axes | None) -> Mapping[str, Any]:
     Worked out once for layers that see the same: that takes longer than all else in a row.
     """
     if axes is None:
-        return MappingProxyType(dict.fromkeys(KEYS, None) | {"field_status": (UNKNOWN, UNKNOWN)})
+        unknown = dict.fromkeys((*_OF, "effective_stride", "field_stride"))
+        return MappingProxyType(unknown | {"field_status": (UNKNOWN, UNKNOWN)})
     both = pair(axes)
+    made = {key: _both(getattr(one, name) for one in both) for key, name in _OF.items()}
     strides = [one.stride for one in both]
-    whole = None if None in strides or any(stride.denominator > 1 for stride in strides if stride) else strides
-    made = {
-        "receptive_field": _both(one.size for one in both),
-        "effective_stride": whole and _both(int(stride) for stride in whole if stride is not None),
-        "effective_padding": _both(one.padding for one in both),
-        "field_status": _both(one.status for one in both),
-        "field_min": _both(one.size_min for one in both),
-        "field_period": _both(one.period for one in both),
-        "field_stride": _both(stride and str(stride) for stride in strides),
-        "field_fixed": _both(one.fixed for one in both),
-        "field_seen": _both(one.seen for one in both),
-        "field_seen_min": _both(one.seen_min for one in both),
-        "local_field": _both(one.local for one in both),
-        "local_field_min": _both(one.local_min for one in both),
-    }
+    whole = [int(stride) for stride in strides if stride is not None and stride.denominator == 1]
+    made["effective_stride"] = _both(whole) if len(whole) == 2 else None
+    made["field_stride"] = _both(stride and str(stride) for stride in strides)
     return MappingProxyType(made)
 
 

@@ -7,7 +7,6 @@ function of a layer's `Run` in `cost`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis import cost
@@ -40,26 +39,30 @@ class Figure(NamedTuple):
 SMALL_COUNTS = frozenset(("layers", "pixels", "branches"))  # units of counts that are small, so each digit counts
 _ROWS = (
     Figure("layers", "layers", "layers", SUM, "operators of every kind, the input included", lambda run: 1),
-    Figure("weights", "weights", "values", SUM, "trainable values that are no biases", attrgetter("weights")),
-    Figure("biases", "biases", "values", SUM, "trainable values that layers add", attrgetter("biases")),
-    Figure("params", "params", "values", SUM, "trainable values: weights and biases", cost.params),
+    Figure("weights", "weights", "values", SUM, "trainable values that are no biases", lambda run: run.weights),
+    Figure("biases", "biases", "values", SUM, "trainable values that layers add", lambda run: run.biases),
+    Figure("params", "params", "values", SUM, "weights and biases", lambda run: run.weights + run.biases),
     Figure("params_with_statistics", "params and running statistics", "values", SUM,
-           "what Keras prints as the total", cost.params_with_statistics),
-    Figure("buffers", "buffers", "values", SUM, "values that are kept and not trained", cost.buffers),
+           "what Keras prints as the total", lambda run: run.weights + run.biases + run.running_statistics),
+    Figure("buffers", "buffers", "values", SUM, "values that are kept and not trained",
+           lambda run: run.running_statistics + run.batch_counters + run.fixed_values),
     Figure("running_statistics", "running statistics", "values", SUM,
-           "means and variances that batch normalization averages in training", attrgetter("running_statistics")),
+           "means and variances that batch normalization averages in training", lambda run: run.running_statistics),
     Figure("batch_counters", "batch counters", "values", SUM,
-           "PyTorch's counters of the batches that a batch normalization has seen", attrgetter("batch_counters")),
-    Figure("fixed_values", "fixed values", "values", SUM, "buffers that never change", attrgetter("fixed_values")),
+           "PyTorch's counters of the batches that a batch normalization has seen", lambda run: run.batch_counters),
+    Figure("fixed_values", "fixed values", "values", SUM, "buffers that never change", lambda run: run.fixed_values),
     Figure("param_bytes", "params", "bytes", SUM, "memory of weights and biases", cost.param_bytes),
     Figure("buffer_bytes", "buffers", "bytes", SUM, "memory of the buffers; a counter is an int64", cost.buffer_bytes),
-    Figure("macs", "MACs", "operations", SUM, "multiply-accumulates of one forward pass", cost.macs),
-    Figure("flops", "FLOPs", "operations", SUM, "arithmetic of one forward pass, weighed by a convention", cost.flops),
+    Figure("macs", "MACs", "operations", SUM, "multiply-accumulates of one forward pass",
+           lambda run: run.work.get("mac", 0)),
+    Figure("flops", "FLOPs", "operations", SUM, "arithmetic of one forward pass, weighed by a convention",
+           lambda run: run.conditions.convention.flops(run.work)),
     Figure("connections", "connections", "links", SUM,
-           "pairs of a weighted layer's output value and an input value or bias", attrgetter("connections")),
-    Figure("activations", "activations", "values", SUM, "values that layers write", attrgetter("activations"),
+           "pairs of a weighted layer's output value and an input value or bias", lambda run: run.connections),
+    Figure("activations", "activations", "values", SUM, "values that layers write", lambda run: run.activations,
            counted="values"),
-    Figure("activation_bytes", "activations", "bytes", SUM, "memory that layers write", cost.activation_bytes),
+    Figure("activation_bytes", "activations", "bytes", SUM, "memory that layers write",
+           lambda run: run.activations * run.conditions.value_bytes),
     Figure("bytes_moved", "bytes moved", "bytes", SUM,
            "inputs, outputs, weights and buffers that layers read and write; of a view none", cost.bytes_moved),
     Figure("saved_bytes", "kept for backward", "bytes", SUM,

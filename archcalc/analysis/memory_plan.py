@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from archcalc.analysis.per_graph import first_equals, per_graph
+from archcalc.analysis.per_graph import first_equals, of_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops import Saved
@@ -36,7 +36,8 @@ def in_place(graph: Graph, training: bool) -> Sequence[bool]:
 def plan(graph: Graph, training: bool) -> Memory:
     """Decide in one walk who works in place. Raises SpecError for an operator without a rule for saved tensors."""
     first = first_equals(graph)
-    asks, made = _homes(graph, first, training)
+    asks = of_equals(graph, lambda node: node.op.overwrites(training))
+    made = _homes(graph, asks, training)
     last = _last_readers(graph, made)
     kept: set[int] = {0}  # nodes whose values must stay: the image, and what backward keeps
     decided: list[bool] = []
@@ -76,20 +77,14 @@ def _last_readers(graph: Graph, made: list[int]) -> list[int]:
     return last
 
 
-def _homes(graph: Graph, first: Sequence[int], training: bool) -> tuple[list[bool], list[int]]:
-    """For each node whether it asks to work in place, and whose tensor it gives: its own, or for a view its input's."""
-    asks: list[bool] = []
-    own: list[bool] = []
+def _homes(graph: Graph, asks: Sequence[bool], training: bool) -> list[int]:
+    """For each node the one whose tensor it gives: its own, or for a view its input's."""
+    writes = of_equals(graph, lambda node: not node.inputs or node.op.writes(node.x, node.output, training) > 0)
     made: list[int] = []
-    for position, (node, equal) in enumerate(zip(graph.nodes, first, strict=True)):
-        if equal == position:
-            asks.append(node.op.overwrites(training))
-            own.append(asks[-1] or not node.inputs or node.op.writes(node.x, node.output, training) > 0)
-        else:
-            asks.append(asks[equal])
-            own.append(own[equal])
-        made.append(position if own[-1] else made[node.inputs[0]])
-    return asks, made
+    for position, node in enumerate(graph.nodes):
+        own = asks[position] or writes[position]
+        made.append(position if own else made[node.inputs[0]])
+    return made
 
 
 def saved_as_run(node: Node, overwrites: bool) -> Saved:

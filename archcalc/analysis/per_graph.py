@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import finalize
 
-from archcalc.graph.graph import Graph
+from archcalc.graph.graph import Graph, Node
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,3 +36,10 @@ def first_equals(graph: Graph) -> list[int]:
     """For each node the first that has the same operator on the same input shape: what holds for that holds for it."""
     first: dict[tuple[int, object], int] = {}
     return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
+
+
+def of_equals(graph: Graph, rule: Callable[[Node], T]) -> list[T]:
+    """What a rule says of each node; of equal ones it is asked once."""
+    first = first_equals(graph)
+    known = {position: rule(graph.nodes[position]) for position in set(first)}
+    return [known[position] for position in first]

@@ -19,6 +19,7 @@ from math import gcd
 from typing import NamedTuple
 
 from archcalc.analysis.field_tables import Laid, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
+from archcalc.analysis.per_graph import of_equals
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Shape
 from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window
@@ -50,10 +51,10 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
     height, width = (_image(length) for length in _places(graph.input))
     start = (height, height) if height == width else (height, width)
     fields: list[Axes | None] = []
-    known: dict[tuple[int, Shape], Windows] = {}  # equal operators are one object
+    windows = of_equals(graph, lambda node: None if node.op.joins else node.op.window(node.x))
     room = Room()
-    for node in graph.nodes:
-        fields.append(_field(node, fields, known, room) if node.inputs else start)
+    for node, reads in zip(graph.nodes, windows, strict=True):
+        fields.append(_field(node, fields, reads, room) if node.inputs else start)
     return fields
 
 
@@ -66,14 +67,10 @@ def _image(length: int) -> Field:
     return Field((Laid(1, ((0, 0),)),), None, (0, length - 1), length, length)
 
 
-def _field(node: Node, fields: list[Axes | None], known: dict[tuple[int, Shape], Windows], room: Room) -> Axes | None:
+def _field(node: Node, fields: list[Axes | None], windows: Windows | None, room: Room) -> Axes | None:
     try:
-        if node.op.joins:
-            return _joined(node, [fields[i] for i in node.inputs], room)
-        key = id(node.op), node.x
-        windows = known.get(key)
         if windows is None:
-            windows = known[key] = node.op.window(node.x)
+            return _joined(node, [fields[i] for i in node.inputs], room)
         axes = fields[node.inputs[0]]
         return axes if axes is None or windows == POINT else _moved(node, axes, windows, room)
     except TooMany:

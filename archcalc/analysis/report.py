@@ -27,7 +27,6 @@ from archcalc.ops.arguments import plain
 MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
 T = TypeVar("T")
-EXPECTATIONS = ("expected_branches", "droppable_branches", "expected_depth", "expected_macs")
 
 
 class Layer(NamedTuple):
@@ -147,11 +146,10 @@ def _totals(graph: Graph, layers: Sequence[Layer], saved: int | None) -> Totals:
     counts = Counter([id(layer.figures) for layer in layers])
     columns = zip(*{id(layer.figures): layer.figures.values() for layer in layers}.values(), strict=True)
     endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
-    expectations = expected(graph, [layer.figures["macs"] for layer in layers])
     known: dict[str, Any] = {
         **{key: sum(map(mul, counts.values(), column)) for key, column in zip(summed(), columns, strict=True)},
         **by_key(endpoint.field),
-        **dict(zip(EXPECTATIONS, expectations or (None,) * 4, strict=True)),
+        **expected(graph, [layer.figures["macs"] for layer in layers])._asdict(),
         "saved_bytes": saved,
         "depth": layers[graph.result].depth,
         "receptive_field_at": endpoint.node.name,

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from archcalc.analysis.field_figures import KEYS, by_key
-from archcalc.analysis.figures import summed
+from archcalc.analysis.field_figures import by_key
+from archcalc.analysis.figures import END, FIGURES, summed
 from archcalc.analysis.parts import blocks, end, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
@@ -38,7 +38,8 @@ COLUMNS = (
     figure_column("flops", 4),
     *data(("connections",)),
     Column("field", "Field", "pixels", rank=5, data=False),
-    *data((*KEYS, "depth")),
+    *data(key for key, figure in FIGURES.items() if figure.adds == END and figure.unit != "shape"),
+    *data(("depth",)),
 )
 
 
