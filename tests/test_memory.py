@@ -247,7 +247,7 @@ def test_the_same_operator_keeps_another_thing_where_it_cannot_work_in_place():
 def test_one_walk_serves_both():
     graph = load("resnet20")
     walked = plan(graph, training=True)
-    assert len(walked.homes) == len(walked.overwrites) == len(walked.saved) == len(graph.nodes)
+    assert len(walked.homes) == len(walked.overwrites) == len(walked.values) == len(graph.nodes)
 
 
 def test_compare_shows_what_is_kept_where_it_is_asked_for():

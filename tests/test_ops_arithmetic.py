@@ -15,7 +15,7 @@ from support.operator_strategies import WRITTEN, Case, build, cases, examples
 
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import Conditions, run_of
-from archcalc.analysis.figures import summed
+from archcalc.analysis.figures import rule, summed
 from archcalc.errors import ArgumentError
 from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
@@ -114,7 +114,7 @@ def test_columns_of_batches(name: str, data: st.DataObject, seed: int) -> None:
 def priced(op: Operator, x: Any, batch: Any) -> dict[str, Any]:
     node = Node("layer", op, (0,), x, op.output(x), None, side=False)
     run = run_of(node, Conditions(batch, 4, True, CONVENTIONS["all"]))
-    return {key: of(run) for key, of in summed().items()}
+    return {key: rule(key)(run) for key in summed()}
 
 
 def test_columns_vary() -> None:

@@ -8,7 +8,7 @@ that need a layer are nested or the same, as in residual networks; for other net
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from archcalc.graph.graph import Graph
@@ -25,8 +25,8 @@ class Expected(NamedTuple):
     expected_macs: float | None = None
 
 
-def expected(graph: Graph, macs: Sequence[int]) -> Expected:
-    """Expectations for a network, given the MACs of its layers; none where it drops no branch, or they are unknown."""
+def expected(graph: Graph, macs: Callable[[int], int]) -> Expected:
+    """Expectations for a network, given the MACs by position; none where it drops no branch, or unknown."""
     keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # droppers have it
     if not keeps or any(node.op.joins and getattr(node.op, "p", 0) for node in graph.nodes):
         return Expected()
@@ -37,7 +37,7 @@ def expected(graph: Graph, macs: Sequence[int]) -> Expected:
         math.fsum(keep * runs[i] for i, keep in keeps.items()),
         len(keeps),
         _longest_path(graph, runs),
-        math.fsum(run * count for run, count in zip(runs, macs, strict=True)),
+        math.fsum(run * macs(i) for i, run in enumerate(runs)),
     )
 
 

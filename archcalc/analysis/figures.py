@@ -101,6 +101,14 @@ def numbers() -> dict[str, Figure]:
     return {key: figure for key, figure in stated().items() if figure.unit != "shape"}
 
 
-def summed() -> dict[str, Rule]:
-    """The figures that each layer has by itself, and their functions."""
-    return {key: figure.of for key, figure in FIGURES.items() if figure.of}
+def summed() -> list[str]:
+    """The figures that each layer has by itself."""
+    return [key for key, figure in FIGURES.items() if figure.of]
+
+
+def rule(key: str) -> Rule:
+    """The function of a figure of SUM. Raises AttributeError for any other name: it is looked up as an attribute."""
+    figure = FIGURES.get(key)
+    if figure is None or figure.of is None:
+        raise AttributeError(f"no figure {key!r}")
+    return figure.of

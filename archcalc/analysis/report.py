@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import mul
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS, Convention
-from archcalc.analysis.cost import DTYPES, Conditions, run_of
+from archcalc.analysis.cost import DTYPES, Conditions, Run, run_of
 from archcalc.analysis.depth import depths
 from archcalc.analysis.dropped import expected
 from archcalc.analysis.field_figures import by_key
-from archcalc.analysis.figures import FIGURES, Rule, summed
+from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.per_graph import first_equals
 from archcalc.analysis.receptive_field import Axes, receptive_fields
@@ -26,39 +25,41 @@ from archcalc.ops.arguments import plain
 
 MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
-T = TypeVar("T")
 
 
 class Layer(NamedTuple):
-    """A node and its figures, for the report's batch and dtype; the figures are attributes, too: `layer.macs`."""
+    """A node and its figures, for the report's batch and dtype: attributes by the registry's keys, as `layer.macs`."""
 
     node: Node
     inputs: tuple[str, ...]
-    figures: Mapping[str, int]  # by key, as the registry has them; equal layers share them
+    run: Run  # equal layers share it
     field: Axes | None
     depth: int
     saved_bytes: int | None  # what backward keeps for it in training and for none before; None: unknown
 
     def __getattr__(self, key: str) -> int:
-        return _figure(self.figures, key)
+        return rule(key)(self.run)
 
 
 class Totals(NamedTuple):
-    """The figures of a network by key, as the registry has them; they are attributes, too: `totals.macs`.
+    """The figures of a network: attributes by the registry's keys, as `totals.macs`. Sums are made when asked for.
 
     None stands for what is unknown, and for expectations where training drops no branch.
     """
 
-    figures: Mapping[str, Any]
+    runs: tuple[tuple[Run, int], ...]  # each different layer, and how many are equal to it
+    whole: Mapping[str, Any]  # the figures that are no such sums
 
     def __getattr__(self, key: str) -> Any:
-        return _figure(self.figures, key)
+        if key in self.whole:
+            return self.whole[key]
+        of = rule(key)
+        return sum([of(run) * count for run, count in self.runs])
 
-
-def _figure(figures: Mapping[str, T], key: str) -> T:
-    if key in figures:
-        return figures[key]
-    raise AttributeError(f"no figure {key!r}")
+    @property
+    def figures(self) -> dict[str, Any]:
+        """All figures by key, in the registry's order."""
+        return {key: getattr(self, key) for key in FIGURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +123,36 @@ def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence
 
 def _layers(graph: Graph, saved: Sequence[int | None], conditions: Conditions) -> tuple[Layer, ...]:
     names = [node.name for node in graph.nodes]
-    known: dict[tuple[int, bool], dict[str, int]] = {}  # equal layers cost the same
-    rules, layers = summed(), []
+    known: dict[tuple[int, bool], Run] = {}  # equal layers cost the same
+    layers = []
     equals, overwriting = first_equals(graph), in_place(graph, conditions.training)
     columns = graph.nodes, equals, overwriting, receptive_fields(graph), depths(graph), saved
     for node, equal, overwrites, axes, depth, kept in zip(*columns, strict=True):
         key = equal, overwrites
         if key not in known:
-            known[key] = _figures(node, conditions, overwrites, rules)
+            known[key] = _run(node, conditions, overwrites)
         layers.append(Layer(node, tuple([names[i] for i in node.inputs]), known[key], axes, depth, kept))
     return tuple(layers)
 
 
-def _figures(node: Node, conditions: Conditions, overwrites: bool, rules: Mapping[str, Rule]) -> dict[str, int]:
+def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:
     try:
-        run = run_of(node, conditions, overwrites)
-        return {key: of(run) for key, of in rules.items()}
+        return run_of(node, conditions, overwrites)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
 def _totals(graph: Graph, layers: Sequence[Layer], saved: int | None) -> Totals:
-    counts = Counter([id(layer.figures) for layer in layers])
-    columns = zip(*{id(layer.figures): layer.figures.values() for layer in layers}.values(), strict=True)
+    counts = Counter([id(layer.run) for layer in layers])
+    runs = {id(layer.run): layer.run for layer in layers}
     endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
-    known: dict[str, Any] = {
-        **{key: sum(map(mul, counts.values(), column)) for key, column in zip(summed(), columns, strict=True)},
+    whole = {
         **by_key(endpoint.field),
-        **expected(graph, [layer.figures["macs"] for layer in layers])._asdict(),
+        **expected(graph, lambda i: layers[i].macs)._asdict(),
         "saved_bytes": saved,
         "depth": layers[graph.result].depth,
         "receptive_field_at": endpoint.node.name,
         "output": graph.nodes[graph.result].output,
         "input": graph.input,
     }
-    return Totals({key: known[key] for key in FIGURES})
+    return Totals(tuple([(runs[i], count) for i, count in counts.items()]), whole)

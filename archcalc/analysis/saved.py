@@ -16,40 +16,20 @@ from archcalc.ops.base import Extra
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """For each node the bytes that backward keeps for it and not yet for one before; every value needs a gradient."""
-    return _kept(graph, batch, dtype, device)[0]
+    memory, value_bytes = plan(graph, training=True), batch * DTYPES[dtype]
+    return [
+        values * value_bytes + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
+        for values, extras in zip(memory.values, memory.extras, strict=True)
+    ]
 
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
-    counts, known = _kept(graph, batch, dtype, device)
-    homes = plan(graph, training=True).homes
-    ends = {homes[i] for i in (graph.result, *graph.sides)} - known - {0}
-    image = _bytes(graph, 0, batch, dtype) if 0 in known else 0
-    return sum(counts) - image + sum(_bytes(graph, i, batch, dtype) for i in ends)
-
-
-def _kept(graph: Graph, batch: int, dtype: str, device: str) -> tuple[list[int], set[int]]:
-    """For each node the bytes it keeps and none before it does; and whose tensors are kept.
-
-    What works in place overwrites only what nobody keeps, so its tensor is as good as one of its own.
-    """
-    homes, _, all_saved = plan(graph, training=True)
-    counts, known = list[int](), set[int]()
-    extras: dict[int, int] = {}
-    for position, (node, saved) in enumerate(zip(graph.nodes, all_saved, strict=True)):
-        count = extras.get(id(saved))
-        if count is None:
-            count = extras[id(saved)] = sum(extra_bytes(extra, batch, dtype, device) for extra in saved.extras)
-        for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
-            if homes[i] not in known:
-                known.add(homes[i])
-                count += _bytes(graph, homes[i], batch, dtype)
-        counts.append(count)
-    return counts, known
-
-
-def _bytes(graph: Graph, position: int, batch: int, dtype: str) -> int:
-    return math.prod(graph.nodes[position].output) * batch * DTYPES[dtype]
+    memory = plan(graph, training=True)
+    ends = {memory.homes[i] for i in (graph.result, *graph.sides)} - memory.kept - {0}
+    values = sum(math.prod(graph.nodes[i].output) for i in ends)
+    image = math.prod(graph.input) if 0 in memory.kept else 0
+    return sum(saved_bytes(graph, batch, dtype, device)) + (values - image) * batch * DTYPES[dtype]
 
 
 def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:

@@ -54,7 +54,7 @@ def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
     path = group[0].node.name.split(".")
-    return Bar(".".join(path[:depth]), path[0], *[sum(layer.figures[key] for layer in group) for key in DRAWN])
+    return Bar(".".join(path[:depth]), path[0], *[sum(getattr(layer, key) for layer in group) for key in DRAWN])
 
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:

@@ -168,7 +168,7 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
     """Sums over the layers of both sides, and what B has more, as a number and as it is read."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
-        sums = [sum(layer.figures[key] for layer in layers) for layers in (left, right)]
+        sums = [sum(getattr(layer, key) for layer in layers) for layers in (left, right)]
         more = sums[1] - sums[0]
         figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": f"{more:+,}" if more else "0"}
     return figures

@@ -129,8 +129,7 @@ def _row(
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
-    row |= last.figures if len(group) == 1 else {key: total(group, key) for key in summed()}
-    row["saved_bytes"] = total(group, "saved_bytes")
+    row |= {key: total(group, key) for key in (*summed(), "saved_bytes")}
     row["formula"] = _formula(group, row["weights"])
     row |= _field_cells(last.field)
     row["depth"] = last.depth
