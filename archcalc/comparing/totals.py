@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.analysis.report import Report, Totals, analyze
+from archcalc.analysis.report import Report, analyze
 from archcalc.catalog import load_with, matching, networks, read_spec, settled, titles
 from archcalc.errors import ArchcalcError, SpecError, suggest
 from archcalc.graph.gc_pause import uncollected
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
     name: str
     year: int | None
-    totals: Totals
+    figures: Mapping[str, Any]  # of the network, by the keys of the registry
     ratios: Mapping[str, float | None]  # of RATIOS against the first network; None where that has none of it
     errors: Errors | None  # None: nothing is published of it, or not with these params and this input
 
@@ -92,10 +92,10 @@ def gather(reports: Iterable[Report]) -> Comparison:
 
 
 def _entry(report: Report, first: Entry | None) -> Entry:
-    totals, about = report.totals, report.graph.about
-    against = first.totals if first else totals
-    ratios = {key: totals.figures[key] / count if (count := against.figures[key]) else None for key in RATIOS}
-    return Entry(report.graph.name, about.paper.get("year"), totals, ratios, published_errors(report.graph))
+    figures, about = report.totals.figures, report.graph.about
+    against = first.figures if first else figures
+    ratios = {key: figures[key] / count if (count := against[key]) else None for key in RATIOS}
+    return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published_errors(report.graph))
 
 
 def published_errors(graph: Graph) -> Errors | None:

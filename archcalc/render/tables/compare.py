@@ -98,10 +98,9 @@ def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
 
 
 def _value(entry: Entry, key: str) -> Any:
-    totals = entry.totals
-    if key == "receptive_field" and totals.receptive_field:
-        return totals.field_status.count(WHOLE), totals.receptive_field  # nothing sees more than the whole input
-    return totals.figures[key] if key in FIGURES else getattr(entry.errors if key in ERRORS else entry, key, None)
+    if key == "receptive_field" and (size := entry.figures[key]):
+        return entry.figures["field_status"].count(WHOLE), size  # nothing sees more than the whole input
+    return entry.figures[key] if key in FIGURES else getattr(entry.errors if key in ERRORS else entry, key, None)
 
 
 def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
@@ -135,7 +134,7 @@ def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 
 
 def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
-    row = {"name": entry.name, "year": entry.year, **entry.totals.figures, "field": field_text(entry.totals.figures)}
+    row = {"name": entry.name, "year": entry.year, **entry.figures, "field": field_text(entry.figures)}
     for key, ratio in entry.ratios.items():
         row |= {f"{key}_ratio": ratio, f"{key}_times": None if ratio is None else ratio_text(ratio)}
     for key, figure in FIGURES.items():
@@ -194,14 +193,14 @@ def _letter(position: int) -> str:
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
     batch, dtype, mode, convention, entries = comparison
-    inputs = dict.fromkeys(entry.totals.input for entry in entries)
+    inputs = dict.fromkeys(entry.figures["input"] for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts
     return " · ".join(texts + [f"×: against {entries[0].name}"] * ratios)
 
 
 def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:
-    if len({entry.totals.input for entry in entries}) > 1:
+    if len({entry.figures["input"] for entry in entries}) > 1:
         yield "The inputs differ: MACs, FLOPs and activations are of each network's own."
 
 
