@@ -62,7 +62,7 @@ class Figures:
         """The figures that are numbers: a receptive field only where it is known, and as high as wide."""
         found = Numbers()
         for name in numbers():
-            value = self.report.totals.figures[name]
+            value = getattr(self.report.totals, name)
             if isinstance(value, tuple):
                 value = value[0] if value[0] == value[1] else None
             if isinstance(value, int):
@@ -73,7 +73,7 @@ class Figures:
         return found
 
     def _of_network(self, name: str) -> Any:
-        value, figure = self.report.totals.figures[name], FIGURES[name]
+        value, figure = getattr(self.report.totals, name), FIGURES[name]
         if figure.unit == "pixels":
             return _square(value, figure)
         if value is None:

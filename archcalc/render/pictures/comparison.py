@@ -39,7 +39,7 @@ def values(reports: Sequence[Report], figure: str, relative: bool = False) -> li
 
 
 def _value(report: Report, figure: str) -> float | None:
-    value: float | tuple[float | None, ...] | None = report.totals.figures[figure]
+    value: float | tuple[float | None, ...] | None = getattr(report.totals, figure)
     if not isinstance(value, tuple):
         return value
     known = [side for side in value if side is not None]

@@ -319,5 +319,5 @@ def _output(layers: Sequence[Layer]) -> list[int] | None:
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
     """What is no sum, of both."""
     yield "depth", _change(left.totals.depth, right.totals.depth)
-    fields = [field_text(report.totals.figures) for report in (left, right)]
+    fields = [field_text(report.totals.whole) for report in (left, right)]
     yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not worked out: too many positions differ"

@@ -49,6 +49,6 @@ def _row(report: Report) -> dict[str, Any]:
         "family": graph.about.family,
         "year": graph.about.paper.get("year"),
         "input": list(graph.input),
-        **{key: totals.figures[key] for key in ("params", "macs", "activations", "depth", *FIELD)},
-        "field": field_text(totals.figures),
+        **{key: getattr(totals, key) for key in ("params", "macs", "activations", "depth", *FIELD)},
+        "field": field_text(totals.whole),
     }
