@@ -39,7 +39,7 @@ PYTORCH = {
     "hardswish": nn.Hardswish, "gelu": nn.GELU, "softmax": nn.Softmax, "maxpool": nn.MaxPool2d,
     "avgpool": nn.AvgPool2d, "adaptive_avgpool": nn.AdaptiveAvgPool2d, "adaptive_maxpool": nn.AdaptiveMaxPool2d,
     "upsample": nn.Upsample, "identity": nn.Identity, "flatten": nn.Flatten, "dropout": nn.Dropout,
-    "channel_shuffle": nn.ChannelShuffle,
+    "channel_shuffle": nn.ChannelShuffle, "leaky_relu": nn.LeakyReLU,
 }  # fmt: skip
 
 

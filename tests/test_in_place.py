@@ -23,6 +23,7 @@ CASES = {  # layers: operators that work in place at inference, in training
     "  - a: conv(4, 1) | relu\n  - conv(4, 1)\n  - add(x=use(a), y=identity)\n": (["relu", "add"], ["relu"]),
     "  - a: conv(4, 1)\n  - b: relu\n  - concat(x=use(a), y=use(b))\n": ([], []),
     "  - conv(4, 1) | sigmoid\n  - relu | maxpool(2) | relu\n": (["relu", "relu"], ["relu"]),
+    "  - conv(4, 1) | leaky_relu(inplace=True) | relu\n": (["leaky_relu", "relu"], ["leaky_relu"]),  # keeps its result
     "  - conv(4, 1) | dropout(0.5, inplace=True)\n": ([], ["dropout"]),
     "  - conv(4, 1) | dropout(1, inplace=True)\n": ([], ["dropout"]),
     "  - conv(4, 1) | dropout(0, inplace=True)\n": ([], []),  # gives its input, which it leaves as it is

@@ -24,6 +24,7 @@ KINDS = {  # how each kind of arithmetic reads
 ACTIVATIONS = {
     "relu": "For each value a comparison.",
     "relu6": "For each value 2 comparisons.",
+    "leaky_relu": "For each value a comparison and a multiplication.",
     "sigmoid": "For each value a power of e, an addition and a division.",
     "tanh": "For each value a tanh.",
     "scaled_tanh": "For each value 2 multiplications and a tanh.",
@@ -81,6 +82,7 @@ def test_no_placeholder_remains(name):
     [
         ("sigmoid", "saved", "The result."),
         ("gelu", "saved", "The input."),
+        ("leaky_relu", "saved", "The input; in place the result."),
         ("silu", "saved", "The input; in place a copy of it."),
         ("sigmoid", "writes", "The output."),
         ("relu", "writes", "The output; nothing where it works in place."),

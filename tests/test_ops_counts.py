@@ -35,6 +35,7 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "lrn": ({"size": 3}, X, {"mul": 288, "add": 144 * 2 + 144, "pow": 144, "div": 144}, POINT),
     "relu": ({}, X, {"compare": 144}, POINT),
     "relu6": ({}, X, {"compare": 288}, POINT),
+    "leaky_relu": ({}, X, {"compare": 144, "mul": 144}, POINT),
     "sigmoid": ({}, X, {"exp": 144, "add": 144, "div": 144}, POINT),
     "tanh": ({}, X, {"tanh": 144}, POINT),
     "scaled_tanh": ({}, X, {"mul": 288, "tanh": 144}, POINT),

@@ -59,6 +59,8 @@ CASES = [
     ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
     *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
     *((name, (5, 4, 3), (flag,), {}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    *(("leaky_relu", (5, 4, 3), (slope, flag), {}) for slope in [0.1, 0] for flag in [True, False]),
+    ("leaky_relu", (7,), (-0.5,), {}),
     *((name, (5, 4, 3), (), {}) for name in ["sigmoid", "tanh", "scaled_tanh", "softmax", "identity", "flatten"]),
     ("softmax", (10,), (), {}),
     ("gelu", (5, 4, 3), (), {}),
@@ -138,6 +140,7 @@ REFUSED_HERE_ONLY = [
     ("multiply", ((4, 5, 5), (3, 1, 1)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4, 5, 6)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4,)), {}, "branches differ"),
+    ("leaky_relu", (4, 5, 5), {"negative_slope": -0.1, "inplace": True}, "needs negative_slope >= 0, not -0.1"),
     ("maxpool", (4, 1, 1), {"kernel_size": (1, 2), "dilation": 2, "padding": (0, 1)}, "dilated by 2 steps over"),
 ]
 
@@ -341,6 +344,13 @@ def test_refused_by_both(name: str, x: Any, keywords: Any, message: str) -> None
 def test_refused_here(name: str, x: Any, keywords: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(name, x, **keywords)
+
+
+def test_pytorch_has_no_gradient_of_a_falling_slope_in_place() -> None:
+    """Why archcalc refuses what PyTorch takes in the forward pass."""
+    y = torch.nn.LeakyReLU(-0.1, inplace=True)(torch.ones(3, requires_grad=True) * 1)
+    with pytest.raises(RuntimeError, match="not supported"):
+        y.sum().backward()
 
 
 def test_a_window_over_nothing_but_padding() -> None:

@@ -174,6 +174,7 @@ CHANGES = [
     (Example("groupnorm", (4, 3, 3), {"num_groups": 2}), {"num_groups": 4, "eps": 0.1, "affine": False}),
     (Example("lrn", (6, 3, 3), {"size": 3}), {"size": 4, "alpha": 1, "beta": 0.5, "k": 2}),
     (Example("scaled_tanh", (5,), {}), {"amplitude": 1.5, "slope": 0.5}),
+    (Example("leaky_relu", (5,), {}), {"negative_slope": -0.5}),
     (Example("gelu", (5,), {}), {"approximate": "tanh"}),
     (
         Example("maxpool", (2, 8, 8), {"kernel_size": 3}),
@@ -198,7 +199,7 @@ CHANGES = [
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
 ]  # fmt: skip
-IN_PLACE = ("relu", "relu6", "silu", "hardsigmoid", "hardswish", "dropout")
+IN_PLACE = ("relu", "relu6", "leaky_relu", "silu", "hardsigmoid", "hardswish", "dropout")
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
     ("input", "shape"): "what the image has; the module hands it on",
@@ -301,6 +302,7 @@ def sums(x: Tensor) -> Tensor:
 FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
     ("relu", {}, lambda x: x * (x > 0)),
     ("relu6", {}, lambda x: x.clamp(0, 6)),
+    ("leaky_relu", {}, lambda x: x.clamp(min=0) + 0.01 * x.clamp(max=0)),
     ("sigmoid", {}, lambda x: 1 / (1 + (-x).exp())),
     ("tanh", {}, lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())),
     ("scaled_tanh", {}, lambda x: 1.7159 * (x * 2 / 3).tanh()),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from archcalc.ops.arguments import Approximation, Flag, Real
+from archcalc.errors import Refusal
+from archcalc.ops.arguments import Approximation, Flag, Real, show
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
 
 OPERATIONS = {  # one of them, and several, in words
@@ -75,6 +76,26 @@ class ReLU6(Activation):
     code: ClassVar[str] = "nn.ReLU6(inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 2}
     inplace: Flag = False
+
+
+@operator("leaky_relu")
+class LeakyReLU(Activation):
+    """x if x > 0, else negative_slope·x (Maas et al. 2013), `torch.nn.LeakyReLU`."""
+
+    code: ClassVar[str] = "nn.LeakyReLU(negative_slope, inplace=inplace)"
+    per_value: ClassVar[Work] = {"compare": 1, "mul": 1}
+    negative_slope: Real = 0.01
+    inplace: Flag = False
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for a slope below 0 in place: the result does not tell x's sign."""
+        if self.inplace and self.negative_slope < 0:
+            raise Refusal(f"inplace=True needs negative_slope >= 0, not {show(self.negative_slope)}, as in PyTorch")
+        return x
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """The input; in place the result."""
+        return Saved(input=not self.inplace, output=self.inplace)
 
 
 @operator("sigmoid")

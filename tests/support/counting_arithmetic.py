@@ -135,6 +135,12 @@ def scaled_tanh(x: Counted, state: State, amplitude: float = 1.7159, slope: floa
     return amplitude * (slope * x).tanh()
 
 
+def leaky_relu(x: Counted, state: State, negative_slope: float = 0.01, inplace: bool = False) -> Counted:
+    """max(x, a·x), and min(x, a·x) for a slope a above 1."""
+    falls = negative_slope * x
+    return x.largest(plain(falls)) if negative_slope <= 1 else x.smallest(plain(falls))
+
+
 def softmax(x: Counted, state: State) -> Counted:
     powers = (x - x.max(0)).exp()
     return powers / powers.sum(0)
@@ -351,6 +357,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **{name: lambda x, state, inplace=False, f=f: f(x) for name, f in ACTIVATIONS.items()},
     "gelu": gelu, "scaled_tanh": scaled_tanh, "softmax": softmax, "batchnorm": batchnorm, "layernorm": layernorm,
     "groupnorm": groupnorm, "lrn": lrn, "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "rbf": rbf,
+    "leaky_relu": leaky_relu,
     "maxpool": maxpool, "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
     "adaptive_maxpool": adaptive_maxpool, "upsample": upsample,
     "global_avgpool": lambda x, state: adaptive_avgpool(x, state, 1),

@@ -131,6 +131,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "lrn": written(IMAGE | ROWS, size_=upto(7), alpha=REAL, beta=REAL, k=REAL),
     "relu": IN_PLACE,
     "relu6": IN_PLACE,
+    "leaky_relu": written(ANY_RANK, negative_slope=st.floats(-2, 2), inplace=FLAG),
     "sigmoid": ACTIVATION,
     "tanh": ACTIVATION,
     "scaled_tanh": written(ANY_RANK, amplitude=REAL, slope=REAL),

@@ -174,6 +174,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "tanh": nothing,
     "scaled_tanh": lambda draw, x: some(draw, amplitude=REAL, slope=REAL),
     "relu6": in_place,
+    "leaky_relu": lambda draw, x: some(draw, negative_slope=REAL) | in_place(draw, x),
     "silu": in_place,
     "hardsigmoid": in_place,
     "hardswish": in_place,

@@ -172,6 +172,11 @@ def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda run, x, inplace=False: function(x)
 
 
+def leaky_relu(run: Run, x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Maas et al. 2013, section 2."""
+    return torch.where(x > 0, x, negative_slope * x)
+
+
 def unchanged(run: Run, x: Tensor, **keywords: Any) -> Tensor:
     return x
 
@@ -187,6 +192,7 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "lrn": lrn,
     "relu": activation(F.relu),
     "relu6": activation(F.relu6),
+    "leaky_relu": leaky_relu,
     "sigmoid": activation(torch.sigmoid),
     "tanh": activation(torch.tanh),
     "scaled_tanh": scaled_tanh,
