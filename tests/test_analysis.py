@@ -148,5 +148,5 @@ def test_a_layer_by_name():
 
 
 def test_a_figure_without_a_rule_is_an_error_not_zero():
-    with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: has no arithmetic of one image without running"):
+    with pytest.raises(SpecError, match=r"<text>:4:5: batchnorm: without running statistics the work"):
         totals("  - batchnorm(track_running_stats=False)\n")

@@ -55,11 +55,16 @@ def test_pytorchs_names_are_known(name):
         ("num_output", "linear", "out_features"), ("units", "linear", "out_features"), ("pads", "avgpool", "padding"),
         ("pool_size", "maxpool", "kernel_size"), ("use_bias", "conv", "bias"), ("epsilon", "batchnorm", "eps"),
         ("local_size", "lrn", "size"), ("drop_rate", "dropout", "p"), ("dilation_rate", "conv", "dilation"),
+        ("alpha", "leaky_relu", "negative_slope"), ("alpha", "lrn", "alpha"),
         ("out_features", "conv", ""), ("strides", "relu", ""),
     ],
 )  # fmt: skip
 def test_other_names_of_arguments(word, operator, own):
     assert argument_name(word, [field.name for field in declared(REGISTRY[operator])]) == own
+
+
+def test_darknets_leaky_is_known():
+    assert operator_name("leaky", REGISTRY) == "leaky_relu"
 
 
 @pytest.mark.parametrize("name", ["scale", "skip", "average", "pad", "n_layers"])

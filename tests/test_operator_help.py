@@ -89,7 +89,7 @@ def test_no_placeholder_remains(name):
         ("global_avgpool", "output", "(channels, 1, 1)."),
         ("adaptive_avgpool", "output", "(channels, *output_size)."),
         ("global_avgpool", "saved", "Nothing."),
-        ("adaptive_avgpool", "saved", "The input; nothing where output_size is 1: the mean is over everything."),
+        ("adaptive_avgpool", "saved", "The input; nothing if output_size is 1, since the mean is over everything."),
     ],
 )
 def test_what_differs_between_kin(name, figure, text):

@@ -107,23 +107,23 @@ REGRESSIONS = {
 REFUSED = [
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 6}, "kernel 6×6 is larger than the padded input 5×5"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "dilation": (1, 3)}, "kernel 3×7 is larger"),
-    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels do not divide into 2"),
-    ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels do not divide into 2"),
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels cannot be divided"),
+    ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels cannot be divided"),
     ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "stride": 2, "padding": "same"}, "needs stride 1"),
     ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv needs channels×height×width, not 4"),
     ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels"),
     ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "output_padding": 1}, "must be smaller"),
-    ("conv_transpose", (4, 1, 1), {"out_channels": 3, "kernel_size": 3, "padding": 2}, "leaves nothing"),
+    ("conv_transpose", (4, 1, 1), {"out_channels": 3, "kernel_size": 3, "padding": 2}, "leaves no output"),
     ("maxpool", (4, 5, 5), {"kernel_size": 3, "padding": 2}, "padding 2 is more than half of the kernel 3"),
     ("maxpool", (4, 9, 9), {"kernel_size": 2, "dilation": 3, "padding": 2}, "padding 2 is more than half"),
     ("maxpool", (4, 5, 5), {"kernel_size": 6}, "kernel 6 is larger than the padded input 5"),
     ("avgpool", (4, 5, 5), {"kernel_size": (2, 7), "stride": 2, "ceil_mode": True}, "kernel 7 is larger"),
     ("batchnorm", (4, 5, 5, 5), {}, "batchnorm needs channels×height×width or features, not 4×5×5×5"),
-    ("lrn", (4,), {"size": 5}, "lrn needs channels with places, not 4"),
-    ("layernorm", (4, 5, 5), {"normalized_shape": (4, 5)}, "normalized_shape 4×5 is not the end of 4×5×5"),
-    ("layernorm", (5,), {"normalized_shape": (4, 5)}, "normalized_shape 4×5 is not the end of 5"),
-    ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels do not divide into 3 groups"),
-    ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels do not divide into 3 groups"),
+    ("lrn", (4,), {"size": 5}, "lrn needs channels and positions, not the vector 4"),
+    ("layernorm", (4, 5, 5), {"normalized_shape": (4, 5)}, "4×5×5 does not end with normalized_shape 4×5"),
+    ("layernorm", (5,), {"normalized_shape": (4, 5)}, "5 does not end with normalized_shape 4×5"),
+    ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels cannot be divided into 3 groups"),
+    ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels cannot be divided into 3 groups"),
     ("upsample", (4, 5, 5), {}, "needs either size or scale_factor"),
     ("upsample", (4, 5, 5), {"size": 9, "scale_factor": 2}, "needs either size or scale_factor"),
 ]
@@ -131,9 +131,9 @@ REFUSED = [
 REFUSED_HERE_ONLY = [
     ("pad_shortcut", (4, 5, 5), {"out_channels": 3}, "cannot pad 4 channels to 3"),
     ("conv", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "connections": LENET_TABLE}, "5 rows for 4 output"),
-    ("conv", (3, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE}, "channel 3 of 3"),
+    ("conv", (3, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE}, "but the last one is 2"),
     ("conv", (5, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE, "groups": 5}, "not both"),
-    ("rbf", (4, 5, 5), {"out_features": 3}, "rbf needs a vector, not 4×5×5; flatten first"),
+    ("rbf", (4, 5, 5), {"out_features": 3}, "rbf needs a vector, not 4×5×5; write flatten before it"),
     ("add", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
     ("add", ((4, 5, 5), (4,)), {}, "branches differ"),
     ("multiply", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
@@ -207,7 +207,7 @@ def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
 
 
 def tensors(op: Operator, x: Any, dtype: str, device: str) -> list[torch.Tensor]:
-    """Inputs as an earlier layer would give them: they want a gradient and may be overwritten."""
+    """Inputs as an earlier layer would give them: they require a gradient and may be overwritten."""
     options = {"dtype": getattr(torch, dtype), "device": device, "requires_grad": True}
     return [torch.randn(BATCH, *shape, **options).clone() for shape in inputs(op, x)]
 

@@ -1,4 +1,4 @@
-"""The operators: one class each, one file a family. Importing this package registers them all."""
+"""The operators: one class per operator, one file per family. Importing this package registers them all."""
 
 from __future__ import annotations
 

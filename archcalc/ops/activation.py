@@ -1,7 +1,7 @@
-"""Activations: a value in, a value out. Counts are per value; a sign change is free.
+"""Activations: functions of single values. Work is counted per value; a change of sign is free.
 
-ReLU works in place by default, as in the usual implementations; the others do so where PyTorch offers it and the
-spec asks. In place nothing is written, but those that need their input for backward then keep a copy of it.
+ReLU works in place by default, as in the usual implementations; others only with `inplace=True`, where PyTorch has it.
+An operator in place writes nothing; if backward needs its input, PyTorch keeps a copy (leaky_relu keeps its result).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from archcalc.errors import Refusal
 from archcalc.ops.arguments import Approximation, Flag, Real, show
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
 
-OPERATIONS = {  # one of them, and several, in words
+OPERATIONS = {  # names of the kinds of work, singular and plural
     "add": ("an addition", "additions"),
     "mul": ("a multiplication", "multiplications"),
     "div": ("a division", "divisions"),
@@ -23,28 +23,27 @@ OPERATIONS = {  # one of them, and several, in words
 
 
 class Activation(Plain):
-    """An elementwise function; `per_value` is its arithmetic for one value."""
+    """An elementwise function; `per_value` is its work for one value."""
 
     per_value: ClassVar[Work]
-    keeps_output: ClassVar[bool] = False  # backward needs the result, else the input
+    keeps_output: ClassVar[bool] = False  # whether backward needs the result; if not, the input
 
     def output(self, x: Shape) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return x
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """`per_value` for every value."""
+        """`per_value` for each value."""
         return {kind: values(y) * count if count > 1 else values(y) for kind, count in self.per_value.items()}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The result or the input, as the derivative needs; in place the input must be copied first."""
+        """The result or the input, whichever the derivative needs; in place a copy of the input."""
         if self.keeps_output:
             return Saved(output=True)
         return Saved(extras=(Extra("input copy", x),)) if getattr(self, "inplace", False) else Saved(input=True)
 
     @classmethod
     def says(cls, figure: str) -> str:
-        """`per_value` and `keeps_output` in words, where they are the rule."""
         if figure == "work" and cls.work is Activation.work:
             return f"For each value {_in_words(cls.per_value)}."
         if figure == "saved" and cls.saved is Activation.saved:
@@ -109,7 +108,7 @@ class Sigmoid(Activation):
 
 @operator("tanh")
 class Tanh(Activation):
-    """tanh x, `torch.nn.Tanh`; one operation of its own kind."""
+    """tanh x, `torch.nn.Tanh`; counted as one operation of the kind `tanh`."""
 
     code: ClassVar[str] = "nn.Tanh()"
     per_value: ClassVar[Work] = {"tanh": 1}
@@ -126,7 +125,7 @@ class ScaledTanh(Activation):
     slope: Real = 2 / 3
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The inner tanh's result: neither the input nor the output."""
+        """The result of the inner tanh."""
         return Saved(extras=(Extra("tanh", y),))
 
 
@@ -174,12 +173,12 @@ class GELU(Activation):
 
 @operator("softmax")
 class Softmax(Activation):
-    """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, with the maximum taken off first."""
+    """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, which subtracts the maximum first."""
 
     code: ClassVar[str] = "nn.Softmax(dim=1)"
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For C channels at each place: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
+        """For C channels at each position: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
         count, places = values(y), values(y[1:])
         return {"compare": count - places, "add": count + (count - places), "exp": count, "div": count}
 

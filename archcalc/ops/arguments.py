@@ -1,7 +1,7 @@
-"""The kinds of value an operator's argument may have, and how a written one is read.
+"""Types of operator arguments, and the rules that read them.
 
-An operator's field is annotated with one of these names; `read` checks a written value by that name. Each rule
-returns the value as the operator keeps it and raises `Refusal` with what it needs.
+The annotation of an operator's field is one of these names; `read` checks a written value by the rule of that name.
+A rule returns the value as the operator stores it, or raises `Refusal` with what the argument needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from archcalc.errors import Refusal
 
-MAX_LENGTH = 2**20  # of a kernel, stride, padding or size an argument names
+MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
 
 Positive: TypeAlias = int  # 1, 2, …
 Natural: TypeAlias = int  # 0, 1, …
@@ -22,17 +22,17 @@ PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
 Flag: TypeAlias = bool
 Sides: TypeAlias = tuple[int, int]  # height and width; one number stands for both
-Size: TypeAlias = tuple[int, int]  # as Sides, and so does a list of one number, where PyTorch takes that
-Margin: TypeAlias = tuple[int, int]  # as Size, zero allowed
+Size: TypeAlias = tuple[int, int]  # like Sides, or a list of one number, where PyTorch accepts that
+Margin: TypeAlias = tuple[int, int]  # like Size, zero allowed
 Padding: TypeAlias = tuple[int, int] | Literal["same"]
-Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel, the input channels it sees
+Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel the input channels that it reads
 Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
 Interpolation: TypeAlias = Literal["nearest", "bilinear"]
 Approximation: TypeAlias = Literal["none", "tanh"]
 
 
 def show(value: object) -> str:
-    """`value` as a person would write it in a spec, shortened."""
+    """`value` as a spec writes it, shortened."""
     if isinstance(value, tuple):
         text = "[" + ", ".join(show(item) for item in value[:9]) + (", …]" if len(value) > 9 else "]")
     elif isinstance(value, str):
@@ -43,7 +43,7 @@ def show(value: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Python's own number or list for one of NumPy's; other values unchanged."""
+    """Convert NumPy numbers and arrays to Python's; return other values unchanged."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
@@ -54,7 +54,7 @@ def format_shape(shape: Sequence[Any]) -> str:
 
 
 def whole(value: object, least: int) -> int:
-    """An integer not below `least`."""
+    """Check for an integer of at least `least`."""
     if type(value) is not int:
         hint = "; // divides and rounds down" if isinstance(value, float) and value > 1 else ""
         raise Refusal(f"needs a whole number, not {show(value)}{hint}")
@@ -64,48 +64,48 @@ def whole(value: object, least: int) -> int:
 
 
 def pair(value: object, least: int) -> tuple[int, int]:
-    """Height and width, of one integer or of two, none above MAX_LENGTH."""
+    """Read height and width from one or two integers, none above MAX_LENGTH."""
     if isinstance(value, tuple) and len(value) != 2:
         raise Refusal(f"needs one number or [height, width], not {show(value)}")
     height, width = value if isinstance(value, tuple) else (value, value)
     lengths = whole(height, least), whole(width, least)
     if max(lengths) > MAX_LENGTH:
-        raise Refusal(f"is at most {MAX_LENGTH:,}, not {show(value)}")
+        raise Refusal(f"must be at most {MAX_LENGTH:,}, not {show(value)}")
     return lengths
 
 
 def positive(value: object) -> int:
-    """An integer from 1."""
+    """Check for an integer >= 1."""
     return whole(value, 1)
 
 
 def natural(value: object) -> int:
-    """An integer from 0."""
+    """Check for an integer >= 0."""
     return whole(value, 0)
 
 
 def sides(value: object) -> tuple[int, int]:
-    """A height and a width from 1."""
+    """Read height and width, both >= 1."""
     return pair(value, 1)
 
 
 def size(value: object) -> tuple[int, int]:
-    """As `sides`; a list of one number is that number."""
+    """Like `sides`; a list of one number counts as that number."""
     return pair(only(value), 1)
 
 
 def margin(value: object) -> tuple[int, int]:
-    """As `size`, from 0."""
+    """Like `size`, but >= 0."""
     return pair(only(value), 0)
 
 
 def only(value: object) -> object:
-    """The number in a list of one."""
+    """Return the item of a list of one; other values unchanged."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
 def padding(value: object) -> tuple[int, int] | str:
-    """A margin, or `"same"`."""
+    """Read a margin or `"same"`."""
     if value == "same":
         return "same"
     if isinstance(value, str):
@@ -115,14 +115,14 @@ def padding(value: object) -> tuple[int, int] | str:
 
 
 def real(value: object) -> float:
-    """Any number."""
+    """Check for a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refusal(f"needs a number, not {show(value)}")
     return value
 
 
 def positive_real(value: object) -> float:
-    """A number above 0."""
+    """Check for a number > 0."""
     number = real(value)
     if not number > 0:
         raise Refusal(f"needs a number above 0, not {show(value)}")
@@ -130,7 +130,7 @@ def positive_real(value: object) -> float:
 
 
 def probability(value: object) -> float:
-    """A number from 0 to 1."""
+    """Check for a number from 0 to 1."""
     number = real(value)
     if not 0 <= number <= 1:
         raise Refusal(f"needs a probability from 0 to 1, not {show(value)}")
@@ -138,14 +138,14 @@ def probability(value: object) -> float:
 
 
 def flag(value: object) -> bool:
-    """True or False."""
+    """Check for True or False."""
     if not isinstance(value, bool):
         raise Refusal(f"needs True or False, not {show(value)}")
     return value
 
 
 def extent(value: object) -> tuple[int, ...]:
-    """One to eight positive integers."""
+    """Read one to eight positive integers."""
     items = value if isinstance(value, tuple) else (value,)
     if not 1 <= len(items) <= 8:
         raise Refusal(f"needs one to eight dimensions, not {len(items)}")
@@ -153,9 +153,9 @@ def extent(value: object) -> tuple[int, ...]:
 
 
 def connections(value: object) -> tuple[tuple[int, ...], ...]:
-    """A list of lists of input channels, each list without repeats."""
+    """Read a list of lists of input channels, each list without repeats."""
     if not isinstance(value, tuple) or not value or not all(isinstance(row, tuple) and row for row in value):
-        raise Refusal("needs a list with, for each output channel, the list of input channels it sees")
+        raise Refusal("needs a list of lists: for each output channel the input channels that it reads")
     for row in value:
         if len(set(row)) != len(row):
             raise Refusal(f"names an input channel twice: {show(row)}")
@@ -163,7 +163,7 @@ def connections(value: object) -> tuple[tuple[int, ...], ...]:
 
 
 def one_of(*options: str) -> Callable[[object], str]:
-    """A rule that takes one of a few words."""
+    """Return a rule that accepts one of these words."""
 
     def rule(value: object) -> str:
         if value not in options:
@@ -192,7 +192,7 @@ RULES: dict[str, Callable[[object], Any]] = {
 
 
 def read(annotation: str, value: object) -> Any:
-    """`value` as a field with this annotation keeps it; a `… | None` field also takes None."""
+    """Read `value` by the rule of an annotation; `… | None` also accepts None."""
     name, _, optional = annotation.partition(" | ")
     if optional and value is None:
         return None
@@ -206,20 +206,20 @@ def same(shapes: Sequence[tuple[int, ...]]) -> bool:
 
 
 def common_divisor(length: Any, n: int) -> Any:
-    """The greatest common divisor of a dimension, which may be an array, and an integer."""
+    """Greatest common divisor of a dimension, which may be an array, and an integer."""
     if isinstance(length, int):
         return math.gcd(length, n)
-    import numpy as np  # it is there: the dimension is one of its arrays
+    import numpy as np  # it is installed: the dimension is one of its arrays
 
     return np.gcd(length, n)
 
 
 def every(condition: Any) -> bool:
-    """A condition on dimensions, as one truth: dimensions may be integers or NumPy int64 arrays."""
+    """Whether a condition holds for all elements, if dimensions are NumPy int64 arrays; else whether it holds."""
     return bool(condition.all()) if hasattr(condition, "all") else bool(condition)
 
 
 def require(condition: Any, message: str) -> None:
-    """Raise `Refusal` unless `condition` holds, for every element where dimensions are arrays."""
+    """Raise `Refusal` unless `condition` holds; if dimensions are arrays, for every element."""
     if not every(condition):
         raise Refusal(message)

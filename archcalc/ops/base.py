@@ -1,27 +1,27 @@
-"""What every operator says of itself, and what its figures mean.
+"""What every operator declares, and what its figures mean.
 
-An operator is one class: its fields are the arguments a spec writes, in PyTorch's names and order but
-without the input channels, which are inferred. Its methods answer, for **one image** and **one forward pass at
-inference**, in plain numbers of values and operations:
+An operator is one class. Its fields are the arguments that a spec writes, in PyTorch's names and order but without
+the input channels, which are inferred. Its methods return counts of values and operations, for **one image** and **one
+forward pass at inference**:
 
 =========  ====================================================================================================
-output     the shape it gives, without the batch: `(channels, height, width)` or `(features,)`
-weights    its trainable tensors by name; what is called `bias` is a bias
-buffers    its tensors that are kept but not trained (running statistics, fixed prototypes)
+output     the output's shape, without the batch: `(channels, height, width)` or `(features,)`
+weights    shapes of its trainable tensors by name; a tensor named `bias` is a bias
+buffers    shapes of the tensors that it keeps but does not train (running statistics, fixed prototypes)
 work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
-writes     values it writes to memory: none for a view or an operator in place; dropout writes only in training
-overwrites whether it works in its (first) input's memory; `analysis.in_place` tells where it can
-saved      what PyTorch keeps for the backward pass, named, so that a tensor two layers share counts once
+writes     values that it writes to memory: none for a view or in place; dropout writes only in training
+overwrites whether it works in the memory of its (first) input; `analysis.in_place` decides where it can
+saved      the tensors that PyTorch keeps for backward, by name, so that a tensor of two layers counts once
 window     which positions of its input one output position reads, by axis (see `ops.reads`)
-links      for a weighted layer, its connections: pairs of an output value and an input value or bias
+links      connections of a weighted layer: pairs of an output value and an input value or bias
 =========  ====================================================================================================
 
-Multiplications with the zeros of a padded border count as work, as in every published figure and in PyTorch's
-counter. Per-channel constants that do not depend on the image (batch normalization's scale and shift at inference)
-are ready before the pass and cost nothing. A sign change costs nothing.
+Multiplications by the zeros of a padded border count as work, as in every published figure and in PyTorch's counter.
+Constants per channel that do not depend on the image (scale and shift of batch normalization at inference) are computed
+before the pass and cost nothing. A change of sign costs nothing.
 
 A method that an operator lacks raises `NotImplementedError` with the operator's name: an unknown figure is an error,
-never zero. Dimensions may be integers or NumPy int64 arrays; then the figures are arrays too.
+never zero. Dimensions may be integers or NumPy int64 arrays; from arrays the figures are arrays too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 else:
 
     def dataclass_transform(**options: Any) -> Any:
-        """Tells type checkers that `operator` makes dataclasses; at run time nothing."""
+        """Tell type checkers that `operator` makes dataclasses; do nothing at run time."""
         return lambda decorator: decorator
 
 
@@ -54,10 +54,10 @@ KINDS = ("mac", "add", "mul", "div", "compare", "exp", "sqrt", "pow", "tanh", "e
 
 
 class Extra(NamedTuple):
-    """A tensor that exists only for backward; `dtype` is the network's unless named.
+    """A tensor that exists only for backward; without a `dtype` it has the network's.
 
-    Two names depend on the device: `mask` is one byte a value on CUDA, `sums` at least float32 there. On the CPU both
-    are the network's dtype.
+    Two dtypes depend on the device: on CUDA `mask` is one byte per value, and `sums` is at least float32. On the CPU
+    both are the network's dtype.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Extra(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What backward keeps: the input or output (tensors that exist anyway), own weights and buffers, extras."""
+    """What backward keeps: input or output (tensors that exist anyway), weights and buffers by name, extra tensors."""
 
     input: bool = False
     output: bool = False
@@ -76,24 +76,24 @@ class Saved(NamedTuple):
 
 
 def values(shape: Sequence[int]) -> int:
-    """How many values a tensor of this shape holds."""
+    """Number of values in a tensor of this shape."""
     return math.prod(shape)
 
 
 class Operator:
-    """The base of every operator. `x` is the input's shape, for a join the tuple of its inputs' shapes.
+    """Base class of all operators. `x` is the input's shape; for a join it is the tuple of its inputs' shapes.
 
-    An operator is a value: its arguments are set once, and two with equal arguments are equal.
+    Operators are immutable values: two operators with equal arguments are equal.
     """
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
-    code: ClassVar[str] = ""  # what `pytorch` gives, where that does not depend on the input or the arguments
-    weighted: ClassVar[bool] = False  # counts in a network's depth: a convolution, linear layer or their kin
+    code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
+    weighted: ClassVar[bool] = False  # counts in a network's depth: convolutions, linear layers and similar ones
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in vars(self):
-            raise AttributeError(f"{name} of an operator cannot be changed")
+            raise AttributeError(f"cannot change {name}: operators are immutable")
         vars(self)[name] = value
 
     def __eq__(self, other: object) -> bool:
@@ -114,48 +114,49 @@ class Operator:
         raise self._no_rule("weights")
 
     def buffers(self, x: Any) -> dict[str, Shape]:
-        """Shapes of the tensors that are kept and not trained."""
+        """Shapes of the tensors that are kept but not trained."""
         raise self._no_rule("buffers")
 
     def work(self, x: Any, y: Shape) -> Work:
-        """Arithmetic by kind."""
+        """Number of operations by kind."""
         raise self._no_rule("work")
 
     def writes(self, x: Any, y: Shape, training: bool) -> int:
-        """Values written: the output's, unless it is a view or in place."""
+        """Number of values written: the output's, unless it is a view or in place."""
         raise self._no_rule("written values")
 
     def overwrites(self, training: bool) -> bool:
-        """Whether it puts its output into its (first) input's memory, where nothing else needs what is there."""
+        """Whether it writes into the memory of its (first) input, where nothing else needs the old values."""
         return bool(getattr(self, "inplace", False))
 
     def saved(self, x: Any, y: Shape) -> Saved:
-        """What training keeps for backward."""
+        """The tensors that training keeps for backward."""
         raise self._no_rule("saved tensors")
 
     def window(self, x: Any) -> tuple[Axis, Axis]:
-        """What an output position reads, by height and width."""
+        """Which positions an output position reads, by height and width."""
         raise self._no_rule("window")
 
     def links(self, x: Any, y: Shape) -> int:
-        """Connections of a weighted layer, biases included; an unweighted operator has none by definition."""
+        """Number of connections of a weighted layer, biases included; 0 for an operator that is not weighted."""
         if self.weighted:
             raise self._no_rule("connections")
         return 0
 
     def pytorch(self, x: Any) -> str:
-        """The call that makes the same operator in PyTorch, a module; a join's takes its inputs as arguments.
+        """The call that creates the PyTorch module of this operator, as text.
 
-        Names stand for arguments, `in_channels`, `in_features` and `in_shape` for the input's first and last dimension
-        and its shape; `nn` is `torch.nn`, other classes are those of pytorch/layers. Each argument is a name or a
-        constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments that the spec writes.
+        Names in it are the operator's arguments; `in_channels`, `in_features` and `in_shape` are the input's first and
+        last dimension and its shape. `nn` is `torch.nn`; other classes are those of pytorch/layers. Each argument is a
+        name or a constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments of the spec. The
+        module of a join takes several inputs.
         """
         if not self.code:
             raise self._no_rule("PyTorch module")
         return self.code
 
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
-        """How each figure comes about: `weights`, `bias` and the kinds of `work`, with the numbers filled in.
+        """The formula of each weight, bias and kind of work, with the numbers filled in.
 
         The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
         """
@@ -166,7 +167,7 @@ class Operator:
 
     @classmethod
     def says(cls, figure: str) -> str:
-        """The rule for a figure in words, as `archcalc ops NAME` shows it: the docstring of the figure's method."""
+        """The rule for a figure as `archcalc ops NAME` shows it: the docstring of the figure's method."""
         return inspect.getdoc(getattr(cls, figure)) or ""
 
     def _no_rule(self, figure: str) -> NotImplementedError:
@@ -174,7 +175,7 @@ class Operator:
 
 
 class Plain(Operator):
-    """An operator without weights that sees each position alone, or says otherwise itself."""
+    """An operator without weights; each output position reads its own position, unless overridden."""
 
     def weights(self, x: Any) -> dict[str, Shape]:
         """None."""
@@ -189,19 +190,17 @@ class Plain(Operator):
         return POINT
 
     def writes(self, x: Any, y: Shape, training: bool) -> int:
-        """The output, unless the operator has an `inplace` argument that is set."""
         return 0 if getattr(self, "inplace", False) else values(y)
 
     @classmethod
     def says(cls, figure: str) -> str:
-        """Written values by whether there is an `inplace` argument; the rest as the docstrings say it."""
         if figure != "writes" or cls.writes is not Plain.writes:
             return super().says(figure)
         return "The output; nothing where it works in place." if hasattr(cls, "inplace") else "The output."
 
 
 def spatial(x: Shape, name: str) -> Shape:
-    """`x`, which must be channels×height×width. Raises Refusal otherwise."""
+    """Return `x`. Raises Refusal unless it is channels×height×width."""
     if len(x) != 3:
         raise Refusal(f"{name} needs channels×height×width, not {format_shape(x)}")
     return x
@@ -214,7 +213,7 @@ def _traced(value: Any) -> Any:
 
 
 def _weight_text(shape: Shape) -> str:
-    """PyTorch's (out, in, height, width) as people write it: `(3·3·64)·128`."""
+    """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
     out, *rest = shape
     fan_in = [*rest[1:], rest[0]] if len(rest) == 3 else rest
     text = "·".join(str(dim) for dim in fan_in)
@@ -227,10 +226,10 @@ _Class = TypeVar("_Class", bound=type[Operator])
 
 @dataclass_transform(frozen_default=True)
 def operator(name: str) -> Callable[[_Class], _Class]:
-    """Make a class the operator that specs call `name`: a dataclass of its arguments.
+    """Register a class as the operator `name` of specs, and make it a dataclass of its arguments.
 
-    The dataclass gives `__init__` alone; the rest stands in `Operator`, once, since making it 40 times over takes a
-    tenth of the time in which the command starts.
+    The dataclass generates `__init__` only. `Operator` defines the other methods once: generating them for 40 classes
+    took a tenth of the start-up time.
     """
 
     def register(cls: _Class) -> _Class:
@@ -243,12 +242,12 @@ def operator(name: str) -> Callable[[_Class], _Class]:
 
 
 def declared(cls: type[Operator]) -> tuple[Field[Any], ...]:
-    """An operator's arguments, in order."""
+    """The arguments of an operator, in order."""
     return fields(cls)  # type: ignore[arg-type]  # every registered operator is a dataclass
 
 
 def signature(cls: type[Operator]) -> str:
-    """`conv(out_channels, kernel_size, stride=1, …)`, as a spec would write it."""
+    """`conv(out_channels, kernel_size, stride=1, …)`, as a spec writes it."""
     parts = [f.name if f.default is MISSING else f"{f.name}={_default(f.default)}" for f in declared(cls)]
     return f"{cls.name}({', '.join(parts)})"
 
@@ -260,9 +259,9 @@ def _default(value: object) -> str:
 
 
 def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, object]) -> Operator:
-    """The operator with these written arguments, each checked by its field's annotation.
+    """Create an operator from arguments as a spec writes them; check each by the annotation of its field.
 
-    Raises ArgumentError, which names the argument, for one that is wrong, unknown, missing or given twice.
+    Raises ArgumentError, which names the argument, if one is wrong, unknown, missing or given twice.
     """
     known = declared(cls)
     if len(args) > len(known):

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers: the weighted layers that networks are counted by."""
+"""Convolutions and linear layers: the layers that count in a network's depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
 
 class Weighted(Operator):
-    """A layer with a weight, perhaps a bias, whose backward keeps its input and its weight."""
+    """A layer with a weight and often a bias; backward keeps its input and weight."""
 
     weighted: ClassVar[bool] = True
 
@@ -28,15 +28,15 @@ class Weighted(Operator):
         return Saved(input=True, state=("weight",))
 
     def links(self, x: Shape, y: Shape) -> int:
-        """One per multiply-accumulate and one per added bias."""
+        """One for each multiply-accumulate and for each added bias."""
         work = self.work(x, y)
         return work["mac"] + work.get("add", 0)
 
 
 def check_groups(channels: int, out_channels: int, groups: int) -> None:
-    """Raise Refusal unless both numbers of channels divide into the groups."""
-    require(channels % groups == 0, f"{channels} input channels do not divide into {groups} groups")
-    require(out_channels % groups == 0, f"{out_channels} output channels do not divide into {groups} groups")
+    """Raise Refusal unless both numbers of channels are divisible by the number of groups."""
+    require(channels % groups == 0, f"{channels} input channels cannot be divided into {groups} groups")
+    require(out_channels % groups == 0, f"{out_channels} output channels cannot be divided into {groups} groups")
 
 
 @operator("conv")
@@ -44,7 +44,7 @@ class Conv(Weighted):
     """2-D convolution, `torch.nn.Conv2d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
 
     `padding="same"` keeps height and width (stride 1 only). `connections` lists for each output channel the input
-    channels it sees, as Table I of LeCun et al. 1998 does for LeNet-5's C3; then there is one k×k kernel a link.
+    channels that it reads, like Table I of LeCun et al. 1998 for LeNet-5's C3; each link then has its own k×k kernel.
     """
 
     out_channels: Positive
@@ -57,7 +57,7 @@ class Conv(Weighted):
     connections: Connections | None = None
 
     def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros before and after, by height and width; PyTorch puts the odd one of "same" after."""
+        """Zeros before and after, by height and width; of an odd number for "same" PyTorch puts one more after."""
         if self.padding != "same":
             (top, left) = self.padding
             return (top, top), (left, left)
@@ -86,11 +86,11 @@ class Conv(Weighted):
     def _check_connections(self, channels: int) -> None:
         if self.connections is None:
             return
-        require(self.groups == 1, "takes groups or connections, not both")
+        require(self.groups == 1, "accepts groups or connections, not both")
         if len(self.connections) != self.out_channels:
             raise Refusal(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
         last = max(max(row) for row in self.connections)
-        require(last < channels, f"connections names input channel {last} of {channels} (counted from 0)")
+        require(last < channels, f"connections names input channel {last}, but the last one is {channels - 1}")
 
     def weights(self, x: Shape) -> dict[str, Shape]:
         """weight (out, in/groups, k, k), or (links, k, k) with a connection table; bias (out,)."""
@@ -101,7 +101,7 @@ class Conv(Weighted):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For each output value k·k·in/groups multiply-accumulates (by a table only its links) and its bias."""
+        """For each output value k·k·in/groups multiply-accumulates (with `connections` only its links) and its bias."""
         if self.connections is None:
             kernel = values((*self.kernel_size, x[0] // self.groups))
             work = {"mac": values(y) * kernel}
@@ -110,7 +110,7 @@ class Conv(Weighted):
         return work | ({"add": values(y)} if self.bias else {})
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input and weight; where "same" is lopsided, the input padded; for a table, its dense weight and links."""
+        """Input and weight; the padded input if "same" pads unequally; with `connections` dense weight and links."""
         (top, bottom), (left, right) = self.margins()
         lopsided = (bottom - top, right - left)
         extras: tuple[Extra, ...] = ()
@@ -129,7 +129,6 @@ class Conv(Weighted):
         return Window(kh, sh, top, dh), Window(kw, sw, left, dw)
 
     def pytorch(self, x: Shape) -> str:
-        """`torch.nn.Conv2d`, or a convolution by connection table."""
         geometry = "kernel_size, stride=stride, padding=padding, dilation=dilation"
         if self.connections is not None:
             return f"TableConv2d(in_channels, connections, {geometry}, bias=bias)"
@@ -157,7 +156,7 @@ class ConvTranspose(Weighted):
     dilation: Size = (1, 1)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, height, width). Raises Refusal if groups or paddings do not fit, or nothing is left."""
+        """(out_channels, height, width). Raises Refusal if groups or paddings do not fit, or the output is empty."""
         channels, *size = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
         height, width = (self._length(axis, length) for axis, length in enumerate(size))
@@ -171,7 +170,7 @@ class ConvTranspose(Weighted):
             f"output_padding {extra} must be smaller than stride {stride} or dilation {dilation}",
         )
         out = (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1
-        require(out >= 1, f"padding {padding} leaves nothing of the output")
+        require(out >= 1, f"padding {padding} leaves no output")
         return out
 
     def weights(self, x: Shape) -> dict[str, Shape]:
@@ -180,12 +179,12 @@ class ConvTranspose(Weighted):
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For each input value k·k·out/groups multiply-accumulates, those cut off too, and the biases."""
+        """For each input value k·k·out/groups multiply-accumulates, also those cut off by padding, and the biases."""
         kernel = values((*self.kernel_size, self.out_channels // self.groups))
         return {"mac": values(x) * kernel} | ({"add": values(y)} if self.bias else {})
 
     def window(self, x: Shape) -> tuple[Transposed, Transposed]:
-        """The inputs whose kernels reach the output; which taps they use alternates with the stride."""
+        """The inputs whose kernels reach the output; the positions within the kernel alternate with the stride."""
         (kh, kw), (dh, dw), (sh, sw), (ph, pw) = self.kernel_size, self.dilation, self.stride, self.padding
         return Transposed(kh, sh, ph, dh), Transposed(kw, sw, pw, dw)
 
@@ -199,7 +198,7 @@ class Linear(Weighted):
     bias: Flag = True
 
     def output(self, x: Shape) -> Shape:
-        """The input's shape with out_features last."""
+        """The input's shape with out_features as its last dimension."""
         return (*x[:-1], self.out_features)
 
     def weights(self, x: Shape) -> dict[str, Shape]:
@@ -207,11 +206,11 @@ class Linear(Weighted):
         return {"weight": (self.out_features, x[-1])} | ({"bias": (self.out_features,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For each output value in_features multiply-accumulates; the bias is an addition."""
+        """For each output value in_features multiply-accumulates, and an addition for the bias."""
         return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """Features have no place; on channels×height×width it mixes along the width."""
+        """Features have no positions; on channels×height×width it reads the whole width."""
         return (EACH, ALL) if len(x) == 3 else POINT
 
 
@@ -219,7 +218,7 @@ class Linear(Weighted):
 class RBF(Weighted):
     """LeNet-5's output: for each class Σ(x − w)², the squared distance to a fixed prototype (LeCun et al. 1998, II-B).
 
-    The prototypes are set by hand and not trained: they are buffers, and no parameters.
+    The prototypes are set by hand and not trained: they are buffers, not parameters.
     """
 
     code: ClassVar[str] = "SquaredDistances(in_features, out_features)"
@@ -227,7 +226,7 @@ class RBF(Weighted):
 
     def output(self, x: Shape) -> Shape:
         """(out_features,). Raises Refusal unless the input is a vector."""
-        require(len(x) == 1, f"rbf needs a vector, not {format_shape(x)}; flatten first")
+        require(len(x) == 1, f"rbf needs a vector, not {format_shape(x)}; write flatten before it")
         return (self.out_features,)
 
     def weights(self, x: Shape) -> dict[str, Shape]:
@@ -239,11 +238,11 @@ class RBF(Weighted):
         return {"prototypes": (self.out_features, x[0])}
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For each link a subtraction and a product; for each output n − 1 additions of n inputs."""
+        """For each link a subtraction and a product; for each output n − 1 additions for n inputs."""
         return {"add": y[0] * x[0] + y[0] * (x[0] - 1), "mul": y[0] * x[0]}
 
     def links(self, x: Shape, y: Shape) -> int:
-        """One per prototype value."""
+        """One for each value of the prototypes."""
         return y[0] * x[0]
 
     def saved(self, x: Shape, y: Shape) -> Saved:
@@ -251,5 +250,5 @@ class RBF(Weighted):
         return Saved(extras=(Extra("differences", (y[0], x[0])),))
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """Features have no place."""
+        """Features have no positions."""
         return POINT

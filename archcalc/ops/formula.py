@@ -1,7 +1,7 @@
-"""Integers that remember how they came about.
+"""Integers that remember how they were computed.
 
-An operator's arithmetic runs on plain integers to get a figure, and on `Term`s to print the formula of that very
-figure: one piece of code, so the two cannot differ.
+The arithmetic of an operator runs on plain integers to compute a figure, and on `Term`s to print its formula. Both use
+the same code, so they cannot differ.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from typing import Any
 
 
 class Term(int):
-    """An integer with the text of the sum or product it is; `rank` 0 is a number, 1 a product, 2 a sum.
+    """An integer with its formula as text; `rank` is 0 for a number, 1 for a product, 2 for a sum.
 
-    Sums and products keep their text, with parentheses where they are needed or where a product stands to the
-    right of another: `64·224·224·(3·3·3)`. Any other arithmetic gives a plain number.
+    Sums and products keep their text. Parentheses stand where they are needed, and around a product to the right of
+    another product: `64·224·224·(3·3·3)`. Other operations return a plain number.
     """
 
     text: str
     rank: int
 
     def __new__(cls, value: int, text: str = "", rank: int = 0) -> Term:
-        """A number, or `value` written as `text`."""
+        """Create a number, or `value` with `text` as its formula."""
         term = super().__new__(cls, value)
         term.text = text or str(int(value))
         term.rank = rank
@@ -49,12 +49,12 @@ class Term(int):
 
 
 def term(value: int) -> Term:
-    """`value` as a Term."""
+    """Convert `value` to a Term."""
     return value if isinstance(value, Term) else Term(value)
 
 
 def times(left: int, right: int) -> Term:
-    """The product; a factor 1 that was not written in the spec (an empty product) leaves no trace."""
+    """Multiply; omit a factor 1 that the spec does not write (an empty product)."""
     a, b = term(left), term(right)
     if type(left) is int and left == 1:
         return b
@@ -66,7 +66,7 @@ def times(left: int, right: int) -> Term:
 
 
 def plus(left: int, right: int, sign: str = "+") -> Term:
-    """The sum or difference; a plain 0 leaves no trace."""
+    """Add or subtract; omit a plain 0."""
     a, b = term(left), term(right)
     value = int(a) + int(b) if sign == "+" else int(a) - int(b)
     if type(right) is int and right == 0:

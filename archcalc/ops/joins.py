@@ -1,6 +1,6 @@
-"""Joins: operators of several inputs, written in a spec with branches: `add: {body: …, skip: …}`.
+"""Joins: operators with several inputs, which a spec writes with branches: `add: {body: …, skip: …}`.
 
-Here `x` is the tuple of the inputs' shapes. Of n equal inputs, a sum takes n − 1 additions a value.
+`x` is the tuple of the inputs' shapes. A sum of n inputs takes n − 1 additions per value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Shapes: TypeAlias = tuple[Shape, ...]
 
 
 class Join(Plain):
-    """An operator of two or more inputs of one shape."""
+    """An operator with two or more inputs of equal shape."""
 
     joins: ClassVar[bool] = True
 
@@ -30,31 +30,30 @@ class Join(Plain):
 
 @operator("add")
 class Add(Join):
-    """Elementwise sum, into its first input where nothing else needs that, as residual networks do it."""
+    """Elementwise sum, in place into its first input where nothing else needs that, as in residual networks."""
 
     code: ClassVar[str] = "Sum()"
 
     def work(self, x: Shapes, y: Shape) -> Work:
-        """For each value n − 1 additions of n inputs."""
+        """For each value n − 1 additions for n inputs."""
         return {"add": values(y) * (len(x) - 1)}
 
     def writes(self, x: Shapes, y: Shape, training: bool) -> int:
-        """Nothing: in place, into its first input; the output where something else needs that input."""
+        """Nothing: in place, into its first input; the output if something else needs that input."""
         return 0
 
     def overwrites(self, training: bool) -> bool:
-        """Its first input."""
         return True
 
 
 @operator("multiply")
 class Multiply(Join):
-    """Elementwise product; an input of channels×1×1 is spread over height and width (squeeze-and-excitation)."""
+    """Elementwise product; an input of channels×1×1 is broadcast over height and width (squeeze-and-excitation)."""
 
     code: ClassVar[str] = "Product()"
 
     def output(self, x: Shapes) -> Shape:
-        """The largest input's shape. Raises Refusal if another is neither alike nor channels×1×1."""
+        """The largest input's shape. Raises Refusal if another one is neither of this shape nor channels×1×1."""
         largest = x[0]
         for shape in x[1:]:
             if len(shape) == len(largest) == 3 and every((largest[1] == 1) & (largest[2] == 1)):
@@ -65,7 +64,7 @@ class Multiply(Join):
         return largest
 
     def work(self, x: Shapes, y: Shape) -> Work:
-        """A multiplication for each value of the products of the first two inputs, the first three, …"""
+        """A multiplication for each value of the product of the first two inputs, of the first three, and so on."""
         if len(x) == 1:
             return {}
         return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
@@ -77,7 +76,7 @@ class Multiply(Join):
         return products[1:]
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
-        """All inputs, and the products before the last."""
+        """All inputs and all products except the last."""
         partial = tuple(Extra("partial product", shape) for shape in self._partial(x))
         return Saved(input=len(x) > 1, extras=partial)
 
@@ -86,8 +85,8 @@ class Multiply(Join):
 class Mean(Join):
     """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016).
 
-    With drop-path, training drops each input for the whole batch with probability p, but for one that is kept in any
-    case, and takes the mean of those that stay.
+    With p > 0 (drop-path) training drops each input for the whole batch with probability p, but always keeps one, and
+    returns the mean of those kept.
     """
 
     code: ClassVar[str] = "Mean(p)"
@@ -105,7 +104,7 @@ class Concat(Join):
     code: ClassVar[str] = "Concat()"
 
     def output(self, x: Shapes) -> Shape:
-        """The channels added up. Raises Refusal if the inputs differ in height or width."""
+        """The sum of the channels. Raises Refusal if the inputs differ in height or width."""
         require(len({len(shape) for shape in x}) == 1 and same([shape[1:] for shape in x]), "branches differ in shape")
         return sum(shape[0] for shape in x), *x[0][1:]
 

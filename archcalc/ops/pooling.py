@@ -10,7 +10,7 @@ from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Win
 
 
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
-    """PyTorch's output length: rounded up with ceil_mode, but a last window must not start in the right padding.
+    """Compute the output length as PyTorch does: with ceil_mode rounded up, but no window starts in the right padding.
 
     Mirrors `pooling_output_shape` in ATen/native/Pool.h.
     """
@@ -25,7 +25,7 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
 
 
 class Pool(Plain):
-    """A window that slides over height and width; channels stay."""
+    """A window that slides over height and width of each channel."""
 
     kernel_size: Size
     stride: Size | None
@@ -33,7 +33,7 @@ class Pool(Plain):
     ceil_mode: Flag
 
     def window(self, x: Shape) -> tuple[Window, Window]:
-        """The kernel; its stride is the kernel's own unless given."""
+        """The kernel; without a stride its stride is the kernel size."""
         (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.stride or self.kernel_size, self.padding
         (dh, dw) = getattr(self, "dilation", (1, 1))
         return Window(kh, sh, ph, dh), Window(kw, sw, pw, dw)
@@ -57,31 +57,32 @@ class MaxPool(Pool):
         "nn.MaxPool2d(kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)"
     )
     kernel_size: Size
-    stride: Size | None = None  # None: the kernel's, as in PyTorch
+    stride: Size | None = None  # None: the kernel size, as in PyTorch
     padding: Margin = (0, 0)
     dilation: Size = (1, 1)
     ceil_mode: Flag = False
 
     def output(self, x: Shape) -> Shape:
-        """As for every pool. Raises Refusal also if a dilated window steps over the whole input.
+        """(channels, height, width). Raises Refusal if kernel or padding do not fit, or a window covers only padding.
 
-        PyTorch takes such a window, calls its maximum −∞, and in backward writes outside the gradient's memory.
+        A dilated window can step over the whole input. PyTorch accepts it, returns −∞ as its maximum, and in backward
+        writes outside the gradient's memory.
         """
         y = Pool.output(self, x)
         for length, count, window, step in zip(x[1:], y[1:], self.window(x), self.dilation, strict=True):
             if every(length >= step):
                 continue  # no window can step over it
-            for i in range(min(-(-window.padding // window.stride), step)):  # those that start in the padding
-                first = (i * window.stride - window.padding) % step  # the first position inside
+            for i in range(min(-(-window.padding // window.stride), step)):  # windows that start in the padding
+                first = (i * window.stride - window.padding) % step  # the first position inside the input
                 require((count <= i) | (length > first), f"a window dilated by {step} steps over the whole input")
         return y
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """k·k − 1 comparisons for each output value."""
+        """For each output value k·k − 1 comparisons."""
         return {"compare": values(y) * (values(self.kernel_size) - 1)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input and the winners' positions."""
+        """The input and the positions of the maxima."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
 
 
@@ -94,23 +95,23 @@ class AvgPool(Pool):
         "count_include_pad=count_include_pad)"
     )
     kernel_size: Size
-    stride: Size | None = None  # None: the kernel's, as in PyTorch
+    stride: Size | None = None  # None: the kernel size, as in PyTorch
     padding: Margin = (0, 0)
     ceil_mode: Flag = False
     count_include_pad: Flag = True
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """k·k − 1 additions and a division for each output value, a window over the border counted like any other."""
+        """For each output value k·k − 1 additions and a division, also where a window covers padding."""
         return {"add": values(y) * (values(self.kernel_size) - 1), "div": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input."""
+        """The input."""
         return Saved(input=True)
 
 
 @operator("subsample")
 class Subsample(Pool):
-    """LeNet-5's trainable subsampling, coefficient · (sum over the window) + bias a map (LeCun et al. 1998, II-B)."""
+    """LeNet-5's trainable subsampling, coefficient · (sum over the window) + bias per map (LeCun et al. 1998, II-B)."""
 
     code: ClassVar[str] = (
         "TrainableSubsampling(in_channels, kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode)"
@@ -118,12 +119,12 @@ class Subsample(Pool):
 
     weighted = True
     kernel_size: Size
-    stride: Size | None = None  # None: the kernel's; windows do not overlap
+    stride: Size | None = None  # None: the kernel size; windows do not overlap
     padding: Margin = (0, 0)
     ceil_mode: Flag = False
 
     def weights(self, x: Shape) -> dict[str, Shape]:
-        """coefficient and bias, one per channel."""
+        """weight (the coefficient) and bias, one value per channel."""
         return {"weight": (x[0],), "bias": (x[0],)}
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -131,40 +132,39 @@ class Subsample(Pool):
         return {"add": values(y) * (values(self.kernel_size) - 1) + values(y), "mul": values(y)}
 
     def links(self, x: Shape, y: Shape) -> int:
-        """The window and the bias for each output value, as the paper counts: 5 for 2×2."""
+        """For each output value its window and the bias, as the paper counts: 5 for 2×2."""
         return values(y) * (values(self.kernel_size) + 1)
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input of the average, the average (for the coefficient) and the coefficient."""
+        """The input, the sums over the windows (for the coefficient's gradient) and the coefficient."""
         return Saved(input=True, state=("weight",), extras=(Extra("sum", y),))
 
 
 class Adaptive(Plain):
-    """Pooling to a given size: window i of n outputs runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
+    """Pooling to a given size: of n outputs, window i runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
 
     def target(self) -> Size:
-        """The output's height and width."""
+        """Height and width of the output."""
         raise self._no_rule("target size")
 
     def output(self, x: Shape) -> Shape:
-        """As many channels, height and width as `target` says."""
+        """(channels, height, width), the last two by `target`."""
         return spatial(x, self.name)[0], *self.target()
 
     @classmethod
     def says(cls, figure: str) -> str:
-        """The output by `target`, in words."""
         if figure == "output":
             return f"(channels, {'*output_size' if declared(cls) else '1, 1'})."
         return super().says(figure)
 
     def cells(self, x: Shape) -> Any:
-        """Input values read for one channel, over all windows; windows may overlap."""
-        # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel but for the last, H; each ceiling adds 1 unless whole
+        """Number of input values that all windows of a channel read together; windows may overlap."""
+        # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel except the last, H; each ceiling adds 1 unless whole
         height, width = (length + n - common_divisor(length, n) for length, n in zip(x[1:], self.target(), strict=True))
         return height * width
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """The whole axis for one output, else a stretch each."""
+        """The whole axis if the target is 1, else an interval for each output."""
         height, width = (
             ALL if n == 1 else AdaptiveWindow(length, n) for length, n in zip(x[1:], self.target(), strict=True)
         )
@@ -172,55 +172,52 @@ class Adaptive(Plain):
 
 
 class AdaptiveAverage(Adaptive):
-    """Adaptive pooling by the mean."""
+    """Adaptive mean pooling."""
 
     @classmethod
     def says(cls, figure: str) -> str:
-        """As of every adaptive pool; a global one keeps nothing."""
         return "Nothing." if figure == "saved" and not declared(cls) else super().says(figure)
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For a window of n values n − 1 additions and a division."""
+        """For each window of n values n − 1 additions and a division."""
         return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The input; nothing where output_size is 1: the mean is over everything."""
+        """The input; nothing if output_size is 1, since the mean is over everything."""
         return Saved(input=self.target() != (1, 1))
 
 
 class AdaptiveMaximum(Adaptive):
-    """Adaptive pooling by the maximum."""
+    """Adaptive maximum pooling."""
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """For a window of n values n − 1 comparisons."""
+        """For each window of n values n − 1 comparisons."""
         return {"compare": y[0] * self.cells(x) - values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input and the winners' positions."""
+        """The input and the positions of the maxima."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
 
 
 @operator("adaptive_avgpool")
 class AdaptiveAvgPool(AdaptiveAverage):
-    """Mean over windows that give `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
+    """Mean over windows such that the output has `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
 
     code: ClassVar[str] = "nn.AdaptiveAvgPool2d(output_size)"
     output_size: Sides
 
     def target(self) -> Size:
-        """As written."""
         return self.output_size
 
 
 @operator("adaptive_maxpool")
 class AdaptiveMaxPool(AdaptiveMaximum):
-    """Maximum over windows that give `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
+    """Maximum over windows such that the output has `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
 
     code: ClassVar[str] = "nn.AdaptiveMaxPool2d(output_size)"
     output_size: Sides
 
     def target(self) -> Size:
-        """As written."""
         return self.output_size
 
 
@@ -231,7 +228,6 @@ class GlobalAvgPool(AdaptiveAverage):
     code: ClassVar[str] = "nn.AdaptiveAvgPool2d(1)"
 
     def target(self) -> Size:
-        """One value a channel."""
         return (1, 1)
 
 
@@ -242,13 +238,12 @@ class GlobalMaxPool(AdaptiveMaximum):
     code: ClassVar[str] = "nn.AdaptiveMaxPool2d(1)"
 
     def target(self) -> Size:
-        """One value a channel."""
         return (1, 1)
 
 
 @operator("upsample")
 class Upsample(Plain):
-    """Enlarges height and width to `size` or by whole `scale_factor`s, `torch.nn.Upsample` (align_corners=False)."""
+    """Enlarge height and width to `size` or by integers `scale_factor`, `torch.nn.Upsample` (align_corners=False)."""
 
     code: ClassVar[str] = "nn.Upsample(size=size, scale_factor=scale_factor, mode=mode)"
     size: Sides | None = None
@@ -264,7 +259,7 @@ class Upsample(Plain):
         return channels, height * self.scale_factor[0], width * self.scale_factor[1]
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """nearest: none, it copies; bilinear weighs four neighbours: for each value 6 products and 3 sums."""
+        """nearest: none, it copies; bilinear: for each value 6 products and 3 sums, to weight four neighbours."""
         return {} if self.mode == "nearest" else {"mul": values(y) * 6, "add": values(y) * 3}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
@@ -272,7 +267,7 @@ class Upsample(Plain):
         return Saved()
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """The nearest position, or those on either side."""
+        """The nearest position, or the positions on both sides."""
         kind = Nearest if self.mode == "nearest" else Bilinear
         _, height, width = self.output(x)
         return kind(x[1], height), kind(x[2], width)

@@ -1,4 +1,4 @@
-"""Operators that move values about, drop them at random, or do nothing."""
+"""Operators that move values, drop them at random, or do nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Mover(Plain):
     """An operator without arithmetic."""
 
     def output(self, x: Shape) -> Shape:
-        """As the input."""
+        """The input's shape."""
         return x
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -26,7 +26,7 @@ class Mover(Plain):
 
 
 class View(Mover):
-    """An operator whose output is its input's memory under another shape."""
+    """An operator whose output shares the input's memory."""
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """Nothing."""
@@ -41,13 +41,13 @@ class Input(Mover):
     shape: Extent
 
     def output(self, x: Shape) -> Shape:
-        """The given shape."""
+        """`shape`."""
         return self.shape
 
 
 @operator("identity")
 class Identity(View):
-    """Its input, unchanged, `torch.nn.Identity`."""
+    """The input, unchanged, `torch.nn.Identity`."""
 
     code: ClassVar[str] = "nn.Identity()"
 
@@ -63,28 +63,28 @@ class Flatten(View):
         return (values(x),)
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """All of the height and width: a vector has no places."""
+        """The whole input: a vector has no positions."""
         return (ALL, ALL) if len(x) == 3 else POINT
 
 
 @operator("channel_shuffle")
 class ChannelShuffle(Mover):
-    """Interleaves groups of channels, `torch.nn.ChannelShuffle` (Zhang et al. 2017)."""
+    """Interleave groups of channels, `torch.nn.ChannelShuffle` (Zhang et al. 2017)."""
 
     code: ClassVar[str] = "ChannelShuffle(groups)"
     groups: Positive
 
     def output(self, x: Shape) -> Shape:
-        """As the input. Raises Refusal if the channels do not divide into the groups."""
-        require(x[0] % self.groups == 0, f"{x[0]} channels do not divide into {self.groups} groups")
+        """The input's shape. Raises Refusal if the channels cannot be divided into the groups."""
+        require(x[0] % self.groups == 0, f"{x[0]} channels cannot be divided into {self.groups} groups")
         return x
 
 
 @operator("pad_shortcut")
 class PadShortcut(Mover):
-    """Every stride-th value, and zero channels added: the shortcut of CIFAR ResNets (He et al. 2015, option A).
+    """Keep every stride-th value and add channels of zeros: the shortcut of CIFAR ResNets (He et al. 2015, option A).
 
-    The zeros are divided between the first and the last channels, the odd one last.
+    Half of the new channels come first, the other half (one more if the number is odd) last.
     """
 
     code: ClassVar[str] = "PadShortcut(in_channels, out_channels, stride=stride)"
@@ -92,7 +92,7 @@ class PadShortcut(Mover):
     stride: Size = (1, 1)
 
     def output(self, x: Shape) -> Shape:
-        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises Refusal if it would lose channels."""
+        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises Refusal if out_channels is below the input's."""
         channels, height, width = spatial(x, self.name)
         require(channels <= self.out_channels, f"cannot pad {channels} channels to {self.out_channels}")
         return self.out_channels, -(-height // self.stride[0]), -(-width // self.stride[1])
@@ -104,7 +104,7 @@ class PadShortcut(Mover):
 
 @operator("dropout")
 class Dropout(Mover):
-    """Drops values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
+    """Drop values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
 
     code: ClassVar[str] = "nn.Dropout(p, inplace=inplace)"
     p: Probability = 0.5
@@ -115,11 +115,10 @@ class Dropout(Mover):
         return values(y) if training and self.p and not self.inplace else 0
 
     def overwrites(self, training: bool) -> bool:
-        """In training, if asked to work in place."""
         return training and self.inplace and self.p > 0
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The noise; on CUDA and not in place PyTorch keeps one byte a value instead. With p = 1 a single zero."""
+        """The noise; on CUDA, unless in place, one byte per value; with p = 1 a single zero."""
         drawn = Extra("noise", y, "" if self.inplace else "mask")
         noise = drawn if self.p < 1 else Extra("noise", (), per_image=False)
         return Saved(extras=(noise,) if self.p else ())
@@ -127,7 +126,7 @@ class Dropout(Mover):
 
 @operator("droppath")
 class DropPath(Mover):
-    """Drops a whole branch for an image with probability p in training, and scales what stays by 1/(1 − p)."""
+    """In training drop a whole branch of an image with probability p, and scale kept branches by 1/(1 − p)."""
 
     code: ClassVar[str] = "DropPath(p)"
     p: Probability
@@ -143,20 +142,20 @@ class DropPath(Mover):
 
 @operator("stochastic_depth")
 class StochasticDepth(Mover):
-    """Drops a whole branch for the batch with probability p in training; evaluation scales it by 1 − p.
+    """In training drop a whole branch for the batch with probability p; in evaluation scale it by 1 − p.
 
-    As Huang et al. (2016) do it: what stays in training is left as it is. A branch that is dropped need not run.
+    As in Huang et al. (2016), training does not scale a branch that it keeps. A dropped branch need not run.
     """
 
     code: ClassVar[str] = "StochasticDepth(p)"
     p: Probability
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """A multiplication for each value, at inference too; with p = 0 none."""
+        """A multiplication for each value, also at inference; with p = 0 none."""
         return {"mul": values(y)} if self.p else {}
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
-        """The scaled output."""
+        """The scaled output; with p = 0 nothing."""
         return values(y) if self.p else 0
 
     def saved(self, x: Shape, y: Shape) -> Saved:

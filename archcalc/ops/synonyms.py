@@ -1,6 +1,7 @@
-"""What PyTorch, Keras, Caffe and Darknet call our operators and arguments. For hints: a spec has one name for each.
+"""Names that PyTorch, Keras, Caffe and Darknet use for our operators and arguments, for hints in error messages.
 
-Names are compared in small letters and without underscores, so `MaxPool2d` and `max_pool2d` are one.
+Names are compared in lower case and without underscores, so `MaxPool2d` and `max_pool2d` are equal. A spec accepts only
+archcalc's own names.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ OPERATORS = {
     "global_avgpool": "globalaveragepooling2d globalaveragepool globalavgpool2d gap",
     "global_maxpool": "globalmaxpooling2d globalmaxpool2d gmp",
     "upsample": "upsampling upsampling2d upsamplingnearest2d upsamplingbilinear2d interpolate resize",
+    "leaky_relu": "leaky lrelu",
     "silu": "swish",
     "hardswish": "hswish",
     "hardsigmoid": "hsigmoid",
@@ -53,6 +55,7 @@ ARGUMENTS = {
     "bias": "usebias biasterm",
     "eps": "epsilon",
     "p": "rate droprate dropoutratio dropprob prob",
+    "negative_slope": "alpha slope",
     "size": "localsize depthradius n",
     "output_size": "size",
     "scale_factor": "scale",
@@ -67,23 +70,23 @@ def _plain(name: str) -> str:
 
 
 def _own(name: str, table: Mapping[str, str], known: Iterable[str]) -> str:
-    """The name in `known` that is the same, or has it as a synonym; "" if there is none."""
+    """Return the name in `known` that equals `name` or has it as a synonym, or ""."""
     plain = _plain(name)
     return next((own for own in known if plain == _plain(own) or plain in table.get(own, "").split()), "")
 
 
 def operator_name(name: str, known: Iterable[str]) -> str:
-    """What an operator of another program is called here; "" if there is none."""
+    """Return our name of another program's operator, or ""."""
     return _own(name, OPERATORS, known)
 
 
 def argument_name(name: str, known: Iterable[str]) -> str:
-    """What an argument of another program is called here, of an operator that has those `known`; "" if it has none."""
+    """Return our name of another program's argument, of an operator with the arguments `known`, or ""."""
     return _own(name, ARGUMENTS, known)
 
 
 def operator_hint(name: str, known: Collection[str]) -> str:
-    """What an unknown operator may be: its name here, how it is written, or the nearest name."""
+    """Suggest a replacement for an unknown operator: our name for it, how to write it, or the nearest name."""
     if own := operator_name(name, known):
         return f"it is called {own} here; `archcalc ops {own}` shows its arguments"
     text = next((text for text, others in WRITTEN.items() if _plain(name) in others.split()), "")
@@ -91,10 +94,10 @@ def operator_hint(name: str, known: Collection[str]) -> str:
 
 
 def argument_hint(name: str, known: Collection[str]) -> str:
-    """What an unknown argument may be: its name here, or the nearest name."""
+    """Suggest a replacement for an unknown argument: our name for it, or the nearest name."""
     if _plain(name) in INFERRED:
-        return "leave it out: it follows from the input"
+        return "leave it out: archcalc infers it from the input"
     if _plain(name) == "activation":
-        return "write it as a layer of its own, e.g. conv(8, 3) | relu"
+        return "write the activation as a layer of its own, e.g. conv(8, 3) | relu"
     own = argument_name(name, known)
     return f"it is called {own} here" if own else suggest(name, known)
