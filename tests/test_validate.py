@@ -144,7 +144,7 @@ def test_a_wrong_epsilon_is_seen_all_the_same(end, monkeypatch):
 
 def test_folding_on_meta_says_that_no_values_are_compared():
     made = validate_folded(parse(SMALL), "meta")
-    assert made.remark == "folded by shapes: meta has no values to compare"
+    assert made.remark == "folded, shapes only: meta has no values to compare"
     assert [(c.expected, c.measured) for c in made.checks if c.figure == "batch normalizations folded"] == [(1, 1)]
 
 
@@ -157,7 +157,7 @@ def test_what_torch_does_not_count():
 
 def test_devices_that_are_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ArchcalcError, match="no CUDA device is there"):
+    with pytest.raises(ArchcalcError, match="no CUDA device is available"):
         validate(parse(SMALL), "cuda")
     with pytest.raises(ArchcalcError, match="unknown device 'tpu'"):
         validate(parse(SMALL), "tpu")
@@ -168,7 +168,7 @@ def test_a_network_too_large_is_run_without_values(monkeypatch):
     monkeypatch.setattr(MODULE, "room", lambda device: 1000)
     made = validate_or_say(parse(SMALL), "cpu")
     assert (made.device, made.differences, made.failed) == ("meta", (), False)
-    assert made.problem.startswith("on meta: it needs about")
+    assert made.problem.startswith("ran on meta: it needs about")
 
 
 def fails(monkeypatch, error):
@@ -191,7 +191,7 @@ OUT_OF_MEMORY = [
 def test_out_of_memory_is_told_with_what_was_foreseen(error, monkeypatch):
     made = fails(monkeypatch, error)
     assert made.failed
-    assert made.problem == "out of memory; about 0.0 GiB were foreseen"
+    assert made.problem == "out of memory; the estimate was 0.0 GiB"
 
 
 @pytest.mark.parametrize("text", ["an illegal memory access", "Unsupported memory format", "no kernel\nand more"])
@@ -207,7 +207,7 @@ BAD = {
         "PyTorch cannot run it: Expected more than 1 v",
     ),
     "side": ('  - conv(4, 3)\n  - side: {a: "conv(3, 9)"}\n  - relu\n', "conv: kernel 9×9 is larger than the padded"),
-    "stats": ("  - batchnorm(track_running_stats=False)\n", "batchnorm: has no arithmetic of one image"),
+    "stats": ("  - batchnorm(track_running_stats=False)\n", "batchnorm: without running statistics"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The networks in PyTorch: the only package that imports torch.
+"""Networks in PyTorch: the only package that imports torch.
 
 >>> from archcalc import load
 >>> from archcalc.pytorch import build, validate

@@ -1,4 +1,4 @@
-"""Devices to run on, and how much room they have."""
+"""Devices, and how much memory is free on them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ DEVICES = {name: name for name in ("auto", "cpu", "cuda", "meta")}
 
 
 def pick(device: str) -> str:
-    """The device that is asked for; `auto` is CUDA where it is there, else the CPU. Raises ArchcalcError."""
-    wanted, there = choose("device", device, DEVICES), torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise ArchcalcError("no CUDA device is there; --device cpu or meta")
-    return ("cuda" if there else "cpu") if wanted == "auto" else wanted
+    """Resolve a device name; `auto` is CUDA if available, else the CPU. Raises ArchcalcError if it is not available."""
+    chosen, available = choose("device", device, DEVICES), torch.cuda.is_available()
+    if chosen == "cuda" and not available:
+        raise ArchcalcError("no CUDA device is available; use --device cpu or --device meta")
+    return ("cuda" if available else "cpu") if chosen == "auto" else chosen
 
 
 def room(device: str) -> int | None:
-    """Bytes that are free on a device; None where that is unknown or does not matter."""
+    """Number of free bytes on a device; None if it is unknown or irrelevant."""
     if device == "cuda":
-        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch's own, to be used again
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # PyTorch reuses it
         return int(torch.cuda.mem_get_info()[0] + cached)
     if device == "cpu":
         return min(filter(None, (_of_machine(), _of_container())), default=None)
@@ -34,7 +34,7 @@ def room(device: str) -> int | None:
 
 
 def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:
-    """Roughly what a step forward and backward needs: weights with gradients, what is saved, the largest values."""
+    """Estimate the memory of a forward and a backward pass: weights, gradients, saved tensors, largest outputs."""
     totals = analyze(graph, batch, dtype, "train").totals
     largest = max(math.prod(node.output) for node in graph.nodes) * batch * DTYPES[dtype]
     return int(2 * totals.param_bytes + totals.buffer_bytes + totals.saved_bytes + 4 * largest)
@@ -49,7 +49,7 @@ def _of_machine(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a container's limit leaves (cgroup v2)."""
+    """Number of bytes left of a container's limit (cgroup v2)."""
     try:
         most, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
         return max(int(most) - int(used), 1)
@@ -58,6 +58,6 @@ def _of_container(group: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice."""
+    """Whether an error reports that memory is exhausted."""
     texts = "can't allocate memory", "_STATUS_ALLOC_FAILED"
     return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or any(text in str(error) for text in texts)

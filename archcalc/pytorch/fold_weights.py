@@ -1,7 +1,7 @@
-"""Weights of a folded network: batch normalization's scale and shift multiplied into the layer before it.
+"""Fold the weights of batch normalization into the layer before it.
 
-With scale = γ/√(σ² + ε) for each output channel the weight w becomes w·scale, the bias b (b − μ)·scale + β; without
-affine γ = 1 and β = 0. `analysis.folding` says what can be folded.
+For each output channel, with scale = γ/√(σ² + ε), the weight w becomes w·scale, the bias b becomes (b − μ)·scale + β.
+Without affine γ = 1 and β = 0. `graph/batchnorm_folding.py` decides which layers can be folded.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from archcalc.pytorch.initial_weights import WEIGHTED, he
 from archcalc.pytorch.network import Network
 
 BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d
-SMALL = 0.1  # of what a layer takes: a smaller output may be what is left where values cancel
+SMALL = 0.1  # of a layer's input: a smaller output may be the rest of values that cancel
 
 
 def fold(network: Network) -> Network:
-    """The network of `fold_batchnorm(network.graph)`, in evaluation mode, where both compute the same.
+    """Build the network of `fold_batchnorm(network.graph)`, in evaluation mode; both compute the same.
 
-    It takes running statistics as they are. Its tensors are its own, on the same devices and in the same dtypes; what
-    is folded is computed in float64 and rounded once. Side outputs (auxiliary heads) are gone.
+    It uses the current running statistics. Its tensors are copies on the same devices and in the same dtypes; folded
+    weights are computed in float64 and rounded once. Side outputs (auxiliary heads) are removed.
     """
-    known = {node.name: (module, node.op) for node, module in zip(network.graph.nodes, network.nodes, strict=True)}
+    found = {node.name: (module, node.op) for node, module in zip(network.graph.nodes, network.nodes, strict=True)}
     batchnorms: dict[str, list[nn.Module]] = {}
     for gone, host in folds(network.graph).items():
-        batchnorms.setdefault(host, []).append(known[gone][0])
+        batchnorms.setdefault(host, []).append(found[gone][0])
     state = {key: tensor.detach() for key, tensor in network.state_dict().items()}
     for host, after in batchnorms.items():
-        state[f"{host}.weight"], state[f"{host}.bias"] = merge(*known[host], after)
-    with torch.device("meta"):  # no weights are drawn only to be replaced
+        state[f"{host}.weight"], state[f"{host}.bias"] = merge(*found[host], after)
+    with torch.device("meta"):  # do not draw weights that are replaced below
         folded = Network(fold_batchnorm(network.graph))
     folded.load_state_dict({key: state[key].clone() for key in folded.state_dict()}, assign=True)
     folded.eval()
     return folded
 
 
-def apart(network: Network, batch: int) -> Iterator[tuple[str, float]]:
-    """By how much the result, and each layer that something is folded into, differ afterwards.
+def differences(network: Network, batch: int) -> Iterator[tuple[str, float]]:
+    """Measure how much folding changes the result, and the output of each layer that something is folded into.
 
-    Relative to the largest value there, or to SMALL of the largest that goes into the layer or the network, if that is
-    more: where values cancel, as in a normalization of a single value, nothing but rounding is left. It draws He's
-    weights, random scales and shifts, and lets random images give the running statistics, so that values keep their
-    size however deep the network is.
+    A difference is relative to the largest output, or to SMALL times the largest input of the layer or the network if
+    that is larger: if values cancel, as in a normalization of a single value, only rounding errors are left. Weights
+    are drawn by He's rule, scales and shifts at random, and random images set the running statistics, so that values
+    keep their size in deep networks.
     """
     graph, weight = network.graph, next(network.parameters())
     image = torch.rand(max(batch, 2), *graph.input, dtype=weight.dtype, device=weight.device)
     randomise(network, image)
-    last = {host: gone for gone, host in folds(graph).items()}  # of several in a row
+    last = {host: gone for gone, host in folds(graph).items()}  # of several in a row the last
     before = outputs(network, image, set(last.values()))
     after = outputs(fold(network), image, set(last))
     for host, gone in (*last.items(), ("", "")):
@@ -64,12 +64,12 @@ def apart(network: Network, batch: int) -> Iterator[tuple[str, float]]:
 
 
 def randomise(network: Network, image: Tensor) -> None:
-    """Weights, biases and running statistics such as a trained network has them."""
+    """Draw weights, biases and running statistics like those of a trained network."""
     for module in network.modules():
         if isinstance(module, WEIGHTED):
             he(module)
         elif isinstance(module, BATCHNORM):
-            module.momentum = None  # statistics are the mean over all batches seen: the one that follows
+            module.momentum = None  # take the mean over all batches, which is the one below
             if module.weight is not None:
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
@@ -79,20 +79,20 @@ def randomise(network: Network, image: Tensor) -> None:
 
 
 class Given(NamedTuple):
-    """What a layer gives, and the size of the largest value that it takes."""
+    """A layer's output, and the largest absolute value of its inputs."""
 
     output: Tensor
     taken: Tensor
 
 
 def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Given]:
-    """What layers give in evaluation, by name, and as "" the network's result."""
+    """Run the network in evaluation mode; return outputs of layers by name, and the result as ""."""
     given: dict[str, Given] = {}
     result = network.graph.nodes[network.graph.result].name
 
     def keep(name: str, module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> None:
         taken = torch.stack([x.abs().max() for x in inputs]).max()
-        given[name] = Given(output.clone(), taken)  # the next layer may work in place
+        given[name] = Given(output.clone(), taken)  # a copy, since the next layer may work in place
 
     pairs = zip(network.graph.nodes, network.nodes, strict=True)
     hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers | {result}]
@@ -105,14 +105,14 @@ def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Give
 
 
 def batchnorms(network: nn.Module) -> int:
-    """How many batch normalizations a network has."""
+    """Count the batch normalizations of a network."""
     return sum(isinstance(module, BATCHNORM) for module in network.modules())
 
 
 def merge(layer: nn.Module, op: Operator, batchnorms: Sequence[nn.Module]) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer, `op`'s module, with the batch normalizations after it folded in.
+    """Fold batch normalizations into the layer before them; return its new weight and bias.
 
-    In the layer's own shapes and dtype. `op` is conv, conv_transpose or linear.
+    Shapes and dtype are those of the layer. `op` is the layer's operator: conv, conv_transpose or linear.
     """
     own = layer.weight.detach()
     weight = own.double()
@@ -124,7 +124,7 @@ def merge(layer: nn.Module, op: Operator, batchnorms: Sequence[nn.Module]) -> tu
 
 
 def scale_and_shift(batchnorm: nn.Module) -> tuple[Tensor, Tensor]:
-    """What a `BatchNorm1d` or `2d` does in evaluation, y = scale·x + shift: both (channels,) in float64.
+    """Compute y = scale·x + shift of a `BatchNorm1d` or `2d` in evaluation mode; both (channels,) in float64.
 
     Ioffe & Szegedy 2015, Algorithm 2, line 11.
     """
@@ -136,9 +136,9 @@ def scale_and_shift(batchnorm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def by_weight(scale: Tensor, op: Operator, weight: Tensor) -> Tensor:
-    """The scale of each output channel, (out,), laid beside the weights of that channel, to be multiplied with them.
+    """Reshape `scale`, (out,), so that it can be multiplied by a layer's weight.
 
-    A weight is (out, in/groups, k, k) or (out, in); of a transposed convolution (in, out/groups, k, k), of a
+    The weight is (out, in/groups, k, k) or (out, in); of a transposed convolution (in, out/groups, k, k); with a
     connection table (links, k, k).
     """
     if isinstance(op, ConvTranspose):

@@ -1,4 +1,4 @@
-"""Weights drawn as a spec's training recipe says: `He`, `Xavier`, `normal 0.01; biases 1 in conv2, fc6`."""
+"""Initial weights by the training recipe of a spec: `He`, `Xavier`, `normal 0.01; biases 1 in conv2, fc6`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 
 
 class Initialization(NamedTuple):
-    """How the weights of convolutions and linear layers are drawn, and the layers whose biases begin with 1, not 0."""
+    """How to draw the weights of convolutions and linear layers, and which layers' biases start at 1, not 0."""
 
     draw: Callable[[nn.Module], object]
     ones: tuple[str, ...] = ()
 
     def apply(self, name: str, module: nn.Module) -> None:
-        """Draws the weights of a layer of that name, and sets its biases."""
+        """Draw the weights of the layer `name` and set its biases."""
         self.draw(module)
         if module.bias is not None:
             one = any(f"{name}.".startswith(f"{own}.") for own in self.ones)
@@ -33,7 +33,7 @@ class Initialization(NamedTuple):
 
 
 def initialization(graph: Graph) -> Initialization | None:
-    """What the spec's training recipes say of it. None where they say nothing, or say it in prose."""
+    """Read the initialization from the spec's training recipes; None if there is none, or only in prose."""
     for recipe in graph.about.recipes:
         rule, _, biases = recipe.get("initialization", "").partition("; biases 1 in ")
         for form, draw in FORMS.items():
@@ -43,28 +43,28 @@ def initialization(graph: Graph) -> Initialization | None:
 
 
 def he(module: nn.Module) -> None:
-    """Normal, deviation √(2 / fan-in): He et al. 2015 (arXiv:1502.01852), 2.2."""
+    """Draw from a normal distribution with deviation √(2 / fan-in): He et al. 2015 (arXiv:1502.01852), 2.2."""
     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def xavier(module: nn.Module) -> None:
-    """Uniform within ±√(6 / (fan-in + fan-out)): Glorot & Bengio 2010, equation 16."""
+    """Draw uniformly within ±√(6 / (fan-in + fan-out)): Glorot & Bengio 2010, equation 16."""
     nn.init.xavier_uniform_(module.weight)
 
 
 def normal(deviation: float, module: nn.Module) -> None:
-    """Normal, with one deviation for all layers: Krizhevsky et al. 2012, 5."""
+    """Draw from a normal distribution with one deviation for all layers: Krizhevsky et al. 2012, 5."""
     nn.init.normal_(module.weight, std=deviation)
 
 
 def uniform(bound: float, module: nn.Module) -> None:
-    """Uniform within ±bound / fan-in: LeCun et al. 1998, appendix A."""
+    """Draw uniformly within ±bound / fan-in: LeCun et al. 1998, appendix A."""
     with torch.no_grad():
         module.weight.uniform_(-bound, bound).div_(fan_in(module))
 
 
 def fan_in(module: nn.Module) -> torch.Tensor:
-    """How many inputs each weight's unit has: one number, or (links, 1, 1) for a connection table."""
+    """Number of inputs of each weight's unit: one number, or (links, 1, 1) with a connection table."""
     device = module.weight.device
     if not isinstance(module, TableConv2d):
         return torch.tensor(module.weight[0].numel(), device=device)

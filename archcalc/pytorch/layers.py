@@ -1,4 +1,4 @@
-"""The modules that PyTorch lacks; operators' texts mention them."""
+"""Modules that PyTorch does not have; the PyTorch texts of operators use them."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so nn.Module is Any there.
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
-Pair = int | tuple[int, int]  # one number for height and width, or both
+Pair = int | tuple[int, int]  # one number for both, or height and width
 
 
 class TableConv2d(nn.Module):
-    """Convolution by a connection table: `connections[o]` lists the input channels that output channel o sees."""
+    """Convolution by a connection table: `connections[o]` lists the input channels that output channel o reads."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class TableConv2d(nn.Module):
             nn.init.normal_(parameter, std=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The links' kernels scattered into a dense weight, zero elsewhere."""
         links = torch.tensor(self.links, device=x.device)
         dense = self.weight.new_zeros(self.shape).flatten(0, 1).index_copy(0, links, self.weight)
         return F.conv2d(x, dense.view(self.shape), self.bias, *self.geometry)
@@ -54,7 +53,6 @@ class SquaredDistances(nn.Module):
         self.register_buffer("prototypes", torch.randn(out_features, in_features).sign())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, out_features)."""
         return (x.unsqueeze(1) - self.prototypes).square().sum(-1)
 
 
@@ -66,12 +64,11 @@ class ScaledTanh(nn.Module):
         self.amplitude, self.slope = amplitude, slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the input."""
         return self.amplitude * torch.tanh(self.slope * x)
 
 
 class TrainableSubsampling(nn.Module):
-    """weight · (sum over the window) + bias, one of each a channel."""
+    """weight · (sum over the window) + bias, with one weight and bias per channel."""
 
     def __init__(
         self,
@@ -88,20 +85,18 @@ class TrainableSubsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The pooled sum, scaled and shifted."""
         total = F.avg_pool2d(x, *self.geometry, divisor_override=1)
         return total * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class Sum(nn.Module):
-    """x₁ + x₂ + …; into x₁ itself if `inplace`, which is right only if nothing else, backward included, needs x₁."""
+    """x₁ + x₂ + …; with `inplace` into x₁, which is correct only if nothing else, backward included, needs x₁."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
 
     def forward(self, *xs: Tensor) -> Tensor:
-        """The inputs' shape."""
         if len(xs) == 1:
             return xs[0] if self.inplace else xs[0].clone()
         first = xs[0] if self.inplace else xs[0] + xs[1]
@@ -109,10 +104,9 @@ class Sum(nn.Module):
 
 
 class Product(nn.Module):
-    """x₁ · x₂ · …, a channels×1×1 input spread over height and width."""
+    """x₁ · x₂ · …; an input of channels×1×1 is broadcast over height and width."""
 
     def forward(self, *xs: Tensor) -> Tensor:
-        """The largest input's shape."""
         product = xs[0] * xs[1] if len(xs) > 1 else xs[0].clone()
         for x in xs[2:]:
             product = product * x
@@ -120,14 +114,13 @@ class Product(nn.Module):
 
 
 class Mean(nn.Module):
-    """(x₁ + … + xₙ) / n; in training of those inputs that drop-path keeps, each with probability 1 − p, one always."""
+    """(x₁ + … + xₙ) / n; in training drop-path keeps each input with probability 1 − p, and always at least one."""
 
     def __init__(self, p: float = 0) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, *xs: Tensor) -> Tensor:
-        """The inputs' shape."""
         if self.training and self.p:
             sure = int(torch.randint(len(xs), ()))
             xs = tuple(x for i, x in enumerate(xs) if i == sure or float(torch.rand(())) >= self.p)
@@ -137,28 +130,26 @@ class Mean(nn.Module):
 
 
 class Concat(nn.Module):
-    """The inputs one after another along the channels."""
+    """Concatenation of the inputs along the channels."""
 
     def forward(self, *xs: Tensor) -> Tensor:
-        """The channels added up."""
         return torch.cat(xs, dim=1)
 
 
 class ChannelShuffle(nn.Module):
-    """As `torch.nn.ChannelShuffle`, with a gradient on every device."""
+    """Like `torch.nn.ChannelShuffle`, but with a gradient on every device."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Channel c of group g becomes channel g of group c."""
         shuffled = x.unflatten(1, (self.groups, -1)).transpose(1, 2)
         return shuffled.clone(memory_format=torch.contiguous_format).flatten(1, 2)
 
 
 class PadShortcut(nn.Module):
-    """Every stride-th value, and zero channels before and after, the odd one after."""
+    """Keep every stride-th value and add channels of zeros before and after, one more after if the number is odd."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: Pair = 1) -> None:
         super().__init__()
@@ -167,19 +158,17 @@ class PadShortcut(nn.Module):
         self.margins = (missing // 2, missing - missing // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉)."""
         return F.pad(x[:, :, :: self.stride[0], :: self.stride[1]], (0, 0, 0, 0, *self.margins))
 
 
 class DropPath(nn.Module):
-    """In training drops an image's values with probability p and scales what stays by 1/(1 − p)."""
+    """In training drop all values of an image with probability p, and scale kept images by 1/(1 − p)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the input."""
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
@@ -188,14 +177,13 @@ class DropPath(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """In training drops all values of a batch with probability p; in evaluation scales them by 1 − p."""
+    """In training drop all values of a batch with probability p; in evaluation scale them by 1 − p."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the input."""
         if not self.p:
             return x
         kept = float(torch.rand(())) >= self.p if self.training else 1 - self.p

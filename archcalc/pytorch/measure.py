@@ -1,4 +1,4 @@
-"""What PyTorch says of a network as it runs, node by node: shapes, multiply-accumulates, and memory."""
+"""Measure a network while PyTorch runs it, node by node: shapes, multiply-accumulates and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archcalc.pytorch.network import Network, Training
 
 
 class Memory:
-    """Storages, each once. None is kept alive, and none that comes later can pass for one that is gone."""
+    """A set of storages. It keeps none alive, and does not confuse a new storage with a freed one."""
 
     def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
         self.seen: dict[int, tuple[StorageWeakRef, int]] = {}
@@ -27,7 +27,7 @@ class Memory:
             self.add(tensor)
 
     def add(self, tensor: Tensor) -> int:
-        """The bytes of a tensor's storage, 0 if it was seen before."""
+        """Add a tensor's storage; return its bytes, or 0 if it was added before."""
         storage = tensor.untyped_storage()
         if storage._cdata in self.seen:
             return 0
@@ -36,16 +36,17 @@ class Memory:
         return count
 
     def alive(self) -> int:
-        """The bytes of those that are still there."""
+        """Number of bytes of the storages that are still alive."""
         return sum(count for storage, count in self.seen.values() if not storage.expired())
 
 
 class Watched(Network):
-    """A network that notes what PyTorch says of each node.
+    """A network that records what PyTorch measures for each node.
 
-    By position: `outputs` (shapes without the batch), `written` (bytes of memory that is not an input's), `macs` and
-    `saved` (bytes kept for backward, each storage at the node that keeps it first). Of the whole forward pass: `held`,
-    the bytes alive after it besides weights, buffers and image, and `grown`, by what the CUDA allocator says it grew.
+    By position: `outputs` (shapes without the batch), `written` (bytes, unless the output shares an input's memory),
+    `macs`, and `saved` (bytes kept for backward; a shared storage counts for the first node that keeps it). For the
+    whole forward pass: `held`, the bytes alive after it besides weights, buffers and image, and `grown`, the growth of
+    the CUDA allocator.
 
     Joins drop no branch, so that every layer can be compared.
     """
@@ -65,7 +66,6 @@ class Watched(Network):
                 module.p = 0
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
-        """The node's output, and what there is to note of it."""
         self.at = position
         before = self.counter.get_total_flops() if self.counter else 0
         storages = {x.untyped_storage()._cdata for x in inputs}
@@ -80,39 +80,39 @@ class Watched(Network):
         return output
 
     def measure(self, image: Tensor) -> None:
-        """Runs forward twice, to count and to keep for backward, and then backward."""
+        """Run forward twice (to count MACs, then to record memory), then backward."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Using padding='same'")  # that it may copy the input is known
+            warnings.filterwarnings("ignore", "Using padding='same'")  # we know that it may copy the input
             with torch.no_grad(), FlopCounterMode(display=False) as self.counter:
                 self(image.detach())
             self.counter = None
             weights = [*self.parameters(), *self.buffers()]
             self.made = Memory([*weights, image])
-            before, there = requested(image), self.made.alive()
+            before, alive = requested(image), self.made.alive()
             with torch.enable_grad(), saved_tensors_hooks(partial(self.keep, Memory(weights)), lambda tensor: tensor):
                 output = self(image)
-        self.grown, self.held = requested(image) - before, self.made.alive() - there
+        self.grown, self.held = requested(image) - before, self.made.alive() - alive
         result, sides = output if isinstance(output, Training) else (output, {})
         with torch.enable_grad():
             sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
 
     def keep(self, known: Memory, tensor: Tensor) -> Tensor:
-        """Notes a tensor that is saved for backward; what is `known` is there anyway."""
+        """Record a tensor that is saved for backward; do not count storages in `known`."""
         self.made.add(tensor)
         self.saved[self.at] = self.saved.get(self.at, 0) + known.add(tensor)
-        return tensor.detach()  # a tensor that keeps itself would stay for ever where no backward comes
+        return tensor.detach()  # a tensor that refers to itself would never be freed without backward
 
 
 def requested(tensor: Tensor) -> int:
-    """Bytes that tensors have asked the CUDA allocator for, before any rounding; for a tensor elsewhere 0."""
+    """Bytes that tensors request from the CUDA allocator, before rounding; 0 if `tensor` is on another device."""
     if not tensor.is_cuda:
         return 0
-    gc.collect()  # what it would free later must not be taken for the network's
+    gc.collect()  # what it frees later must not count for the network
     return int(torch.cuda.memory_stats(tensor.device)["requested_bytes.all.current"])
 
 
 def uncounted(layers: Iterable[Layer]) -> dict[str, int]:
-    """FLOPs that PyTorch's counter leaves out, by operator, most first: for a convolution its biases."""
+    """FLOPs that PyTorch's counter omits, by operator, largest first: of a convolution its biases."""
     counts: dict[str, int] = {}
     for layer in layers:
         counts[layer.node.op.name] = counts.get(layer.node.op.name, 0) + layer.flops - 2 * layer.macs

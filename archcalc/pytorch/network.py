@@ -1,4 +1,4 @@
-"""Graph → nn.Module: the same network in PyTorch, module by module, named as its nodes."""
+"""Build a graph as an nn.Module, with one module per node and the names of the nodes."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so nn.Module is Any there.
@@ -22,18 +22,18 @@ from archcalc.ops import Operator
 from archcalc.pytorch import layers
 from archcalc.pytorch.initial_weights import WEIGHTED, initialization
 
-NAMES = {"nn": nn, **vars(layers)}  # what operators' texts mention
+NAMES = {"nn": nn, **vars(layers)}  # names in the PyTorch texts of operators
 
 
 class Training(NamedTuple):
-    """What a network with side outputs gives in training: its result, and theirs by name."""
+    """The output of a network with side outputs in training: its result, and the side outputs by name."""
 
     result: Tensor
     sides: dict[str, Tensor]
 
 
 class Step(NamedTuple):
-    """One node as it is run: its position, those of its inputs, and whose values nobody needs afterwards."""
+    """How to run one node: its position, its inputs' positions, and those whose values can be freed after it."""
 
     position: int
     inputs: tuple[int, ...]
@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 class Block(nn.Module):
-    """A module whose children may be called as its attributes, `training` among them."""
+    """A module whose children may have the names of its attributes, such as `training`."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, nn.Module):
@@ -51,11 +51,11 @@ class Block(nn.Module):
 
 
 class Network(Block):
-    """A graph as a module. `forward` takes (batch, *input) and gives (batch, *output).
+    """A graph as a module. `forward` takes (batch, *input) and returns (batch, *output).
 
-    In training a graph with side outputs gives `Training`. Each value is dropped after its last use, and operators work
-    in place where `analysis.in_place` allows it. Keys of `state_dict()` are the names of the graph's nodes; a module
-    that is put in a node's place runs instead.
+    In training a graph with side outputs returns `Training`. Each value is freed after its last use, and operators work
+    in place where `analysis.in_place` allows it. Keys of `state_dict()` start with the names of the graph's nodes; a
+    module that replaces a node's module runs instead of it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -68,7 +68,6 @@ class Network(Block):
         self.overwriting = {training: _overwriting(graph, training) for training in (True, False)}
 
     def forward(self, image: Tensor) -> Tensor | Training:
-        """Runs the nodes in order."""
         self._settle()
         values = {0: image}
         for step in self.steps[self.training]:
@@ -84,12 +83,12 @@ class Network(Block):
         return Training(result, {self.graph.nodes[i].name: value for i, value in values.items()})
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
-        """One node's module on its inputs; a subclass may look at both."""
+        """Run the module of one node; subclasses may inspect its inputs and output."""
         output: Tensor = self.node(position)(*inputs)
         return output
 
     def node(self, position: int) -> nn.Module:
-        """The module that stands for a node of the graph. Its name may be that of an attribute, such as `forward`."""
+        """Return the module of a node. Its name may be that of an attribute, such as `forward`."""
         module: nn.Module = self
         for name in self.paths[position]:
             module = module._modules[name]
@@ -101,10 +100,10 @@ class Network(Block):
         return [self.node(position) for position in range(len(self.paths))]
 
     def _settle(self) -> None:
-        """Lets operators work in place where that is right.
+        """Let operators work in place where that is correct.
 
-        With gradients in evaluation, or where some modules train and others do not, it is right nowhere: dropout may
-        then give its very input, which backward or somebody else needs.
+        It is never correct with gradients in evaluation, nor if only some modules train: dropout may then return its
+        input itself, which backward or another layer needs.
         """
         known = all(module.training == self.training for module in self.nodes)
         known = known and (self.training or not torch.is_grad_enabled())
@@ -113,10 +112,10 @@ class Network(Block):
 
 
 def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Network:
-    """The network in PyTorch, with its weights initialised as the spec's recipe says, else as PyTorch does.
+    """Build a network in PyTorch; initialize its weights by the spec's recipe, or as PyTorch does.
 
-    On any device, `meta` included; without one where PyTorch would make it now. Raises SpecError for a side output that
-    does not take the graph's input, and for an operator without a module.
+    `device` may be `meta`; without one it is PyTorch's current default. Raises SpecError if a side output does not fit
+    the graph's input, or an operator has no module.
     """
     require_graph("build", graph)
     if not isinstance(dtype, torch.dtype | None):
@@ -133,9 +132,9 @@ def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.d
 
 
 def module_of(op: Operator, x: Any) -> nn.Module:
-    """An operator's module for an input of shape `x`. Raises NotImplementedError for an operator without one."""
+    """Create an operator's module for an input of shape `x`. Raises NotImplementedError if it has none."""
     names = {"in_channels": x[0], "in_features": x[-1], "in_shape": x} if x else {}
-    made: nn.Module = eval(_compiled(op.pytorch(x)), NAMES, names | vars(op))  # an operator's own text
+    made: nn.Module = eval(_compiled(op.pytorch(x)), NAMES, names | vars(op))  # the text comes from an operator
     return made
 
 
@@ -152,7 +151,7 @@ def _module(node: Node) -> nn.Module:
 
 
 def _attach(root: nn.Module, path: Sequence[str], module: nn.Module) -> None:
-    """Puts a module into the tree at a path. Names that a module has as attributes are no hindrance."""
+    """Insert a module into the tree at a path, even if a name in it is that of an attribute."""
     *blocks, own = path
     for block in blocks:
         root = root._modules.setdefault(block, Block())

@@ -1,4 +1,4 @@
-"""What a network computes, as numbers: two tensors have one number exactly if they are computed alike."""
+"""Number what a network computes: two tensors have the same number if and only if they are computed alike."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so the mode is Any there.
@@ -15,36 +15,40 @@ UNCHANGED = {("aten::add", (0,)), ("aten::div", (1,)), ("aten::clone", ())}  # x
 
 
 class Operations(TorchDispatchMode):
-    """Numbers what each operation on the meta device gives: by its name, its plain arguments and its tensors' numbers.
+    """Number the result of each operation on the meta device, by its name, arguments and its tensors' numbers.
 
-    What works in place gives what it would give elsewhere, and has written to a storage: who reads that by another
-    tensor, such as the operation's own input, gets a number that nothing else has. So working in place makes no
-    difference where it is right, and does where it is wrong. Nor do UNCHANGED operations.
+    An operation in place has the same number as out of place, and records a write to its storage. Reading that storage
+    by another tensor, such as the operation's own input, returns a unique number. So working in place makes no
+    difference where it is correct, and a difference where it is wrong. UNCHANGED operations keep the number.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.numbers: dict[Any, int] = {}
-        self.seen: set[int] = set()  # the numbers that were given since this was emptied
-        self.known: dict[int, tuple[int, int | None]] = {}  # by tensor: its number, the last write to its storage then
-        self.writes: dict[int, int] = {}  # by storage: the number that was last written there
-        self.kept: list[torch.Tensor] = []  # so that each tensor has an address of its own
-        self.outlines: dict[Any, list[Any]] = {}  # by operation and arguments: what its output is like
+        self.seen: set[int] = set()  # numbers used since this was cleared
+        self.known: dict[
+            int, tuple[int, int | None]
+        ] = {}  # by tensor: its number, and the last write to its storage at that time
+        self.writes: dict[int, int] = {}  # by storage: the number last written to it
+        self.kept: list[torch.Tensor] = []  # keep tensors alive, so that each has its own address
+        self.outlines: dict[
+            Any, list[Any]
+        ] = {}  # by operation and arguments: shapes, strides and dtypes of its outputs
         self.schemas: dict[Any, tuple[str, str, list[int], bool]] = {}
 
     def number(self, *key: Any) -> int:
-        """The number of what is computed so."""
+        """Return the number of a computation; create one if it is new."""
         number = self.numbers.setdefault(key, len(self.numbers))
         self.seen.add(number)
         return number
 
     def note(self, tensor: torch.Tensor, number: int) -> None:
-        """Give a tensor its number."""
+        """Assign a number to a tensor."""
         self.kept.append(tensor)
         self.known[id(tensor)] = number, self.writes.get(tensor.untyped_storage()._cdata)
 
     def read(self, tensor: torch.Tensor) -> int:
-        """A tensor's number; a tensor that was made unseen is known by its shape."""
+        """Return the number of a tensor; a tensor created outside is numbered by its shape."""
         if id(tensor) not in self.known:
             self.note(tensor, self.number("constant", *_outline(tensor)))
         number, seen = self.known[id(tensor)]
@@ -52,7 +56,7 @@ class Operations(TorchDispatchMode):
         return number if seen == last else self.number("overwritten", number, last)
 
     def schema(self, operation: Any) -> tuple[str, str, list[int], bool]:
-        """What it is called where it does not work in place, what it writes to, and whether its output is its own."""
+        """Its name out of place, its overload, the arguments that it writes to, whether its output is new memory."""
         if operation not in self.schemas:
             schema = operation._schema
             written = [i for i, a in enumerate(schema.arguments) if a.alias_info and a.alias_info.is_write]
@@ -62,13 +66,13 @@ class Operations(TorchDispatchMode):
         return self.schemas[operation]
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and number what it gives."""
+        """Run an operation and number its outputs."""
         arguments = (*args, *sorted((kwargs or {}).items()))
         name, overload, written, own = self.schema(operation)
-        plain = _plain(arguments, self.read)
+        plain = _hashable(arguments, self.read)
         same = (name, plain[1:]) in UNCHANGED
         number = self.read(args[0]) if same else self.number(name, overload, plain)
-        given = self.run(operation, args, kwargs or {}, (operation, _plain(arguments, _outline)) if own else None)
+        given = self.run(operation, args, kwargs or {}, (operation, _hashable(arguments, _outline)) if own else None)
         for i in written:
             self.writes[args[i].untyped_storage()._cdata] = number
             self.note(args[i], number)
@@ -78,7 +82,7 @@ class Operations(TorchDispatchMode):
         return given
 
     def run(self, operation: Any, args: Any, kwargs: Any, key: Any) -> Any:
-        """What it gives; where the key is known, tensors like those of the time before, which is faster."""
+        """Run an operation; if its key is known, create outputs like the first time instead, which is faster."""
         if key in self.outlines:
             made = [torch.empty_strided(*sizes, dtype=dtype, device="meta") for *sizes, dtype in self.outlines[key]]
             return tuple(made) if len(made) > 1 else made[0]
@@ -90,12 +94,12 @@ class Operations(TorchDispatchMode):
 
 
 def _outline(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """All that a tensor on the meta device is."""
+    """Everything that defines a tensor on the meta device."""
     return tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def _plain(value: Any, tell: Callable[[torch.Tensor], Any]) -> Any:
-    """Arguments that can be looked up: each tensor as `tell` gives it."""
+def _hashable(value: Any, key: Callable[[torch.Tensor], Any]) -> Any:
+    """Convert arguments to a hashable value; replace each tensor by `key(tensor)`."""
     if isinstance(value, torch.Tensor):
-        return "tensor", tell(value)
-    return tuple([_plain(item, tell) for item in value]) if isinstance(value, list | tuple) else value
+        return "tensor", key(value)
+    return tuple([_hashable(item, key) for item in value]) if isinstance(value, list | tuple) else value

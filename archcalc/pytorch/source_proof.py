@@ -1,4 +1,4 @@
-"""Proving that a network's source is the network: both run, operation by operation, and each layer is compared."""
+"""Prove that exported source computes the same as the network: run both and compare them operation by operation."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from archcalc.analysis.checks import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Training, build
 from archcalc.pytorch.operations import Operations
-from archcalc.pytorch.validation import told
+from archcalc.pytorch.validation import problem_text
 
 BATCH = 2
 
 
 class Run(NamedTuple):
-    """A network that ran: its layers in order, each with the number of what it gave, and all that was computed."""
+    """The record of one run: layers in order with the numbers of their outputs, and the numbers of all operations."""
 
     layers: list[tuple[str, int]]
     computed: set[int]
     given: list[int]
-    state: list[int]  # the weights and buffers that it leaves
-    problem: str = ""  # why it could not go on
+    state: list[int]  # weights and buffers after the run
+    problem: str = ""  # why it stopped
 
 
 def source_or_say(graph: Graph, write: Callable[[], str]) -> Validation:
-    """As `validate_source` of the text that `write` gives; errors are returned in `Validation.problem`."""
+    """Like `validate_source` for the text of `write`; errors are returned in `Validation.problem`, not raised."""
     start = time.perf_counter()
     try:
         return validate_source(graph, write())
-    except Exception as error:  # whatever it is, the next network goes on
-        return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, told(error))
+    except Exception as error:  # any error: the next network must still run
+        return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, problem_text(error))
 
 
 def validate_source(graph: Graph, text: str) -> Validation:
-    """Run a network's source and `build`'s network in evaluation and in training, on meta, and compare each layer.
+    """Run a network's source and the network of `build` on meta, in evaluation and training; compare each layer.
 
-    `text` is what archcalc wrote: it is executed. Layers are compared by all operations that lead to their output; the
-    first one that differs is where the source is wrong. Weights go together by their order.
+    `text` is executed: it must come from archcalc. Layers are compared by all operations that lead to their output; the
+    first one that differs is where the source is wrong. Weights are paired by their order.
     """
     start = time.perf_counter()
     with torch.device("meta"):
@@ -55,26 +55,28 @@ def validate_source(graph: Graph, text: str) -> Validation:
             runs = [_run(operations, made, graph, training) for made in (network, own)]
             checks += _compared(graph, training, *runs)
     seconds = time.perf_counter() - start
-    return Validation(graph.name, "meta", BATCH, "float32", tuple(checks), seconds, remark="source, by its operations")
+    return Validation(
+        graph.name, "meta", BATCH, "float32", tuple(checks), seconds, remark="source, compared by operations"
+    )
 
 
 def run_source(text: str) -> Any:
-    """The class of the network, from nothing but its source."""
+    """Execute the source of a network and return its class."""
     tree = ast.parse(text)
     space: dict[str, Any] = {"__name__": "generated"}
-    exec(compile(tree, "generated", "exec"), space)  # archcalc's own text
+    exec(compile(tree, "generated", "exec"), space)  # archcalc wrote this text
     return space[[node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1]]
 
 
 def listed(given: Any) -> tuple[Tensor, ...]:
-    """What a network gives: the result, then side outputs."""
+    """Return a network's outputs as a tuple: the result, then side outputs."""
     if isinstance(given, Training):
         return (given.result, *given.sides.values())
     return given if isinstance(given, tuple) else (given,)
 
 
 def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Run:
-    """Run a network without values; parameters and buffers have a number by their place."""
+    """Run a network on meta; number parameters and buffers by their position."""
     operations.seen = set()
     kept = list(network.state_dict(keep_vars=True).values())
     for place, tensor in enumerate(kept):
@@ -102,7 +104,7 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
 
 
 def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Check]:
-    """A check for each layer, up to the first that the source computes otherwise; then the results."""
+    """Yield a check for each layer, up to the first that differs; then checks of the results and the state."""
     other = next((module for module, number in own.layers if number not in built.computed), own.problem)
     mode, nodes = "training", graph.nodes[1:]
     if not training:
@@ -113,16 +115,16 @@ def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Ch
         if not equal:
             return
     yield Check("", "results", built.given, own.given)
-    yield Check("", "weights and buffers left", built.state, own.state)
+    yield Check("", "weights and buffers after the run", built.state, own.state)
 
 
 def _unlike(module: str, other: str) -> str:
-    """What the source has in a layer's place; the same layer may read something else."""
-    return other if other and other != module else f"{module} of something else"
+    """Describe what the source computes instead of a layer; it may be the same layer with another input."""
+    return other if other and other != module else f"{module} with another input"
 
 
 def _weights(graph: Graph, built: nn.Module, own: nn.Module) -> Iterator[Check]:
-    """A check for each weight and buffer, in order, up to the first that differs."""
+    """Yield a check for each weight and buffer in order, up to the first that differs."""
     owners = [node.name for node in graph.nodes for _ in (*node.op.weights(node.x), *node.op.buffers(node.x))]
     for layer, expected, found in zip_longest(owners, _kept(built), _kept(own)):
         yield Check(layer or "", "weights in order", expected or {}, found or {})
@@ -131,5 +133,5 @@ def _weights(graph: Graph, built: nn.Module, own: nn.Module) -> Iterator[Check]:
 
 
 def _kept(network: nn.Module) -> list[dict[str, tuple[int, ...]]]:
-    """Parameters and buffers in order: what they are called in their layer, and their shapes."""
+    """Parameters and buffers in order: their names within their layers, and their shapes."""
     return [{key.rpartition(".")[2]: tuple(value.shape)} for key, value in network.state_dict().items()]

@@ -1,4 +1,4 @@
-"""Proving the figures: the same graph run in PyTorch, forward and backward, and every layer's figures compared."""
+"""Validate the figures: run the graph in PyTorch, forward and backward, and compare the figures of every layer."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
-from archcalc.pytorch.fold_weights import apart, batchnorms, fold
+from archcalc.pytorch.fold_weights import batchnorms, differences, fold
 from archcalc.pytorch.measure import Watched, uncounted
 from archcalc.pytorch.network import Network
 
-# How far a folded layer's output may be off in float64, relative to the largest value there or to a tenth of what goes
-# in (see `folding.apart`). With the tenth it is 450,000 times float64's rounding of what goes in: ten times as much as
-# a hundred roundings on the way, enlarged by a normalization of what cancels (1/√ε, 316).
+# Largest difference of a folded layer's output in float64, relative to its largest value or to a tenth of its largest
+# input (see `fold_weights.differences`). A tenth of the input times this is 450,000 roundings of it in float64: ten
+# times the error of a hundred roundings that a normalization of cancelling values enlarges by 1/√ε = 316.
 TOLERANCE = 1e-9
 
 
 def validate_or_say(
     graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "float32", folded: bool = False
 ) -> Validation:
-    """As `validate`, or with `folded` as `validate_folded`; what goes wrong is told as the validation's problem.
+    """Like `validate`, or with `folded` `validate_folded`; errors are returned in `Validation.problem`, not raised.
 
-    What does not fit into memory runs on meta. Raises ArchcalcError for a device that is not there.
+    A network that does not fit into memory runs on meta. Raises ArchcalcError for a device that is not available.
     """
     where, start = pick(device), time.perf_counter()
     compare = validate_folded if folded else validate
-    gc.collect()  # what the network before has left
+    gc.collect()  # what the previous network left
     need = 0
     try:
         need, free = needed_bytes(graph, batch, "float64" if folded else dtype), room(where)
         if free is None or need <= free:
             return compare(graph, where, batch, dtype)
-        problem = f"on meta: it needs about {need / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
+        problem = f"ran on meta: it needs about {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
         return compare(graph, "meta", batch, dtype)._replace(problem=problem)
-    except Exception as error:  # whatever it is, the next network goes on
-        problem = f"out of memory; about {need / 2**30:.1f} GiB were foreseen" if out_of_memory(error) else told(error)
+    except Exception as error:  # any error: the next network must still run
+        problem = (
+            f"out of memory; the estimate was {need / 2**30:.1f} GiB" if out_of_memory(error) else problem_text(error)
+        )
     return Validation(graph.name, where, batch, dtype, (), time.perf_counter() - start, problem)
 
 
-def told(error: Exception) -> str:
-    """An error as a problem: archcalc's own words, PyTorch's first line, or that it is a mistake of ours."""
+def problem_text(error: Exception) -> str:
+    """The text of an error: archcalc's message, PyTorch's first line, or an internal error."""
     if isinstance(error, ArchcalcError):
         return str(error)
     if isinstance(error, LookupError | AttributeError | TypeError | AssertionError):
@@ -61,10 +63,10 @@ def told(error: Exception) -> str:
 def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "float32") -> Validation:
     """Build a network, run it forward and backward in training mode, and compare every layer's figures.
 
-    Of each layer the output's shape, the shapes of weights and buffers, and whether these get gradients; MACs of the
-    forward pass; bytes written and saved for backward. Of the network params, buffers and the bytes that a forward pass
-    leaves behind. `device` auto is CUDA where it is there, else the CPU; meta has shapes without values. Joins drop no
-    branch. Raises ArchcalcError for a device that is not there, and for a network without a form in PyTorch.
+    For each layer: shapes of output, weights and buffers, which weights get gradients, MACs of the forward pass, bytes
+    written and bytes saved for backward. For the network: params, buffers, and the bytes that are alive after a forward
+    pass. `device` auto is CUDA if available, else the CPU; meta has shapes without values. Joins drop no branch. Raises
+    ArchcalcError if the device is not available, or the network cannot be built in PyTorch.
     """
     where, start = pick(device), time.perf_counter()
     require_graph("validate", graph)
@@ -84,10 +86,10 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
 
 
 def validate_folded(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "float32") -> Validation:
-    """As `validate` of the network with batch normalization folded, and that each layer computes what it did before.
+    """Like `validate` for the network with batch normalization folded; compare outputs before and after, too.
 
-    Both run in evaluation and float64, with He's weights, random scales and shifts, and the running statistics of
-    random images; on the meta device there are no values to compare.
+    Both run in evaluation and float64, with weights by He's rule, random scales and shifts, and running statistics of
+    random images. On meta there are no values to compare.
     """
     start = time.perf_counter()
     made = validate(fold_batchnorm(graph), device, batch, dtype)
@@ -97,9 +99,9 @@ def validate_folded(graph: Graph, device: str = "auto", batch: int = 2, dtype: s
     checks = [*made.checks, Check("", "batch normalizations folded", len(hosts), gone)]
     remark = "" if hosts else "nothing to fold"
     if hosts and made.device == "meta":
-        remark = "folded by shapes: meta has no values to compare"
+        remark = "folded, shapes only: meta has no values to compare"
     elif hosts:
-        checks += [Check(layer, "off when folded", 0, off, TOLERANCE) for layer, off in apart(network, batch)]
+        checks += [Check(layer, "off when folded", 0, off, TOLERANCE) for layer, off in differences(network, batch)]
     return made._replace(checks=tuple(checks), seconds=time.perf_counter() - start, remark=remark)
 
 
@@ -129,7 +131,7 @@ def _shapes(named: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _dense(node: Node, macs: int) -> int:
-    """MACs as PyTorch runs them: a convolution by a connection table is a dense one with zeros."""
+    """MACs as PyTorch counts them: a convolution with a connection table runs as a dense one with zeros."""
     connections = getattr(node.op, "connections", None)
     if connections is None:
         return macs
