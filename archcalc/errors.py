@@ -1,7 +1,7 @@
-"""What goes wrong, said once: what is wrong, where, by which calls, and what to do about it.
+"""Exceptions, and the texts of errors: what is wrong, where, in which block calls, and how to fix it.
 
-Low code raises the narrow fact as `Refusal`; the spec language turns it into a `SpecError` that knows its place; the
-command line adds the exit code. Any other exception is a mistake of archcalc and passes through as it is.
+Low-level code raises `Refusal` with the bare fact; the spec language turns it into a `SpecError` with its place; the
+command line adds the exit code. Any other exception is a bug in archcalc and is not caught.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ T = TypeVar("T")
 
 MAX_SHOWN = 100  # characters of a source line in an error
 MAX_TRAIL = 8  # block calls in an error
-MAX_OPTIONS = 2_000  # names compared for a suggestion
+MAX_OPTIONS = 2_000  # names that are compared for a suggestion
 
 
 class ArchcalcError(Exception):
-    """A request that cannot be met; its text is written for the person who made it, and fit for a terminal."""
+    """An error in the user's request; its text is safe to print on a terminal."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class Refusal(ValueError):
-    """A value or a shape that archcalc does not take; the text says why."""
+    """A value or a shape that archcalc does not accept; the text says why."""
 
 
 class ArgumentError(Refusal):
-    """An argument of an operator or block that is wrong; `argument` is its keyword, or its position from 0."""
+    """A wrong argument of an operator or block; `argument` is its keyword, or its position from 0."""
 
     def __init__(self, message: str, argument: str | int | None = None) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class ArgumentError(Refusal):
 
 
 class Source(NamedTuple):
-    """A spec's text and the name it goes by in errors."""
+    """The text of a spec, and its name in error messages."""
 
     name: str
     lines: Sequence[str]
@@ -46,7 +46,7 @@ class Source(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A stretch of one line of a spec; `line` and `column` count from 1."""
+    """A range of characters in one line of a spec; `line` and `column` count from 1."""
 
     source: Source
     line: int
@@ -57,7 +57,7 @@ class Place(NamedTuple):
         return f"{self.source.name}:{self.line}:{self.column}"
 
     def excerpt(self) -> str:
-        """The line with a caret below it; of a very long line, the part around the column."""
+        """Return the line with a caret below it; of a very long line only the part around the column."""
         text = self.source.lines[self.line - 1] if self.line <= len(self.source.lines) else ""
         start = max(0, self.column - 1 - MAX_SHOWN // 2) if len(text) > MAX_SHOWN else 0
         shown = "".join(c if c.isprintable() else " " for c in text[start : start + MAX_SHOWN])
@@ -67,7 +67,7 @@ class Place(NamedTuple):
 
 
 class SpecError(ArchcalcError):
-    """A spec that cannot be read or expanded: `message` with its `place`, the `trail` of block calls and a `hint`."""
+    """An error in a spec: `message`, `place`, the `trail` of block calls that lead there, and a `hint`."""
 
     def __init__(self, message: str, place: Place | None = None, hint: str = "", trail: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -91,30 +91,30 @@ class SpecError(ArchcalcError):
 
 
 class MisfitError(SpecError):
-    """A layer that does not take its input's shape."""
+    """A layer that does not accept the shape of its input."""
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters, line breaks apart, written out: no file moves a reader's cursor."""
+    """Escape control characters except line breaks, so that no file can send commands to the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def shorten(text: str, limit: int = 60) -> str:
-    """`text`, or its beginning with an ellipsis where it is too long to be shown."""
+    """Return `text`, or its beginning and an ellipsis if it is longer than `limit`."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def choose(what: str, name: object, options: Mapping[str, T]) -> T:
-    """The option of that name. Raises ArchcalcError with the nearest."""
+    """Return the option `name`. Raises ArchcalcError with the nearest names if there is none."""
     if isinstance(name, str) and name in options:
         return options[name]
     raise ArchcalcError(f"unknown {what} {shorten(repr(name))}; {suggest(str(name), options) or 'see --help'}")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`did you mean …?` with the nearest of `known`, else the list of them if it is short, else nothing."""
+    """Return `did you mean …?` with the nearest of `known`; if none is near, list them if they are few, else ""."""
     from difflib import get_close_matches  # only an error needs it
 
     options = sorted(set(known))

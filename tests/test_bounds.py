@@ -58,7 +58,7 @@ def test_forms_for_people_show_so_many_rows_and_say_so(form, monkeypatch):
     monkeypatch.setattr(formats, "MOST_ROWS", 30)
     whole, text = (render(rows(count), form) for count in (30, 100))
     found = [number for number in range(100) if f"row{number}" in text]
-    said = "Rows 1 to 30 of 100; csv, tsv and json have them all."
+    said = "Rows 1 to 30 of 100; CSV, TSV and JSON contain all rows."
     assert "Rows 1 to" not in whole
     if FORMATS[form].every:
         assert len(found) == 100

@@ -196,7 +196,7 @@ class TestDepth:
         chains = "".join(f"  - c{i}:\n    - conv({3 + i % 2}, 1)\n    - conv(3, 1)\n" for i in range(20))
         picture = diagram(network(lines + chains, TWO + six))
         assert [part.label for part in picture.parts if isinstance(part, Cluster)] == ["a–b", "c"]
-        assert "but for the first of a kind" in picture.notes[0]
+        assert "except the first of each kind" in picture.notes[0]
 
     def test_no_more_is_opened_than_stays_readable(self):
         branches = ", ".join(["'2 * conv(4, 1) | conv(3, 1)'"] * 6)

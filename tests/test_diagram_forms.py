@@ -156,7 +156,7 @@ def test_odd_names_survive_graphviz(odd):
 
 def test_what_github_does_not_draw_is_said():
     def note(unfold):
-        return "GitHub does not draw" in render_mermaid(diagram(analyze(load("densenet264")), unfold=unfold, depth=9))
+        return "Too large for GitHub" in render_mermaid(diagram(analyze(load("densenet264")), unfold=unfold, depth=9))
 
     assert note(unfold=True)
     assert not note(unfold=False)

@@ -43,7 +43,7 @@ def said(*args):
     return result.stdout
 
 
-HELD_AGAINST = "batch 1 · float32 · each figure in the mode it is published of · FLOPs: all"
+HELD_AGAINST = "batch 1 · float32 · each figure in the mode that its source states · FLOPs: all"
 STAMPS = {  # of two networks
     "summarize": ["input 1×32×32 · batch 1 · float32 · inference · FLOPs: all",
                   "input 3×224×224 · batch 1 · float32 · inference · FLOPs: all"],

@@ -466,7 +466,7 @@ def test_labels_tell_tables_apart():
 
 def test_latex_says_which_columns_gave_way():
     text = render(table_of("compare"), "latex")
-    assert "% Left out, since no page is wide enough: " in text
+    assert "% Columns left out because no page is wide enough: " in text
     assert "× FLOPs, × activations." in text.split("\n\n")[2].splitlines()[0]
     assert r"$\times$ FLOPs" not in text
     assert "Left out" not in render(table_of("one layer"), "latex")
@@ -474,6 +474,6 @@ def test_latex_says_which_columns_gave_way():
 
 def test_latex_says_what_it_needs():
     head = render_all([table_of("vgg16"), table_of("op")], "latex").split("\n\n")
-    assert head[0].startswith("% Put this into a document")
+    assert head[0].startswith("% Include this file in a document")
     assert "booktabs" in head[0]
     assert sum("usepackage" in block for block in head) == 1

@@ -491,7 +491,7 @@ def test_the_frontier():
 def test_the_caption_names_protocol_and_sources():
     text = pareto.caption(points())
     assert "single crop" in text
-    assert "Where a source prints the error: 100 − error." in text
+    assert "If a source prints the error: 100 − error." in text
     assert "100 −" not in pareto.caption(points("torchvision/*"))  # which prints accuracies
     for point in points():
         assert point.source in text

@@ -1,4 +1,4 @@
-"""Figures → Table → text. Renderers are imported when they are asked for."""
+"""The formats of tables. A renderer is imported when its format is used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from archcalc.render.table import Column, Table
 
 
 class Format(NamedTuple):
-    """A form that tables take: what renders a list of them as one text, and the suffix of its files.
+    """A format: the function that renders a list of tables as one text, and the suffix of its files.
 
-    `every` says that it is for programs, which want a row for every layer, check and so on.
+    `every` is True for formats that programs read: they have a row for every layer, check and so on.
     """
 
     renderer: str
@@ -31,22 +31,22 @@ FORMATS = {
     "rst": Format("archcalc.render.forms.rst:render_rst", ".rst"),
     "html": Format("archcalc.render.forms.html:render_html", ".html"),
 }
-MOST_ROWS = 6_000  # of a table for people: more than any network of the zoo has
+MOST_ROWS = 6_000  # in a table for people; no network of the zoo has more layers
 SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
 
 
 def render(table: Table, format: str = "table", width: int | None = None, colour: bool = False) -> str:
-    """The table in one of FORMATS; only `table` has a width to keep to (None: no limit) and colours."""
+    """Render a table in one of FORMATS; only `table` uses width (None: no limit) and colour."""
     return render_all([table], format, width, colour, several=False)
 
 
 def render_all(
     tables: Sequence[Table], format: str = "table", width: int | None = None, colour: bool = False, several: bool = True
 ) -> str:
-    """Tables as one document, in one of FORMATS.
+    """Render tables as one document in one of FORMATS.
 
-    CSV and TSV have the rows of all below each other; JSON is a list, unless there can never be `several`. These have
-    every row; the other formats have MOST_ROWS of a table, and say so.
+    CSV and TSV put the rows of all tables below each other; JSON is a list if `several`. These contain every row; the
+    other formats contain at most MOST_ROWS of a table, and say so.
     """
     if not FORMATS[format].every:
         tables = [cut(table) for table in tables]
@@ -58,11 +58,11 @@ def render_all(
 
 
 def cut(table: Table) -> Table:
-    """The table with at most MOST_ROWS rows, and a note if it has more; its totals stay those of all."""
+    """Cut a table to MOST_ROWS rows and add a note; totals still include all rows."""
     count, parts = len(table.rows), [cut(part) for part in table.parts]
     if count <= MOST_ROWS:
         return replace(table, parts=parts)
-    note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; csv, tsv and json have them all."
+    note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; CSV, TSV and JSON contain all rows."
     return replace(table, rows=table.rows[:MOST_ROWS], notes=[note, *table.notes], parts=parts)
 
 

@@ -1,4 +1,4 @@
-"""What a table says of itself wherever it goes: all its conditions, and the version that made it."""
+"""Add to a table its conditions and the version of archcalc, so that an exported table states both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from archcalc.render.table import Table, conditions_text
 
-SAID = ("batch", "dtype", "mode", "convention")
+STAMPED = ("batch", "dtype", "mode", "convention")
 
 
 def stamped(table: Table, version: str) -> Table:
-    """The table with the version among its facts, and with facts and version among the conditions that people read."""
-    known = conditions_text(**{key: table.facts[key] for key in SAID if key in table.facts}).split(" · ")
-    unsaid = (text for text in known if text.partition(" (")[0] not in table.conditions)
-    texts = filter(None, [table.conditions, *unsaid, f"archcalc {version}"])
+    """Add the version to the table's facts, and version and missing facts to its conditions."""
+    known = conditions_text(**{key: table.facts[key] for key in STAMPED if key in table.facts}).split(" · ")
+    missing = (text for text in known if text.partition(" (")[0] not in table.conditions)
+    texts = filter(None, [table.conditions, *missing, f"archcalc {version}"])
     return replace(table, facts={**table.facts, "archcalc": version}, conditions=" · ".join(texts))

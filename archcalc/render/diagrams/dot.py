@@ -1,4 +1,4 @@
-"""Diagrams in Graphviz' language, and as SVG, which Graphviz makes of it."""
+"""Diagrams in DOT, the language of Graphviz, and as SVG, which Graphviz draws."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from textwrap import wrap
 from archcalc.errors import ArchcalcError, printable
 from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram
 
-TITLE = 76  # letters of its lines
+TITLE = 76  # characters per line
 FONT = "Helvetica,Arial,sans-serif"
-GREY = "#7a7a7a"  # is read on white and on black
-SHADE = "#80808014"  # of clusters, darker the deeper they are
+GREY = "#7a7a7a"  # readable on white and on black
+SHADE = "#80808014"  # of clusters; nested clusters are darker
 CLUSTER = f'labeljust=l, style="rounded,filled", fillcolor="{SHADE}", color="{GREY}"'
 STYLE = f"""\
   node [shape=box, style="filled,rounded", fontname="{FONT}", fontsize=11, fontcolor="{TEXT}", margin="0.12,0.05", \
@@ -24,7 +24,7 @@ height=0.3, width=1.5]
 
 
 def render_dot(diagram: Diagram) -> str:
-    """The diagram in Graphviz' language; its ground is transparent."""
+    """Render a diagram as DOT, with a transparent background."""
     numbers, clusters = count(), count()
     ground = f'bgcolor=transparent, nodesep=0.25, ranksep=0.35, fontname="{FONT}", fontsize=11, fontcolor="{GREY}"'
     lines = [f"// {_plain(text)}" for text in (*diagram.title, *diagram.notes)]
@@ -35,7 +35,7 @@ def render_dot(diagram: Diagram) -> str:
 
 
 def _title(diagram: Diagram) -> Iterator[str]:
-    """What the picture is of and what it leaves out, above it; last, for clusters take over what stands before them."""
+    """Yield title and notes, shown above the diagram; they come last, since clusters inherit earlier attributes."""
     sizes = {diagram.title[0]: 14, **dict.fromkeys(diagram.notes, 9)}
     texts = [
         f'<font point-size="{sizes.get(text, 11)}">{escape(line)}</font>'
@@ -47,15 +47,15 @@ def _title(diagram: Diagram) -> Iterator[str]:
 
 
 def render_svg(diagram: Diagram) -> str:
-    """The diagram as SVG. Raises ArchcalcError where Graphviz is missing or fails."""
+    """Render a diagram as SVG. Raises ArchcalcError if Graphviz is missing or fails."""
     import shutil  # only SVG needs them
     import subprocess
 
     program = shutil.which("dot")
     if program is None:
         raise ArchcalcError(
-            "SVG needs Graphviz, and no `dot` is in the path; install it (apt install graphviz, brew install "
-            "graphviz), or take --format mermaid or dot"
+            "SVG needs Graphviz, but there is no program `dot`; install it (apt install graphviz, brew install "
+            "graphviz), or use --format mermaid or dot"
         )
     done = subprocess.run([program, "-Tsvg"], input=render_dot(diagram).encode(), capture_output=True, check=False)
     if done.returncode:
@@ -81,7 +81,7 @@ def _look(box: Box) -> str:
 
 
 def _html(box: Box) -> str:
-    """The lines of a box: its label and number of repeats, the operators, the figures small."""
+    """Return the lines of a box: label and number of repeats, operators, and figures in small type."""
     head, *rest = box.text()
     lines = [f"<b>{_markup(head)}</b>" if box.label else _markup(head), *map(_markup, rest)]
     lines += [f'<font point-size="9">{_markup(text)}</font>' for text in box.figures]
@@ -89,7 +89,7 @@ def _html(box: Box) -> str:
 
 
 def _arrows(diagram: Diagram) -> Iterator[str]:
-    """The edges; those that go past other boxes, or aside, give way so that the others are straight."""
+    """Yield the edges; edges past other boxes or to side outputs get less weight, so that the others are straight."""
     every = diagram.boxes()
     fans = Counter(edge.source for edge in diagram.edges)
     for edge in diagram.edges:
@@ -103,7 +103,7 @@ def _markup(text: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """A quoted string that Graphviz shows as it is."""
+    """Quote a string so that Graphviz shows it unchanged."""
     escaped = _plain(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -1,8 +1,8 @@
-"""What a picture of a network shows, apart from how it is drawn: boxes in clusters, arrows with shapes, repeats once.
+"""What a diagram of a network shows: boxes in clusters, arrows with shapes. `dot.py` and `mermaid.py` draw it.
 
-A box is a layer with those that only work on its output (`conv · batchnorm · relu`), or a whole block. Neighbours that
-are alike and wired one after the other are one box or cluster with `×5`; what passes a tensor on (`identity`) is an
-arrow.
+A box is a layer together with the layers that only work on its output (`conv · batchnorm · relu`), or a whole block.
+Equal neighbours that follow each other are one box or cluster with `×5`. A layer that only passes a tensor on
+(`identity`) is an arrow.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from archcalc.ops.reads import POINT
 from archcalc.render.table import MODE_NAMES, axes
 from archcalc.render.tables.summaries import about_text, owns_nothing
 
-READABLE = 36  # boxes; the default depth is the deepest that has no more
-LINES = 4  # of a collapsed block; a longer one is told by its counts
-WIDTH = 26  # letters of a box's line, about
+READABLE = 36  # most boxes of the default depth
+LINES = 4  # most lines of a collapsed block; a longer one shows counts of operators
+WIDTH = 26  # characters per line of a box, about
 
 
 class Box(NamedTuple):
-    """A layer or a collapsed block; `copies` are the nodes it stands for, the first copy's and those of its repeats."""
+    """A layer or a collapsed block; `copies` are the nodes that it represents: the first copy's and its repeats'."""
 
-    label: str  # what the spec calls it; "" if nothing
+    label: str  # its label in the spec, or ""
     lines: tuple[str, ...]  # operators
-    figures: tuple[str, ...]  # of a collapsed block, its repeats included
+    figures: tuple[str, ...]  # of a collapsed block, including its repeats
     kind: str  # of KINDS
     copies: tuple[tuple[int, ...], ...]
-    times: int = 1  # its own repeats, without those of the clusters it is in
+    times: int = 1  # its own repeats, not those of its clusters
     side: bool = False
 
     def text(self) -> list[str]:
-        """Label, operators and repeats in lines, at least one; the first is the label if there is one."""
+        """Return label, operators and repeats as at least one line; the first is the label if there is one."""
         lines = [text for text in (self.label, *self.lines) if text]
         if self.times == 1:
             return lines
-        if len(lines) > 1 and not self.label:  # of all lines, not of the last
+        if len(lines) > 1 and not self.label:  # the repeats are those of all lines
             return [f"×{self.times}", *lines]
         return [f"{lines[0]}  ×{self.times}", *lines[1:]]
 
 
 class Cluster(NamedTuple):
-    """A block that shows what is in it."""
+    """A block that shows its parts."""
 
     label: str
     parts: tuple[Box | Cluster, ...]
@@ -57,27 +57,27 @@ class Cluster(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Its label and how often it repeats; "" where it has neither."""
+        """Its label and number of repeats, or "" if it has neither."""
         return f"{self.label}  ×{self.times}".strip() if self.times > 1 else self.label
 
 
 class Edge(NamedTuple):
-    """A tensor from one box to another, by their order in the diagram."""
+    """A tensor from one box to another; boxes are numbered in the order of the diagram."""
 
     source: int
     target: int
-    shapes: tuple[Shape, Shape]  # of the first copy and of the last: they may grow from one repeat to the next
+    shapes: tuple[Shape, Shape]  # in the first and in the last repeat, which may differ
     side: bool
 
     @property
     def text(self) -> str:
-        """`64×56×56`, or `64…224×56×56` where it grows."""
+        """`64×56×56`, or `64…224×56×56` if repeats differ."""
         first, last = self.shapes
         return "×".join(str(a) if a == b else f"{a}…{b}" for a, b in zip(first, last, strict=True))
 
 
 Drawn: TypeAlias = Box | Cluster
-KINDS = {  # of boxes, with fill and border: pale, so that dark letters are read on them on any ground
+KINDS = {  # of boxes, with fill and border: pale, so that dark text is readable on any background
     "end": ("#ececec", "#8a8a8a"),
     "weighted": ("#cfe3f5", "#3f7fb5"),
     "join": ("#fce3bd", "#c98a1b"),
@@ -85,26 +85,26 @@ KINDS = {  # of boxes, with fill and border: pale, so that dark letters are read
     "plain": ("#f6f6f6", "#8a8a8a"),
     "block": ("#e5dcf0", "#8462ac"),
 }
-TEXT = "#1a1a1a"  # of letters on boxes
+TEXT = "#1a1a1a"  # colour of text on boxes
 
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """Boxes and clusters in the order they run, the arrows between boxes, and what is to be said of them."""
+    """Boxes and clusters in the order in which they run, arrows between boxes, title and notes."""
 
     name: str
-    title: tuple[str, ...]  # of which network, and of which input, in lines
+    title: tuple[str, ...]  # lines: network, description, input and mode
     parts: tuple[Drawn, ...]
     edges: tuple[Edge, ...]
-    notes: tuple[str, ...]  # what is left out
+    notes: tuple[str, ...]  # what the diagram leaves out
 
     def boxes(self) -> list[Box]:
-        """All boxes, in the order that edges count them."""
+        """All boxes, in the order of their numbers in edges."""
         return list(boxes(self.parts))
 
 
 def boxes(parts: Iterable[Drawn]) -> Iterator[Box]:
-    """The boxes of clusters within clusters, in order."""
+    """Yield all boxes of nested clusters, in order."""
     for part in parts:
         if isinstance(part, Box):
             yield part
@@ -113,10 +113,10 @@ def boxes(parts: Iterable[Drawn]) -> Iterator[Box]:
 
 
 def diagram(report: Report, depth: int | None = None, everything: bool = False, unfold: bool = False) -> Diagram:
-    """The picture of a network, its blocks collapsed below `depth` parts of a name.
+    """Lay out a network, with blocks collapsed below `depth` parts of a name.
 
-    The default depth is the deepest that stays readable, with the first of blocks that are alike but for their numbers
-    opened where there is room. `everything` makes a box of each layer, and of nothing else; `unfold` draws each repeat.
+    The default depth is the deepest one with at most READABLE boxes. If there is room, it also opens the first of the
+    blocks that differ only in numbers. `everything` draws one box per layer; `unfold` draws each repeat.
     """
     plan = _Plan(report, everything, unfold)
     if everything:
@@ -133,7 +133,7 @@ def _output(label: str, side: bool) -> Box:
 
 
 class _Plan:
-    """Puts a network's layers into boxes and its blocks into clusters."""
+    """Assigns the layers of a network to boxes, and its blocks to clusters."""
 
     def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
         self.graph = report.graph if report.mode == "train" else report.graph.without_sides()
@@ -150,7 +150,7 @@ class _Plan:
         return 1 + max(node.name.count(".") for node in self.nodes)
 
     def readable(self) -> tuple[int, tuple[Drawn, ...]]:
-        """The depth that is drawn by default, and what is drawn."""
+        """Return the default depth and its boxes and clusters."""
         for depth in range(self.deepest, 0, -1):
             parts = self.parts(depth)
             room = READABLE - len(list(boxes(parts)))
@@ -159,12 +159,12 @@ class _Plan:
         return 1, parts
 
     def parts(self, depth: int, room: int = 0) -> tuple[Drawn, ...]:
-        """The whole network, blocks of that depth collapsed; the first of a kind opened, as far as there is room."""
+        """Collapse blocks of that depth; open the first of each kind as far as there is room."""
         self.room, self.opened = room, set()
         return tuple(self._inside([self.root.parts], depth))
 
     def _inside(self, copies: Sequence[Segment], depth: int) -> Iterator[Drawn]:
-        """What is drawn of a block, given its parts and, alike, those of its repeats."""
+        """Yield the boxes and clusters of a block; `copies` are its parts and those of its repeats."""
         spans = list(self._spans(copies[0]))
         for run in self._runs([copies[0][span] for span in spans]):
             segments = [copy[spans[i]] for copy in copies for i in run]
@@ -181,7 +181,7 @@ class _Plan:
         return self.repeats.runs(segments)
 
     def _spans(self, parts: Segment) -> Iterator[slice]:
-        """Where each box begins and ends."""
+        """Yield the parts of each box."""
         start = 0
         for i in range(1, len(parts) + 1):
             if i == len(parts) or self.everything or not self._follows(parts[i - 1], parts[i]):
@@ -189,7 +189,7 @@ class _Plan:
                 start = i
 
     def _follows(self, before: Part, part: Part) -> bool:
-        """Whether a layer only works on the output of the one before: it looks at no neighbour and has no label."""
+        """Whether a layer belongs to the box before it: it only works on that output, by position, without a label."""
         if isinstance(before, Block) or isinstance(part, Block):
             return False
         node, params = self.nodes[part], self.layers[part].params
@@ -199,7 +199,7 @@ class _Plan:
         return bool(params) or owns_nothing(self.layers[part]) or node.op.window(node.x) == POINT
 
     def _passes_on(self, segment: Sequence[int]) -> bool:
-        """Whether a layer is but an arrow."""
+        """Whether a layer is drawn as an arrow."""
         node, reader = self.nodes[segment[0]], self.repeats.last_reader[segment[0]]
         return len(segment) == 1 and node.op.name == "identity" and 0 < reader < len(self.nodes) and not self.everything
 
@@ -223,7 +223,7 @@ class _Plan:
     def _closes(self, block: Block, depth: int, inside: Sequence[Drawn]) -> bool:
         """Whether a block is one box: at this depth, unless it is the first of its kind and there is room to open it.
 
-        One that is a plain chain says in its box all that could be seen.
+        A plain chain stays closed: its box shows all its layers.
         """
         level = block.name.count(".") + 1
         if level != depth:
@@ -236,7 +236,7 @@ class _Plan:
         return not opens
 
     def _kind(self, block: Block) -> Iterator[object]:
-        """What blocks have in common that differ in their numbers only: labels and operators."""
+        """Yield labels and operators of a block, which are equal for blocks that differ only in numbers."""
         for part in block.parts:
             if isinstance(part, Block):
                 yield from (part.label, len(part.parts), *self._kind(part))
@@ -252,7 +252,7 @@ class _Plan:
         return Box(label, tuple(lines), figures, "block", copies, times, all(layer.node.side for layer in layers))
 
     def _chain(self, inside: Sequence[Box]) -> list[str]:
-        """The layers of a block that is a short plain chain, a line a box; else nothing."""
+        """Return the layers of a block that is a short plain chain, one line per box; else nothing."""
         plain = all(box.lines and box.kind not in ("join", "block") for box in inside)
         chained = all(
             set(self.nodes[box.copies[0][0]].inputs) <= set(before.copies[before.times - 1])
@@ -264,19 +264,19 @@ class _Plan:
 
 
 class _Arrows:
-    """What goes from box to box: every input of the layers drawn that is of another box."""
+    """Finds the arrows: the inputs of drawn layers that come from another box."""
 
     def __init__(self, graph: Graph, every: Sequence[Box]) -> None:
         self.graph, self.every = graph, every
-        self.home: dict[int, int] = {}  # of each node its box
-        self.drawn: dict[int, int] = {}  # of each node the one of the first copy, which is drawn
+        self.home: dict[int, int] = {}  # by node: its box
+        self.drawn: dict[int, int] = {}  # by node: the corresponding node of the first copy, which is drawn
         for index, box in enumerate(every):
             for copy in box.copies:
                 self.home |= dict.fromkeys(copy, index)
                 self.drawn |= zip(copy, box.copies[0], strict=True)
 
     def edges(self) -> list[Edge]:
-        """In the order of the boxes they lead to; those of the outputs last."""
+        """Return the edges in the order of their targets; those to outputs last."""
         found: dict[tuple[int, ...], Edge] = {}
         for index, box in enumerate(self.every):
             for place, position in enumerate(box.copies[0]):
@@ -288,14 +288,14 @@ class _Arrows:
         return [*found.values(), *self.results()]
 
     def source(self, position: int, slot: int) -> int:
-        """The node whose output an input is, before what only passes it on."""
+        """Return the node that computes an input, before layers that only pass it on."""
         i = self.graph.nodes[position].inputs[slot]
         while i not in self.home:
             i = self.graph.nodes[i].inputs[0]
         return i
 
     def edge(self, start: int, index: int, place: int, slot: int) -> Edge:
-        """The arrow to a box's layer, with the shapes in the first copy and in the last that has this arrow."""
+        """Create the edge to a layer of a box, with the shapes in the first and in the last copy that has it."""
         copies = self.every[index].copies
         others = (self.source(copy[place], slot) for copy in copies)
         last = [i for i in others if self.drawn[i] == self.drawn[start]][-1]
@@ -303,21 +303,21 @@ class _Arrows:
         return Edge(self.home[start], index, shapes, self.graph.nodes[copies[0][place]].side)
 
     def results(self) -> Iterator[Edge]:
-        """The arrows to the outputs, which are the last boxes."""
+        """Yield the edges to the outputs, which are the last boxes."""
         ends = (self.graph.result, *self.graph.sides)
         for index, i in enumerate(ends, len(self.every) - len(ends)):
             yield Edge(self.home[i], index, (self.graph.nodes[i].output,) * 2, self.every[index].side)
 
 
 def _labels(blocks: Sequence[Block]) -> str:
-    """What the spec calls neighbours that are alike: `a–b`; nothing where it numbers them."""
+    """Return the labels of equal neighbours: `a–b`; "" if they are only numbered."""
     if blocks[0].numbered:
         return ""
     return blocks[0].label if len(blocks) == 1 else f"{blocks[0].label}–{blocks[-1].label}"
 
 
 def _label(node: Node) -> str:
-    """A layer's name where it is the spec's, and not its operator's."""
+    """Return the last part of a layer's name, or "" if it is only its operator's name."""
     last = node.name.rpartition(".")[2]
     return "" if re.fullmatch(rf"{node.op.name}\d*_*", last) and node.inputs else last
 
@@ -330,14 +330,14 @@ def _kind(node: Node) -> str:
 
 
 def _lines(texts: Sequence[str]) -> Iterable[str]:
-    """A layer and what follows it, in two lines where one would be long."""
+    """Join the operators of a box to one line, or to two if one would be long."""
     if sum(map(len, texts)) <= WIDTH:
         return [" · ".join(texts)]
     return [texts[0], *([" · ".join(texts[1:])] if texts[1:] else [])]
 
 
 def _counts(ops: Iterable[Operator]) -> str:
-    """`3 conv, linear`: the weighted layers, or all where there are none."""
+    """Count operators: `3 conv, linear`; only weighted layers if there are any."""
     every = list(ops)
     counts = Counter(op.name for op in [op for op in every if op.weighted] or every)
     return ", ".join(f"{count} {name}" if count > 1 else name for name, count in counts.items())
@@ -347,7 +347,7 @@ def _stride(stride: Sequence[int]) -> str:
     return "" if tuple(stride) == (1, 1) else f"/{axes((stride[0], stride[1]))}"
 
 
-ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # those worth showing, in order, and how; "": as usual
+ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in order, and how; "": not shown
     "kernel_size": format_shape,
     "out_channels": str,
     "out_features": str,
@@ -364,7 +364,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # those worth showing, in ord
 
 
 def operator_text(op: Operator) -> str:
-    """`conv 3×3, 64, /2`: an operator and the arguments that matter."""
+    """Describe an operator with its main arguments: `conv 3×3, 64, /2`."""
     values = {name: getattr(op, name, None) for name in ARGUMENTS}
     if "pool" in op.name and "kernel_size" in vars(op) and values["stride"] is None:
         values["stride"] = values["kernel_size"]
@@ -381,13 +381,13 @@ def _title(report: Report) -> tuple[str, ...]:
 
 
 def _notes(parts: Sequence[Drawn], edges: Sequence[Edge], depth: int, first: bool) -> Iterator[str]:
-    """What the picture leaves out; `first`: the first of some kinds of blocks are opened."""
+    """Yield notes on what the diagram leaves out; `first` says that the first blocks of some kinds are open."""
     every = list(boxes(parts))
     if any(box.kind == "block" for box in every):
-        but = ", but for the first of a kind" if first else ""
+        but = ", except the first of each kind" if first else ""
         yield f"Blocks below depth {depth} are one box each{but} (--depth {depth + 1} shows more, --all each layer)."
     if any(len(box.copies) > 1 for box in every):
-        yield "Neighbours that are alike are drawn once, with how often they repeat (--unfold draws each)."
+        yield "Equal neighbours are drawn once, with their number of repeats (--unfold draws each)."
     growing = [edge.text for edge in edges if edge.shapes[0] != edge.shapes[1]]
     if growing:
-        yield f"{growing[0]}: of the first repeat and of the last."
+        yield f"{growing[0]}: in the first repeat and in the last."

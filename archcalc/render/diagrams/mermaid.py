@@ -1,4 +1,4 @@
-"""Diagrams in Mermaid's language, which GitHub draws in a Markdown file."""
+"""Diagrams in Mermaid, which GitHub draws in Markdown files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import count
 from archcalc.errors import printable, shorten
 from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram, Edge
 
-MAX_EDGES, MAX_LETTERS = 500, 50_000  # GitHub draws no more
-SETUP = (  # lines of boxes are not broken again, and titles of clusters stand beside the arrows that come in
+MAX_EDGES, MAX_LETTERS = 500, 50_000  # the largest diagram that GitHub draws
+SETUP = (  # do not wrap the lines of boxes again; put titles of clusters beside incoming arrows
     '%%{init: {"flowchart": {"wrappingWidth": 600, "subGraphTitleMargin": {"top": 3, "bottom": 9}}, '
     '"themeCSS": ".cluster-label foreignObject {overflow: visible} '
     '.cluster-label .nodeLabel {position: relative; right: 110%}"}}%%'
@@ -19,7 +19,7 @@ SETUP = (  # lines of boxes are not broken again, and titles of clusters stand b
 
 
 def render_mermaid(diagram: Diagram) -> str:
-    """The diagram as a flowchart; the text stands between ```mermaid and ``` in Markdown."""
+    """Render a diagram as a flowchart; in Markdown it belongs between ```mermaid and ```."""
     numbers, clusters = count(), count()
     lines = [SETUP, "flowchart TB"]
     lines += [line for part in diagram.parts for line in _part(part, "  ", numbers, clusters)]
@@ -27,18 +27,18 @@ def render_mermaid(diagram: Diagram) -> str:
     lines += _styles(diagram.boxes(), next(clusters))
     notes = [*diagram.title, *diagram.notes]
     if len(diagram.edges) > MAX_EDGES or sum(map(len, lines)) > MAX_LETTERS:
-        notes.append("GitHub does not draw as much as this; --depth makes it smaller.")
+        notes.append("Too large for GitHub to draw; --depth makes it smaller.")
     return "\n".join(["---", f"title: {_title(diagram)}", "---", *(f"%% {_comment(n)}" for n in notes), *lines]) + "\n"
 
 
 def _title(diagram: Diagram) -> str:
-    """The title, which stands in front as YAML; Mermaid shows `&` as an entity there, and reads tags."""
+    """Return the title for the YAML header, where Mermaid shows `&` as an entity and reads tags."""
     text = f"{shorten(printable(diagram.name))} · {diagram.title[-1]}"
     return json.dumps(text.translate(str.maketrans("<>&\n", "‹›＆ ")), ensure_ascii=False)
 
 
 def _styles(every: Sequence[Box], clusters: int) -> Iterator[str]:
-    """Colours by kind, dashes of side outputs, and frames that get darker the deeper they are."""
+    """Yield colours by kind, dashes for side outputs, and frames that get darker when nested."""
     for kind, (fill, border) in KINDS.items():
         members = [f"n{i}" for i, box in enumerate(every) if box.kind == kind]
         yield from _style(f"{kind}Box", f"fill:{fill},stroke:{border},color:{TEXT}", members)
@@ -68,11 +68,11 @@ def _arrow(edge: Edge) -> str:
 
 
 def _escape(text: str) -> str:
-    """A label that is shown as it is: neither Mermaid's signs nor those of Markdown and HTML, which labels may hold."""
-    plain = printable(text).replace("\n", " ").replace("\\", "\\\N{WORD JOINER}")  # else \\n breaks a line
+    """Escape a label against the markup of Mermaid, Markdown and HTML."""
+    plain = printable(text).replace("\n", " ").replace("\\", "\\\N{WORD JOINER}")  # otherwise \\n breaks the line
     return re.sub(r"[^\w\s.,/-]|_", lambda m: m[0] if ord(m[0]) > 127 else f"#{ord(m[0])};", plain)
 
 
 def _comment(text: str) -> str:
-    """A comment's line; braces would begin a directive."""
+    """Escape a comment; braces would start a directive."""
     return printable(text).replace("\n", " ").replace("{", "(").replace("}", ")")

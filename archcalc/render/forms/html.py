@@ -1,4 +1,4 @@
-"""Tables as an HTML document that stands alone: no scripts, no other files, for light and dark."""
+"""Tables as one self-contained HTML document: no scripts, no other files, with light and dark colours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ dd { margin: 0; white-space: pre-line; }
 
 
 def render_html(tables: Sequence[Table]) -> str:
-    """One HTML5 document: a section a table, with what the table is of as its caption."""
+    """Render one HTML5 document with a section per table; the caption is the table's title and conditions."""
     title = listed(list(dict.fromkeys(table.called() for table in tables)))
     lines = [
         "<!DOCTYPE html>",
@@ -76,7 +76,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _after(table: Table) -> Iterator[str]:
-    """What is said below a table, and the tables that follow."""
+    """Yield summary and notes of a table, then the tables that follow."""
     if table.summary:
         yield "<dl>"
         yield from (f"<dt>{_text(label)}</dt><dd>{_text(text)}</dd>" for label, text in table.summary)

@@ -1,7 +1,7 @@
-"""A table's body as text, cell by cell.
+"""Turn the body of a table into text cells.
 
-As lines, for forms in which a cell can span the columns: headings, rows, and texts below them. As a grid, for the
-forms of plain text, in which headings and texts are columns like all others.
+`body` is for formats in which a cell can span columns: headings, rows, and texts below rows. `grid` is for plain-text
+formats, in which headings and texts are columns like all others.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ HEADING, SUBHEADING, ROW, BELOW = "heading", "subheading", "row", "below"
 
 
 def in_line(table: Table) -> list[Column]:
-    """The shown columns that are neither headings nor below."""
+    """The shown columns that are neither headings nor texts below rows."""
     return [column for column in table.shown() if not (column.heading or column.below)]
 
 
 def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
-    """The columns that fit in a line: the one of the highest rank is left out first, one of rank 0 never."""
+    """Return the columns that fit in a line; leave out those of the highest rank first, and never those of rank 0."""
     kept = list(columns)
     while needed(kept, widths, 1) > width and any(column.rank for column in kept):
         kept.remove(max(kept, key=lambda column: column.rank))
@@ -28,12 +28,12 @@ def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) ->
 
 
 def needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:
-    """The width of a line of columns with a gap between them."""
+    """Compute the width of a line of columns with a gap between them."""
     return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
 
 
 def body(table: Table) -> Iterator[tuple[str, list[str]]]:
-    """Each line's kind and cells, one where it is no ROW; a heading comes where it or one above it changes."""
+    """Yield the kind and cells of each line; a line other than ROW has one cell. Headings appear when they change."""
     columns = in_line(table)
     headings = [column for column in table.shown() if column.heading]
     below = [column for column in table.shown() if column.below]
@@ -47,17 +47,17 @@ def body(table: Table) -> Iterator[tuple[str, list[str]]]:
 
 
 def totals(table: Table, columns: Sequence[Column]) -> list[str]:
-    """The cells of the total's row, empty where there is no sum."""
+    """Return the cells of the totals row, empty if a column has no total."""
     return [cell(table.totals[c.key], c.plain) if c.key in table.totals else "" for c in columns]
 
 
 def titled(column: Column) -> str:
-    """A column's title with its unit: `Output (C×H×W)`."""
+    """Return a column's title with its unit: `Output (C×H×W)`."""
     return f"{column.title} ({column.unit})" if column.unit else column.title
 
 
 def grid(table: Table, form: str, escape: Callable[[str], str], strong: Callable[[str], str]) -> str:
-    """All shown columns in a form of tabulate's, cells and titles as `escape` gives them, totals as `strong` does."""
+    """Render all shown columns in a format of tabulate; escape titles and cells by `escape`, totals by `strong`."""
     from tabulate import tabulate
 
     columns = table.shown()
@@ -76,7 +76,7 @@ def _cells(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
 
 
 def _agree(texts: Sequence[str], others: Sequence[str]) -> int:
-    """How many texts from the first on are the same."""
+    """Count how many texts are equal from the start."""
     same = 0
     while same < min(len(texts), len(others)) and texts[same] == others[same]:
         same += 1

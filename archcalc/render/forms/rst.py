@@ -1,4 +1,4 @@
-"""Tables as reStructuredText: simple tables, each in a `table` directive that bears its title."""
+"""Tables as reStructuredText: simple tables, each in a `table` directive with its title."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from unicodedata import combining, east_asian_width
 from archcalc.render.forms.lines import grid
 from archcalc.render.table import Table
 
-ENUMERATOR = re.compile(r"\(?(\w{1,12}|#)[.)]( |$)")  # what begins a list
-# Private characters, which every program takes for one column wide
+ENUMERATOR = re.compile(r"\(?(\w{1,12}|#)[.)]( |$)")  # starts a list
+# Private characters, which every program counts as one column
 FILLER = "\U000f0000"  # follows a character that is two columns wide
-STAND_INS = 0xF0001  # the first that stands for another character and the accents after it
+STAND_INS = 0xF0001  # the first of those that stand for a character with its accents
 
 
 def render_rst(tables: Sequence[Table]) -> str:
-    """reStructuredText, each table with what it is of above and what is to be said below."""
+    """Render reStructuredText: conditions above each table, summary and notes below."""
     return "\n".join("\n".join(_blocks(table)).rstrip() + "\n" for table in tables)
 
 
 def _blocks(table: Table) -> Iterator[str]:
-    """Paragraphs, each with the empty line behind it."""
+    """Yield paragraphs, each with an empty line after it."""
     if table.conditions:
         yield _line(table.conditions) + "\n"
     if table.rows or table.totals:
@@ -36,7 +36,7 @@ def _blocks(table: Table) -> Iterator[str]:
 
 
 def _grid(table: Table) -> str:
-    """The table, with widths as docutils counts them: 0 columns for a combining accent, 2 for a Chinese character."""
+    """Render the table with widths as docutils counts them: a combining accent 0, a Chinese character 2 columns."""
     signs: dict[str, int] = {}
 
     def measured(text: str) -> str:
@@ -53,7 +53,7 @@ def _grid(table: Table) -> str:
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Characters, each with the combining accents after it."""
+    """Yield characters, each with the combining accents after it."""
     start = 0
     for end in range(1, len(text) + 1):
         if end == len(text) or not combining(text[end]):
@@ -62,12 +62,12 @@ def _clusters(text: str) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """A text by itself that begins no list, comment or other block."""
+    """Escape a text so that it does not start a list, comment or other block."""
     escaped = " ".join(_escape(text).split())
     begins = re.match(r"[!-',-/:-@\[\]-`{-~+]", escaped) or ENUMERATOR.match(escaped) or combining(escaped[:1] or " ")
     return f"\\{escaped}" if begins else escaped
 
 
 def _escape(text: str) -> str:
-    """Text without markup: no link either (`javascript:x`, `a@b`), and no `::` that takes the next paragraph in."""
+    """Escape markup, links (`javascript:x`, `a@b`), and `::`, which would swallow the next paragraph."""
     return re.sub(r"([\\*`|_@]|:(?!\s))", r"\\\1", text)

@@ -1,6 +1,6 @@
-"""Tables on the terminal. The only file that imports rich, and only for colours, wrapping and foreign scripts.
+"""Tables for the terminal. The only file that imports rich: for colours, wrapping and non-Latin scripts.
 
-Where a table is wider than the terminal, columns are left out (by their rank) before a line breaks.
+If a table is wider than the terminal, columns are left out by their rank before texts wrap.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from archcalc.render.forms.lines import fitting, needed
 from archcalc.render.table import Column, Table, cell
 
-GAP = 2  # between columns; 1 where that lets another column in
+GAP = 2  # between columns; 1 if another column then fits
 NO_LIMIT = 10_000
-HEIGHT = 25  # changes nothing; without it rich reads LINES, and fails on LINES=²
-MIN_TEXT = 10  # columns that a text may be wrapped to
+HEIGHT = 25  # has no effect, but without it rich reads LINES, and fails on LINES=²
+MIN_TEXT = 10  # the narrowest width of a wrapped text
 MAX_WORD = 16  # longer words are broken
 STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
     ("exact", "rounds", "truncates", "within"), "green"
 )
-# Characters that surely take one place: Latin, Greek, and the signs of arithmetic and typography that tables hold.
+# Characters that are one column wide: Latin, Greek, and signs of arithmetic and typography.
 NARROW = re.compile(
     "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2070-\u209c\u2190-\u21ff\u2200-\u22ff"
     "\u2308-\u230b\u2500-\u25fc]*"
@@ -29,7 +29,7 @@ NARROW = re.compile(
 
 
 class Line(NamedTuple):
-    """A line of the output; `style` is for the characters from `start` to `end` (None: of the line)."""
+    """A line of output; `style` applies to the characters from `start` to `end` (None: end of the line)."""
 
     text: str
     style: str = ""
@@ -38,9 +38,9 @@ class Line(NamedTuple):
 
 
 def render_terminal(table: Table, width: int | None = None, colour: bool = False) -> str:
-    """The table as text for `width` columns (None: no limit), with colours if wanted.
+    """Render a table as text of `width` columns (None: no limit), with `colour` if True.
 
-    Lines are wider only where the figures that always stay are: no digit is cut.
+    Lines are wider only if the columns that are always shown are wider: no digit is cut.
     """
     lines = _lines(table, width or NO_LIMIT)
     return "".join(f"{_painted(line) if colour and line.style else line.text.rstrip()}\n" for line in lines)
@@ -56,7 +56,7 @@ def _painted(line: Line) -> str:
 
 
 def cell_len(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """Number of terminal columns that a text takes."""
     if NARROW.fullmatch(text):
         return len(text)
     from rich.cells import cell_len as measured
@@ -65,14 +65,14 @@ def cell_len(text: str) -> int:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """A text as lines that are broken at words to fit in `width` columns."""
+    """Wrap a text at words to lines of `width` columns."""
     lines = text.split("\n")
     if all(len(line) <= width and NARROW.fullmatch(line) for line in lines):
         return lines
     from rich.console import Console
     from rich.text import Text
 
-    ruler = Console(file=io.StringIO(), width=NO_LIMIT, height=HEIGHT)  # rich measures texts by a console
+    ruler = Console(file=io.StringIO(), width=NO_LIMIT, height=HEIGHT)  # rich needs a console to measure texts
     return [line.plain.rstrip() for line in Text(text).wrap(ruler, width)]
 
 
@@ -92,7 +92,7 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
 
 
 def _wrapped(text: str, width: int, style: str = "", indent: int = 0) -> Iterator[Line]:
-    """A text's lines; none if it is empty."""
+    """Yield the wrapped lines of a text; none if it is empty."""
     if text:
         yield from (Line(" " * indent + line, style) for line in wrap(text, width - indent))
 
@@ -109,7 +109,7 @@ def _body(table: Table, width: int) -> Iterator[Line]:
 
 
 def _summary(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
-    """Labels, and the texts beside them, wrapped where there is room for their words."""
+    """Yield labels with texts beside them; wrap texts, but not within words."""
     wide = max(cell_len(label) for label, _ in lines)
     least = min(MAX_WORD, max(cell_len(word) for _, text in lines for word in text.split()))
     for label, text in lines:
@@ -119,7 +119,7 @@ def _summary(lines: Sequence[tuple[str, str]], width: int) -> Iterator[Line]:
 
 
 def _called(column: Column, columns: Sequence[Column]) -> str:
-    """A column's title, with its unit where other columns have the same title."""
+    """Return a column's title, with its unit if another column has the same title."""
     alike = [other for other in columns if other.title == column.title]
     return f"{column.title} ({column.unit})" if len(alike) > 1 else column.title
 
@@ -130,13 +130,13 @@ def _column_width(table: Table, column: Column) -> int:
 
 
 def _longest_word(table: Table, column: Column) -> int:
-    """How narrow a text may be set: to its longest word, within reason."""
+    """Return the least width of a text column: its longest word, within MIN_TEXT and MAX_WORD."""
     words = (word for row in table.rows for word in cell(row.get(column.key), column.plain).split())
     return max(MIN_TEXT, min(MAX_WORD, max(map(cell_len, words), default=0)))
 
 
 class _Layout:
-    """Columns with their widths; where room is short, those of texts give way and their cells wrap."""
+    """Columns and their widths; if the line is too wide, text columns become narrower and their cells wrap."""
 
     def __init__(
         self, columns: Sequence[Column], widths: Mapping[str, int], least: Mapping[str, int], width: int
@@ -149,11 +149,11 @@ class _Layout:
         while needed(columns, self.widths, self.gap) > width:
             room = {key: self.widths[key] - floor for key, floor in floors.items()}
             if not any(room.values()):
-                return  # narrower than its figures, lines run over: no digit is cut
+                return  # the line is too wide even so: no digit is cut
             self.widths[max(room, key=lambda key: (room[key] > 0, key not in firm, self.widths[key]))] -= 1
 
     def lines(self, cells: Sequence[str]) -> list[str]:
-        """A row's lines, cells set flush left or right in their columns."""
+        """Return the lines of a row, with cells aligned left or right."""
         wrapped = [wrap(text, self.widths[column.key]) for text, column in zip(cells, self.columns, strict=True)]
         height = max(map(len, wrapped))
         return [self.line([parts[i] if i < len(parts) else "" for parts in wrapped]) for i in range(height)]
@@ -166,7 +166,7 @@ class _Layout:
         return (" " * self.gap).join(padded)
 
     def offset(self, key: str) -> int | None:
-        """Where a column begins in a line."""
+        """Return the position at which a column starts, or None."""
         before = 0
         for column in self.columns:
             if column.key == key:
@@ -199,7 +199,7 @@ def _rows(table: Table, layout: _Layout, width: int) -> Iterator[Line]:
 def _headings(
     columns: Sequence[Column], before: Mapping[str, Any], row: Mapping[str, Any], width: int
 ) -> Iterator[Line]:
-    """Headings above a row, from the first on that differs from the row before; a gap above the first if several."""
+    """Yield headings above a row, from the first that differs from the previous row; a gap above the outermost."""
     own, above = ([cell(of.get(column.key)) for column in columns] for of in (row, before))
     changed = next((i for i in range(len(own)) if not before or own[i] != above[i]), len(own))
     if before and changed == 0 and len(own) > 1:
@@ -209,5 +209,5 @@ def _headings(
 
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[str]:
-    """A row's cells; a total stays empty where there is no sum."""
+    """Return a row's cells; a total is empty if the column has no sum."""
     return ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]

@@ -1,4 +1,4 @@
-"""Text for pdflatex, which knows few signs: what it does not know becomes a command, or its number."""
+"""Text for pdflatex, which knows few characters: others become a command or their number."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SIGNS = {
     "←": r"$\leftarrow$", "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "⌈": r"$\lceil$", "⌉": r"$\rceil$", "∈": r"$\in$",
     "∑": r"$\sum$", "∏": r"$\prod$", "°": r"\textdegree{}", "µ": r"$\mu$", "⊙": r"$\odot$", "⊕": r"$\oplus$",
 }  # fmt: skip
-KNOWN = re.compile("[ -~¡-¬®-±´-¸º-öø-ĥĨ-ķĹ-ľŁ-ňŊ-ťŨ-žȘ-ț]")  # what pdflatex knows as it is
+KNOWN = re.compile("[ -~¡-¬®-±´-¸º-öø-ĥĨ-ķĹ-ľŁ-ňŊ-ťŨ-žȘ-ț]")  # characters that pdflatex knows
 GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 AS_LATIN = {"ALPHA": "A", "BETA": "B", "EPSILON": "E", "ZETA": "Z", "ETA": "H", "IOTA": "I", "KAPPA": "K", "MU": "M",
             "NU": "N", "OMICRON": "O", "RHO": "P", "TAU": "T", "CHI": "X"}  # fmt: skip
 
 
 def tex(text: str) -> str:
-    """The text as LaTeX shows it: signs escaped, no ligatures, and nothing that pdflatex does not know."""
-    apart = re.sub(r"([-',])(?=\1)", "\\1\0", unicodedata.normalize("NFC", text))  # two hyphens would be a dash
+    """Escape a text for LaTeX: no markup, no ligatures, no characters that pdflatex does not know."""
+    apart = re.sub(r"([-',])(?=\1)", "\\1\0", unicodedata.normalize("NFC", text))  # two hyphens would become a dash
     return "".join(_sign(sign) for sign in apart).replace("\0", "{}")
 
 
@@ -34,7 +34,7 @@ def _sign(sign: str) -> str:
 
 
 def _foreign(sign: str) -> str:
-    """A Greek letter or a raised or lowered sign as mathematics; of anything else its number."""
+    """Write a Greek letter, superscript or subscript as mathematics; any other character as its number."""
     name = unicodedata.name(sign, "")
     kind, _, code = unicodedata.decomposition(sign).partition(" ")
     if greek := GREEK.fullmatch(name):

@@ -12,12 +12,12 @@ from typing import Any
 from archcalc.render.forms.lines import grid
 from archcalc.render.table import Table
 
-FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # the last four are as wide as Chinese signs; Excel takes them, too
+FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # the last four are fullwidth signs, which Excel accepts too
 NUMBERS = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|-?[0-9]+x[-0-9x; ]+")  # or a shape
 
 
 def render_markdown(tables: Sequence[Table]) -> str:
-    """GitHub Markdown: pipe tables, each with what it is of above and what is to be said below."""
+    """Render GitHub Markdown: pipe tables with title and conditions above, summary and notes below."""
     return "\n".join(map(_markdown, tables))
 
 
@@ -42,24 +42,24 @@ def _pipe_cell(text: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Escape text so that Markdown shows it unchanged."""
     for sign in "\\|*_<`[~$&":
         text = text.replace(sign, "\\" + sign)
     return text
 
 
 def render_csv(tables: Sequence[Table]) -> str:
-    """One line a row, with the conditions in front of each, so that tables of many networks can be put together."""
+    """Render CSV, one line per row; each row starts with the conditions, so that files can be concatenated."""
     return _separated(tables, ",")
 
 
 def render_tsv(tables: Sequence[Table]) -> str:
-    """As CSV, with tabs."""
+    """Render TSV: like CSV, but with tabs."""
     return _separated(tables, "\t")
 
 
 def _separated(tables: Sequence[Table], delimiter: str) -> str:
-    """The rows of all tables below each other; a column that a table lacks stays empty in its rows."""
+    """Render the rows of all tables below each other; if a table lacks a column, it stays empty."""
     buffer = io.StringIO()
     names = dict.fromkeys(name for table in tables for name in _names(table))
     writer = csv.DictWriter(buffer, names, restval="", delimiter=delimiter, lineterminator="\n")
@@ -74,22 +74,22 @@ def _names(table: Table) -> list[str]:
 
 
 def _records(table: Table) -> Iterator[dict[str, Any]]:
-    """The rows one by one: of a large table they would take much memory together."""
+    """Yield the rows one by one, since all rows of a large table would take much memory."""
     fixed = {key: _plain(value) for key, value in _fixed(table).items()}
     for row in table.rows:
         yield fixed | {key: _plain(row.get(key)) for key in table.data_keys()}
 
 
 def _fixed(table: Table) -> dict[str, Any]:
-    """The conditions, which every row bears."""
+    """The conditions, which each row repeats."""
     return {"network" if key == "name" else key: value for key, value in table.facts.items() if key != "schema"}
 
 
 def _plain(value: Any) -> Any:
-    """A CSV cell: whole numbers bare, shapes as 64x56x56, stretches as 0x62 0x62, nothing for what is unknown.
+    """Format a CSV cell: numbers without commas, shapes as 64x56x56, ranges as 0x62 0x62, empty if unknown.
 
-    A text that a spreadsheet would read as a formula gets an apostrophe before it, and so does a text that already has
-    one there. To get the text back, remove one apostrophe before = + - or @.
+    A text that a spreadsheet would read as a formula gets an apostrophe before it, and so does a text that already
+    starts with one. To restore the text, remove one apostrophe before = + - or @.
     """
     value = _joined(value)
     if isinstance(value, str) and FORMULA.match(value) and not NUMBERS.fullmatch(value):
@@ -98,7 +98,7 @@ def _plain(value: Any) -> Any:
 
 
 def _joined(value: Any) -> Any:
-    """A list as one text, other values unchanged."""
+    """Join a list to one text; return other values unchanged."""
     if not isinstance(value, list | tuple):
         return value
     numbers = all(isinstance(v, int | None) for v in value)
@@ -107,7 +107,7 @@ def _joined(value: Any) -> Any:
 
 
 def render_json(tables: Sequence[Table], several: bool) -> str:
-    """The data of a table, its rows under the table's own key, one a line; a list if there may be `several`."""
+    """Render JSON: the data of each table, with one row per line; a list if `several`."""
     objects = ",\n".join("{\n" + ",\n".join(_members(_data(table))) + "\n}" for table in tables)
     return (f"[\n{objects}\n]" if several else objects) + "\n"
 
@@ -129,7 +129,7 @@ def _json_lines(value: Any) -> str:
 
 def _data(table: Table) -> dict[str, Any]:
     keys = table.data_keys()
-    rows = ({key: row.get(key) for key in keys} for row in table.rows)  # one by one, as in CSV
+    rows = ({key: row.get(key) for key in keys} for row in table.rows)  # one by one, like in CSV
     data = {**table.facts, **table.data} | ({table.rows_key: rows} if table.rows_key else {})
     for part in table.parts:
         data |= _data(part)

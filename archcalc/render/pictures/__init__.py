@@ -1,7 +1,7 @@
-"""Pictures. Each is two steps, as tables are: what is shown (figures, without matplotlib), then how it is drawn.
+"""Pictures, in two steps: select what to show (without matplotlib), then draw it.
 
-matplotlib is imported where a picture is drawn, and without its global state: no display is needed, and a program that
-uses it keeps its own settings.
+matplotlib is imported when a picture is drawn, and its global state is not used: no display is needed, and a program
+that uses matplotlib keeps its own settings.
 """
 
 from archcalc.render.pictures.sheets import SUFFIXES, Sheet, sheet

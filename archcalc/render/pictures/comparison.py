@@ -1,4 +1,4 @@
-"""Totals of networks side by side, as bars: a panel a figure, a bar a network."""
+"""Totals of networks side by side: one panel per figure, one bar per network."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ UNKNOWN = "–"
 
 
 def size(networks: int, figures: int) -> tuple[float, float]:
-    """Inches that so many bars want."""
+    """Width and height in inches for this number of bars."""
     rows = ceil(figures / COLUMNS)
     return 11.0, 1.4 + rows * (0.6 + 0.3 * max(2, networks))
 
 
 def values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
-    """A figure of each network, or its ratio to the first's; None where it is unknown or there is no ratio."""
+    """Return a figure of each network, or its ratio to the first; None if it is unknown or has no ratio."""
     found = [_value(report, figure) for report in reports]
     if not relative:
         return found
@@ -47,7 +47,7 @@ def _value(report: Report, figure: str) -> float | None:
 
 
 def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, relative: bool = False) -> None:
-    """Networks from top to bottom as they come, a panel for each figure."""
+    """Draw the networks from top to bottom, with one panel for each of `figures`."""
     what = "Networks compared" + (f", relative to {shorten(reports[0].graph.name, MAX_NAME)}" if relative else "")
     sheet.frame(what, caption(reports, figures))
     columns = min(COLUMNS, len(figures))
@@ -59,14 +59,14 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
     axes[0].set_yticks(range(len(reports)), _names(reports))
-    axes[0].set_ylim(len(reports) - 0.5, -0.5)  # the first above, and no more air the more there are
+    axes[0].set_ylim(len(reports) - 0.5, -0.5)  # the first on top, with the same margin for any number
     sheet.settle()
     for ax in axes[: len(figures)]:
         _make_room(ax)
 
 
 def _names(reports: Sequence[Report]) -> list[str]:
-    """Names of networks, with their inputs where these differ."""
+    """Return the networks' names, with their inputs if these differ."""
     names = [shorten(report.graph.name, MAX_NAME) for report in reports]
     shapes = [format_shape(report.graph.input) for report in reports]
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
@@ -105,7 +105,7 @@ def _panel(
 
 
 def _texts(reports: Sequence[Report], figure: str, found: Sequence[float | None], relative: bool) -> list[str]:
-    """The values as they stand behind the bars; beside a field whether it is the whole input, by height and width."""
+    """Return the texts after the bars; a receptive field also says whether it is the whole input on both axes."""
     whole = [figure == "receptive_field" and {*report.totals.field_status} == {WHOLE} for report in reports]
     return [
         _text(value, relative) + ", whole" * (all_of_it and value is not None)
@@ -120,7 +120,7 @@ def _text(value: float | None, relative: bool) -> str:
 
 
 def _make_room(ax: Axes) -> None:
-    """Widen the scale until the numbers behind the bars are within it."""
+    """Extend the scale until the numbers after the bars fit."""
     box, end = ax.get_window_extent(), ax.get_xlim()[1]
     texts = [text for text in ax.texts if text.get_gid() == "value"]
     room = box.width - max(text.get_window_extent().width for text in texts) - 12
@@ -128,10 +128,10 @@ def _make_room(ax: Axes) -> None:
 
 
 def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
-    """Conditions, and what the figures mean."""
+    """Return the conditions and the meaning of the figures."""
     first = reports[0]
     shapes = list(dict.fromkeys(format_shape(report.graph.input) for report in reports))
-    inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: each network's stands below its name"
+    inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: see below each name"
     batch = f"batch {first.batch}" if first.batch == 1 else f"batch {first.batch} (all figures)"
     meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in PLAIN}
     if "flops" in figures:

@@ -1,4 +1,4 @@
-"""The receptive field along depth, of networks over one another."""
+"""The receptive field along depth, one line per network."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 SIZE = (10.0, 5.6)
 MAX_NAME = 30
-FEW = 60  # weighted layers up to which each has a mark
-STEEP = 12  # the scale is logarithmic where fields, or field and input, differ more
+FEW = 60  # most weighted layers with a mark each
+STEEP = 12  # the scale is logarithmic if fields, or field and input, differ by more than this factor
 DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1)))
-LIMIT = len(DASHES) * len(LIGHT.palette)  # without a common factor, so that as many pairs of both are different
-WHOLE_INPUT = " Whole: through layers that read every place each position sees all of the input; local: without them."
-END = 2.5  # points, radius of the dot where a line ends
-PIECES = 40  # of a line, about, that names keep off
+LIMIT = len(DASHES) * len(LIGHT.palette)  # they have no common factor, so all these pairs are different
+WHOLE_INPUT = " Whole: some layers read every position, so each position sees the whole input; local: without them."
+END = 2.5  # points, radius of the dot at the end of a line
+PIECES = 40  # number of pieces of a line, about, for placing names
 
 
 class Curve(NamedTuple):
-    """A network's field in pixels by depth from 0 on, None where unknown; `input` is the image's longer side.
+    """A network's receptive field in pixels by depth from 0 on, None if unknown; `input` is the image's longer side.
 
-    `end` says in words what the last of them is.
+    `end` is the last field as text.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Curve(NamedTuple):
 
 
 def curve(report: Report) -> Curve:
-    """For each depth the largest field of the layers up to there, and up to the last layer that has places.
+    """Find for each depth the largest field of the layers up to it, until the last layer that has positions.
 
-    The larger of height and width, with what comes through a whole axis: a gate's own layers, which see the image
-    alone, let no line fall. Unknown where that of any layer of the depth is.
+    A field is the larger of height and width, including paths through a whole axis. The line never falls, not even at
+    the layers of a gate. A depth is unknown if the field of any of its layers is.
     """
     by_depth: dict[int, list[int | None]] = {}
     for layer in report.layers:
@@ -64,7 +64,7 @@ def curve(report: Report) -> Curve:
 
 
 def _end_text(totals: Totals, size: int | None) -> str:
-    """`427`; as in tables, `whole, local 427`, where something comes through a whole axis.
+    """Describe the last field: `427`; like in tables, `whole, local 427` if paths lead through a whole axis.
 
     Without `size` the line ends before the network does.
     """
@@ -79,14 +79,14 @@ def _largest(sizes: Sequence[int | None]) -> int | None:
 
 
 def few(names: Sequence[str]) -> Sequence[str]:
-    """The names. Raises ArchcalcError where they are more than lines can be told apart."""
+    """Return the names. Raises ArchcalcError if there are more than distinguishable lines."""
     if len(names) > LIMIT:
-        raise ArchcalcError(f"{len(names)} lines cannot be told apart; name {LIMIT} networks at most")
+        raise ArchcalcError(f"{len(names)} networks are too many to distinguish their lines; name at most {LIMIT}")
     return names
 
 
 def draw(sheet: Sheet, reports: Sequence[Report]) -> list[str]:
-    """A line a network, named at its end, and one for each size of input; returns the names without room."""
+    """Draw a line per network, named at its end, and one per input size; return the names without room."""
     curves = [curve(report) for report in reports]
     only = f" of {shorten(curves[0].name, MAX_NAME)}" if len(curves) == 1 else ""
     sheet.frame(f"Receptive field{only} along depth", caption(reports, curves))
@@ -97,7 +97,7 @@ def draw(sheet: Sheet, reports: Sequence[Report]) -> list[str]:
     for size in inputs:
         ax.axhline(size, color=sheet.theme.ink, linewidth=0.9, linestyle=(0, (2, 2)), gid="input")
     _axes(ax, curves, inputs)
-    sheet.figure.draw_without_rendering()  # the names want to know how far their lines are apart
+    sheet.figure.draw_without_rendering()  # names need the distances between their lines
     _name_inputs(sheet, ax, inputs)
     sheet.settle()
     return _name_ends(sheet, ax, curves, inputs)
@@ -108,7 +108,7 @@ def _colour(sheet: Sheet, i: int) -> str:
 
 
 def _line(sheet: Sheet, ax: Axes, found: Curve, i: int) -> None:
-    """Neighbours differ in colour and in dashes; with as many as LIMIT no two have both alike."""
+    """Draw a line; neighbours differ in colour and dashes, and no two of LIMIT lines agree in both."""
     ys = [float("nan") if size is None else size for size in found.fields]
     ax.plot(
         range(len(ys)), ys, marker="o" if len(ys) <= FEW else "", markersize=3, linewidth=1.6, color=_colour(sheet, i),
@@ -117,7 +117,7 @@ def _line(sheet: Sheet, ax: Axes, found: Curve, i: int) -> None:
 
 
 def _name_ends(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> list[str]:
-    """Names and fields where the lines end; returns the names there was no room for."""
+    """Write names and fields at the ends of lines; return the names without room."""
     left, right = ax.get_xlim()  # a logarithmic scale has no 0
     lines = [stretch for c in curves for stretch in _stretches(ax, c)]
     lines += [(*points_of(ax, left, size), *points_of(ax, right, size)) for size in inputs]
@@ -133,12 +133,12 @@ def _name_ends(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence
 
 
 def _end(found: Curve) -> tuple[int, int] | None:
-    """The depth and the field where a line ends."""
+    """Return depth and field of a line's end."""
     return max(((depth, size) for depth, size in enumerate(found.fields) if size is not None), default=None)
 
 
 def _stretches(ax: Axes, found: Curve) -> list[Box]:
-    """A line's way on the sheet, in points, in some pieces."""
+    """Return a line as pieces, in points on the sheet."""
     left = ax.get_xlim()[0]
     known = [(max(depth, left), size) for depth, size in enumerate(found.fields) if size is not None]
     at = [points_of(ax, *place) for place in known[:: len(known) // PIECES + 1] + known[-1:]]
@@ -178,7 +178,7 @@ def _depth_axis(ax: Axes, depths: Sequence[int]) -> None:
 
 
 def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
-    """The sizes beside their lines; one text for lines too near to each other for two."""
+    """Write input sizes beside their lines; lines too near to each other share a text."""
     near = SMALL * 1.6 * sheet.figure.dpi / 72
     heights = [ax.transData.transform((1, size))[1] for size in inputs]
     groups: list[list[int]] = []
@@ -193,12 +193,12 @@ def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
 
 
 def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
-    """Inputs, mode, and what is drawn."""
+    """Return inputs, mode, and the meaning of the lines."""
     shapes = ", ".join(dict.fromkeys(format_shape(report.graph.input) for report in reports))
     return (
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
-        " the layers up to there, the larger of height and width, up to the last layer with places (before global"
-        " pooling); where a line ends, its network and the field there."
+        " the layers up to it (the larger of height and width), until the last layer with positions (before global"
+        " pooling). At the end of a line: its network and the field there."
         + WHOLE_INPUT * any("whole" in c.end for c in curves)
-        + "".join(f" {shorten(c.name, MAX_NAME)} has none that is known." for c in curves if _end(c) is None)
+        + "".join(f" The field of {shorten(c.name, MAX_NAME)} is unknown." for c in curves if _end(c) is None)
     )

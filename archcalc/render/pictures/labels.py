@@ -1,7 +1,7 @@
-"""Where labels go beside points so that none covers another.
+"""Place labels beside points so that no label covers another.
 
-Each label in turn takes the place that costs least beside those that stand, until none moves. Then some are taken away
-and placed anew, again and again, and what is better is kept. The same points always have the same places.
+Each label in turn takes the cheapest place, given the places of the others, until none moves. Then some labels are
+removed and placed again, many times, and the better result is kept. The same points always get the same places.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 Floats: TypeAlias = Any  # arrays of numpy
 
 ANGLES = 32
-STEPS = (2, 5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 130, 165)  # points from the ball's edge to the label
+STEPS = (2, 5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 130, 165)  # points between the ball's edge and the label
 ROUNDS = 6
-TRIES = 40  # times that a part is placed anew
-FREED = 4  # a part: one of so many labels
+TRIES = 40  # how often a part of the labels is placed again
+FREED = 4  # that part: one of this many labels
 APART = 1.5  # points between labels
 FORBIDDEN = 1e9
-CROSSED, TANGLED = 1e5, 2e3  # cost of a leader through a label: only where nothing else is left; and of two leaders
+CROSSED, TANGLED = 1e5, 2e3  # cost of a leader through a label (a last resort), and of two leaders that cross
 
 
 class Spot(NamedTuple):
@@ -33,7 +33,7 @@ class Spot(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A label's middle, how far its box is from the ball's edge, and from the nearest other ball's, in points."""
+    """A label's center, and the distances of its box from its ball and from the nearest other ball, in points."""
 
     x: float
     y: float
@@ -45,19 +45,19 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 
 def place(spots: Sequence[Spot], bounds: Box, lines: Sequence[Box] = ()) -> list[Placed | None]:
-    """For each spot where its label goes, within bounds (left, bottom, right, top); None where there is no room.
+    """Place the label of each spot within bounds (left, bottom, right, top); None if there is no room.
 
-    `lines` (from x, y to x, y) are better not written on.
+    Labels avoid `lines` (from x, y to x, y) if possible.
     """
     search = _Search(spots, bounds, lines)
     return [None if k is None else search.placed(i, k) for i, k in enumerate(search.best())]
 
 
-Choice: TypeAlias = list[int | None]  # by label, which of its boxes it takes
+Choice: TypeAlias = list[int | None]  # for each label the index of its box
 
 
 class _Search:
-    """Labels, the boxes each could take, and what these cost by themselves."""
+    """The candidate boxes of each label, and their costs without other labels."""
 
     def __init__(self, spots: Sequence[Spot], bounds: Box, lines: Sequence[Box]) -> None:
         import numpy
@@ -65,11 +65,11 @@ class _Search:
         self.balls = numpy.array([(s.x, s.y, s.radius) for s in spots])
         self.boxes = [_candidates(spot, bounds) for spot in spots]
         crossed = numpy.array(lines).reshape(-1, 4)
-        self.conflicts: dict[tuple[int, int, int], Floats] = {}  # of a label's boxes with another that took its k-th
+        self.conflicts: dict[tuple[int, int, int], Floats] = {}  # costs of label i's boxes if label j takes its k-th
         self.fixed = [_costs(boxes, i, self.balls) + _written_on(boxes, crossed) for i, boxes in enumerate(self.boxes)]
 
     def best(self) -> Choice:
-        """The cheapest found: the most crowded first, then again and again without some of them."""
+        """Return the cheapest choice found: place the most crowded first, then repeatedly place some of them again."""
         order = sorted(range(len(self.boxes)), key=lambda i: -_crowd(i, self.balls))
         chosen = self.settled(order, [None] * len(order))
         cost = self.total(chosen)
@@ -83,7 +83,7 @@ class _Search:
         return chosen
 
     def settled(self, order: Sequence[int], chosen: Choice) -> Choice:
-        """What labels choose by turns, until none chooses anew."""
+        """Let labels choose in turn until none changes its choice."""
         for _ in range(ROUNDS):
             before = list(chosen)
             for i in order:
@@ -95,7 +95,7 @@ class _Search:
         return chosen
 
     def costs(self, i: int, chosen: Choice) -> Floats:
-        """What each box of a label costs beside what the others chose."""
+        """Compute the cost of each box of a label, given the choices of the others."""
         others = [(i, j, k) for j, k in enumerate(chosen) if k is not None and j != i]
         if unknown := [other for other in others if other not in self.conflicts]:
             boxes, balls = [self.boxes[j][k] for _, j, k in unknown], [self.balls[j] for _, j, _ in unknown]
@@ -104,11 +104,11 @@ class _Search:
         return sum((self.conflicts[other] for other in others), start=self.fixed[i])
 
     def total(self, chosen: Choice) -> float:
-        """What a choice costs; a label that has no place costs most."""
+        """Compute the cost of a choice; a label without a place costs most."""
         return sum(FORBIDDEN if k is None else float(self.costs(i, chosen)[k]) for i, k in enumerate(chosen))
 
     def placed(self, i: int, k: int) -> Placed:
-        """Where a label is, given which of its boxes it takes."""
+        """Return the place of label i in its k-th box."""
         box = self.boxes[i][k]
         gaps = [float(_gap(box[None], ball)[0]) for ball in self.balls]
         others = gaps[:i] + gaps[i + 1 :]
@@ -116,7 +116,7 @@ class _Search:
 
 
 def _crowd(i: int, balls: Floats) -> float:
-    """How near the other balls are."""
+    """Measure how near the other balls are."""
     import numpy
 
     away = numpy.hypot(*(balls[:, :2] - balls[i, :2]).T)
@@ -124,7 +124,7 @@ def _crowd(i: int, balls: Floats) -> float:
 
 
 def _candidates(spot: Spot, bounds: Box) -> Floats:
-    """Boxes (left, bottom, right, top) around a ball, at some angles and distances, those within bounds."""
+    """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances, within bounds."""
     import numpy
 
     turns = numpy.arange(ANGLES) * 2 * numpy.pi / ANGLES
@@ -139,7 +139,7 @@ def _candidates(spot: Spot, bounds: Box) -> Floats:
 
 
 def _costs(boxes: Floats, own: int, balls: Floats) -> Floats:
-    """What a box costs by itself: the way from its ball, what it covers of balls; out of bounds it is forbidden."""
+    """Compute the cost of boxes alone: distance from the ball, balls covered; out of bounds is forbidden."""
     import numpy
 
     away = _gap(boxes, balls[own])
@@ -150,13 +150,13 @@ def _costs(boxes: Floats, own: int, balls: Floats) -> Floats:
 
 
 def _written_on(boxes: Floats, lines: Floats) -> Floats:
-    """What boxes cost for the lines they lie on."""
+    """Compute the cost of boxes that lie on lines."""
     ends = lines[:, [2, 3, 2, 3]]
     return 15 * _cut(lines[None, :, :2], ends[None], boxes[:, None]).sum(axis=1)
 
 
 def _gap(boxes: Floats, ball: Floats) -> Floats:
-    """From a ball's edge to the boxes."""
+    """Measure the distances from a ball's edge to boxes."""
     import numpy
 
     nearest = numpy.clip(ball[:2], boxes[:, :2], boxes[:, 2:])
@@ -164,7 +164,7 @@ def _gap(boxes: Floats, ball: Floats) -> Floats:
 
 
 def _conflicts(boxes: Floats, ball: Floats, standing: Sequence[Floats], balls: Sequence[Floats]) -> Floats:
-    """What boxes cost beside each that stands: none may overlap, and leaders should cross neither labels nor others."""
+    """Compute the cost of boxes given placed ones: no overlap, and leaders should cross neither labels nor leaders."""
     import numpy
 
     here, boxes = ball[:2], boxes[:, None]
@@ -181,25 +181,25 @@ def _overlap(a: Floats, b: Floats) -> Floats:
 
 
 def _ends(boxes: Floats, starts: Floats) -> Floats:
-    """Where the ways from `starts` come to boxes."""
+    """Return the points at which segments from `starts` reach boxes."""
     import numpy
 
     return numpy.clip(starts, boxes[..., :2], boxes[..., 2:])
 
 
 def _cross(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
-    """Whether the ways a–b and c–d cross: the ends of each lie on both sides of the other."""
+    """Whether the segments a–b and c–d cross: the ends of each lie on both sides of the other."""
     return (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
 
 
 def _side(a: Floats, b: Floats, c: Floats) -> Floats:
-    """On which side of the way a–b the point c lies, by its sign."""
+    """Return on which side of the segment a–b the point c lies, by sign."""
     one, other = b - a, c - a
     return one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]
 
 
 def _cut(starts: Floats, labels: Floats, boxes: Floats) -> Floats:
-    """Whether the ways from `starts` to their `labels` cut `boxes`: for how much of the way both axes are within."""
+    """Whether the segments from `starts` to `labels` cut `boxes`: whether both axes are inside at the same time."""
     import numpy
 
     enter, leave = 0.0, 0.97

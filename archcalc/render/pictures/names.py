@@ -1,4 +1,4 @@
-"""Names beside what they name, with a line to it where they stand apart or could be taken for another's."""
+"""Names beside points, with a line to the point if the name is far away or could belong to another one."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from archcalc.render.pictures.sheets import Sheet
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEADER = 3.0  # points from which on a line leads to the name
-RIVAL = 8.0  # points up to which something else is near enough to be taken for what is named
-EDGE = 3.0  # points kept free within the axes
+LEADER = 3.0  # distance in points above which a line leads to the name
+RIVAL = 8.0  # distance in points below which the name could belong to another point
+EDGE = 3.0  # margin in points within the axes
 
 
 class Named(NamedTuple):
-    """A name, and the ball it is of: x and y on the scales of the axes, the radius in points."""
+    """A name and its ball: x and y on the scales of the axes, the radius in points."""
 
     text: str
     x: float
     y: float
     radius: float
     style: str = "normal"
-    colour: str = ""  # of the line that leads to it; "": as the text
+    colour: str = ""  # of the line to it; "": the text's colour
 
 
 def points_of(ax: Axes, x: float, y: float) -> tuple[float, float]:
-    """A place of the axes on the sheet, in points."""
+    """Convert coordinates of the axes to points on the sheet."""
     dots = 72 / ax.figure.dpi
     right, up = ax.transData.transform((x, y))
     return float(right) * dots, float(up) * dots
@@ -37,7 +37,7 @@ def points_of(ax: Axes, x: float, y: float) -> tuple[float, float]:
 def write_names(
     sheet: Sheet, ax: Axes, named: Sequence[Named], size: float, leader: float = LEADER, lines: Sequence[Box] = ()
 ) -> list[int]:
-    """Write names within the axes, better not on `lines`; returns, by position, those there was no room for."""
+    """Write names within the axes and avoid `lines`; return the positions of names without room."""
     spots = [_spot(sheet, ax, one, size) for one in named]
     dots, box = 72 / sheet.figure.dpi, ax.get_window_extent()
     bounds = (box.x0 * dots + EDGE, box.y0 * dots + EDGE, box.x1 * dots, box.y1 * dots)
@@ -67,7 +67,7 @@ def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:
 
 
 def _lead(sheet: Sheet, one: Named, spot: Spot, where: Placed) -> None:
-    """A line from the ball's middle to the label."""
+    """Draw a line from the center of the ball to the label."""
     from matplotlib.lines import Line2D
 
     wide, high = sheet.figure.get_size_inches() * 72

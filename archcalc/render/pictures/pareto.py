@@ -1,4 +1,4 @@
-"""Published accuracy against computed MACs, a ball's area the parameters: the picture of Canziani et al. 2016."""
+"""Published accuracy against computed MACs; the area of a ball is the params: the picture of Canziani et al. 2016."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (13.0, 8.0)
-LARGEST = 1700.0  # points² of the largest ball
+LARGEST = 1700.0  # area of the largest ball, in points²
 SMALLEST = 9.0
-CROWD = 30  # networks from which on labels are small
+CROWD = 30  # with more networks labels are small
 MAX_NAME = 40
 
 
 def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
-    """Draw them; returns the names there was no room for."""
+    """Draw the points; return the names without room."""
     sheet.frame("Top-1 accuracy on ImageNet against arithmetic and parameters", caption(points))
     ax = sheet.figure.add_subplot()
     colours = colours_of(points, sheet.theme)
     unit = LARGEST / max(p.params for p in points)
     line = _front_line(ax, points, sheet.theme)
-    by_size = sorted(points, key=lambda p: -p.params)  # the small on top of the large
+    by_size = sorted(points, key=lambda p: -p.params)  # small ones on top
     ax.scatter(
         [p.macs / 1e9 for p in by_size], [p.top1 for p in by_size], [max(SMALLEST, p.params * unit) for p in by_size],
         [colours[p.family] for p in by_size], alpha=0.6, edgecolors=sheet.theme.paper, linewidths=0.7, zorder=3,
@@ -46,7 +46,7 @@ def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
 
 
 def _front_line(ax: Axes, points: Sequence[Point], theme: Theme) -> Any:
-    """The stairs of networks that none is better than with fewer MACs."""
+    """Draw the line of networks such that no network has higher accuracy with fewer MACs."""
     best = frontier(points)
     xs, ys = [p.macs / 1e9 for p in best], [p.top1 for p in best]
     (line,) = ax.plot(xs, ys, drawstyle="steps-post", color=theme.faint, linewidth=1, linestyle=(0, (4, 3)))
@@ -54,7 +54,7 @@ def _front_line(ax: Axes, points: Sequence[Point], theme: Theme) -> Any:
 
 
 def colours_of(points: Sequence[Point], theme: Theme) -> dict[str, str]:
-    """A colour for each of the largest families; the rest share one."""
+    """Assign a colour to each of the largest families; the others share one."""
     counts = Counter(p.family for p in points)
     largest = sorted(counts, key=lambda family: (-counts[family], family))
     own = dict(zip(largest, theme.palette, strict=False))
@@ -62,7 +62,7 @@ def colours_of(points: Sequence[Point], theme: Theme) -> dict[str, str]:
 
 
 def shared_folder(names: Sequence[str]) -> str:
-    """The folder that most names begin with, which labels leave out; "" if fewer than three do."""
+    """Return the most frequent folder of names, which labels leave out; "" if fewer than three have it."""
     counts = Counter(name[: name.rindex("/") + 1] for name in names if "/" in name)
     folder, count = counts.most_common(1)[0] if counts else ("", 0)
     return folder if count > 2 else ""
@@ -75,12 +75,12 @@ def _axes(ax: Axes, points: Sequence[Point]) -> None:
     ax.minorticks_off()
     ax.set_xticks(ticks := list(ticks_between(low, high)), [f"{tick:g}" for tick in ticks])
     ax.margins(y=0.08)
-    ax.set_xlabel("MACs of one image, in G (10⁹ multiply-accumulates of convolution and linear layers; log scale)")
+    ax.set_xlabel("GMACs for one image (10⁹ multiply-accumulates of convolutions and linear layers; log scale)")
     ax.set_ylabel("top-1 accuracy, in % (published)")
 
 
 def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> Any:
-    """The legend of colours and of the line."""
+    """Draw the legend of colours and of the line."""
     from matplotlib.lines import Line2D
 
     theme = sheet.theme
@@ -88,7 +88,7 @@ def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> 
     rest = [family for family, colour in colours.items() if colour == theme.rest]
     names |= {shorten(rest[0], 20) if len(rest) == 1 else "others": theme.rest} if rest else {}
     dots = [Line2D([], [], marker="o", linestyle="", markersize=7, color=c, alpha=0.8) for c in names.values()]
-    texts = [*names, "none is better\nwith fewer MACs"]
+    texts = [*names, "no network is better\nwith fewer MACs"]
     handles = [*dots, line]
     if folder:
         handles.append(Line2D([], [], linestyle=""))
@@ -97,7 +97,7 @@ def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> 
 
 
 def _sizes(sheet: Sheet, above: Any, largest: int, unit: float) -> None:
-    """The legend of areas: balls that stand in one another, each with a line to its number."""
+    """Draw the legend of areas: nested balls, each with a line to its number."""
     from matplotlib.patches import Circle
 
     wide, high = sheet.figure.get_size_inches() * 72
@@ -116,13 +116,13 @@ def _sizes(sheet: Sheet, above: Any, largest: int, unit: float) -> None:
 
 
 def ball_sizes(largest: int) -> list[int]:
-    """Round numbers for the legend, the first not above `largest`, the others a fifth and a fiftieth of it."""
+    """Return round numbers for the legend: one not above `largest`, and a fifth and a fiftieth of it."""
     top = max(tick for tick in ticks_between(1e-9, 5e9) if tick * 1e3 <= max(largest, 1e-3)) * 1e3
     return [int(top / part) for part in (1, 5, 50) if top >= part]
 
 
 def _label(sheet: Sheet, ax: Axes, points: Sequence[Point], unit: float, folder: str) -> list[str]:
-    """Names beside the balls; in a crowd they are small and each has a line."""
+    """Write names beside the balls; if there are many, names are small and each has a line."""
     size, leader = (NORMAL, LEADER) if len(points) <= CROWD else (SMALL, -1.0)
     named = [
         Named(
@@ -142,20 +142,20 @@ def _stairs(ax: Axes, points: Sequence[Point]) -> list[Box]:
 
 
 def _radius(params: int, unit: float) -> float:
-    """Of a ball, in points."""
+    """Return a ball's radius in points."""
     return math.sqrt(max(SMALLEST, params * unit)) / 2
 
 
 def caption(points: Sequence[Point]) -> str:
-    """Protocol, sources, remarks, conditions."""
+    """Return protocol, sources, remarks and conditions."""
     sources = "; ".join(dict.fromkeys(p.source for p in points))
     notes = [f"{shorten(p.name, MAX_NAME)}: {p.note}" for p in points if p.note]
     return " ".join(
         [
-            f"Top-1 accuracy: {DATASET}, single crop as large as the network's own input, one network, as published:",
+            f"Top-1 accuracy: {DATASET}, one network, single crop of the size of its input, as published in:",
             f"{sources}.",
-            *(["Where a source prints the error: 100 − error."] if any(p.error for p in points) else []),
+            *(["If a source prints the error: 100 − error."] if any(p.error for p in points) else []),
             *notes,
-            "MACs and params: computed, inference at that input.",
+            "MACs and params: computed, at inference with that input.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Params, MACs and activations along depth: where a network's cost is."""
+"""Params, MACs and activations along depth: where the cost of a network is."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 SIZE = (11.0, 7.0)
 DRAWN = ("params", "macs", "activations")
 MEANING = "MACs: multiply-accumulates of one forward pass; activations: values that layers write."
-LEVELS = 3  # rows of block names above the panels
+LEVELS = 3  # lines of block names above the panels
 MAX_NAME = 24
-FEW = 150  # bars up to which each stands apart
+FEW = 150  # most bars with gaps between them
 
 
 class Bar(NamedTuple):
-    """A stretch of layers and its figures; `block` is the first part of its name."""
+    """Consecutive layers and their figures; `block` is the first part of their name."""
 
     name: str
     block: str
@@ -35,15 +35,15 @@ class Bar(NamedTuple):
 
 
 def bars(report: Report, depth: int | None = None) -> list[Bar]:
-    """A bar a layer with weights, in the order they run, with all up to the next; the input's first.
+    """Return one bar per layer with weights (including the layers up to the next one), starting with the input.
 
-    With `depth` a bar a block, as the rows of `archcalc summarize --depth`.
+    With `depth` return one bar per block, like the rows of `archcalc summarize --depth`.
     """
     return [_bar(group, depth) for group in (by_block(report.layers, depth) if depth else by_weights(report.layers))]
 
 
 def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Layers with weights, each with those that follow it up to the next."""
+    """Group layers: each layer with weights and the layers up to the next one."""
     groups: list[list[Layer]] = []
     for layer in layers:
         if layer.node.op.weighted or not groups:
@@ -58,7 +58,7 @@ def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
 
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
-    """Three panels over one axis, and the names of blocks above."""
+    """Draw three panels over one axis, and the names of blocks above them."""
     graph, found = report.graph, bars(report, depth)
     sheet.frame(" · ".join(part for part in (graph.name, about_text(graph.about)) if part), caption(report))
     strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[0.4, 1, 1, 1])
@@ -81,8 +81,8 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
 
 def _axis_text(depth: int | None) -> str:
     if depth:
-        return "blocks, in the order they run (0: the input)"
-    return "layers with weights, in the order they run, each with what follows it (0: the input)"
+        return "blocks, in the order in which they run (0: the input)"
+    return "layers with weights, each with the layers after it, in the order in which they run (0: the input)"
 
 
 def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
@@ -108,13 +108,13 @@ def _total(figure: str, report: Report) -> str:
 
 
 def blocks_of(found: Sequence[Bar]) -> list[tuple[int, int, str]]:
-    """Neighbours of one block: the first, the one after the last, and the block's name."""
+    """Return for each block its first bar, the bar after its last, and its name."""
     grouped = [(name, [i for i, _ in members]) for name, members in groupby(enumerate(found), key=lambda x: x[1].block)]
     return [(positions[0], positions[-1] + 1, name) for name, positions in grouped]
 
 
 def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, str]]) -> None:
-    """Names above the middle of their blocks, in as many rows as it takes; those that find no room are left out."""
+    """Write names above the middle of their blocks on up to LEVELS lines; leave out names without room."""
     ends = [0.0] * LEVELS
     box = strip.get_window_extent()
     for start, stop, name in stretches:
@@ -130,5 +130,5 @@ def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, 
 
 
 def caption(report: Report) -> str:
-    """Conditions and conventions."""
+    """Return conditions and conventions."""
     return f"{conditions(report)} · {MEANING}"

@@ -1,4 +1,4 @@
-"""What all pictures share: theme, fonts, title and caption, and the bytes of a file."""
+"""What all pictures share: theme, fonts, title, caption, and the file's bytes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from archcalc.errors import ArchcalcError
 from archcalc.render.table import ratio_text
 
 SUFFIXES = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
-SALT = "archcalc"  # of ids in an SVG: the same picture has the same bytes
+SALT = "archcalc"  # of ids in an SVG, so that equal pictures have equal bytes
 NO_DATE: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": SALT},
     "png": {"Software": SALT},
     "pdf": {"CreationDate": None, "Creator": SALT, "Producer": SALT},
 }
 DPI = 200  # of a PNG
-MARGIN = 0.15  # inches around all
+MARGIN = 0.15  # inches around the picture
 SMALL, NORMAL, LARGE = 7.5, 9.0, 13.0  # points
 PREFIXES = (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")
 WRAPPED = 1.35  # line height by font size
 
 
 class Theme(NamedTuple):
-    """Colours: the paper, what is written and drawn on it, and a palette that all can tell apart (Okabe & Ito 2008)."""
+    """Colours of background, text and lines, and a palette for colour-blind readers (Okabe & Ito 2008)."""
 
     paper: str
     ink: str
     faint: str  # captions, ticks
     grid: str
-    band: str  # every other block
+    band: str  # behind every other block
     palette: Sequence[str]
-    rest: str  # what has no colour of its own
+    rest: str  # for everything without its own colour
 
 
 LIGHT = Theme(
@@ -48,7 +48,7 @@ DARK = Theme(
 
 
 class Sheet:
-    """A figure with its theme. Texts are set as they are: no sign in a name is markup."""
+    """A matplotlib figure with its theme. Texts are shown literally: names contain no markup."""
 
     def __init__(self, width: float, height: float, theme: Theme) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,7 +60,7 @@ class Sheet:
         self.figure.get_layout_engine().set(w_pad=MARGIN, h_pad=MARGIN / 2, hspace=0.02)
 
     def text_size(self, text: str, size: float, weight: str = "normal") -> tuple[float, float]:
-        """Width and height of one line, in dots."""
+        """Measure width and height of one line, in dots."""
         from matplotlib.font_manager import FontProperties
 
         font = FontProperties(size=size, weight=weight)
@@ -68,7 +68,7 @@ class Sheet:
         return width, height
 
     def wrap(self, text: str, room: float, size: float, weight: str = "normal") -> str:
-        """The text in lines of at most `room` inches; a word that is longer is broken."""
+        """Wrap a text to lines of at most `room` inches; break longer words."""
         lines = [""]
         for word in text.split():
             for piece in self._pieces(word, room, size, weight):
@@ -85,8 +85,8 @@ class Sheet:
         return [word[i : i + step] for i in range(0, len(word), step)]
 
     def frame(self, title: str, caption: str) -> None:
-        """Title above and caption below, with our version; the room for both is kept free of axes."""
-        from archcalc import __version__  # the package that imports all others
+        """Write the title above and the caption (with the version) below, and keep axes out of their room."""
+        from archcalc import __version__  # the package imports all other modules
 
         width, height = self.figure.get_size_inches()
         heading = self.wrap(title, width - 2 * MARGIN, LARGE, "bold")
@@ -104,9 +104,9 @@ class Sheet:
         self.figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
 
     def settle(self) -> None:
-        """Lay the axes out once and for all, so that places can be measured and every format has the same.
+        """Fix the layout of the axes, so that positions can be measured and are the same in every format.
 
-        Places are rounded: the solver's last digits differ from one run to another, and files would with them.
+        Positions are rounded: the last digits of the solver differ between runs, and so would the files.
         """
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
@@ -114,32 +114,32 @@ class Sheet:
             ax.set_position([round(float(side), 5) for side in ax.get_position().bounds])
 
     def save(self, suffix: str) -> bytes:
-        """The file's bytes, the same for the same picture."""
+        """Return the file's bytes; equal pictures have equal bytes."""
         form, buffer = SUFFIXES[suffix], io.BytesIO()
         self.figure.savefig(buffer, format=form, metadata=NO_DATE[form])
         return buffer.getvalue()
 
 
 def _height(text: str, size: float) -> float:
-    """Inches that lines take."""
+    """Height of the lines of a text, in inches."""
     return (text.count("\n") + 1) * size * WRAPPED / 72
 
 
 @contextmanager
 def sheet(width: float, height: float, dark: bool = False) -> Iterator[Sheet]:
-    """An empty sheet of so many inches; while it is drawn and saved matplotlib has our settings, then its own again.
+    """Open an empty sheet, with width and height in inches; on exit restore the settings of matplotlib.
 
-    Raises ArchcalcError where matplotlib is missing.
+    Raises ArchcalcError if matplotlib is missing.
     """
     try:
         import matplotlib
     except ImportError:
         raise ArchcalcError("a picture needs matplotlib: pip install 'archcalc[plot]'") from None
-    except ValueError as error:  # such as a backend in MPLBACKEND that is none
+    except ValueError as error:  # e.g. an unknown backend in MPLBACKEND
         raise ArchcalcError(f"matplotlib does not start: {str(error).splitlines()[0]}") from None
     theme = DARK if dark else LIGHT
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a sign that the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # an empty box replaces a character that the font lacks
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_settings(theme))
         yield Sheet(width, height, theme)
@@ -162,17 +162,17 @@ def _settings(theme: Theme) -> dict[str, Any]:
 
 
 def prefixed(largest: float) -> tuple[float, str]:
-    """The factor and prefix in which figures up to `largest` are short: 10⁹ G, 10⁶ M, 10³ k."""
+    """Return factor and prefix for figures up to `largest`: 10⁹ G, 10⁶ M, 10³ k."""
     return next(((factor, prefix) for factor, prefix in PREFIXES if largest >= factor * 0.9995), (1, ""))
 
 
 def short(value: float) -> str:
-    """Three digits and a prefix: 25.6M, 7.00M; small whole numbers as they are."""
+    """Format with three digits and a prefix: 25.6M, 7.00M; small integers in full."""
     factor, prefix = prefixed(value)
     return f"{value:,}" if value < 10**4 else f"{ratio_text(value / factor)}{prefix}"
 
 
 def ticks_between(low: float, high: float) -> Iterator[float]:
-    """1, 2, 5, 10, … between two values."""
+    """Yield 1, 2, 5, 10, … between two values."""
     for power in range(-9, 10):
         yield from (tick for tick in (round(digit * 10.0**power, 9) for digit in (1, 2, 5)) if low <= tick <= high)
