@@ -1,4 +1,4 @@
-"""Two networks beside each other: which part is paired with which, and what is told of the differences."""
+"""Two networks beside each other: which part is paired with which, and what it says about the differences."""
 
 import csv
 import io
@@ -167,17 +167,17 @@ class TestLongRows:
 
     def test_work_does_not_jump_at_a_length(self, monkeypatch):
         """98 layers are below the bound that is set here, 102 above."""
-        monkeypatch.setattr(in_order, "MOST", 10_000)
+        monkeypatch.setattr(in_order, "MAX_PAIRS", 10_000)
         assert 0.9 < self.work(102) / self.work(98) < 1.1
 
     def test_work_is_linear_in_the_end(self, monkeypatch):
-        monkeypatch.setattr(in_order, "MOST", 1_000)
+        monkeypatch.setattr(in_order, "MAX_PAIRS", 1_000)
         assert self.work(1600) / self.work(400) < 4.4
 
     @pytest.mark.parametrize("length", [990, 1_010, 5_000, 20_000])
     def test_a_million_pairs_are_looked_at(self, length):
         pairs = sum(map(len, in_order._windows(length, length)))
-        assert 0.95 < pairs / in_order.MOST < 1.05
+        assert 0.95 < pairs / in_order.MAX_PAIRS < 1.05
 
     @pytest.mark.parametrize("length", [990, 1010, 3000])
     def test_the_answer_is_of_one_kind(self, length):
@@ -189,8 +189,8 @@ class TestLongRows:
     @pytest.mark.parametrize("most", [1, 3, 100, 1_000])
     @pytest.mark.parametrize("pair", [("vgg16", "vgg19"), ("resnet50", "densenet121"), ("googlenet", "nin")])
     def test_every_layer_is_there_once_and_swapping_swaps(self, pair, most, monkeypatch):
-        monkeypatch.setattr(in_order, "MOST", most)
-        monkeypatch.setattr(in_order, "NARROWEST", 2)
+        monkeypatch.setattr(in_order, "MAX_PAIRS", most)
+        monkeypatch.setattr(in_order, "MIN_WINDOW", 2)
         both = reports(*pair)
         alignment, back = align(*both), align(*both[::-1])
         for side, own in enumerate(both):
@@ -202,8 +202,8 @@ class TestLongRows:
     @pytest.mark.parametrize("rows", [1, 2, 7, 40])
     @pytest.mark.parametrize("columns", [1, 3, 40, 300])
     def test_windows_never_move_back_and_end_at_the_end(self, rows, columns, monkeypatch):
-        monkeypatch.setattr(in_order, "MOST", 50)
-        monkeypatch.setattr(in_order, "NARROWEST", 2)
+        monkeypatch.setattr(in_order, "MAX_PAIRS", 50)
+        monkeypatch.setattr(in_order, "MIN_WINDOW", 2)
         windows = in_order._windows(rows, columns)
         assert len(windows) == rows + 1
         assert windows[-1].stop == columns
@@ -220,7 +220,7 @@ class TestLongRows:
         )
         right = small("  - 20 * (conv(3, 1) | relu)\n  - lrn(3)\n  - 20 * (conv(3, 1) | sigmoid)\n  - silu\n")
         whole = align(left, right)
-        monkeypatch.setattr(in_order, "MOST", 1_000)
+        monkeypatch.setattr(in_order, "MAX_PAIRS", 1_000)
         assert [match.names for match in align(left, right).rows()] == [match.names for match in whole.rows()]
 
 

@@ -1,7 +1,7 @@
-"""Two networks beside each other: which layer or block of the one is which of the other, and how they differ.
+"""Align two networks: which layer or block of one corresponds to which of the other, and how they differ.
 
-What finds no partner stands alone. Every layer of both networks is in the alignment once, and swapping the networks
-swaps its sides. `comparing/pairing.py` says what is paired.
+Every layer of both networks appears exactly once, with a partner or alone. Swapping the networks swaps the sides.
+`comparing/pairing.py` selects the pairs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """What differs between two layers: an argument, the `operator`, the layers it reads (`inputs`), or a shape."""
+    """A difference between two layers: an argument, the `operator`, the layers that it reads (`inputs`), or a shape."""
 
     what: str
     left: Any
@@ -30,15 +30,15 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Two reports, and the match of the one network with the other."""
+    """Two reports and the match of their networks."""
 
     left: Report
     right: Report
     root: Match
-    rewired: frozenset[int]  # layers on the left that are paired with one that reads other layers
+    rewired: frozenset[int]  # layers on the left whose partner reads other layers
 
     def layers(self, match: Match) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-        """The layers of a match on both sides."""
+        """Return the layers of a match on both sides."""
         left, right = match.left, match.right
         return (
             self.left.layers[left.start : left.stop] if left else (),
@@ -53,7 +53,7 @@ class Alignment:
         return not any(i in self.rewired for i in range(left.start, left.stop)) if self.rewired else True
 
     def changes(self, match: Match) -> tuple[Change, ...]:
-        """What differs between the layers of a pair of layers; nothing between blocks."""
+        """Return the differences of a pair of layers; of a pair of blocks none."""
         left, right = match.left, match.right
         if not left or not right or not left.op or not right.op:
             return ()
@@ -64,15 +64,15 @@ class Alignment:
         return (*found, *(Change(what, mine, yours) for what, mine, yours in shapes if mine != yours))
 
     def rows(self, depth: int | None = None, whole: bool = False) -> Iterator[Match]:
-        """Matches that each layer is in once: those of blocks down to `depth` names, or (None) those of layers.
+        """Yield matches that together contain each layer once: blocks down to `depth` names, or layers if None.
 
-        Of blocks that are named at all, those that hold nothing but layers stay whole.
-        With `whole`, blocks that are equal or without partner are not taken apart.
+        With a depth, blocks that contain only layers are not split; with `whole` neither are blocks that are equal or
+        have no partner.
         """
         return self._rows(self.root, depth, whole)
 
     def within(self, match: Match) -> Iterator[Match]:
-        """The matches of layers in a block; blocks that are equal or without partner are not taken apart."""
+        """Yield the matches of layers in a block; do not split blocks that are equal or have no partner."""
         return self._rows(match, None, True)
 
     def _rows(self, match: Match, depth: int | None, whole: bool) -> Iterator[Match]:
@@ -85,7 +85,7 @@ class Alignment:
 
 
 def _plain(match: Match) -> bool:
-    """Whether a side holds nothing but layers."""
+    """Whether a side contains only layers."""
     return any(piece and all(part.op for part in piece.parts) for piece in (match.left, match.right))
 
 
@@ -101,8 +101,8 @@ def _argument_changes(left: Operator, right: Operator) -> Iterator[Change]:
 
 @uncollected
 def align(left: Report, right: Report) -> Alignment:
-    """Which part of the one network is which of the other."""
-    swapped = _order(right) < _order(left)  # of ways that are as good one must win, whatever side it is on
+    """Align two networks, each given by its report."""
+    swapped = _order(right) < _order(left)  # the result must not depend on the order of the networks
     aligner = Aligner()
     sides = (right, left) if swapped else (left, right)
     pieces = [aligner.piece(tree(_ran(report)), report) for report in sides]
@@ -116,12 +116,12 @@ def _order(report: Report) -> list[tuple[str, str, str]]:
 
 
 def _ran(report: Report) -> Any:
-    """The graph whose nodes are the report's layers."""
+    """Return the graph whose nodes are the report's layers."""
     return report.graph if len(report.graph.nodes) == len(report.layers) else report.graph.without_sides()
 
 
 def _sides(match: Match, swapped: bool) -> Match:
-    """The match with the sides in the order they were given; of neighbours without partner the left ones first."""
+    """Restore the order of the sides; of neighbours without partner put the left ones first."""
     parts: list[Match] = []
     alone: list[Match] = []
     for part in (_sides(part, swapped) for part in match.parts):
@@ -136,7 +136,7 @@ def _sides(match: Match, swapped: bool) -> Match:
 
 
 def _rewired(root: Match, left: Report, right: Report) -> Iterator[int]:
-    """Layers on the left that read others than their partners do, where all that both read have partners."""
+    """Yield layers on the left that read other layers than their partners, if all layers they read have partners."""
     pairs = {m.left.start: m.right.start for m in root.leaves() if m.left and m.right}
     paired = set(pairs.values())
     nodes = _ran(left).nodes, _ran(right).nodes

@@ -1,7 +1,7 @@
-"""The best pairs of two rows of parts, in order: the sum of what they are worth is the largest.
+"""Pair the parts of two sequences in order, so that the sum of scores is largest.
 
-All pairs are looked at where there are few. Of long rows it is a band along the line from both first parts to both last
-ones, the narrower the longer they are, so that work does not grow and the answer does not change at once at a length.
+Short sequences: all pairs are scored. Long ones: only pairs in a band along the line from both first to both last
+parts. The band is narrower for longer sequences, so that the work is bounded and no length changes the result abruptly.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, sqrt
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-MOST = 1_000_000  # pairs looked at to align two rows of parts: all, or those nearest to the same place in both
-NARROWEST = 32  # parts that are looked at for each part, however long the rows are
-SAME_PLACE = 0.25  # what the same place adds to the worth of a pair
+MAX_PAIRS = 1_000_000  # most pairs to score: all, or those nearest to the same position in both
+MIN_WINDOW = 32  # least number of partners to score for each part, for sequences of any length
+SAME_POSITION = 0.25  # added to the score of a pair at the same position
 
 
 class Paired(Protocol):
-    """What is paired: a layer or block with a label, and a number that equal ones share."""
+    """A layer or block to pair: it has a label, and a number that is the same for equal ones."""
 
     label: str
     whole: int
@@ -25,22 +25,22 @@ class Paired(Protocol):
 
 P = TypeVar("P", bound=Paired)
 Pair: TypeAlias = tuple[P | None, P | None]
-Worth: TypeAlias = Callable[[P, P, bool], float]  # the third: whether they have the same label
+Score: TypeAlias = Callable[[P, P, bool], float]  # third argument: whether their labels are equal
 
 
-def best_pairs(left: Sequence[P], right: Sequence[P], worth: Worth[P]) -> Iterator[Pair[P]]:
-    """The pairing in order that is worth most, as of Needleman and Wunsch, without a price for what is alone.
+def best_pairs(left: Sequence[P], right: Sequence[P], score: Score[P]) -> Iterator[Pair[P]]:
+    """Yield the pairing with the largest score, in order, by Needleman and Wunsch without a gap penalty.
 
-    Of long rows only a band of pairs is looked at, along the line from both first parts to both last ones.
+    A part without a partner is paired with None. Long sequences are searched only in a band.
     """
     windows = _windows(len(left), len(right))
-    worths = list(_worths(left, right, worth, windows))
-    most = _most(worths, windows)
+    scores = list(_scores(left, right, score, windows))
+    most = _most(scores, windows)
     i = j = 0
     while i < len(left) and j < len(right):
         start, stop = windows[i].start, windows[i].stop
         here, below = most[i][max(j - start, 0)], most[i + 1][max(j - windows[i + 1].start, 0)]
-        own = worths[i][j - start] if start <= j < stop else 0
+        own = scores[i][j - start] if start <= j < stop else 0
         if own and here == own + most[i + 1][max(j + 1 - windows[i + 1].start, 0)]:
             yield left[i], right[j]
             i, j = i + 1, j + 1
@@ -50,36 +50,36 @@ def best_pairs(left: Sequence[P], right: Sequence[P], worth: Worth[P]) -> Iterat
         else:
             yield None, right[j]
             j += 1
-    yield from _apart(left[i:], right[j:])
+    yield from _unpaired(left[i:], right[j:])
 
 
 def _windows(rows: int, columns: int) -> list[range]:
-    """For each row the columns that are looked at, and behind the last row what is left: all, if they are MOST.
+    """Return for each row the columns to score: all, or a band of about MAX_PAIRS pairs; then a range for the end.
 
-    A band that reaches `half` columns to both sides leaves out two triangles, together (1 − half / columns)² of all
-    pairs. Neither end of a window ever lies before that of the row above.
+    A band of `half` columns on both sides omits two triangles, together (1 − half / columns)² of all pairs. Starts and
+    ends of windows never decrease from row to row.
     """
-    left_out = max(0.0, 1 - MOST / max(rows * columns, 1))
-    half = max(ceil(columns * (1 - sqrt(left_out))), NARROWEST // 2)
+    left_out = max(0.0, 1 - MAX_PAIRS / max(rows * columns, 1))
+    half = max(ceil(columns * (1 - sqrt(left_out))), MIN_WINDOW // 2)
     middles = ((2 * i + 1) * columns // (2 * rows) for i in range(rows))
     windows = [range(max(0, middle - half), min(columns, middle + half)) for middle in middles]
     return [*windows, range(windows[-1].start if windows else 0, columns)]
 
 
 class _Known(dict[int, float], Generic[P]):
-    """What a piece is worth beside others, by their `whole`: equal pieces are worth the same."""
+    """Scores of a piece with others, by their `whole`: equal pieces have equal scores."""
 
-    def __init__(self, piece: P, others: Mapping[int, P], worth: Worth[P], named: bool) -> None:
+    def __init__(self, piece: P, others: Mapping[int, P], score: Score[P], named: bool) -> None:
         super().__init__()
-        self.piece, self.others, self.worth, self.named = piece, others, worth, named
+        self.piece, self.others, self.score, self.named = piece, others, score, named
 
     def __missing__(self, whole: int) -> float:
-        self[whole] = value = self.worth(self.piece, self.others[whole], self.named)
+        self[whole] = value = self.score(self.piece, self.others[whole], self.named)
         return value
 
 
-def _worths(left: Sequence[P], right: Sequence[P], worth: Worth[P], windows: Sequence[range]) -> Iterator[list[float]]:
-    """What each pair in a window is worth; a little more at the same place, from the front or from the back."""
+def _scores(left: Sequence[P], right: Sequence[P], score: Score[P], windows: Sequence[range]) -> Iterator[list[float]]:
+    """Yield the scores of each row's window; add a little at the same position, counted from either end."""
     wholes = [piece.whole for piece in right]
     others = dict(zip(wholes, right, strict=True))
     named: dict[str, list[int]] = {}
@@ -88,25 +88,25 @@ def _worths(left: Sequence[P], right: Sequence[P], worth: Worth[P], windows: Seq
     known: dict[int, tuple[_Known[P], _Known[P]]] = {}
     for i, (mine, window) in enumerate(zip(left, windows, strict=False)):
         if mine.whole not in known:
-            known[mine.whole] = _Known(mine, others, worth, False), _Known(mine, others, worth, True)
-        plain, alike = known[mine.whole]
+            known[mine.whole] = _Known(mine, others, score, False), _Known(mine, others, score, True)
+        plain, labelled = known[mine.whole]
         row = [plain[whole] for whole in wholes[window.start : window.stop]]
         same = named.get(mine.label, [])
         for j in same[bisect_left(same, window.start) : bisect_left(same, window.stop)]:
-            row[j - window.start] = alike[wholes[j]]
+            row[j - window.start] = labelled[wholes[j]]
         for j in {i, len(right) - len(left) + i}:
             if j in window and row[j - window.start]:
-                row[j - window.start] += SAME_PLACE
+                row[j - window.start] += SAME_POSITION
         yield row
 
 
-def _most(worths: Sequence[Sequence[float]], windows: Sequence[range]) -> list[list[float]]:
-    """The most that can be had from each (i, j) on, down and to the right: rows as wide as their windows, and one more.
+def _most(scores: Sequence[Sequence[float]], windows: Sequence[range]) -> list[list[float]]:
+    """Compute the largest sum of scores from each (i, j) on, down and to the right; rows have one column more.
 
-    Left of a window is as much as at its start, since what is alone costs nothing.
+    Left of a window the value is that at its start, since a part without partner costs nothing.
     """
     most = [[0.0] * (len(windows[-1]) + 1)]
-    for own, window, following in zip(worths[::-1], windows[-2::-1], windows[:0:-1], strict=True):
+    for own, window, following in zip(scores[::-1], windows[-2::-1], windows[:0:-1], strict=True):
         under = most[-1]
         if following.start > window.start:
             under = [under[0]] * (following.start - window.start) + under
@@ -117,6 +117,6 @@ def _most(worths: Sequence[Sequence[float]], windows: Sequence[range]) -> list[l
     return most[::-1]
 
 
-def _apart(left: Sequence[P], right: Sequence[P]) -> Iterator[Pair[P]]:
+def _unpaired(left: Sequence[P], right: Sequence[P]) -> Iterator[Pair[P]]:
     yield from ((mine, None) for mine in left)
     yield from ((None, yours) for yours in right)

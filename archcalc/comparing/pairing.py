@@ -1,9 +1,9 @@
-"""Which parts of two trees of blocks are put beside each other.
+"""Pair the parts of two trees of blocks.
 
-From the top down, the parts of two blocks are put beside each other in order, so that what is paired is as alike as can
-be: the same operators with the same arguments on the same shapes, then the same arguments, then the same operator; a
-common label tells too. Only what works at the same scale is paired, or what is nearly the same. What is left over is
-paired by its scale alone: networks that have nothing else in common are put together by resolution.
+From the top down, the parts of two blocks are paired in order, so that the sum of scores is largest. Layers score by
+equal operators, arguments and shapes; blocks by the layers that they have in common; equal labels add to the score.
+Only parts at the same scale are paired, or parts that are nearly equal. The rest is paired by scale only, so that
+networks with nothing else in common are paired by resolution.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from math import log2, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from archcalc.comparing.in_order import Pair, Worth, best_pairs
+from archcalc.comparing.in_order import Pair, Score, best_pairs
 from archcalc.graph.groups import Block, Part
 from archcalc.ops import Operator
 from archcalc.ops.shaping import Mover
@@ -23,40 +23,40 @@ from archcalc.ops.shaping import Mover
 if TYPE_CHECKING:
     from archcalc.analysis.report import Report
 
-EQUAL, SAME_ARGUMENTS, SAME_OPERATOR, SAME_FAMILY = 28, 20, 12, 4  # how much a pair of layers is worth
+EQUAL, SAME_ARGUMENTS, SAME_OPERATOR, SAME_FAMILY = 28, 20, 12, 4  # scores of a pair of layers
 SAME_LABEL, SAME_SCALE, SAME_SHAPE = 4, 4, 1
-ALIKE = 20  # what a pair of blocks is worth that differ, times how alike they are
-LEAST = 0.6  # how alike blocks of different labels must be, and the share of layers that opening blocks must pair
-FEW = 1 / 6  # how alike a layer and a block of its scale must be
-KIN = 0.8  # how alike blocks are that differ in details; these may be at different scales
-NEAR = 0.5  # how far scales may be apart: 35×35 of 299×299 is that of 28×28 of 224×224
-POINT = 99.0  # the scale of what has no height and width left
+BLOCKS = 20  # score of a pair of blocks, times their similarity
+LEAST = 0.6  # least similarity of blocks with different labels; least share of layers that opening blocks must pair
+FEW = 1 / 6  # least similarity of a layer and a block of its scale
+CLOSE = 0.8  # similarity from which on blocks may be at different scales
+NEAR = 0.5  # largest difference of scales: 35×35 of 299×299 is the scale of 28×28 of 224×224
+NO_SCALE = 99.0  # the scale of a vector
 
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """A layer or block of one network; its layers stand in its report from `start` to `stop`."""
+    """A layer or block of one network; its layers are those from `start` to `stop` of its report."""
 
     name: str
     start: int
     stop: int
-    parts: tuple[Piece, ...]  # none of a layer
-    whole: int  # equal where operators, arguments, shapes and written values are
-    form: int  # equal where the labels within are, too
+    parts: tuple[Piece, ...]  # empty for a layer
+    whole: int  # equal if operators, arguments, shapes and written values are equal
+    form: int  # equal if the labels within are equal, too
     label: str  # the last part of its name
     op: Operator | None  # of a layer
     shapes: tuple[Any, Any] | None  # input and output of a layer
-    scales: tuple[float, ...]  # quartiles of log2 of the input's side over that of its layers'
-    counts: Counter[Any] = field(default_factory=Counter)  # filled when it is asked for
+    scales: tuple[float, ...]  # quartiles over its layers of log2(side of the network's input / side of the output)
+    counts: Counter[Any] = field(default_factory=Counter)  # filled when first used
 
     @property
     def size(self) -> int:
-        """How many layers it has."""
+        """Number of its layers."""
         return self.stop - self.start
 
 
 class Match(NamedTuple):
-    """A part of the one network and what it is in the other; None where the other has no such part."""
+    """A part of one network and its partner in the other; None if it has no partner."""
 
     left: Piece | None
     right: Piece | None
@@ -64,11 +64,11 @@ class Match(NamedTuple):
 
     @property
     def names(self) -> tuple[str | None, str | None]:
-        """What the part is called on both sides."""
+        """The names of both sides."""
         return self.left.name if self.left else None, self.right.name if self.right else None
 
     def leaves(self) -> Iterator[Match]:
-        """The layers in it, in order."""
+        """Yield the matches of its layers, in order."""
         if self.parts:
             for part in self.parts:
                 yield from part.leaves()
@@ -80,11 +80,11 @@ Between: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece]], Sequence[Match
 
 
 class Aligner:
-    """Puts the parts of two networks beside each other; equal things have equal keys."""
+    """Pairs the parts of two networks; equal parts have equal keys."""
 
     def __init__(self) -> None:
         self.keys: dict[Any, int] = {}
-        self.known: dict[tuple[int, int], float] = {}
+        self.similarities: dict[tuple[int, int], float] = {}
         self.matches: dict[tuple[int, int], Match] = {}  # by the forms of both sides
         self.placed: dict[tuple[int, int], Match] = {}  # by the pieces themselves
 
@@ -92,7 +92,7 @@ class Aligner:
         return self.keys.setdefault(value, len(self.keys))
 
     def piece(self, part: Part, report: Report) -> Piece:
-        """A part of a report's network as a piece."""
+        """Convert a part of a report's network to a piece."""
         if isinstance(part, Block):
             parts = tuple(self.piece(inner, report) for inner in part.parts)
             whole = self._key(("block", *(inner.whole for inner in parts)))
@@ -109,16 +109,16 @@ class Aligner:
         return Piece(node.name, part, part + 1, (), whole, whole, label, node.op, shapes, (scale,) * 3)
 
     def match(self, left: Piece, right: Piece) -> Match:
-        """Two pieces as a pair, their parts beside each other; a layer beside a block is as a block of one.
+        """Match two pieces and their parts; opposite a block, a layer counts as a block of one layer.
 
-        What is made of two pieces holds for all pairs of these forms: a block that repeats is looked at once.
+        The result holds for all pairs of the same forms, so repeated blocks are matched once.
         """
         place, forms = (id(left), id(right)), (left.form, right.form)
         if place not in self.placed:
             if left.op and right.op:
                 return Match(left, right, ())
             if forms in self.matches:
-                self.placed[place] = _moved(self.matches[forms], left, right)
+                self.placed[place] = _transferred(self.matches[forms], left, right)
             else:
                 self.placed[place] = self.matches[forms] = Match(left, right, tuple(self._parts(left, right)))
         return self.placed[place]
@@ -127,18 +127,18 @@ class Aligner:
         mine, yours = left.parts or (left,), right.parts or (right,)
         if left.whole == right.whole:
             return [self.match(*pair) for pair in zip(mine, yours, strict=True)]
-        return self.beside(mine, yours, self.alike(left, right) >= KIN)
+        return self.align(mine, yours, self.similarity(left, right) >= CLOSE)
 
-    def beside(self, left: Sequence[Piece], right: Sequence[Piece], kin: bool) -> list[Match]:
-        """The parts of two blocks in order, paired where that is best; parts of `kin` may be at different scales."""
-        return list(self.put(left, right, partial(self.worth, kin=kin), partial(self.between, kin=kin)))
+    def align(self, left: Sequence[Piece], right: Sequence[Piece], close: bool) -> list[Match]:
+        """Pair the parts of two blocks in order; parts of `close` blocks may be at different scales."""
+        return list(self.fill(left, right, partial(self.score, close=close), partial(self.between, close=close)))
 
-    def put(
-        self, left: Sequence[Piece], right: Sequence[Piece], worth: Worth[Piece], between: Between
+    def fill(
+        self, left: Sequence[Piece], right: Sequence[Piece], score: Score[Piece], between: Between
     ) -> Iterator[Match]:
-        """The best pairs, and between them what `between` makes of the rest."""
+        """Yield the matches of the best pairs, and between them the matches that `between` makes of the rest."""
         gap: tuple[list[Piece], list[Piece]] = [], []
-        for mine, yours in self.pairs(left, right, worth):
+        for mine, yours in self.pairs(left, right, score):
             if mine and yours:
                 yield from between(*gap)
                 yield self.match(mine, yours)
@@ -148,58 +148,59 @@ class Aligner:
                 gap[1].extend([yours] if yours else [])
         yield from between(*gap)
 
-    def between(self, left: Sequence[Piece], right: Sequence[Piece], kin: bool) -> list[Match]:
-        """Pieces without partner: with blocks opened if that pairs nearly all layers, or many and their scales few."""
+    def between(self, left: Sequence[Piece], right: Sequence[Piece], close: bool) -> list[Match]:
+        """Match the rest: open blocks if that pairs nearly all layers, or many where scales pair few; else by scale."""
         if not (left and right) or (_flat(left) and _flat(right)):
-            return _alone(left, right)
+            return _without_partner(left, right)
         few, many = sorted(sum(piece.size for piece in side) for side in (left, right))
         mine, yours = _opened(left, right)
-        opened = self.beside(mine, yours, kin)
-        if _paired(opened) >= KIN * many:
+        opened = self.align(mine, yours, close)
+        if _paired(opened) >= CLOSE * many:
             return opened
-        found = list(self.put(left, right, self.worth_of_scale, _alone))
+        found = list(self.fill(left, right, self.score_by_scale, _without_partner))
         enough = LEAST * (many if _flat(mine) and _flat(yours) else few)
         return opened if _paired(found) < LEAST * few and _paired(opened) >= enough else found
 
-    def pairs(self, left: Sequence[Piece], right: Sequence[Piece], worth: Worth[Piece]) -> list[Pair[Piece]]:
-        """The pieces of both sides in order, with their partners or None; equal ends need no search."""
-        before = _common(left, right)
-        behind = _common(left[::-1], right[::-1], min(len(left), len(right)) - before)
-        ends = len(left) - behind, len(right) - behind
+    def pairs(self, left: Sequence[Piece], right: Sequence[Piece], score: Score[Piece]) -> list[Pair[Piece]]:
+        """Return the pieces of both sides in order, with partners or None; equal ends need no search."""
+        before = _equal_count(left, right)
+        after = _equal_count(left[::-1], right[::-1], min(len(left), len(right)) - before)
+        ends = len(left) - after, len(right) - after
         middle = left[before : ends[0]], right[before : ends[1]]
         equal = zip(left[:before], right, strict=False), zip(left[ends[0] :], right[ends[1] :], strict=True)
-        return [*equal[0], *best_pairs(*middle, worth), *equal[1]]
+        return [*equal[0], *best_pairs(*middle, score), *equal[1]]
 
-    def worth(self, left: Piece, right: Piece, named: bool, kin: bool) -> float:
-        """How much a pair is worth, `named` alike or not; 0 where it is none."""
+    def score(self, left: Piece, right: Piece, named: bool, close: bool) -> float:
+        """Score a pair; `named` says that labels are equal. 0 means no pair."""
         label = SAME_LABEL * named
         if left.whole == right.whole:
             return EQUAL + label
         near = SAME_SCALE * _near(left, right)
-        if not (near or kin):
+        if not (near or close):
             return 0
-        alike = _worth_of_layers(left, right) if left.op and right.op else ALIKE * self.alike(left, right)
-        paired = alike >= (SAME_FAMILY if left.op and right.op else ALIKE * LEAST) or label
-        return alike + label + near if paired else 0
+        own = _layer_score(left, right) if left.op and right.op else BLOCKS * self.similarity(left, right)
+        paired = own >= (SAME_FAMILY if left.op and right.op else BLOCKS * LEAST) or label
+        return own + label + near if paired else 0
 
-    def worth_of_scale(self, left: Piece, right: Piece, named: bool) -> float:
-        """How much a pair with a block is worth that is none but for its scale."""
+    def score_by_scale(self, left: Piece, right: Piece, named: bool) -> float:
+        """Score a pair with a block by spatial scale only."""
         if (left.op and right.op) or not _near(left, right):
             return 0
-        alike, blocks = self.alike(left, right), left.parts and right.parts and _weighted(left) and _weighted(right)
-        return 1 + alike if blocks or alike >= FEW else 0
+        blocks = left.parts and right.parts and _weighted(left) and _weighted(right)
+        similarity = self.similarity(left, right)
+        return 1 + similarity if blocks or similarity >= FEW else 0
 
-    def alike(self, left: Piece, right: Piece) -> float:
-        """How alike blocks are, from 0 to 1: what they share of families, operators, and operators with arguments."""
+    def similarity(self, left: Piece, right: Piece) -> float:
+        """Compute the similarity, 0 to 1: the share of common families, operators, and operators with arguments."""
         key = left.whole, right.whole
-        if key not in self.known:
-            shared = sum((_counted(left) & _counted(right)).values())
-            self.known[key] = shared / max(left.size, right.size) / 3
-        return self.known[key]
+        if key not in self.similarities:
+            shared = sum((_layer_counts(left) & _layer_counts(right)).values())
+            self.similarities[key] = shared / max(left.size, right.size) / 3
+        return self.similarities[key]
 
 
 def _scale(image: Sequence[int], size: Sequence[int]) -> float:
-    return log2(prod(image) / prod(size)) / max(len(image), 1) if prod(size) > 1 else POINT
+    return log2(prod(image) / prod(size)) / max(len(image), 1) if prod(size) > 1 else NO_SCALE
 
 
 def _scales(parts: Sequence[Piece]) -> tuple[float, ...]:
@@ -208,13 +209,13 @@ def _scales(parts: Sequence[Piece]) -> tuple[float, ...]:
 
 
 def _near(left: Piece, right: Piece) -> bool:
-    """Whether most of two pieces is at one scale: of their quartiles two."""
+    """Whether two pieces are mostly at the same scale: at least two of three quartiles agree."""
     (a, b, c), (x, y, z) = left.scales, right.scales
     return (abs(a - x) <= NEAR) + (abs(b - y) <= NEAR) + (abs(c - z) <= NEAR) > 1
 
 
-def _moved(match: Match, left: Piece, right: Piece) -> Match:
-    """A match of two pieces as that of two others of the same forms."""
+def _transferred(match: Match, left: Piece, right: Piece) -> Match:
+    """Transfer a match to two other pieces of the same forms."""
     sides = (match.left, left), (match.right, right)
     new = {id(old): own for before, now in sides if before for old, own in zip(_all(before), _all(now), strict=True)}
 
@@ -226,25 +227,25 @@ def _moved(match: Match, left: Piece, right: Piece) -> Match:
 
 
 def _all(piece: Piece) -> Iterator[Piece]:
-    """A piece and all within it."""
+    """Yield a piece and all pieces within it."""
     yield piece
     for part in piece.parts:
         yield from _all(part)
 
 
-def _worth_of_layers(left: Piece, right: Piece) -> int:
+def _layer_score(left: Piece, right: Piece) -> int:
     shapes: int = sum(a == b for a, b in zip(left.shapes or (), right.shapes or (), strict=True)) * SAME_SHAPE
     if type(left.op) is type(right.op):
         return (SAME_ARGUMENTS if left.op == right.op else SAME_OPERATOR) + shapes
-    same = _family(left.op) == _family(right.op) and not isinstance(left.op, Mover)  # flatten is no kind of dropout
+    same = _family(left.op) == _family(right.op) and not isinstance(left.op, Mover)  # flatten is unlike dropout
     return SAME_FAMILY + shapes if same else 0
 
 
-def _counted(piece: Piece) -> Counter[Any]:
-    """How many layers a piece has of each family, operator, and operator with its arguments."""
+def _layer_counts(piece: Piece) -> Counter[Any]:
+    """Count the layers of a piece by family, by operator, and by operator with arguments."""
     if not piece.counts:
         for part in piece.parts:
-            piece.counts.update(_counted(part))
+            piece.counts.update(_layer_counts(part))
         if piece.op:
             piece.counts.update((_family(piece.op), type(piece.op), piece.op))
     return piece.counts
@@ -262,14 +263,14 @@ def _paired(matches: Sequence[Match]) -> int:
     return sum(bool(leaf.left and leaf.right) for match in matches for leaf in match.leaves())
 
 
-def _alone(left: Sequence[Piece], right: Sequence[Piece]) -> list[Match]:
-    """Pieces without partner, their parts likewise."""
-    mine = [Match(piece, None, tuple(_alone(piece.parts, ()))) for piece in left]
-    return mine + [Match(None, piece, tuple(_alone((), piece.parts))) for piece in right]
+def _without_partner(left: Sequence[Piece], right: Sequence[Piece]) -> list[Match]:
+    """Return matches of pieces, and of their parts, without partners."""
+    mine = [Match(piece, None, tuple(_without_partner(piece.parts, ()))) for piece in left]
+    return mine + [Match(None, piece, tuple(_without_partner((), piece.parts))) for piece in right]
 
 
-def _common(left: Sequence[Piece], right: Sequence[Piece], most: int | None = None) -> int:
-    """How many pieces are equal, in name and all, from the first on."""
+def _equal_count(left: Sequence[Piece], right: Sequence[Piece], most: int | None = None) -> int:
+    """Count how many pieces are equal from the start, labels included."""
     count = 0
     for mine, yours in zip(left[:most], right[:most], strict=False):
         if mine.whole != yours.whole or mine.label != yours.label:
@@ -283,7 +284,7 @@ def _flat(pieces: Sequence[Piece]) -> bool:
 
 
 def _opened(left: Sequence[Piece], right: Sequence[Piece]) -> tuple[Sequence[Piece], Sequence[Piece]]:
-    """Both sides, of one the parts of its blocks in their place; all layers of both, if one has no more blocks."""
+    """Replace the blocks of one side by their parts; if a side has no blocks left, return all layers of both."""
     if _flat(left) or (len(right) < len(left) and not _flat(right)):
         return _opened(right, left)[::-1]
     left = [part for piece in left for part in piece.parts or (piece,)]

@@ -1,12 +1,12 @@
-"""Batch normalization folded into the layer before it: the network as it is deployed once it is trained.
+"""Fold batch normalization into the layer before it, as is usual for deployment.
 
 At inference batch normalization is y = a·x + b with a = γ/√(σ² + ε) and b = β − a·μ, fixed for each channel (Ioffe &
-Szegedy 2015, Algorithm 2, line 11). After a convolution or linear layer that nobody else reads, a goes into the weight
-and b into the bias: parameters, written values and arithmetic fall, MACs, depth and receptive field stay.
+Szegedy 2015, Algorithm 2, line 11). After a convolution or linear layer that nothing else reads, a is multiplied into
+the weight and b is added to the bias: params, written values and work decrease; MACs, depth and receptive field do not.
 
-What stays is batch normalization before its convolution (pre-activation), of a sum, a concatenation or a tensor that
-something else reads as well, and any without running statistics, which has no fixed σ and μ. A linear layer over rows
-stays apart too: its features are the last dimension, and the channels of batch normalization the first.
+Not folded is batch normalization before a convolution (pre-activation), after a sum or a concatenation, of a tensor
+that other layers read too, and without running statistics, where σ and μ are not fixed. It is not folded into a linear
+layer over rows either, whose features are the last dimension, while the channels of batch normalization are the first.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from archcalc.ops.normalization import BatchNorm
 
 @uncollected
 def fold_batchnorm(graph: Graph) -> Graph:
-    """The network at inference with every batch normalization that can be folded gone, and biases in its place.
+    """Remove every batch normalization that can be folded; the layers before them get biases.
 
-    Side outputs are left out, since in training nothing can be folded; all other nodes keep their names, shapes and
-    order. Published figures are left out too: they are of the network as printed. Folding twice changes nothing more.
+    The result is for inference, without side outputs. All other nodes keep their names, shapes and order. Published
+    figures are removed, since they describe the original network. Folding again has no effect.
     """
     ran = graph.without_sides()
     hosts = _hosts(ran)
@@ -40,38 +40,38 @@ def fold_batchnorm(graph: Graph) -> Graph:
 
 
 def folds(graph: Graph) -> dict[str, str]:
-    """For each batch normalization that `fold_batchnorm` folds, in order, the layer that it goes into, by their names.
+    """Map the name of each batch normalization that `fold_batchnorm` folds to the layer it is folded into, in order.
 
-    Several in a row go into the same layer.
+    Several in a row are folded into the same layer.
     """
     ran = graph.without_sides()
     return {ran.nodes[gone].name: ran.nodes[host].name for gone, host in _hosts(ran).items()}
 
 
 def _hosts(graph: Graph) -> dict[int, int]:
-    """For each batch normalization that can be folded, the position of the layer it goes into."""
+    """Map the position of each batch normalization that can be folded to that of its layer."""
     readers = Counter(i for node in graph.nodes for i in node.inputs)
-    readers[graph.result] += 1  # whoever asked for it
+    readers[graph.result] += 1  # the result is read outside
     hosts: dict[int, int] = {}
     for position, node in enumerate(graph.nodes):
         if not isinstance(node.op, BatchNorm) or not node.op.track_running_stats:
             continue
         (before,) = node.inputs
-        host = hosts.get(before, before)  # of two in a row the second goes where the first went
+        host = hosts.get(before, before)  # of two in a row the second goes where the first goes
         if readers[before] == 1 and _can_host(graph.nodes[host]):
             hosts[position] = host
     return hosts
 
 
 def _can_host(node: Node) -> bool:
-    """Whether it is affine, with batch normalization's channels for its outputs."""
+    """Whether batch normalization can be folded into a node: it is affine, and its outputs are the channels."""
     if isinstance(node.op, Linear):
         return len(node.output) == 1
     return isinstance(node.op, Conv | ConvTranspose)
 
 
 def _moved(node: Node, new: Mapping[int, int], biased: bool) -> Node:
-    """The node among those that are left; `biased` if something is folded into it."""
+    """Renumber the inputs of a node; give it a bias if `biased`."""
     op = node.op
     if biased and not getattr(op, "bias", True):
         op = replace(op, bias=True)  # type: ignore[type-var]  # every registered operator is a dataclass

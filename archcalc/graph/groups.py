@@ -1,4 +1,4 @@
-"""A network as a tree of blocks: what its layers' dotted names say of how it is put together, and what repeats."""
+"""A network as a tree of blocks, given by the dotted names of its layers, and the repeats among them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archcalc.graph.graph import Graph
 
 
 class Block(NamedTuple):
-    """Layers whose names begin alike; `name` is whole (`stage2.0`), and "" of the network itself."""
+    """Layers whose names start with the same parts; `name` is the full name (`stage2.0`), "" for the network."""
 
     name: str
     parts: tuple[Part, ...]
@@ -21,11 +21,11 @@ class Block(NamedTuple):
 
     @property
     def numbered(self) -> bool:
-        """Whether it has no label of the spec's."""
+        """Whether it has a number instead of a label."""
         return self.label.isdigit()
 
     def positions(self) -> Iterator[int]:
-        """The positions of all its nodes, in order."""
+        """Yield the positions of all its nodes, in order."""
         for part in self.parts:
             if isinstance(part, Block):
                 yield from part.positions()
@@ -37,7 +37,7 @@ Part: TypeAlias = Block | int  # a block, or the position of a node
 
 
 def tree(graph: Graph) -> Block:
-    """The network as a block of blocks, in the order they run."""
+    """Return the network as a block of blocks, in the order in which they run."""
     paths = [node.name.split(".") for node in graph.nodes]
     return Block("", tuple(_parts(paths, range(len(paths)), 0)))
 
@@ -57,11 +57,11 @@ def _parts(paths: list[list[str]], positions: range, depth: int) -> Iterator[Par
         start = end
 
 
-Segment: TypeAlias = Sequence[Part]  # neighbours that stand for one thing: a block, or layers
+Segment: TypeAlias = Sequence[Part]  # a block, or consecutive layers
 
 
 class Repeats:
-    """Tells which neighbours of a network are alike and wired one after the other."""
+    """Finds equal neighbours in a network that are connected one after the other."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
@@ -74,7 +74,7 @@ class Repeats:
         self._known: dict[tuple[int, int], _Likeness | None] = {}
 
     def runs(self, segments: Sequence[Segment]) -> Iterator[range]:
-        """The segments by index, those that repeat the one before them together with it."""
+        """Yield ranges of segments, in which each repeats the one before it."""
         start = 0
         for i in range(1, len(segments) + 1):
             if i == len(segments) or not self._repeats(segments[i - 1], segments[i]):
@@ -82,11 +82,11 @@ class Repeats:
                 start = i
 
     def _repeats(self, segment: Segment, following: Segment) -> bool:
-        """Whether the second is like the first and reads its output, which nothing else does."""
+        """Whether the second equals the first and reads its output, which nothing else reads."""
         one, other = self._likeness(segment), self._likeness(following)
         if one is None or other is None or one.form != other.form:
             return False
-        return self.last_reader[one.way_out] <= other.last  # which reads one node alone: this one
+        return self.last_reader[one.way_out] <= other.last  # the second reads only one node: this one
 
     def _likeness(self, segment: Segment) -> _Likeness | None:
         key = _end(segment, 0), _end(segment, -1)
@@ -95,19 +95,19 @@ class Repeats:
         return self._known[key]
 
     def _look(self, segment: Segment, positions: Sequence[int]) -> _Likeness | None:
-        """What a segment is like; None of one with several ways in or out."""
+        """Describe a segment; None if it has several inputs or outputs."""
         start, stop = positions[0], positions[-1] + 1
         entries = {source for i in positions for source in self.nodes[i].inputs if source < start}
         exits = [i for i in positions if self.last_reader[i] >= stop]
         if len(entries) != 1 or len(exits) != 1:
             return None
         block = segment[0] if isinstance(segment[0], Block) else None
-        channels = 1 if block and block.numbered else 0  # a block repeated by number may grow, as DenseNet's layers do
+        channels = 1 if block and block.numbered else 0  # channels of numbered blocks may grow, e.g. in DenseNet
         form = block is None, exits[0] - start, *self._form(block.parts if block else segment, start, channels)
         return _Likeness(form, exits[0], positions[-1])
 
     def _form(self, parts: Segment, start: int, skipped: int) -> Iterator[Any]:
-        """Operators, wiring, shapes (without the `skipped` first dimensions), and the labels of blocks within."""
+        """Yield operators, connections, shapes (without the `skipped` first dimensions) and labels of inner blocks."""
         for part in parts:
             if isinstance(part, Block):
                 yield part.label, len(part.parts)
@@ -119,7 +119,7 @@ class Repeats:
 
 
 class _Likeness(NamedTuple):
-    """What a segment with one way in and one way out is like but for its place; the node that others read; its last."""
+    """A segment with one input and one output: its form without its position, its output node, its last node."""
 
     form: tuple[Any, ...]
     way_out: int
@@ -127,7 +127,7 @@ class _Likeness(NamedTuple):
 
 
 def _end(segment: Segment, side: int) -> int:
-    """Its first position, or with -1 its last."""
+    """Return its first position, or with -1 its last."""
     part = segment[side]
     while isinstance(part, Block):
         part = part.parts[side]
