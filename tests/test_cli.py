@@ -92,13 +92,13 @@ def test_set_and_input():
         (["summarize", "vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
         (["summarize", "resnet5O"], " or resnet50"),
         (["summarize", "nothing-like-it"], "`archcalc list` names them all"),
-        (["summarize"], "Missing argument 'NAME'"),
+        (["summarize"], "missing argument 'NAME'"),
         (["summarize", "vgg16", "--set", "clases=10"], "vgg16 has no param 'clases'; did you mean classes"),
         (["summarize", "vgg16", "--set", "classes"], "'classes' is not a setting; write name=value"),
         (["summarize", "vgg16", "--set", "classes=ten"], "unknown name ten"),
         (["summarize", "vgg16", "--set", "classes=1.5"], "out_features needs a whole number, not 1.5"),
         (["summarize", "vgg16", "--set", "classes=__import__('os')"], "not a function of values"),
-        (["summarize", "vgg16", "--input", "224x224x3"], "channels come first: 3x224x224, not 224x224x3"),
+        (["summarize", "vgg16", "--input", "224x224x3"], "write the channels first: 3x224x224, not 224x224x3"),
         (
             ["summarize", "vgg16", "--input", "224,224"],
             "write channels x height x width, e.g. 3x224x224",
@@ -108,7 +108,7 @@ def test_set_and_input():
         (["summarize", "vgg16", "--batch", "0"], "0 is not in the range"),
         (["summarize", "vgg16", "--dtype", "int3"], "'int3' is not one of"),
         (["summarize", "vgg16", "--format", "xml"], "'xml' is not one of"),
-        (["summarize", "vgg16", "--depth", "1", "--all"], "give one of them"),
+        (["summarize", "vgg16", "--depth", "1", "--all"], "use one of them"),
         (["summarize", "specs"], "is a directory; name a file in it"),
         (["summarize", "specs/vgg.yaml"], "holds 5 networks; name one: specs/vgg.yaml:vgg11"),
         (["summarize", "specs/vgg.yaml:vgg17"], "no network 'vgg17'"),
@@ -272,11 +272,11 @@ def test_a_file_has_no_colours_and_is_not_cut(tmp_path, monkeypatch):
     assert "FLOPs (all)" in text
 
 
-def test_a_foreign_file_in_ones_own_folder_is_told_and_passed_over(tmp_path):
+def test_a_foreign_file_in_ones_own_folder_is_reported_and_skipped(tmp_path):
     (tmp_path / "compose.yaml").write_text("services: {}\n")
     done = run("list", "--family", "vgg", env={"ARCHCALC_PATH": str(tmp_path)})
     assert done.returncode == 0
-    assert "passed over: " in done.stderr
+    assert "skipped: " in done.stderr
     assert "vgg16" in done.stdout
     assert "did you mean" in run("summarize", "vgg61", env={"ARCHCALC_PATH": str(tmp_path)}).stderr
 
@@ -353,6 +353,6 @@ def test_audit_tells_of_a_spec_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.yaml").write_text("name: bad\nlayers: [relu\n")
     done = run("audit", "--only", "within", env={"ARCHCALC_PATH": str(tmp_path)})
     assert done.returncode == 1
-    assert "passed over: " in done.stderr
+    assert "skipped: " in done.stderr
     assert "bad.yaml:3:1: not YAML" in done.stderr
     assert run("audit", "lenet5", env={"ARCHCALC_PATH": str(tmp_path)}).returncode == 0

@@ -289,13 +289,13 @@ class TestRows:
         assert "\x1b" not in path.read_text()
         assert "vgg16" in path.read_text()
 
-    def test_a_broken_spec_of_a_pattern_is_passed_over(self, tmp_path, monkeypatch):
+    def test_a_broken_spec_of_a_pattern_is_skipped(self, tmp_path, monkeypatch):
         (tmp_path / "mine.yaml").write_text("name: mine\ninput: [3, 8, 8]\nlayers:\n  - conv(1, 30)\n")
         (tmp_path / "minor.yaml").write_text("name: minor\ninput: [3, 8, 8]\nlayers:\n  - conv(1, 3)\n")
         monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
         result = CliRunner().invoke(cli, ["compare", "min*", "--format", "json"])
         assert [network["name"] for network in json.loads(result.stdout)["networks"]] == ["minor"]
-        assert "passed over" in result.stderr
+        assert "skipped" in result.stderr
         assert CliRunner().invoke(cli, ["compare", "mine"]).exit_code != 0
 
     def test_the_whole_zoo(self):
@@ -307,19 +307,19 @@ class TestRows:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name networks, as in archcalc compare resnet50 vgg16, or give --family"),
+        ([], "name networks, e.g. archcalc compare resnet50 vgg16, or use --family"),
         (["vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
         (["vgg9*"], "no network matches 'vgg9*'"),
         (["--family", "vggs"], "no family 'vggs'; did you mean vgg?"),
         (["vgg16", "--sort", "parms"], "unknown column 'parms'; did you mean params?"),
         (["vgg16", "--columns", "params,mac"], "unknown column 'mac'; did you mean macs?"),
-        (["vgg16", "--by", "layer"], "--by puts two networks beside each other, not 1"),
-        (["vgg1?", "--by", "layer"], "--by puts two networks beside each other, not 4"),
+        (["vgg16", "--by", "layer"], "--by compares exactly two networks, not 1"),
+        (["vgg1?", "--by", "layer"], "--by compares exactly two networks, not 4"),
         (["vgg16", "vgg19", "--by", "layers"], "'layers' is not one of 'stage', 'block', 'layer'"),
-        (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "leave them out with --by"),
+        (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "omit them with --by"),
         (
             ["vgg16", "vgg19", "--by", "layer", "--convention", "torch"],
-            "--convention says what FLOPs count; with --by csv",
+            "--convention applies to FLOPs; with --by only --format csv",
         ),
         (["vgg16", "lenet5", "--set", "classs=3"], "vgg16 has no param 'classs'; did you mean classes"),
         (["resnet18", "vgg16", "--input", "3x20x20"], "vgg16: specs/"),

@@ -213,10 +213,10 @@ class TestCommand:
         [
             (
                 ["-o", "a.png"],
-                "the suffix of 'a.png' is not one of .mmd, .mermaid, .dot, .gv, .svg; end it so, or give",
+                "the suffix of 'a.png' is not one of .mmd, .mermaid, .dot, .gv, .svg; change it, or use",
             ),
             (["-o", "a"], "the suffix of 'a' is not one of"),
-            (["--depth", "2", "--all"], "give one of them"),
+            (["--depth", "2", "--all"], "use one of them"),
             (["--depth", "0"], "0 is not in the range"),
             (["--format", "png"], "'png' is not one of"),
         ],

@@ -231,7 +231,7 @@ def test_two_networks_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
     into = tmp_path / "into"
     into.mkdir()
     said = refused(monkeypatch, capsys, *paths, "--into", str(into))
-    assert f"{paths[0]} and {paths[1]} would both be {into}/small.md" in said
+    assert f"{paths[0]} and {paths[1]} would both be written to {into}/small.md" in said
     assert list(into.iterdir()) == []
 
 
@@ -269,7 +269,7 @@ def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name networks, as in archcalc export vgg16 'resnet*', or give --family"),
+        ([], "name networks, e.g. archcalc export vgg16 'resnet*', or use --family"),
         (["--family", "vggs"], "no family 'vggs'; did you mean vgg?"),
         (["vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
         (["'zzz*'"], "no network matches"),
@@ -277,23 +277,23 @@ def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, monkeypatch,
         (["lenet5", "--format", "xml"], "'xml' is not one of"),
         (
             ["lenet5", "-o", "x.xml"],
-            "the suffix of 'x.xml' is not one of .txt, .md, .csv, .tsv, .json, .tex, .rst, .html, .py; end it so",
+            "the suffix of 'x.xml' is not one of .txt, .md, .csv, .tsv, .json, .tex, .rst, .html, .py; change it",
         ),
         (["lenet5", "-o", "x"], "the suffix of 'x' is not one of"),
         (["lenet5", "-o", "/no/such/x.md"], "cannot write /no/such/x.md: No such file"),
         (["lenet5", "--into", "/no/such"], "cannot write /no/such: No such file"),
         (["lenet5", "--into", __file__], "is a file"),
-        (["lenet5", "--into", ".", "-o", "x.md"], "give one of them"),
-        (["lenet5", "--into", ".", "--table", "list"], "list is one table of all networks; write it with -o"),
-        (["lenet5", "--into", ".", "--table", "compare"], "compare is one table of all networks"),
-        (["lenet5", "--table", "list", "--batch", "2"], "--batch changes nothing in the table of list; leave it out"),
-        (["lenet5", "--table", "audit", "--input", "1x64x64"], "--input changes nothing in the table of audit"),
-        (["lenet5", "--table", "compare", "--depth", "1"], "--depth changes nothing in the table of compare"),
-        (["lenet5", "--format", "pytorch", "--table", "show"], "--table changes nothing in the source of a module"),
-        (["lenet5", "--format", "pytorch", "--batch", "2"], "--batch changes nothing in the source of a module"),
-        (["lenet5", "vgg11", "--format", "pytorch"], "pytorch is one file a network; write them --into a folder"),
+        (["lenet5", "--into", ".", "-o", "x.md"], "use one of them"),
+        (["lenet5", "--into", ".", "--table", "list"], "list has one table for all networks; use -o FILE"),
+        (["lenet5", "--into", ".", "--table", "compare"], "compare has one table for all networks"),
+        (["lenet5", "--table", "list", "--batch", "2"], "--batch has no effect on the table of list; omit it"),
+        (["lenet5", "--table", "audit", "--input", "1x64x64"], "--input has no effect on the table of audit"),
+        (["lenet5", "--table", "compare", "--depth", "1"], "--depth has no effect on the table of compare"),
+        (["lenet5", "--format", "pytorch", "--table", "show"], "--table has no effect on --format pytorch"),
+        (["lenet5", "--format", "pytorch", "--batch", "2"], "--batch has no effect on --format pytorch"),
+        (["lenet5", "vgg11", "--format", "pytorch"], "--format pytorch writes one file per network; use --into FOLDER"),
         (["--format", "pytorch"], "name networks"),
-        (["lenet5", "--depth", "1", "--all"], "give one of them"),
+        (["lenet5", "--depth", "1", "--all"], "use one of them"),
     ],
 )
 def test_wrong_requests(arguments, message, monkeypatch, capsys):
@@ -307,12 +307,12 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capsys):
     assert "Permission denied" in refused(monkeypatch, capsys, "lenet5", "-o", str(tmp_path / "x.md"))
 
 
-def test_a_broken_spec_of_ones_own_is_passed_over(tmp_path, monkeypatch):
+def test_a_broken_spec_of_ones_own_is_skipped(tmp_path, monkeypatch):
     (tmp_path / "bad.yaml").write_text("name: bad\nlayers: [relu\n")
     monkeypatch.setenv("ARCHCALC_PATH", str(tmp_path))
     result = CliRunner().invoke(cli, ["export", "vgg1[19]"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert result.stderr.startswith("passed over: ")
+    assert result.stderr.startswith("skipped: ")
     assert "vgg19" in result.stdout
 
 

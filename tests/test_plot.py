@@ -626,7 +626,10 @@ def test_settings_of_others_stay_as_they_are(tmp_path):
 
 def test_networks_left_out_are_named(tmp_path):
     result = run("pareto", "vgg1*", "alexnet", "lenet5", "-o", tmp_path / "x.svg")
-    assert "left out, without a top-1 of a single crop: vgg11, vgg13, vgg16-c, vgg16, vgg19, lenet5" in result.stderr
+    assert (
+        "omitted, since no top-1 for a single crop is published: vgg11, vgg13, vgg16-c, vgg16, vgg19, lenet5"
+        in result.stderr
+    )
     assert result.stdout == ""
 
 
@@ -715,7 +718,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (["profile", "lenet55", "-o", "x.svg"], "did you mean lenet5 or alexnet?"),
         (["profile", "-o", "x.svg"], "Missing argument 'NAME'"),
         (["receptive-field", "-o", "x.svg"], "Missing argument 'NAME...'"),
-        (["compare", "-o", "x.svg"], "name networks, as in archcalc plot compare resnet50 vgg16, or give --family"),
+        (["compare", "-o", "x.svg"], "name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family"),
         (
             ["compare", "lenet5", "--columns", "macs,param", "-o", "x.svg"],
             "unknown column 'param'; did you mean params?",

@@ -233,7 +233,7 @@ def test_specs_that_cannot_be_read_are_passed_over_and_told(tmp_path, monkeypatc
     done = run("lenet5*", "--device", "meta")
     assert done.exit_code == 1
     assert "1 network, 101 checks: 0 different" in done.stdout
-    assert "passed over: " in done.stderr
+    assert "skipped: " in done.stderr
     assert isinstance(run("lenet5-broken").exception, SpecError)
 
 
@@ -338,7 +338,7 @@ def test_a_broken_torch_is_told_as_such(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == "error: PyTorch is there, but cannot be imported: libtorch_cpu.so: cannot open shared object file\n"
+        == "error: PyTorch is installed, but cannot be imported: libtorch_cpu.so: cannot open shared object file\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups of commands: a misspelt one suggests the nearest, and a command is imported when it is used."""
+"""Groups of commands that suggest the nearest name for an unknown command, and import a command when it is used."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from archcalc.errors import suggest
 
 
 class Commands(click.Group):
-    """A group of commands; a misspelt one suggests the nearest."""
+    """A group of commands that suggests the nearest name for an unknown command."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        """The command named by the first argument."""
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
             ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
 
 class Place(NamedTuple):
-    """Where a command is defined, and its line in the group's help."""
+    """The module and function that define a command, and its line in the group's help."""
 
     module: str
     function: str
@@ -30,18 +29,16 @@ class Place(NamedTuple):
 
 
 class LazyCommands(Commands):
-    """Commands by name, each imported when it is asked for; the group's help needs none of them."""
+    """Commands by name, each imported when it is used; the group's help imports none of them."""
 
     def __init__(self, *args: Any, places: Mapping[str, Place], **options: Any) -> None:
         super().__init__(*args, **options)
         self.places = places
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, sorted."""
         return sorted(self.places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported."""
         if cmd_name not in self.places:
             return None
         place = self.places[cmd_name]
@@ -50,6 +47,5 @@ class LazyCommands(Commands):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands' lines in the help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self.places[name].help) for name in self.list_commands(ctx)])

@@ -1,4 +1,4 @@
-"""The command that draws a network: `graph`."""
+"""The command `graph`: draw a network."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot
 
 @click.command()
 @click.argument("name", type=NetworkName())
-@click.option("--depth", type=click.IntRange(min=1), help="One box a block, down to this depth of its name.")
-@click.option("--all", "everything", is_flag=True, help="One box a layer, those that write nothing too.")
-@click.option("--unfold", is_flag=True, help="Draw each repeat of what is alike.")
+@click.option("--depth", type=click.IntRange(min=1), help="Draw blocks as single boxes from this depth of names on.")
+@click.option("--all", "everything", is_flag=True, help="Draw every layer, also those that write nothing.")
+@click.option("--unfold", is_flag=True, help="Draw equal neighbours one by one.")
 @spec_options
 @mode_option
 @written_as(SUFFIXES, "mermaid")
@@ -37,10 +37,10 @@ def graph(
     name: str, depth: int | None, everything: bool, unfold: bool, settings: dict[str, str],
     shape: tuple[int, ...] | None, mode: str, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
-    """Draw a network: blocks as clusters, shapes on the arrows, repeats folded.
+    """Draw a network: blocks as clusters, shapes on the arrows, equal neighbours once.
 
-    Without --depth blocks are opened as far as the picture stays readable, of those that are alike the first; params
-    and MACs of the others stand in their boxes, for one image. GitHub draws mermaid in Markdown; SVG needs Graphviz.
+    Without --depth blocks are opened as long as the picture stays readable; of similar blocks only the first. Boxes of
+    closed blocks show their params and MACs for one image. GitHub draws Mermaid in Markdown; SVG needs Graphviz.
 
     \b
     archcalc graph resnet50
@@ -49,7 +49,7 @@ def graph(
     from archcalc.render.diagrams.layout import diagram
 
     if depth and everything:
-        raise click.UsageError("--depth merges layers and --all shows each; give one of them")
+        raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     picture = diagram(analyze(load_with(name, settings, shape), mode=mode), depth, everything, unfold)
     render: Callable[[Diagram], str] = getattr(import_module(RENDERERS[form]), f"render_{form}")
     if output is None:

@@ -1,4 +1,4 @@
-"""The command that writes tables of many networks: `export`."""
+"""The command `export`: write tables of many networks, or source code."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.networks import summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
-from archcalc.cli.output import deliver_all, document, passed_over, put, run_each, writable, write
+from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
 from archcalc.errors import ArchcalcError
 from archcalc.render import formats
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 
-SOURCE = "pytorch"  # the format that is no table
+SOURCE = "pytorch"  # the only format that is not a table
 SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
 GRAPH = ("settings", "shape")
 ANALYSIS = (*GRAPH, "batch", "dtype", "mode", "convention")
@@ -33,9 +33,9 @@ Options = Mapping[str, Any]
 
 
 class Kind(NamedTuple):
-    """What a command shows of networks: its tables, the options that change them, and whether each has a table.
+    """A command whose tables can be exported: its tables, the options that change them, whether each network has one.
 
-    `alone` says that one network makes sense by itself, `needed` that without names it is not of all networks.
+    `alone`: a table of a single network makes sense. `needed`: names are required; without it no names means all.
     """
 
     tables: Callable[[Sequence[str], Options], Sequence[Table]]
@@ -68,7 +68,7 @@ def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
     broken: dict[str, ArchcalcError] = {}
     verdicts = of_each(tuple(names), lambda name, title: audit(load_with(name, {}, title=title)), broken)
     for text in broken:
-        passed_over(text)
+        skipped(text)
     return [audit_table(verdicts)]
 
 
@@ -77,7 +77,7 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.render.tables.list import listing
 
     named = (load_with(name, {}, title=title) for name, title in titles(names).items())
-    found = named if names else graphs(broken=passed_over)
+    found = named if names else graphs(broken=skipped)
     return [listing(map(analyze, found))]
 
 
@@ -85,7 +85,7 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.comparing.totals import gather, loaded
     from archcalc.render.tables.compare import comparison_table
 
-    graphs = loaded(names, None, options["settings"], options["shape"], passed_over)
+    graphs = loaded(names, None, options["settings"], options["shape"], skipped)
     conditions = {key: options[key] for key in ("batch", "dtype", "mode")}
     return [comparison_table(gather(map(partial(analyze, flops=options["convention"], **conditions), graphs)))]
 
@@ -108,14 +108,14 @@ TABLES = {
     type=click.Choice(list(TABLES)),
     default="summarize",
     show_default=True,
-    help="The command whose table it is.",
+    help="Write the table of this command.",
 )
-@written_as(SUFFIXES, "markdown", " pytorch is no table, but the source code of a module.")
+@written_as(SUFFIXES, "markdown", " pytorch writes the source code of a module, not a table.")
 @click.option(
     "--into",
     type=click.Path(file_okay=False, writable=True, path_type=Path),
     metavar="FOLDER",
-    help="Write a file for each network.",
+    help="Write one file per network to this folder.",
 )
 @network_options
 @row_options
@@ -125,12 +125,12 @@ def export(
 ) -> None:  # fmt: skip
     """Write tables of one or many networks as Markdown, CSV, TSV, JSON, LaTeX, reStructuredText or HTML.
 
-    NAME is as for the command whose table it is, or a pattern as 'resnet*'; list and audit without one have all
-    networks. Of several networks, CSV and TSV have the rows below each other, JSON is a list, the others have a table
-    after the other. Of one network it is what the command itself writes with -o.
+    NAME is a name as in the command of --table, or a pattern such as 'resnet*'; without names, list and audit write all
+    networks. For several networks, CSV and TSV contain all rows below each other, JSON is a list, and other formats
+    contain one table after another. For one network the result is that of the command itself with -o.
 
-    In CSV and TSV a text that a spreadsheet would read as a formula (it begins with = + - or @) gets an apostrophe
-    before it. Numbers do not.
+    CSV and TSV put an apostrophe before a text that a spreadsheet would read as a formula (it starts with = + - or @).
+    Numbers stay unchanged.
 
     \b
     archcalc export vgg16 -o vgg16.tex
@@ -142,15 +142,15 @@ def export(
 
     _check_options(kind, form)
     if not (names or family) and (form == SOURCE or TABLES[kind].needed):
-        raise click.UsageError("name networks, as in archcalc export vgg16 'resnet*', or give --family")
-    found = list(dict.fromkeys(named(names, family, passed_over)))
+        raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
+    found = list(dict.fromkeys(named(names, family, skipped)))
     options["every"] = form != SOURCE and FORMATS[form].every
     if into:
         _check_into(kind, form, output)
-        _write_each(found or matching((), passed_over), partial(_single, kind, form, options), into, form, force)
+        _write_each(found or matching((), skipped), partial(_single, kind, form, options), into, form, force)
     elif form == SOURCE:
         if len(found) > 1:
-            raise click.UsageError("pytorch is one file a network; write them --into a folder")
+            raise click.UsageError("--format pytorch writes one file per network; use --into FOLDER for several")
         put(_single(kind, form, options, found[0]), output, force)
     else:
         several = TABLES[kind].each and (len(found) > 1 or found != list(names))
@@ -158,23 +158,23 @@ def export(
 
 
 def _check_options(kind: str, form: str) -> None:
-    """Raise UsageError for an option that would change nothing."""
+    """Raise UsageError for an option that would have no effect."""
     used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options)
-    what = "the source of a module" if form == SOURCE else f"the table of {kind}"
+    what = "--format pytorch" if form == SOURCE else f"the table of {kind}"
     for param in click.get_current_context().command.params:
         if param.name in ("kind", *ANALYSIS, *ROWS) and param.name not in used and given(param.name):
-            raise click.UsageError(f"{param.opts[0]} changes nothing in {what}; leave it out")
+            raise click.UsageError(f"{param.opts[0]} has no effect on {what}; omit it")
 
 
 def _check_into(kind: str, form: str, output: Path | None) -> None:
     if output:
-        raise click.UsageError("-o writes one document and --into one file a network; give one of them")
+        raise click.UsageError("-o writes one file for all networks, --into one file per network; use one of them")
     if form != SOURCE and not TABLES[kind].alone:
-        raise click.UsageError(f"{kind} is one table of all networks; write it with -o")
+        raise click.UsageError(f"{kind} has one table for all networks; use -o FILE")
 
 
 def _single(kind: str, form: str, options: Options, name: str) -> str:
-    """What is written of one network."""
+    """Return the text to write for one network."""
     if form != SOURCE:
         return document(TABLES[kind].tables([name], options), form, several=False)
     from archcalc.codegen import pytorch_source
@@ -183,14 +183,14 @@ def _single(kind: str, form: str, options: Options, name: str) -> str:
 
 
 def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, form: str, force: bool) -> None:
-    """A file a network, written when all are made. Raises ArchcalcError where two would be one, or as `writable`."""
+    """Write one file per network after rendering all. Raises ArchcalcError if two have one path, or like `writable`."""
     suffix = next(suffix for suffix, name in SUFFIXES.items() if name == form)
     targets = {name: folder / (file_name(name) + suffix) for name in names}
     first: dict[str, str] = {}
     for name, path in targets.items():
         other = first.setdefault(path.name.casefold(), name)
         if other != name:
-            raise ArchcalcError(f"{other} and {name} would both be {path}; export them apart")
+            raise ArchcalcError(f"{other} and {name} would both be written to {path}; export them separately")
     for path in targets.values() if folder.is_dir() else [folder]:
         writable(path, force)
     texts = _each(names, text)
@@ -200,7 +200,7 @@ def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, 
 
 
 def file_name(name: str) -> str:
-    """A network's name or path as a file's name, without suffix: `torchvision/resnet50` as `torchvision-resnet50`."""
+    """Convert a name or path to a file name without suffix: `torchvision/resnet50` → `torchvision-resnet50`."""
     spec = SPEC.fullmatch(name)
     return re.sub(r"[^\w.+-]+", "-", (spec[2] or spec[1]) if spec else name).strip("-.") or "network"
 

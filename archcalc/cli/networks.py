@@ -1,4 +1,4 @@
-"""Commands that say what networks and operators are: `summarize`, `list`, `show`, `ops` and `check`."""
+"""Commands that describe networks and operators: `summarize`, `list`, `show`, `ops` and `check`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.options import NetworkName, network_options, output_options, row_options
-from archcalc.cli.output import deliver, passed_over, say
+from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.render.formats import FORMATS
@@ -22,7 +22,7 @@ from archcalc.render.tables.bars import with_bars
 @click.argument("name", type=NetworkName())
 @network_options
 @row_options
-@click.option("--bars", is_flag=True, help="Bars beside the figures, so that one sees where the cost is.")
+@click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options
 def summarize(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
@@ -31,8 +31,8 @@ def summarize(
 ) -> None:  # fmt: skip
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
 
-    NAME is a network of `archcalc list`, or the path of a spec, with `:network` after it if it holds several.
-    CSV, TSV and JSON hold every layer; the other forms fold those that write nothing into the row above.
+    NAME is a network of `archcalc list`, or the path of a spec: FILE, or FILE:NETWORK if it contains several. CSV, TSV
+    and JSON contain every layer; other formats merge layers that write nothing into the row above.
 
     \b
     archcalc summarize resnet50 --depth 1 --bars
@@ -40,7 +40,7 @@ def summarize(
     archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
     """
     if bars and form != "table":
-        raise click.UsageError(f"--bars draws in the table of a terminal; leave it out with --format {form}")
+        raise click.UsageError(f"--bars works only with --format table; omit it with --format {form}")
     table = summary_of(
         name, "", FORMATS[form].every, settings=settings, shape=shape, batch=batch, dtype=dtype, mode=mode,
         convention=convention, depth=depth, everything=everything, fold_bn=fold_bn,
@@ -52,16 +52,16 @@ def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int,
     dtype: str, mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
 ) -> Table:  # fmt: skip
-    """The table of a network, called `title` if given; `every` gives a row per layer.
+    """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
-    Raises UsageError for options that clash.
+    Raises UsageError for options that exclude each other.
     """
     from archcalc.render.tables.summaries import summarize as summary_table
 
     if depth and everything:
-        raise click.UsageError("--depth merges layers and --all shows each; give one of them")
+        raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     if fold_bn and mode == "train":
-        raise click.UsageError("--fold-bn is for inference: in training batch normalization cannot be folded")
+        raise click.UsageError("--fold-bn needs --mode infer: in training batch normalization cannot be folded")
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
@@ -69,10 +69,10 @@ def summary_of(
 
 
 @click.command("list")
-@click.option("--family", metavar="NAME", help="Only this family, as resnet.")
+@click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.")
 @output_options
 def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
-    """List the networks archcalc knows, with their parameters and MACs at inference.
+    """List the networks that archcalc knows, with params and MACs at inference.
 
     \b
     archcalc list --family resnet
@@ -81,7 +81,7 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     from archcalc.catalog import graphs
     from archcalc.render.tables.list import listing
 
-    deliver(listing(map(analyze, graphs(family, passed_over))), form, output, force)
+    deliver(listing(map(analyze, graphs(family, skipped))), form, output, force)
 
 
 @click.command()
@@ -104,7 +104,7 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
 @click.argument("name", required=False)
 @output_options
 def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
-    """List the operators of the spec language, or tell all of one.
+    """List the operators of the spec language, or describe one of them.
 
     \b
     archcalc ops
@@ -118,7 +118,7 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
 @click.command()
 @click.argument("file", type=click.Path())
 def check(file: str) -> None:
-    """Read a spec, expand every network in it, and say what is wrong or left unused.
+    """Read a spec, expand every network in it, and report errors and unused parts.
 
     \b
     archcalc check specs/vgg.yaml

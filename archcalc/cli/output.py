@@ -1,4 +1,4 @@
-"""Where results go: to the standard output, or whole to a file; and a bar while they are awaited."""
+"""Write results to the standard output or to files, and show progress."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if h
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
-    """Print a table, or write it to a file; with its stamp, unless it is printed for the terminal."""
+    """Print a table, or write it to a file; add the stamp unless it is printed as a terminal table."""
     deliver_all([table], form, output, force, several=False)
 
 
 def deliver_all(tables: Sequence[Table], form: str, output: Path | None, force: bool, several: bool = True) -> None:
-    """As `deliver`, tables as one document, which in JSON is a list if there may be `several`."""
+    """Like `deliver`, for several tables as one document; in JSON a list if `several`."""
     printed = output is None and form == "table"
     put(render_all(tables, form, *screen()) if printed else document(tables, form, several), output, force)
 
@@ -44,17 +44,17 @@ def put(text: str, output: Path | None, force: bool) -> None:
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
-    """Tables with their stamps, as one text."""
+    """Render tables with their stamps as one text."""
     return render_all([stamped(table, __version__) for table in tables], form, several=several)
 
 
-def passed_over(error: object) -> None:
-    """Tell of a spec that no one asked for by name, and that cannot be read."""
-    click.echo(f"passed over: {error}", err=True)
+def skipped(error: object) -> None:
+    """Report a spec that cannot be read and that the user did not name."""
+    click.echo(f"skipped: {error}", err=True)
 
 
 def screen() -> tuple[int | None, bool]:
-    """Columns to fill (COLUMNS, or the terminal's; None: no limit) and whether colours are wanted."""
+    """Return the width (COLUMNS, or the terminal's; None: no limit) and whether to use colours."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and columns.strip("0"):
@@ -65,9 +65,9 @@ def screen() -> tuple[int | None, bool]:
 
 
 def say(text: str) -> None:
-    """Print to the standard output; a reader who has seen enough and closed it is no error.
+    """Print to the standard output. A closed pipe is not an error.
 
-    Raises ArchcalcError where the output takes no more.
+    Raises ArchcalcError if writing fails.
     """
     if sys.stdout is None:
         raise ArchcalcError("the standard output is closed")
@@ -81,18 +81,18 @@ def say(text: str) -> None:
 
 
 def writable(path: Path, force: bool) -> Path:
-    """The file to write for a path: what a link points to is written over, not the link.
+    """Return the file to write for a path; for a link the file that it points to.
 
-    Raises ArchcalcError if it is there (unless `force`) or cannot be written.
+    Raises ArchcalcError if it exists (unless `force`) or cannot be written.
     """
     target = Path(os.path.realpath(path))
-    there = os.path.exists(target)
+    exists = os.path.exists(target)
     reasons = {
         f"{path} is a directory; name a file in it": os.path.isdir(target),
-        f"{path} is not a regular file; leave -o out to write to the standard output":
-            there and not os.path.isfile(target),
+        f"{path} is not a regular file; omit -o to write to the standard output":
+            exists and not os.path.isfile(target),
         f"{path} {EXISTS}": os.path.lexists(path) and not force,
-        f"cannot write {path}: it is read-only": there and not os.access(target, os.W_OK),
+        f"cannot write {path}: it is read-only": exists and not os.access(target, os.W_OK),
         f"cannot write {path}: {os.strerror(errno.ENOENT)}": not os.path.isdir(target.parent),
         f"cannot write {path}: {os.strerror(errno.EACCES)}": not os.access(target.parent, os.W_OK | os.X_OK),
     }  # fmt: skip
@@ -103,9 +103,9 @@ def writable(path: Path, force: bool) -> Path:
 
 
 def write(path: Path, text: str | bytes, force: bool) -> None:
-    """Write a file whole or not at all, even where a signal stops the command.
+    """Write a file atomically, even if a signal stops the command.
 
-    Raises ArchcalcError as `writable`, where writing fails, and where another program made the file meanwhile.
+    Raises ArchcalcError like `writable`, if writing fails, or if another program creates the file meanwhile.
     """
     import tempfile  # only -o needs it
 
@@ -125,25 +125,25 @@ def write(path: Path, text: str | bytes, force: bool) -> None:
 
 
 def replace(fresh: Path, target: Path) -> None:
-    """Put a file in another's place, with the other's permissions."""
+    """Replace a file by another one and keep its permissions."""
     if os.path.exists(target):
         fresh.chmod(target.stat().st_mode)
     os.replace(fresh, target)
 
 
 def create(fresh: Path, target: Path) -> None:
-    """Put a file where none is. Raises FileExistsError: of two programs that do so at once one succeeds."""
+    """Move a file to a path that is free. Raises FileExistsError if it exists: of two programs only one succeeds."""
     try:
         os.link(fresh, target)
     except FileExistsError:
         raise
-    except OSError:  # a file system without links: an empty file claims the name
+    except OSError:  # a file system without links: create an empty file to claim the name
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(fresh, target)
 
 
 def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], bool]:
-    """The results for each name, with a bar and the time left on a terminal; and whether Ctrl-C came between."""
+    """Return the results for all names, and whether Ctrl-C stopped it; on a terminal show progress."""
     done: list[Any] = []
     watched = sys.stderr is not None and sys.stderr.isatty()
     bar = click.progressbar(names, file=sys.stderr, show_pos=True, item_show_func=lambda name: name or "")
@@ -160,9 +160,9 @@ def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], b
 
 @contextlib.contextmanager
 def uninterrupted(*signals: int) -> Iterator[list[int]]:
-    """Hold these signals back until the block ends, and then send the first that came; yield those that came.
+    """Delay signals until the block ends, then raise the first that arrived; yield the list of arrived signals.
 
-    Signals that the process ignores stay ignored. Only Python's main thread can hold signals back.
+    Signals that the process ignores stay ignored. Only Python's main thread can delay signals.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

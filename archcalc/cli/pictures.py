@@ -24,7 +24,7 @@ from archcalc.cli.options import (
     spec_options,
     together,
 )
-from archcalc.cli.output import passed_over, writable, write
+from archcalc.cli.output import skipped, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
 from archcalc.render.pictures.comparison import USUAL
@@ -32,9 +32,9 @@ from archcalc.render.pictures.comparison import USUAL
 
 @click.group(cls=Commands)
 def plot() -> None:
-    """Draw pictures of networks; the file's suffix says whether as SVG, PNG or PDF.
+    """Draw charts of networks as SVG, PNG or PDF, by the suffix of the file.
 
-    It needs matplotlib: pip install 'archcalc[plot]'.
+    Needs matplotlib: pip install 'archcalc[plot]'.
 
     \b
     archcalc plot pareto -o pareto.svg
@@ -45,14 +45,14 @@ def plot() -> None:
 
 
 def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    """A file with the suffix of a picture, and that can be written, which is told before any work."""
+    """Check before any work that the file has the suffix of a picture and can be written."""
     known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
     return value
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """`params,macs` as keys of figures, each once."""
+    """Read `params,macs` as keys of figures, without repeats."""
     names = list(dict.fromkeys(read_columns(ctx, param, value)))
     for name in names:
         choose("column", name, numbers())
@@ -61,33 +61,34 @@ def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list
 
 picture_options = together(
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, callback=read_picture,
-                 metavar="FILE", help=f"Write the picture here; ends in {', '.join(SUFFIXES)}."),
-    click.option("--dark", is_flag=True, help="Light on dark, for dark slides."),
+                 metavar="FILE", help=f"Write the picture to this file ({', '.join(SUFFIXES)})."),
+    click.option("--dark", is_flag=True, help="Draw light on dark, e.g. for dark slides."),
     force_option,
 )  # fmt: skip
 
 
 @contextmanager
 def _page(size: tuple[float, float], output: Path, dark: bool, force: bool) -> Iterator[Sheet]:
-    """An empty sheet of so many inches; when it is drawn it is written."""
+    """Open an empty sheet, with size in inches; write the file on exit."""
     with sheet(*size, dark) as page:
         yield page
         write(output, page.save(output.suffix.lower()), force)
 
 
-def _tell_unnamed(names: Sequence[str]) -> None:
+def _report_unnamed(names: Sequence[str]) -> None:
     if names:
-        click.echo(f"no room for the names of {', '.join(names)}", err=True)
+        click.echo(f"no room for these names: {', '.join(names)}", err=True)
 
 
-@plot.command(short_help="Accuracy against MACs; a ball's area is the params.")
+@plot.command(short_help="Draw accuracy against MACs and params.")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @picture_options
 def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> None:
-    """Draw published ImageNet accuracy against MACs, a ball a network, its area the params (Canziani et al. 2016).
+    """Draw published ImageNet accuracy against MACs; the area of a ball is the params (Canziani et al. 2016).
 
-    The papers' own networks, or those named, as 'torchvision/*', or '*' for all. Accuracies are those of a single crop
-    as large as the network's input; the picture names their sources. Networks that have none are left out.
+    Without NAME it shows the papers' own networks; NAME is a network or a pattern such as 'torchvision/*' or '*'.
+    Accuracies are for a single crop of the size of the network's input; the picture names their sources. Networks
+    without one are omitted.
 
     \b
     archcalc plot pareto -o pareto.svg
@@ -96,28 +97,30 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
     from archcalc.comparing.accuracy import DATASET, papers_own, published_points
     from archcalc.render.pictures import pareto as picture
 
-    chosen = matching(names, broken=passed_over)
+    chosen = matching(names, broken=skipped)
     points, without = published_points(chosen if names else papers_own(chosen))
     if without:
-        listed = f": {', '.join(without)}" if names else f" (name them to see which): {len(without)} networks"
-        click.echo(f"left out, without a top-1 of a single crop{listed}", err=True)
+        listed = f": {', '.join(without)}" if names else f": {len(without)} networks (name networks to see which)"
+        click.echo(f"omitted, since no top-1 for a single crop is published{listed}", err=True)
     if not points:
-        raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} of a single crop; `archcalc show` has all")
+        raise ArchcalcError(
+            f"nothing to draw: no top-1 on {DATASET} for a single crop; `archcalc show NAME` lists all accuracies"
+        )
     with _page(picture.SIZE, output, dark, force) as page:
         unnamed = picture.draw(page, points)
-    _tell_unnamed(unnamed)
+    _report_unnamed(unnamed)
 
 
-@plot.command(short_help="Params, MACs and activations along depth.")
+@plot.command(short_help="Draw params, MACs and activations along depth.")
 @click.argument("name", type=NetworkName())
 @figure_options
-@click.option("--depth", type=click.IntRange(min=1), help="One bar a block, down to this depth of its name.")
+@click.option("--depth", type=click.IntRange(min=1), help="Merge layers whose names start with the same DEPTH parts.")
 @picture_options
 def profile(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
     depth: int | None, output: Path, dark: bool, force: bool,
 ) -> None:  # fmt: skip
-    """Draw params, MACs and activations of a network from its input to its end, a bar a layer with weights.
+    """Draw params, MACs and activations of a network from input to output, with one bar per layer with weights.
 
     \b
     archcalc plot profile resnet50 -o resnet50.svg
@@ -130,7 +133,7 @@ def profile(
         picture.draw(page, report, depth)
 
 
-@plot.command("receptive-field", short_help="The receptive field along depth.")
+@plot.command("receptive-field", short_help="Draw the receptive field along depth.")
 @click.argument("names", nargs=-1, required=True, type=NetworkName(), metavar="NAME...")
 @spec_options
 @picture_options
@@ -138,7 +141,7 @@ def receptive_field(
     names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, output: Path, dark: bool,
     force: bool,
 ) -> None:  # fmt: skip
-    """Draw how much of the input one position sees, from layer to layer, beside the input's size.
+    """Draw how much of the input one position sees, layer by layer, and the size of the input.
 
     \b
     archcalc plot receptive-field vgg16 resnet50 googlenet -o fields.svg
@@ -150,15 +153,15 @@ def receptive_field(
     reports = [analyze(load_with(name, settings, shape, called[name])) for name in found]
     with _page(picture.SIZE, output, dark, force) as page:
         unnamed = picture.draw(page, reports)
-    _tell_unnamed(unnamed)
+    _report_unnamed(unnamed)
 
 
-@plot.command(short_help="Totals of networks side by side.")
+@plot.command(short_help="Draw totals of networks side by side.")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
 @family_option
 @click.option("--columns", "figures", callback=read_figures, default=",".join(USUAL), show_default=True,
-              metavar="NAMES", help=f"What to compare, a panel each: {', '.join(numbers())}.")  # fmt: skip
-@click.option("--relative", is_flag=True, help="Ratios to the first network, not figures.")
+              metavar="NAMES", help=f"Draw a panel for each of these figures: {', '.join(numbers())}.")  # fmt: skip
+@click.option("--relative", is_flag=True, help="Draw ratios to the first network.")
 @network_options
 @picture_options
 def compare(
@@ -166,7 +169,7 @@ def compare(
     shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str, output: Path, dark: bool,
     force: bool,
 ) -> None:  # fmt: skip
-    """Draw totals of networks side by side, a panel a figure and a bar a network.
+    """Draw totals of networks side by side, with one panel per figure and one bar per network.
 
     \b
     archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
@@ -176,10 +179,10 @@ def compare(
     from archcalc.render.pictures import comparison as picture
 
     if not names and family is None:
-        raise click.UsageError("name networks, as in archcalc plot compare resnet50 vgg16, or give --family")
+        raise click.UsageError("name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family")
     if given("convention") and "flops" not in figures:
-        raise click.UsageError("--convention says what FLOPs count; draw them with --columns flops")
-    graphs = loaded(names, family, settings, shape, passed_over)
+        raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
+    graphs = loaded(names, family, settings, shape, skipped)
     reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]
     with _page(picture.size(len(reports), len(figures)), output, dark, force) as page:
         picture.draw(page, reports, figures, relative)

@@ -1,4 +1,4 @@
-"""Commands that hold figures against others': `audit` (the literature's) and `validate` (PyTorch's)."""
+"""Commands that check figures: `audit` (against published figures) and `validate` (against PyTorch)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archcalc.analysis.report import MAX_BATCH
 from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
-from archcalc.cli.output import deliver, passed_over, run_each, uninterrupted
+from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
@@ -34,18 +34,18 @@ _Made = TypeVar("_Made")
     multiple=True,
     type=click.Choice(VERDICTS),
     metavar="VERDICT",
-    help=f"Show these verdicts only: {', '.join(VERDICTS)}. Can be given again.",
+    help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.",
 )
 @output_options
 def audit_networks(
     names: tuple[str, ...], only: tuple[str, ...], form: str, output: Path | None, force: bool
 ) -> None:  # fmt: skip
-    """Check published figures against computed ones: all, or those of the networks named, e.g. resnet50 or 'resnet*'.
+    """Check published figures against computed ones. NAME is a network or a pattern such as 'resnet*'; without it: all.
 
-    A figure is exact, matches when rounded or cut off, is within a printed bound, is explained by another accounting
-    that is computed, or is contradicted. Beside the verdict stands how many digits it rests on. The exit code is 1 if a
-    figure is contradicted without a reason, if there is a reason for one that is not, if an accounting does not give
-    its figure, or if a spec could not be read.
+    A figure is exact, matches when rounded (rounds) or cut off (truncates), is within a printed bound, is explained by
+    another accounting that is computed, or is contradicted. The table shows how many digits a verdict rests on. The
+    exit code is 1 if a figure is contradicted and the spec gives no reason, if the spec gives a reason but the figure
+    is not contradicted, if an accounting does not yield its figure, or if a spec cannot be read.
 
     \b
     archcalc audit googlenet
@@ -58,14 +58,14 @@ def audit_networks(
     verdicts = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)), broken)
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:
-        passed_over(text)
+        skipped(text)
     sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
 
 
 def of_each(
     names: tuple[str, ...], work: Callable[[str, str], _Made], broken: dict[str, ArchcalcError]
 ) -> dict[str, _Made]:
-    """What `work` makes of each network's name and title, by title; errors of those not asked for go to `broken`."""
+    """Return the results of `work(name, title)` by title; errors of networks that are not in `names` go to `broken`."""
     made = {}
     for name, title in titles(matching(names, lambda error: broken.setdefault(str(error), error))).items():
         try:
@@ -79,24 +79,22 @@ def of_each(
 
 @click.command("validate")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
-@click.option("--all", "everything", is_flag=True, help="Every network that archcalc knows.")
+@click.option("--all", "everything", is_flag=True, help="Validate every network that archcalc knows.")
 @spec_options
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "meta"]),
     default="auto",
     show_default=True,
-    help="auto is CUDA where it is there, else the CPU; meta has shapes without values.",
+    help="auto: CUDA if available, otherwise the CPU; meta: shapes without values.",
 )
-@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=2, show_default=True, help="Images in the batch.")
+@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=2, show_default=True, help="Images per batch.")
 @dtype_option
-@click.option("--fold-bn", is_flag=True, help="With batch normalization folded, and that both compute the same.")
+@click.option("--fold-bn", is_flag=True, help="Fold batch normalization; check that both networks compute the same.")
 @click.option(
-    "--source", is_flag=True, help="The source that export --format pytorch writes, by its operations, on meta."
+    "--source", is_flag=True, help="Validate the source of export --format pytorch, operation by operation, on meta."
 )
-@click.option(
-    "--verbose", is_flag=True, help="Every check, not only those that differ; and what PyTorch's counter leaves out."
-)
+@click.option("--verbose", is_flag=True, help="Show all checks, and the FLOPs that PyTorch's counter omits.")
 @output_options
 def validate_networks(
     names: tuple[str, ...], everything: bool, settings: dict[str, str], shape: tuple[int, ...] | None, device: str,
@@ -104,8 +102,9 @@ def validate_networks(
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
-    Output shapes, weights, buffers, MACs, and bytes written and kept for backward. NAME may be a pattern, as 'resnet*'.
-    Exit code 1: a figure differs, or a network could not be run. Ctrl-C leaves a report of what was done.
+    The figures are output shapes, weights, buffers, MACs, bytes written and bytes kept for backward. NAME may be a
+    pattern such as 'resnet*'. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the report
+    contains the networks done so far.
 
     \b
     archcalc validate resnet50
@@ -120,20 +119,20 @@ def validate_networks(
     prove = partial(_prove, torch, source, (device, batch, dtype, fold_bn))
     done, stopped = run_each(list(loaded), lambda title: prove(*loaded[title]))
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
-    tell_problems(done if output or form != "table" else [])  # else the table has just told them
+    report_problems(done if output or form != "table" else [])  # otherwise the table shows them
     if stopped:
         click.echo(f"stopped after {len(done)} of {len(loaded)} networks", err=True)
     for text in broken:
-        passed_over(text)
+        skipped(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
 
 
 def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> None:
-    """Raises UsageError for options that do not go together."""
+    """Raise UsageError for options that exclude each other."""
     if bool(names) == everything:
-        raise click.UsageError("name networks, or give --all")
+        raise click.UsageError("name networks or use --all, not both")
     if source and any(map(given, ("device", "batch", "dtype", "fold_bn"))):
-        raise click.UsageError("--source compares operations without values; leave the other conditions out")
+        raise click.UsageError("--source runs on meta, without values; omit --device, --batch, --dtype and --fold-bn")
 
 
 def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph, write: Callable[[], str]) -> Any:
@@ -145,7 +144,7 @@ def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph, 
 def _with_source(
     name: str, title: str, settings: dict[str, str], shape: tuple[int, ...] | None
 ) -> tuple[Graph, Callable[[], str]]:
-    """A network under its title, and what writes its PyTorch source."""
+    """Return a network with its title, and a function that writes its PyTorch source."""
     from archcalc.codegen import pytorch_source
 
     return load_with(name, settings, shape, title), partial(pytorch_source, name, settings, shape)
@@ -159,8 +158,8 @@ def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Ta
     return validation_table(done, verbose or FORMATS[form].every, seconds)
 
 
-def tell_problems(done: Iterable[Any]) -> None:
-    """Says of each network that failed why it could not be run, or the first check that differs."""
+def report_problems(done: Iterable[Any]) -> None:
+    """Print for each network that failed why it cannot run, or its first difference."""
     from archcalc.render.tables.validate import difference_text
 
     for made in done:
@@ -169,12 +168,12 @@ def tell_problems(done: Iterable[Any]) -> None:
 
 
 def torch_side() -> Any:
-    """The package that compares networks with PyTorch. Raises ArchcalcError where PyTorch cannot be imported."""
+    """Import the package that compares networks with PyTorch. Raises ArchcalcError if PyTorch cannot be imported."""
     try:
         with uninterrupted(signal.SIGINT):  # PyTorch's import would lose Ctrl-C, or abort
             from archcalc import pytorch
     except ImportError as error:
         if error.name == "torch":
             raise ArchcalcError(str(error)) from None
-        raise ArchcalcError(f"PyTorch is there, but cannot be imported: {error}") from None
+        raise ArchcalcError(f"PyTorch is installed, but cannot be imported: {error}") from None
     return pytorch
