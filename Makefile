@@ -1,15 +1,15 @@
 # On a machine with Python 3.10 or newer and nothing else:
 #   make demo     installs archcalc (no torch) into .venv and shows VGG-16
 #   make test     installs the test extra and runs the suite
-#   make test-oldest  the suite with the lowest versions that pyproject.toml claims (in .venv-oldest)
-#   make test-core    the suite without PyTorch, say PYTHON=python3.13 (in .venv-core)
-#   make check    ruff (lint and format) and mypy --strict
+#   make test-oldest  runs the suite with the lowest versions that pyproject.toml allows (in .venv-oldest)
+#   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core)
+#   make check    runs ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
-#   make bench    start-up and scaling, side by side
-#                 (bench/torchvision_weights.py wants the extra `bench`, bench/gpu.py a GPU)
-#   make fuzz     N random networks (10,000 unless N=… says otherwise; SEED=… repeats a run) against PyTorch
-#   make proofs   the PyTorch source of the whole zoo and of 1,000 random specs, run against what `build` makes
-#   make fields   receptive fields of N random graphs against gradients
+#   make bench    measures start-up and scaling
+#                 (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
+#   make fuzz     checks N=10000 random networks against PyTorch (SEED=… repeats a run)
+#   make proofs   runs the PyTorch source of the whole zoo and of 1,000 random specs against `build`
+#   make fields   checks receptive fields of N random graphs against gradients (SEED=… repeats a run)
 
 PYTHON ?= python3
 N ?= 10000

@@ -1,8 +1,8 @@
-"""Receptive fields of random graphs against gradients, as many as one likes: what the test suite does with 40.
+"""Check the receptive fields of N random graphs against gradients; the test suite does it for 40.
 
-Branching graphs with gates, strides, dilation, ceil mode, transposed convolutions, upsampling; see
-`tests/support/field_oracle.py`. Prints how many positions were held of each kind. Exit code 1 at the first difference,
-with the graph. The same seed draws the same graphs.
+The graphs branch, with gates, strides, dilation, ceil mode, transposed convolutions and upsampling; see
+`tests/support/field_oracle.py`. Print how many positions of each kind were compared. At the first difference print the
+graph and exit with code 1. The same seed draws the same graphs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FEATURES = ("multiply", "concat", "add", "mean", "conv_transpose", "upsample", "
 
 def main(written: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("graphs", type=whole(1), metavar="N", help="how many graphs")
+    parser.add_argument("graphs", type=whole(1), metavar="N", help="number of graphs")
     chosen = random.SystemRandom().randrange(10**6)
-    parser.add_argument("seed", type=whole(0), metavar="SEED", nargs="?", default=chosen, help="default: a random one")
+    parser.add_argument("seed", type=whole(0), metavar="SEED", nargs="?", default=chosen, help="default: random")
     given = parser.parse_args(written)
     torch.set_num_threads(1)  # small tensors gain nothing from more
     print(f"{given.graphs:,} graphs, seed {given.seed}", flush=True)

@@ -1,7 +1,7 @@
-"""Random networks against PyTorch, as many as one likes: what the test suite does with 300.
+"""Check N random networks against PyTorch; the test suite does it for 300.
 
-Every fifth ends in a step that may not fit: then archcalc must refuse what PyTorch refuses. Exit code 1 at the first
-difference, with the simplest network that shows it. The same seed draws the same networks.
+Every fifth network ends in a step that may not fit: archcalc must refuse it if and only if PyTorch does. At the first
+difference print the simplest network that shows it and exit with code 1. The same seed draws the same networks.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from test_differential import agree, differences, disagreement
 
 
 class Progress:
-    """Counts networks, on stderr, up to the first that differs: simpler ones that are tried afterwards do not count."""
+    """Counts networks, on stderr, up to the first that differs; does not count the simpler ones tried after it."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -48,7 +48,7 @@ class Progress:
 
 
 def whole(least: int) -> Callable[[str], int]:
-    """Reads a whole number of at least so many."""
+    """Return a function that reads a whole number of at least `least`."""
 
     def read(text: str) -> int:
         try:
@@ -56,7 +56,7 @@ def whole(least: int) -> Callable[[str], int]:
         except ValueError:
             number = least - 1
         if number < least:
-            raise argparse.ArgumentTypeError(f"wants a whole number of at least {least}, not {text!r}")
+            raise argparse.ArgumentTypeError(f"needs a whole number of at least {least}, not {text!r}")
         return number
 
     return read
@@ -64,9 +64,9 @@ def whole(least: int) -> Callable[[str], int]:
 
 def arguments(written: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("graphs", type=whole(1), metavar="N", help="how many networks")
+    parser.add_argument("graphs", type=whole(1), metavar="N", help="number of networks")
     chosen = random.SystemRandom().randrange(10**6)
-    parser.add_argument("seed", type=whole(0), metavar="SEED", nargs="?", default=chosen, help="default: a random one")
+    parser.add_argument("seed", type=whole(0), metavar="SEED", nargs="?", default=chosen, help="default: random")
     return parser.parse_args(written)
 
 

@@ -1,17 +1,16 @@
-"""The figures on a CUDA device, and what its allocator says of training: one record, to be kept.
+"""Measure memory in training on a CUDA device, and validate figures on it; write one record file.
 
     python bench/gpu.py [--networks NAME...] [--batch N] [--memory-batch N] [--dtype NAME] [--device cpu] [--out FOLDER]
 
-First memory, each network in a process of its own: inference, then three steps of training with SGD and momentum. For
-each phase (inference; forward, backward, optimizer of a step) the peak of three counts, and where they end:
-`requested`, the bytes that tensors ask for; `allocated`, in blocks; `reserved`, in segments of the device. The first
-step makes momentum's buffers in its optimizer, so the third is the one that all later ones are like. Output and loss of
-a step live until the next one's take their names, as in any training loop; gradients go when the optimizer has stepped.
-Then all that `archcalc validate` compares. Without --networks: memory of a few, and validation of the whole zoo.
+First measure memory, with a separate process for each network: inference, then three training steps with SGD and
+momentum. For each phase (inference; forward, backward and optimizer of a step) record peak and final value of three
+counts: `requested`, the bytes that tensors request; `allocated`, in blocks; `reserved`, in segments of the device. The
+optimizer creates its momentum buffers in the first step, so all later steps are like the third. Output and loss of a
+step live until the next step replaces them, as in any training loop; gradients are freed after the optimizer step.
+Then run all checks of `archcalc validate`. Without --networks: memory of a few networks, validation of the whole zoo.
 
-The record is written anew after each network, whole or not at all; `complete` says whether the run came to its end.
-Exit code 1: a figure differs, or a network could not be run; 2: no CUDA device, or an unknown network. `--device cpu`
-goes the same way, but has no counts.
+The record is written atomically after each network; `complete` says whether the run finished. Exit code 1: a figure
+differs, or a network cannot run; 2: no CUDA device, or an unknown network. `--device cpu` does the same without counts.
 """
 
 from __future__ import annotations
@@ -41,16 +40,20 @@ from archcalc.cli.output import write
 from archcalc.pytorch import Training, build
 from archcalc.pytorch.validation import validate_or_say
 
-SCHEMA = 1  # of the record; raised when a key changes its meaning or goes
+SCHEMA = 1  # of the record; it rises when a key changes its meaning or is removed
 MEMORY = ["alexnet", "vgg16", "googlenet", "resnet18", "torchvision/resnet50", "densenet121", "squeezenet1.0"]
 STEPS = 3
 COUNTS = {"requested": "requested_bytes", "allocated": "allocated_bytes", "reserved": "reserved_bytes"}
-LISTED = 20  # differences of a network that the record lists; it counts all
-ENVIRONMENT = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "CUBLAS_WORKSPACE_CONFIG")  # what changes the counts
+LISTED = 20  # most differences per network that the record lists; it counts all
+ENVIRONMENT = (
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "CUBLAS_WORKSPACE_CONFIG",
+)  # variables that change the counts
 
 
-def surroundings(device: str) -> dict[str, Any]:
-    """Where and with what a record is made."""
+def environment(device: str) -> dict[str, Any]:
+    """Describe the device and the versions of a record."""
     properties = torch.cuda.get_device_properties(0) if device == "cuda" else None
     return {
         "schema": SCHEMA,
@@ -72,7 +75,7 @@ def surroundings(device: str) -> dict[str, Any]:
 
 
 class Trainer:
-    """One network with what a training loop holds, phase by phase."""
+    """A network and the state of its training loop, phase by phase."""
 
     def __init__(self, graph: Graph, device: str, batch: int, dtype: str) -> None:
         torch.manual_seed(0)
@@ -82,14 +85,14 @@ class Trainer:
         self.target = torch.zeros(batch, dtype=torch.long, device=device)
 
     def infer(self) -> None:
-        """A forward pass in evaluation, its result dropped."""
+        """Run a forward pass in evaluation and drop its result."""
         self.network.eval()
         with torch.no_grad():
             self.network(self.image)
         self.network.train()
 
     def forward(self) -> None:
-        """Output and loss, which take the place of the last step's; auxiliary heads have their loss added."""
+        """Compute output and loss, which replace those of the last step; add the losses of auxiliary heads."""
         self.output = self.network(self.image)
         result, sides = self.output if isinstance(self.output, Training) else (self.output, {})
         self.loss = cross_entropy(result, self.target)
@@ -97,23 +100,25 @@ class Trainer:
             self.loss = self.loss + cross_entropy(side, self.target)
 
     def backward(self) -> None:
-        """The gradients."""
+        """Compute the gradients."""
         self.loss.backward()
 
     def optimize(self) -> None:
-        """New weights; the gradients go."""
+        """Update the weights and free the gradients."""
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
 
 
 def counts() -> dict[str, dict[str, int]]:
-    """For each count of the allocator its peak since the last reset, and its value now, in bytes."""
-    told = torch.cuda.memory_stats()
-    return {name: {"peak": told[f"{key}.all.peak"], "end": told[f"{key}.all.current"]} for name, key in COUNTS.items()}
+    """Return for each count of the allocator its peak since the last reset, and its current value, in bytes."""
+    stats = torch.cuda.memory_stats()
+    return {
+        name: {"peak": stats[f"{key}.all.peak"], "end": stats[f"{key}.all.current"]} for name, key in COUNTS.items()
+    }
 
 
 def metered(work: Callable[[], None], device: str) -> dict[str, dict[str, int]] | None:
-    """Does the work; what the allocator counts in the meantime, None without CUDA."""
+    """Do the work and return the allocator's counts during it; None without CUDA."""
     if device != "cuda":
         work()
         return None
@@ -125,7 +130,7 @@ def metered(work: Callable[[], None], device: str) -> dict[str, dict[str, int]] 
 
 
 def protocol(graph: Graph, device: str, batch: int, dtype: str) -> Iterator[tuple[str, Any]]:
-    """The phases by name, each with its counts, as they are done."""
+    """Run the phases; yield the name and the counts of each."""
     trainer = Trainer(graph, device, batch, dtype)
     yield "state", counts() if device == "cuda" else None  # weights, buffers, image and target
     yield "inference", metered(trainer.infer, device)
@@ -136,24 +141,24 @@ def protocol(graph: Graph, device: str, batch: int, dtype: str) -> Iterator[tupl
 
 
 def memory(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
-    """One network's memory: what was reached, and why not more."""
+    """Measure one network's memory; after an error return the phases done and the problem."""
     graph = load(name)
     made = {"network": name, "input": list(graph.input), "batch": batch, "dtype": dtype, "problem": "", "phases": {}}
     try:
-        for phase, told in protocol(graph, device, batch, dtype):
-            made["phases"][phase] = told
-    except Exception as error:  # whatever it is, the next network goes on
+        for phase, measured in protocol(graph, device, batch, dtype):
+            made["phases"][phase] = measured
+    except Exception as error:  # any error: the next network must still run
         made["problem"] = problem(error)
     return made
 
 
 def problem(error: BaseException) -> str:
-    """What is kept of an error: a record of the networks that ran is better than none."""
+    """Return the first line of an error, for the record."""
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def memory_apart(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
-    """The same in a process of its own: blocks and workspaces that another network left would count."""
+    """Do the same in a separate process, where blocks and workspaces of other networks do not count."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             return pool.submit(memory, name, device, batch, dtype).result()
@@ -161,8 +166,8 @@ def memory_apart(name: str, device: str, batch: int, dtype: str) -> dict[str, An
             return {"network": name, "batch": batch, "dtype": dtype, "problem": problem(error), "phases": {}}
 
 
-def told_memory(made: dict[str, Any]) -> str:
-    """A line: the last step's peaks in MiB."""
+def memory_line(made: dict[str, Any]) -> str:
+    """Return a line with the peaks of the last step in MiB."""
     last = [made["phases"].get(f"{name}{STEPS}") for name in ("forward", "backward", "optimizer")]
     if made["problem"] or not all(last):
         return made["problem"] or "no counts without CUDA"
@@ -171,7 +176,7 @@ def told_memory(made: dict[str, Any]) -> str:
 
 
 def validation(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
-    """One network's comparison as the record has it."""
+    """Validate one network; return its entry of the record."""
     made = validate_or_say(load(name), device, batch, dtype)
     differences = made.differences
     return {
@@ -191,31 +196,31 @@ def validation(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]
     }
 
 
-def told_validation(made: dict[str, Any]) -> str:
-    """A line: how many checks, how many failed, and the first of these."""
+def validation_line(made: dict[str, Any]) -> str:
+    """Return a line with the numbers of checks and differences, and the first difference."""
     line = f"{made['checks']:,} checks, {made['differences']:,} different, {made['seconds']:.1f} s"
     first = "".join(f"; first {d['layer'] or 'the network'}: {d['figure']}" for d in made["first"][:1])
     return f"{line}{first}{'; ' if made['problem'] else ''}{made['problem']}"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Memory, then validation, with the record written after each network."""
+    """Measure memory, then validate; write the record after each network."""
     names = matching(options.networks)
     for name in names:
-        find(name)  # a wrong name is told before hours of others
-    record: dict[str, Any] = {**surroundings(options.device), "memory": [], "networks": []}
+        find(name)  # report a wrong name before hours of work
+    record: dict[str, Any] = {**environment(options.device), "memory": [], "networks": []}
     path = options.out / file_name(record)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in names if options.networks else MEMORY:
         made = memory_apart(name, options.device, options.memory_batch, options.dtype)
         record["memory"].append(made)
         keep(record, path)
-        print(f"memory    {name:<28}  {told_memory(made)}", flush=True)
+        print(f"memory    {name:<28}  {memory_line(made)}", flush=True)
     for name in names:
         made = validation(name, options.device, options.batch, options.dtype)
         record["networks"].append(made)
         keep(record, path)
-        print(f"validate  {name:<28}  {told_validation(made)}", flush=True)
+        print(f"validate  {name:<28}  {validation_line(made)}", flush=True)
     record["complete"] = True
     keep(record, path)
     checks, different = (sum(made[key] for made in record["networks"]) for key in ("checks", "differences"))
@@ -229,12 +234,12 @@ def file_name(record: dict[str, Any]) -> str:
 
 
 def keep(record: dict[str, Any], path: Path) -> None:
-    """Writes the record, whole or not at all."""
+    """Write the record atomically."""
     write(path, json.dumps(record, indent=1, ensure_ascii=False, default=str) + "\n", force=True)
 
 
 def positive(text: str) -> int:
-    """A batch."""
+    """Read a batch size."""
     number = int(text)
     if number < 1:
         raise ValueError
@@ -243,15 +248,19 @@ def positive(text: str) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=[], metavar="NAME", help="names, or patterns as 'resnet*'")
+    parser.add_argument(
+        "--networks", nargs="+", default=[], metavar="NAME", help="names, or patterns such as 'resnet*'"
+    )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--batch", type=positive, default=2, help="of the validation")
+    parser.add_argument("--batch", type=positive, default=2, help="for the validation")
     parser.add_argument("--memory-batch", type=positive, default=32)
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "records", metavar="FOLDER")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device is there; --device cpu runs all but the allocator's counts", file=sys.stderr)
+        print(
+            "no CUDA device is available; --device cpu runs everything without the allocator's counts", file=sys.stderr
+        )
         return 2
     try:
         return run(options)
@@ -259,7 +268,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the record has what was done", file=sys.stderr)
+        print("stopped; the record contains the networks done so far", file=sys.stderr)
         return 130
 
 

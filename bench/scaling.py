@@ -1,11 +1,11 @@
-"""Cost by size, in CPU time: what is read, expanded, analysed, aligned and drawn.
+"""Measure CPU time by size: parsing, expansion, analysis, alignment and rendering.
 
     python bench/scaling.py
 
-First generated specs of 1,000, 10,000 and 100,000 layers, parsed, expanded and analysed: time for a layer at 100,000
-may be at most twice that at 1,000. `written` has a line a layer, so that reading it counts too; `repeat` has the same
-layers as `n * (…)`; in `early` each join reads the first layer (up to 20,000 layers). Then two networks beside each
-other whose layers all differ, what a row takes in each form, resnet152 read from the zoo, warm, and the whole zoo.
+First parse, expand and analyse generated specs of 1,000, 10,000 and 100,000 layers: the time per layer at 100,000 may
+be at most twice that at 1,000. `written` has one line per layer, so that reading counts too; `repeat` has the same
+layers as `n * (…)`; in `early` each join reads the first layer (up to 20,000 layers). Then align two networks whose
+layers all differ, render rows in each format, load resnet152 from the zoo (warm), and list the whole zoo.
 """
 
 import gc
@@ -27,7 +27,7 @@ LIMIT = 2.0
 
 
 def written(layers: int) -> str:
-    """A line a layer: convolutions, norms, activations and residual joins of two branches in turn."""
+    """Write one line per layer: convolutions, norms, activations and residual joins in turn."""
     kinds = ["conv(8, 3, padding=1, bias=False)", "batchnorm", "relu", "add(conv(8, 1), identity)"]
     lines, count = [], 0
     while count < layers:
@@ -38,23 +38,23 @@ def written(layers: int) -> str:
 
 
 def repeated(layers: int) -> str:
-    """The same in one line."""
+    """Write the same in one line."""
     block = "conv(8, 3, padding=1, bias=False) | batchnorm | relu | add(conv(8, 1), identity)"
     return f"{HEAD}  - {layers // 6} * ({block})\n"
 
 
 def early(layers: int) -> str:
-    """Joins that all read the first layer."""
+    """Write joins that all read the first layer."""
     return f"{HEAD}  - a: conv(8, 1)\n  - {layers // 2} * add(x=use(a), y=relu)\n"
 
 
 def flat(layers: int, pair: str) -> str:
-    """Two operators in turn."""
+    """Write two operators in turn."""
     return f"{HEAD}  - {layers // 2} * ({pair})\n"
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """The least CPU time of some rounds."""
+    """Return the least CPU time of some rounds."""
     best = float("inf")
     for _ in range(rounds):
         gc.collect()
@@ -65,19 +65,19 @@ def seconds(call: Callable[[], object], rounds: int) -> float:
 
 
 def per_layer(make: Callable[[int], str], name: str, sizes: tuple[int, ...]) -> float:
-    """Print the microseconds for a layer at each size; the ratio of the largest to the smallest."""
+    """Print the microseconds per layer at each size; return the ratio of the largest size to the smallest."""
     costs = []
     for size in sizes:
         text = make(size)
         layers = len(parse(text).nodes)
         total = seconds(lambda text=text: analyze(parse(text)), rounds=3)
         costs.append(total / layers * 1e6)
-        print(f"{name:>8}  {layers:>7,} layers  {total:7.3f} s  {costs[-1]:6.1f} µs for a layer")
+        print(f"{name:>8}  {layers:>7,} layers  {total:7.3f} s  {costs[-1]:6.1f} µs per layer")
     return costs[-1] / costs[0]
 
 
 def alignment() -> float:
-    """Print the time for two networks of each of LENGTHS layers; how much longer 1,010 take than 990, or less long."""
+    """Print the time to align two networks of each of LENGTHS layers; return the factor between 990 and 1,010."""
     found = []
     for length in LENGTHS:
         pairs = "conv(8, 1) | relu", "conv(8, 3, padding=1) | sigmoid"
@@ -88,21 +88,21 @@ def alignment() -> float:
 
 
 def drawing() -> None:
-    """Print what a row takes in each form, of 5,400."""
+    """Print the time per row in each format, for 5,400 rows."""
     report = analyze(parse(repeated(5_400)))
     table = summarize(report, everything=True)
     rows = len(table.rows)
-    print(f"    rows  {rows:>7,} made    {seconds(lambda: summarize(report, True), 3) / rows * 1e6:14.1f} µs for a row")
+    print(f"    rows  {rows:>7,} made    {seconds(lambda: summarize(report, True), 3) / rows * 1e6:14.1f} µs per row")
     for form in FORMATS:
         cost = seconds(lambda form=form: render(table, form), rounds=2) / rows * 1e6
-        print(f"    rows  {rows:>7,} as {form:<8} {cost:12.1f} µs for a row")
+        print(f"    rows  {rows:>7,} as {form:<8} {cost:12.1f} µs per row")
 
 
 def main() -> int:
     runs = ("written", written, SIZES), ("repeat", repeated, SIZES), ("early", early, EARLY)
     ratios = {name: per_layer(make, name, sizes) for name, make, sizes in runs}
     for name, ratio in ratios.items():
-        print(f"{name:>8}  time for a layer, the most layers against 1,000: {ratio:.2f} (at most {LIMIT})")
+        print(f"{name:>8}  time per layer, largest size against 1,000 layers: {ratio:.2f} (at most {LIMIT})")
     jump = alignment()
     print(f"   align  1,010 layers against 990: a factor of {jump:.2f} (at most {LIMIT})")
     drawing()

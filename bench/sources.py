@@ -1,7 +1,7 @@
-"""The PyTorch source of every network of the zoo against `build`: operation by operation, and by values.
+"""Compare the PyTorch source of every network of the zoo with `build`: operation by operation, and by values.
 
-`make proofs` runs it; names choose networks, `--random N` adds N random specs. Exit code 1 at a difference. The last
-lines tell how many are written in blocks, how many layer by layer, and the CPU time of writing them.
+`make proofs` runs it; NAME selects networks, `--random N` adds N random specs. Exit code 1 at a difference. The last
+lines print how many sources are in blocks, how many layer by layer, and the CPU time to write them.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from archcalc.codegen.export import in_blocks, source_of
 from archcalc.codegen.trees import Unstructured
 from archcalc.spec.network_spec import Spec, parse_spec
 
-MOST_NODES = 60  # of a random network, so that it is run fast
+MOST_NODES = 60  # in a random network, so that it runs fast
 Network = tuple[str, Graph, Spec, str]  # with its name in the spec
 
 
@@ -47,7 +47,7 @@ def drawn(most: int) -> Iterator[Network]:
 
 
 def prove(networks: Iterator[Network], *proofs: Callable[[str, Graph], None]) -> int:
-    """How many differ; says which, and where."""
+    """Print which sources differ, and where; return their number."""
     done = flat = wrong = 0
     seconds = 0.0
     for name, graph, spec, own in networks:
@@ -75,7 +75,7 @@ def prove(networks: Iterator[Network], *proofs: Callable[[str, Graph], None]) ->
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--random", type=int, default=0, metavar="N", help="how many random specs")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="number of random specs")
     given = parser.parse_args()
     torch.set_num_threads(1)
     wrong = prove(drawn(given.random), assert_same_values) if given.random else 0

@@ -1,14 +1,14 @@
-"""torchvision's networks beside those of specs/torchvision/: the same weights, the same images, the same outputs?
+"""Compare the networks of torchvision with those of specs/torchvision/: same weights, same images, same outputs?
 
     python bench/torchvision_weights.py [NAME]...
 
-NAME is torchvision's (`resnet50`); without one, all of them. Nothing is downloaded: weights are random, and so are
-biases and the scales and shifts of batch normalization, whose running statistics come from random images. With
-PyTorch's initial zeros and ones those of two layers could be exchanged unseen. Layer for layer, as they run, the
-weights and buffers of torchvision's module are copied into ours. Compared are the outputs for two images, in evaluation
-and fp32, and after them those of the auxiliary heads. The largest difference may be 1e-4. Outputs that hardly depend on
-the image fail too, since they would prove nothing. Exit code 1 says that a network failed, 2 that torchvision is not
-there or the network unknown.
+NAME is a name of torchvision (`resnet50`); without one, all networks. Nothing is downloaded: weights, biases, scales
+and shifts of batch normalization are random; random images set its running statistics. (With the initial zeros and
+ones of PyTorch, those of two layers could be swapped unnoticed.) Weights and buffers of torchvision's module are
+copied into ours layer by layer, in the order in which they run. Then the outputs for two images are compared, in
+evaluation and float32, including auxiliary heads. The largest difference may be 1e-4. Outputs that hardly depend on
+the image fail too, since they prove nothing. Exit code 1: a network failed; 2: torchvision is missing or the network
+is unknown.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from archcalc import Graph, load, networks
 from archcalc.pytorch import Network, Training, build
 
 FOLDER = "torchvision/"
-LIMIT = 1e-4  # of the largest difference
+LIMIT = 1e-4  # for the largest difference
 SEED = 0
 BATCHNORM = nn.modules.batchnorm._BatchNorm
 HEADED = {"aux_logits": True, "transform_input": False, "init_weights": False}  # for networks with auxiliary heads
 
 
 class Comparison(NamedTuple):
-    """What came of one network."""
+    """The result for one network."""
 
     layers: int  # whose weights were copied
     outputs: int  # the network's, and one for each auxiliary head
     difference: float  # the largest between two outputs
     scale: float  # the largest absolute value of an output
-    spread: float  # the least of the outputs' differences between the two images
+    spread: float  # the smallest difference of an output between the two images
 
     @property
     def verdict(self) -> str:
-        if not self.difference <= LIMIT:  # also where it is no number
+        if not self.difference <= LIMIT:  # also if it is NaN
             return f"DIFFERENT: above {LIMIT:.1e}"
         return "equal" if self.spread > 100 * LIMIT else "PROVES NOTHING: the outputs hardly depend on the image"
 
@@ -56,7 +56,7 @@ class Comparison(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A module with weights or buffers of its own, by its name in the network."""
+    """A module with its own weights or buffers, and its name in the network."""
 
     name: str
     module: nn.Module
@@ -68,9 +68,10 @@ class Layer(NamedTuple):
 
 
 def torchvision_models() -> Any:
-    """torchvision's module `models`, also beside a CPU build of torch, with which its ordinary wheel cannot load its
-    operators: then importing it fails on two names. They are defined here, with nothing behind them; no classifier
-    uses them. Raises ModuleNotFoundError without torchvision.
+    """Import `torchvision.models`. Raises ModuleNotFoundError without torchvision.
+
+    With a CPU build of torch the usual wheel of torchvision cannot load its operators, and the import fails on two
+    names. They are defined here without an implementation; no classifier uses them.
     """
     try:
         return importlib.import_module("torchvision.models")
@@ -78,20 +79,20 @@ def torchvision_models() -> Any:
         if "torchvision::nms does not exist" not in str(error):
             raise
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # what the failed import left
+        del sys.modules[name]  # left by the failed import
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torchvision_models.library = library  # what it defines lives as long as it does
+    torchvision_models.library = library  # keep it alive: its definitions end with it
     return importlib.import_module("torchvision.models")
 
 
 def randomise(module: nn.Module, images: Tensor) -> None:
-    """Random weights that keep the size of values, random biases, and running statistics as the images give them."""
+    """Draw weights that keep the size of values, and biases; let the images set running statistics."""
     for layer in module.modules():
         if isinstance(layer, BATCHNORM):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
-            layer.momentum = None  # the mean over all batches seen: the one that follows
+            layer.momentum = None  # the mean over all batches, which is the one below
         elif isinstance(getattr(layer, "weight", None), Tensor):
             nn.init.kaiming_normal_(layer.weight)
         if isinstance(getattr(layer, "bias", None), Tensor):
@@ -103,7 +104,7 @@ def randomise(module: nn.Module, images: Tensor) -> None:
 
 @contextlib.contextmanager
 def with_heads(module: nn.Module) -> Iterator[None]:
-    """Lets auxiliary heads run, all layers in evaluation: only the network itself believes that it is in training."""
+    """Let auxiliary heads run with all layers in evaluation: only the network itself is in training mode."""
     module.eval()
     module.training = True
     yield
@@ -111,7 +112,7 @@ def with_heads(module: nn.Module) -> Iterator[None]:
 
 
 def layers_as_run(module: nn.Module, image: Tensor) -> list[Layer]:
-    """The layers with weights or buffers, in the order they run, auxiliary heads where they branch off.
+    """Return the layers with weights or buffers in the order in which they run, with auxiliary heads where they branch.
 
     Raises ValueError for a layer that does not run: its weights would be compared with nothing.
     """
@@ -131,16 +132,16 @@ def layers_as_run(module: nn.Module, image: Tensor) -> list[Layer]:
 
 
 def layers_of(network: Network) -> list[Layer]:
-    """The layers of one of our networks, likewise."""
+    """Return the same for one of our networks."""
     named = zip(network.graph.nodes, network.nodes, strict=True)
     return [layer for layer in (Layer(node.name, module) for node, module in named) if layer.state]
 
 
 def copy_weights(theirs: Sequence[Layer], ours: Sequence[Layer]) -> None:
-    """Copies weights and buffers, layer for layer.
+    """Copy weights and buffers layer by layer, in the order in which the layers run.
 
-    In the order the layers run, since neither order of definition is the other's: torchvision's GoogLeNet defines its
-    heads last, our graphs have them where they branch off. Raises ValueError where name or shape of a tensor differ.
+    Orders of definition differ: torchvision's GoogLeNet defines its heads last, our graphs where they branch. Raises
+    ValueError if the name or shape of a tensor differs.
     """
     for their, our in zip(theirs, ours, strict=False):
         if _shapes(their) != _shapes(our):
@@ -157,7 +158,7 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 def outputs(module: nn.Module, images: Tensor, heads: bool) -> list[Tensor]:
-    """The result in evaluation, and after it what the auxiliary heads give, in the order they run."""
+    """Return the result in evaluation, then the outputs of auxiliary heads in the order in which they run."""
     with torch.no_grad():
         result = module.eval()(images)
         if not heads:
@@ -170,7 +171,7 @@ def outputs(module: nn.Module, images: Tensor, heads: bool) -> list[Tensor]:
 
 
 def compare(theirs: nn.Module, graph: Graph) -> Comparison:
-    """One of torchvision's modules against the same network of ours. Raises ValueError where layers do not match."""
+    """Compare a module of torchvision with our network. Raises ValueError if layers do not match."""
     heads = any(node.side for node in graph.nodes)
     randomise(theirs, torch.randn(4, *graph.input))
     network = build(graph)
@@ -181,7 +182,7 @@ def compare(theirs: nn.Module, graph: Graph) -> Comparison:
 
 
 def compared(layers: int, theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> Comparison:
-    """Two lists of outputs for two images each. Raises ValueError for another number of outputs or another shape."""
+    """Compare two lists of outputs for two images each. Raises ValueError if their numbers or shapes differ."""
     if [their.shape for their in theirs] != [our.shape for our in ours]:
         raise ValueError(f"outputs {[tuple(t.shape) for t in theirs]}, ours {[tuple(t.shape) for t in ours]}")
     return Comparison(
@@ -194,12 +195,12 @@ def compared(layers: int, theirs: Sequence[Tensor], ours: Sequence[Tensor]) -> C
 
 
 def _largest(tensors: Iterable[Tensor]) -> float:
-    """The largest absolute value; one that is no number wins."""
+    """Return the largest absolute value, or NaN if there is one."""
     return float(torch.stack([tensor.abs().max() for tensor in tensors]).max())
 
 
 def verdict(models: Any, name: str) -> tuple[str, bool]:
-    """What is said of one network, and whether all is well."""
+    """Return the line about one network, and whether it is equal."""
     torch.manual_seed(SEED)
     graph = load(FOLDER + name)
     headed = HEADED if any(node.side for node in graph.nodes) else {}
@@ -214,11 +215,11 @@ def main(names: Sequence[str]) -> int:
     try:
         models = torchvision_models()
     except ModuleNotFoundError as error:
-        print(f"torchvision wants the module {error.name}: pip install -e '.[bench]'", file=sys.stderr)
+        print(f"torchvision needs the module {error.name}: pip install -e '.[bench]'", file=sys.stderr)
         return 2
     known = [name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)]
     if unknown := [name for name in names if name not in known]:
-        print(f"not in specs/{FOLDER}: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        print(f"not in specs/{FOLDER}: {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
         return 2
     start, failed = time.perf_counter(), 0
     for name in names or known:

@@ -151,7 +151,7 @@ def test_without_torchvision_it_says_what_to_install(weights, monkeypatch, capsy
 
 
 needs_torchvision = pytest.mark.skipif(
-    importlib.util.find_spec("torchvision") is None, reason="torchvision is in the extra `bench` alone"
+    importlib.util.find_spec("torchvision") is None, reason="torchvision is only in the extra `bench`"
 )
 
 
@@ -162,7 +162,7 @@ def test_torchvisions_own(weights, capsys):
 
 
 @needs_torchvision
-def test_an_unknown_network_is_told(weights, capsys):
+def test_an_unknown_network_is_reported(weights, capsys):
     assert weights.main(["resnet5"]) == 2
     assert "resnet5; there are alexnet" in capsys.readouterr().err
 
@@ -210,10 +210,13 @@ def test_the_record(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="it says so only where there is none")
 def test_without_cuda_it_says_so(gpu, capsys):
     assert gpu.main([]) == 2
-    assert capsys.readouterr().err == "no CUDA device is there; --device cpu runs all but the allocator's counts\n"
+    assert (
+        capsys.readouterr().err
+        == "no CUDA device is available; --device cpu runs everything without the allocator's counts\n"
+    )
 
 
-def test_a_wrong_name_is_told_before_anything_runs(gpu, tmp_path, capsys):
+def test_a_wrong_name_is_reported_before_anything_runs(gpu, tmp_path, capsys):
     assert gpu.main(["--device", "cpu", "--networks", "lenet5", "lenet6", "--out", str(tmp_path)]) == 2
     assert "did you mean lenet5" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -232,7 +235,7 @@ def test_counts_are_reset_before_each_phase(gpu, monkeypatch):
     assert made == {name: {"peak": n, "end": n} for name, n in (("requested", 10), ("allocated", 20), ("reserved", 30))}
     made["requested"]["peak"] = 3 * 2**20
     phases = {f"{phase}3": made for phase in ("forward", "backward", "optimizer")}
-    line = gpu.told_memory({"problem": "", "phases": phases})
+    line = gpu.memory_line({"problem": "", "phases": phases})
     assert line == "requested 3.0, allocated 0.0, reserved 0.0 MiB at the peak of a step"
 
 
@@ -258,11 +261,11 @@ def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
     monkeypatch.setattr(sys.modules["archcalc.pytorch.validation"], "validate", fails)
     made = gpu.validation("lenet5", "cpu", 2, "float32")
     assert made["problem"].startswith("out of memory; about ")
-    assert gpu.told_validation(made | {"seconds": 0.0}) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
+    assert gpu.validation_line(made | {"seconds": 0.0}) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
     monkeypatch.setattr(gpu, "build", fails)
     made = gpu.memory("lenet5", "cpu", 2, "float32")
     assert made["problem"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
-    assert gpu.told_memory(made) == made["problem"]
+    assert gpu.memory_line(made) == made["problem"]
 
 
 def test_differences_are_counted_and_the_first_listed(gpu, monkeypatch):
@@ -277,7 +280,7 @@ def test_differences_are_counted_and_the_first_listed(gpu, monkeypatch):
     assert made["differences"] == made["checks"] == sum(made["by_figure"].values())
     assert len(made["first"]) == gpu.LISTED
     assert made["first"][0]["measured"] == -1
-    assert "; first " in gpu.told_validation(made)
+    assert "; first " in gpu.validation_line(made)
 
 
 def test_the_name_of_a_record(gpu):
