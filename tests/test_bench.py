@@ -260,7 +260,7 @@ def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
 
     monkeypatch.setattr(sys.modules["archcalc.pytorch.validation"], "validate", fails)
     made = gpu.validation("lenet5", "cpu", 2, "float32")
-    assert made["problem"].startswith("out of memory; about ")
+    assert made["problem"].startswith("out of memory; the estimate was ")
     assert gpu.validation_line(made | {"seconds": 0.0}) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
     monkeypatch.setattr(gpu, "build", fails)
     made = gpu.memory("lenet5", "cpu", 2, "float32")

@@ -130,6 +130,7 @@ def test_wrong_requests(arguments, message, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert stop.value.code == 2
     assert printed.out == ""
+    assert printed.err.startswith("error: ")
     assert message in printed.err
 
 

@@ -91,7 +91,7 @@ def test_the_command_line_says_that_the_mistake_is_archcalcs(monkeypatch, capsys
     assert said.startswith("Traceback")
     assert said.splitlines()[-2:] == [
         "internal error: TypeError: planted",
-        "  This is a mistake in archcalc, not in your request. Please report it with all of the text above.",
+        "  This is a bug in archcalc, not an error in your request. Please report it with all of the text above.",
     ]
 
 

@@ -354,9 +354,9 @@ def test_small_fields_have_whole_ticks(layers):
 
 
 @pytest.mark.usefixtures("no_room")
-def test_a_network_without_any_field_is_told():
+def test_a_network_without_any_field_is_named():
     flat = analyze(parse(UNEVEN))
-    assert "flat has none that is known." in fields.caption([flat], [fields.curve(flat)])
+    assert "The field of flat is unknown." in fields.caption([flat], [fields.curve(flat)])
     with sheet(*fields.SIZE) as made:
         assert fields.draw(made, [flat, *reports("vgg16")]) == []
         assert [text.get_text() for text in label_texts(made)] == ["vgg16: 212"]
@@ -399,7 +399,7 @@ def test_comparisons_are_drawn_to_scale(relative):
         for ax, figure in zip(axes, numbers(), strict=True):
             unit = ax.get_title(loc="left").partition("(")[2].rstrip(")").removesuffix("B").split(" ")[0]
             factor = FACTORS.get(unit, 1)
-            wanted = comparison.values(made_of, figure, relative)
+            wanted = comparison.bar_values(made_of, figure, relative)
             assert [bar.get_width() * factor for bar in ax.patches] == pytest.approx([value or 0 for value in wanted])
             texts = [text.get_text() for text in ax.texts]
             assert [text == "–" for text in texts] == [value is None for value in wanted]
@@ -407,8 +407,8 @@ def test_comparisons_are_drawn_to_scale(relative):
             assert max(bar.get_window_extent().x1 for bar in ax.patches) < end <= ax.get_window_extent().x1
     names = [text.get_text() for text in axes[0].get_yticklabels()]
     assert names == ["vgg16\n3×224×224", "resnet50\n3×224×224", "lenet5\n1×32×32", "up\n3×32×32"]
-    assert comparison.values(made_of, "receptive_field") == [212, 483, 32, None]
-    assert comparison.values(made_of, "macs", relative=True)[0] == 1
+    assert comparison.bar_values(made_of, "receptive_field") == [212, 483, 32, None]
+    assert comparison.bar_values(made_of, "macs", relative=True)[0] == 1
 
 
 def test_there_is_no_air_above_many_bars():
@@ -714,10 +714,10 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
             "the suffix of 'x.jpg' is not one of .svg, .png, .pdf",
         ),
         (["profile", "lenet5", "-o", "x"], "the suffix of 'x' is not one of"),
-        (["profile", "lenet5"], "Missing option '-o'"),
+        (["profile", "lenet5"], "missing option '-o'"),
         (["profile", "lenet55", "-o", "x.svg"], "did you mean lenet5 or alexnet?"),
-        (["profile", "-o", "x.svg"], "Missing argument 'NAME'"),
-        (["receptive-field", "-o", "x.svg"], "Missing argument 'NAME...'"),
+        (["profile", "-o", "x.svg"], "missing argument 'NAME'"),
+        (["receptive-field", "-o", "x.svg"], "missing argument 'NAME...'"),
         (["compare", "-o", "x.svg"], "name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family"),
         (
             ["compare", "lenet5", "--columns", "macs,param", "-o", "x.svg"],
@@ -725,9 +725,9 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         ),
         (["compare", "lenet5", "--convention", "macs", "-o", "x.svg"], "draw them with --columns flops"),
         (["profile", "lenet5", "--convention", "macs", "-o", "x.svg"], "--convention"),
-        (["pareto", "lenet5", "-o", "x.svg"], "nothing to draw: no top-1 on ImageNet validation of a single crop"),
+        (["pareto", "lenet5", "-o", "x.svg"], "nothing to draw: no top-1 on ImageNet validation for a single crop"),
         (["pareto", "none*", "-o", "x.svg"], "no network matches 'none*'"),
-        (["receptive-field", "*", "-o", "x.svg"], "lines cannot be told apart; name 28 networks at most"),
+        (["receptive-field", "*", "-o", "x.svg"], "networks are too many to distinguish their lines; name at most 28"),
         (["profile", "lenet5", "-o", "no/x.svg"], "cannot write no/x.svg: No such file or directory"),
         (["profile", "lenet5", "-o", "there.svg"], "there.svg already exists (use --force to overwrite it)"),
         (["profile", "lenet5", "-o", "folder.svg"], "folder.svg is a directory"),

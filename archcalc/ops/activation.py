@@ -87,7 +87,7 @@ class LeakyReLU(Activation):
     inplace: Flag = False
 
     def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal for a slope below 0 in place: the result does not tell x's sign."""
+        """The input's shape. Raises Refusal for a slope below 0 in place, which has no gradient in PyTorch."""
         if self.inplace and self.negative_slope < 0:
             raise Refusal(f"inplace=True needs negative_slope >= 0, not {show(self.negative_slope)}, as in PyTorch")
         return x

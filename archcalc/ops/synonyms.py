@@ -37,7 +37,7 @@ OPERATORS = {
     "mean": "average",
     "concat": "cat concatenate route",
 }
-WRITTEN = {  # how to write what has no operator of its own
+WRITTEN = {  # how to write operators that archcalc does not have
     "conv(in_channels, 3, padding=1, groups=in_channels)": "depthwise depthwiseconv depthwiseconv2d dwconv",
     "conv(in_channels, 3, padding=1, groups=in_channels) | conv(64, 1)": "separableconv separableconv2d",
     "a | b, or chain(…)": "sequential modulelist",
@@ -98,6 +98,6 @@ def argument_hint(name: str, known: Collection[str]) -> str:
     if _plain(name) in INFERRED:
         return "leave it out: archcalc infers it from the input"
     if _plain(name) == "activation":
-        return "write the activation as a layer of its own, e.g. conv(8, 3) | relu"
+        return "write the activation as a separate layer, e.g. conv(8, 3) | relu"
     own = argument_name(name, known)
     return f"it is called {own} here" if own else suggest(name, known)

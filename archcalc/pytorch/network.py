@@ -40,7 +40,7 @@ class Step(NamedTuple):
     done: tuple[int, ...]
 
 
-class Block(nn.Module):
+class Container(nn.Module):
     """A module whose children may have the names of its attributes, such as `training`."""
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -50,7 +50,7 @@ class Block(nn.Module):
             object.__setattr__(self, name, value)
 
 
-class Network(Block):
+class Network(Container):
     """A graph as a module. `forward` takes (batch, *input) and returns (batch, *output).
 
     In training a graph with side outputs returns `Training`. Each value is freed after its last use, and operators work
@@ -154,7 +154,7 @@ def _attach(root: nn.Module, path: Sequence[str], module: nn.Module) -> None:
     """Insert a module into the tree at a path, even if a name in it is that of an attribute."""
     *blocks, own = path
     for block in blocks:
-        root = root._modules.setdefault(block, Block())
+        root = root._modules.setdefault(block, Container())
     root._modules[own] = module
 
 

@@ -248,7 +248,8 @@ class _Plan:
         layers = [self.layers[i] for copy in copies for i in copy]
         lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
         together = " together" if len(copies) > 1 else ""
-        figures = (f"{sum(x.params for x in layers):,} params", f"{sum(x.macs for x in layers):,} MACs{together}")
+        params, macs = (sum(getattr(layer, figure) for layer in layers) for figure in ("params", "macs"))
+        figures = (f"{params:,} params", f"{macs:,} MACs{together}")
         return Box(label, tuple(lines), figures, "block", copies, times, all(layer.node.side for layer in layers))
 
     def _chain(self, inside: Sequence[Box]) -> list[str]:

@@ -30,7 +30,7 @@ def size(networks: int, figures: int) -> tuple[float, float]:
     return 11.0, 1.4 + rows * (0.6 + 0.3 * max(2, networks))
 
 
-def values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
+def bar_values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
     """Return a figure of each network, or its ratio to the first; None if it is unknown or has no ratio."""
     found = [_value(report, figure) for report in reports]
     if not relative:
@@ -54,7 +54,7 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
     grid = sheet.figure.subplots(ceil(len(figures) / columns), columns, squeeze=False, sharey=True)
     axes = list(grid.flat)
     for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
-        texts = _texts(reports, figure, found := values(reports, figure, relative), relative)
+        texts = _texts(reports, figure, found := bar_values(reports, figure, relative), relative)
         _panel(sheet, ax, figure, found, texts, relative, sheet.theme.palette[i % 7])
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
