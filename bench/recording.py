@@ -1,14 +1,14 @@
-"""Records of a CUDA device: the figures of the whole zoo, memory of many trainings, and the allocator's events.
+"""Record on a CUDA device: validation of the whole zoo, memory of many trainings, and events of the allocator.
 
     python recording.py [--device cpu] [--jobs N] [--seconds N] [--kinds KIND...] [--networks NAME...] --out FOLDER
 
-Each case runs in a process of its own, several at once as memory allows, the most important first; after `--seconds`
-what runs is stopped. Each leaves a file in FOLDER/cases, so that a second call goes on where the first was stopped.
-FOLDER then has one record of each kind, written every few seconds, whole or not at all; `missing` names what was not
-reached. Kinds: validation, memory, trace (of the allocator's events), fit (the largest batch under a cap, by trying),
-folded (validation with batch normalization folded). What it takes: an H100 and 16 cores seven minutes.
+Each case runs in a separate process, several at once if memory allows, the most important first; after `--seconds`
+running cases are stopped. Each case writes a file to FOLDER/cases, so that a second call continues where the first
+stopped. FOLDER gets one record per kind, written atomically every few seconds; `missing` names the cases not reached.
+Kinds: validation, memory, trace (events of the allocator), fit (the largest batch under a cap, found by trying), folded
+(validation with batch normalization folded). All of it takes seven minutes on an H100 with 16 cores.
 
-Exit code 1: a figure differs, or a case could not be run, or was not reached; 2: no CUDA device.
+Exit code 1: a figure differs, or a case cannot run or was not reached; 2: no CUDA device.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from training import Case
 from archcalc import load
 from archcalc.catalog import matching
 
-CONTEXT = multiprocessing.get_context("forkserver")  # PyTorch is imported once; CUDA is begun in each process
+CONTEXT = multiprocessing.get_context("forkserver")  # PyTorch is imported once; each process initializes CUDA
 GIB = 2**30
-TIMEOUT = 300  # seconds of one case
-SAVE = 15  # seconds between two writings of the records
+TIMEOUT = 300  # seconds per case
+SAVE = 15  # seconds between writes of the records
 
 SLOW = ("resnet1202", "stochastic-depth-1202", "preresnet1001", "fractalnet-40", "densenet-bc-250-24", "preresnet200")
 NETWORKS = (
@@ -48,11 +48,11 @@ NETWORKS = (
     *("torchvision/vgg16_bn", "resnet110", "squeezenet-complex-bypass", "densenet-bc-100-12"),
 )
 SOME, FEW = NETWORKS[:12], NETWORKS[:6]
-WRITTEN = ("resnet50", "vgg16", "densenet121", "mobilenet_v2", "resnet18")  # by hand, in torchvision
+WRITTEN = ("resnet50", "vgg16", "densenet121", "mobilenet_v2", "resnet18")  # written by hand in torchvision
 MORE_WRITTEN = ("googlenet", "inception_v3", "squeezenet1_1", "alexnet", "resnext50_32x4d", "wide_resnet50_2")
 ALL, LOW = ("momentum", "none", "adam", "sgd", "adamw"), ("autocast", "bfloat16")
 ALONE = [(option,) for option in training.OPTIONS if option not in ("loop", "fused", "weights")]
-CASES: list[tuple[Sequence[str], dict[str, Sequence[Any]]]] = [  # networks, and what they are tried with
+CASES: list[tuple[Sequence[str], dict[str, Sequence[Any]]]] = [  # networks, and the fields to combine
     (WRITTEN, {"module": ["torchvision"]}),
     (["resnet18"], {"module": ["torchvision"], "options": [("weights",)]}),
     (NETWORKS, {"optimizer": ALL}),
@@ -98,7 +98,7 @@ FITS = [  # network, module, GiB of the cap
 
 
 class Job(NamedTuple):
-    """One thing to do in a process of its own: of which kind, and with what."""
+    """A task for one process: its kind, and its case or network."""
 
     kind: str
     what: Any  # a case, or a network's name
@@ -106,22 +106,22 @@ class Job(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What it is, as it is listed."""
+        """Its name in lists."""
         return self.what.title if isinstance(self.what, Case) else str(self.what)
 
     @property
     def record(self) -> str:
-        """The record that it belongs to."""
+        """The record that contains it."""
         return self.kind if self.dtype == "float32" else f"{self.kind}-{self.dtype}"
 
     @property
     def slug(self) -> str:
-        """A name for its file."""
+        """The name of its file."""
         return re.sub(r"[^\w.+-]+", "-", f"{self.record} {self.title}")
 
 
 def jobs() -> Iterator[Job]:
-    """Everything, the most important first."""
+    """Yield all jobs, the most important first."""
     zoo = matching([])
     rest = [name for name in zoo if name not in SLOW]
     yield from (Job("validation", name) for name in zoo if name in SLOW)
@@ -133,28 +133,28 @@ def jobs() -> Iterator[Job]:
 
 
 def expanded(table: Sequence[tuple[Sequence[str], dict[str, Sequence[Any]]]]) -> Iterator[Case]:
-    """Every network with every combination of what it is tried with."""
+    """Yield a case for every network and every combination of fields."""
     for names, fields in table:
         for values in product(*fields.values()):
             yield from (Case(name, **dict(zip(fields, values, strict=True))) for name in names)
 
 
 class Fit:
-    """The largest batch that fits under a cap: doubled until one fails, then halved in between."""
+    """Searches the largest batch that fits under a cap: double until it fails, then bisect."""
 
     def __init__(self, name: str, module: str, cap: int) -> None:
         self.case = Case(name, module, cap=cap * GIB)
         self.low, self.high, self.tries = 0, 0, list[dict[str, Any]]()
 
     def job(self) -> Job | None:
-        """The next try, None when it is known."""
+        """Return the next try, or None if the result is known."""
         if self.high and self.high - self.low <= 1:
             return None
         batch = (self.low + self.high) // 2 if self.high else max(2 * self.low, 32)
         return Job("fit", self.case._replace(batch=batch))
 
-    def told(self, made: dict[str, Any]) -> None:
-        """What a try has given."""
+    def add(self, made: dict[str, Any]) -> None:
+        """Record the result of a try."""
         self.tries.append(made)
         if made["problem"]:
             self.high = made["batch"]
@@ -163,12 +163,12 @@ class Fit:
 
     @property
     def last(self) -> list[Job]:
-        """The events at the largest batch and at the first that fails."""
+        """Jobs that trace the largest batch and the smallest one that fails."""
         return [Job("trace", self.case._replace(batch=batch)) for batch in (self.low, self.high) if batch]
 
 
 def work(job: Job, device: str, path: Path) -> None:
-    """Does a job and leaves what came of it in a file."""
+    """Do a job and write its result to a file."""
     made = json.dumps(done(job, device), separators=(",", ":"), default=str)
     fresh = path.with_suffix(".part")
     fresh.write_text(made, encoding="utf-8")
@@ -176,18 +176,18 @@ def work(job: Job, device: str, path: Path) -> None:
 
 
 def done(job: Job, device: str) -> dict[str, Any]:
-    """What comes of a job."""
+    """Do a job and return its result."""
     if job.kind in ("validation", "folded"):
         return compared(job, device)
     return (training.trace if job.kind == "trace" else training.protocol)(job.what, device)
 
 
 def compared(job: Job, device: str) -> dict[str, Any]:
-    """A network's comparison as `gpu.validation` has it, with all differences."""
+    """Validate a network like `gpu.validation`, but list all differences."""
     gpu.LISTED = sys.maxsize
     if job.kind == "validation":
-        told: dict[str, Any] = gpu.validation(job.what, device, 2, job.dtype)
-        return told
+        result: dict[str, Any] = gpu.validation(job.what, device, 2, job.dtype)
+        return result
     made = gpu.validate_or_say(load(job.what), device, 2, job.dtype, folded=True)
     differences = [[d.layer, d.figure, d.expected, d.measured] for d in made.differences]
     kept = ("device", "batch", "dtype", "seconds", "problem", "remark")
@@ -196,7 +196,7 @@ def compared(job: Job, device: str) -> dict[str, Any]:
 
 
 def room(job: Job, known: dict[str, float]) -> float:
-    """About how many GiB of the device a job takes, its context and libraries included."""
+    """Estimate how many GiB of the device a job takes, including its context and libraries."""
     if not isinstance(job.what, Case):
         return 4
     case = job.what
@@ -205,14 +205,14 @@ def room(job: Job, known: dict[str, float]) -> float:
     if case.module != "build":
         return 1 + 6 * case.batch / 32
     if case.network not in known:
-        from archcalc.pytorch.device import needed_bytes  # it is rough, and enough
+        from archcalc.pytorch.device import needed_bytes  # a rough estimate is enough
 
         known[case.network] = needed_bytes(load(case.network), 32, "float32") / GIB
     return 2 + 1.4 * known[case.network] * max(case.batch, 8) / 32
 
 
 class Recording:
-    """Jobs that wait, run and are done."""
+    """Waiting, running and finished jobs."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.start = options, time.monotonic()
@@ -226,7 +226,7 @@ class Recording:
         self.chains: dict[str, Fit] = {}
         self.after = time.monotonic() + options.fit_after
         self.known: dict[str, float] = {}
-        self.surroundings = surroundings(options.device)
+        self.environment = environment(options.device)
 
     def _named(self, name: str) -> bool:
         return not self.options.networks or name in self.options.networks
@@ -235,7 +235,7 @@ class Recording:
         return job.kind in self.kinds and self._named(job.what.network if isinstance(job.what, Case) else job.what)
 
     def run(self) -> None:
-        """All jobs, until there are none or the time is over."""
+        """Run jobs until none is left or the time is over."""
         end, saved = self.start + self.options.seconds, self.start
         while (self.waiting or self.running or self.fits or self.chains) and time.monotonic() < end:
             self._begin()
@@ -257,7 +257,7 @@ class Recording:
         self.save()
 
     def _begin(self) -> None:
-        """Starts what there is a place for."""
+        """Start jobs while there is room."""
         free = self.options.room - sum(need for *_, need in self.running.values())
         if self.fits and len(self.chains) < 2 and time.monotonic() > self.after:
             self._follow(self.fits.pop(0))
@@ -279,7 +279,7 @@ class Recording:
             self.running[process.sentinel] = process, job, time.monotonic(), need
 
     def _end(self, sentinel: Any) -> None:
-        """Takes up what an ended process has left."""
+        """Read the result of a process that ended."""
         process, job, began, _ = self.running.pop(sentinel)
         process.join()
         path = self.folder / f"{job.slug}.json"
@@ -291,7 +291,7 @@ class Recording:
             self._take(job, {**named, "problem": problem, "phases": {}, "checks": 0, "differences": []})
 
     def _take(self, job: Job, made: dict[str, Any]) -> None:
-        """Keeps what a job has given; a chain of tries goes on."""
+        """Keep the result of a job; continue a series of tries."""
         said = made.get("case", made)
         if job.kind in ("validation", "folded"):
             line = f"{made.get('checks', 0):,} checks, {made['differences'] or 0} different"
@@ -301,13 +301,13 @@ class Recording:
         print(f"{at:6.1f} s  {title:<64}  {line}  {said.get('seconds', '')}  {said['problem']}", flush=True)
         if job.kind == "fit":
             fit = self.chains.pop(job.what._replace(batch=0).title)
-            fit.told(made)
+            fit.add(made)
             self._follow(fit)
         else:
             self.made.append((job, made))
 
     def _follow(self, fit: Fit) -> None:
-        """The next try of a chain goes before all others; at its end, its events."""
+        """Queue the next try of a series before all other jobs; at its end queue its traces."""
         job = fit.job()
         if job:
             self.chains[fit.case._replace(batch=0).title] = fit
@@ -318,8 +318,8 @@ class Recording:
         self.waiting[:0] = fit.last if "trace" in self.kinds and fit.case.cap <= 8 * GIB else []
 
     def save(self) -> None:
-        """Writes the records."""
-        base = {**self.surroundings, "processes": self.options.jobs, "seconds": round(time.monotonic() - self.start)}
+        """Write the records."""
+        base = {**self.environment, "processes": self.options.jobs, "seconds": round(time.monotonic() - self.start)}
         done, missing = dict[str, list[Any]](), dict[str, list[str]]()
         for job, made in self.made:
             done.setdefault(job.record, []).append(made)
@@ -336,7 +336,7 @@ class Recording:
 
 
 def write(path: Path, head: dict[str, Any], made: Sequence[Any], zipped: bool) -> None:
-    """Writes a record, a case a line, whole or not at all."""
+    """Write a record atomically, one case per line."""
     lines = ",\n".join(json.dumps(case, separators=(",", ":"), default=str) for case in made)
     text = f'{json.dumps(head, indent=1, default=str)[:-2]},\n "cases": [\n{lines}\n ]\n}}\n'
     if zipped:
@@ -345,44 +345,47 @@ def write(path: Path, head: dict[str, Any], made: Sequence[Any], zipped: bool) -
         gpu.write(Path(f"{path}.json"), text, force=True)
 
 
-def surroundings(device: str) -> dict[str, Any]:
-    """Those of a record, told by a process of its own, since no process may begin CUDA and then others; {} without."""
+def environment(device: str) -> dict[str, Any]:
+    """Return `gpu.environment` from a separate process, since CUDA must not start before a fork; {} without CUDA."""
     receiver, sender = CONTEXT.Pipe(False)
-    process = CONTEXT.Process(target=_tell_surroundings, args=(device, sender))
+    process = CONTEXT.Process(target=_send_environment, args=(device, sender))
     process.start()
-    told: dict[str, Any] = receiver.recv() if receiver.poll(60) else {}
+    result: dict[str, Any] = receiver.recv() if receiver.poll(60) else {}
     process.join()
-    return told
+    return result
 
 
-def _tell_surroundings(device: str, sender: Any) -> None:
-    there = device != "cuda" or training.torch.cuda.is_available()
-    sender.send(gpu.surroundings(device) if there else {})
+def _send_environment(device: str, sender: Any) -> None:
+    available = device != "cuda" or training.torch.cuda.is_available()
+    sender.send(gpu.environment(device) if available else {})
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = ["validation", "memory", "trace", "fit", "folded"]
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--networks", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--jobs", type=int, default=14, help="processes at once")
-    parser.add_argument("--room", type=float, default=64, help="GiB of the device that they may take together")
+    parser.add_argument("--jobs", type=int, default=14, help="number of processes at once")
+    parser.add_argument("--room", type=float, default=64, help="GiB of the device for all of them together")
     parser.add_argument("--seconds", type=float, default=3600)
-    parser.add_argument("--fit-after", type=float, default=0, help="seconds until the largest batches are looked for")
+    parser.add_argument(
+        "--fit-after", type=float, default=0, help="seconds before the search for the largest batches starts"
+    )
     parser.add_argument("--preload", nargs="*", default=["torch._dynamo", "torchvision"], metavar="MODULE")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     options = parser.parse_args(arguments)
     CONTEXT.set_forkserver_preload(["gpu", "training", *options.preload])
     recording = Recording(options)
-    if not recording.surroundings:
-        print("no CUDA device is there; --device cpu runs all but the allocator's counts", file=sys.stderr)
+    if not recording.environment:
+        print(
+            "no CUDA device is available; --device cpu runs everything without the allocator's counts", file=sys.stderr
+        )
         return 2
     recording.run()
     problems = Counter(job.record for job, made in recording.made if made.get("problem") or made.get("differences"))
-    told = ", ".join(f"{count} {kind}" for kind, count in problems.items()) or "none"
-    print(f"done: {len(recording.made)}, not reached: {len(recording.waiting)}, different or with a problem: {told}")
+    failed = ", ".join(f"{count} {kind}" for kind, count in problems.items()) or "none"
+    print(f"done: {len(recording.made)}, not reached: {len(recording.waiting)}, different or with a problem: {failed}")
     return int(bool(problems or recording.waiting))
 
 

@@ -1,6 +1,6 @@
-"""One training on a CUDA device as its allocator sees it: counts of each phase, and every event where asked for.
+"""Measure one training with the CUDA allocator: counts for each phase and, in a trace, every event.
 
-`bench/gpu.py` runs one case after the other, each in a process of its own; here is what happens in that process.
+`bench/recording.py` runs each case in a separate process; this module is the work of that process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from archcalc import load
 from archcalc.pytorch import build
 
 STEPS = 3
-COUNTS = {  # as the allocator calls them; a record has of each its peak in a phase, and its value at the end of it
+COUNTS = {  # with the allocator's names; a record has the peak of each in a phase, and its value at the end
     "requested": "requested_bytes",
     "allocated": "allocated_bytes",
     "reserved": "reserved_bytes",
@@ -36,7 +36,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": partial(torch.optim.AdamW, lr=1e-3),
     "rmsprop": partial(torch.optim.RMSprop, lr=1e-3),
 }
-OPTIONS = {  # what a case may have beside the usual
+OPTIONS = {  # optional changes of a case
     "loop": "the optimizer's plain loop, foreach=False",
     "fused": "the optimizer's fused kernel, fused=True",
     "accumulate": "forward and backward twice before the optimizer steps",
@@ -44,7 +44,7 @@ OPTIONS = {  # what a case may have beside the usual
     "benchmark": "cudnn.benchmark",
     "deterministic": "cudnn.deterministic",
     "no-tf32": "without TF32 in cuDNN",
-    "weights": "nothing but the weights put on the device",
+    "weights": "only move the weights to the device",
 }
 SIDES = ("googlenet", "inception_v3")  # torchvision's networks with side outputs
 SIZE, SIZES = (224, 224), {"inception_v3": (299, 299)}
@@ -59,7 +59,7 @@ ACTIONS = {  # a letter for each event of the allocator
 
 
 class Case(NamedTuple):
-    """What is trained, and how."""
+    """What to train, and how."""
 
     network: str
     module: str = "build"  # archcalc's own, or the hand-written one of "torchvision"
@@ -68,20 +68,20 @@ class Case(NamedTuple):
     weight_decay: float = 0
     precision: str = "float32"  # of the weights; or "autocast", to bfloat16
     options: tuple[str, ...] = ()
-    cap: int = 0  # bytes that the allocator may take in all
+    cap: int = 0  # bytes that the allocator may take in total
 
     @property
     def title(self) -> str:
-        """All of it in a line."""
+        """All fields in one line."""
         parts = [self.network, self.module if self.module != "build" else "", f"b{self.batch}", self.optimizer]
         parts += [f"wd{self.weight_decay:g}" if self.weight_decay else "", self.precision, *self.options]
         return " ".join(filter(None, [*parts, f"cap{self.cap / 2**30:g}GiB" if self.cap else ""]))
 
 
 class Loop:
-    """A network with what a training loop holds, phase by phase.
+    """A network and the state of its training loop, phase by phase.
 
-    Output and loss live until the next step's take their names; gradients go when the optimizer has stepped.
+    Output and loss live until the next step replaces them; gradients are freed after the optimizer step.
     """
 
     def __init__(self, case: Case, device: str) -> None:
@@ -95,7 +95,7 @@ class Loop:
         self.loss: Any = None
 
     def weights(self) -> None:
-        """The network, on the device."""
+        """Build the network on the device."""
         if self.case.module == "torchvision":
             import torchvision  # only the hand-written networks need it
 
@@ -107,7 +107,7 @@ class Loop:
             self.network, self.input = build(graph, self.device, self.dtype), graph.input
 
     def state(self) -> None:
-        """Optimizer, image and target."""
+        """Create optimizer, image and target."""
         if make := OPTIMIZERS.get(self.case.optimizer):
             loop = {"foreach": False} if "loop" in self.case.options else {}
             fused = {"fused": True} if "fused" in self.case.options else {}
@@ -117,14 +117,14 @@ class Loop:
         self.target = torch.zeros(self.case.batch, dtype=torch.long, device=self.device)
 
     def infer(self) -> None:
-        """A forward pass in evaluation, its result dropped."""
+        """Run a forward pass in evaluation and drop its result."""
         self.network.eval()
         with torch.no_grad(), self._casting():
             self.network(self.image)
         self.network.train()
 
     def forward(self) -> None:
-        """Output and loss, which take the place of the last step's; side outputs have their loss added."""
+        """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
         with self._casting():
             self.output = self.network(self.image)
             result, *sides = _tensors(self.output)
@@ -133,16 +133,16 @@ class Loop:
                 self.loss = self.loss + self._loss(side)
 
     def backward(self) -> None:
-        """The gradients."""
+        """Compute the gradients."""
         self.loss.backward()
 
     def optimize(self) -> None:
-        """New weights; the gradients go."""
+        """Update the weights and free the gradients."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def phases(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """All there is to do, in order."""
+        """Yield all phases in order."""
         yield "weights", self.weights
         if "weights" in self.case.options:
             return
@@ -162,7 +162,7 @@ class Loop:
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """Result and side outputs, of archcalc's networks (`Training`) and of torchvision's (named tuples)."""
+    """Return result and side outputs of archcalc's networks (`Training`) and of torchvision's (named tuples)."""
     if isinstance(output, Tensor):
         return [output]
     first, *rest = output
@@ -171,13 +171,13 @@ def _tensors(output: Any) -> list[Tensor]:
 
 
 def counts() -> list[int]:
-    """For each count of the allocator its peak since the last reset, and its value now (COLUMNS)."""
-    told = torch.cuda.memory_stats()
-    return [told[f"{key}.all.{kind}"] for key in COUNTS.values() for kind in ("peak", "current")]
+    """Return for each count of the allocator its peak since the last reset, and its current value (COLUMNS)."""
+    stats = torch.cuda.memory_stats()
+    return [stats[f"{key}.all.{kind}"] for key in COUNTS.values() for kind in ("peak", "current")]
 
 
 def protocol(case: Case, device: str, after: Callable[[str], None] = lambda phase: None) -> dict[str, Any]:
-    """The case, phase by phase, as far as it goes: counts, and why not more. `after` is called after each phase."""
+    """Run a case phase by phase; return counts and the problem that stopped it. Call `after` after each phase."""
     made: dict[str, Any] = {**case._asdict(), "problem": "", "phases": {}}
     cuda, start, phase = device == "cuda", time.perf_counter(), ""
     try:
@@ -193,27 +193,27 @@ def protocol(case: Case, device: str, after: Callable[[str], None] = lambda phas
                 torch.cuda.synchronize()
                 made["phases"][phase] = counts()
             after(phase)
-    except Exception as error:  # whatever it is, the next case goes on
+    except Exception as error:  # any error: the next case must still run
         line = f"{phase}: {type(error).__name__}: {error}".partition("\n")[0]
-        made["problem"] = line.partition(" GPU 0 has")[0]  # whose processes take what else is not ours
+        made["problem"] = line.partition(" GPU 0 has")[0]  # omit the memory of other processes
     if cuda:
-        told = torch.cuda.memory_stats()
-        made["retries"], made["failures"] = told.get("num_alloc_retries", 0), told.get("num_ooms", 0)
+        stats = torch.cuda.memory_stats()
+        made["retries"], made["failures"] = stats.get("num_alloc_retries", 0), stats.get("num_ooms", 0)
     made["seconds"] = round(time.perf_counter() - start, 2)
     return made
 
 
 def cap(most: int) -> int:
-    """Lets the allocator have so many bytes and no more; what it makes of them, 0 without a cap."""
+    """Limit the allocator to this number of bytes; return the limit after its rounding, 0 without a cap."""
     if not most:
         return 0
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(most / total, 0)
-    return int(most / total * total)  # the allocator's own arithmetic
+    return int(most / total * total)  # like the allocator computes it
 
 
 def trace(case: Case, device: str) -> dict[str, Any]:
-    """The case with each event of the allocator, and but for a case with a cap the operators that allocate."""
+    """Run a case; return it with each event of the allocator and, without a cap, the operators that allocate."""
     marks: dict[str, int] = {}
     if device == "cuda":
         torch.cuda.init()
@@ -223,19 +223,19 @@ def trace(case: Case, device: str) -> dict[str, Any]:
         if device == "cuda":
             marks[phase] = len(torch.cuda.memory._snapshot()["device_traces"][0])
 
-    with nullcontext() if case.cap else profile(activities=[ProfilerActivity.CPU], profile_memory=True) as told:
+    with nullcontext() if case.cap else profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         made = protocol(case, device, mark)
     snapshot = torch.cuda.memory._snapshot() if device == "cuda" else {"device_traces": [[]], "segments": []}
-    return {"case": made, **events(snapshot, marks, operators(told, device) if told else [])}
+    return {"case": made, **events(snapshot, marks, operators(profiled, device) if profiled else [])}
 
 
 def events(snapshot: dict[str, Any], marks: dict[str, int], allocating: list[tuple[str, str]]) -> dict[str, Any]:
-    """The allocator's events in columns: action, bytes, place, and for an allocation the operator that asked for it.
+    """Return the allocator's events in columns: action, bytes, place, and for an allocation its operator.
 
-    A place is a segment, by its number, and an offset in it; -1 where there is none. `segments` has for each number
-    the address, counted from the lowest of all, and the bytes. An operator is a number in `operators`, which has pairs
-    of the outermost and the innermost one; -1 where it is not known. `marks` says how many events there were at the end
-    of each phase, and `layout` what is in the segments at the very end: each block's bytes, bytes asked for, and state.
+    A place is the number of a segment and an offset in it; -1 if there is none. `segments` lists address (relative to
+    the lowest one) and bytes of each number. An operator is an index of `operators`, a list of pairs of the outermost
+    and the innermost operator; -1 if unknown. `marks` is the number of events at the end of each phase. `layout` is the
+    content of the segments at the end: bytes, requested bytes and state of each block.
     """
     happened = [event for event in snapshot["device_traces"][0] if event["action"] != "snapshot"]
     skipped = list(accumulate(event["action"] == "snapshot" for event in snapshot["device_traces"][0]))
@@ -243,15 +243,15 @@ def events(snapshot: dict[str, Any], marks: dict[str, int], allocating: list[tup
     made = [event for event in happened if event["action"] == "segment_alloc"]
     lowest = min((event["addr"] for event in made), default=0)
     numbers, asked, named = count(), iter(allocating), dict[tuple[str, str], int]()
-    there = dict[int, tuple[int, int]]()  # segments by address: number and bytes
+    live = dict[int, tuple[int, int]]()  # segments by address: number and bytes
     rows = []
     for event in happened:
         action, address, size = event["action"], event.get("addr", -1), event["size"]
         if action == "segment_alloc":
-            there[address] = next(numbers), size
-        number, offset = _place(there, address)
+            live[address] = next(numbers), size
+        number, offset = _place(live, address)
         if action == "segment_free":
-            del there[address]
+            del live[address]
         operator = next(asked, None) if action == "alloc" else None
         rows.append((ACTIONS[action], size, number, offset, named.setdefault(operator, len(named)) if operator else -1))
     actions, *columns = zip(*rows, strict=True) if rows else [()] * 5
@@ -263,7 +263,7 @@ def events(snapshot: dict[str, Any], marks: dict[str, int], allocating: list[tup
         **dict(zip(("bytes", "segment", "offset", "operator"), columns, strict=True)),
         "layout": [
             {
-                "segment": _place(there, segment["address"])[0],
+                "segment": _place(live, segment["address"])[0],
                 "blocks": [[block["size"], block["requested_size"], block["state"]] for block in segment["blocks"]],
             }
             for segment in snapshot["segments"]
@@ -271,16 +271,16 @@ def events(snapshot: dict[str, Any], marks: dict[str, int], allocating: list[tup
     }
 
 
-def _place(there: dict[int, tuple[int, int]], address: int) -> tuple[int, int]:
-    """A segment's number and the offset in it."""
-    inside = ((number, address - start) for start, (number, size) in there.items() if 0 <= address - start < size)
+def _place(segments: dict[int, tuple[int, int]], address: int) -> tuple[int, int]:
+    """Return the number of an address's segment, and the offset in it."""
+    inside = ((number, address - start) for start, (number, size) in segments.items() if 0 <= address - start < size)
     return next(inside, (-1, -1))
 
 
-def operators(told: profile, device: str) -> list[tuple[str, str]]:
-    """For each allocation in order the outermost operator and the innermost."""
+def operators(profiled: profile, device: str) -> list[tuple[str, str]]:
+    """Return for each allocation, in order, the outermost operator and the innermost one."""
     found: list[tuple[int, str, str]] = []
-    stack = [(event, "", "") for event in told.profiler.kineto_results.experimental_event_tree()]
+    stack = [(event, "", "") for event in profiled.profiler.kineto_results.experimental_event_tree()]
     while stack:
         event, outer, inner = stack.pop()
         if event.tag.name != "Allocation":
