@@ -27,7 +27,7 @@ SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot
 
 @click.command()
 @click.argument("name", type=NetworkName())
-@click.option("--depth", type=click.IntRange(min=1), help="Draw blocks as single boxes from this depth of names on.")
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Draw blocks of N name parts as one box.")
 @click.option("--all", "everything", is_flag=True, help="Draw every layer, also those that write nothing.")
 @click.option("--unfold", is_flag=True, help="Draw equal neighbours one by one.")
 @spec_options

@@ -108,11 +108,11 @@ network_options = together(
     click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
                  help=f"What FLOPs count. {'; '.join(f'{c.name}: {c.text}' for c in CONVENTIONS.values())}."),
 )  # fmt: skip
+depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
+                            help="Merge layers whose names start with the same N parts.")  # fmt: skip
 # Options that change the rows of its table.
 row_options = together(
-    click.option(
-        "--depth", type=click.IntRange(min=1), help="Merge layers whose names start with the same DEPTH parts."
-    ),
+    depth_option,
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
 )

@@ -14,6 +14,7 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import Commands
 from archcalc.cli.options import (
     NetworkName,
+    depth_option,
     family_option,
     figure_options,
     force_option,
@@ -103,9 +104,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
         listed = f": {', '.join(without)}" if names else f": {len(without)} networks (name networks to see which)"
         click.echo(f"omitted, since no top-1 for a single crop is published{listed}", err=True)
     if not points:
-        raise ArchcalcError(
-            f"nothing to draw: no top-1 on {DATASET} for a single crop; `archcalc show NAME` lists all accuracies"
-        )
+        raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} for a single crop; see `archcalc show NAME`")
     with _page(picture.SIZE, output, dark, force) as page:
         unnamed = picture.draw(page, points)
     _report_unnamed(unnamed)
@@ -114,7 +113,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
 @plot.command(short_help="Draw params, MACs and activations along depth.")
 @click.argument("name", type=NetworkName())
 @figure_options
-@click.option("--depth", type=click.IntRange(min=1), help="Merge layers whose names start with the same DEPTH parts.")
+@depth_option
 @picture_options
 def profile(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,

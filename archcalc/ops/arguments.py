@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import index
 from typing import Any, Literal, TypeAlias
 
@@ -74,31 +75,6 @@ def pair(value: object, least: int) -> tuple[int, int]:
     return lengths
 
 
-def positive(value: object) -> int:
-    """Check for an integer >= 1."""
-    return whole(value, 1)
-
-
-def natural(value: object) -> int:
-    """Check for an integer >= 0."""
-    return whole(value, 0)
-
-
-def sides(value: object) -> tuple[int, int]:
-    """Read height and width, both >= 1."""
-    return pair(value, 1)
-
-
-def size(value: object) -> tuple[int, int]:
-    """Like `sides`; a list of one number counts as that number."""
-    return pair(only(value), 1)
-
-
-def margin(value: object) -> tuple[int, int]:
-    """Like `size`, but >= 0."""
-    return pair(only(value), 0)
-
-
 def only(value: object) -> object:
     """Return the item of a list of one; other values unchanged."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
@@ -111,7 +87,7 @@ def padding(value: object) -> tuple[int, int] | str:
     if isinstance(value, str):
         hint = "; 'valid' is 0" if value == "valid" else ""
         raise Refusal(f"needs a number, [height, width] or 'same', not {show(value)}{hint}")
-    return margin(value)
+    return pair(only(value), 0)
 
 
 def real(value: object) -> float:
@@ -174,15 +150,15 @@ def one_of(*options: str) -> Callable[[object], str]:
 
 
 RULES: dict[str, Callable[[object], Any]] = {
-    "Positive": positive,
-    "Natural": natural,
+    "Positive": partial(whole, least=1),
+    "Natural": partial(whole, least=0),
     "Real": real,
     "PositiveReal": positive_real,
     "Probability": probability,
     "Flag": flag,
-    "Sides": sides,
-    "Size": size,
-    "Margin": margin,
+    "Sides": partial(pair, least=1),
+    "Size": lambda value: pair(only(value), 1),
+    "Margin": lambda value: pair(only(value), 0),
     "Padding": padding,
     "Connections": connections,
     "Extent": extent,

@@ -143,13 +143,11 @@ class Subsample(Pool):
 class Adaptive(Plain):
     """Pooling to a given size: of n outputs, window i runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
 
-    def target(self) -> Size:
-        """Height and width of the output."""
-        raise self._no_rule("target size")
+    output_size: Sides  # height and width
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width), the last two by `target`."""
-        return spatial(x, self.name)[0], *self.target()
+        """(channels, *output_size)."""
+        return spatial(x, self.name)[0], *self.output_size
 
     @classmethod
     def says(cls, figure: str) -> str:
@@ -160,13 +158,15 @@ class Adaptive(Plain):
     def cells(self, x: Shape) -> Any:
         """Number of input values that all windows of a channel read together; windows may overlap."""
         # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel except the last, H; each ceiling adds 1 unless whole
-        height, width = (length + n - common_divisor(length, n) for length, n in zip(x[1:], self.target(), strict=True))
+        height, width = (
+            length + n - common_divisor(length, n) for length, n in zip(x[1:], self.output_size, strict=True)
+        )
         return height * width
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """The whole axis if the target is 1, else an interval for each output."""
+        """The whole axis if its output is 1, else an interval for each output."""
         height, width = (
-            ALL if n == 1 else AdaptiveWindow(length, n) for length, n in zip(x[1:], self.target(), strict=True)
+            ALL if n == 1 else AdaptiveWindow(length, n) for length, n in zip(x[1:], self.output_size, strict=True)
         )
         return height, width
 
@@ -184,7 +184,7 @@ class AdaptiveAverage(Adaptive):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input; nothing if output_size is 1, since the mean is over everything."""
-        return Saved(input=self.target() != (1, 1))
+        return Saved(input=self.output_size != (1, 1))
 
 
 class AdaptiveMaximum(Adaptive):
@@ -206,9 +206,6 @@ class AdaptiveAvgPool(AdaptiveAverage):
     code: ClassVar[str] = "nn.AdaptiveAvgPool2d(output_size)"
     output_size: Sides
 
-    def target(self) -> Size:
-        return self.output_size
-
 
 @operator("adaptive_maxpool")
 class AdaptiveMaxPool(AdaptiveMaximum):
@@ -217,18 +214,13 @@ class AdaptiveMaxPool(AdaptiveMaximum):
     code: ClassVar[str] = "nn.AdaptiveMaxPool2d(output_size)"
     output_size: Sides
 
-    def target(self) -> Size:
-        return self.output_size
-
 
 @operator("global_avgpool")
 class GlobalAvgPool(AdaptiveAverage):
     """Mean over height and width (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`."""
 
     code: ClassVar[str] = "nn.AdaptiveAvgPool2d(1)"
-
-    def target(self) -> Size:
-        return (1, 1)
+    output_size: ClassVar[Sides] = (1, 1)  # type: ignore[misc]  # an argument of other pools, a constant of this one
 
 
 @operator("global_maxpool")
@@ -236,9 +228,7 @@ class GlobalMaxPool(AdaptiveMaximum):
     """Maximum over height and width, `torch.nn.AdaptiveMaxPool2d(1)`."""
 
     code: ClassVar[str] = "nn.AdaptiveMaxPool2d(1)"
-
-    def target(self) -> Size:
-        return (1, 1)
+    output_size: ClassVar[Sides] = (1, 1)  # type: ignore[misc]  # an argument of other pools, a constant of this one
 
 
 @operator("upsample")

@@ -26,14 +26,10 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.numbers: dict[Any, int] = {}
         self.seen: set[int] = set()  # numbers used since this was cleared
-        self.known: dict[
-            int, tuple[int, int | None]
-        ] = {}  # by tensor: its number, and the last write to its storage at that time
+        self.known: dict[int, tuple[int, int | None]] = {}  # by tensor: its number, and the last write it has seen
         self.writes: dict[int, int] = {}  # by storage: the number last written to it
         self.kept: list[torch.Tensor] = []  # keep tensors alive, so that each has its own address
-        self.outlines: dict[
-            Any, list[Any]
-        ] = {}  # by operation and arguments: shapes, strides and dtypes of its outputs
+        self.outlines: dict[Any, list[Any]] = {}  # by operation and arguments: the outlines of its outputs
         self.schemas: dict[Any, tuple[str, str, list[int], bool]] = {}
 
     def number(self, *key: Any) -> int:
@@ -69,10 +65,10 @@ class Operations(TorchDispatchMode):
         """Run an operation and number its outputs."""
         arguments = (*args, *sorted((kwargs or {}).items()))
         name, overload, written, own = self.schema(operation)
-        plain = _hashable(arguments, self.read)
+        plain = _key(arguments, self.read)
         same = (name, plain[1:]) in UNCHANGED
         number = self.read(args[0]) if same else self.number(name, overload, plain)
-        given = self.run(operation, args, kwargs or {}, (operation, _hashable(arguments, _outline)) if own else None)
+        given = self.run(operation, args, kwargs or {}, (operation, _key(arguments, _outline)) if own else None)
         for i in written:
             self.writes[args[i].untyped_storage()._cdata] = number
             self.note(args[i], number)
@@ -94,12 +90,12 @@ class Operations(TorchDispatchMode):
 
 
 def _outline(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Everything that defines a tensor on the meta device."""
+    """Everything that defines a tensor on the meta device: shape, strides and dtype."""
     return tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def _hashable(value: Any, key: Callable[[torch.Tensor], Any]) -> Any:
+def _key(value: Any, key: Callable[[torch.Tensor], Any]) -> Any:
     """Convert arguments to a hashable value; replace each tensor by `key(tensor)`."""
     if isinstance(value, torch.Tensor):
         return "tensor", key(value)
-    return tuple([_hashable(item, key) for item in value]) if isinstance(value, list | tuple) else value
+    return tuple([_key(item, key) for item in value]) if isinstance(value, list | tuple) else value

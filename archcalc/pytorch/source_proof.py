@@ -15,7 +15,7 @@ from archcalc.analysis.checks import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Training, build
 from archcalc.pytorch.operations import Operations
-from archcalc.pytorch.validation import problem_text
+from archcalc.pytorch.validation import describe
 
 BATCH = 2
 
@@ -36,7 +36,7 @@ def source_or_say(graph: Graph, write: Callable[[], str]) -> Validation:
     try:
         return validate_source(graph, write())
     except Exception as error:  # any error: the next network must still run
-        return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, problem_text(error))
+        return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, describe(error))
 
 
 def validate_source(graph: Graph, text: str) -> Validation:
@@ -56,7 +56,7 @@ def validate_source(graph: Graph, text: str) -> Validation:
             checks += _compared(graph, training, *runs)
     seconds = time.perf_counter() - start
     return Validation(
-        graph.name, "meta", BATCH, "float32", tuple(checks), seconds, remark="source, compared by operations"
+        graph.name, "meta", BATCH, "float32", tuple(checks), seconds, remark="source, operations compared"
     )
 
 

@@ -45,13 +45,11 @@ def validate_or_say(
         problem = f"ran on meta: it needs about {need / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free"
         return compare(graph, "meta", batch, dtype)._replace(problem=problem)
     except Exception as error:  # any error: the next network must still run
-        problem = (
-            f"out of memory; the estimate was {need / 2**30:.1f} GiB" if out_of_memory(error) else problem_text(error)
-        )
+        problem = f"out of memory; the estimate was {need / 2**30:.1f} GiB" if out_of_memory(error) else describe(error)
     return Validation(graph.name, where, batch, dtype, (), time.perf_counter() - start, problem)
 
 
-def problem_text(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """The text of an error: archcalc's message, PyTorch's first line, or an internal error."""
     if isinstance(error, ArchcalcError):
         return str(error)

@@ -366,7 +366,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in o
 
 def operator_text(op: Operator) -> str:
     """Describe an operator with its main arguments: `conv 3×3, 64, /2`."""
-    values = {name: getattr(op, name, None) for name in ARGUMENTS}
+    values = {name: vars(op).get(name) for name in ARGUMENTS}
     if "pool" in op.name and "kernel_size" in vars(op) and values["stride"] is None:
         values["stride"] = values["kernel_size"]
     if isinstance(values["stride"], int):
