@@ -1,8 +1,8 @@
 """Fold batch normalization into the layer before it, as is usual for deployment.
 
 At inference batch normalization is y = a·x + b with a = γ/√(σ² + ε) and b = β − a·μ, fixed for each channel (Ioffe &
-Szegedy 2015, Algorithm 2, line 11). After a convolution or linear layer that nothing else reads, a is multiplied into
-the weight and b is added to the bias: params, written values and work decrease; MACs, depth and receptive field do not.
+Szegedy 2015, Algorithm 2, line 11). After a convolution or linear layer that nothing else reads, a scales its weight
+and bias, and b is added to the bias: params, written values and work decrease; MACs, depth and receptive field do not.
 
 Not folded is batch normalization before a convolution (pre-activation), after a sum or a concatenation, of a tensor
 that other layers read too, and without running statistics, where σ and μ are not fixed. It is not folded into a linear
