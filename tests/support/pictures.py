@@ -1,0 +1,91 @@
+"""Pictures: what is drawn in one, that it can be read, and networks to draw."""
+
+from functools import cache
+from itertools import combinations
+
+from click.testing import CliRunner
+
+from archcalc import analyze, load
+from archcalc.catalog import matching
+from archcalc.cli import cli
+from archcalc.comparing.accuracy import papers_own, published_points
+
+MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
+
+
+def shown_texts(figure):
+    """All texts that are drawn, with the boxes they take, in dots."""
+    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+    texts += [legend.get_title() for legend in figure.legends]
+    for ax in figure.axes:
+        if ax.get_visible():
+            texts += [*ax.texts, ax.title, ax._left_title, ax._right_title]
+            texts += axis_texts(ax) if ax.axison else []
+    return [(text, text.get_window_extent()) for text in texts if text.get_visible() and text.get_text().strip()]
+
+
+def axis_texts(ax):
+    found = []
+    for axis, limits in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        found += [axis.label, axis.get_offset_text()]
+        for tick in axis.get_major_ticks():
+            inside = min(limits) <= tick.get_loc() <= max(limits)
+            found += [label for label in (tick.label1, tick.label2) if inside and label.get_visible()]
+    return found
+
+
+def check_readable(figure):
+    """Raise AssertionError where two texts overlap, one is cut by the figure's edge, or a legend covers one."""
+    figure.draw_without_rendering()
+    boxes = [(text.get_text(), box) for text, box in shown_texts(figure)]
+    assert len(boxes) > 3
+    for text, box in boxes:
+        inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, f"{text!r} is cut: {box}"
+    for (one, a), (other, b) in combinations(boxes, 2):
+        apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
+        assert apart, f"{one!r} and {other!r} overlap"
+    check_leaders(figure)
+    for legend in figure.legends:
+        own, box = [text.get_text() for text in (*legend.get_texts(), legend.get_title())], legend.get_window_extent()
+        assert box.y0 >= 0
+        for text, other in boxes:
+            if text not in own:
+                assert not box.overlaps(other), f"the legend covers {text!r}"
+
+
+def check_leaders(figure):
+    """Raise AssertionError where a line that leads to a name cuts a name, its own too."""
+    names = [(text.get_text(), text.get_window_extent()) for text in figure.texts if text.get_gid() == "label"]
+    for line in figure.get_children():
+        if line.get_gid() == "leader":
+            path = line.get_path().transformed(line.get_transform())
+            for name, box in names:
+                assert not path.intersects_bbox(box.padded(-1), filled=False), f"a line cuts {name!r}"
+
+
+@cache
+def figures(name, **options):
+    return analyze(load(name), **options)
+
+
+def reports(names, **options):
+    return [figures(name, **options) for name in names.split()]
+
+
+@cache
+def points(*patterns):
+    return published_points(matching(patterns))[0]
+
+
+@cache
+def papers():
+    return published_points(papers_own(matching(())))[0]
+
+
+def label_texts(made):
+    return [text for text in made.figure.texts if text.get_gid() == "label"]
+
+
+def plot(*arguments):
+    return CliRunner().invoke(cli, ["plot", *map(str, arguments)], catch_exceptions=False)

@@ -1,0 +1,249 @@
+"""Pictures as files: the same every time, options count, and what a wrong request says."""
+
+import os
+import subprocess
+import sys
+import warnings
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import pytest
+from support.pictures import check_readable, figures, plot, reports, shown_texts
+
+from archcalc import analyze, parse
+from archcalc import cli as cli_module
+from archcalc.catalog import load_with
+from archcalc.comparing.accuracy import published_points
+from archcalc.render.pictures import comparison, fields, pareto, profile
+from archcalc.render.pictures.sheets import DARK, sheet
+
+COMMANDS = {
+    "pareto": ("pareto", "alexnet", "resnet50"),
+    "profile": ("profile", "lenet5", "--batch", "2"),
+    "receptive-field": ("receptive-field", "lenet5", "squeezenet1.0", "--input", "3x64x64"),
+    "compare": ("compare", "lenet5", "alexnet", "--relative", "--columns", "flops"),
+}
+BEGIN = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_same_command_writes_the_same_file(name, tmp_path):
+    for target in (tmp_path / "a.svg", tmp_path / "b.svg"):
+        result = plot(*COMMANDS[name], "-o", target)
+        assert (result.exit_code, result.output) == (0, "")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", BEGIN)
+def test_the_suffix_says_the_format_and_files_are_the_same_every_time(suffix, tmp_path):
+    made = []
+    for target in (tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"):
+        plot(*COMMANDS["compare"], "-o", target)
+        made.append(target.read_bytes())
+    assert made[0] == made[1]
+    assert made[0].startswith(BEGIN[suffix])
+    assert not any(word in made[0] for word in (b"CreationDate", b"dc:date", str(tmp_path).encode()))
+
+
+def test_another_process_writes_the_same_and_has_no_global_state(tmp_path):
+    code = (
+        "import sys; from archcalc import cli; from click.testing import CliRunner\n"
+        "assert not {'matplotlib', 'numpy'} & set(sys.modules)\n"
+        f"CliRunner().invoke(cli.cli, ['plot', 'compare', 'lenet5', '-o', {str(tmp_path / 'a.svg')!r}])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    plot("compare", "lenet5", "-o", tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_the_layout_does_not_waver():
+    """The last digits of its solver do, so places are rounded."""
+    with sheet(*profile.SIZE) as made:
+        profile.draw(made, figures("lenet5"))
+        for ax in made.figure.axes:
+            assert ax.get_position().bounds == pytest.approx([round(v, 5) for v in ax.get_position().bounds], abs=1e-12)
+
+
+def test_svg_is_well_formed_and_suffixes_may_be_large(tmp_path):
+    assert plot("profile", "lenet5", "-o", tmp_path / "x.SVG").exit_code == 0
+    root = ET.fromstring((tmp_path / "x.SVG").read_bytes())
+    assert root.get("width") == f"{profile.SIZE[0] * 72:g}pt"
+
+
+def test_dark_is_another_picture(tmp_path):
+    plot("compare", "lenet5", "-o", tmp_path / "light.svg")
+    plot("compare", "lenet5", "--dark", "-o", tmp_path / "dark.svg")
+    assert DARK.paper in (tmp_path / "dark.svg").read_text()
+    assert DARK.paper not in (tmp_path / "light.svg").read_text()
+
+
+def test_settings_of_others_stay_as_they_are(tmp_path):
+    with matplotlib.rc_context({"font.size": 31.0, "axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        plot("compare", "lenet5", "-o", tmp_path / "a.svg")
+        with pytest.raises(RuntimeError, match="stop"), sheet(3, 3):
+            raise RuntimeError("stop")
+        assert dict(matplotlib.rcParams) == before
+    plot("compare", "lenet5", "-o", tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_networks_left_out_are_named(tmp_path):
+    result = plot("pareto", "vgg1*", "alexnet", "lenet5", "-o", tmp_path / "x.svg")
+    assert (
+        "omitted, since no top-1 for a single crop is published: vgg11, vgg13, vgg16-c, vgg16, vgg19, lenet5"
+        in result.stderr
+    )
+    assert result.stdout == ""
+
+
+def test_options_of_networks_count(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(profile, "draw", lambda made, *arguments: seen.append(arguments))
+    options = ["--batch", "2", "--input", "1x36x36", "--mode", "train", "--dtype", "float16"]
+    plot("profile", "d2l/lenet", *options, "--set", "classes=9", "--depth", "1", "-o", tmp_path / "x.svg")
+    ((drawn, depth),) = seen
+    assert (drawn.batch, drawn.graph.input, drawn.mode, drawn.dtype, depth) == (2, (1, 36, 36), "train", "float16", 1)
+    assert drawn.layers[-1].node.output == (9,)
+
+
+def test_networks_and_figures_to_compare(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(comparison, "draw", lambda made, *arguments: seen.append(arguments))
+    plot("compare", "--family", "alexnet", "lenet5", "--columns", "flops, macs,flops", "--convention", "torch",
+        "-o", tmp_path / "x.svg")  # fmt: skip
+    plot("compare", "lenet5", "--columns", "", "--force", "-o", tmp_path / "x.svg")
+    (drawn, columns, relative), (_, usual, _) = seen
+    assert [report.graph.name for report in drawn][:2] == ["lenet5", "alexnet"]
+    assert {report.convention.name for report in drawn} == {"torch"}
+    assert (columns, usual, relative) == (["flops", "macs"], list(comparison.USUAL), False)
+
+
+SPEC = """
+name: odd
+title: "a_b $x^2$ \\\\alpha % & <i> # {y} |"
+input: [3, 8, 8]
+layers: ["conv(4, 3) | relu", "global_avgpool | flatten | linear(2)"]
+accuracy:
+  - {source: "A & B $1$ 2020", dataset: ImageNet validation, protocol: single crop 8, top1: 50, note: "50% of $x$"}
+"""
+
+
+def test_signs_in_names_are_no_markup(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "o$d_{d}^2$ <b>&|*%#\\.yaml"
+    (tmp_path / name).write_text(SPEC)
+    for command in COMMANDS:
+        assert plot(command, name, "-o", f"{command}.svg").exit_code == 0
+    with sheet(*profile.SIZE) as made:
+        profile.draw(made, analyze(load_with(name, {}, title=name)))
+        check_readable(made.figure)
+        assert made.figure.texts[0].get_text() == f"{name} · a_b $x^2$ \\alpha % & <i> # {{y}} |"
+        assert not any(text.get_parse_math() for text, _ in shown_texts(made.figure))
+
+
+def test_signs_that_the_font_lacks_are_no_warning():
+    graph = parse("name: x\ntitle: 殘差網絡\ninput: [3, 8, 8]\nlayers: [relu]\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with sheet(*profile.SIZE) as made:
+            profile.draw(made, analyze(graph))
+            assert made.save(".png").startswith(BEGIN[".png"])
+
+
+def test_long_names_are_cut(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "n" * 150 + ".yaml"
+    (tmp_path / name).write_text(SPEC)
+    long = [analyze(load_with(name, {}, title=name)), *reports("lenet5")]
+    for picture, size, arguments in (
+        (profile, profile.SIZE, (long[0],)),
+        (fields, fields.SIZE, (long,)),
+        (comparison, comparison.size(2, 4), (long,)),
+        (pareto, pareto.SIZE, (published_points([name, "alexnet"])[0],)),
+    ):
+        with sheet(*size) as made:
+            assert not picture.draw(made, *arguments)
+            check_readable(made.figure)
+
+
+# Wrong requests
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["profile", "lenet5", "-o", "x.jpg"],
+            "the suffix of 'x.jpg' is not one of .svg, .png, .pdf",
+        ),
+        (["profile", "lenet5", "-o", "x"], "the suffix of 'x' is not one of"),
+        (["profile", "lenet5"], "missing option '-o'"),
+        (["profile", "lenet55", "-o", "x.svg"], "did you mean lenet5 or alexnet?"),
+        (["profile", "-o", "x.svg"], "missing argument 'NAME'"),
+        (["receptive-field", "-o", "x.svg"], "missing argument 'NAME...'"),
+        (["compare", "-o", "x.svg"], "name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family"),
+        (
+            ["compare", "lenet5", "--columns", "macs,param", "-o", "x.svg"],
+            "unknown column 'param'; did you mean params?",
+        ),
+        (["compare", "lenet5", "--convention", "macs", "-o", "x.svg"], "draw them with --columns flops"),
+        (["profile", "lenet5", "--convention", "macs", "-o", "x.svg"], "--convention"),
+        (["pareto", "lenet5", "-o", "x.svg"], "nothing to draw: no top-1 on ImageNet validation for a single crop"),
+        (["pareto", "none*", "-o", "x.svg"], "no network matches 'none*'"),
+        (["receptive-field", "*", "-o", "x.svg"], "networks are too many to distinguish their lines; name at most 28"),
+        (["profile", "lenet5", "-o", "no/x.svg"], "cannot write no/x.svg: No such file or directory"),
+        (["profile", "lenet5", "-o", "there.svg"], "there.svg already exists (use --force to overwrite it)"),
+        (["profile", "lenet5", "-o", "folder.svg"], "folder.svg is a directory"),
+        (["profile", "no such network", "-o", "there.svg"], "there.svg already exists"),  # told before any work
+        (["paretto", "-o", "x.svg"], "no command 'paretto'; did you mean pareto?"),
+    ],
+)
+def test_wrong_requests(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.svg").write_text("old")
+    (tmp_path / "folder.svg").mkdir()
+    assert message in refused(["plot", *arguments], monkeypatch, capsys)
+    assert (tmp_path / "there.svg").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.svg", "there.svg"]
+
+
+def refused(arguments, monkeypatch, capsys):
+    """What the command says on the standard error as it exits with 2."""
+    monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli_module.main()
+    printed = capsys.readouterr()
+    assert (stop.value.code, printed.out) == (2, "")
+    assert "Traceback" not in printed.err
+    return printed.err
+
+
+def test_force_writes_over(tmp_path):
+    (tmp_path / "x.svg").write_text("old")
+    assert plot("profile", "lenet5", "--force", "-o", tmp_path / "x.svg").exit_code == 0
+    assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_matplotlib_the_error_says_what_to_install(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = refused(["plot", *COMMANDS[name], "-o", str(tmp_path / "x.svg")], monkeypatch, capsys)
+    assert said.splitlines()[-1] == "error: a picture needs matplotlib: pip install 'archcalc[plot]'"
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_has_an_example_for_every_picture():
+    for name in COMMANDS:
+        assert f"archcalc plot {name}" in plot(name, "-h").output
+        assert f"archcalc plot {name}" in plot("-h").output
+
+
+def test_a_backend_that_is_none_is_told(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "archcalc", "plot", "profile", "lenet5", "-o", str(tmp_path / "a.png")],
+        capture_output=True, text=True, check=False, env=os.environ | {"MPLBACKEND": "nonsense"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: matplotlib does not start: Key backend: 'nonsense'")

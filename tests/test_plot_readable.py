@@ -1,0 +1,137 @@
+"""Pictures: nothing overlaps, nothing is cut."""
+
+import random
+from itertools import combinations
+
+import matplotlib
+import pytest
+from support.pictures import MANY, check_leaders, check_readable, label_texts, papers, points, reports
+
+from archcalc import analyze, parse
+from archcalc.render.pictures import comparison, fields, names, pareto, profile
+from archcalc.render.pictures.labels import Spot, place
+from archcalc.render.pictures.sheets import DARK, LIGHT, sheet
+
+PICTURES = {
+    "profile vgg16": (profile, profile.SIZE, lambda: (reports("vgg16")[0],)),
+    "profile alexnet": (profile, profile.SIZE, lambda: (reports("alexnet")[0],)),
+    "profile googlenet by block": (profile, profile.SIZE, lambda: (reports("googlenet", mode="train")[0], 1)),
+    "profile inception-v3": (profile, profile.SIZE, lambda: (reports("inception-v3", batch=32)[0],)),
+    "profile densenet264": (profile, profile.SIZE, lambda: (reports("densenet264")[0],)),
+    "profile resnet1202": (profile, profile.SIZE, lambda: (reports("resnet1202")[0],)),
+    "profile one layer": (profile, profile.SIZE, lambda: (reports("blocks/conv3x3")[0],)),
+    "profile 1D": (profile, profile.SIZE, lambda: (analyze(parse("name: t\ninput: [9]\nlayers: [linear(2)]\n")),)),
+    "fields one": (fields, fields.SIZE, lambda: (reports("vgg16"),)),
+    "fields two": (fields, fields.SIZE, lambda: (reports("vgg16 resnet1202"),)),
+    "fields many": (fields, fields.SIZE, lambda: (reports(MANY),)),
+    "fields log": (fields, fields.SIZE, lambda: (reports("lenet5 resnet110"),)),
+    "fields 1D": (fields, fields.SIZE, lambda: ([analyze(parse("name: t\ninput: [9]\nlayers: [linear(2)]\n"))],)),
+    "compare one": (comparison, comparison.size(1, 4), lambda: (reports("lenet5"),)),
+    "compare two": (comparison, comparison.size(2, 4), lambda: (reports("resnet50 torchvision/resnet50"),)),
+    "compare many, all": (comparison, comparison.size(12, len(numbers())), lambda: (reports(MANY), list(numbers()))),
+    "compare all": (comparison, comparison.size(50, 4), lambda: ((reports(MANY) * 5)[:50],)),
+    "compare ratios": (comparison, comparison.size(12, 4), lambda: (reports(MANY), comparison.USUAL, True)),
+    "pareto papers": (pareto, pareto.SIZE, lambda: (papers(),)),
+    "pareto all": (pareto, pareto.SIZE, lambda: (points(),)),
+    "pareto torchvision": (pareto, pareto.SIZE, lambda: (points("torchvision/*"),)),
+    "pareto three": (pareto, pareto.SIZE, lambda: (points("alexnet", "resnet50", "torchvision/vgg16"),)),
+    "pareto one": (pareto, pareto.SIZE, lambda: (points("resnet50"),)),
+}
+
+
+DARK_TOO = "profile googlenet by block", "fields many", "compare ratios", "pareto torchvision"  # the layout is the same
+THEMES = [(name, dark) for name in PICTURES for dark in (False, True) if not dark or name in DARK_TOO]
+
+
+@pytest.mark.parametrize(("name", "dark"), THEMES)
+def test_pictures_are_readable(name, dark):
+    picture, size, arguments = PICTURES[name]
+    with sheet(*size, dark) as made:
+        unnamed = picture.draw(made, *arguments())
+        assert not unnamed
+        assert made.figure.get_facecolor() == matplotlib.colors.to_rgba((DARK if dark else LIGHT).paper)
+        check_readable(made.figure)
+
+
+def test_lines_lead_neither_through_names_nor_through_each_other():
+    """Nothing else stands in their way where there is but one set of networks; and one that did would be noticed."""
+    with sheet(*pareto.SIZE) as made:
+        pareto.draw(made, papers())
+        leaders = [line for line in made.figure.get_children() if line.get_gid() == "leader"]
+        ways = [line.get_path().transformed(line.get_transform()) for line in leaders]
+        assert len(ways) > 10
+        assert not any(one.intersects_path(other, filled=False) for one, other in combinations(ways, 2))
+        check_leaders(made.figure)
+        leaders[0].set_xdata((0, 1))
+        leaders[0].set_ydata([label_texts(made)[0].get_position()[1]] * 2)
+        with pytest.raises(AssertionError, match="a line cuts"):
+            check_leaders(made.figure)
+
+
+@pytest.mark.parametrize(("apart", "near"), [(0.01, True), (0.5, False)])
+def test_a_name_that_could_be_anothers_has_a_line(apart, near):
+    with sheet(6, 6) as made:
+        ax = made.figure.add_subplot()
+        two = [names.Named("one", 0.3, 0.5, 8), names.Named("other", 0.3 + apart, 0.5, 8)]
+        assert names.write_names(made, ax, two, 9) == []
+        assert any(child.get_gid() == "leader" for child in made.figure.get_children()) == near
+
+
+@pytest.mark.parametrize("spoil", ["overlap", "cut", "legend"])
+def test_the_test_above_would_notice(spoil):
+    with sheet(*profile.SIZE) as made:
+        profile.draw(made, reports("lenet5")[0])
+        if spoil == "legend":
+            made.figure.legend([made.figure.axes[1].patches[0]], ["x"], loc="upper left")
+        else:
+            made.figure.text(*{"overlap": (0.03, 0.02), "cut": (0.99, 0.5)}[spoil], "some words", size=9)
+        with pytest.raises(
+            AssertionError, match={"overlap": "overlap", "cut": "is cut", "legend": "overlap|cover"}[spoil]
+        ):
+            check_readable(made.figure)
+
+
+def luminance(colour):
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(colour)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    """WCAG's contrast, 1 to 21."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_colours_stand_out(theme):
+    assert contrast(theme.ink, theme.paper) > 12
+    assert contrast(theme.faint, theme.paper) > 4.5
+    assert all(contrast(colour, theme.paper) > 1.9 for colour in (*theme.palette, theme.rest))
+    assert len(set(theme.palette)) == 7
+
+
+# Labels
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_labels_never_overlap(seed):
+    chance = random.Random(seed)
+    spots = [Spot(chance.gauss(300, 60), chance.gauss(200, 40), chance.uniform(2, 25), 60, 9) for _ in range(40)]
+    placed = place(spots, (0, 0, 600, 400))
+    boxes = [(p.x - 30, p.y - 4.5, p.x + 30, p.y + 4.5) for p in placed if p]
+    assert len(boxes) == 40
+    for a, b in combinations(boxes, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    assert all(a[0] >= 0 and a[1] >= 0 and a[2] <= 600 and a[3] <= 400 for a in boxes)
+
+
+def test_a_lonely_label_stands_beside_its_ball():
+    (only,) = place([Spot(300, 200, 10, 60, 9)], (0, 0, 600, 400))
+    assert only.distance < 3
+    assert (only.x, only.y) != (300, 200)
+
+
+def test_where_there_is_no_room_there_is_no_label():
+    placed = place([Spot(30, 20, 5, 50, 9)] * 9, (0, 0, 60, 40))
+    assert sum(where is not None for where in placed) == 2
+    assert place([Spot(30, 10, 5, 80, 9)], (0, 0, 60, 20)) == [None]
