@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
 from archcalc.pytorch.fold_weights import batchnorms, differences, fold
 from archcalc.pytorch.measure import Watched, uncounted
+from archcalc.pytorch.meta_batchnorm import MetaBatchNorm
 from archcalc.pytorch.network import Network
 
 # Largest difference of a folded layer's output in float64, relative to its largest value or to a tenth of its largest
@@ -76,7 +78,8 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         network = Watched(graph).to(getattr(torch, dtype))
         image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), requires_grad=True)
     network.train()
-    network.measure(image)
+    with MetaBatchNorm() if where == "meta" else nullcontext():
+        network.measure(image)
     report = analyze(graph, batch, dtype, "train")
     checks = tuple(_checks(network, report, where))
     seconds, left_out = time.perf_counter() - start, uncounted(report.layers)
