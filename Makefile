@@ -1,6 +1,6 @@
 # On a machine with Python 3.10 or newer and nothing else:
 #   make demo     installs archcalc (no torch) into .venv and shows VGG-16
-#   make test     installs the test extra and runs the suite
+#   make test     installs the test extra and runs the suite, a worker for each core (4 at most)
 #   make test-oldest  runs the suite with the lowest versions that pyproject.toml allows (in .venv-oldest)
 #   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core)
 #   make check    runs ruff (lint and format) and mypy --strict
@@ -16,6 +16,7 @@ N ?= 10000
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-oldest test-core check golden bench fuzz fields proofs clean
 
@@ -23,13 +24,13 @@ demo: .venv/core
 	@$(BIN)/archcalc summarize vgg16
 
 test: .venv/test
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-oldest: .venv-oldest/test
-	.venv-oldest/bin/python -m pytest
+	.venv-oldest/bin/python $(PYTEST)
 
 test-core: .venv-core/test
-	.venv-core/bin/python -m pytest
+	.venv-core/bin/python $(PYTEST)
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 os.environ.pop("COLUMNS", None)  # tables are as wide as a test says, whatever the terminal of whoever runs it
+os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from threads, and workers share the cores
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -29,6 +30,11 @@ class WithoutTorch(MetaPathFinder):
 
 if find_spec("torch") is None:
     sys.meta_path.append(WithoutTorch())
+
+
+def pytest_collection_modifyitems(items):
+    """Start what takes longest first, and what needs `installed` in one piece: one worker makes it."""
+    items.sort(key=lambda item: ("installed" not in item.fixturenames, item.get_closest_marker("slow") is None))
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +64,8 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def quiet_and_alone():
-    """Small tensors gain nothing from threads; PyTorch warns of lopsided paddings."""
-    import torch
+    """PyTorch warns of lopsided paddings."""
     from test_ops_torch import lopsided_padding
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with lopsided_padding():
         yield
-    torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ import pytest
 from support.pictures import MANY, check_leaders, check_readable, label_texts, papers, points, reports
 
 from archcalc import analyze, parse
+from archcalc.analysis.figures import numbers
 from archcalc.render.pictures import comparison, fields, names, pareto, profile
 from archcalc.render.pictures.labels import Spot, place
 from archcalc.render.pictures.sheets import DARK, LIGHT, sheet

@@ -37,8 +37,7 @@ def imported(path):
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
-    folders = "tests", "bench"
-    own = {"archcalc", "support", *(path.stem for folder in folders for path in (ROOT / folder).glob("*.py"))}
+    own = {"archcalc", *(path.stem for folder in ("tests", "bench") for path in (ROOT / folder).iterdir())}
     return {name.split(".")[0] for name in names} - sys.stdlib_module_names - own
 
 
@@ -49,7 +48,7 @@ def test_what_the_tests_import_is_named_in_the_extra(project):
 
 
 def imported_by_tests():
-    return {name for path in (ROOT / "tests").glob("*.py") for name in imported(path)}
+    return {name for path in (ROOT / "tests").rglob("*.py") for name in imported(path)}
 
 
 def test_what_the_package_imports_is_named(project):
