@@ -168,3 +168,116 @@ def test_help_and_version_load_no_command(argument):
 def test_the_package_loads_what_is_asked_for():
     assert own_modules("import archcalc") == ["archcalc"]
     assert own_modules("import archcalc; archcalc.SpecError") == ["archcalc", "archcalc.errors"]
+
+
+# Names and sizes
+
+
+def modules(package):
+    """Each module and package below a package, by dotted name, as (path, tree)."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = path, ast.parse(path.read_text())
+    return found
+
+
+def top(tree):
+    """What runs as a module loads, or is there for types."""
+    return [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
+
+
+def functions_in(tree):
+    return {node.name for node in top(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def hidden(package):
+    """Modules that have the name of something that their package exports, or of a function in them."""
+    every, found = modules(package), []
+    for name, (path, tree) in every.items():
+        above, _, own = name.rpartition(".")
+        nodes = [node for node in top(every[above][1]) if isinstance(node, ast.ImportFrom)] if above else []
+        exported = {a.asname or a.name for node in nodes for a in node.names if f"{node.module}.{a.name}" not in every}
+        exported |= functions_in(every[above][1]) if above else set()
+        if own in exported or (path.name != "__init__.py" and own in functions_in(tree)):
+            found.append(path.relative_to(package).as_posix())
+    return found
+
+
+def test_no_module_has_the_name_of_a_function():
+    assert hidden(PACKAGE) == []
+
+
+def test_the_test_above_finds_such_modules(tmp_path):
+    for name, text in {
+        "a/__init__.py": "from a import b\nfrom a.b import c\nif TYPE_CHECKING:\n    from a.b import e\ndef f(): ...",
+        "a/b.py": "class C:\n    def b(self): ...",
+        "a/c.py": "",
+        "a/d.py": "def d(): ...",
+        "a/e/__init__.py": "",
+        "a/f.py": "class F: ...",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert hidden(tmp_path / "a") == ["c.py", "d.py", "e/__init__.py", "f.py"]
+
+
+def length(function, lines):
+    """Its lines of code: without blank ones, comments and docstrings."""
+    texts = [n for n in ast.walk(function) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)]
+    docstrings = {number for text in texts for number in range(text.lineno, text.end_lineno + 1)}
+    first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    numbers = set(range(first, function.end_lineno + 1)) - docstrings
+    return sum(bool(text) and text[0] != "#" for text in (lines[number - 1].strip() for number in numbers))
+
+
+def lengths(path):
+    """The lines of a file, and those of its functions."""
+    lines = path.read_text().splitlines()
+    functions = [n for n in ast.walk(ast.parse("\n".join(lines))) if isinstance(n, ast.FunctionDef)]
+    return len(lines), [(length(function, lines), function.name) for function in functions]
+
+
+def test_files_and_functions_are_short():
+    for path in PACKAGE.rglob("*.py"):
+        lines, functions = lengths(path)
+        assert lines <= 400, path
+        assert max(functions, default=(0, ""))[0] <= 40, (path, max(functions))
+
+
+def test_lines_are_counted_as_they_should(tmp_path):
+    (tmp_path / "a.py").write_text(
+        '@one\n@two(\n    3)\ndef f():\n    """A\n\n    text."""\n    # and\n\n    return 1\n'
+    )
+    assert lengths(tmp_path / "a.py") == (10, [(5, "f")])
+
+
+def edges():
+    """The modules that each module imports, inside functions and for types too; packages are left out."""
+    every = modules(PACKAGE)
+    plain = {name for name, (path, _) in every.items() if path.name != "__init__.py"}
+    found = {}
+    for name in plain:
+        nodes = [node for node in ast.walk(every[name][1]) if isinstance(node, ast.ImportFrom)]
+        targets = {target for node in nodes for a in node.names for target in (node.module, f"{node.module}.{a.name}")}
+        found[name] = targets & plain
+    return found
+
+
+def circle(imported):
+    """Modules that import each other, and those between."""
+    left = dict(imported)
+    while done := [name for name, others in left.items() if not others & left.keys()]:
+        for name in done:
+            del left[name]
+    return set(left)
+
+
+def test_no_modules_import_each_other():
+    assert circle(edges()) == set()
+
+
+def test_the_test_above_finds_a_circle():
+    found = edges()
+    found["archcalc.errors"].add("archcalc.graph.graph")
+    assert {"archcalc.errors", "archcalc.graph.graph"} <= circle(found)
