@@ -74,6 +74,7 @@ def test_no_table_of_the_zoo_is_cut():
     assert most < formats.MOST_ROWS
 
 
+@pytest.mark.slow
 def test_a_join_of_100_000_branches_is_a_table_of_6_000_rows(tmp_path):
     spec = tmp_path / "wide.yaml"
     spec.write_text("name: x\ninput: [4, 16, 16]\nlayers: ['add(relu for i in range(99999))']\n")

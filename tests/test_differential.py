@@ -42,15 +42,6 @@ BATCH = 2
 PRECISION = 1e-6  # of gradients in float64, relative to the largest; sums are added up in another order
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from threads, and lose much."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def differences(network: Network) -> list[Check]:
     """What archcalc says of a network and PyTorch does not. An error is a difference too."""
     torch.manual_seed(0)
@@ -296,6 +287,7 @@ def test_a_side_output_that_does_not_fit_with_one_in_it() -> None:
     agree(Network((4, 6, 6), (CONV, RELU, side((CONV, side((RELU,)), large)))), disagreement)
 
 
+@pytest.mark.slow
 def test_random_networks() -> None:
     sweep(networks(), agree, 300)
 

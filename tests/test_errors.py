@@ -268,6 +268,11 @@ def test_printable_keeps_letters_and_line_breaks():
 
 
 def test_a_budget_ten_times_as_large_is_noticed(monkeypatch):
-    monkeypatch.setattr("archcalc.spec.functions.Budget.__init__.__defaults__", (5_000_000,))
-    with pytest.raises(TooMuch):
-        error_of(lambda: parse(HOSTILE["wide expressions in a loop"]))
+    """Both at a tenth: the budget, and what is allowed."""
+    spends_it = HOSTILE["wide expressions in a loop"]
+    monkeypatch.setattr("archcalc.spec.functions.Budget.__init__.__defaults__", (50_000,))
+    with at_most(MOST // 10), pytest.raises(ArchcalcError):
+        parse(spends_it)
+    monkeypatch.setattr("archcalc.spec.functions.Budget.__init__.__defaults__", (500_000,))
+    with pytest.raises(TooMuch), at_most(MOST // 10):
+        parse(spends_it)

@@ -83,6 +83,7 @@ def test_what_is_written_keeps_its_name_and_others_step_aside(name):
     assert_in_pytorch(made)
 
 
+@pytest.mark.slow
 def test_random_networks_have_names_apart():
     sweep(networks(clashing=True), lambda network: assert_apart(parse(network.spec())), 300)
 

@@ -48,13 +48,9 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from threads, and lose much."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def lopsided() -> Iterator[None]:
     with lopsided_padding():
         yield
-    torch.set_num_threads(threads)
 
 
 def module(example: Example, training: bool) -> nn.Module:

@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.field_oracle import check, graphs, stated, walk
@@ -20,14 +19,6 @@ from archcalc.ops.convolution import Conv
 from archcalc.ops.reads import Nearest, Reads, Transposed, Window
 
 HEAD = "name: t\ninput: {}\nlayers:\n"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def report(layers: str, size: int = 60, channels: int = 3):

@@ -32,17 +32,22 @@ from archcalc.render.tables.validate import difference_text
 
 MODULE = sys.modules["archcalc.pytorch.validation"]
 SMALL = "name: t\ninput: [3, 8, 8]\nlayers:\n  - a: conv(4, 3) | batchnorm | relu\n  - b: conv(4, 3) | maxpool(2)\n"
+LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 ON_CPU = [
     "lenet5", "d2l/lenet", "squeezenet1.1", "resnet20", "plain20", "densenet-40-12", "wrn-40-1", "nin-cifar10",
     "stochastic-depth-110", "fractalnet-20", "googlenet", "blocks/resnext-block", "blocks/mlpconv",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(networks()))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in sorted(networks())]
+)
 def test_every_network_agrees_on_the_meta_device(name):
-    made = validate(load(name), "meta")
+    graph = load(name)
+    made = validate(graph, "meta")
     assert made.differences == ()
-    assert len(made.checks) == 7 * (len(load(name).nodes) - 1) + 3
+    assert len(made.checks) == 7 * (len(graph.nodes) - 1) + 3
+    assert (len(graph.nodes) > 1000) == (name in LONGEST)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
