@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.zoo import NAMES, network
 
-from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
+from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.figures import summed
 from archcalc.ops import KINDS
@@ -73,10 +74,10 @@ def test_depth_and_receptive_field(name, depth, field):
     assert (figures.depth, figures.receptive_field) == (depth, (field, field))
 
 
-@pytest.mark.parametrize("name", sorted(networks()))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_totals_are_the_sums_of_the_layers(name, mode):
-    report = analyze(load(name), batch=2, mode=mode)
+    report = analyze(network(name), batch=2, mode=mode)
     for figure in summed():
         assert getattr(report.totals, figure) == sum(getattr(layer, figure) for layer in report.layers), figure
     assert report.totals.params == report.totals.weights + report.totals.biases

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from support.zoo import NAMES, network
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from archcalc import ArchcalcError, SpecError, analyze, load, networks, parse
+from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.analysis.saved import saved_bytes
 from archcalc.cli import cli
 from archcalc.cli.output import uninterrupted
@@ -39,11 +40,9 @@ ON_CPU = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in sorted(networks())]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in NAMES])
 def test_every_network_agrees_on_the_meta_device(name):
-    graph = load(name)
+    graph = network(name)
     made = validate(graph, "meta")
     assert made.differences == ()
     assert len(made.checks) == 7 * (len(graph.nodes) - 1) + 3

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from support.golden_files import check_golden
+from support.zoo import NAMES, report
 
 from archcalc import analyze, load, networks, parse
 from archcalc.analysis.figures import FIGURES
@@ -18,7 +19,6 @@ from archcalc.render.tables.list import listing
 from archcalc.render.tables.summaries import summarize
 from archcalc.spec.yaml import read_text
 
-NAMES = sorted(networks())
 ASKED = """
 lenet5 d2l/lenet alexnet cs231n/alexnet torchvision/alexnet zfnet vgg11 vgg13 vgg16 vgg19 vgg16-c torchvision/vgg11_bn
 torchvision/vgg13_bn torchvision/vgg16_bn torchvision/vgg19_bn nin nin-cifar10 googlenet torchvision/googlenet
@@ -115,14 +115,12 @@ def test_bytes_are_in_one_unit_in_a_column(verdicts):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_spec_round_trips(name):
     """Its text gives the same network as its name, and its JSON the same figures as its report."""
-    path, network = networks()[name], name.rpartition("/")[2]
-    graph = load(name)
-    again = parse(read_text(path), network)
-    assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in graph.nodes]
-    report = analyze(graph)
-    data = json.loads(render(summarize(report, everything=True), "json"))
-    assert data["totals"] == json.loads(json.dumps(report.totals.figures))
-    assert [layer["name"] for layer in data["layers"]] == [layer.node.name for layer in report.layers]
+    again, made = parse(read_text(networks()[name]), name.rpartition("/")[2]), report(name)
+    nodes = made.graph.nodes
+    assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in nodes]
+    data = json.loads(render(summarize(made, everything=True), "json"))
+    assert data["totals"] == json.loads(json.dumps(made.totals.figures))
+    assert [layer["name"] for layer in data["layers"]] == [layer.node.name for layer in made.layers]
 
 
 def test_every_spec_says_what_it_is():

@@ -5,10 +5,11 @@ from itertools import combinations
 
 from click.testing import CliRunner
 
-from archcalc import analyze, load
+from archcalc import analyze
 from archcalc.catalog import matching
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import papers_own, published_points
+from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
 
@@ -66,7 +67,7 @@ def check_leaders(figure):
 
 @cache
 def figures(name, **options):
-    return analyze(load(name), **options)
+    return analyze(network(name), **options)
 
 
 def reports(names, **options):
