@@ -65,6 +65,12 @@ def test_golden_verdicts(verdicts):
     check_golden("zoo/verdicts.txt", "".join(sorted(line(name, verdict) for name, verdict in pairs(verdicts))))
 
 
+def test_each_claim_has_a_line_and_a_key_of_its_own(verdicts):
+    lines = [line(name, verdict) for name, verdict in pairs(verdicts)]
+    keys = {text.partition(" / ")[0] for text in lines}
+    assert len(keys) == len(lines) == "".join(lines).count("\n")
+
+
 def line(name, verdict):
     claim = verdict.claim
     figure = claim.what or FIGURES[claim.figure].title
