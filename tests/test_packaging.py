@@ -1,9 +1,13 @@
 """The artefact: the wheel has what it needs and works in a clean environment."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
 
@@ -37,3 +41,20 @@ def test_errors_name_the_installed_spec(installed):
 def test_names_complete_in_the_shell(installed):
     done = installed.run('_ARCHCALC_COMPLETE=bash_complete COMP_WORDS="archcalc summarize dense" COMP_CWORD=2 archcalc')
     assert "plain,densenet121" in done.stdout.splitlines()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what git has, so that nothing a command writes lands here."""
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for path in (Path(name) for name in listed if (ROOT / name).is_file()):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    return tmp_path
+
+
+def test_make_demo_needs_python_alone(installed, checkout):
+    done = installed.run("make --silent demo && .venv/bin/python -m pip list", checkout)
+    assert "138,357,544" in done.stdout, done.stderr
+    assert "torch" not in done.stdout

@@ -364,8 +364,8 @@ def check_all(count: int, seed: int) -> Counter[str]:
 def test_random_graphs():
     """Nothing outside what is stated, and all of it where nothing was cut; `make fields` does it with thousands.
 
-    What may be stated and not seen (docs/counting.md): rows that a stride or dilation skips at an end or behind gaps,
-    where a part is fixed or cut; and a field on one axis of what reads only padding on the other.
+    What may be stated and not seen (docs/explanation/receptive-field.md): rows that a stride or dilation skips at an
+    end or behind gaps, where a part is fixed or cut; and a field on one axis of what reads only padding on the other.
     """
     counts = check_all(40, 2026)
     assert min(counts[kind] for kind in ("reached", "exact", "varies", "whole input", "fixed", "local")) > 20

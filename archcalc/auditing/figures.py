@@ -77,7 +77,7 @@ class Figures:
         if figure.unit == "pixels":
             return _square(value, figure)
         if value is None:
-            raise ArchcalcError(f"the {figure.title}, is not known of {self.report.graph.name}: see docs/counting.md")
+            raise ArchcalcError(f"the {figure.title}, is not known of {self.report.graph.name}: see docs/reference/figures.md")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:

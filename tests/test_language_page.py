@@ -1,4 +1,4 @@
-"""Every spec in the language's reference loads, expands and has figures; what it says of the language holds."""
+"""What the language's reference says of its own specs holds; `test_pages.py` expands all of them."""
 
 import re
 from pathlib import Path
@@ -14,26 +14,14 @@ from archcalc.spec.functions import FUNCTIONS
 from archcalc.spec.layers import JOINS
 from archcalc.spec.network_spec import KEYS, parse_spec
 
-PAGE = (Path(__file__).parent.parent / "docs" / "language.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs/reference/language.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SPECS = {re.search(r"^name: (.*)$", block, re.MULTILINE)[1]: block for block in BLOCKS}
 
 
 def graphs(text):
     spec = parse_spec(text)
-    assert spec.unused == ()
     return [build(spec, network) for network in spec.networks()]
-
-
-def test_all_yaml_blocks_are_specs():
-    assert len(SPECS) == len(BLOCKS) >= 10
-    assert all(re.search(r"^(layers|aliases):", block, re.MULTILINE) for block in BLOCKS)
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_spec_has_figures(name):
-    for graph in graphs(SPECS[name]):
-        assert analyze(graph, mode="train").totals.activations > 0
 
 
 def test_four_ways_to_write_a_join_are_one():

@@ -1,0 +1,122 @@
+"""The parts of pages that are made from the code: commands, operators, who imports whom, and figures that differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+
+import click
+from test_architecture import ALLOWED
+
+from archcalc import audit, load, networks
+from archcalc.auditing.verdicts import VERDICTS
+from archcalc.cli import SETTINGS, cli
+from archcalc.ops import FAMILIES, REGISTRY
+from archcalc.render.tables.audit import TALLY, audit_table
+from archcalc.render.tables.ops import first_line, written
+from support.pages import in_process
+
+
+def commands() -> str:
+    """The help of each command."""
+    return "\n".join(f"## archcalc {name}\n\n```text\n{text}\n```\n" for name, text in helps("", cli))
+
+
+def helps(before: str, group: click.Group) -> Iterator[tuple[str, str]]:
+    """The commands of a group, those of groups within it too, with their help."""
+    for name in group.list_commands(click.Context(group)):
+        command, full = group.get_command(click.Context(group), name), before + name
+        assert command
+        context = click.Context(command, info_name=f"archcalc {full}", **SETTINGS, terminal_width=100)
+        yield full, command.get_help(context)
+        if isinstance(command, click.Group):
+            yield from helps(f"{full} ", command)
+
+
+def operators() -> str:
+    """Each operator with its description, by family."""
+    return "\n".join(operators_by_family())
+
+
+def operators_by_family() -> Iterator[str]:
+    for module in FAMILIES:
+        yield f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or '').strip()}\n"
+        for cls in (c for c in REGISTRY.values() if c.__module__ == module.__name__ and c.name != "input"):
+            rest = (cls.__doc__ or "").strip().partition("\n")[2]
+            details = "\n".join(line.strip() for line in rest.strip().splitlines())
+            yield f"### `{written(cls)}`\n\n{first_line(cls)}\n" + (f"\n{details}\n" if details else "")
+
+
+def imports() -> str:
+    """Who imports whom, as a diagram: an arrow that follows from others is left out."""
+    direct = {own: {name for name in others if name} for own, others in ALLOWED.items() if own and own[0] != "_"}
+    lines = [
+        f"    {own} --> {other}"
+        for own, others in direct.items()
+        for other in sorted(others)
+        if not any(other in reached(direct, between) for between in others - {other})
+    ]
+    return "\n".join(["```mermaid", "graph TD", *lines, "```", ""])
+
+
+def reached(direct: Mapping[str, set[str]], start: str) -> set[str]:
+    """All that a package may import, and what these may."""
+    found: set[str] = set()
+    coming = [start]
+    while coming:
+        more = direct[coming.pop()] - found
+        found |= more
+        coming += more
+    return found
+
+
+def diagram() -> str:
+    """A network as `archcalc graph` draws it."""
+    return f"```mermaid\n{in_process(['graph', 'lenet5'])[1]}```\n"
+
+
+@cache
+def rows_by_verdict() -> dict[str, list[dict[str, object]]]:
+    """The rows of `archcalc audit` for all networks, by their verdict."""
+    table = audit_table({name: audit(load(name)) for name in networks()})
+    return {verdict: [dict(row) for row in table.rows if row["verdict"] == verdict] for verdict in VERDICTS}
+
+
+def tally() -> str:
+    """How many figures have which verdict."""
+    rows = rows_by_verdict()
+    lines = [f"| {TALLY.get(verdict, verdict)} | {len(rows[verdict]):,} |" for verdict in VERDICTS]
+    total = f"| **all** | **{sum(map(len, rows.values())):,}** |"
+    return "\n".join(["| verdict | figures |", "| --- | ---: |", *lines, total, ""])
+
+
+def figures(verdict: str) -> str:
+    """The figures that have a verdict, by source, with what is known of each."""
+    rows = sorted(rows_by_verdict()[verdict], key=lambda row: str(row["source"]))  # stable: networks stay in order
+    lines = ["| network | figure | printed | computed | what is known |", "| --- | --- | ---: | ---: | --- |"]
+    source = ""
+    for row in rows:
+        if row["source"] != source:
+            source = str(row["source"])
+            lines.append(f"| **{plain(source)}** | | | | |")
+        figure = ": ".join(str(row[key]) for key in ("layer", "title") if row[key])
+        cells = row["network"], figure, row["printed"], row["value"], row["remark"]
+        lines.append(f"| {' | '.join(map(plain, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def plain(text: object) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\|*_<`\[~])", r"\\\1", str(text))
+
+
+MADE: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "operators": operators,
+    "imports": imports,
+    "diagram of lenet5": diagram,
+    "tally": tally,
+    "contradicted figures": partial(figures, "contradicted"),
+    "explained figures": partial(figures, "explained"),
+}
