@@ -3,12 +3,16 @@
 `make golden` writes the output and the parts that are made from the code anew.
 """
 
+import importlib
 import os
 import re
+from importlib.util import find_spec
 
 import pytest
 from support.made_parts import MADE
 from support.pages import PIECE, ROOT, anchors, broken_links, fresh, missing_files, pages, steady
+
+import archcalc.codegen
 
 
 def text_of(page):
@@ -43,6 +47,16 @@ def test_every_fence_is_a_block_and_every_comment_is_read(page):
 def test_every_made_part_stands_in_one_page():
     named = [found["name"] for page in pages() for found in PIECE.finditer(text_of(page)) if found["name"]]
     assert sorted(named) == sorted(MADE)
+
+
+def test_the_page_of_python_names_all_that_is_public():
+    page = text_of("docs/reference/python.md")
+    names = {*archcalc.__all__, *archcalc.codegen.__all__, *public("archcalc.pytorch")}
+    assert not {name for name in names if not re.search(rf"\b{name}\b", page)}
+
+
+def public(module):
+    return importlib.import_module(module).__all__ if find_spec("torch") else []
 
 
 def test_readme_is_short_and_opens_with_one_sentence_and_one_table():
@@ -89,7 +103,10 @@ def test_a_wrong_output_and_a_stale_part_are_noticed(tmp_path, monkeypatch):
     part = "<!-- made from the code: x -->\n\n{}\n<!-- end -->\n"
     assert fresh(part.format("old"), tmp_path, {"x": lambda: "new\n"}) == part.format("new\n")
     raised = ">>> 1 / 0\nTraceback (most recent call last):\n    ...\nZeroDivisionError: division by zero\n"
-    assert fresh(f"```python\n{raised}```\n", tmp_path, {}) == f"```python\n{raised}```\n"
+    marked = f"<!-- raises: ZeroDivisionError -->\n```python\n{raised}```\n"
+    assert fresh(marked, tmp_path, {}) == marked
+    with pytest.raises(ZeroDivisionError):
+        fresh(f"```python\n{raised}```\n", tmp_path, {})
 
 
 def test_only_the_seconds_of_validate_may_differ():

@@ -7,8 +7,9 @@ A fenced block says by its language what is done with it:
 * `yaml`: a spec, of which each network is expanded and analysed.
 
 A comment on the line above it may say more, several things with `; ` between them: `file: small.yaml` writes the block
-to a file for the blocks after it, `exit: 1` is the exit code of its commands, `not run: REASON` leaves it as it is. In
-what is printed, a line `…` stands for any number of lines. All blocks of a page share one folder and one namespace.
+to a file for the blocks after it, `exit: 1` is the exit code of its commands, `raises: SpecError` names the exceptions
+that Python shows, `not run: REASON` leaves it as it is. In what is printed, a line `…` stands for any number of lines.
+All blocks of a page share one folder and one namespace.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ A_PART = r"^<!-- made from the code: (?P<name>.+?) -->\n.*?^<!-- end -->$"
 A_BLOCK = r"(?:^<!-- (?P<marks>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$"
 PIECE = re.compile(f"{A_PART}|{A_BLOCK}", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-MARKS = {"file", "exit", "not run"}
+MARKS = {"file", "exit", "raises", "not run"}
 SHELL = {"cat", "head", "ls", "tail", "wc"}  # commands that a page may run beside archcalc
 WIDTH = "100"
 
@@ -114,26 +115,30 @@ class Run:
         if ">>> " not in block.text:
             exec(compile(block.text, "page", "exec"), self.names)
             return block.text
-        return "".join(self.examples(block.text))
+        return "".join(self.examples(block))
 
-    def examples(self, text: str) -> Iterator[str]:
+    def examples(self, block: Block) -> Iterator[str]:
         """A session of Python as it goes now."""
-        for piece in doctest.DocTestParser().parse(text):
+        raises = block.marks.get("raises", "").split()
+        for piece in doctest.DocTestParser().parse(block.text):
             if isinstance(piece, str):
                 yield piece
                 continue
             first, *more = piece.source.splitlines()
             yield "\n".join([f">>> {first}", *(f"... {line}".rstrip() for line in more)]) + "\n"
-            printed = kept(piece.want.splitlines(), self.printed(piece.source).splitlines())
+            printed = kept(piece.want.splitlines(), self.printed(piece.source, raises).splitlines())
+            assert all(printed), f"{first}: an empty line would end what a session shows"
             yield "".join(f"{line}\n" for line in printed)
 
-    def printed(self, source: str) -> str:
-        """What a statement of a session prints, an exception included."""
+    def printed(self, source: str, raises: Sequence[str]) -> str:
+        """What a statement of a session prints, one of these exceptions included."""
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             try:
                 exec(compile(source, "page", "single"), self.names)
             except Exception as error:
+                if type(error).__name__ not in raises:
+                    raise
                 last = "".join(traceback.format_exception_only(error))
                 out.write(f"Traceback (most recent call last):\n    ...\n{last}")
         return out.getvalue()
