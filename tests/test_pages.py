@@ -6,6 +6,8 @@
 import importlib
 import os
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -123,3 +125,32 @@ def test_dead_links_and_missing_files_are_noticed():
     assert anchors(text) == {"a", "a-1"}
     assert broken_links("README.md", text) == ["#b", "docs/no.md", "docs/tutorial.md#no"]
     assert missing_files("`ops/base.py`, `ops/no.py`, `no.py`, `specs/NAME.yaml`") == ["ops/no.py"]
+
+
+WALK = """
+import sys
+from archcalc.cli import main
+called = {}
+def note(frame, event, arg):
+    if event == "call":
+        called.setdefault((frame.f_code.co_filename, frame.f_code.co_name), len(called))
+sys.argv = ["archcalc", "summarize", "vgg16"]
+sys.setprofile(note)
+try:
+    main()
+except SystemExit:
+    sys.setprofile(None)
+for file, name in called:
+    print(file.rpartition("/archcalc/")[2], name, file=sys.stderr)
+"""
+
+
+def test_the_walk_names_functions_in_the_order_in_which_they_are_called():
+    walk = text_of("docs/architecture.md").partition("## One walk")[2].partition("## Where to look")[0]
+    named = re.findall(r"`([\w/]+\.py)`:\s+`(\w+)\(\)`", walk)
+    assert len(named) > 15
+    done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, check=True)
+    called = [tuple(line.split()) for line in done.stderr.splitlines()]
+    missing = [step for step in named if step not in called]
+    assert not missing
+    assert named == sorted(named, key=called.index)

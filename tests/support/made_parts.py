@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
@@ -46,6 +47,11 @@ def operators_by_family() -> Iterator[str]:
             rest = (cls.__doc__ or "").strip().partition("\n")[2]
             details = "\n".join(line.strip() for line in rest.strip().splitlines())
             yield f"### `{written(cls)}`\n\n{first_line(cls)}\n" + (f"\n{details}\n" if details else "")
+
+
+def operator_class() -> str:
+    """One operator as it stands in the code."""
+    return f"```python\n{inspect.getsource(REGISTRY['relu6'])}```\n"
 
 
 def imports() -> str:
@@ -114,6 +120,7 @@ def plain(text: object) -> str:
 MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
+    "an operator": operator_class,
     "imports": imports,
     "diagram of lenet5": diagram,
     "tally": tally,
