@@ -138,3 +138,9 @@ def test_exported_json_is_a_list_of_the_same():
     _, several = in_process(["export", "lenet5", "vgg11", "--format", "json"])
     _, one = in_process(["summarize", "lenet5", "--format", "json"])
     assert json.loads(several)[0] == json.loads(one)
+
+
+def test_the_page_of_figures_defines_what_totals_have():
+    page = (ROOT / "docs/reference/figures.md").read_text(encoding="utf-8")
+    defined = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert defined == {*documented("totals"), "input", "output"}
