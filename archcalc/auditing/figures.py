@@ -77,7 +77,8 @@ class Figures:
         if figure.unit == "pixels":
             return _square(value, figure)
         if value is None:
-            raise ArchcalcError(f"the {figure.title}, is not known of {self.report.graph.name}: see docs/reference/figures.md")
+            of = self.report.graph.name
+            raise ArchcalcError(f"the {figure.title}, is not known of {of}: see docs/reference/figures.md")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:
