@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 
 import click
 from test_architecture import ALLOWED
 
 from archcalc import audit, load, networks
+from archcalc.analysis import cost
+from archcalc.analysis import figures as registry
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY
@@ -52,6 +55,44 @@ def operators_by_family() -> Iterator[str]:
 def operator_class() -> str:
     """One operator as it stands in the code."""
     return f"```python\n{inspect.getsource(REGISTRY['relu6'])}```\n"
+
+
+def a_figure() -> str:
+    """One figure as it stands in the code: its row in the registry, and its function."""
+    row = re.search(r'^ *(Figure\("bytes_moved".*?\)),$', inspect.getsource(registry), re.DOTALL | re.MULTILINE)
+    assert row
+    return f"```python\n{textwrap.dedent(row[1])}\n```\n\n```python\n{inspect.getsource(cost.bytes_moved)}```\n"
+
+
+def definitions() -> str:
+    """Each figure with its unit and what it means."""
+    lines = [f"| `{figure.key}` | {figure.unit} | {plain(figure.means)} |" for figure in registry.FIGURES.values()]
+    return "\n".join(["| key | unit | definition |", "| --- | --- | --- |", *lines, ""])
+
+
+def keys(among: Iterable[str]) -> str:
+    """The keys of figures in JSON, by their type."""
+    by_type: dict[str, list[str]] = {}
+    for key in among:
+        by_type.setdefault(json_type(registry.FIGURES[key]), []).append(f"`{key}`")
+    lines = [f"| {', '.join(names)} | {kind} |" for kind, names in by_type.items()]
+    return "\n".join(["| key | type |", "| --- | --- |", *lines, ""])
+
+
+def json_type(figure: registry.Figure) -> str:
+    """What a figure is in JSON."""
+    if figure.key in TYPES:
+        return TYPES[figure.key]
+    if figure.adds == registry.END:
+        return "whole numbers or null"
+    return "whole number" if figure.adds in (registry.SUM, registry.PATH) else "number or null"
+
+
+def of_layers() -> list[str]:
+    """The figures that a layer has, but its shapes."""
+    return [
+        key for key, figure in registry.FIGURES.items() if figure.adds != registry.NETWORK and figure.unit != "shape"
+    ]
 
 
 def imports() -> str:
@@ -117,10 +158,25 @@ def plain(text: object) -> str:
     return re.sub(r"([\\|*_<`\[~])", r"\\\1", str(text))
 
 
+TYPES = {  # in JSON, of figures that are not whole numbers
+    "saved_bytes": "whole number or null",
+    "droppable_branches": "whole number or null",
+    "receptive_field_at": "text",
+    "field_status": "texts",
+    "field_stride": "texts or null",
+    "field_fixed": "pairs or null",
+    "input": "whole numbers",
+    "output": "whole numbers",
+}
 MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
+    "a figure": a_figure,
     "an operator": operator_class,
+    "definitions of figures": definitions,
+    "keys of totals": partial(keys, registry.FIGURES),
+    "keys of layers": partial(keys, of_layers()),
+    "keys of compared networks": partial(keys, [*registry.numbers(), "receptive_field_at", "field_status"]),
     "imports": imports,
     "diagram of lenet5": diagram,
     "tally": tally,
