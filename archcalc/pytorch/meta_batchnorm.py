@@ -1,4 +1,4 @@
-"""Batch normalization on the meta device, as one operation: PyTorch runs about thirty there."""
+"""Run batch normalization on the meta device as one operation; PyTorch runs about thirty."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so the mode is Any there.
@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def _forward(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """The output, and for each channel a mean and an inverse deviation, in float32 at least."""
+    """Return the output, and mean and 1/σ of each channel in at least float32."""
     mean = x.new_empty(x.shape[1], dtype=torch.promote_types(x.dtype, torch.float32))
     return torch.empty_like(x), mean, torch.empty_like(mean)
 
 
 def _backward(gradient: Tensor, x: Tensor, weight: Tensor | None, *arguments: Any) -> tuple[Tensor | None, ...]:
-    """The gradients of input, weight and bias that the last argument selects."""
+    """Return the gradients of input, weight and bias that the last argument selects."""
     shapes = (x, weight, weight)
     return tuple(torch.empty_like(shapes[i]) if selected else None for i, selected in enumerate(arguments[-1]))
 
@@ -35,12 +35,12 @@ KERNELS: dict[Any, Callable[..., Any]] = {
 
 
 class MetaBatchNorm(TorchDispatchMode):
-    """While active, batch normalization on meta makes the tensors that PyTorch would make, without its arithmetic.
+    """While active, batch normalization on meta creates the same tensors as PyTorch, without its arithmetic.
 
     Other operations and other devices run as before.
     """
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, or the kernel in its place."""
+        """Run an operation, or its kernel if there is one."""
         own = operation in KERNELS and args[0].is_meta
         return (KERNELS[operation] if own else operation)(*args, **(kwargs or {}))

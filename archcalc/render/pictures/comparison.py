@@ -137,7 +137,7 @@ def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
     if "flops" in figures:
         meanings["flops"] = f"FLOPs by convention {first.convention.name}: {first.convention.text}"
     if "receptive_field" in figures:
-        meanings["receptive_field"] += "; whole: of the whole input"
+        meanings["receptive_field"] += "; whole: the whole input"
     conditions = f"{inputs} · {batch} · {first.dtype} · {MODE_NAMES[first.mode]}"
     said = "; ".join(meanings.values())
     return f"{conditions} · {said}." if said else conditions
