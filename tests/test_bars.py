@@ -5,6 +5,7 @@ import re
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
+from support.audited import audited
 from support.golden_files import check_golden
 
 from archcalc import analyze, load, parse
@@ -23,7 +24,7 @@ def length(text):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_golden_bars(width):
-    table = with_bars(summarize(analyze(load("vgg16"))))
+    table = with_bars(audited(analyze(load("vgg16"))))
     check_golden(f"tables/bars-vgg16-{width}.txt", render(table, "table", width))
 
 
@@ -59,7 +60,7 @@ def test_bars_and_percentages_are_those_of_the_figures(name):
 @pytest.mark.parametrize("width", [80, 100, 120, 160, 200])
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "densenet264", "inception-v3", "lenet5"])
 def test_bars_fit_and_nothing_is_broken(name, width):
-    table = with_bars(summarize(analyze(load(name))))
+    table = with_bars(audited(analyze(load(name))))
     lines = render(table, "table", width).splitlines()
     assert all(cell_len(line) <= width for line in lines)
     wanted = {row[f"{figure}_bar"] for row in table.rows for figure in ("params", "macs")}

@@ -14,6 +14,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from markdown_it import MarkdownIt
+from support.audited import audited
 from support.golden_files import check_golden
 
 from archcalc import analyze, audit, compare, load, parse
@@ -30,7 +31,6 @@ from archcalc.render.tables.compare_parts import alignment_table
 from archcalc.render.tables.list import listing
 from archcalc.render.tables.ops import operator_help, operators
 from archcalc.render.tables.show import about_network
-from archcalc.render.tables.summaries import summarize
 
 
 def about(name):
@@ -66,9 +66,9 @@ def beside(left, right, by, every=False):
 
 
 MAKERS = {
-    "vgg16": lambda: summarize(analyze(load("vgg16"))),
-    "googlenet": lambda: summarize(analyze(load("googlenet"), batch=8, mode="train"), depth=1),
-    "one layer": lambda: summarize(analyze(load("blocks/conv5x5"))),
+    "vgg16": lambda: audited(analyze(load("vgg16"))),
+    "googlenet": lambda: audited(analyze(load("googlenet"), batch=8, mode="train"), depth=1),
+    "one layer": lambda: audited(analyze(load("blocks/conv5x5"))),
     "audit": lambda: audit_table({name: audit(load(name)) for name in ("googlenet", "lenet5")}),
     "compare": lambda: comparison_table(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169")))),
     "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
@@ -211,7 +211,7 @@ def test_csv_and_tsv_read_back(name, form, delimiter):
 
 
 def test_several_tables_in_one_csv():
-    both = [stamped(summarize(analyze(load(name)), everything=True), "0") for name in ("lenet5", "vgg11")]
+    both = [stamped(audited(analyze(load(name)), everything=True), "0") for name in ("lenet5", "vgg11")]
     alone = [list(csv.reader(io.StringIO(render(table, "csv")))) for table in both]
     assert list(csv.reader(io.StringIO(render_all(both, "csv")))) == [*alone[0], *alone[1][1:]]
 
@@ -335,7 +335,7 @@ def test_rst_around_the_table_is_text():
 def test_a_title_and_a_source_of_any_signs(title, form):
     spec = f'name: r\ntitle: "{title}"\ninput: [3, 8, 8]\nlayers: [flatten]\n'
     text = render(
-        summarize(analyze(parse(spec + f'published: {{figure: params, printed: "0", source: "{title}"}}\n'))), form
+        audited(analyze(parse(spec + f'published: {{figure: params, printed: "0", source: "{title}"}}\n'))), form
     )
     if form == "rst":
         document = publish_doctree(text, settings_overrides={"report_level": 1, "halt_level": 1})

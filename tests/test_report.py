@@ -5,6 +5,7 @@ import sys
 import pytest
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
+from support.audited import audited
 from support.golden_files import check_golden
 
 from archcalc import analyze, audit, load, parse
@@ -32,7 +33,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_tables(name):
     network, options, form, width = GOLDEN[name]
-    check_golden(f"tables/{name}.txt", render(summarize(analyze(load(network)), **options), form, width))
+    check_golden(f"tables/{name}.txt", render(audited(analyze(load(network)), **options), form, width))
 
 
 def rows(layers, **options):
@@ -162,7 +163,7 @@ def test_what_is_folded_in_words(layers):
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_verdicts_are_those_of_the_claims_own_mode(mode):
     """GoogLeNet's parameters with both heads are published of training; at inference they are still exact."""
-    (published,) = summarize(analyze(load("googlenet"), mode=mode)).parts
+    (published,) = audited(analyze(load("googlenet"), mode=mode)).parts
     verdicts = {row["printed"]: (row["computed"], row["verdict"]) for row in published.rows}
     assert verdicts["13,378,280"] == (13_378_280, "exact")
 
@@ -190,14 +191,14 @@ def test_cells():
 
 @pytest.mark.parametrize("width", range(20, 130, 5))
 def test_no_digit_is_ever_cut(width):
-    text = render(summarize(analyze(load("vgg16"))), width=width)
+    text = render(audited(analyze(load("vgg16"))), width=width)
     assert "…" not in text
     for figure in ("64×224×224", "3,211,264", "(3·3·512)·512 = 2,359,296", "15,237,608", "138,344,128"):
         assert figure in text
 
 
 def test_published_figures_say_what_they_are_of():
-    table = summarize(analyze(load("googlenet"), batch=2, mode="train"))
+    table = audited(analyze(load("googlenet"), batch=2, mode="train"))
     assert table.parts[0].conditions == "Computed for one image in float32, FLOPs as in convention all:"
     found = [(row["title"], row["mode"]) for row in table.parts[0].rows]
     assert ("depth, inference", "infer") in found
@@ -208,7 +209,7 @@ def test_figures_of_training_are_of_no_mode():
     claims = "  - {figure: saved_bytes, printed: 2KB, source: s}\n  - {figure: depth, printed: '1', source: s}\n"
     graph = parse(f"name: t\ninput: [3, 8, 8]\nlayers: ['conv(4, 3)']\npublished:\n{claims}")
     for network in (graph, load("stochastic-depth-110")):
-        (shown,) = summarize(analyze(network, mode="train")).parts
+        (shown,) = audited(analyze(network, mode="train")).parts
         plain = {row["figure"]: row["title"] for row in shown.rows if not row["what"]}
         assert plain["depth"] == "depth, inference"
         assert set(plain.values()) & {"kept for backward", "branches kept, expected"}

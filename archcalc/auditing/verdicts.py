@@ -20,7 +20,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
-from archcalc.analysis.report import MODES, analyze
+from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.figures import Figures
 from archcalc.auditing.printed import (
     BINARY_BYTES,
@@ -85,13 +85,15 @@ def unit_of(claim: Claim) -> str:
     return FIGURES[claim.figure].unit if claim.figure else claim.unit or "ratio"
 
 
-def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
+def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
     """A verdict on each figure published of a network, and of its `layers`; batch 1, float32.
 
-    Raises SpecError for one it cannot judge.
+    A report's figures are used where they are of these conditions, and not computed again. Raises SpecError for a claim
+    that cannot be judged.
     """
+    graph = network.graph if isinstance(network, Report) else network
     require_graph("audit", graph)
-    judge = _Judge(graph)
+    judge = _Judge(graph, network if isinstance(network, Report) else None)
     with shared(MAX_STEPS, "the accountings of published figures"):
         return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]
 
@@ -99,9 +101,12 @@ def audit(graph: Graph, layers: bool = True) -> list[Verdict]:
 class _Judge:
     """Works out figures of one network, and of the settings that its claims mention."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, report: Report | None = None) -> None:
         self.graph = graph
         self.settings: dict[tuple[Any, ...], Figures] = {}
+        if report and (report.batch, report.dtype) == (1, "float32"):
+            own = Setting(mode=report.mode, convention=report.convention.name)
+            self.settings[_key(own, report.mode)] = Figures(report)
 
     def placed(self, claim: Claim) -> Verdict:
         """The verdict on one claim. Raises SpecError, at its place, if it cannot be judged."""
@@ -153,7 +158,7 @@ class _Judge:
     def figures(self, claim: Claim, setting: Setting) -> Figures:
         """The figures of a setting's network; the network's own are kept, and those of the last settings."""
         mode = setting.mode or claim.mode
-        key = (setting.network, id(setting.params), setting.input, mode, setting.convention)
+        key = _key(setting, mode)
         if key not in self.settings:
             own = not (setting.network or setting.params or setting.input)
             figures = self.analysed(self.graph if own else None, setting, mode)
@@ -190,6 +195,10 @@ class _Judge:
         if self.graph.related is None:
             raise ArchcalcError("this graph knows no spec: load it, or parse its text")
         return self.graph.related(setting)
+
+
+def _key(setting: Setting, mode: str) -> tuple[Any, ...]:
+    return setting.network, id(setting.params), setting.input, mode, setting.convention
 
 
 def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_Way]:

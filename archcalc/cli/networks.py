@@ -56,6 +56,7 @@ def summary_of(
 
     Raises UsageError for options that exclude each other.
     """
+    from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.summaries import summarize as summary_table
 
     if depth and everything:
@@ -65,7 +66,7 @@ def summary_of(
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
-    return summary_table(report, everything or every, depth, gone)
+    return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
 
 
 @click.command("list")

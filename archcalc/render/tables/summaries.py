@@ -13,7 +13,7 @@ from archcalc.analysis.figures import END, FIGURES, summed
 from archcalc.analysis.parts import blocks, end, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
-from archcalc.auditing.verdicts import audit
+from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.ops import Operator, Shape
 from archcalc.render.table import Column, Table, bytes_text, conditions_text
@@ -44,12 +44,14 @@ COLUMNS = (
 
 
 def summarize(
-    report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None
-) -> Table:
+    report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None,
+    verdicts: Sequence[Verdict] = (),
+) -> Table:  # fmt: skip
     """The table of a network: a row a layer, or a row a block down to `depth` parts of its name.
 
     Layers that own nothing (no weights, no written values) fold into the row above unless `everything`. `gone` are the
-    batch normalizations that the report's graph has folded away, if it was asked to.
+    batch normalizations that the report's graph has folded away, if it was asked to; `verdicts` are on what is
+    published of the network as a whole.
     """
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
@@ -68,7 +70,7 @@ def summarize(
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
         data={"totals": report.totals.figures},
-        parts=_published(report),
+        parts=_published(report, verdicts),
     )
 
 
@@ -317,9 +319,7 @@ def _folding_note(gone: int, left: int) -> str:
     return f"{folded}{stay}."
 
 
-def _published(report: Report) -> list[Table]:
-    """Verdicts on what is published of the network as a whole; `archcalc audit` has its layers too."""
-    verdicts = audit(report.graph, layers=False)
+def _published(report: Report, verdicts: Sequence[Verdict]) -> list[Table]:
     if not verdicts:
         return []
     usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")

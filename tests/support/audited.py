@@ -1,0 +1,8 @@
+"""A summary with the verdicts that the command line puts beside it."""
+
+from archcalc import audit
+from archcalc.render.tables.summaries import summarize
+
+
+def audited(report, *arguments, **options):
+    return summarize(report, *arguments, verdicts=audit(report, layers=False), **options)
