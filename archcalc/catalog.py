@@ -1,69 +1,89 @@
-"""Finding specs by name: the zoo, the user's own folders, a path.
+"""Networks by name: of the zoo, of the user's own folders, of a path or a text. The only door to specs.
 
 A plain name is the paper's own network; a folder in front says whose it is (`cs231n/alexnet`). The zoo is `specs/`,
 which the wheel carries inside the package; folders named in ARCHCALC_PATH come before it. A name that ends in `.yaml`
-is a path, with `:network` after it where the file holds several.
+is a path, with `:network` after it where the file holds several. `NAME.published.yaml` beside `NAME.yaml` holds what
+is published of its networks; it is no spec.
 """
 
 from __future__ import annotations
 
-import ast
 import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Graph, Setting
+from archcalc.graph.graph import Graph, Origin
 from archcalc.ops import Shape
 from archcalc.ops.arguments import plain
 from archcalc.spec.expansion import expand
-from archcalc.spec.expression import Evaluate, tree_of, value_of
+from archcalc.spec.expression import Evaluate, value_of
 from archcalc.spec.foreign_files import foreign
 from archcalc.spec.functions import Fault, number
-from archcalc.spec.network_spec import SUFFIXES, Spec, parse_spec
+from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
 from archcalc.spec.yaml import Scalar, read_text
 
+K = TypeVar("K")
+T = TypeVar("T")
 
-def folders(beside: Place | None = None) -> list[Path]:
-    """Where specs are looked for, first come first served; for what a spec refers to, first where that spec lies."""
+PUBLISHED = ".published"  # before the suffix of a file beside a spec
+
+
+def folders(beside: str = "") -> list[Path]:
+    """Where specs are looked for, first come first served; for what a file refers to, first where that file lies."""
     own = [Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder]
     package = Path(__file__).parent
     found = [*own, package / "specs" if (package / "specs").is_dir() else package.parent / "specs"]
-    referring = Path(beside.source.name).resolve() if beside else None
+    referring = Path(beside).resolve() if beside else None
     return sorted(found, key=lambda folder: folder.resolve() not in referring.parents) if referring else found
 
 
-def files(beside: Place | None = None) -> Iterator[tuple[str, Path]]:
-    """Each spec file with the prefix its networks bear, "" or `cs231n/`; those with plain names first."""
+def files(beside: str = "") -> Iterator[tuple[str, Path]]:
+    """Each spec file with the prefix of its networks' names, "" or `cs231n/`; those with plain names first.
+
+    A file of published figures is left out, unless the file of its networks is missing: then it is an error to read.
+    """
     for folder in folders(beside):
         paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
         for path in sorted(paths, key=lambda path: (len(path.parts), path)):
+            if path.stem.endswith(PUBLISHED) and _sibling(path, path.stem.removesuffix(PUBLISHED)):
+                continue
             relative = path.parent.relative_to(folder).as_posix()
             yield ("" if relative == "." else relative + "/"), path
 
 
-def read_spec(path: Path) -> Spec:
+def _sibling(path: Path, stem: str) -> Path | None:
+    """The YAML file of that stem in the folder of `path`."""
+    paths = (path.with_name(stem + suffix) for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read(path: Path) -> Spec:
     """The spec in a file. Raises ArchcalcError for a file that cannot be read, SpecError for one that is no spec."""
+    if path.stem.endswith(PUBLISHED):
+        network = path.stem.removesuffix(PUBLISHED)
+        found = _sibling(path, network)
+        hint = f"name the file of their networks, {shown(found)}" if found else f"there is no {network}.yaml beside it"
+        raise ArchcalcError(f"{shown(path)}: published figures, which are no network; {hint}")
     try:
-        return _parsed(read_text(path), _shown(path))
+        return _parsed(read_text(path), shown(path), os.path.abspath(path))
     except ArchcalcError:
         if what := foreign(path):
-            raise ArchcalcError(f"{_shown(path)}: {what}") from None
+            raise ArchcalcError(f"{shown(path)}: {what}") from None
         raise
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: str, name: str) -> Spec:
-    return parse_spec(text, name)
+def _parsed(text: str, name: str, path: str) -> Spec:
+    return parse_spec(text, name, path)
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as errors show it: short where it lies below the working folder."""
     try:
         return str(path.relative_to(Path.cwd()))
@@ -77,17 +97,34 @@ def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[st
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
     """
     found: dict[str, Path] = {}
-    for prefix, path in files():
+    for (prefix, path), spec in _each(files(), lambda file: _read(file[1]), broken):
+        for network in spec.networks():
+            found.setdefault(prefix + network, path)
+    return found
+
+
+def _each(
+    items: Iterable[K], work: Callable[[K], T], broken: Callable[[ArchcalcError], object] | None
+) -> Iterator[tuple[K, T]]:
+    """Items with what `work` makes of them; its errors go to `broken`, and are raised without it."""
+    for item in items:
         try:
-            names = read_spec(path).networks()
+            made = work(item)
         except ArchcalcError as error:
             if broken is None:
                 raise
             broken(error)
             continue
-        for network in names:
-            found.setdefault(prefix + network, path)
-    return found
+        yield item, made
+
+
+def members(family: str, broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
+    """The networks of a family, as `networks`. Raises ArchcalcError with the nearest if there is none."""
+    found = networks(broken)
+    families = dict(_each(found, lambda name: plan_of(_in(found[name], name)).about.family, broken))
+    if family not in families.values():
+        raise ArchcalcError(f"no family {family!r}; {suggest(family, families.values())}")
+    return {name: found[name] for name, own in families.items() if own == family}
 
 
 def graphs(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Iterator[Graph]:
@@ -95,115 +132,113 @@ def graphs(family: str | None = None, broken: Callable[[ArchcalcError], object] 
 
     Raises ArchcalcError where there is no such family.
     """
-    families = set()
-    for name, path in networks(broken).items():
-        network = name.rpartition("/")[2]
-        try:
-            spec = settled(read_spec(path), network)
-            families.add(spec.about.family)
-            graph = expand(spec, network, name=name) if family in (None, spec.about.family) else None
-        except ArchcalcError as error:
-            if broken is None:
-                raise
-            broken(error)
-            continue
-        if graph:
-            yield graph
-    if family not in (None, *families):
-        raise ArchcalcError(f"no family {family!r}; {suggest(family or '', families)}")
+    found = networks(broken) if family is None else members(family, broken)
+    yield from (graph for _, graph in _each(found, lambda name: build(_in(found[name], name), name), broken))
 
 
-def find(name: str, beside: Place | None = None, aliases: bool = True) -> tuple[Spec, str]:
-    """The spec that holds a network, and the network's name in it. Raises ArchcalcError with the nearest names.
+def _in(path: Path, name: str) -> Origin:
+    return _origin(_read(path), name.rpartition("/")[2])
 
-    What the zoo refers to is the zoo's own, whatever folders a user has: `beside` is where the reference stands, and a
-    path is from there. Without `aliases` only networks are found that are written themselves.
+
+def _origin(spec: Spec, network: str) -> Origin:
+    return Origin(spec.text, spec.path, network)
+
+
+def origin(name: str) -> Origin:
+    """Where a network is written, which is not expanded. Raises ArchcalcError with the nearest names."""
+    return _found(name)[0]
+
+
+def origins(path: str) -> list[Origin]:
+    """The networks of a file. Raises ArchcalcError, SpecError for what is no spec."""
+    spec = _read(Path(path))
+    return [_origin(spec, network) for network in spec.networks()]
+
+
+def spec_of(origin: Origin) -> Spec:
+    """The spec that names a network."""
+    return _parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
+
+
+def plan_of(origin: Origin) -> Spec:
+    """The spec whose layers a network has: of an alias, that of the network it stands for, with what the alias sets.
+
+    Raises SpecError for an alias of what is not there, or only as an alias itself.
     """
-    found = _found(name, beside, aliases)
-    return found.spec, found.network
+    spec = spec_of(origin)
+    alias = spec.aliases.get(origin.network)
+    if alias is None:
+        return spec
+    try:
+        target, _ = _found(alias.network, spec.path, aliases=False)
+    except SpecError:
+        raise
+    except ArchcalcError as error:
+        raise SpecError(str(error), alias.place) from None
+    return spec.standing_for(origin.network, spec_of(target), target.network)
 
 
-def _meaning(alias: Setting) -> str:
-    """What an alias stands for, and how a spec refers to that."""
-    if not (alias.params or alias.input):
-        return f"write {alias.network}, for which it stands"
-    params = ", ".join(f"{name}: {ast.unparse(tree_of(value))}" for name, value in alias.params.items())
-    parts = [f"network: {alias.network}"]
-    parts += [f"set: {{{params}}}"] if params else []
-    parts += [f"input: {list(alias.input)}"] if alias.input else []
-    return f"write {{{', '.join(parts)}}}, for which it stands"
+def published_file(origin: Origin) -> Path | None:
+    """The file beside a network's that holds what is published of it, if there is one."""
+    path = Path(origin.path)
+    return _sibling(path, path.stem + PUBLISHED) if origin.path else None
 
 
-class Found(NamedTuple):
-    """A network that was asked for: its spec, its name there, and the file if it was asked for by a path."""
-
-    spec: Spec
-    network: str
-    path: str = ""
+def build(origin: Origin, name: str = "") -> Graph:
+    """The graph of a network, called `name` if given. Raises SpecError with place and trail."""
+    return expand(plan_of(origin), origin.network, origin.params, origin.input, name or origin.network)
 
 
-def _found(name: str, beside: Place | None = None, aliases: bool = True) -> Found:
+def variant(graph: Graph, changes: Changes) -> Graph:
+    """A network as something published of it changes it, or another network, of the catalog or else of the same file.
+
+    What the zoo refers to is the zoo's own, whatever folders a user has. Raises SpecError, and ArchcalcError for a
+    graph that no spec writes.
+    """
+    own = found = graph.origin
+    if own is None or found is None:
+        raise ArchcalcError(f"no spec writes {graph.name}: load it, or parse its text")
+    if changes.network:
+        try:
+            found, _ = _found(changes.network, own.path)
+        except SpecError:
+            raise
+        except ArchcalcError:
+            if changes.network not in spec_of(own).networks():
+                raise
+            found = own._replace(network=changes.network)
+    return build(found._replace(params=changes.params, input=_shape(changes.input)), changes.network)
+
+
+def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, str]:
+    """A network and, if it was asked for by a path, the path. Raises ArchcalcError with the nearest names.
+
+    `beside` is the file that refers to it: a path is from there. Without `aliases` only networks are found that are
+    written themselves.
+    """
     path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
     if path.endswith(SUFFIXES):
-        return _in_file(str(Path(beside.source.name).parent / path) if beside else path, network)
+        return _in_file(shown(Path(beside).parent / path) if beside else path, network)
     unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]
     for prefix, path_ in files(beside):
         if name == prefix + stem and _mentions(path_, stem):
             try:
-                spec = read_spec(path_)
+                spec = _read(path_)
             except ArchcalcError as error:  # it may be another file that holds the network
                 unread = unread or error
                 continue
             if stem in spec.networks() and (aliases or stem not in spec.aliases):
-                return Found(spec, stem)
+                return _origin(spec, stem), ""
             if stem in spec.aliases:
-                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {_meaning(spec.aliases[stem])}")
+                hint = f"write {spec.aliases[stem].written}, for which it stands"
+                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {hint}")
     if unread:
         raise unread
     if _is_file(name):
         return _in_file(name, "")
     hint = suggest(name, networks(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
-
-
-def settled(spec: Spec, network: str) -> Spec:
-    """The spec that says what a network is: an alias leads to that of the network it stands for.
-
-    Raises SpecError for an alias of what is not there, or only as an alias itself.
-    """
-    alias = spec.aliases.get(network)
-    if alias is None:
-        return spec
-    try:
-        target, own_name = find(alias.network, alias.place, aliases=False)
-    except SpecError:
-        raise
-    except ArchcalcError as error:
-        raise SpecError(str(error), alias.place) from None
-    return spec.standing_for(network, target, own_name)
-
-
-def build(
-    spec: Spec, network: str, params: Mapping[str, Any] | None = None, shape: Shape | None = None, name: str = ""
-) -> Graph:
-    """The graph of a spec's network or alias, called `name` if given. Raises SpecError with place and trail."""
-    graph = expand(settled(spec, network), network, params, shape, name or network)
-    return replace(graph, related=partial(_related, spec, network))
-
-
-def _related(spec: Spec, network: str, setting: Setting) -> Graph:
-    """The graph of a setting that a spec's network mentions. A name is the catalog's, or else of the same file."""
-    if setting.network:
-        try:
-            spec, network = find(setting.network, setting.place)
-        except SpecError:
-            raise
-        except ArchcalcError:
-            if setting.network not in spec.networks():
-                raise
-            network = setting.network
-    return build(spec, network, setting.params, _shape(setting.input), setting.network or network)
 
 
 def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
@@ -230,15 +265,15 @@ def _mentions(path: Path, word: str) -> bool:
         return False
 
 
-def _in_file(path: str, network: str) -> Found:
-    spec = read_spec(Path(path))
+def _in_file(path: str, network: str) -> tuple[Origin, str]:
+    spec = _read(Path(path))
     known = spec.networks()
     if not network and len(known) == 1:
-        return Found(spec, known[0], path)
+        return _origin(spec, known[0]), path
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"
         raise ArchcalcError(f"{path} holds {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
-    return Found(spec, network, path)
+    return _origin(spec, network), path
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:
@@ -257,10 +292,10 @@ def _own_name(name: str) -> tuple[str, str]:
     if not any(suffix in name for suffix in SUFFIXES) and not _is_file(name):
         return name, ""  # of the catalog, which need not be searched
     try:
-        found = _found(name)
+        found, path = _found(name)
     except ArchcalcError:  # it is raised where the network is loaded
         return name, ""
-    return (found.network, found.path) if found.path else (name, "")
+    return (found.network, path) if path else (name, "")
 
 
 def _is_file(name: str) -> bool:
@@ -282,9 +317,10 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
 @uncollected
 def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None, title: str = "") -> Graph:
     """As `load`, with the params in a mapping: they may have any name. The graph is called `title` if given."""
-    spec, network, path = _found(name)
-    title = title or (network if path else name)
-    return build(spec, network, _overrides(params), _shape(input), printable(title).replace("\n", "\\n"))
+    found, path = _found(name)
+    title = title or (found.network if path else name)
+    made = found._replace(params=_overrides(params), input=_shape(input))
+    return build(made, printable(title).replace("\n", "\\n"))
 
 
 @uncollected
@@ -293,11 +329,11 @@ def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, *
     if not isinstance(text, str) or text.endswith(SUFFIXES):
         given = shorten(repr(text)) if isinstance(text, str | os.PathLike) else type(text).__name__
         raise ArchcalcError(f"parse needs the text of a spec, not {given}; load reads a file")
-    spec = parse_spec(text)
-    known = spec.networks()
+    own = Origin(text, "", network, _overrides(params), _shape(input))
+    known = spec_of(own).networks()
     if network not in known and (network or len(known) > 1):
         raise ArchcalcError(f"the text holds {', '.join(known)}; pick one by `network=`")
-    return build(spec, network or known[0], _overrides(params), _shape(input))
+    return build(own._replace(network=network or known[0]))
 
 
 def _shape(input: Any) -> Shape | None:

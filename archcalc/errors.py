@@ -80,6 +80,11 @@ class SpecError(ArchcalcError):
         before = [f"{self.place}: {self.message}", self.place.excerpt()] if self.place else [self.message]
         return printable("\n".join([*before, *self._after()]))
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = ArchcalcError.__hash__
+
     def _after(self) -> Iterable[str]:
         trail = self.trail
         if len(trail) > MAX_TRAIL:

@@ -35,7 +35,7 @@ from torch.nn.functional import cross_entropy
 
 from archcalc import ArchcalcError, Graph, __version__, load
 from archcalc.analysis.cost import DTYPES
-from archcalc.catalog import find, matching
+from archcalc.catalog import matching, origin
 from archcalc.cli.output import write
 from archcalc.pytorch import Training, build
 from archcalc.pytorch.validation import validate_or_say
@@ -207,7 +207,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure memory, then validate; write the record after each network."""
     names = matching(options.networks)
     for name in names:
-        find(name)  # report a wrong name before hours of work
+        origin(name)  # report a wrong name before hours of work
     record: dict[str, Any] = {**environment(options.device), "memory": [], "networks": []}
     path = options.out / file_name(record)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from archcalc import SpecError, load, networks, parse
+from archcalc import ArchcalcError, SpecError, load, networks, parse
+from archcalc.auditing.claims import recipes
+from archcalc.catalog import origin
 from archcalc.ops import Operator
 from archcalc.pytorch import Training, build, validate
-from archcalc.pytorch.initial_weights import initialization
+from archcalc.pytorch.initial_weights import read_rule
 
 
 def small(layers, **settings):
@@ -189,13 +191,14 @@ def drawn(name):
     """The layers of a network with weights and biases, by name, as `build` draws them."""
     torch.manual_seed(0)
     graph = load(name)
-    modules = zip(graph.nodes, build(graph).nodes, strict=True)
+    (rule,) = {recipe["initialization"] for recipe in recipes(graph.origin) if "initialization" in recipe}
+    modules = zip(graph.nodes, build(graph, initialization=rule).nodes, strict=True)
     return {node.name: module for node, module in modules if getattr(module, "bias", None) is not None}
 
 
 def test_he():
     torch.manual_seed(0)
-    weight = build(load("resnet18")).nodes[1].weight  # 64 of 3·7·7
+    weight = build(load("resnet18"), initialization="He").nodes[1].weight  # 64 of 3·7·7
     assert weight.std().item() == pytest.approx((2 / 147) ** 0.5, rel=0.05)
 
 
@@ -223,8 +226,19 @@ def test_uniform_over_the_fan_in():
     assert 0.9 * 2.4 / 150 < table[-6:].abs().max().item() <= 2.4 / 150
 
 
+PROSE = {"weights 0.01, biases 0", ""}  # of the zoo: "" is none
+
+
+def rule_of(name):
+    """The rule for initial weights in a network's training recipes; None for prose, or where they have none."""
+    texts = {recipe.get("initialization", "") for recipe in recipes(origin(name))} - PROSE
+    texts = {text for text in texts if not text.startswith("of deeper ones than vgg11")}
+    assert len(texts) <= 1, name
+    return read_rule(*texts) if texts else None
+
+
 def test_which_networks_of_the_zoo_have_a_rule():
-    rules = {name: initialization(load(name)) for name in networks()}
+    rules = {name: rule_of(name) for name in networks()}
     drawn_by = {name: rule.draw.func.__name__ for name, rule in rules.items() if rule}
     assert {name: rule for name, rule in drawn_by.items() if rule != "he"} == {
         "alexnet": "normal", "vgg11": "normal", "lenet5": "uniform", "fractalnet-20": "xavier",
@@ -237,9 +251,16 @@ def test_which_networks_of_the_zoo_have_a_rule():
 
 
 @pytest.mark.parametrize("text", ["weights 0.01, biases 0", "normal", "normal 0,01", "xavier", "He et al."])
-def test_prose_is_left_to_pytorch(text):
-    graph = small(f"  - conv(4, 1)\nrecipe: {{source: s, initialization: '{text}'}}\n")
-    assert initialization(graph) is None
+def test_another_text_is_no_rule(text):
+    with pytest.raises(ArchcalcError, match=f"no rule for initial weights: '{text}'; write He, Xavier, normal"):
+        build(small("  - conv(4, 1)\n"), initialization=text)
+
+
+def test_without_a_rule_pytorch_draws_the_weights():
+    torch.manual_seed(0)
+    ours = build(small("  - conv(4, 1)\n")).nodes[1]
+    torch.manual_seed(0)
+    assert torch.equal(ours.weight, torch.nn.Conv2d(3, 4, 1).weight)
 
 
 def test_an_operator_without_a_module(monkeypatch):

@@ -12,7 +12,7 @@ from support.source_runs import assert_same_operations, assert_same_values, carr
 from torch import nn
 
 from archcalc import codegen, load, networks, parse
-from archcalc.catalog import find, settled
+from archcalc.catalog import plan_of
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
 from archcalc.codegen.format import text
@@ -39,9 +39,9 @@ def test_one_network_of_each_family():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family(name):
-    graph, (spec, own) = load(name), find(name)
+    graph = load(name)
     source = pytorch_source(name, {})
-    assert export.in_blocks(graph, settled(spec, own), own) in source
+    assert export.in_blocks(graph, plan_of(graph.origin), graph.origin.network) in source
     assert max(map(len, source.splitlines())) <= 120
     assert_same_operations(source, graph)
 

@@ -11,6 +11,7 @@ from support.counted_calls import TooMuch, at_most
 from support.golden_files import GOLDEN, check_golden
 
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
+from archcalc.auditing.claims import claims
 from archcalc.auditing.lint import check_spec
 from archcalc.errors import Place, Source, printable, suggest
 
@@ -222,10 +223,10 @@ def test_costly_spec_is_analysed_or_refused_soon(name):
 def test_size_of_claims_does_not_multiply():
     """Thousands of published figures of thousands of variants take no quadratic memory."""
     variants = "".join(f"  v{i}: {{n: 1}}\n" for i in range(3000))
-    claims = "  - {figure: params, printed: 1M, source: a}\n" * 3000
-    text = f"{HEAD}params: {{n: 1}}\nvariants:\n{variants}layers: [n * relu]\npublished:\n{claims}"
+    figures = "  - {figure: params, printed: 1M, source: a}\n" * 3000
+    text = f"{HEAD}params: {{n: 1}}\nvariants:\n{variants}layers: [n * relu]\npublished:\n{figures}"
     with at_most(MOST):
-        assert len(parse(text, "v7").about.claims) == 3000
+        assert len(claims(parse(text, "v7").origin)) == 3000
 
 
 # The error texts themselves.

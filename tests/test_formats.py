@@ -18,6 +18,7 @@ from support.audited import audited
 from support.golden_files import check_golden
 
 from archcalc import analyze, audit, compare, load, parse
+from archcalc.cli.networks import facts_of
 from archcalc.comparing.alignment import align
 from archcalc.render.formats import FORMATS, SUFFIXES, render, render_all
 from archcalc.render.forms.latex import render_latex
@@ -30,11 +31,10 @@ from archcalc.render.tables.compare import comparison_table
 from archcalc.render.tables.compare_parts import alignment_table
 from archcalc.render.tables.list import listing
 from archcalc.render.tables.ops import operator_help, operators
-from archcalc.render.tables.show import about_network
 
 
 def about(name):
-    return about_network(load(name), audit(load(name), layers=False))
+    return facts_of(name, "")
 
 
 ODD = [

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from archcalc import analyze
+from archcalc import analyze, parse
+from archcalc.auditing.claims import ACCOUNTING, COLUMN, METRICS, RECIPE
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import build
-from archcalc.spec.about import ACCOUNTING, COLUMN, METRICS, PAPER, RECIPE
+from archcalc.spec.about import PAPER
 from archcalc.spec.functions import FUNCTIONS
 from archcalc.spec.layers import JOINS
-from archcalc.spec.network_spec import KEYS, parse_spec
+from archcalc.spec.network_spec import KEYS, OTHERS, parse_spec
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/language.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -19,8 +19,7 @@ SPECS = {re.search(r"^name: (.*)$", block, re.MULTILINE)[1]: block for block in 
 
 
 def graphs(text):
-    spec = parse_spec(text)
-    return [build(spec, network) for network in spec.networks()]
+    return [parse(text, network) for network in parse_spec(text).networks()]
 
 
 def test_four_ways_to_write_a_join_are_one():
@@ -55,5 +54,5 @@ def test_worked_examples_have_the_figures_that_others_give():
 
 
 def test_page_names_all_keys_functions_and_joins():
-    for word in [*KEYS, *PAPER, *FUNCTIONS, *JOINS, *COLUMN, *ACCOUNTING, *METRICS, *RECIPE]:
+    for word in [*KEYS, *OTHERS, *PAPER, *FUNCTIONS, *JOINS, *COLUMN, *ACCOUNTING, *METRICS, *RECIPE]:
         assert re.search(rf"\b{word}\b", PAGE), word

@@ -120,10 +120,10 @@ def test_an_accounting_is_computed_even_where_the_figure_agrees():
 
 
 def test_another_network_has_no_published_figures():
-    assert load("vgg16", classes=10).about.claims == ()
-    assert load("vgg16", input=(3, 256, 256)).about.claims == ()
-    assert load("vgg16", classes=1000, input=[3, 224, 224]).about.claims
-    assert analyze(load("vgg16"), batch=8).graph.about.claims
+    assert audit(load("vgg16", classes=10)) == []
+    assert audit(load("vgg16", input=(3, 256, 256))) == []
+    assert audit(load("vgg16", classes=1000, input=[3, 224, 224])) == audit(load("vgg16"))
+    assert audit(analyze(load("vgg16"), batch=8)) == audit(load("vgg16"))
 
 
 def verdicts(published, layers="  - a: conv(4, 1)\n  - b: conv(4, 1)\n"):

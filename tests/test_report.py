@@ -10,6 +10,7 @@ from support.golden_files import check_golden
 
 from archcalc import analyze, audit, load, parse
 from archcalc.analysis import field_tables
+from archcalc.cli.networks import facts_of
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.render.formats import render
 from archcalc.render.forms.terminal import NARROW, render_terminal
@@ -222,7 +223,7 @@ def test_what_an_input_is(shape, said):
     graph = parse(f"name: t\ninput: {shape}\nlayers: [relu]")
     (output,) = (column for column in summarize(analyze(graph)).columns if column.key == "output")
     assert output.unit == ("C×H×W" if len(shape) == 3 else "")
-    table = about_network(graph, [])
+    table = about_network(graph, [], [], [])
     assert next(row["value"] for row in table.rows if row["key"] == "input") == said
 
 
@@ -251,7 +252,7 @@ def test_golden_audits(name):
 
 @pytest.mark.parametrize(("name", "width"), [("resnet50", 80), ("torchvision/resnet50", 120), ("blocks/conv5x5", 80)])
 def test_golden_shows(name, width):
-    text = render(about_network(load(name), audit(load(name), layers=False)), "table", width)
+    text = render(facts_of(name, ""), "table", width)
     check_golden(f"tables/show-{name.replace('/', '-')}-{width}.txt", text)
     assert all(cell_len(line) <= width for line in text.splitlines())
 

@@ -1,13 +1,13 @@
-"""Linting a spec: every network in it is expanded and analysed, and its published figures are judged."""
+"""Linting a spec: every network in it is expanded and analysed, and what is published of it is read and judged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from archcalc.analysis.report import analyze
+from archcalc.auditing.claims import accuracies, recipes
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import build, read_spec
+from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import Place
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
@@ -19,12 +19,13 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
     Raises SpecError for what is wrong in it, in any of its networks.
     """
-    spec = read_spec(Path(path))
+    found = origins(path)
+    spec = spec_of(found[0])
     remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
-    for network in spec.networks():
-        graph = build(spec, network)
-        analyze(graph, mode="train")
-        audit(graph)
+    for origin in found:
+        graph = build(origin)
+        audit(analyze(graph, mode="train"))
+        accuracies(origin), recipes(origin)
         remarks += _doubts(graph, spec.input_place)
     return list(dict.fromkeys(remarks)), spec.networks()
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, Report, analyze
+from archcalc.auditing.claims import Accounting, Claim, Setting, claims
 from archcalc.auditing.figures import Figures
 from archcalc.auditing.printed import (
     BINARY_BYTES,
@@ -32,8 +33,9 @@ from archcalc.auditing.printed import (
     read_dimensions,
     read_number,
 )
+from archcalc.catalog import variant
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
-from archcalc.graph.graph import Accounting, Claim, Graph, Setting, require_graph
+from archcalc.graph.graph import Graph, require_graph
 from archcalc.spec.limits import shared
 
 UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}
@@ -95,7 +97,7 @@ def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
     require_graph("audit", graph)
     judge = _Judge(graph, network if isinstance(network, Report) else None)
     with shared(MAX_STEPS, "the accountings of published figures"):
-        return [judge.placed(claim) for claim in graph.about.claims if layers or not claim.layer]
+        return [judge.placed(claim) for claim in claims(graph.origin) if layers or not claim.layer]
 
 
 class _Judge:
@@ -129,7 +131,7 @@ class _Judge:
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
         """The value that an accounting gives. Raises SpecError."""
-        setting, place = accounting.setting, accounting.setting.place or claim.places["printed"]
+        setting, place = accounting.setting, accounting.setting.changes.place or claim.places["printed"]
         computed = self.computed(claim, setting, place)
         if accounting.value is None:
             return computed
@@ -152,15 +154,16 @@ class _Judge:
         numbers = self.figures(claim, setting).numbers
         if not claim.against:
             return numbers
-        other = setting._replace(network=claim.against, place=setting.place or claim.places.get("against"))
-        return numbers | {"against": self.figures(claim, other).numbers}
+        changes = setting.changes
+        other = changes._replace(network=claim.against, place=changes.place or claim.places.get("against"))
+        return numbers | {"against": self.figures(claim, setting._replace(changes=other)).numbers}
 
     def figures(self, claim: Claim, setting: Setting) -> Figures:
         """The figures of a setting's network; the network's own are kept, and those of the last settings."""
         mode = setting.mode or claim.mode
         key = _key(setting, mode)
         if key not in self.settings:
-            own = not (setting.network or setting.params or setting.input)
+            own = not setting.changes.written
             figures = self.analysed(self.graph if own else None, setting, mode)
             self.drop(0 if own else len(figures.report.layers))
             self.settings[key] = figures
@@ -179,26 +182,21 @@ class _Judge:
 
     def analysed(self, graph: Graph | None, setting: Setting, mode: str) -> Figures:
         """The figures of a graph, or of the setting's. Raises SpecError; where another spec fails is in its text."""
+        changes = setting.changes
         try:
-            return Figures(analyze(graph or self.related(setting), mode=mode, flops=setting.convention))
+            return Figures(analyze(graph or variant(self.graph, changes), mode=mode, flops=setting.convention))
         except SpecError as error:
-            if graph and not setting.place:
+            if graph and not changes.place:
                 raise
             where = f" ({PurePath(str(error.place)).name})" if error.place else ""
-            text = f"{setting.network or self.graph.name}: {error.message}{where}"
-            raise SpecError(text, setting.place) from None
+            text = f"{changes.network or self.graph.name}: {error.message}{where}"
+            raise SpecError(text, changes.place) from None
         except ArchcalcError as error:
-            raise SpecError(str(error), setting.place) from None
-
-    def related(self, setting: Setting) -> Graph:
-        """The graph of a setting."""
-        if self.graph.related is None:
-            raise ArchcalcError("this graph knows no spec: load it, or parse its text")
-        return self.graph.related(setting)
+            raise SpecError(str(error), changes.place) from None
 
 
 def _key(setting: Setting, mode: str) -> tuple[Any, ...]:
-    return setting.network, id(setting.params), setting.input, mode, setting.convention
+    return setting.changes.written, mode, setting.convention
 
 
 def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_Way]:

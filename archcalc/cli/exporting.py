@@ -13,7 +13,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, matching, titles
-from archcalc.cli.networks import summary_of
+from archcalc.cli.networks import facts_of, summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
@@ -51,15 +51,8 @@ def _summaries(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 
 def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.render.tables.show import about_network
-
     called = titles(names)
-
-    def about(name: str) -> Table:
-        graph = load_with(name, {}, title=called[name])
-        return about_network(graph, audit(graph, layers=False))
-
-    return _each(names, about)
+    return _each(names, lambda name: facts_of(name, called[name]))
 
 
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:

@@ -94,11 +94,18 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
     \b
     archcalc show resnet50
     """
+    deliver(facts_of(name, ""), form, output, force)
+
+
+def facts_of(name: str, title: str) -> Table:
+    """What is known of a network, called `title` if given."""
+    from archcalc.auditing.claims import accuracies, recipes
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.show import about_network
 
-    graph = load_with(name, {})
-    deliver(about_network(graph, audit(graph, layers=False)), form, output, force)
+    graph = load_with(name, {}, title=title)
+    own = graph.origin
+    return about_network(graph, audit(graph, layers=False), accuracies(own), recipes(own))
 
 
 @click.command()

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from archcalc.catalog import find, load_with, settled
+from archcalc.catalog import load_with, origin, plan_of
 from archcalc.codegen import flat
 from archcalc.codegen.blocks import Facts, Trace
 from archcalc.codegen.classes import Writer
@@ -42,8 +42,8 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
     has no PyTorch text.
     """
     graph = load_with(name, params, input)
-    spec, own_name = find(name)
-    return source_of(graph, settled(spec, own_name), own_name)
+    found = origin(name)
+    return source_of(graph, plan_of(found), found.network)
 
 
 def source(graph: Graph) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
-from archcalc.catalog import find, load_with, settled, titles
-from archcalc.graph.graph import Accuracy
+from archcalc.auditing.claims import Accuracy, accuracies
+from archcalc.catalog import load_with, origin, titles
 
 DATASET = "ImageNet validation"
 
@@ -42,23 +42,23 @@ def published_point(name: str, title: str = "") -> Point | None:
     None if it has none: ten crops, dense evaluation and ensembles are other protocols, and not comparable. The point is
     called `title` if given.
     """
-    spec, network = find(name)
-    about = settled(spec, network).about_of(network)
-    if not any(accuracy.dataset == DATASET for accuracy in about.accuracy):
+    said = [accuracy for accuracy in accuracies(origin(name)) if accuracy.dataset == DATASET]
+    if not said:
         return None  # most networks; their layers need not be built
     graph = load_with(name, {}, title=title)
-    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in graph.about.accuracy)), None)
+    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in said)), None)
     if found is None:
         return None
     totals = analyze(graph).totals
     accuracy, top1 = found
     error = accuracy.metric == "top1_error"
-    return Point(graph.name, about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error)
+    return Point(
+        graph.name, graph.about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error
+    )
 
 
 def _top1(accuracy: Accuracy, size: int) -> tuple[Accuracy, float] | None:
-    ours = accuracy.dataset == DATASET and accuracy.protocol == f"single crop {size}"
-    if not ours or accuracy.metric not in ("top1", "top1_error"):
+    if accuracy.protocol != f"single crop {size}" or accuracy.metric not in ("top1", "top1_error"):
         return None
     printed = float(accuracy.printed.rstrip("% "))
     return accuracy, printed if accuracy.metric == "top1" else round(100 - printed, 4)

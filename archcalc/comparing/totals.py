@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis.report import Report, analyze
-from archcalc.catalog import load_with, matching, networks, read_spec, settled, titles
-from archcalc.errors import ArchcalcError, SpecError, suggest
+from archcalc.auditing.claims import Accuracy, accuracies
+from archcalc.catalog import load_with, matching, members, titles
+from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Accuracy, Graph, require_graph
+from archcalc.graph.graph import Graph, require_graph
 
 RATIOS = ("params", "macs", "flops", "activations")
 DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks are compared on the same images
@@ -106,7 +107,7 @@ def published_errors(graph: Graph) -> Errors | None:
     that are as good, the one with more figures, then the first in the spec.
     """
     tests: dict[tuple[str, str, str], list[Accuracy]] = {}
-    for accuracy in graph.about.accuracy:
+    for accuracy in accuracies(graph.origin):
         tests.setdefault((accuracy.dataset, accuracy.protocol, accuracy.source), []).append(accuracy)
     if not tests:
         return None
@@ -169,22 +170,5 @@ def named(
     for name in names:
         meant = matching([name], broken)
         found += meant if meant == [name] else [other for other in meant if other not in found]
-    members = _members(family, broken) if family is not None else []
-    return found + [name for name in members if name not in found]
-
-
-def _members(family: str, broken: Callable[[ArchcalcError], object] | None) -> list[str]:
-    """The networks of a family. Raises ArchcalcError with the nearest if there is none."""
-    families = {}
-    for name, path in networks(broken).items():
-        network = name.rpartition("/")[2]
-        try:
-            families[name] = settled(read_spec(path), network).about.family
-        except ArchcalcError as error:
-            if broken is None:
-                raise
-            broken(error)
-    members = [name for name, own in families.items() if own == family]
-    if not members:
-        raise ArchcalcError(f"no family {family!r}; {suggest(family, families.values())}")
-    return members
+    kin = members(family, broken) if family is not None else {}
+    return found + [name for name in kin if name not in found]

@@ -25,8 +25,8 @@ from archcalc.ops.normalization import BatchNorm
 def fold_batchnorm(graph: Graph) -> Graph:
     """Remove every batch normalization that can be folded; the layers before them get biases.
 
-    The result is for inference, without side outputs. All other nodes keep their names, shapes and order. Published
-    figures are removed, since they describe the original network. Folding again has no effect.
+    The result is for inference, without side outputs. All other nodes keep their names, shapes and order. It has no
+    origin, since what is published describes the original network. Folding again has no effect.
     """
     ran = graph.without_sides()
     hosts = _hosts(ran)
@@ -35,8 +35,7 @@ def fold_batchnorm(graph: Graph) -> Graph:
     new = {old: position for position, old in enumerate(kept)}
     new |= {gone: new[host] for gone, host in hosts.items()}
     nodes = tuple(_moved(ran.nodes[i], new, i in biased) for i in kept)
-    about = graph.about._replace(claims=())
-    return Graph(graph.name, nodes, new[ran.result], about, related=graph.related)
+    return Graph(graph.name, nodes, new[ran.result], graph.about)
 
 
 def folds(graph: Graph) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten
 from archcalc.ops import Operator, Shape
+
+NONE: Mapping[str, Any] = {}  # plain, so that it can be pickled; nobody writes into it
 
 
 class Node(NamedTuple):
@@ -23,73 +24,32 @@ class Node(NamedTuple):
     side: bool  # on a side output, which exists only in training
 
 
-NO_PARAMS: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
-
-
-class Setting(NamedTuple):
-    """What a figure is taken of, where it is not the network as it stands: another one, other params, input or mode."""
-
-    network: str = ""  # "": the network itself
-    params: Mapping[str, Callable[[Any], Any]] = NO_PARAMS
-    input: Shape | None = None  # None: the network's own
-    mode: str = ""  # "": that of the claim
-    convention: str = "all"
-    place: Place | None = None
-
-
-Reckoning: TypeAlias = Callable[[Mapping[str, Any]], Any]  # a figure from others, by their names
-
-
-class Accounting(NamedTuple):
-    """Another way to count a figure, to explain a printed one: what it is, under which setting, and its arithmetic."""
-
-    text: str
-    setting: Setting
-    value: Reckoning | None  # None: the figure itself, in that setting
-    because: str = ""  # why it is not for the whole column of a table; "": it is
-
-
-class Claim(NamedTuple):
-    """A published figure: what it is of, the value as printed, where, and what is known of it."""
-
-    figure: str
-    printed: str
-    source: str
-    note: str = ""
-    clash: str = ""  # why no accounting gives it
-    what: str = ""  # its name for people, where that is not the figure's
-    unit: str = ""  # of what `value` gives; "": a ratio
-    to: str = ""  # what the printed number is rounded to, where its digits do not say it
-    layer: str = ""  # the layer or block it is of; "": the network
-    mode: str = "infer"
-    value: Reckoning | None = None  # what is printed, where it is worked out from the figures
-    against: str = ""  # the network whose figures `value` knows as `against`
-    accountings: tuple[Accounting, ...] = ()
-    places: Mapping[str, Place] = MappingProxyType({})  # where the spec writes each of its keys
-
-
-class Accuracy(NamedTuple):
-    """A published accuracy or error, in percent as printed. It is carried, not computed."""
-
-    metric: str
-    printed: str
-    dataset: str
-    protocol: str
-    source: str
-    note: str = ""
-
-
 class About(NamedTuple):
     """What a spec says of its network besides the layers."""
 
     title: str = ""
     family: str = ""
-    paper: Mapping[str, Any] = MappingProxyType({})
+    paper: Mapping[str, Any] = NONE
     stands_for: str = ""  # of an alias: the network it is
-    params: Mapping[str, Any] = MappingProxyType({})  # with their values
-    claims: tuple[Claim, ...] = ()
-    accuracy: tuple[Accuracy, ...] = ()
-    recipes: tuple[Mapping[str, str], ...] = ()
+    params: Mapping[str, Any] = NONE  # with their values
+
+
+class Origin(NamedTuple):
+    """A network of a spec, and what is set otherwise than the spec has it; the catalog reads the text again."""
+
+    text: str
+    path: str  # of the file; "": a text of no file
+    network: str  # its name in the spec
+    params: Mapping[str, Any] = NONE
+    input: Shape | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is another network than the one that the spec names."""
+        return bool(self.params) or self.input is not None
+
+
+NOTHING_SAID = About()
 
 
 class _Referred:
@@ -100,16 +60,18 @@ class _Referred:
 
 @dataclass(frozen=True, slots=True)
 class Graph(_Referred):
-    """Nodes in the order they run; the first is the input, and inputs always come before their users."""
+    """Nodes in the order they run; the first is the input, and inputs always come before their users.
+
+    Plain data: a graph can be pickled, and graphs that say the same are equal.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     result: int  # the position of the network's output
-    about: About
+    about: About = NOTHING_SAID
     sides: tuple[int, ...] = ()  # the positions of the side outputs
     misfit: SpecError | None = None  # why a side output is missing: its layers do not take this input
-    related: Callable[[Setting], Graph] | None = field(default=None, compare=False, repr=False)
-    # the graph of a setting: this network with other params or input, or one that its spec refers to
+    origin: Origin | None = None  # None: built by hand, imported, or made from another graph
 
     @property
     def input(self) -> Shape:
@@ -117,7 +79,7 @@ class Graph(_Referred):
         return self.nodes[0].output
 
     def without_sides(self) -> Graph:
-        """The network as at inference: side outputs (auxiliary heads) left out."""
+        """The network as at inference: side outputs (auxiliary heads) left out. It has no origin of its own."""
         if not any(node.side for node in self.nodes):
             return self
         kept = [i for i, node in enumerate(self.nodes) if not node.side]

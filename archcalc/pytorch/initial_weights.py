@@ -1,4 +1,4 @@
-"""Initial weights by the training recipe of a spec: `He`, `Xavier`, `normal 0.01; biases 1 in conv2, fc6`."""
+"""Initial weights in the words of a training recipe: `He`, `Xavier`, `normal 0.01; biases 1 in conv2, fc6`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from archcalc.graph.graph import Graph
+from archcalc.errors import ArchcalcError, shorten
 from archcalc.pytorch.layers import TableConv2d
 
 WEIGHTED = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | TableConv2d
@@ -32,14 +32,14 @@ class Initialization(NamedTuple):
             nn.init.constant_(module.bias, float(one))
 
 
-def initialization(graph: Graph) -> Initialization | None:
-    """Read the initialization from the spec's training recipes; None if there is none, or only in prose."""
-    for recipe in graph.about.recipes:
-        rule, _, biases = recipe.get("initialization", "").partition("; biases 1 in ")
-        for form, draw in FORMS.items():
-            if found := re.fullmatch(form, rule):
-                return Initialization(partial(draw, *map(float, found.groups())), tuple(biases.split(", ")))
-    return None
+def read_rule(text: str) -> Initialization:
+    """Read the rule from a text. Raises ArchcalcError for another text."""
+    rule, _, biases = text.partition("; biases 1 in ")
+    for form, draw in FORMS.items():
+        if found := re.fullmatch(form, rule):
+            return Initialization(partial(draw, *map(float, found.groups())), tuple(biases.split(", ")))
+    forms = "He, Xavier, normal 0.01 or uniform 2.4 / fan-in"
+    raise ArchcalcError(f"no rule for initial weights: {shorten(text)!r}; write {forms}")
 
 
 def he(module: nn.Module) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
@@ -17,10 +16,10 @@ from torch import Tensor, nn
 
 from archcalc.analysis.memory_plan import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
-from archcalc.graph.graph import About, Graph, Node, require_graph
+from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops import Operator
 from archcalc.pytorch import layers
-from archcalc.pytorch.initial_weights import WEIGHTED, initialization
+from archcalc.pytorch.initial_weights import WEIGHTED, read_rule
 
 NAMES = {"nn": nn, **vars(layers)}  # names in the PyTorch texts of operators
 
@@ -60,7 +59,7 @@ class Network(Container):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph = replace(graph, about=About(paper={}, params={}), related=None)  # the rest cannot be pickled
+        self.graph = graph
         self.paths = [tuple(node.name.split(".")) for node in graph.nodes]
         for node, path in zip(graph.nodes, self.paths, strict=True):
             _attach(self, path, _module(node))
@@ -111,11 +110,14 @@ class Network(Container):
             self.node(position).inplace = overwrites and known
 
 
-def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Network:
-    """Build a network in PyTorch; initialize its weights by the spec's recipe, or as PyTorch does.
+def build(
+    graph: Graph, device: str | torch.device | None = None, dtype: torch.dtype | None = None, initialization: str = ""
+) -> Network:
+    """Build a network in PyTorch. `device` may be `meta`; without one it is PyTorch's current default.
 
-    `device` may be `meta`; without one it is PyTorch's current default. Raises SpecError if a side output does not fit
-    the graph's input, or an operator has no module.
+    `initialization` says how to draw weights, in the words of training recipes: `He`, `Xavier`, `normal 0.01` or
+    `uniform 2.4 / fan-in`, perhaps with `; biases 1 in fc6, fc7`. Without it PyTorch draws them. Raises ArchcalcError
+    for another text, and SpecError if a side output does not fit the graph's input, or an operator has no module.
     """
     require_graph("build", graph)
     if not isinstance(dtype, torch.dtype | None):
@@ -124,7 +126,7 @@ def build(graph: Graph, device: str | torch.device | None = None, dtype: torch.d
         raise graph.misfit
     with nullcontext() if device is None else torch.device(device):
         network = Network(graph)
-    rule = initialization(graph)
+    rule = read_rule(initialization) if initialization else None
     for node, module in zip(graph.nodes, network.nodes, strict=True):
         if rule and isinstance(module, WEIGHTED):
             rule.apply(node.name, module)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Refusal, SpecError, shorten, suggest
-from archcalc.graph.graph import Graph, Node
+from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make, operator_hint
 from archcalc.ops.arguments import extent, show
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
@@ -81,7 +80,7 @@ class Expansion:
         self.side = False
         self.ends: list[int] = []  # of side outputs
         self.misfit: MisfitError | None = None
-        self.standard = True  # the network as the spec has it: what is printed of it is of no other
+        self.changed: dict[str, Any] = {}  # params that are set otherwise than the spec has them
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
@@ -98,9 +97,11 @@ class Expansion:
         shape = self._input_shape(input_shape)
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, self.globals, root, True)
-        about = self.spec.about_of(network, self.standard)._replace(params=MappingProxyType(dict(self.globals)))
+        about = self.spec.about._replace(params=dict(self.globals))
+        given = None if input_shape is None or self._is(self.spec.input, shape) else shape
+        origin = Origin(self.spec.text, self.spec.path, network, self.changed, given)
         self._check_use(result)
-        return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit)
+        return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit, origin)
 
     def _check_use(self, result: int) -> None:
         """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
@@ -125,20 +126,19 @@ class Expansion:
         for key, own in settings.items():
             value = overrides.get(key, own)
             self.globals[key] = value(self.globals) if callable(value) else value
-            if key in overrides:
-                self._compare(own, self.globals[key])
+            if key in overrides and not self._is(own, self.globals[key]):
+                self.changed[key] = self.globals[key]
 
-    def _compare(self, own: Evaluate, given: Any) -> None:
+    def _is(self, own: Evaluate, given: Any) -> bool:
         """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
         try:
-            self.standard = self.standard and own(self.globals) == given
+            return bool(own(self.globals) == given)
         except SpecError:
-            self.standard = False
+            return False
 
     def _input_shape(self, given: Shape | None) -> Shape:
         if given is not None:
             given = self._whole_shape(given)
-            self._compare(self.spec.input, given)
         try:
             return extent(self.spec.input(self.globals) if given is None else given)
         except Refusal as error:

@@ -7,11 +7,11 @@ import keyword
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place, SpecError, shorten, suggest
-from archcalc.graph.graph import About, Setting
-from archcalc.ops import REGISTRY
-from archcalc.spec.about import Sayings, read_about, read_sayings, read_setting, text_of
-from archcalc.spec.expression import Expression, value_of
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Evaluate
+from archcalc.graph.graph import About
+from archcalc.ops import REGISTRY, Shape
+from archcalc.spec.about import read_about, text_of
+from archcalc.spec.expression import Expression, tree_of, value_of
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Names
 from archcalc.spec.hints import shape_hint
 from archcalc.spec.layers import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
 from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
@@ -27,6 +27,8 @@ KEYS = {
     "blocks": "layers by name, with parameters",
     "layers": "the steps",
     "aliases": "instead of input and layers: names for networks of other specs, with params set",
+}
+OTHERS = {  # what others read in a spec's file, or in one beside it
     "published": "printed figures with their source",
     "accuracy": "published accuracies with source, dataset and protocol",
     "recipe": "how it was trained, with the source",
@@ -35,6 +37,27 @@ OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec o
 SUFFIXES = (".yaml", ".yml")  # of files: no network is called so
 MAX_PARAMETERS = 64  # of a block
 ALIAS = dict.fromkeys(("network", "set", "input"), "")
+SHAPE_STEPS = 100  # that the input's shape in changes may take
+
+
+class Changes(NamedTuple):
+    """A network, and what is set otherwise than its spec has it."""
+
+    network: str = ""  # "": the one that it is said of
+    params: dict[str, Evaluate] = {}  # noqa: RUF012  # nobody writes into it
+    input: Shape | None = None
+    place: Place | None = None
+
+    @property
+    def written(self) -> str:
+        """How a spec says it: `resnet18`, or `{network: resnet18, set: {classes: 10}}`."""
+        if not (self.params or self.input):
+            return self.network
+        params = ", ".join(f"{name}: {ast.unparse(tree_of(value))}" for name, value in self.params.items())
+        parts = [f"network: {self.network}"] if self.network else []
+        parts += [f"set: {{{params}}}"] if params else []
+        parts += [f"input: {list(self.input)}"] if self.input else []
+        return f"{{{', '.join(parts)}}}"
 
 
 class Block(NamedTuple):
@@ -62,41 +85,54 @@ class Spec(NamedTuple):
     blocks: dict[str, Block]
     layers: Plan
     about: About
-    sayings: Sayings
-    aliases: dict[str, Setting]
+    aliases: dict[str, Changes]
     unused: tuple[tuple[str, Place], ...] = ()
+    others: tuple[tuple[str, Value], ...] = ()  # of OTHERS, not read here
+    text: str = ""
+    path: str = ""  # of the file; "": a text of no file
 
     def networks(self) -> tuple[str, ...]:
         """The networks it describes: its aliases, its variants, or itself."""
         return tuple(self.aliases) or tuple(self.variants) or (self.name,)
 
-    def about_of(self, network: str, standard: bool = True) -> About:
-        """What it says of one network; of one with other params or input only what holds of that too."""
-        return self.sayings.of(network, self.about) if standard else self.about
-
     def standing_for(self, alias: str, target: Spec, network: str) -> Spec:
-        """The spec of an alias: the target's network with what the alias sets, under its own name and sayings.
+        """The spec of an alias: the target's network with what the alias sets, under its own name and origin.
 
         Raises SpecError for a param that the network lacks.
         """
-        setting = self.aliases[alias]
+        changes = self.aliases[alias]
         params = {**target.params, **target.variants.get(network, {})}
-        for name in setting.params:
+        for name in changes.params:
             if name not in params:
-                raise SpecError(f"{network} has no param {shorten(name)!r}", setting.place, suggest(name, params))
-        about = target.about._replace(stands_for=setting.network)
+                raise SpecError(f"{network} has no param {shorten(name)!r}", changes.place, suggest(name, params))
+        about = target.about._replace(stands_for=changes.network)
         about = about._replace(**{key: said for key, said in self.about._asdict().items() if said})
-        own = {alias: {**target.variants.get(network, {}), **setting.params}}
-        shape = setting.input
+        own = {alias: {**target.variants.get(network, {}), **changes.params}}
+        shape = changes.input
         return target._replace(
-            name=self.name, variants=own, about=about, sayings=self.sayings,
+            name=self.name, variants=own, about=about, text=self.text, path=self.path,
             input=target.input if shape is None else lambda names: shape,
         )  # fmt: skip
 
 
-def parse_spec(text: str, source: str = "<text>") -> Spec:
-    """Read a spec. Raises SpecError, with its place, for anything that is not one."""
-    return _Reader(check_keys(parse_yaml(text, source), KEYS, "a spec")).spec()
+def parse_spec(text: str, source: str = "<text>", path: str = "") -> Spec:
+    """Read a spec, called `source` in errors. Raises SpecError, with its place, for anything that is not one."""
+    root = check_keys(parse_yaml(text, source), KEYS | OTHERS, "a spec")
+    others = tuple((key.text, value) for key, value in root.entries if key.text in OTHERS)
+    return _Reader(root).spec()._replace(others=others, text=text, path=path)
+
+
+def read_changes(entry: Mapping) -> Changes:
+    """What `network`, `set` and `input` of an alias, or of another entry, say."""
+    params = entry.get("set")
+    if params is not None and not isinstance(params, Mapping):
+        raise SpecError("set needs names with values", params.place, "for example set: {size: 227}")
+    shape = entry.get("input")
+    size = value_of(shape)(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
+    if shape and not (isinstance(size, tuple) and size):
+        raise SpecError("input needs a shape", shape.place, "for example input: [3, 227, 227]")
+    known = {key.text: value_of(item) for key, item in params.entries} if params else {}
+    return Changes(text_of(entry.get("network")), known, size, entry.place)
 
 
 class _Reader:
@@ -120,8 +156,8 @@ class _Reader:
             raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
         return Spec(
             name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
-            variants, {block.name: block for block in blocks}, layers, read_about(self.root, name),
-            read_sayings(self.root, tuple(variants) or (name,)), {}, self.unused(params, blocks),
+            variants, {block.name: block for block in blocks}, layers, read_about(self.root, name), {},
+            self.unused(params, blocks),
         )  # fmt: skip
 
     def of_aliases(self, name: str) -> Spec:
@@ -134,29 +170,17 @@ class _Reader:
             place = value.place if value else self.root.place
             raise SpecError("aliases needs names, each with the network it stands for", place)
         aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
-        about = read_about(self.root, "")
         none = Chain((), value.place)
-        return Spec(
-            name,
-            lambda names: (),
-            value.place,
-            {},
-            {},
-            {},
-            none,
-            about,
-            read_sayings(self.root, tuple(aliases)),
-            aliases,
-        )
+        return Spec(name, lambda names: (), value.place, {}, {}, {}, none, read_about(self.root, ""), aliases)
 
-    def alias(self, value: Value) -> Setting:
+    def alias(self, value: Value) -> Changes:
         """`resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
         if isinstance(value, Scalar):
-            return Setting(text_of(value), place=value.place)
-        setting = read_setting(check_keys(value, ALIAS, "an alias"))
-        if not setting.network:
+            return Changes(text_of(value), place=value.place)
+        changes = read_changes(check_keys(value, ALIAS, "an alias"))
+        if not changes.network:
             raise SpecError("an alias lacks `network`", value.place)
-        return setting
+        return changes
 
     def network_name(self, key: Scalar) -> str:
         if not LABEL.fullmatch(key.text.replace(".", "_")) or key.text.endswith(SUFFIXES):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archcalc.analysis.figures import FIGURES
+from archcalc.auditing.claims import Claim
 from archcalc.auditing.printed import read_dimensions
 from archcalc.auditing.verdicts import VERDICTS, Verdict, unit_of
-from archcalc.graph.graph import Claim
 from archcalc.render.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from archcalc.auditing.claims import Accuracy
 from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
@@ -29,7 +30,9 @@ METRICS = {
 RECIPE_COLUMNS = (Column("key", "Training", text=True), Column("value", "", text=True))
 
 
-def about_network(graph: Graph, verdicts: Sequence[Verdict]) -> Table:
+def about_network(
+    graph: Graph, verdicts: Sequence[Verdict], accuracies: Sequence[Accuracy], recipes: Sequence[Mapping[str, str]]
+) -> Table:
     """Paper, params, training recipe, accuracies and published figures of a network, with the verdicts on these."""
     about = graph.about
     rows = [{"key": key, "value": value} for key, value in _facts(graph)]
@@ -39,10 +42,10 @@ def about_network(graph: Graph, verdicts: Sequence[Verdict]) -> Table:
         "paper": dict(about.paper),
         "input": list(graph.input),
         "params": {name: show(value) for name, value in about.params.items()},
-        "recipes": [dict(recipe) for recipe in about.recipes],
+        "recipes": list(recipes),
     }
     facts = {"schema": SCHEMA, "name": graph.name, **HELD_AGAINST}
-    parts, label = list(_parts(graph, verdicts)), f"{graph.name}, facts"
+    parts, label = list(_parts(verdicts, accuracies, recipes)), f"{graph.name}, facts"
     return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
 
 
@@ -69,13 +72,15 @@ def paper_text(paper: Mapping[str, Any]) -> str:
     )
 
 
-def _parts(graph: Graph, verdicts: Sequence[Verdict]) -> Iterator[Table]:
-    for recipe in graph.about.recipes:
+def _parts(
+    verdicts: Sequence[Verdict], accuracies: Sequence[Accuracy], recipes: Sequence[Mapping[str, str]]
+) -> Iterator[Table]:
+    for recipe in recipes:
         rows = [{"key": key.replace("_", " "), "value": value} for key, value in recipe.items()]
         yield Table("", RECIPE_COLUMNS, rows, "")
-    if graph.about.accuracy:
-        rows = [{**accuracy._asdict(), "what": METRICS[accuracy.metric]} for accuracy in graph.about.accuracy]
-        notes = dict.fromkeys(accuracy.note for accuracy in graph.about.accuracy if accuracy.note)
+    if accuracies:
+        rows = [{**accuracy._asdict(), "what": METRICS[accuracy.metric]} for accuracy in accuracies]
+        notes = dict.fromkeys(accuracy.note for accuracy in accuracies if accuracy.note)
         yield Table("", ACCURACY_COLUMNS, rows, "accuracy", notes=list(notes))
     if verdicts:
         yield verdict_table(verdicts, "infer")
