@@ -1,18 +1,25 @@
 """Whatever text is read as a spec: it is a graph with figures, or an ArchcalcError, with bounded work."""
 
 import os
-from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.counted_calls import at_most
 
-from archcalc import ArchcalcError, analyze
+from archcalc import ArchcalcError, analyze, networks
+from archcalc.auditing.claims import accuracies, claims, recipes
+from archcalc.catalog import origin, published_file
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import parse_spec
 
-SPECS = sorted((Path(__file__).parent.parent / "specs").rglob("*.yaml"))
-TEXTS = [path.read_text(encoding="utf-8") for path in SPECS]
+
+def with_published(network):
+    """A spec of the zoo in one text with what is published of it."""
+    path = published_file(network)
+    return network.text + (path.read_text(encoding="utf-8") if path else "")
+
+
+TEXTS = [*{origin(name).path: with_published(origin(name)) for name in networks()}.values()]
 EXAMPLES = int(os.environ.get("ARCHCALC_FUZZ", "150"))
 MOST_CALLS = 30_000_000  # of functions; 500,000 steps make some millions
 MOST = 3_000  # layers that are analyzed
@@ -39,6 +46,8 @@ def survive(text: str) -> None:
             for network in spec.networks()[:2]:
                 graph = expand(spec, network)
                 assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+                for read in (claims, accuracies, recipes):
+                    read(graph.origin)
                 if len(graph.nodes) <= MOST:
                     analyze(graph)
                     analyze(graph, mode="train")

@@ -171,8 +171,8 @@ class _Reader:
             next(self.events)  # stream start
             event = next(self.events)
             if isinstance(event, yaml.StreamEndEvent):
-                hint = "it needs at least name, input and layers"
-                raise SpecError("the spec is empty", Place(self.source, 1, 1), hint)
+                hint = "a spec needs at least name, input and layers"
+                raise SpecError("the text is empty", Place(self.source, 1, 1), hint)
             value = self.value(next(self.events))
             next(self.events)  # document end
             last = next(self.events)
