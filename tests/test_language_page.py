@@ -8,10 +8,9 @@ import pytest
 from archcalc import analyze, parse
 from archcalc.auditing.claims import ACCOUNTING, COLUMN, METRICS, RECIPE
 from archcalc.auditing.verdicts import audit
-from archcalc.spec.about import PAPER
 from archcalc.spec.functions import FUNCTIONS
 from archcalc.spec.layers import JOINS
-from archcalc.spec.network_spec import KEYS, OTHERS, parse_spec
+from archcalc.spec.network_spec import KEYS, OTHERS, PAPER, parse_spec
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/language.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

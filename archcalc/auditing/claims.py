@@ -15,11 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 from archcalc.catalog import published_file, shown, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
-from archcalc.spec.about import text_of
 from archcalc.spec.expression import value_of
 from archcalc.spec.functions import FUNCTIONS, Budget, Evaluate, Names
 from archcalc.spec.layers import check_keys
-from archcalc.spec.network_spec import OTHERS, Changes, read_changes
+from archcalc.spec.network_spec import OTHERS, Changes, read_changes, text_of
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, read_text
 
 METRICS = ("top1_error", "top5_error", "top1", "top5")  # in percent
@@ -163,10 +162,7 @@ class _Reader:
         for where, column, cell in _table(entry, {"networks": "of", "layers": "layer"}):
             for key in where.keys() & fields.keys():
                 raise SpecError(f"`{key}` is said of the table and of its rows", fields[key].place)
-            shared = (
-                {"figure": column} if isinstance(column, Scalar) else _fields(check_keys(column, COLUMN, "a column"))
-            )
-            own = {"printed": cell} if isinstance(cell, Scalar) else _fields(check_keys(cell, CELL, "a cell"))
+            shared, own = _said(column, "figure", COLUMN, "a column"), _said(cell, "printed", CELL, "a cell")
             for item in _items(own.get("explained_by")):
                 if not self.accounting(item).because:
                     hint = "or write it in the column, if it is for all rows"
@@ -251,6 +247,11 @@ def _accounting(value: Value) -> Accounting:
 
 def _fields(entry: Mapping) -> Fields:
     return {key.text: item for key, item in entry.entries}
+
+
+def _said(value: Value, key: str, known: dict[str, str], what: str) -> Fields:
+    """What a column or a cell says: a text alone is under `key`."""
+    return {key: value} if isinstance(value, Scalar) else _fields(check_keys(value, known, what))
 
 
 def _table(entry: Mapping, axes: dict[str, str]) -> Iterator[tuple[Fields, Value, Value]]:

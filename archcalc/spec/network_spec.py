@@ -6,10 +6,9 @@ import ast
 import keyword
 from typing import Any, NamedTuple
 
-from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.errors import Place, SpecError, printable, shorten, suggest
 from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY, Shape
-from archcalc.spec.about import read_about, text_of
 from archcalc.spec.expression import Expression, tree_of, value_of
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Names
 from archcalc.spec.hints import shape_hint
@@ -36,6 +35,7 @@ OTHERS = {  # what others read in a spec's file, or in one beside it
 OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec of aliases has none of
 SUFFIXES = (".yaml", ".yml")  # of files: no network is called so
 MAX_PARAMETERS = 64  # of a block
+PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
 ALIAS = dict.fromkeys(("network", "set", "input"), "")
 SHAPE_STEPS = 100  # that the input's shape in changes may take
 
@@ -120,6 +120,33 @@ def parse_spec(text: str, source: str = "<text>", path: str = "") -> Spec:
     root = check_keys(parse_yaml(text, source), KEYS | OTHERS, "a spec")
     others = tuple((key.text, value) for key, value in root.entries if key.text in OTHERS)
     return _Reader(root).spec()._replace(others=others, text=text, path=path)
+
+
+def text_of(value: Value | None) -> str:
+    """A printable text on one line; "" for none. Raises SpecError for anything else."""
+    if value is None:
+        return ""
+    if not isinstance(value, Scalar) or not value.text:
+        raise SpecError("a text is needed here", value.place)
+    if printable(value.text) != value.text:
+        raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
+    return " ".join(value.text.split())
+
+
+def read_about(root: Mapping, name: str) -> About:
+    """Title, family and paper."""
+    paper = root.get("paper")
+    entries = check_keys(paper, PAPER, "paper").entries if paper is not None else ()
+    facts: dict[str, Any] = {key.text: text_of(item) for key, item in entries}
+    if "year" in facts:
+        facts["year"] = _year(facts["year"], next(item.place for key, item in entries if key.text == "year"))
+    return About(text_of(root.get("title")), text_of(root.get("family")) or name, facts)
+
+
+def _year(text: str, place: Place) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) == 4):
+        raise SpecError(f"not a year: {shorten(text)}", place)
+    return int(text)
 
 
 def read_changes(entry: Mapping) -> Changes:
