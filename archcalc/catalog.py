@@ -2,8 +2,8 @@
 
 A plain name is the paper's own network; a folder in front says whose it is (`cs231n/alexnet`). The zoo is `specs/`,
 which the wheel carries inside the package; folders named in ARCHCALC_PATH come before it. A name that ends in `.yaml`
-is a path, with `:network` after it where the file holds several. `NAME.published.yaml` beside `NAME.yaml` holds what
-is published of its networks; it is no spec.
+is a path, with `:network` after it where the file holds several. `NAME.published.yaml` beside `NAME.yaml` is no spec:
+it holds what is published of its networks.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def folders(beside: str = "") -> list[Path]:
 def files(beside: str = "") -> Iterator[tuple[str, Path]]:
     """Each spec file with the prefix of its networks' names, "" or `cs231n/`; those with plain names first.
 
-    A file of published figures is left out, unless the file of its networks is missing: then it is an error to read.
+    Skip files of published figures, except one without its networks' file, which is an error to read.
     """
     for folder in folders(beside):
         paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
@@ -106,7 +106,7 @@ def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[st
 def _each(
     items: Iterable[K], work: Callable[[K], T], broken: Callable[[ArchcalcError], object] | None
 ) -> Iterator[tuple[K, T]]:
-    """Items with what `work` makes of them; its errors go to `broken`, and are raised without it."""
+    """Yield each item with the result of `work`. Pass its errors to `broken`; without `broken` raise them."""
     for item in items:
         try:
             made = work(item)
@@ -145,7 +145,7 @@ def _origin(spec: Spec, network: str) -> Origin:
 
 
 def origin(name: str) -> Origin:
-    """Where a network is written, which is not expanded. Raises ArchcalcError with the nearest names."""
+    """Find a network without expanding it. Raises ArchcalcError with the nearest names."""
     return _found(name)[0]
 
 
@@ -161,7 +161,7 @@ def spec_of(origin: Origin) -> Spec:
 
 
 def plan_of(origin: Origin) -> Spec:
-    """The spec whose layers a network has: of an alias, that of the network it stands for, with what the alias sets.
+    """The spec with a network's layers: for an alias that of the network it stands for, with what the alias sets.
 
     Raises SpecError for an alias of what is not there, or only as an alias itself.
     """
@@ -190,14 +190,14 @@ def build(origin: Origin, name: str = "") -> Graph:
 
 
 def variant(graph: Graph, changes: Changes) -> Graph:
-    """A network as something published of it changes it, or another network, of the catalog or else of the same file.
+    """The graph's network with changes, or another network: of the catalog, or else of the same file.
 
-    What the zoo refers to is the zoo's own, whatever folders a user has. Raises SpecError, and ArchcalcError for a
-    graph that no spec writes.
+    A file of the zoo refers to networks of the zoo, whatever folders a user has. Raises SpecError, and ArchcalcError
+    for a graph without a spec.
     """
     own = found = graph.origin
     if own is None or found is None:
-        raise ArchcalcError(f"no spec writes {graph.name}: load it, or parse its text")
+        raise ArchcalcError(f"{graph.name} has no spec: load it, or parse its text")
     if changes.network:
         try:
             found, _ = _found(changes.network, own.path)

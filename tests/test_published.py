@@ -102,7 +102,7 @@ def test_an_accounting_that_gives_no_number():
 @pytest.mark.parametrize(
     ("figure", "printed", "message"),
     [
-        ("parameters", "1", r"<text>:8:14: no figure 'parameters' to compare with"),
+        ("parameters", "1", r"<text>:8:14: unknown figure 'parameters'"),
         ("params", "many", r"<text>:8:31: cannot read the printed figure 'many'"),
         ("params", "36MB", "cannot read the printed figure '36MB'; write 138M"),
         ("param_bytes", "2 million", "cannot read the printed figure '2 million'; write 96MB"),

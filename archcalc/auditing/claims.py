@@ -98,9 +98,9 @@ class Accuracy(NamedTuple):
 
 
 def claims(origin: Origin | None) -> tuple[Claim, ...]:
-    """The printed figures of a network; none of one that is changed, or that no spec writes.
+    """The printed figures of a network. Empty for one with other params or input, and for a graph without a spec.
 
-    Raises SpecError, with its place, for what is no claim, and ArchcalcError for a file that cannot be read.
+    Raises SpecError, with its place, for an entry that is wrong, and ArchcalcError for a file that cannot be read.
     """
     return _published("published", origin)
 

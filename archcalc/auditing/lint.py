@@ -1,4 +1,4 @@
-"""Linting a spec: every network in it is expanded and analysed, and what is published of it is read and judged."""
+"""Linting a spec: every network in it is expanded and analysed, and its published figures are judged."""
 
 from __future__ import annotations
 

@@ -225,14 +225,10 @@ def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[st
 
 def _check(claim: Claim) -> None:
     """Raises SpecError for a claim of what is no figure, in no unit or in no mode."""
-    if claim.figure and claim.figure not in stated():
-        hint = suggest(claim.figure, stated())
-        raise SpecError(f"no figure {shorten(claim.figure)!r} to compare with", claim.places["figure"], hint)
-    if claim.unit and claim.unit not in UNIT_NAMES:
-        hint = suggest(claim.unit, UNIT_NAMES)
-        raise SpecError(f"unknown unit {shorten(claim.unit)!r}", claim.places["unit"], hint)
-    if claim.mode not in MODES:
-        raise SpecError(f"unknown mode {shorten(claim.mode)!r}", claim.places["mode"], suggest(claim.mode, MODES))
+    for key, known in (("figure", stated()), ("unit", UNIT_NAMES), ("mode", MODES)):
+        name = getattr(claim, key)
+        if name and name not in known:
+            raise SpecError(f"unknown {key} {shorten(name)!r}", claim.places[key], suggest(name, known))
 
 
 def _read(claim: Claim) -> Number | Dimensions:

@@ -79,7 +79,7 @@ class Graph(_Referred):
         return self.nodes[0].output
 
     def without_sides(self) -> Graph:
-        """The network as at inference: side outputs (auxiliary heads) left out. It has no origin of its own."""
+        """The network as at inference: without side outputs (auxiliary heads), and without an origin."""
         if not any(node.side for node in self.nodes):
             return self
         kept = [i for i, node in enumerate(self.nodes) if not node.side]
