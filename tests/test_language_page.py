@@ -12,7 +12,8 @@ from archcalc.spec.functions import FUNCTIONS
 from archcalc.spec.layers import JOINS
 from archcalc.spec.network_spec import KEYS, OTHERS, PAPER, parse_spec
 
-PAGE = (Path(__file__).parent.parent / "docs/reference/language.md").read_text(encoding="utf-8")
+PAGES = [Path(__file__).parent.parent / "docs/reference" / name for name in ("language.md", "published.md")]
+PAGE = "".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 SPECS = {re.search(r"^name: (.*)$", block, re.MULTILINE)[1]: block for block in BLOCKS}
 
