@@ -22,7 +22,7 @@ from archcalc.graph.graph import Graph, Origin
 from archcalc.ops import Shape
 from archcalc.ops.arguments import plain
 from archcalc.spec.expansion import expand
-from archcalc.spec.expression import Evaluate, value_of
+from archcalc.spec.expression import value_of
 from archcalc.spec.foreign_files import foreign
 from archcalc.spec.functions import Fault, number
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
@@ -355,8 +355,7 @@ def _overrides(params: Mapping[str, Any]) -> dict[str, Any]:
 def _override(name: str, value: Any) -> Any:
     """A param's new value: text becomes an expression, a list a tuple."""
     if isinstance(value, str):
-        evaluate: Evaluate = value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
-        return evaluate
+        return value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
     try:
         return _frozen(value)
     except Fault as fault:

@@ -1,5 +1,6 @@
 """The expression language against Python's own arithmetic, its rules where it differs, and its bounds."""
 
+import ast
 import math
 import re
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from archcalc import SpecError
 from archcalc.errors import Place, Source
-from archcalc.spec.expression import value_of
+from archcalc.spec.expression import constant, value_of
 from archcalc.spec.functions import LIMIT, MAX_LEAVES, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.yaml import Scalar, parse_yaml
 
@@ -27,7 +28,7 @@ def names(shape=(64, 56, 28), **more):
 
 
 def compute(text, **more):
-    return value_of(scalar(text))(names(**more))
+    return value_of(scalar(text)).run(names(**more))
 
 
 def message(text, **more):
@@ -209,7 +210,7 @@ def test_truth_values_are_no_numbers(sign, truth, other):
 
 def test_dimension_of_a_vector():
     with pytest.raises(SpecError, match="the input here has 1 dimension"):
-        value_of(scalar("in_height"))(names(shape=(10,)))
+        value_of(scalar("in_height")).run(names(shape=(10,)))
 
 
 def test_numbers_stop_at_two_to_the_63():
@@ -219,9 +220,9 @@ def test_numbers_stop_at_two_to_the_63():
 
 def test_budget_is_one_for_all_expressions_of_a_network():
     scope = Names({}, {}, Budget(100))
-    value_of(scalar("range(60)"))(scope)
+    value_of(scalar("range(60)")).run(scope)
     with pytest.raises(SpecError, match="steps"):
-        value_of(scalar("range(60)"))(scope)
+        value_of(scalar("range(60)")).run(scope)
 
 
 def test_leaves_counts_inner_lists_and_stops_early():
@@ -241,7 +242,15 @@ def test_leaves_counts_inner_lists_and_stops_early():
 
 def test_yaml_lists_are_lists_of_expressions():
     value = value_of(parse_yaml("[a, [b, 2 * c], 'sum(d)', \"'text'\"]"))
-    assert untupled(value(names())) == [7, [3, 5.0], 28, "text"]
+    assert untupled(value.run(names())) == [7, [3, 5.0], 28, "text"]
+
+
+def test_a_compiled_expression_keeps_its_tree_and_place():
+    value = value_of(parse_yaml("[8, a + b]"))
+    assert ast.unparse(value.tree) == "[8, a + b]"
+    assert (value.place.line, value.place.column) == (1, 1)
+    other = constant((3, (224, 0.5)), value.place)
+    assert (ast.unparse(other.tree), other.run(names())) == ("(3, (224, 0.5))", (3, (224, 0.5)))
 
 
 def test_mentions_are_remembered():
@@ -264,6 +273,6 @@ def test_mentions_are_remembered():
 )
 def test_places_within_scalars(text, line, column, width):
     with pytest.raises(SpecError) as caught:
-        value_of(parse_yaml(text))(names())
+        value_of(parse_yaml(text)).run(names())
     place = caught.value.place
     assert (place.line, place.column, place.width) == (line, column, width) or "\\x" in text

@@ -16,7 +16,7 @@ from archcalc.catalog import published_file, shown, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
 from archcalc.spec.expression import value_of
-from archcalc.spec.functions import FUNCTIONS, Budget, Evaluate, Names
+from archcalc.spec.functions import FUNCTIONS, Budget, Names
 from archcalc.spec.layers import check_keys
 from archcalc.spec.network_spec import OTHERS, Changes, read_changes, text_of
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, read_text
@@ -298,7 +298,7 @@ def _reckoning(value: Value | None) -> Reckoning | None:
     if value is None:
         return None
     mentions: set[str] = set()
-    run: Evaluate = value_of(value, mentions)
+    run = value_of(value, mentions).run
     if not mentions - set(FUNCTIONS):
         raise SpecError(
             "a value is worked out from figures", value.place, "for example macs / 2; a number explains nothing"

@@ -26,7 +26,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
         graph = build(origin)
         audit(analyze(graph, mode="train"))
         accuracies(origin), recipes(origin)
-        remarks += _doubts(graph, spec.input_place)
+        remarks += _doubts(graph, spec.input.place)
     return list(dict.fromkeys(remarks)), spec.networks()
 
 

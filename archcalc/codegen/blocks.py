@@ -14,7 +14,6 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 from archcalc.spec.expansion import Expansion
-from archcalc.spec.expression import tree_of
 from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
@@ -114,13 +113,13 @@ class Facts:
         """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
         mentioned = {own for tree in self._trees() for own in names_in(tree)}
         mentioned |= {plan.name for plan in self.plans if isinstance(plan, Call)}
-        runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
-        return names_in(*filter(None, map(_tree, runs))) & {*definitions}
+        values = [self.spec.input, *(value for key, value in definitions.items() if key in mentioned)]
+        return names_in(*(value.tree for value in values)) & {*definitions}
 
     def _seen(self, block: Block) -> set[str]:
         """The spec's params that a block mentions: in another with a parameter of that name they would be hidden."""
         trees = [tree for plan in _below(block.body) for tree in _written(plan)]
-        trees += [tree_of(default) for _, default in block.parameters if default]
+        trees += [default.tree for _, default in block.parameters if default]
         return names_in(*trees) - {parameter for parameter, _ in block.parameters}
 
     def _flows(self) -> dict[str, set[str]]:
@@ -128,14 +127,14 @@ class Facts:
         flows: dict[str, set[str]] = {}
         for block in self.spec.blocks.values():
             for parameter, default in block.parameters:
-                flows.setdefault(parameter, set()).update(names_in(tree_of(default)) if default else ())
+                flows.setdefault(parameter, set()).update(names_in(default.tree) if default else ())
         for loop in (loop for tree in self._trees() for part in ast.walk(tree) for loop in _loops(part)):
             for own in names_in(loop.target):
                 flows.setdefault(own, set()).update(names_in(loop.iter))
         for plan in self.plans:
             for callee in self.callees(plan):
                 for parameter, argument in arguments([p for p, _ in callee.parameters], plan).items():  # type: ignore[arg-type]
-                    flows[parameter] |= names_in(tree_of(argument.value))
+                    flows[parameter] |= names_in(argument.value.tree)
         flows["in_channels"] = {own for plan in self.plans for tree in self._counted(plan) for own in names_in(tree)}
         return flows
 
@@ -145,7 +144,7 @@ class Facts:
             return list(_written(plan))
         if isinstance(plan, Call) and plan.name in REGISTRY:
             written = arguments(fields(REGISTRY[plan.name]), plan)
-            return [tree_of(written["out_channels"].value)] if "out_channels" in written else []
+            return [written["out_channels"].value.tree] if "out_channels" in written else []
         return []
 
     def _trees(self) -> Iterator[ast.expr]:
@@ -153,7 +152,7 @@ class Facts:
         for plan in self.plans:
             yield from _written(plan)
         for block in self.spec.blocks.values():
-            yield from (tree_of(default) for _, default in block.parameters if default)
+            yield from (default.tree for _, default in block.parameters if default)
 
     # Blocks
 
@@ -241,21 +240,13 @@ def _below(plan: Plan) -> Iterator[Plan]:
         yield from _below(part)
 
 
-def _tree(run: Any) -> ast.expr | None:
-    """A value's tree; of what no text stands behind, such as an alias's input, none."""
-    try:
-        return tree_of(run)
-    except TypeError:
-        return None
-
-
 def _written(plan: Plan) -> Iterator[ast.expr]:
     """A plan's own expressions."""
     if isinstance(plan, Call | Join):
-        yield from (tree_of(argument.value) for argument in (*plan.positional, *plan.named))
+        yield from (argument.value.tree for argument in (*plan.positional, *plan.named))
     if isinstance(plan, Repeat | Choose | Each):
         run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
-        yield tree_of(run)
+        yield run.tree
 
 
 def _loops(part: ast.AST) -> Sequence[ast.comprehension]:

@@ -12,7 +12,6 @@ from archcalc.codegen.expressions import Reader, Scope
 from archcalc.codegen.trees import Unstructured, attribute, call, const, known, names_in, value_of
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
-from archcalc.spec.expression import tree_of
 from archcalc.spec.functions import DIMENSIONS
 from archcalc.spec.layers import Call, Join
 
@@ -110,7 +109,7 @@ class Calls:
         """The arguments as the spec writes them."""
         kinds, reader = fields(cls), Reader(self.facts, plan, scope)
         written = arguments(kinds, plan)
-        values = {field: reader.value(tree_of(a.value), kinds[field] not in REAL) for field, a in written.items()}
+        values = {field: reader.value(a.value.tree, kinds[field] not in REAL) for field, a in written.items()}
         return {field: self._length(tree) if kinds[field] in LENGTHS[1:] else tree for field, tree in values.items()}
 
     def _length(self, tree: ast.expr) -> ast.expr:
@@ -137,7 +136,7 @@ class Calls:
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
         for key in ("out_channels", "out_features"):
             if key in written and (key == "out_channels" or all(len(node.x) == 1 for node in nodes)):
-                return Reader(self.facts, plan, scope).value(tree_of(written[key].value), True)
+                return Reader(self.facts, plan, scope).value(written[key].value.tree, True)
         if all(len(node.x) > len(node.output) == 1 for node in nodes):
             lengths = self._shape({node.x for node in nodes}, scope, 1)
             sizes = [length for length in lengths[1:] if value_of(length) > 1]
@@ -150,7 +149,7 @@ class Calls:
         """How a join is written, and its module."""
         nodes = self.facts.nodes(plan.place, plan.name)
         text = join_text((node.op, node.x) for _, node in nodes)
-        trees = [tree_of(argument.value) for argument in (*plan.positional, *plan.named)]
+        trees = [argument.value.tree for argument in (*plan.positional, *plan.named)]
         if names_in(*trees) & {*DIMENSIONS}:
             raise Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]

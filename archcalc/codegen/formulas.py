@@ -28,7 +28,6 @@ from archcalc.codegen.trees import (
     value_of,
 )
 from archcalc.ops import REGISTRY, Operator
-from archcalc.spec.expression import tree_of
 from archcalc.spec.functions import Reference
 from archcalc.spec.layers import Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block
@@ -78,11 +77,11 @@ class Formulas:
         for parameter, argument in arguments([p for p, _ in block.parameters], plan).items():
             runs = given.get((plan.place[1:], parameter), ())
             whole = all(isinstance(leaf, int) for run in runs for leaf in _leaves(run))
-            values[parameter] = short(reader.value(tree_of(argument.value), whole))
+            values[parameter] = short(reader.value(argument.value.tree, whole))
         for parameter, default in block.parameters:
             if parameter not in values and default is not None:
                 inner = Reader(self.facts, block.body, self.inside(block, values, scope.channels))
-                values[parameter] = undivided(inner.value(tree_of(default)))
+                values[parameter] = undivided(inner.value(default.tree))
         return {parameter: values[parameter] for parameter, _ in block.parameters}
 
     def inside(self, block: Block, values: Mapping[str, ast.expr], channels: ast.expr) -> Scope:
@@ -96,14 +95,14 @@ class Formulas:
         for parameter, default in block.parameters:
             if parameter not in names and parameter in self.optional[block.name] and default is not None:
                 inner = Reader(self.facts, block.body, self.inside(block, names, IN_CHANNELS))
-                names[parameter] = inner.value(tree_of(default))
+                names[parameter] = inner.value(default.tree)
             elif parameter not in names:
                 names[parameter] = name(self.facts.names.python(parameter))
         return names
 
     def constant(self, default: Any) -> ast.expr | None:
         """A default that mentions no names, else None: then each call gives the argument."""
-        tree = tree_of(default) if default is not None else IN_CHANNELS
+        tree = default.tree if default is not None else IN_CHANNELS
         made = None if names_in(tree) else Reader(self.facts, None, Scope({}, frozenset(), UNKNOWN)).value(tree)
         return made if made and known(made) else None
 
@@ -191,7 +190,7 @@ class Formulas:
 
     def choice(self, plan: Choose, scope: Scope) -> ast.expr | bool:
         """A choice's test; True or False where it is decided, as where only one side ever ran."""
-        tree = tree_of(plan.test)
+        tree = plan.test.tree
         test = Reader(self.facts, plan, scope).test(tree)
         if known(test):
             return bool(value_of(test))
@@ -202,7 +201,7 @@ class Formulas:
 
     def count(self, plan: Repeat, scope: Scope) -> ast.expr:
         """How often a repeat runs: 0 where it never did."""
-        tree = tree_of(plan.count)
+        tree = plan.count.tree
         made = Reader(self.facts, plan, scope).value(tree, True)
         if known(made) or self.facts.ran(plan.body):
             return made
@@ -236,7 +235,7 @@ class Formulas:
 
     def rounds(self, plan: Each, scope: Scope) -> tuple[Scope, list[ast.comprehension]]:
         """A loop's rounds, none where there never were any, and what its body sees."""
-        tree: Any = tree_of(plan.rounds)
+        tree: Any = plan.rounds.tree
         inner, loops = Reader(self.facts, plan, scope).loops(tree)
         if any(any(references(loop.iter)) for loop in loops):
             raise Unstructured("a loop over blocks")

@@ -150,7 +150,7 @@ def _computed(node: ast.expr) -> ast.expr:
 def _evaluated(text: str) -> Any:
     scalar = Scalar(text, Place(Source("", [text]), 1, 1))
     try:
-        return Expression(scalar).value()(Names({}, {}, Budget()))
+        return Expression(scalar).value().run(Names({}, {}, Budget()))
     except SpecError:
         return None
 

@@ -9,7 +9,8 @@ from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Re
 from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make, operator_hint
 from archcalc.ops.arguments import extent, show
-from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Evaluate, Fault, Names, Reference, leaves
+from archcalc.spec.expression import Compiled
+from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
@@ -43,7 +44,7 @@ def expand(
 ) -> Graph:
     """The graph of one of a spec's networks, called `name` if given.
 
-    `overrides` maps params to functions of the names or to plain values. Raises SpecError with place and trail.
+    `overrides` maps params to expressions or to plain values. Raises SpecError with place and trail.
     """
     expansion = Expansion(spec)
     try:
@@ -125,14 +126,14 @@ class Expansion:
         self.globals.later = frozenset(settings)
         for key, own in settings.items():
             value = overrides.get(key, own)
-            self.globals[key] = value(self.globals) if callable(value) else value
+            self.globals[key] = value.run(self.globals) if isinstance(value, Compiled) else value
             if key in overrides and not self._is(own, self.globals[key]):
                 self.changed[key] = self.globals[key]
 
-    def _is(self, own: Evaluate, given: Any) -> bool:
+    def _is(self, own: Compiled, given: Any) -> bool:
         """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
         try:
-            return bool(own(self.globals) == given)
+            return bool(own.run(self.globals) == given)
         except SpecError:
             return False
 
@@ -140,16 +141,16 @@ class Expansion:
         if given is not None:
             given = self._whole_shape(given)
         try:
-            return extent(self.spec.input(self.globals) if given is None else given)
+            return extent(self.spec.input.run(self.globals) if given is None else given)
         except Refusal as error:
             if given is not None:
                 raise ArchcalcError(f"input {error}") from None
             hint = "for example [3, 224, 224]: channels, height, width"
-            raise SpecError(f"input {error}", self.spec.input_place, hint) from None
+            raise SpecError(f"input {error}", self.spec.input.place, hint) from None
 
     def _whole_shape(self, given: Shape) -> Shape:
         """For an image's size alone, one number or two, the shape with the spec's own channels."""
-        own = self.spec.input(self.globals) if len(given) < 3 else ()
+        own = self.spec.input.run(self.globals) if len(given) < 3 else ()
         return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
     def _named(self) -> list[Node]:
@@ -182,7 +183,7 @@ class Expansion:
 
     def _repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
-        count = plan.count(names)
+        count = plan.count.run(names)
         if type(count) is not int or not 0 <= count <= MAX_NODES:
             raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
         for _ in range(count):
@@ -191,11 +192,11 @@ class Expansion:
 
     def _choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
-        return self.run(plan.yes if plan.test(names) else plan.no, x, names, scope, fresh)
+        return self.run(plan.yes if plan.test.run(names) else plan.no, x, names, scope, fresh)
 
     def _each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         names.shape = self.made[x].output
-        for inner in plan.rounds(names):
+        for inner in plan.rounds.run(names):
             x = self.run(plan.body, x, inner, scope, False)
         return x
 
@@ -233,9 +234,10 @@ class Expansion:
         return self._add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
     def _joining(self, plan: Join, names: Names) -> Operator:
-        args = [argument.value(names) for argument in plan.positional]
+        args = [argument.value.run(names) for argument in plan.positional]
+        keywords = {argument.keyword: argument.value.run(names) for argument in plan.named}
         try:
-            return make(REGISTRY[plan.name], args, {argument.keyword: argument.value(names) for argument in plan.named})
+            return make(REGISTRY[plan.name], args, keywords)
         except ArgumentError as error:
             raise SpecError(f"{plan.name}: {error}", self._argument(plan, error.argument)) from None
 
@@ -246,7 +248,7 @@ class Expansion:
     def _ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
         """Branches with the names each sees."""
         if isinstance(each := plan.branches, Each):
-            ways = [(None, each.body, inner, each.place) for inner in each.rounds(names)]
+            ways = [(None, each.body, inner, each.place) for inner in each.rounds.run(names)]
             if not ways:
                 raise SpecError(f"{plan.name} has no branches", plan.place)
             return ways  # type: ignore[return-value]  # None is a str | None
@@ -289,8 +291,8 @@ class Expansion:
     def _call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
         target = self._target(plan, names)
         names.shape = shape = self.made[x].output
-        args = tuple([argument.value(names) for argument in plan.positional]) if plan.positional else ()
-        keywords = {argument.keyword: argument.value(names) for argument in plan.named} if plan.named else {}
+        args = tuple([argument.value.run(names) for argument in plan.positional]) if plan.positional else ()
+        keywords = {argument.keyword: argument.value.run(names) for argument in plan.named} if plan.named else {}
         if isinstance(target, Block):
             return self._block(plan, target, args, keywords, x, scope, fresh)
         for value in (*args, *keywords.values()):
@@ -353,7 +355,7 @@ class Expansion:
         inner = self.globals.inner(given, self.made[x].output)
         for parameter, default in block.parameters:
             if parameter not in given and default is not None:
-                inner[parameter] = default(inner)
+                inner[parameter] = default.run(inner)
         if block.structured and not fresh:
             scope = Scope(scope, "", scope.enter(""))
         y = self.run(block.body, x, inner, scope, fresh or block.structured)

@@ -11,7 +11,7 @@ import ast
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place, SpecError, shorten, suggest
@@ -57,11 +57,20 @@ def _parse(text: str) -> Tree:
             return Tree(None, (getattr(error, "offset", None) or 1) - 1)
 
 
-class Written(partial[Any]):
-    """A function of the names, called as fast as itself, that knows what it was compiled from."""
+class Compiled(NamedTuple):
+    """An expression: its tree, where it stands, and the function of the names that computes it.
 
-    __slots__ = ("tree",)
+    For the rounds of a comprehension `run` gives the names of each round, and the tree is the whole comprehension.
+    """
+
     tree: ast.expr
+    place: Place
+    run: Evaluate
+
+
+def constant(value: Any, place: Place) -> Compiled:
+    """A value that no expression gives, a number or a list of numbers."""
+    return Compiled(ast.parse(repr(value), mode="eval").body, place, lambda names: value)
 
 
 class Expression:
@@ -136,20 +145,24 @@ class Expression:
         """An error at a node."""
         return SpecError(message, self.place(node), hint)
 
-    def value(self, node: ast.expr | None = None) -> Evaluate:
-        """The function that computes this value and pays for it. Raises SpecError for what the language lacks."""
+    def value(self, node: ast.expr | None = None) -> Compiled:
+        """This value, with a function that also pays for it. Raises SpecError for what the language lacks."""
         node = self.tree if node is None else node
+        return Compiled(node, self.place(node), self.paid(node))
+
+    def paid(self, node: ast.expr) -> Evaluate:
+        """The function that computes a value and pays for it."""
         before = self.size
         run = self.compile(node)
         cost = (self.size - before) // NODES_PER_STEP
         if not cost:
-            return _written(run, node)
+            return run
 
         def paid(names: Names) -> Any:
             names.budget.spend(cost)
             return run(names)
 
-        return _written(self.guard(node, paid), node)
+        return self.guard(node, paid)
 
     def compile(self, node: ast.expr) -> Evaluate:
         """The function that computes a part of a value."""
@@ -299,13 +312,13 @@ class Expression:
         return self.guard(node, run, f"write {usage}")
 
     def _listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Evaluate:
-        item = self.value(node.elt)
-        rounds = self.rounds(node)
+        item = self.paid(node.elt)
+        rounds = self.rounds(node).run
         return self.guard(node, lambda names: functions.charge(names, tuple([item(inner) for inner in rounds(names)])))
 
     _generatorexp = _listcomp
 
-    def rounds(self, node: ast.ListComp | ast.GeneratorExp) -> Callable[[Names], Iterator[Names]]:
+    def rounds(self, node: ast.ListComp | ast.GeneratorExp) -> Compiled:
         """The names of each round of a comprehension, in order."""
         loops = [self._loop(loop) for loop in node.generators]
 
@@ -316,7 +329,7 @@ class Expression:
             for inner in loops[level](names):
                 yield from walk(inner, level + 1)
 
-        return _written(lambda names: walk(names, 0), node)
+        return Compiled(node, self.place(node), lambda names: walk(names, 0))
 
     def _loop(self, loop: ast.comprehension) -> Callable[[Names], Iterator[Names]]:
         """One `for … in … if …`."""
@@ -325,9 +338,9 @@ class Expression:
         taken = functions.DIMENSIONS.keys() & {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
         if taken:
             raise self.error(loop.target, f"{min(taken)} is a word of the language", "choose another name")
-        written = self.value(loop.iter)
+        written = self.paid(loop.iter)
         items = self.guard(loop.iter, lambda names: functions.listed(written(names)))
-        tests = [self.value(test) for test in loop.ifs]
+        tests = [self.paid(test) for test in loop.ifs]
 
         def run(names: Names) -> Iterator[Names]:
             for item in items(names):
@@ -342,27 +355,10 @@ class Expression:
         return run
 
 
-def _written(run: Callable[[Names], Any], node: ast.expr) -> Written:
-    made = Written(run)
-    made.tree = node
-    return made
-
-
-def tree_of(run: Callable[[Names], Any]) -> ast.expr:
-    """The expression that a function of the names was compiled from; of rounds their comprehension.
-
-    Raises TypeError for a function that no text stands behind, such as the input that an alias sets.
-    """
-    if not isinstance(run, Written):
-        raise TypeError("not compiled from an expression")
-    return run.tree
-
-
 _COMPILED = frozenset((
     "Constant", "Name", "List", "Tuple", "UnaryOp", "BinOp", "BoolOp", "Compare", "IfExp", "Subscript", "Call",
     "ListComp", "GeneratorExp",
 ))  # fmt: skip
-__all__ = ["Evaluate", "Expression", "Written", "tree_of", "value_of"]
 
 
 def _is_target(node: ast.expr) -> bool:
@@ -379,8 +375,8 @@ def _unpack(target: ast.expr, item: Any) -> dict[str, Any]:
     raise Fault(f"{show(item)} is not a list of {len(parts)} values")
 
 
-def value_of(value: Value, mentions: set[str] | None = None) -> Evaluate:
-    """The function for a YAML value: a scalar is an expression (quoted or not), a sequence a list of them."""
+def value_of(value: Value, mentions: set[str] | None = None) -> Compiled:
+    """A YAML value, compiled: a scalar is an expression (quoted or not), a sequence a list of them."""
     if isinstance(value, Scalar):
         return Expression(value, mentions).value()
     if not isinstance(value, Sequence):
@@ -388,11 +384,11 @@ def value_of(value: Value, mentions: set[str] | None = None) -> Evaluate:
     items = [value_of(item, mentions) for item in value.items]
 
     def run(names: Names) -> Any:
-        made = tuple([item(names) for item in items])
+        made = tuple([item.run(names) for item in items])
         try:
             names.budget.spend(functions.leaves(made))
         except Fault as fault:
             raise SpecError(str(fault), value.place) from None
         return made
 
-    return _written(run, ast.List([tree_of(item) for item in items], ast.Load()))
+    return Compiled(ast.List([item.tree for item in items], ast.Load()), value.place, run)

@@ -8,7 +8,6 @@ from typing import Any
 
 from archcalc.errors import Place, Refusal, shorten
 from archcalc.ops import Operator, Shape
-from archcalc.spec.expression import tree_of
 from archcalc.spec.functions import DIMENSIONS
 from archcalc.spec.layers import Call
 from archcalc.spec.network_spec import Spec
@@ -68,7 +67,7 @@ def _calls(plan: Any) -> Iterator[Call]:
 
 
 def _mentions(call: Call, dimensions: Sequence[str]) -> list[str]:
-    trees = [tree_of(argument.value) for argument in (*call.positional, *call.named)]
+    trees = [argument.value.tree for argument in (*call.positional, *call.named)]
     found = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return [name for name in dimensions if name in found]
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
-from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Expression
-from archcalc.spec.functions import Evaluate, Names
+from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Compiled, Expression
 from archcalc.spec.hints import arguments_hint, call_hint
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
@@ -35,7 +34,7 @@ class Chain(NamedTuple):
 class Repeat(NamedTuple):
     """`n * layer`."""
 
-    count: Evaluate
+    count: Compiled  # type: ignore[assignment]  # it hides tuple.count
     body: Plan
     place: Place
 
@@ -43,7 +42,7 @@ class Repeat(NamedTuple):
 class Choose(NamedTuple):
     """`layer if test else layer`."""
 
-    test: Evaluate
+    test: Compiled
     yes: Plan
     no: Plan
     place: Place
@@ -53,7 +52,7 @@ class Argument(NamedTuple):
     """A written argument: its keyword, or "" where it stands by position."""
 
     keyword: str
-    value: Evaluate
+    value: Compiled
     place: Place
 
 
@@ -69,7 +68,7 @@ class Call(NamedTuple):
 class Each(NamedTuple):
     """`layer for i in list`: one layer a round; the rounds are a chain, or the branches of a join."""
 
-    rounds: Callable[[Names], Iterator[Names]]
+    rounds: Compiled
     body: Plan
     place: Place
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from archcalc.errors import Place, SpecError, printable, shorten, suggest
 from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY, Shape
-from archcalc.spec.expression import Expression, tree_of, value_of
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Evaluate, Names
+from archcalc.spec.expression import Compiled, Expression, constant, value_of
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Names
 from archcalc.spec.hints import shape_hint
 from archcalc.spec.layers import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
 from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
@@ -44,7 +44,7 @@ class Changes(NamedTuple):
     """A network, and what is set otherwise than its spec has it."""
 
     network: str = ""  # "": the one that it is said of
-    params: dict[str, Evaluate] = {}  # noqa: RUF012  # nobody writes into it
+    params: dict[str, Compiled] = {}  # noqa: RUF012  # nobody writes into it
     input: Shape | None = None
     place: Place | None = None
 
@@ -53,7 +53,7 @@ class Changes(NamedTuple):
         """How a spec says it: `resnet18`, or `{network: resnet18, set: {classes: 10}}`."""
         if not (self.params or self.input):
             return self.network
-        params = ", ".join(f"{name}: {ast.unparse(tree_of(value))}" for name, value in self.params.items())
+        params = ", ".join(f"{name}: {ast.unparse(value.tree)}" for name, value in self.params.items())
         parts = [f"network: {self.network}"] if self.network else []
         parts += [f"set: {{{params}}}"] if params else []
         parts += [f"input: {list(self.input)}"] if self.input else []
@@ -64,7 +64,7 @@ class Block(NamedTuple):
     """A named piece of a network: parameters with perhaps a default, and its layers."""
 
     name: str
-    parameters: tuple[tuple[str, Evaluate | None], ...]
+    parameters: tuple[tuple[str, Compiled | None], ...]
     body: Plan
     structured: bool
     place: Place
@@ -78,10 +78,9 @@ class Spec(NamedTuple):
     """One spec file."""
 
     name: str
-    input: Evaluate
-    input_place: Place
-    params: dict[str, Evaluate]
-    variants: dict[str, dict[str, Evaluate]]
+    input: Compiled
+    params: dict[str, Compiled]
+    variants: dict[str, dict[str, Compiled]]
     blocks: dict[str, Block]
     layers: Plan
     about: About
@@ -107,11 +106,11 @@ class Spec(NamedTuple):
                 raise SpecError(f"{network} has no param {shorten(name)!r}", changes.place, suggest(name, params))
         about = target.about._replace(stands_for=changes.network)
         about = about._replace(**{key: said for key, said in self.about._asdict().items() if said})
-        own = {alias: {**target.variants.get(network, {}), **changes.params}}
+        own: dict[str, dict[str, Compiled]] = {alias: {**target.variants.get(network, {}), **changes.params}}
         shape = changes.input
         return target._replace(
             name=self.name, variants=own, about=about, text=self.text, path=self.path,
-            input=target.input if shape is None else lambda names: shape,
+            input=target.input if shape is None else constant(shape, target.input.place),
         )  # fmt: skip
 
 
@@ -155,7 +154,7 @@ def read_changes(entry: Mapping) -> Changes:
     if params is not None and not isinstance(params, Mapping):
         raise SpecError("set needs names with values", params.place, "for example set: {size: 227}")
     shape = entry.get("input")
-    size = value_of(shape)(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
+    size = value_of(shape).run(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
     if shape and not (isinstance(size, tuple) and size):
         raise SpecError("input needs a shape", shape.place, "for example input: [3, 227, 227]")
     known = {key.text: value_of(item) for key, item in params.entries} if params else {}
@@ -182,8 +181,8 @@ class _Reader:
         if isinstance(shape, Scalar) and (hint := shape_hint(shape.text)):
             raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
         return Spec(
-            name, value_of(shape, self.planner.mentions), shape.place, {k: run for k, (run, _) in params.items()},
-            variants, {block.name: block for block in blocks}, layers, read_about(self.root, name), {},
+            name, value_of(shape, self.planner.mentions), {k: value for k, (value, _) in params.items()}, variants,
+            {block.name: block for block in blocks}, layers, read_about(self.root, name), {},
             self.unused(params, blocks),
         )  # fmt: skip
 
@@ -198,7 +197,7 @@ class _Reader:
             raise SpecError("aliases needs names, each with the network it stands for", place)
         aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
         none = Chain((), value.place)
-        return Spec(name, lambda names: (), value.place, {}, {}, {}, none, read_about(self.root, ""), aliases)
+        return Spec(name, constant((), value.place), {}, {}, {}, none, read_about(self.root, ""), aliases)
 
     def alias(self, value: Value) -> Changes:
         """`resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
@@ -220,7 +219,7 @@ class _Reader:
             raise SpecError(f"the spec lacks `{key}`: {KEYS[key]}", self.root.place)
         return value
 
-    def settings(self, value: Value | None, what: str) -> dict[str, tuple[Evaluate, Place]]:
+    def settings(self, value: Value | None, what: str) -> dict[str, tuple[Compiled, Place]]:
         """Names with the expressions of their values."""
         if value is None:
             return {}
@@ -232,7 +231,7 @@ class _Reader:
             made[key.text] = (value_of(item, self.planner.mentions), key.place)
         return made
 
-    def variants(self, params: dict[str, Any]) -> dict[str, dict[str, Evaluate]]:
+    def variants(self, params: dict[str, Any]) -> dict[str, dict[str, Compiled]]:
         value = self.root.get("variants")
         if value is None:
             return {}
@@ -241,7 +240,7 @@ class _Reader:
         made = {}
         for key, item in value.entries:
             settings = self.settings(item, key.text)
-            made[self.network_name(key)] = {name: run for name, (run, _) in settings.items()}
+            made[self.network_name(key)] = {name: value for name, (value, _) in settings.items()}
         return made
 
     def blocks(self) -> list[Block]:
@@ -270,7 +269,7 @@ class _Reader:
             raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, hint)
         if not all(isinstance(arg, ast.Name) for arg in tree.args) or None in {k.arg for k in tree.keywords}:
             raise SpecError("a block's parameters are names, or names with a default", key.place)
-        parameters: list[tuple[str, Evaluate | None]] = []
+        parameters: list[tuple[str, Compiled | None]] = []
         for arg in tree.args:
             parameters += [(arg.id, None)] if isinstance(arg, ast.Name) else []
         parameters += [(str(k.arg), header.value(k.value)) for k in tree.keywords]
@@ -290,7 +289,7 @@ class _Reader:
         if len(names) > MAX_PARAMETERS:
             raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
 
-    def unused(self, params: dict[str, tuple[Evaluate, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
+    def unused(self, params: dict[str, tuple[Compiled, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
         """Params and blocks that nothing mentions: `archcalc check` tells of them."""
         named = [("param " + name, name, place) for name, (_, place) in params.items()]
         named += [("block " + block.name, block.name, block.place) for block in blocks]
