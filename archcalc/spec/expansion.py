@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError, ArgumentError, MisfitError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, MisfitError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph.graph import Graph, Node, Origin
-from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, make, operator_hint
+from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import extent, show
+from archcalc.spec.binding import NOTHING, Given, evaluate, operator_with, parameters_of
 from archcalc.spec.expression import Compiled
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
@@ -71,6 +72,18 @@ class Called(NamedTuple):
         return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
+class Frame(NamedTuple):
+    """Where a plan runs: the names that its expressions see, and the scope in which its layers get their names."""
+
+    names: Names
+    scope: Scope
+    alone: bool = False  # whether the scope was opened for this plan
+
+    def together(self) -> Frame:
+        """The same for one plan of several."""
+        return Frame(self.names, self.scope) if self.alone else self
+
+
 class Expansion:
     """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch."""
 
@@ -97,7 +110,7 @@ class Expansion:
         root = Scope(None, "", 0)
         shape = self._input_shape(input_shape)
         first = self._add(root, "input", Input(shape), (), (), shape, None)
-        result = self.run(self.spec.layers, first, self.globals, root, True)
+        result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
         given = None if input_shape is None or self._is(self.spec.input, shape) else shape
         origin = Origin(self.spec.text, self.spec.path, network, self.changed, given)
@@ -169,103 +182,104 @@ class Expansion:
         self.made.append(Made(scope, base, scope.enter(base), op, inputs, x, output, place, self.side))
         return len(self.made) - 1
 
-    def run(self, plan: Plan, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        """Run a plan on node `x`; `fresh` if the scope was opened for this plan. Returns the output's node."""
+    def run(self, plan: Plan, x: int, frame: Frame) -> int:
+        """Run a plan on node `x`. Returns the output's node."""
         self.budget.left -= 1
         if self.budget.left < 0:
-            self._pay(None, names, plan.place)
-        return self.run_by_kind[type(plan)](plan, x, names, scope, fresh)
+            self._pay(None, plan.place)
+        return self.run_by_kind[type(plan)](plan, x, frame)
 
-    def _chain(self, plan: Chain, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _pay(self, value: Any, place: Place) -> None:
+        """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
+        try:
+            self.budget.spend(leaves(value))
+        except Fault as fault:
+            raise SpecError(f"the network {fault}", place) from None
+
+    def _seen(self, x: int, frame: Frame) -> Names:
+        """The names that an expression sees whose layer is given node `x`."""
+        frame.names.shape = self.made[x].output
+        return frame.names
+
+    def _chain(self, plan: Chain, x: int, frame: Frame) -> int:
+        frame = frame.together()
         for step in plan.steps:
-            x = self.run(step, x, names, scope, False)
+            x = self.run(step, x, frame)
         return x
 
-    def _repeat(self, plan: Repeat, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        names.shape = self.made[x].output
-        count = plan.count.run(names)
+    def _repeat(self, plan: Repeat, x: int, frame: Frame) -> int:
+        frame, count = frame.together(), plan.count.run(self._seen(x, frame))
         if type(count) is not int or not 0 <= count <= MAX_NODES:
             raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
         for _ in range(count):
-            x = self.run(plan.body, x, names, scope, False)
+            x = self.run(plan.body, x, frame)
         return x
 
-    def _choose(self, plan: Choose, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        names.shape = self.made[x].output
-        return self.run(plan.yes if plan.test.run(names) else plan.no, x, names, scope, fresh)
+    def _choose(self, plan: Choose, x: int, frame: Frame) -> int:
+        return self.run(plan.yes if plan.test.run(self._seen(x, frame)) else plan.no, x, frame)
 
-    def _each(self, plan: Each, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        names.shape = self.made[x].output
-        for inner in plan.rounds.run(names):
-            x = self.run(plan.body, x, inner, scope, False)
+    def _each(self, plan: Each, x: int, frame: Frame) -> int:
+        for names in plan.rounds.run(self._seen(x, frame)):
+            x = self.run(plan.body, x, Frame(names, frame.scope))
         return x
 
-    def _label(self, plan: Label, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        if plan.name in scope.labels:
+    def _label(self, plan: Label, x: int, frame: Frame) -> int:
+        labels = frame.scope.labels
+        if plan.name in labels:
             raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own name")
-        scope.labels[plan.name] = RUNNING
-        scope.labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, names, scope)
+        labels[plan.name] = RUNNING
+        labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, frame)
         return y
 
-    def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
+    def _within(self, base: str, number: int, body: Plan, x: int, frame: Frame) -> int:
         """Run a plan in a scope of its own; a single layer gets the scope's name itself."""
-        before = len(self.made)
-        inner = Scope(scope, base, number)
-        y = self.run(body, x, names, inner, True)
-        if len(self.made) == before + 1 and self.made[-1].scope is inner:
-            self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
+        before, scope = len(self.made), Scope(frame.scope, base, number)
+        y = self.run(body, x, Frame(frame.names, scope, alone=True))
+        if len(self.made) == before + 1 and self.made[-1].scope is scope:
+            self.made[-1] = self.made[-1]._replace(scope=frame.scope, base=base, number=number)
         return y
 
-    def _join(self, plan: Join, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        names.shape = self.made[x].output
-        before, ways = len(self.made), self._ways(plan, names)
-        ends = [self._branch(name, "branch", body, x, inner, scope) for name, body, inner, _ in ways]
-        shapes = tuple(self.made[end].output for end in ends)
-        op = self._joining(plan, names)
+    def _join(self, plan: Join, x: int, frame: Frame) -> int:
+        before, ways = len(self.made), self._ways(plan, self._seen(x, frame))
+        ends = [self._branch(way, "branch", x, Frame(names, frame.scope)) for way, names in ways]
+        shapes = tuple([self.made[end].output for end in ends])
+        op = operator_with(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)))
         try:
             output = _output(op, shapes)
         except Refusal as error:
-            labels = [name or f"branch {i}" for i, (name, *_) in enumerate(ways, 1)]
+            labels = [way.name or f"branch {i}" for i, (way, _) in enumerate(ways, 1)]
             pairs = list(zip(labels, shapes, strict=True))[:6]
             listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
             more = ", …" if len(shapes) > 6 else ""
-            place, hint = ways[odd_one(op, shapes)][3], join_hint(self.spec, op, shapes, self.made[before:])
+            place, hint = ways[odd_one(op, shapes)][0].place, join_hint(self.spec, op, shapes, self.made[before:])
             raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
-        return self._add(scope, plan.name, op, tuple(ends), shapes, output, plan.place)
+        return self._add(frame.scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
-    def _joining(self, plan: Join, names: Names) -> Operator:
-        args = [argument.value.run(names) for argument in plan.positional]
-        keywords = {argument.keyword: argument.value.run(names) for argument in plan.named}
-        try:
-            return make(REGISTRY[plan.name], args, keywords)
-        except ArgumentError as error:
-            raise SpecError(f"{plan.name}: {error}", self._argument(plan, error.argument)) from None
+    def _branch(self, way: Branch, otherwise: str, x: int, frame: Frame) -> int:
+        number = frame.scope.enter_branch(way.name) if way.name else frame.scope.enter(otherwise)
+        return self._within(way.name or otherwise, number, way.body, x, frame)
 
-    def _branch(self, name: str | None, otherwise: str, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        number = scope.enter_branch(name) if name else scope.enter(otherwise)
-        return self._within(name or otherwise, number, body, x, names, scope)
-
-    def _ways(self, plan: Join, names: Names) -> list[tuple[str | None, Plan, Names, Place]]:
-        """Branches with the names each sees."""
+    def _ways(self, plan: Join, names: Names) -> list[tuple[Branch, Names]]:
+        """Branches with the names that each sees."""
         if isinstance(each := plan.branches, Each):
-            ways = [(None, each.body, inner, each.place) for inner in each.rounds.run(names)]
+            ways = [(Branch(None, each.body, each.place), inner) for inner in each.rounds.run(names)]
             if not ways:
                 raise SpecError(f"{plan.name} has no branches", plan.place)
-            return ways  # type: ignore[return-value]  # None is a str | None
-        return [(b.name, b.body, names, b.place) for b in plan.branches]
+            return ways
+        return [(branch, names) for branch in plan.branches]
 
-    def _sides(self, plan: Side, x: int, names: Names, scope: Scope, fresh: bool) -> int:
+    def _sides(self, plan: Side, x: int, frame: Frame) -> int:
         before, self.side = self.side, True
         for branch in plan.branches:
-            self._side_output(branch, x, names, scope)
+            self._side_output(branch, x, frame)
         self.side = before
         return x
 
-    def _side_output(self, branch: Branch, x: int, names: Names, scope: Scope) -> None:
+    def _side_output(self, branch: Branch, x: int, frame: Frame) -> None:
         """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
         made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
-            end = self._branch(branch.name, "side", branch.body, x, names, scope)
+            end = self._branch(branch, "side", x, frame)
         except MisfitError as error:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
@@ -275,8 +289,8 @@ class Expansion:
             raise SpecError("a side output without layers", branch.place)
         self.ends.append(end)
 
-    def _use(self, plan: Use, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        around = [scope]
+    def _use(self, plan: Use, x: int, frame: Frame) -> int:
+        around = [frame.scope]
         while (target := around[-1].labels.get(plan.label, RUNNING)) == RUNNING:
             parent = around[-1].parent
             if parent is None:
@@ -288,29 +302,21 @@ class Expansion:
             raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
         return target
 
-    def _call(self, plan: Call, x: int, names: Names, scope: Scope, fresh: bool) -> int:
-        target = self._target(plan, names)
-        names.shape = shape = self.made[x].output
-        args = tuple([argument.value.run(names) for argument in plan.positional]) if plan.positional else ()
-        keywords = {argument.keyword: argument.value.run(names) for argument in plan.named} if plan.named else {}
+    def _call(self, plan: Call, x: int, frame: Frame) -> int:
+        target = self._target(plan, frame.names)
+        given = evaluate(plan, self._seen(x, frame))
         if isinstance(target, Block):
-            return self._block(plan, target, args, keywords, x, scope, fresh)
-        for value in (*args, *keywords.values()):
+            return self._block(plan, target, given, x, frame)
+        for value in (*given.args, *given.keywords.values()):
             if type(value) is tuple:
-                self._pay(value, names, plan.place)
+                self._pay(value, plan.place)
         # arguments by their text: 1, 1.0 and True are equal, but not alike
-        key = target, repr(args) if args else "", repr(keywords) if keywords else "", shape
+        shape = self.made[x].output
+        key = target, repr(given) if given is not NOTHING else "", shape
         known = self.operators.get(key)
         if known is None:
-            known = self.operators[key] = self._operator(plan, target, args, keywords, shape)
-        return self._add(scope, target.name, known[0], (x,), shape, known[1], plan.place)
-
-    def _pay(self, value: Any, names: Names, place: Place) -> None:
-        """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
-        try:
-            names.budget.spend(leaves(value))
-        except Fault as fault:
-            raise SpecError(f"the network {fault}", place) from None
+            known = self.operators[key] = self._operator(plan, target, given, shape)
+        return self._add(frame.scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
         try:
@@ -325,63 +331,30 @@ class Expansion:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write it by its name: {named.name}(a, b)")
         return target
 
-    def _operator(
-        self, plan: Call, cls: type[Operator], args: Sequence[Any], keywords: Mapping[str, Any], shape: Shape
-    ) -> tuple[Operator, Shape]:
+    def _operator(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
         if cls is Input:
             raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
+        op = operator_with(plan, cls, given)
         try:
-            op = make(cls, args, keywords)
             return op, _output(op, shape)
-        except ArgumentError as error:
-            raise SpecError(f"{cls.name}: {error}", self._argument(plan, error.argument)) from None
         except Refusal as error:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
-    def _argument(self, plan: Call | Join, which: str | int | None) -> Place:
-        if isinstance(which, int):
-            return plan.positional[which].place
-        return next((argument.place for argument in plan.named if argument.keyword == which), plan.place)
-
-    def _block(
-        self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any], x: int,
-        scope: Scope, fresh: bool,
-    ) -> int:  # fmt: skip
-        given = self._bind(plan, block, args, keywords)
-        self.calls.append(Called(block, given, plan.place))
+    def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+        bound = parameters_of(plan, block, given)
+        self.calls.append(Called(block, bound, plan.place))
         if len(self.calls) > MAX_CALLS:
             raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
-        inner = self.globals.inner(given, self.made[x].output)
+        names = self.globals.inner(bound, self.made[x].output)
         for parameter, default in block.parameters:
-            if parameter not in given and default is not None:
-                inner[parameter] = default.run(inner)
-        if block.structured and not fresh:
-            scope = Scope(scope, "", scope.enter(""))
-        y = self.run(block.body, x, inner, scope, fresh or block.structured)
+            if parameter not in bound and default is not None:
+                names[parameter] = default.run(names)
+        numbered = block.structured and not frame.alone
+        scope = Scope(frame.scope, "", frame.scope.enter("")) if numbered else frame.scope
+        y = self.run(block.body, x, Frame(names, scope, frame.alone or numbered))
         self.calls.pop()
         return y
-
-    def _bind(self, plan: Call, block: Block, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
-        """A block's written arguments by parameter. Raises SpecError at the argument that is wrong."""
-        parameters = [name for name, _ in block.parameters]
-        if len(args) > len(parameters):
-            place = self._argument(plan, len(parameters))
-            most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
-            raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
-        given = dict(zip(parameters, args, strict=False))
-        for name, value in keywords.items():
-            if name not in parameters:
-                hint = suggest(name, parameters)
-                message = f"{block.name}: has no parameter {name!r}: {block.signature()}"
-                raise SpecError(message, self._argument(plan, name), hint)
-            if name in given:
-                raise SpecError(f"{block.name}: gets {name} twice", self._argument(plan, name))
-            given[name] = value
-        missing = [name for name, default in block.parameters if default is None and name not in given]
-        if missing:
-            raise SpecError(f"{block.name}: lacks {' and '.join(missing)}: {block.signature()}", plan.place)
-        return given
 
 
 def _output(op: Operator, x: Any) -> Shape:
