@@ -24,6 +24,8 @@ MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
 class Trace(Expansion):
     """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
 
+    sharing = False
+
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.shapes: dict[int, list[Shape]] = {}  # by the step's id

@@ -10,15 +10,22 @@ from archcalc.spec.functions import Names
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block
 
+MAX_SHORT = 16  # values of a list that `text` has
+
 
 class Given(NamedTuple):
-    """The values of written arguments: by position, and by keyword."""
+    """The values of written arguments: by position, and by keyword.
+
+    `text` says whether two are alike: 1, 1.0 and True are equal, but not alike. It is None if a list among them is
+    long: to write that for every call could take longer than the call.
+    """
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
+    text: str | None
 
 
-NOTHING = Given((), {})
+NOTHING = Given((), {}, "")
 
 
 def evaluate(call: Call | Join, names: Names) -> Given:
@@ -26,7 +33,11 @@ def evaluate(call: Call | Join, names: Names) -> Given:
     if not (call.positional or call.named):
         return NOTHING
     args = tuple([argument.value.run(names) for argument in call.positional])
-    return Given(args, {argument.keyword: argument.value.run(names) for argument in call.named})
+    keywords = {argument.keyword: argument.value.run(names) for argument in call.named} if call.named else {}
+    for value in (*args, *keywords.values()):
+        if type(value) is tuple and (len(value) > MAX_SHORT or tuple in map(type, value)):
+            return Given(args, keywords, None)
+    return Given(args, keywords, f"{args}{keywords}")
 
 
 def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Operator:
@@ -40,11 +51,11 @@ def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Opera
 def parameters_of(call: Call, block: Block, given: Given) -> dict[str, Any]:
     """The values that a call gives to a block's parameters. Raises SpecError at the argument that is wrong."""
     parameters = [name for name, _ in block.parameters]
+    bound = dict(zip(parameters, given.args, strict=False))
     if len(given.args) > len(parameters):
         most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
         place = place_of(call, len(parameters))
         raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
-    bound = dict(zip(parameters, given.args, strict=False))
     for name, value in given.keywords.items():
         if name not in parameters:
             hint = suggest(name, parameters)

@@ -9,7 +9,7 @@ from archcalc.errors import ArchcalcError, MisfitError, Place, Refusal, SpecErro
 from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import extent, show
-from archcalc.spec.binding import NOTHING, Given, evaluate, operator_with, parameters_of
+from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of
 from archcalc.spec.expression import Compiled
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
@@ -72,6 +72,16 @@ class Called(NamedTuple):
         return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
+class Expanded(NamedTuple):
+    """The nodes of a block's call, which an equal call places again."""
+
+    scope: Scope
+    nodes: range  # their positions
+    ends: range  # the positions of its side outputs in the list of all
+    result: int
+    steps: int  # what it took off the budget
+
+
 class Frame(NamedTuple):
     """Where a plan runs: the names that its expressions see, and the scope in which its layers get their names."""
 
@@ -85,7 +95,14 @@ class Frame(NamedTuple):
 
 
 class Expansion:
-    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch."""
+    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch.
+
+    Equal calls of a block are run once, and then the block's nodes are placed again: calls with equal arguments and an
+    equal input, at the same depth of calls. This needs a block with a scope of its own, in which no `use` reaches
+    outside and no side output is dropped. `sharing = False` runs every call.
+    """
+
+    sharing = True
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -99,6 +116,8 @@ class Expansion:
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
         self.operators: dict[Any, tuple[Operator, Shape]] = {}
+        self.expanded: dict[Any, Expanded] = {}
+        self.reached: list[int] = []  # the nodes that `use` found; -1 for a side output that was dropped
         self.run_by_kind: dict[type, Callable[..., int]] = {
             Chain: self._chain, Repeat: self._repeat, Choose: self._choose, Call: self._call, Each: self._each,
             Join: self._join, Side: self._sides, Label: self._label, Use: self._use,
@@ -109,6 +128,7 @@ class Expansion:
         self._settle(network, overrides)
         root = Scope(None, "", 0)
         shape = self._input_shape(input_shape)
+        self.sharing &= all(type(size) is int for size in shape)
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
@@ -167,8 +187,7 @@ class Expansion:
         return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
     def _named(self) -> list[Node]:
-        made = ((bounded(m.scope.entry(m.base, m.number), m.place), m) for m in self.made)
-        return [Node(name, *m[3:]) for name, m in made]
+        return [Node(bounded(m.scope.entry(m.base, m.number), m.place), *m[3:]) for m in self.made]
 
     def trail(self) -> list[str]:
         """The calls under way, the innermost first."""
@@ -284,6 +303,8 @@ class Expansion:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
             del self.made[made:], self.calls[calls:], self.ends[ends:]
+            self.expanded.clear()  # some of it may have been dropped
+            self.reached.append(-1)
             return
         if end < made:
             raise SpecError("a side output without layers", branch.place)
@@ -300,22 +321,24 @@ class Expansion:
             around.append(parent)
         if self.made[target].side and not self.side:
             raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
+        self.reached.append(target)
         return target
 
     def _call(self, plan: Call, x: int, frame: Frame) -> int:
-        target = self._target(plan, frame.names)
-        given = evaluate(plan, self._seen(x, frame))
+        target, shape = self._target(plan, frame.names), self.made[x].output
+        frame.names.shape = shape
+        given = evaluate(plan, frame.names)
         if isinstance(target, Block):
             return self._block(plan, target, given, x, frame)
         for value in (*given.args, *given.keywords.values()):
             if type(value) is tuple:
                 self._pay(value, plan.place)
-        # arguments by their text: 1, 1.0 and True are equal, but not alike
-        shape = self.made[x].output
-        key = target, repr(given) if given is not NOTHING else "", shape
+        key = target, given.text, shape
         known = self.operators.get(key)
         if known is None:
-            known = self.operators[key] = self._operator(plan, target, given, shape)
+            known = self._operator(plan, target, given, shape)
+            if given.text is not None:
+                self.operators[key] = known
         return self._add(frame.scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
@@ -342,6 +365,22 @@ class Expansion:
             raise MisfitError(message, plan.place) from None
 
     def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+        if not block.structured:
+            return self._run_block(plan, block, given, x, frame)
+        scope = frame.scope if frame.alone else Scope(frame.scope, "", frame.scope.enter(""))
+        key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
+        known = self.expanded.get(key)
+        if known and len(self.made) + len(known.nodes) <= MAX_NODES and known.steps <= self.budget.left:
+            return self._place_again(known, x, scope)
+        made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
+        y = self._run_block(plan, block, given, x, Frame(self.globals, scope, alone=True))
+        inside = all(target >= made for target in self.reached[reached:])
+        if inside and self.sharing and given.text is not None and len(self.made) > made + 1:
+            nodes, sides = range(made, len(self.made)), range(ends, len(self.ends))
+            self.expanded[key] = Expanded(scope, nodes, sides, y, left - self.budget.left)
+        return y
+
+    def _run_block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
         bound = parameters_of(plan, block, given)
         self.calls.append(Called(block, bound, plan.place))
         if len(self.calls) > MAX_CALLS:
@@ -350,11 +389,20 @@ class Expansion:
         for parameter, default in block.parameters:
             if parameter not in bound and default is not None:
                 names[parameter] = default.run(names)
-        numbered = block.structured and not frame.alone
-        scope = Scope(frame.scope, "", frame.scope.enter("")) if numbered else frame.scope
-        y = self.run(block.body, x, Frame(names, scope, frame.alone or numbered))
+        y = self.run(block.body, x, Frame(names, frame.scope, frame.alone))
         self.calls.pop()
         return y
+
+    def _place_again(self, known: Expanded, x: int, scope: Scope) -> int:
+        """Place the nodes of an equal call on node `x`, and pay for them. Returns the output's node."""
+        first, shift = known.nodes.start, len(self.made) - known.nodes.start
+        scopes = {known.scope: scope.named_as(known.scope)}
+        for made in self.made[first : known.nodes.stop]:
+            inputs = tuple([x if i < first else i + shift for i in made.inputs])
+            self.made.append(Made(made.scope.under(scopes), made.base, made.number, made.op, inputs, *made[5:]))
+        self.ends += [end + shift for end in self.ends[known.ends.start : known.ends.stop]]
+        self.budget.left -= known.steps
+        return x if known.result < first else known.result + shift
 
 
 def _output(op: Operator, x: Any) -> Shape:

@@ -59,6 +59,17 @@ class Scope:
             self.settled = self._settle()
         return self.prefix() + self.settled[base, number]
 
+    def named_as(self, other: Scope) -> Scope:
+        """Take the names of another scope, which has equal entries and gets no more of them. Returns this scope."""
+        other.settled = self.settled = other.settled or other._settle()
+        return self
+
+    def under(self, moved: dict[Scope, Scope]) -> Scope:
+        """The copy of this scope below another top: `moved` maps the old top to the new one, and is completed."""
+        if self not in moved and self.parent:
+            moved[self] = Scope(self.parent.under(moved), self.base, self.number).named_as(self)
+        return moved[self]
+
     def _settle(self) -> dict[Entry, str]:
         """The names of all entries."""
         names: dict[Entry, str] = {(label, LABELLED): label for label in self.labels}
@@ -66,11 +77,13 @@ class Scope:
         for name, numbers in self.branches.items():
             if len(numbers) == 1 and name not in self.labels:
                 names[name, numbers[0]] = name
+        several = dict(self.counts)
         for base, number in self.counts.items():
-            if base and number == 1 and base not in written:
+            if number == 1 and ((base, 1) in names or (base and base not in written)):
                 names[base, 1] = base
-        taken = set(names.values()) | written
-        for base, number in self.counts.items():
+                del several[base]
+        taken = set(names.values()) | written if several else set()
+        for base, number in several.items():
             free = _numbered(base, taken)
             names |= {(base, n): next(free) for n in range(1, number + 1) if (base, n) not in names}
         return names

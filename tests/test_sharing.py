@@ -1,0 +1,169 @@
+"""Equal calls of a block are run once; the graph is the same as if each were run, and so is what is refused."""
+
+from collections import Counter
+
+import pytest
+from support.random_graphs import networks as random_networks
+from support.random_graphs import sweep
+
+from archcalc import ArchcalcError, load, networks, parse
+from archcalc.spec.expansion import Expansion
+
+HEAD = "name: t\ninput: [4, 16, 16]\n"
+
+
+def outcome(make, sharing, monkeypatch):
+    """What comes of a spec with or without sharing: nodes, result, side outputs and steps left; or the error's text."""
+    left = []
+    plain = Expansion.graph
+
+    def graph(self, *arguments):
+        try:
+            return plain(self, *arguments)
+        finally:
+            left.append(self.budget.left)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Expansion, "sharing", sharing)
+        patch.setattr(Expansion, "graph", graph)
+        try:
+            made = make()
+        except ArchcalcError as error:
+            return str(error)
+    return made.nodes, made.result, made.sides, str(made.misfit), left[-1]
+
+
+def assert_same(make, monkeypatch):
+    """Raise AssertionError if sharing changes anything. Returns what both came to."""
+    shared = outcome(make, True, monkeypatch)
+    assert shared == outcome(make, False, monkeypatch)
+    return shared
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How often each block was run, and how often its nodes were placed again."""
+    counts = Counter()
+    run, place = Expansion._run_block, Expansion._place_again
+
+    def run_block(self, plan, block, *more):
+        counts[block.name] += 1
+        return run(self, plan, block, *more)
+
+    def place_again(self, *arguments):
+        counts["again"] += 1
+        return place(self, *arguments)
+
+    monkeypatch.setattr(Expansion, "_run_block", run_block)
+    monkeypatch.setattr(Expansion, "_place_again", place_again)
+    return counts
+
+
+@pytest.mark.parametrize(("name", "bottlenecks"), [("resnet50", 16), ("resnet101", 33), ("resnet152", 50)])
+def test_work_grows_with_distinct_blocks(name, bottlenecks, runs):
+    load(name)
+    assert (runs["bottleneck"], runs["again"]) == (8, bottlenecks - 8)
+
+
+def test_the_counter_above_would_notice(runs, monkeypatch):
+    monkeypatch.setattr(Expansion, "sharing", False)
+    load("resnet152")
+    assert (runs["bottleneck"], runs["again"]) == (50, 0)
+
+
+@pytest.mark.parametrize("name", {path: name for name, path in networks().items()}.values())  # one of each file
+def test_the_zoo_is_the_same(name, monkeypatch):
+    assert_same(lambda: load(name), monkeypatch)
+
+
+def test_random_networks_are_the_same(monkeypatch):
+    sweep(random_networks(), lambda drawn: assert_same(lambda: parse(drawn.spec()), monkeypatch), 100)
+
+
+CASES = {  # blocks and layers, and how often nodes are placed again
+    "equal calls": ("b(n): [add: {a: 'n * relu', b: identity}]", "b(2) | b(2) | b(2)", 2),
+    "other arguments": ("b(n): [add: {a: 'n * relu', b: identity}]", "b(2) | b(3)", 0),
+    "other inputs": ("b: [add: {a: 'conv(in_channels + 1, 1)', b: 'conv(in_channels + 1, 1)'}]", "3 * b", 0),
+    "numbers that are equal, but not alike": ("b(n): [add: {a: 'dropout(n)', b: identity}]", "b(1) | b(1.0)", 0),
+    "a default": ("b(n=2, m=n): [add: {a: 'm * relu', b: identity}]", "b | b | b(m=2)", 1),
+    "a short list": ("b(n): [add: {a: 'sum(n) * relu', b: identity}]", "b([1, 2]) | b([1, 2])", 1),
+    "a list in a list": ("b(n): [add: {a: 'len(n) * relu', b: identity}]", "b([[1]]) | b([[1]])", 0),
+    "blocks in blocks": ("c: [add: [relu, sigmoid]]\n  b: [x: c | c]", "b | b | c", 2),
+    "the only step of a label": ("b: [add: {a: relu, b: identity}]", "b\n- {s: b}\n- {t: b}", 2),
+    "a branch": ("b: [add: {a: relu, b: identity}]", "add(x=b, y=b | b)", 2),
+    "a label inside": ("b: [s: relu, 'add(use(s), sigmoid)']", "3 * b", 2),
+    "a label that is the block's input": ("b: [add: ['use(s)', relu]]", "relu\n- s: tanh\n- 2 * b", 0),
+    "a label outside": ("b: [add: ['use(s)', relu]]", "s: relu\n- tanh | b | tanh | b", 0),
+    "a label of the block around": ("c: [add: ['use(s)', relu]]\n  b: [s: relu, c | c]", "b | b", 1),
+    "side outputs": ("b: [relu, side: {s: linear(3)}]", "2 * b", 1),
+    "a block on a side output and not": ("b: [add: [relu, identity]]", "b\n- side: {s: b | b}", 1),
+    "a side output that does not fit": (
+        "b: [relu, side: {s: 'b2 | conv(3, 99)'}]\n  b2: [add: [relu, tanh]]",
+        "3 * b",
+        0,
+    ),
+    "one layer": ("b: [x: relu]", "3 * b", 0),
+    "a chain": ("b: [relu, tanh]", "3 * b", 0),
+    "no layer": ("b(n): [x: n * relu]", "b(0) | b(0) | relu", 0),
+    "another depth": ("b: [add: [relu, tanh]]\n  c: [b]", "b | c | b | c", 2),
+    "names that clash": ("b: [relu, add: {relu: tanh, relu1: relu}, relu]", "relu | b | b | relu\n- b1: b", 2),
+}
+
+
+def written(blocks, layers):
+    steps = layers.replace("\n- ", "\n  - ")
+    return f"{HEAD}blocks:\n  {blocks}\nlayers:\n  - {steps}\n"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_placed_again(name, runs, monkeypatch):
+    blocks, layers, again = CASES[name]
+    made = assert_same(lambda: parse(written(blocks, layers)), monkeypatch)
+    assert not isinstance(made, str), made
+    assert runs["again"] == again
+
+
+def test_nodes_placed_again_share_their_operators():
+    made = parse(written("b: [add: ['conv(4, 1)', identity]]", "2 * b"))
+    first, second = (node for node in made.nodes if node.op.name == "conv")
+    assert first.op is second.op
+    assert (first.name, second.name) == ("0.branch1", "1.branch1")
+
+
+DOUBLE = "b(n): [x: b(n - 1) if n > 0 else relu, y: b(n - 1) if n > 0 else relu]"
+REFUSED = {  # blocks and layers
+    "doubling": (DOUBLE, "b(16) | b(16)", "more than 500,000 steps"),
+    "doubling without layers": (
+        "b(n): [x: b(n - 1) if n > 0 else chain(0 * relu), 'b(n - 1) if n > 0 else relu']",
+        "b(19)",
+        "",
+    ),
+    "a loop of equal blocks": ("b: [add: [99 * relu, identity]]", "3000 * b", "more than 200,000 layers"),
+    "steps": (
+        "b: [add: ['chain(identity if i else identity for i in range(2) if sum(range(9000)) < 0) | relu', relu]]",
+        "99 * b",
+        "steps",
+    ),
+    "in the middle of a block": ("b: [add: [7 * relu, identity]]", "199996 * relu | 2 * b", "more than 200,000 layers"),
+    "too deep": ("b(n): [x: b(n + 1) | b(n + 1)]", "b(0)", "more than 40 deep"),
+    "nothing uses it": ("b: [s: relu, 'add(use(s), tanh)']", "t: relu\n- 2 * b\n- use(t) | b", "nothing uses"),
+    "a branch that does not fit": ("b: [add: [relu, identity]]", "b | b | add(b, b | conv(3, 1))", "branches differ"),
+    "a label used twice": ("b: [add: [relu, identity]]", "s: b\n- s: b", "used twice"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_is_the_same(name, monkeypatch):
+    blocks, layers, message = REFUSED[name]
+    error = assert_same(lambda: parse(written(blocks, layers)), monkeypatch)
+    assert isinstance(error, str)
+    assert message in error
+
+
+def test_the_comparison_would_notice(monkeypatch):
+    plain = Expansion._place_again
+    monkeypatch.setattr(
+        Expansion, "_place_again", lambda self, known, *more: plain(self, known._replace(steps=0), *more)
+    )
+    with pytest.raises(AssertionError):
+        assert_same(lambda: load("resnet50"), monkeypatch)
