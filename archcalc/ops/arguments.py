@@ -68,11 +68,11 @@ def pair(value: object, least: int) -> tuple[int, int]:
     """Read height and width from one or two integers, none above MAX_LENGTH."""
     if isinstance(value, tuple) and len(value) != 2:
         raise Refusal(f"needs one number or [height, width], not {show(value)}")
-    height, width = value if isinstance(value, tuple) else (value, value)
-    lengths = whole(height, least), whole(width, least)
-    if max(lengths) > MAX_LENGTH:
+    height = whole(value[0] if isinstance(value, tuple) else value, least)
+    width = whole(value[1], least) if isinstance(value, tuple) else height
+    if max(height, width) > MAX_LENGTH:
         raise Refusal(f"must be at most {MAX_LENGTH:,}, not {show(value)}")
-    return lengths
+    return height, width
 
 
 def only(value: object) -> object:
@@ -169,10 +169,9 @@ RULES: dict[str, Callable[[object], Any]] = {
 
 def read(annotation: str, value: object) -> Any:
     """Read `value` by the rule of an annotation; `… | None` also accepts None."""
-    name, _, optional = annotation.partition(" | ")
-    if optional and value is None:
-        return None
-    return RULES[name](value)
+    if annotation in RULES:
+        return RULES[annotation](value)
+    return None if value is None else RULES[annotation.removesuffix(" | None")](value)
 
 
 def same(shapes: Sequence[tuple[int, ...]]) -> bool:

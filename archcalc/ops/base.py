@@ -30,6 +30,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
@@ -263,32 +264,38 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
 
     Raises ArgumentError, which names the argument, if one is wrong, unknown, missing or given twice.
     """
-    known = declared(cls)
+    known, needed = _arguments(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its instances do
     if len(args) > len(known):
         most = f"{len(known)} argument{'s' if len(known) != 1 else ''}"
         raise ArgumentError(f"takes at most {most}: {signature(cls)}", len(known))
     bound: dict[str, Any] = {}
-    names = {f.name: f for f in known}
-    for position, (value, field) in enumerate(zip(args, known, strict=False)):
-        bound[field.name] = _checked(field, value, position)
+    for position, (value, name) in enumerate(zip(args, known, strict=False)):
+        bound[name] = _checked(known, name, value, position)
     for name, value in keywords.items():
-        if name not in names:
-            hint = argument_hint(name, names)
+        if name not in known:
+            hint = argument_hint(name, known)
             raise ArgumentError(f"has no argument {name!r}; {hint or signature(cls)}", name)
         if name in bound:
             raise ArgumentError(f"gets {name} twice", name)
-        bound[name] = _checked(names[name], value, name)
-    missing = [f.name for f in known if f.default is MISSING and f.name not in bound]
+        bound[name] = _checked(known, name, value, name)
+    missing = [name for name in needed if name not in bound]
     if missing:
         raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}")
     return cls(**bound)
 
 
-def _checked(field: Field[Any], value: object, argument: str | int) -> Any:
+@lru_cache(maxsize=256)
+def _arguments(cls: type[Operator]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The arguments of an operator with their annotations, in order, and those without a default."""
+    known = declared(cls)
+    return {f.name: str(f.type) for f in known}, tuple(f.name for f in known if f.default is MISSING)
+
+
+def _checked(known: Mapping[str, str], name: str, value: object, argument: str | int) -> Any:
     try:
-        return read(str(field.type), value)
+        return read(known[name], value)
     except Refusal as error:
-        raise ArgumentError(f"{field.name} {error}", argument) from None
+        raise ArgumentError(f"{name} {error}", argument) from None
 
 
 __all__ = [

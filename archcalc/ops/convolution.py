@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, format_shape, require
+from archcalc.ops.arguments import (
+    Connections,
+    Flag,
+    Margin,
+    Padding,
+    Positive,
+    Sides,
+    Size,
+    every,
+    format_shape,
+    require,
+)
 from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, operator, spatial, values
 from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
@@ -35,8 +46,9 @@ class Weighted(Operator):
 
 def check_groups(channels: int, out_channels: int, groups: int) -> None:
     """Raise Refusal unless both numbers of channels are divisible by the number of groups."""
-    require(channels % groups == 0, f"{channels} input channels cannot be divided into {groups} groups")
-    require(out_channels % groups == 0, f"{out_channels} output channels cannot be divided into {groups} groups")
+    for number, which in (channels, "input"), (out_channels, "output"):
+        if not every(number % groups == 0):
+            raise Refusal(f"{number} {which} channels cannot be divided into {groups} groups")
 
 
 @operator("conv")
@@ -67,21 +79,16 @@ class Conv(Weighted):
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises Refusal if kernel, groups or connections do not fit."""
-        channels, *size = spatial(x, self.name)
+        channels, height, width = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
         self._check_connections(channels)
-        height, width = (
-            (padded - window.span) // window.stride + 1
-            for padded, window in zip(self._padded(size), self.window(x), strict=True)
-        )
-        return self.out_channels, height, width
-
-    def _padded(self, size: list[int]) -> list[int]:
-        padded = [length + sum(margin) for length, margin in zip(size, self.margins(), strict=True)]
-        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        message = f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}"
-        require((padded[0] >= reach[0]) & (padded[1] >= reach[1]), message)
-        return padded
+        (top, bottom), (left, right) = self.margins()
+        padded = height + top + bottom, width + left + right
+        reach = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.dilation[1] * (self.kernel_size[1] - 1) + 1
+        if not every((padded[0] >= reach[0]) & (padded[1] >= reach[1])):
+            raise Refusal(f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
+        rows, columns = (padded[0] - reach[0]) // self.stride[0] + 1, (padded[1] - reach[1]) // self.stride[1] + 1
+        return self.out_channels, rows, columns
 
     def _check_connections(self, channels: int) -> None:
         if self.connections is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from archcalc.errors import Refusal
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, format_shape, operator, values
 from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
@@ -28,7 +29,8 @@ class BatchNorm(Normalization):
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal if it has more than three dimensions."""
-        require(len(x) <= 3, f"batchnorm needs channels×height×width or features, not {format_shape(x)}")
+        if len(x) > 3:
+            raise Refusal(f"batchnorm needs channels×height×width or features, not {format_shape(x)}")
         return x
 
     def weights(self, x: Shape) -> dict[str, Shape]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from archcalc.errors import Refusal
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
 from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, declared, operator, spatial, values
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
@@ -17,7 +18,8 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
     _, stride, padding, _ = window
     padded = length + 2 * padding
     room = padded - window.span + (stride - 1) * ceil_mode
-    require(room >= 0, f"kernel {window.span} is larger than the padded input {padded}")
+    if not every(room >= 0):
+        raise Refusal(f"kernel {window.span} is larger than the padded input {padded}")
     out = room // stride + 1
     if ceil_mode:
         out = out - ((out - 1) * stride >= length + padding)
@@ -42,7 +44,8 @@ class Pool(Plain):
         """(channels, height, width). Raises Refusal if kernel or padding do not fit."""
         channels, *size = spatial(x, self.name)
         for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
-            require(padding <= kernel // 2, f"padding {padding} is more than half of the kernel {kernel}")
+            if padding > kernel // 2:
+                raise Refusal(f"padding {padding} is more than half of the kernel {kernel}")
         height, width = (
             pooled_length(length, window, self.ceil_mode) for length, window in zip(size, self.window(x), strict=True)
         )
