@@ -44,7 +44,7 @@ def assert_same(make, monkeypatch):
 def runs(monkeypatch):
     """How often each block was run, and how often its nodes were placed again."""
     counts = Counter()
-    run, place = Expansion._run_block, Expansion._place_again
+    run, place = Expansion._block, Expansion._place_again
 
     def run_block(self, plan, block, *more):
         counts[block.name] += 1
@@ -54,7 +54,7 @@ def runs(monkeypatch):
         counts["again"] += 1
         return place(self, *arguments)
 
-    monkeypatch.setattr(Expansion, "_run_block", run_block)
+    monkeypatch.setattr(Expansion, "_block", run_block)
     monkeypatch.setattr(Expansion, "_place_again", place_again)
     return counts
 

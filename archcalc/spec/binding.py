@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArgumentError, Place, SpecError, suggest
@@ -22,10 +23,11 @@ class Given(NamedTuple):
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
+    lists: Sequence[tuple[Any, ...]]  # those among the values
     text: str | None
 
 
-NOTHING = Given((), {}, "")
+NOTHING = Given((), {}, (), "")
 
 
 def evaluate(call: Call | Join, names: Names) -> Given:
@@ -34,10 +36,9 @@ def evaluate(call: Call | Join, names: Names) -> Given:
         return NOTHING
     args = tuple([argument.value.run(names) for argument in call.positional])
     keywords = {argument.keyword: argument.value.run(names) for argument in call.named} if call.named else {}
-    for value in (*args, *keywords.values()):
-        if type(value) is tuple and (len(value) > MAX_SHORT or tuple in map(type, value)):
-            return Given(args, keywords, None)
-    return Given(args, keywords, f"{args}{keywords}")
+    lists = [value for value in (*args, *keywords.values()) if type(value) is tuple]
+    short = all(len(values) <= MAX_SHORT and tuple not in map(type, values) for values in lists) if lists else True
+    return Given(args, keywords, lists, f"{args}{keywords}" if short else None)
 
 
 def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Operator:

@@ -115,7 +115,8 @@ class Expansion:
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
-        self.operators: dict[Any, tuple[Operator, Shape]] = {}
+        self.operators: dict[Any, Operator] = {}
+        self.layers: dict[Any, tuple[Operator, Shape]] = {}  # with the shapes of their outputs
         self.expanded: dict[Any, Expanded] = {}
         self.reached: list[int] = []  # the nodes that `use` found; -1 for a side output that was dropped
         self.run_by_kind: dict[type, Callable[..., int]] = {
@@ -247,22 +248,22 @@ class Expansion:
         if plan.name in labels:
             raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own name")
         labels[plan.name] = RUNNING
-        labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, frame)
+        labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, frame.names, frame.scope)
         return y
 
-    def _within(self, base: str, number: int, body: Plan, x: int, frame: Frame) -> int:
+    def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
         """Run a plan in a scope of its own; a single layer gets the scope's name itself."""
-        before, scope = len(self.made), Scope(frame.scope, base, number)
-        y = self.run(body, x, Frame(frame.names, scope, alone=True))
-        if len(self.made) == before + 1 and self.made[-1].scope is scope:
-            self.made[-1] = self.made[-1]._replace(scope=frame.scope, base=base, number=number)
+        before, inner = len(self.made), Scope(scope, base, number)
+        y = self.run(body, x, Frame(names, inner, alone=True))
+        if len(self.made) == before + 1 and self.made[-1].scope is inner:
+            self.made[-1] = Made(scope, base, number, *self.made[-1][3:])
         return y
 
     def _join(self, plan: Join, x: int, frame: Frame) -> int:
         before, ways = len(self.made), self._ways(plan, self._seen(x, frame))
-        ends = [self._branch(way, "branch", x, Frame(names, frame.scope)) for way, names in ways]
+        ends = [self._branch(way, "branch", x, names, frame.scope) for way, names in ways]
         shapes = tuple([self.made[end].output for end in ends])
-        op = operator_with(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)))
+        op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)))
         try:
             output = _output(op, shapes)
         except Refusal as error:
@@ -274,9 +275,9 @@ class Expansion:
             raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
         return self._add(frame.scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
-    def _branch(self, way: Branch, otherwise: str, x: int, frame: Frame) -> int:
-        number = frame.scope.enter_branch(way.name) if way.name else frame.scope.enter(otherwise)
-        return self._within(way.name or otherwise, number, way.body, x, frame)
+    def _branch(self, way: Branch, otherwise: str, x: int, names: Names, scope: Scope) -> int:
+        number = scope.enter_branch(way.name) if way.name else scope.enter(otherwise)
+        return self._within(way.name or otherwise, number, way.body, x, names, scope)
 
     def _ways(self, plan: Join, names: Names) -> list[tuple[Branch, Names]]:
         """Branches with the names that each sees."""
@@ -298,7 +299,7 @@ class Expansion:
         """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
         made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
-            end = self._branch(branch, "side", x, frame)
+            end = self._branch(branch, "side", x, frame.names, frame.scope)
         except MisfitError as error:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
@@ -329,16 +330,16 @@ class Expansion:
         frame.names.shape = shape
         given = evaluate(plan, frame.names)
         if isinstance(target, Block):
-            return self._block(plan, target, given, x, frame)
-        for value in (*given.args, *given.keywords.values()):
-            if type(value) is tuple:
-                self._pay(value, plan.place)
+            run = self._shared if target.structured else self._block
+            return run(plan, target, given, x, frame)
+        for values in given.lists:
+            self._pay(values, plan.place)
         key = target, given.text, shape
-        known = self.operators.get(key)
+        known = self.layers.get(key)
         if known is None:
-            known = self._operator(plan, target, given, shape)
+            known = self._layer(plan, target, given, shape)
             if given.text is not None:
-                self.operators[key] = known
+                self.layers[key] = known
         return self._add(frame.scope, target.name, known[0], (x,), shape, known[1], plan.place)
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
@@ -354,33 +355,42 @@ class Expansion:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write it by its name: {named.name}(a, b)")
         return target
 
-    def _operator(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
+    def _layer(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
         if cls is Input:
             raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
-        op = operator_with(plan, cls, given)
+        op = self._operator(plan, cls, given)
         try:
             return op, _output(op, shape)
         except Refusal as error:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
-    def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
-        if not block.structured:
-            return self._run_block(plan, block, given, x, frame)
+    def _operator(self, plan: Call | Join, cls: type[Operator], given: Given) -> Operator:
+        """An operator with these arguments; calls that are alike get the same object."""
+        op = self.operators.get((cls, given.text))
+        if op is None:
+            op = operator_with(plan, cls, given)
+            if given.text is not None:
+                self.operators[cls, given.text] = op
+        return op
+
+    def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+        """Run the call of a block with a scope of its own, or place the nodes of an equal call again."""
         scope = frame.scope if frame.alone else Scope(frame.scope, "", frame.scope.enter(""))
         key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
         known = self.expanded.get(key)
         if known and len(self.made) + len(known.nodes) <= MAX_NODES and known.steps <= self.budget.left:
             return self._place_again(known, x, scope)
         made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
-        y = self._run_block(plan, block, given, x, Frame(self.globals, scope, alone=True))
+        y = self._block(plan, block, given, x, Frame(self.globals, scope, alone=True))
         inside = all(target >= made for target in self.reached[reached:])
         if inside and self.sharing and given.text is not None and len(self.made) > made + 1:
             nodes, sides = range(made, len(self.made)), range(ends, len(self.ends))
             self.expanded[key] = Expanded(scope, nodes, sides, y, left - self.budget.left)
         return y
 
-    def _run_block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+    def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+        """Run a block's call in the scope of a frame."""
         bound = parameters_of(plan, block, given)
         self.calls.append(Called(block, bound, plan.place))
         if len(self.calls) > MAX_CALLS:

@@ -57,7 +57,7 @@ class Scope:
         """The full name of an entry."""
         if not self.settled:
             self.settled = self._settle()
-        return self.prefix() + self.settled[base, number]
+        return (self.prefix() if self.path is None else self.path) + self.settled[base, number]
 
     def named_as(self, other: Scope) -> Scope:
         """Take the names of another scope, which has equal entries and gets no more of them. Returns this scope."""
@@ -73,17 +73,16 @@ class Scope:
     def _settle(self) -> dict[Entry, str]:
         """The names of all entries."""
         names: dict[Entry, str] = {(label, LABELLED): label for label in self.labels}
-        written = self.labels.keys() | self.branches.keys()
-        for name, numbers in self.branches.items():
-            if len(numbers) == 1 and name not in self.labels:
-                names[name, numbers[0]] = name
-        several = dict(self.counts)
+        several = []
         for base, number in self.counts.items():
-            if number == 1 and ((base, 1) in names or (base and base not in written)):
-                names[base, 1] = base
-                del several[base]
-        taken = set(names.values()) | written if several else set()
-        for base, number in several.items():
+            branches = self.branches.get(base, ())
+            alone = len(branches) == 1 or (number == 1 and base)
+            if alone and base not in self.labels:
+                names[base, branches[0] if branches else 1] = base
+            if number > 1 or (base, 1) not in names:
+                several.append((base, number))
+        taken = set(names.values()) | self.branches.keys() if several else set()
+        for base, number in several:
             free = _numbered(base, taken)
             names |= {(base, n): next(free) for n in range(1, number + 1) if (base, n) not in names}
         return names
