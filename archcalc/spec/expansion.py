@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError, MisfitError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
-from archcalc.ops.arguments import extent, show
+from archcalc.ops.arguments import show
 from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of
-from archcalc.spec.expression import Compiled
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 from archcalc.spec.node_names import LABELLED, Scope, bounded
+from archcalc.spec.params import settle_input, settle_params
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # blocks calling blocks
@@ -111,7 +111,6 @@ class Expansion:
         self.side = False
         self.ends: list[int] = []  # of side outputs
         self.misfit: MisfitError | None = None
-        self.changed: dict[str, Any] = {}  # params that are set otherwise than the spec has them
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
@@ -126,15 +125,14 @@ class Expansion:
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
         """As `expand`, but errors come without a trail."""
-        self._settle(network, overrides)
+        changed = settle_params(self.spec, network, overrides, self.globals)
+        shape, given = settle_input(self.spec, input_shape, self.globals)
         root = Scope(None, "", 0)
-        shape = self._input_shape(input_shape)
         self.sharing &= all(type(size) is int for size in shape)
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
-        given = None if input_shape is None or self._is(self.spec.input, shape) else shape
-        origin = Origin(self.spec.text, self.spec.path, network, self.changed, given)
+        origin = Origin(self.spec.text, self.spec.path, network, changed, given)
         self._check_use(result)
         return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit, origin)
 
@@ -149,43 +147,6 @@ class Expansion:
             if position in side:
                 who, hint = "only a side output uses", "at inference it would do nothing; move it into that branch"
             raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
-
-    def _settle(self, network: str, overrides: Mapping[str, Any]) -> None:
-        """Values of the params: defaults, the variant's, then the overrides."""
-        settings = {**self.spec.params, **self.spec.variants.get(network, {})}
-        for key in overrides:
-            if key not in settings:
-                known = suggest(key, settings) or "it has none"
-                raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
-        self.globals.later = frozenset(settings)
-        for key, own in settings.items():
-            value = overrides.get(key, own)
-            self.globals[key] = value.run(self.globals) if isinstance(value, Compiled) else value
-            if key in overrides and not self._is(own, self.globals[key]):
-                self.changed[key] = self.globals[key]
-
-    def _is(self, own: Compiled, given: Any) -> bool:
-        """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
-        try:
-            return bool(own.run(self.globals) == given)
-        except SpecError:
-            return False
-
-    def _input_shape(self, given: Shape | None) -> Shape:
-        if given is not None:
-            given = self._whole_shape(given)
-        try:
-            return extent(self.spec.input.run(self.globals) if given is None else given)
-        except Refusal as error:
-            if given is not None:
-                raise ArchcalcError(f"input {error}") from None
-            hint = "for example [3, 224, 224]: channels, height, width"
-            raise SpecError(f"input {error}", self.spec.input.place, hint) from None
-
-    def _whole_shape(self, given: Shape) -> Shape:
-        """For an image's size alone, one number or two, the shape with the spec's own channels."""
-        own = self.spec.input.run(self.globals) if len(given) < 3 else ()
-        return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
     def _named(self) -> list[Node]:
         return [Node(bounded(m.scope.entry(m.base, m.number), m.place), *m[3:]) for m in self.made]
