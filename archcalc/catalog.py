@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
@@ -27,47 +27,24 @@ from archcalc.spec.foreign_files import foreign
 from archcalc.spec.functions import Fault, number
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
 from archcalc.spec.yaml import Scalar, read_text
+from archcalc.spec_files import PUBLISHED, Entry, files, folders, indexed, indexed_file, sibling
 
 K = TypeVar("K")
 T = TypeVar("T")
 
-PUBLISHED = ".published"  # before the suffix of a file beside a spec
 
+class Network(NamedTuple):
+    """A network of the catalog: its file, and its row of `archcalc list` where the index has it."""
 
-def folders(beside: str = "") -> list[Path]:
-    """Where specs are looked for, first come first served; for what a file refers to, first where that file lies."""
-    own = [Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder]
-    package = Path(__file__).parent
-    found = [*own, package / "specs" if (package / "specs").is_dir() else package.parent / "specs"]
-    referring = Path(beside).resolve() if beside else None
-    return sorted(found, key=lambda folder: folder.resolve() not in referring.parents) if referring else found
-
-
-def files(beside: str = "") -> Iterator[tuple[str, Path]]:
-    """Each spec file with the prefix of its networks' names, "" or `cs231n/`; those with plain names first.
-
-    Skip files of published figures, except one without its networks' file, which is an error to read.
-    """
-    for folder in folders(beside):
-        paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-        for path in sorted(paths, key=lambda path: (len(path.parts), path)):
-            if path.stem.endswith(PUBLISHED) and _sibling(path, path.stem.removesuffix(PUBLISHED)):
-                continue
-            relative = path.parent.relative_to(folder).as_posix()
-            yield ("" if relative == "." else relative + "/"), path
-
-
-def _sibling(path: Path, stem: str) -> Path | None:
-    """The YAML file of that stem in the folder of `path`."""
-    paths = (path.with_name(stem + suffix) for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    path: Path
+    entry: Entry | None = None
 
 
 def _read(path: Path) -> Spec:
     """The spec in a file. Raises ArchcalcError for a file that cannot be read, SpecError for one that is no spec."""
     if path.stem.endswith(PUBLISHED):
         network = path.stem.removesuffix(PUBLISHED)
-        found = _sibling(path, network)
+        found = sibling(path, network)
         hint = f"name the file of their networks, {shown(found)}" if found else f"there is no {network}.yaml beside it"
         raise ArchcalcError(f"{shown(path)}: published figures, which are no network; {hint}")
     try:
@@ -96,10 +73,18 @@ def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[st
 
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
     """
-    found: dict[str, Path] = {}
-    for (prefix, path), spec in _each(files(), lambda file: _read(file[1]), broken):
-        for network in spec.networks():
-            found.setdefault(prefix + network, path)
+    return {name: network.path for name, network in _networks(broken).items()}
+
+
+def _networks(broken: Callable[[ArchcalcError], object] | None) -> dict[str, Network]:
+    found: dict[str, Network] = {}
+    for folder in folders():
+        known = indexed(folder)
+        for name, entry in known.items():
+            found.setdefault(name, Network(entry.path, entry))
+        for (prefix, path), spec in _each(files(folder), lambda file: _read(file[1]), broken) if not known else ():
+            for network in spec.networks():
+                found.setdefault(prefix + network, Network(path))
     return found
 
 
@@ -118,22 +103,41 @@ def _each(
         yield item, made
 
 
-def members(family: str, broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
-    """The networks of a family, as `networks`. Raises ArchcalcError with the nearest if there is none."""
-    found = networks(broken)
-    families = dict(_each(found, lambda name: plan_of(_in(found[name], name)).about.family, broken))
+def members(family: str, broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
+    """The networks of a family. Raises ArchcalcError with the nearest if there is none; `broken` as for `networks`."""
+    return list(_chosen(family, broken))
+
+
+def listed(
+    row: Callable[[Graph], dict[str, Any]],
+    family: str | None = None,
+    broken: Callable[[ArchcalcError], object] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The rows of all networks, or of a family: those of the index, and what `row` makes of the graphs of others.
+
+    Raises ArchcalcError where there is no such family; `broken` as for `networks`.
+    """
+
+    def made(item: tuple[str, Network]) -> dict[str, Any]:
+        name, network = item
+        return network.entry.row() if network.entry else row(build(_in(network.path, name), name))
+
+    yield from (own for _, own in _each(_chosen(family, broken).items(), made, broken))
+
+
+def _chosen(family: str | None, broken: Callable[[ArchcalcError], object] | None) -> dict[str, Network]:
+    found = _networks(broken)
+    if family is None:
+        return found
+
+    def family_of(name: str) -> str:
+        path, entry = found[name]
+        return str(entry.row()["family"]) if entry else plan_of(_in(path, name)).about.family
+
+    families = dict(_each(found, family_of, broken))
     if family not in families.values():
         raise ArchcalcError(f"no family {family!r}; {suggest(family, families.values())}")
     return {name: found[name] for name, own in families.items() if own == family}
-
-
-def graphs(family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None) -> Iterator[Graph]:
-    """All networks, or those of a family, one by one; `broken` as for `networks`.
-
-    Raises ArchcalcError where there is no such family.
-    """
-    found = networks(broken) if family is None else members(family, broken)
-    yield from (graph for _, graph in _each(found, lambda name: build(_in(found[name], name), name), broken))
 
 
 def _in(path: Path, name: str) -> Origin:
@@ -181,7 +185,7 @@ def plan_of(origin: Origin) -> Spec:
 def published_file(origin: Origin) -> Path | None:
     """The file beside a network's that holds what is published of it, if there is one."""
     path = Path(origin.path)
-    return _sibling(path, path.stem + PUBLISHED) if origin.path else None
+    return sibling(path, path.stem + PUBLISHED) if origin.path else None
 
 
 def build(origin: Origin, name: str = "") -> Graph:
@@ -221,24 +225,32 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
         return _in_file(shown(Path(beside).parent / path) if beside else path, network)
     unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]
-    for prefix, path_ in files(beside):
-        if name == prefix + stem and _mentions(path_, stem):
-            try:
-                spec = _read(path_)
-            except ArchcalcError as error:  # it may be another file that holds the network
-                unread = unread or error
-                continue
-            if stem in spec.networks() and (aliases or stem not in spec.aliases):
-                return _origin(spec, stem), ""
-            if stem in spec.aliases:
-                hint = f"write {spec.aliases[stem].written}, for which it stands"
-                unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {hint}")
+    for candidate in _candidates(name, beside):
+        try:
+            spec = _read(candidate)
+        except ArchcalcError as error:  # it may be another file that holds the network
+            unread = unread or error
+            continue
+        if stem in spec.networks() and (aliases or stem not in spec.aliases):
+            return _origin(spec, stem), ""
+        if stem in spec.aliases:
+            hint = f"write {spec.aliases[stem].written}, for which it stands"
+            unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {hint}")
     if unread:
         raise unread
     if _is_file(name):
         return _in_file(name, "")
     hint = suggest(name, networks(broken=lambda error: None))  # the misspelt name is what was asked about
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
+
+
+def _candidates(name: str, beside: str) -> Iterator[Path]:
+    """The files that may hold a network; of the zoo, first the one that the index names."""
+    stem = name.rpartition("/")[2]
+    for folder in folders(beside):
+        if path := indexed_file(folder, name):
+            yield path
+        yield from (path for prefix, path in files(folder) if name == prefix + stem and _mentions(path, stem))
 
 
 def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:

@@ -29,7 +29,7 @@ from archcalc.render.table import Column, Table, cell
 from archcalc.render.tables.audit import audit_table
 from archcalc.render.tables.compare import comparison_table
 from archcalc.render.tables.compare_parts import alignment_table
-from archcalc.render.tables.list import listing
+from archcalc.render.tables.list import listing, row_of
 from archcalc.render.tables.ops import operator_help, operators
 
 
@@ -74,7 +74,7 @@ MAKERS = {
     "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
     **{f"by {by}": lambda by=by: beside("vgg16", "resnet50", by) for by in ("stage", "block", "layer")},
     "every layer": lambda: beside("resnet50", "torchvision/resnet50", "layer", every=True),
-    "list": lambda: listing(analyze(load(name)) for name in ("vgg16", "lenet5", "specs/resnet.yaml:resnet50")),
+    "list": lambda: listing(row_of(analyze(load(name))) for name in ("vgg16", "lenet5", "specs/resnet.yaml:resnet50")),
     "show": lambda: about("resnet50"),
     "ops": operators,
     "op": lambda: operator_help("conv"),

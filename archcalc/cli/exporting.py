@@ -13,7 +13,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, matching, titles
-from archcalc.cli.networks import facts_of, summary_of
+from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
@@ -66,12 +66,11 @@ def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 
 def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.catalog import graphs
+    from archcalc.catalog import listed
     from archcalc.render.tables.list import listing
 
-    named = (load_with(name, {}, title=title) for name, title in titles(names).items())
-    found = named if names else graphs(broken=skipped)
-    return [listing(map(analyze, found))]
+    named = (row(load_with(name, {}, title=title)) for name, title in titles(names).items())
+    return [listing(named if names else listed(row, broken=skipped))]
 
 
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from archcalc.cli.options import NetworkName, network_options, output_options, r
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.render.tables.bars import with_bars
@@ -79,10 +81,17 @@ def list_networks(family: str | None, form: str, output: Path | None, force: boo
     archcalc list --family resnet
     archcalc list --format json
     """
-    from archcalc.catalog import graphs
+    from archcalc.catalog import listed
     from archcalc.render.tables.list import listing
 
-    deliver(listing(map(analyze, graphs(family, skipped))), form, output, force)
+    deliver(listing(listed(row, family, skipped)), form, output, force)
+
+
+def row(graph: Graph) -> dict[str, Any]:
+    """What `list` has of a network."""
+    from archcalc.render.tables.list import row_of
+
+    return row_of(analyze(graph))
 
 
 @click.command()

@@ -170,5 +170,5 @@ def named(
     for name in names:
         meant = matching([name], broken)
         found += meant if meant == [name] else [other for other in meant if other not in found]
-    kin = members(family, broken) if family is not None else {}
+    kin = members(family, broken) if family is not None else []
     return found + [name for name in kin if name not in found]

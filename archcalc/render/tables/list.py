@@ -30,9 +30,9 @@ COLUMNS = (
 
 
 @uncollected
-def listing(reports: Iterable[Report]) -> Table:
-    """Networks with their figures for one image at inference. Only the figures of each report are kept."""
-    rows = [_row(report) for report in reports]
+def listing(networks: Iterable[dict[str, Any]]) -> Table:
+    """Networks with their figures for one image at inference, from a row each."""
+    rows = list(networks)
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
@@ -40,7 +40,8 @@ def listing(reports: Iterable[Report]) -> Table:
     return Table("", COLUMNS, rows, "networks", facts, conditions, label=label)
 
 
-def _row(report: Report) -> dict[str, Any]:
+def row_of(report: Report) -> dict[str, Any]:
+    """What the table has of a network."""
     graph, totals = report.graph, report.totals
     return {
         "name": graph.name,
