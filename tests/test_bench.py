@@ -174,7 +174,7 @@ def test_each_checkout_runs_its_own_code(tmp_path):
     startup = bench("startup")
     (tmp_path / "archcalc").mkdir()
     (tmp_path / "archcalc" / "__init__.py").write_text("raise SystemExit(3)")
-    for command in (startup.LIMITS["--version"][0], startup.LIMITS["import archcalc"][0]):
+    for command in (startup.COMMANDS["--version"][0], startup.COMMANDS["import archcalc"][0]):
         assert startup.cpu_time(command, startup.HERE) > 0
         with pytest.raises(SystemExit, match="failed"):
             startup.cpu_time(command, tmp_path)
