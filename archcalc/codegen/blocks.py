@@ -15,7 +15,7 @@ from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.expression import tree_of
-from archcalc.spec.functions import DIMENSIONS, Reference
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
 from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 
@@ -74,10 +74,10 @@ class Facts:
         values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
         lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
         self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
-        self.decided: set[str] = set()
         self.steps = 0
         self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
         self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
+        self.fixed |= self._deciding({*self.params, *FUNCTIONS} - hidden)
 
     def spend(self) -> None:
         """Count a step of writing. Raises Unstructured for a network that takes too many."""
@@ -87,20 +87,25 @@ class Facts:
 
     # Params
 
-    def decide(self, names: set[str]) -> None:
-        """Note that something was decided by these names: the params behind them are no arguments."""
-        self.decided |= names
-
-    def settle(self) -> bool:
-        """Fix the params on which what was decided may depend, by the names' spelling; whether there were new ones."""
-        found, waiting = set(self.decided), list(self.decided)
+    def _deciding(self, alone: set[str]) -> set[str]:
+        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
+        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
+        tests = [part.test for tree in self._trees() for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
+        tests += [tree_of(plan.test) for plan in self.plans if isinstance(plan, Choose)]
+        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
+        waiting = [*found]
         while waiting:
             more = self.flows.get(waiting.pop(), set()) - found
             found |= more
             waiting += more
-        before = len(self.fixed)
-        self.fixed |= {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
-        return len(self.fixed) > before
+        return {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
+
+    def _decided(self, plan: Plan) -> set[str]:
+        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
+        names = names_in(*_written(plan))
+        choice = isinstance(plan, Repeat) and isinstance(tree_of(plan.count), ast.IfExp)
+        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
+        return names if choice else names & {"in_height", "in_width"}
 
     def arguments(self) -> dict[str, ast.expr]:
         """The params that may be arguments: by their Python name, with their values."""
@@ -189,7 +194,6 @@ class Facts:
 
     def dimension(self, plan: Plan, text: str) -> int:
         """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
-        self.decide({text})
         return self.one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)  # type: ignore[no-any-return]
 
     def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:

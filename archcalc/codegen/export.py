@@ -24,7 +24,6 @@ from archcalc.ops.base import values
 from archcalc.spec.network_spec import Spec
 
 TOO_MANY = "a join has too many branches; some 300 fit into one"
-MOST_PASSES = 8  # over a network, each with fewer of its params as arguments
 CARRYING = (
     "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
     "", "    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))",
@@ -74,12 +73,8 @@ def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
     trace = Trace(spec)
     trace.graph(network, graph.about.params, graph.input, graph.name)
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
-    for _ in range(MOST_PASSES):
-        writer = Writer(facts, _title(network), layers())
-        body = classes(writer.units, writer.network(_title(network)))
-        if not facts.settle():
-            return body
-    raise Unstructured("params that are no arguments")
+    writer = Writer(facts, _title(network), layers())
+    return classes(writer.units, writer.network(_title(network)))
 
 
 def _title(network: str) -> str:

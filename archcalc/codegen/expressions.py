@@ -19,10 +19,9 @@ from archcalc.codegen.trees import (
     names_in,
     rebuilt,
     simplified,
-    substituted,
     value_of,
 )
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
+from archcalc.spec.functions import DIMENSIONS, Reference
 
 LAZY = frozenset(("range", "zip", "enumerate"))  # lists in a spec, iterators in Python
 
@@ -84,10 +83,10 @@ class Reader:
     _tuple = _list
 
     def _ifexp(self, node: ast.IfExp, whole: bool) -> ast.expr:
-        return chosen(self.test(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
+        return chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
 
     def _boolop(self, node: ast.BoolOp, whole: bool) -> ast.expr:
-        made = self.test(node)
+        made = self.truth(node)
         if not known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
             raise Unstructured("`and` and `or` give True or False in a spec")
         return const(bool(value_of(made))) if known(made) else made
@@ -119,19 +118,10 @@ class Reader:
         wrapped = isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id == "tuple"
         return made.args[0] if wrapped and once else made  # type: ignore[attr-defined]  # it is a call
 
-    def test(self, node: ast.expr) -> ast.expr:
-        """A test, where `and` and `or` may be Python's; decided if it is of params alone."""
-        made, arguments = self._truth(node), self.facts.arguments()
-        own = names_in(*(tree for key, tree in self.scope.names.items() if key in self.scope.own))
-        mentioned = names_in(made) - {*FUNCTIONS}
-        if known(made) or not mentioned <= {*arguments} - own:
-            return made
-        self.facts.decide({key for key in self.facts.params if self.facts.names.python(key) in mentioned})
-        return substituted(made, {key: arguments[key] for key in mentioned})
-
-    def _truth(self, node: ast.expr) -> ast.expr:
+    def truth(self, node: ast.expr) -> ast.expr:
+        """A test, where `and` and `or` may be Python's."""
         if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
-            parts = lambda part: self._truth(part) if isinstance(part, ast.expr) else part  # noqa: E731  # one line
+            parts = lambda part: self.truth(part) if isinstance(part, ast.expr) else part  # noqa: E731  # one line
             return simplified(rebuilt(node, parts))
         return self.value(node)
 
@@ -144,7 +134,7 @@ class Reader:
             python = {own: self.facts.names.loop(own, visible) for own in sorted(names_in(loop.target))}
             scope = scope.inside({own: name(text) for own, text in python.items()})
             inner = Reader(self.facts, self.plan, scope)
-            tests = [inner._truth(test) for test in loop.ifs]
+            tests = [inner.truth(test) for test in loop.ifs]
             loops.append(ast.comprehension(_target(loop.target, python), listed, tests, 0))
         return scope, loops
 

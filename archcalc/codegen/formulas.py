@@ -192,12 +192,11 @@ class Formulas:
     def choice(self, plan: Choose, scope: Scope) -> ast.expr | bool:
         """A choice's test; True or False where it is decided, as where only one side ever ran."""
         tree = tree_of(plan.test)
-        test = Reader(self.facts, plan, scope).test(tree)
+        test = Reader(self.facts, plan, scope).truth(tree)
         if known(test):
             return bool(value_of(test))
         if self.facts.ran(plan.yes) and self.facts.ran(plan.no):
             return test
-        self.facts.decide(names_in(tree))
         return self.facts.ran(plan.yes)
 
     def count(self, plan: Repeat, scope: Scope) -> ast.expr:
@@ -206,7 +205,6 @@ class Formulas:
         made = Reader(self.facts, plan, scope).value(tree, True)
         if known(made) or self.facts.ran(plan.body):
             return made
-        self.facts.decide(names_in(tree))
         return const(0)
 
     def _repeat(self, plan: Repeat, scope: Scope) -> ast.expr:
@@ -241,7 +239,6 @@ class Formulas:
         if any(any(references(loop.iter)) for loop in loops):
             raise Unstructured("a loop over blocks")
         if not self.facts.ran(plan.body):
-            self.facts.decide(names_in(tree))
             return scope, []
         return inner, loops
 
