@@ -1,266 +1,430 @@
-"""What is known of a spec before it is written: which steps ran and for which inputs, and what its params decide."""
+"""A spec's blocks as classes: one walk over the steps makes modules, counts the channels and writes `forward`."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
 
-from archcalc.analysis.memory_plan import in_place
-from archcalc.codegen.names import Names
-from archcalc.codegen.trees import Unstructured, const, name, names_in, references
-from archcalc.errors import Place
-from archcalc.graph.graph import Graph, Node
-from archcalc.ops import REGISTRY, Operator, Shape
-from archcalc.ops.base import declared
-from archcalc.spec.expansion import Expansion
+from archcalc.codegen.calls import Calls, joined, joined_each
+from archcalc.codegen.classes import Flow, Line, Made, Unit, wrapped
+from archcalc.codegen.expressions import Reader, Scope
+from archcalc.codegen.facts import Facts, parts
+from archcalc.codegen.names import class_name, identifier, numbered
+from archcalc.codegen.trees import (
+    IN_CHANNELS,
+    UNKNOWN,
+    Unstructured,
+    assign,
+    attribute,
+    binary,
+    call,
+    chosen,
+    const,
+    is_const,
+    known,
+    name,
+    names_in,
+    operations,
+    references,
+    same,
+    simplified,
+    substituted,
+    unknown,
+    value_of,
+)
+from archcalc.ops.shaping import Identity
 from archcalc.spec.expression import tree_of
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
-from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.spec.network_spec import Block, Spec
+from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block
 
-MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
-
-
-class Trace(Expansion):
-    """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
-
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.shapes: dict[int, list[Shape]] = {}  # by the step's id
-        self.idle: set[int] = set()  # loops that had no round in some run
-        self.changing: set[int] = set()  # steps that gave other channels than they were given
-        self.given: dict[tuple[Any, str], list[Any]] = {}  # by a call's place and a parameter
-
-    def run(self, plan: Plan, x: int, *rest: Any) -> int:
-        """Run a step and remember it."""
-        self.shapes.setdefault(id(plan), []).append(self.made[x].output)
-        if self.calls and plan is self.calls[-1].block.body:
-            for parameter, value in self.calls[-1].given.items():
-                self.given.setdefault((self.calls[-1].place[1:], parameter), []).append(value)
-        body = id(plan.body) if isinstance(plan, Repeat | Each) else 0
-        before = len(self.shapes.get(body, ()))
-        y: int = super().run(plan, x, *rest)
-        if body and len(self.shapes.get(body, ())) == before:
-            self.idle.add(id(plan))
-        if self.made[x].output[0] != self.made[y].output[0]:
-            self.changing.add(id(plan))
-        return y
+TRAINING = attribute(name("self"), "training")
+ITSELF = name("?itself")  # the channels that a block gives which is being written
+ROUND = name("?round")  # the channels that a loop's body is given
+MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
+DEEPEST_MELT = 3  # plain blocks within each other that are written where they are called
+DEEPEST = 20  # blocks written into the block that calls them
 
 
-class Facts:
-    """A spec's network: its graph, what ran, and the params that may be arguments of the source."""
+class Loop(NamedTuple):
+    """A loop's rounds, what its body sees, and for a repeat how often it runs."""
 
-    def __init__(self, spec: Spec, graph: Graph, trace: Trace, definitions: Mapping[str, Any]) -> None:
-        self.spec = spec
-        self.graph = graph
-        self.trace = trace
-        self.plans = [plan for body in (spec.layers, *(b.body for b in spec.blocks.values())) for plan in _below(body)]
-        hidden = {parameter for block in spec.blocks.values() for parameter, _ in block.parameters}
-        self.names = Names({*definitions, *hidden})
-        self.positions: dict[Any, list[int]] = {}  # by line, column and width
-        for position, node in enumerate(graph.nodes):
-            if node.place:
-                self.positions.setdefault(node.place[1:], []).append(position)
-        self.in_place = may_overwrite(graph)
-        self.params = {key: const(value) for key, value in graph.about.params.items()}
-        self.settled = {key: const(Reference(key)) for key in (*REGISTRY, *spec.blocks)} | self.params
-        self.values = {ref for tree in self.params.values() for ref in references(tree)}
-        self.values |= {own for tree in self._trees() for own in names_in(tree)}  # blocks among them
-        self.free_blocks: set[str] = set()  # those that need what is outside of them
-        while more := {b.name for b in spec.blocks.values() if self.free(b.body)} - self.free_blocks:
-            self.free_blocks |= more
-        self.flows = self._flows()
-        values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
-        lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
-        self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
-        self.steps = 0
-        self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
-        self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
-        self.fixed |= self._deciding({*self.params, *FUNCTIONS} - hidden)
+    rounds: list[ast.comprehension]
+    inner: Scope
+    times: ast.expr | None = None
 
-    def spend(self) -> None:
-        """Count a step of writing. Raises Unstructured for a network that takes too many."""
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise Unstructured("too much to write in blocks")
+    def varying(self, formula: ast.expr) -> set[str]:
+        """The loop's names in a formula."""
+        return names_in(formula) & names_in(*(loop.target for loop in self.rounds))
 
-    # Params
-
-    def _deciding(self, alone: set[str]) -> set[str]:
-        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
-        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
-        tests = [part.test for tree in self._trees() for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
-        tests += [tree_of(plan.test) for plan in self.plans if isinstance(plan, Choose)]
-        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
-        waiting = [*found]
-        while waiting:
-            more = self.flows.get(waiting.pop(), set()) - found
-            found |= more
-            waiting += more
-        return {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
-
-    def _decided(self, plan: Plan) -> set[str]:
-        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
-        names = names_in(*_written(plan))
-        choice = isinstance(plan, Repeat) and isinstance(tree_of(plan.count), ast.IfExp)
-        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
-        return names if choice else names & {"in_height", "in_width"}
-
-    def arguments(self) -> dict[str, ast.expr]:
-        """The params that may be arguments: by their Python name, with their values."""
-        return {self.names.python(key): tree for key, tree in self.params.items() if key not in self.fixed}
-
-    def base(self) -> dict[str, ast.expr]:
-        """What the spec's params are in the source: names, or values."""
-        return {key: tree if key in self.fixed else name(self.names.python(key)) for key, tree in self.params.items()}
-
-    def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
-        """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
-        mentioned = {own for tree in self._trees() for own in names_in(tree)}
-        mentioned |= {plan.name for plan in self.plans if isinstance(plan, Call)}
-        runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
-        return names_in(*filter(None, map(_tree, runs))) & {*definitions}
-
-    def _seen(self, block: Block) -> set[str]:
-        """The spec's params that a block mentions: in another with a parameter of that name they would be hidden."""
-        trees = [tree for plan in _below(block.body) for tree in _written(plan)]
-        trees += [tree_of(default) for _, default in block.parameters if default]
-        return names_in(*trees) - {parameter for parameter, _ in block.parameters}
-
-    def _flows(self) -> dict[str, set[str]]:
-        """For each name of a block or loop, and for `in_channels`, the names that its values come from."""
-        flows: dict[str, set[str]] = {}
-        for block in self.spec.blocks.values():
-            for parameter, default in block.parameters:
-                flows.setdefault(parameter, set()).update(names_in(tree_of(default)) if default else ())
-        for loop in (loop for tree in self._trees() for part in ast.walk(tree) for loop in _loops(part)):
-            for own in names_in(loop.target):
-                flows.setdefault(own, set()).update(names_in(loop.iter))
-        for plan in self.plans:
-            for callee in self.callees(plan):
-                for parameter, argument in arguments([p for p, _ in callee.parameters], plan).items():  # type: ignore[arg-type]
-                    flows[parameter] |= names_in(tree_of(argument.value))
-        flows["in_channels"] = {own for plan in self.plans for tree in self._counted(plan) for own in names_in(tree)}
-        return flows
-
-    def _counted(self, plan: Plan) -> list[ast.expr]:
-        """The expressions on which the channels behind a step depend."""
-        if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
-            return list(_written(plan))
-        if isinstance(plan, Call) and plan.name in REGISTRY:
-            written = arguments(fields(REGISTRY[plan.name]), plan)
-            return [tree_of(written["out_channels"].value)] if "out_channels" in written else []
-        return []
-
-    def _trees(self) -> Iterator[ast.expr]:
-        """All expressions of the layers and blocks."""
-        for plan in self.plans:
-            yield from _written(plan)
-        for block in self.spec.blocks.values():
-            yield from (tree_of(default) for _, default in block.parameters if default)
-
-    # Blocks
-
-    def callees(self, plan: Plan) -> list[Block]:
-        """The blocks that a call may be of: where a parameter names it, all that stand somewhere as values."""
-        if not isinstance(plan, Call) or plan.name in REGISTRY:
-            return []
-        own = {plan.name} if plan.name in self.spec.blocks else self.values
-        return [block for block in self.spec.blocks.values() if block.name in own]
-
-    def free(self, plan: Plan, labels: frozenset[str] = frozenset()) -> bool:
-        """Whether a plan uses what is labelled outside of it, these labels apart, or gives side outputs."""
-        if isinstance(plan, Use):
-            return plan.label not in labels
-        if isinstance(plan, Call):
-            return any(block.name in self.free_blocks for block in self.callees(plan))
-        for part in parts(plan):
-            if self.free(part, labels):
-                return True
-            if isinstance(plan, Chain) and isinstance(part, Label):
-                labels |= {part.name}
-        return isinstance(plan, Side)
-
-    # What ran
-
-    def ran(self, plan: Plan) -> bool:
-        """Whether a step ever ran."""
-        return id(plan) in self.trace.shapes
-
-    def always(self, plan: Plan) -> bool:
-        """Whether a loop had a round in each run."""
-        return self.ran(plan) and id(plan) not in self.trace.idle
-
-    def dimension(self, plan: Plan, text: str) -> int:
-        """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
-        return self.one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)  # type: ignore[no-any-return]
-
-    def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
-        """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
-        nodes = self.graph.nodes
-        found = [(i, nodes[i]) for i in self.positions.get(place[1:], ()) if nodes[i].op.name == op]
-        if not found:
-            raise Unstructured(f"{op} never runs")
-        return found
-
-    def one(self, values: set[Any], what: str) -> Any:
-        """The only one of some values. Raises Unstructured."""
-        if len(values) != 1:
-            raise Unstructured(f"{what} differs from one run to another")
-        return next(iter(values))
+    def total(self, each: ast.expr) -> ast.expr:
+        """A sum over all rounds."""
+        first = self.rounds[0]
+        if len(self.rounds) > 1 or first.ifs or self.varying(each):
+            return call("sum", ast.GeneratorExp(each, self.rounds))
+        return binary(self.times or simplified(call("len", first.iter)), ast.Mult(), each)
 
 
-def arguments(names: Sequence[str] | Mapping[str, Any], plan: Call | Join) -> dict[str, Argument]:
-    """A call's arguments by a block's parameters or an operator's fields."""
-    return dict(zip(names, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in names}
+class Writer:
+    """Writes the classes of a network; `units` has them in the order in which they are done."""
+
+    def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
+        self.facts = facts
+        self.calls = Calls(facts)
+        self.titles = {title, *reserved}
+        self.units: list[Unit] = []
+        self.known: dict[Any, Unit] = {}
+        self.working: set[Any] = set()  # keys of the units that are being written
+        self.met: set[Any] = set()  # those of them that were called meanwhile
+        self.inside: list[str] = []  # blocks that are being written into the code that calls them
+        self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
+
+    def network(self, title: str) -> Unit:
+        """The class of the whole network."""
+        unit = Unit(title, self.facts.arguments(), ())
+        scope = Scope(self.facts.base(), frozenset(), const(self.facts.graph.input[0]))
+        self.write(unit, self.facts.spec.layers, scope, title)
+        return unit
+
+    # Classes
+
+    def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> None:
+        """Write a unit's statements; modules that just follow each other are a Sequential's."""
+        line = Line(scope, label, unit=unit, to="x", block=unit.forward)
+        unit.lines = [line]
+        start = line.tensor
+        self.walk(body, line)
+        if line.tensor is start and not unit.forward:
+            unit.modules = line.pending
+        else:
+            line.flush()
+            if unit.sides:
+                line.settle()
+                given = ast.Tuple([line.tensor, *map(name, unit.sides)], ast.Load())
+                unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
+            unit.forward.append(ast.Return(line.tensor))
+        unit.out = unit.formula(line.channels)
+        self.units.append(unit)
+
+    def unit(self, key: Any, body: Plan, scope: Scope, parameters: Mapping[str, Any], titles: Sequence[str]) -> Unit:
+        """The unit of a plan. One that calls itself is written again with what it gave, and must give that again."""
+        if key in self.working:
+            self.met.add(key)
+        if key in self.known:
+            return self.known[key]
+        out: ast.expr = ITSELF
+        for _ in range(2):
+            before = dict(self.known), set(self.titles), len(self.units)
+            unit = self.known[key] = Unit(self.title(*titles), parameters, self.facts.arguments())
+            unit.out = out
+            self.working.add(key)
+            self.write(unit, body, scope, titles[0])
+            self.working.discard(key)
+            if unit.sides:
+                raise Unstructured("a side output outside of the network's own class")
+            if key not in self.met or same(unit.out, out):
+                return unit
+            out = unit.out
+            self.known, self.titles = before[:2]
+            del self.units[before[2] :]
+        raise Unstructured(f"{titles[0]} has no formula")
+
+    def title(self, label: str, *others: str) -> str:
+        """A class's name that no other has."""
+        made = class_name(label)
+        if made in self.titles:
+            made += "".join(others) or "Unit"
+        made = numbered(made, self.titles)
+        self.titles.add(made)
+        return made
+
+    def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
+        """The unit of a block whose parameters are these; a block or operator that one names is part of what it is."""
+        python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
+        parameters = {
+            python[parameter]: self.calls.constant(default)
+            for parameter, default in block.parameters if same(names[parameter], name(python[parameter]))
+        }  # fmt: skip
+        others = [class_name(ref) for tree in names.values() for ref in references(tree)]
+        scope = self.calls.inside(block, names, IN_CHANNELS)
+        return self.unit(_key(block.name, names), block.body, scope, parameters, [block.name, *others])
+
+    def lift(self, plan: Plan, flow: Flow) -> None:
+        """Add a part of a block as a class of its own, with the names that it sees as its parameters."""
+        scope = flow.scope
+        seen = {key: tree for key, tree in scope.names.items() if key in scope.own}
+        own = {key: tree for key, tree in seen.items() if not known(tree)}
+        names = {key: name(self.facts.names.python(key)) for key in own}
+        inner = Scope({**scope.names, **names}, scope.own, IN_CHANNELS)
+        parameters = dict.fromkeys(tree.id for tree in names.values())
+        unit = self.unit(_key(id(plan), seen), plan, inner, parameters, [flow.label])
+        self.make(flow, unit, {names[key].id: tree for key, tree in own.items()}, "layers")
+
+    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str, positional: int = 0) -> None:
+        """Add a unit's module, with arguments by Python's names."""
+        given = {
+            key: values[key] for key, default in unit.parameters.items()
+            if not (default and same(default, values[key]))
+        }  # fmt: skip
+        flow.add(Made(unit, flow.channels, given, positional), own)
+        flow.channels = substituted(unit.out, {**values, "in_channels": flow.channels})
+
+    # Steps
+
+    def walk(self, plan: Plan, flow: Flow) -> None:
+        """Write what a plan does to the flow's tensor, or add its modules."""
+        self.facts.spend()
+        getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
+
+    def apart(self, plan: Plan, scope: Scope, label: str) -> Flow:
+        """A plan as modules, without statements before them."""
+        made = Flow(scope, label)
+        self.walk(plan, made)
+        return made
+
+    def _chain(self, plan: Chain, flow: Flow) -> None:
+        for step in plan.steps:
+            if isinstance(flow, Line):
+                flow.count()
+            self.walk(step, flow)
+
+    def _label(self, plan: Label, flow: Flow) -> None:
+        """A named step; what `use` asks for is kept in a variable."""
+        around, flow.label = flow.label, plan.name
+        if isinstance(flow, Line):
+            flow.flush()
+            flow.alone, labels, flow.labels = True, flow.labels, flow.labels.new_child()
+            self.walk(plan.body, flow)
+            flow.flush(end=True)
+            flow.labels = labels
+            if plan.name in self.used:
+                flow.keep(flow.local(plan.name))
+                labels[plan.name] = flow.tensor, flow.channels
+        else:
+            self.walk(plan.body, flow)
+        flow.label = around
+
+    def _use(self, plan: Use, flow: Flow) -> None:
+        if not isinstance(flow, Line) or plan.label not in flow.labels:
+            raise Unstructured(f"{plan.label} is labelled elsewhere")
+        flow.flush()
+        flow.tensor, flow.channels = flow.labels[plan.label]
+
+    def _side(self, plan: Side, flow: Flow) -> None:
+        """Side outputs, which are made in training alone."""
+        if not isinstance(flow, Line):
+            raise Unstructured("a side output in a loop or choice")
+        flow.flush()
+        flow.settle()
+        for branch in plan.branches:
+            label = branch.name or "side"
+            inner = flow.branch(label)
+            inner.to = inner.local(label)
+            self.walk(branch.body, inner)
+            inner.flush(end=True)
+            inner.keep(inner.to)
+            flow.block.append(ast.If(TRAINING, inner.block, []))
+            flow.unit.sides.append(inner.to)
+            flow.unit.lines.pop()
+
+    def _call(self, plan: Call, flow: Flow) -> None:
+        """The module of an operator or block, none for what does nothing; or a block's steps in place of its call."""
+        target = self.calls.target(plan, flow.scope)
+        if not isinstance(target, Block):
+            if target is not Identity:
+                flow.add(self.calls.module(plan, target, flow.scope), plan.name)
+            flow.channels = self.calls.channels(plan, target, flow.scope)
+            return
+        values = self.calls.bind(target, plan, flow.scope)
+        inside = self.calls.inside(target, values, flow.channels)
+        if self.in_place(plan, target, inside):
+            self.inside.append(target.name)
+            self._written(plan, target, flow, inside)
+            self.inside.pop()
+            return
+        unit = self.of_block(target, self.calls.symbols(target, values))
+        given = {self.facts.names.python(parameter): tree for parameter, tree in values.items()}
+        self.make(flow, unit, given, plan.name, len(plan.positional))
+
+    def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
+        """Whether a block's steps stand in place of its call: one that needs what is outside, or is just one call."""
+        if block.name in self.facts.free_blocks:
+            if len(self.inside) == DEEPEST:
+                raise Unstructured(f"{block.name} calls itself")
+            return True
+        body = block.body
+        if len(self.inside) >= DEEPEST_MELT or block.name in self.inside:
+            return False
+        if plan is self.facts.spec.layers:
+            return True
+        if isinstance(body, Repeat) and not any(is_const(self.count(body, inside), number) for number in (0, 1)):
+            return False
+        return isinstance(body, Call | Choose | Repeat) and all(isinstance(p, Call) for p in parts(body) or (body,))
+
+    def _written(self, plan: Call, block: Block, flow: Flow, inside: Scope) -> None:
+        """Write a block's steps in place of its call."""
+        outside, empty = flow.scope, not flow.pending
+        flow.scope = inside
+        if isinstance(flow, Line):
+            before, labels = len(flow.bound), flow.labels
+            flow.bound += inside.names.values()
+            flow.labels = labels.new_child()
+        self.walk(block.body, flow)
+        if isinstance(flow, Line):
+            del flow.bound[before:]
+            flow.labels = labels
+        if empty and isinstance(block.body, Call | Choose | Repeat):
+            flow.first = plan.name
+        flow.scope = outside.at(flow.channels)
+
+    # Choices and loops
+
+    def _choose(self, plan: Choose, flow: Flow) -> None:
+        test = self.choice(plan, flow.scope)
+        if isinstance(test, bool):
+            self.walk(plan.yes if test else plan.no, flow)
+            return
+        yes, no = (self.apart(side, flow.scope, flow.label) for side in (plan.yes, plan.no))
+        flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)
+        outs = [side.channels for side in (yes, no) if ITSELF.id not in names_in(side.channels)]
+        flow.channels = chosen(test, outs[0], outs[-1]) if outs else ITSELF
+
+    def choice(self, plan: Choose, scope: Scope) -> ast.expr | bool:
+        """A choice's test; True or False where it is decided, as where only one side ever ran."""
+        test = Reader(self.facts, plan, scope).truth(tree_of(plan.test))
+        if known(test):
+            return bool(value_of(test))
+        return test if self.facts.ran(plan.yes) and self.facts.ran(plan.no) else self.facts.ran(plan.yes)
+
+    def count(self, plan: Repeat, scope: Scope) -> ast.expr:
+        """How often a repeat runs: 0 where it never did."""
+        made = Reader(self.facts, plan, scope).value(tree_of(plan.count), True)
+        return made if known(made) or self.facts.ran(plan.body) else const(0)
+
+    def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
+        """A loop's rounds; none where there never were any."""
+        if isinstance(plan, Repeat):
+            count = self.count(plan, scope)
+            rounds = [ast.comprehension(ast.Name("_", ast.Store()), call("range", count), [], 0)]
+            return Loop([] if is_const(count, 0) else rounds, scope, count)
+        tree: Any = tree_of(plan.rounds)
+        inner, rounds = Reader(self.facts, plan, scope).loops(tree)
+        if any(any(references(loop.iter)) for loop in rounds):
+            raise Unstructured("a loop over blocks")
+        return Loop(rounds if self.facts.ran(plan.body) else [], inner)
+
+    def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
+        """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
+        loop = self.loop(plan, flow.scope)
+        if not loop.rounds:
+            return
+        if loop.times and is_const(loop.times, 1):
+            self.walk(plan.body, flow)
+            return
+        made = self.apart(plan.body, loop.inner, flow.label)
+        if same(made.channels, flow.channels):
+            if made.pending:
+                modules = ast.ListComp(wrapped(made.pending), loop.rounds)
+                flow.add(ast.Starred(modules, ast.Load()), made.first)
+        elif loop.times and known(loop.times) and value_of(loop.times) * len(made.pending) <= MOST_REPEATED:
+            self.walk(Chain((plan.body,) * value_of(loop.times), plan.place), flow)
+        elif isinstance(flow, Line):
+            self._counting(plan, loop, flow)
+        else:
+            self.lift(plan, flow)
+
+    _each = _repeat
+
+    def _counting(self, plan: Repeat | Each, loop: Loop, line: Line) -> None:
+        unit = line.unit
+        after = unit.formula(self.after(plan, loop))
+        channels = unit.thread(line.channels)
+        layers = unit.collect()
+        made = self.apart(plan.body, loop.inner.at(channels), line.label)
+        append = call(attribute(name(layers), "append"), wrapped(made.pending))
+        block: list[ast.stmt] = [ast.Expr(append), assign(channels.id, made.channels)]
+        for rounds in reversed(loop.rounds):
+            for test in reversed(rounds.ifs):
+                block = [ast.If(test, block, [])]
+            block = [ast.For(rounds.target, rounds.iter, block, [])]
+        unit.init.extend(block)
+        unit.values[channels.id] = after
+        line.add(ast.Starred(name(layers), ast.Load()), made.first)
+        line.channels = channels
+
+    def after(self, plan: Repeat | Each, loop: Loop) -> ast.expr:
+        """The channels behind a loop, as a formula of those before it."""
+        before = loop.inner.channels
+        out = self.apart(plan.body, loop.inner.at(ROUND), "").channels
+        if ROUND.id in names_in(out):
+            grown = _grown(out)
+            return binary(before, ast.Add(), loop.total(grown)) if grown else UNKNOWN
+        if loop.varying(out):
+            return UNKNOWN
+        if self.facts.always(plan):
+            return out
+        return chosen(loop.times, out, before) if loop.times else UNKNOWN
+
+    # Joins
+
+    def _join(self, plan: Join, flow: Flow) -> None:
+        """A join, as an expression over its branches."""
+        if not isinstance(flow, Line):
+            self.lift(plan, flow)
+            return
+        text, module = self.calls.join(plan, flow.scope)
+        flow.flush()
+        flow.settle()
+
+        def keep() -> ast.expr:
+            return flow.unit.attributes.add(plan.name, module)
+
+        if isinstance(plan.branches, Each):
+            loop = self.loop(plan.branches, flow.scope)
+            made = self.apart(plan.branches.body, loop.inner, flow.label)
+            branches = call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
+            kept = flow.unit.attributes.add("branches", branches)
+            rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
+            flow.tensor = joined_each(text, ast.ListComp(call("branch", flow.tensor), rounds), kept, keep)
+            alike = UNKNOWN if loop.varying(made.channels) else made.channels
+            flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
+            return
+        lines = self._branches(plan.branches, flow)
+        flow.tensor = joined(text, [line.tensor for line in lines], keep)
+        outs = [line.channels for line in lines]
+        if plan.name == "concat":
+            flow.channels = reduce(lambda left, right: binary(left, ast.Add(), right), outs)
+        else:
+            flow.channels = min([out for out in outs if not unknown(out)] or outs, key=operations)
+
+    def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
+        """The branches; where one has statements, all are written before the join, in the order in which they run."""
+        lines = []
+        for number, branch in enumerate(branches, 1):
+            line = flow.branch(identifier(branch.name or str(number), "branch"))
+            self.walk(branch.body, line)
+            line.flush(end=True)
+            lines.append(line)
+        if any(line.block for line in lines):
+            for line in lines:
+                line.settle()
+                flow.block += line.block
+        del flow.unit.lines[-len(lines) :]
+        return lines
 
 
-def fields(cls: type[Operator]) -> dict[str, str]:
-    """The kinds of an operator's arguments by name, in order."""
-    return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
+def _key(own: Any, names: Mapping[str, ast.expr]) -> Any:
+    """What tells a class from others of the same plan: the values that it knows, such as the blocks it is made of."""
+    return own, str(sorted((key, ast.dump(tree)) for key, tree in names.items() if known(tree)))
 
 
-def may_overwrite(graph: Graph) -> set[int]:
-    """Nodes that may work in place in training and at inference."""
-    training = in_place(graph, True)
-    inference = iter(in_place(graph.without_sides(), False))
-    return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
-
-
-def parts(plan: Plan) -> Sequence[Plan]:
-    """The plans that a plan is made of."""
-    if isinstance(plan, Chain):
-        return plan.steps
-    if isinstance(plan, Choose):
-        return plan.yes, plan.no
-    if isinstance(plan, Join | Side):
-        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
-    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
-
-
-def _below(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for part in parts(plan):
-        yield from _below(part)
-
-
-def _tree(run: Any) -> ast.expr | None:
-    """A value's tree; of what no text stands behind, such as an alias's input, none."""
-    try:
-        return tree_of(run)
-    except TypeError:
-        return None
-
-
-def _written(plan: Plan) -> Iterator[ast.expr]:
-    """A plan's own expressions."""
-    if isinstance(plan, Call | Join):
-        yield from (tree_of(argument.value) for argument in (*plan.positional, *plan.named))
-    if isinstance(plan, Repeat | Choose | Each):
-        run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
-        yield tree_of(run)
-
-
-def _loops(part: ast.AST) -> Sequence[ast.comprehension]:
-    return getattr(part, "generators", ())
+def _grown(out: ast.expr) -> ast.expr | None:
+    """What a loop's body adds to the channels of a ROUND; None if it does something else to them."""
+    if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
+        for grown, rest in ((out.right, out.left), (out.left, out.right)):
+            if same(rest, ROUND) and ROUND.id not in names_in(grown):
+                return grown
+        if ROUND.id not in names_in(out.right) and (inner := _grown(out.left)) is not None:
+            return binary(inner, ast.Add(), out.right)
+    return None

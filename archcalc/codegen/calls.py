@@ -7,14 +7,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, reduce
 from typing import Any
 
-from archcalc.codegen.blocks import Facts, arguments, fields
-from archcalc.codegen.expressions import Reader, Scope
-from archcalc.codegen.trees import Unstructured, attribute, call, const, known, names_in, value_of
+from archcalc.codegen.expressions import Reader, Scope, undivided
+from archcalc.codegen.facts import Facts, arguments, fields
+from archcalc.codegen.trees import (
+    IN_CHANNELS,
+    UNKNOWN,
+    Unstructured,
+    attribute,
+    call,
+    const,
+    known,
+    name,
+    names_in,
+    references,
+    short,
+    value_of,
+)
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 from archcalc.spec.expression import tree_of
-from archcalc.spec.functions import DIMENSIONS
+from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
+from archcalc.spec.network_spec import Block
 
 LENGTHS = ("Sides", "Size", "Margin", "Padding")  # of one number or two, all but the first also of a list of one
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that take any number
@@ -88,10 +102,65 @@ def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:
 
 
 class Calls:
-    """Writes the operators that a spec calls."""
+    """What calls mean where they stand: which block or operator with which arguments, and operators as text."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        self.optional = {block.name: self._optional(block) for block in facts.spec.blocks.values()}
+
+    def _optional(self, block: Block) -> set[str]:
+        """Parameters that no call gives: their defaults stand where they are mentioned."""
+        parameters = [parameter for parameter, _ in block.parameters]
+        calls = [plan for plan in self.facts.plans if isinstance(plan, Call) and block in self.facts.callees(plan)]
+        return {*parameters} - {parameter for plan in calls for parameter in arguments(parameters, plan)}
+
+    def target(self, plan: Call, scope: Scope) -> Block | type[Operator]:
+        """The block or operator that a call is of."""
+        named = scope.names.get(plan.name, const(Reference(plan.name)))
+        if not isinstance(named, ast.Constant) or not isinstance(named.value, Reference):
+            raise Unstructured(f"{plan.name} is not known")
+        own = named.value.name
+        return self.facts.spec.blocks[own] if own in self.facts.spec.blocks else REGISTRY[own]
+
+    # Blocks
+
+    def bind(self, block: Block, plan: Call, scope: Scope) -> dict[str, ast.expr]:
+        """A call's arguments by parameter, and defaults for the others."""
+        reader, given = Reader(self.facts, plan, scope), self.facts.trace.given
+        values = {}
+        for parameter, argument in arguments([p for p, _ in block.parameters], plan).items():
+            runs = given.get((plan.place[1:], parameter), ())
+            whole = all(isinstance(leaf, int) for run in runs for leaf in _leaves(run))
+            values[parameter] = short(reader.value(tree_of(argument.value), whole))
+        for parameter, default in block.parameters:
+            if parameter not in values and default is not None:
+                inner = Reader(self.facts, block.body, self.inside(block, values, scope.channels))
+                values[parameter] = undivided(inner.value(tree_of(default)))
+        return {parameter: values[parameter] for parameter, _ in block.parameters}
+
+    def inside(self, block: Block, values: Mapping[str, ast.expr], channels: ast.expr) -> Scope:
+        """What a block's body sees."""
+        parameters = frozenset(parameter for parameter, _ in block.parameters)
+        return Scope({**self.facts.base(), **values}, parameters, channels)
+
+    def symbols(self, block: Block, values: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
+        """A block's parameters as its own code names them; what names a block is that block."""
+        names = {own: tree for own, tree in values.items() if any(references(tree))}
+        for parameter, default in block.parameters:
+            if parameter not in names and parameter in self.optional[block.name] and default is not None:
+                inner = Reader(self.facts, block.body, self.inside(block, names, IN_CHANNELS))
+                names[parameter] = inner.value(tree_of(default))
+            elif parameter not in names:
+                names[parameter] = name(self.facts.names.python(parameter))
+        return names
+
+    def constant(self, default: Any) -> ast.expr | None:
+        """A default that mentions no names, else None: then each call gives the argument."""
+        tree = tree_of(default) if default is not None else IN_CHANNELS
+        made = None if names_in(tree) else Reader(self.facts, None, Scope({}, frozenset(), UNKNOWN)).value(tree)
+        return made if made and known(made) else None
+
+    # Operators
 
     def module(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.Call:
         """The call that makes an operator's module, for an input of these channels."""
@@ -155,3 +224,7 @@ class Calls:
             raise Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
         return text, fill(text.removeprefix("Dropping"), telling(cls, self.written(plan, cls, scope), False), {})
+
+
+def _leaves(value: object) -> list[object]:
+    return [leaf for item in value for leaf in _leaves(item)] if isinstance(value, tuple) else [value]

@@ -1,76 +1,153 @@
-"""A spec's blocks as classes: `__init__` makes modules and keeps count of the channels, `forward` runs them."""
+"""Classes in the making, and as text: each gets the parameters that it uses, and is called with them."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from archcalc.codegen.blocks import Facts, parts
-from archcalc.codegen.calls import joined, joined_each
 from archcalc.codegen.expressions import Scope
-from archcalc.codegen.formulas import IN_CHANNELS, Formulas, named
-from archcalc.codegen.names import class_name, identifier, local_name, numbered
+from archcalc.codegen.format import STEP, function, statements, text
+from archcalc.codegen.names import Attributes, identifier, local_name, numbered
 from archcalc.codegen.trees import (
+    IN_CHANNELS,
+    UNKNOWN,
     Unstructured,
     assign,
-    attribute,
     call,
-    const,
-    is_const,
-    known,
     name,
     names_in,
     operations,
+    rebuilt,
     references,
-    same,
-    value_of,
+    short,
+    substituted,
+    unknown,
 )
-from archcalc.codegen.units import Given, Labels, Made, Unit
-from archcalc.ops.shaping import Identity
-from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.spec.network_spec import Block
 
-TRAINING = attribute(name("self"), "training")
-MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
-DEEPEST_MELT = 3  # blocks within each other that are written where they are called
-DEEPEST = 20  # blocks written into the block that calls them
-
-Pieces = tuple[list[ast.expr], ast.expr]  # modules that run one after the other, and the channels behind them
+Given = tuple[ast.expr, ast.expr]  # a tensor and its channels
 
 
-class Line(NamedTuple):
-    """Where statements of `forward` are written: what they see, and the variable that they write to."""
+class Unit:
+    """A class in the making: its parameters, and the statements of `__init__` and `forward`."""
 
-    unit: Unit
-    scope: Scope
-    labels: Labels
-    label: str
-    to: str
-    block: list[ast.stmt]
-    fresh: bool = True  # whether the label is of what is written alone
-    depth: int = 0
+    def __init__(self, title: str, parameters: Mapping[str, ast.expr | None], taken: Iterable[str]) -> None:
+        self.title = title
+        self.parameters = dict(parameters)  # by Python's name, with a default or None
+        self.taken = {*taken, *parameters, "in_channels"}  # names that a new variable may not have
+        self.attributes = Attributes()
+        self.init = self.attributes.statements
+        self.forward: list[ast.stmt] = []
+        self.modules: list[ast.expr] | None = None  # of one that only runs them in order
+        self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
+        self.values: dict[str, ast.expr] = {"in_channels": IN_CHANNELS}  # of variables that hold channels, as formulas
+        self.locals: set[str] = {"x"}  # of `forward`
+        self.sides: list[str] = []
+        self.out: ast.expr = UNKNOWN  # its channels, as a formula
 
-    def at(self, channels: ast.expr) -> Line:
-        """The same line further on."""
-        return self._replace(scope=self.scope.at(channels), fresh=False)
+    def formula(self, channels: ast.expr) -> ast.expr:
+        """Channels by the parameters, without variables."""
+        try:
+            return short(substituted(channels, self.values))
+        except Unstructured:
+            return UNKNOWN
 
-    def within(self, label: str, to: str = "") -> Line:
-        """What stands under a label, or in a branch that has a variable of its own."""
-        return self._replace(labels=Labels(self.labels), label=label, fresh=True, to=to or self.to)
-
-    def settled(self, tensor: ast.expr) -> ast.expr:
-        """A tensor that is a variable."""
-        if isinstance(tensor, ast.Name):
-            return tensor
-        return self.keep(self.to, tensor)
-
-    def keep(self, target: str, tensor: ast.expr) -> ast.expr:
-        """A tensor in a variable of this name."""
-        if not (isinstance(tensor, ast.Name) and tensor.id == target):
-            self.block.append(assign(target, tensor))
+    def thread(self, channels: ast.expr) -> ast.Name:
+        """A variable that holds the channels, and may be given others: no other expression reads it any more."""
+        held = names_in(*(tree for line in self.lines for tree in line.held(line is self.lines[-1])))
+        mine = ({*self.values} & names_in(channels)) - held
+        if isinstance(channels, ast.Name) and mine:
+            return channels
+        target = min(mine - {"in_channels"}, default="") or numbered("channels", self.taken | held)
+        self.values[target] = self.formula(channels)
+        self.init.append(assign(target, channels))
         return name(target)
+
+    def collect(self) -> str:
+        """A new list of modules."""
+        held = names_in(*(tree for line in self.lines for tree in line.held()))
+        target = numbered("blocks" if "layers" in self.taken else "layers", self.taken | held)
+        self.init.append(assign(target, ast.List([], ast.Load())))
+        return target
+
+
+@dataclass
+class Flow:
+    """Modules that run one after the other, and what the next one sees."""
+
+    scope: Scope
+    label: str  # of what is written
+    pending: list[ast.expr] = field(default_factory=list)  # modules
+    first: str = ""  # what the first of them is called by itself
+
+    @property
+    def channels(self) -> ast.expr:
+        """Those behind the last module."""
+        return self.scope.channels
+
+    @channels.setter
+    def channels(self, formula: ast.expr) -> None:
+        self.scope = self.scope.at(formula)
+
+    def add(self, module: ast.expr, own: str) -> None:
+        """One more module, which is called `own` where no label stands."""
+        self.first = self.first if self.pending else own
+        self.pending.append(module)
+
+
+@dataclass
+class Line(Flow):
+    """Statements of `forward`, for a tensor that modules and joins are applied to."""
+
+    unit: Unit = field(kw_only=True)
+    to: str = ""  # the variable that they write to; a new one where they need one
+    block: list[ast.stmt] = field(default_factory=list)
+    tensor: ast.expr = field(default_factory=lambda: name("x"))
+    labels: ChainMap[str, Given] = field(default_factory=ChainMap)  # labelled steps, as `use` looks for them
+    alone: bool = True  # whether nothing else stands under the label
+    bound: list[ast.expr] = field(default_factory=list)  # arguments of blocks that are written in place
+
+    def branch(self, label: str) -> Line:
+        """The same, up to here, with a variable and statements of its own."""
+        made = Line(self.scope, label, unit=self.unit, tensor=self.tensor, labels=self.labels.new_child())
+        self.unit.lines.append(made)
+        return made
+
+    def held(self, last: bool = False) -> Iterator[ast.expr]:
+        """What is still to be written, or read again; the `last` line may change its channels."""
+        yield from (*self.pending, *self.bound, *(channels for _, channels in self.labels.values()))
+        if not last:
+            yield self.channels
+
+    def count(self) -> None:
+        """Put channels by a long formula into a variable."""
+        threaded = names_in(self.channels) & ({*self.unit.values} - {"in_channels"})
+        if not self.pending and operations(self.channels) >= (1 if threaded else 2):
+            self.channels = self.unit.thread(self.channels)
+
+    def flush(self, end: bool = False) -> None:
+        """Call the modules, as one attribute; at the `end` by the label, if nothing else stands under it."""
+        if self.pending:
+            labelled = end and self.alone
+            text = identifier(self.label if labelled else self.first, self.first)
+            self.settle()
+            kept = self.unit.attributes.add(text, wrapped(self.pending), labelled)
+            self.tensor, self.pending = call(kept, self.tensor), []
+        self.alone = False
+
+    def settle(self) -> None:
+        """Make the tensor a variable."""
+        if not isinstance(self.tensor, ast.Name):
+            self.to = self.to or self.local(self.label)
+            self.keep(self.to)
+
+    def keep(self, target: str) -> None:
+        """Put the tensor into a variable of this name."""
+        if not (isinstance(self.tensor, ast.Name) and self.tensor.id == target):
+            self.block.append(assign(target, self.tensor))
+        self.tensor = name(target)
 
     def local(self, label: str) -> str:
         """A new variable of `forward`."""
@@ -79,317 +156,161 @@ class Line(NamedTuple):
         return made
 
 
-class Writer:
-    """Writes the units of a network; `units` has them in the order in which they are done."""
-
-    def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
-        self.facts = facts
-        self.formulas = Formulas(facts)
-        self.titles = {title, *reserved}
-        self.units: list[Unit] = []
-        self.known: dict[Any, Unit] = {}
-        self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
-        self.melting: list[str] = []  # blocks that are being written into the code that calls them
-
-    def network(self, title: str) -> Unit:
-        """The unit of the whole network. Layers that are one call of a block are that block's."""
-        unit = Unit(title, self.facts.arguments(), ())
-        scope = Scope(self.facts.base(), frozenset(), const(self.facts.graph.input[0]))
-        body, seen = self.facts.spec.layers, {""}
-        while isinstance(body, Call) and isinstance(block := self.formulas.target(body, scope), Block):
-            if block.name in seen:
-                break
-            seen.add(block.name)
-            values = self.formulas.bind(block, body, scope)
-            unit.held += values.values()
-            scope, body = self.formulas.inside(block, values, scope.channels), block.body
-        return self.write(unit, body, scope, title)
-
-    # Units
-
-    def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> Unit:
-        """Write a unit's statements."""
-        if self.in_order(body):
-            unit.modules = self.pieces(unit, body, scope, label)[0]
-        else:
-            line = Line(unit, scope, Labels(), label, "x", unit.forward)
-            tensor, _ = self.run(body, line, name("x"))
-            if unit.sides:
-                tensor = line.settled(tensor)
-                given = ast.Tuple([tensor, *map(name, unit.sides)], ast.Load())
-                unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
-            unit.forward.append(ast.Return(tensor))
-        with suppress(Unstructured):
-            unit.out = self.formulas.out(body, scope)
-        self.units.append(unit)
-        return unit
-
-    def in_order(self, plan: Plan) -> bool:
-        """Whether a plan is modules one after the other, none with a name or outside of its class."""
-        if isinstance(plan, Chain):
-            return all(map(self.in_order, plan.steps))
-        return not isinstance(plan, Label | Join | Side | Use) and not self.facts.free(plan)
-
-    def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
-        """The unit of a block whose parameters are these; a block or operator that one names is part of what it is."""
-        key = named(block.name, names)
-        if key not in self.known:
-            python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
-            parameters = {
-                python[parameter]: self.formulas.constant(default)
-                for parameter, default in block.parameters if same(names[parameter], name(python[parameter]))
-            }  # fmt: skip
-            parts_ = [class_name(ref) for tree in names.values() for ref in references(tree)]
-            unit = self.known[key] = Unit(self.title(block.name, *parts_), parameters, self.facts.arguments())
-            unit.held += [tree for tree in names.values() if not isinstance(tree, ast.Name)]  # defaults
-            self.write(unit, block.body, self.formulas.inside(block, names, IN_CHANNELS), block.name)
-        return self.known[key]
-
-    def title(self, label: str, *parts_: str) -> str:
-        """A class's name that no other has."""
-        made = class_name(label)
-        if made in self.titles:
-            made += "".join(parts_) or "Unit"
-        made = numbered(made, self.titles)
-        self.titles.add(made)
-        return made
-
-    def lifted(self, plan: Plan, scope: Scope, label: str) -> Made:
-        """A part of a block as a class of its own, with the names that it sees as its parameters."""
-        seen = {key: tree for key, tree in scope.names.items() if key in scope.own}
-        own = {key: tree for key, tree in seen.items() if not known(tree)}
-        names = {key: name(self.facts.names.python(key)) for key in own}
-        key = named(id(plan), seen)
-        if key not in self.known:
-            parameters = dict.fromkeys(tree.id for tree in names.values())
-            unit = self.known[key] = Unit(self.title(label), parameters, self.facts.arguments())
-            self.write(unit, plan, Scope({**scope.names, **names}, scope.own, IN_CHANNELS), label)
-        return Made(self.known[key], scope.channels, {names[key].id: tree for key, tree in own.items()}, 0)
-
-    # Modules that run one after the other
-
-    def pieces(self, unit: Unit | None, plan: Plan, scope: Scope, label: str) -> Pieces:
-        """Modules that do what a plan does. Without a unit no statement can be written before them."""
-        self.facts.spend()
-        if isinstance(plan, Chain):
-            return self._in_turn(unit, plan, scope, label)
-        if isinstance(plan, Label):
-            return self.pieces(unit, plan.body, scope, plan.name)
-        if isinstance(plan, Repeat | Each):
-            return self.loop(unit, plan, scope, label)
-        if isinstance(plan, Choose):
-            test = self.formulas.choice(plan, scope)
-            if isinstance(test, bool):
-                return self.pieces(unit, plan.yes if test else plan.no, scope, label)
-            sides = [wrapped(self.pieces(None, side, scope, label)[0]) for side in parts(plan)]
-            made: list[ast.expr] = [ast.IfExp(test, *sides)]
-        elif self.facts.free(plan):
-            raise Unstructured("what runs outside of its class")
-        elif isinstance(plan, Call):
-            made = self.called(plan, scope, label)
-        else:
-            made = [self.lifted(plan, scope, label)]
-        return made, self.formulas.out(plan, scope)
-
-    def _in_turn(self, unit: Unit | None, plan: Chain, scope: Scope, label: str) -> Pieces:
-        made: list[ast.expr] = []
-        held = unit.held if unit else []
-        before = len(held)
-        for step in plan.steps:
-            more, channels = self.pieces(unit, step, scope, label)
-            made += more
-            held += more
-            scope = scope.at(channels)
-        del held[before:]
-        return made, scope.channels
-
-    def called(self, plan: Call, scope: Scope, label: str) -> list[ast.expr]:
-        """The module of an operator or block; none for what does nothing. A block of one call or choice is that."""
-        target = self.formulas.target(plan, scope)
-        if not isinstance(target, Block):
-            return [] if target is Identity else [self.formulas.calls.module(plan, target, scope)]
-        values = self.formulas.bind(target, plan, scope)
-        inside = self.formulas.inside(target, values, scope.channels)
-        if self.melts(target, inside):
-            self.melting.append(target.name)
-            made = self.pieces(None, target.body, inside, label)[0]
-            self.melting.pop()
-            return made
-        unit = self.of_block(target, self.formulas.symbols(target, values))
-        given = {self.facts.names.python(parameter): tree for parameter, tree in values.items()}
-        said = {
-            own: given[own] for own, default in unit.parameters.items() if not (default and same(default, given[own]))
-        }
-        return [Made(unit, scope.channels, said, len(plan.positional))]
-
-    def melts(self, block: Block, inside: Scope) -> bool:
-        """Whether a block is no more than one call, or a choice between two, where it stands."""
-        body = block.body
-        if len(self.melting) == DEEPEST_MELT or block.name in self.melting:
-            return False
-        if not all(isinstance(part, Call) for part in parts(body) or (body,)):
-            return False
-        if isinstance(body, Repeat):
-            return any(is_const(self.formulas.count(body, inside), number) for number in (0, 1))
-        return isinstance(body, Call | Choose)
-
-    def loop(self, unit: Unit | None, plan: Repeat | Each, scope: Scope, label: str) -> Pieces:
-        """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
-        count: ast.expr = UNCOUNTED
-        if isinstance(plan, Repeat):
-            count, inner = self.formulas.count(plan, scope), scope
-            loops = [ast.comprehension(ast.Name("_", ast.Store()), call("range", count), [], 0)]
-        else:
-            inner, loops = self.formulas.rounds(plan, scope)
-        if not loops or is_const(count, 0):
-            return [], scope.channels
-        if is_const(count, 1):
-            return self.pieces(unit, plan.body, scope, label)
-        made = self.pieces(None, plan.body, inner, label)[0]
-        if same(self.formulas.out(plan.body, inner), scope.channels):
-            return [ast.Starred(ast.ListComp(wrapped(made), loops), ast.Load())] if made else [], scope.channels
-        if known(count) and value_of(count) * len(made) <= MOST_REPEATED:
-            return self.pieces(unit, Chain((plan.body,) * value_of(count), plan.place), scope, label)
-        if unit is None:
-            return [self.lifted(plan, scope, label)], self.formulas.out(plan, scope)
-        return self._counting(unit, plan.body, inner, loops, label)
-
-    def _counting(self, unit: Unit, body: Plan, inner: Scope, loops: Sequence[ast.comprehension], label: str) -> Pieces:
-        channels = unit.thread(inner.channels)
-        layers = unit.collect()
-        inner = inner.at(channels)
-        append = call(attribute(name(layers), "append"), wrapped(self.pieces(None, body, inner, label)[0]))
-        block: list[ast.stmt] = [ast.Expr(append), assign(channels.id, self.formulas.out(body, inner))]
-        for loop in reversed(loops):
-            for test in reversed(loop.ifs):
-                block = [ast.If(test, block, [])]
-            block = [ast.For(loop.target, loop.iter, block, [])]
-        unit.init.extend(block)
-        return [ast.Starred(name(layers), ast.Load())], channels
-
-    # Statements of `forward`
-
-    def run(self, plan: Plan, line: Line, tensor: ast.expr) -> Given:
-        """What a plan gives for a tensor; statements that come before it are written."""
-        if self.in_order(plan):
-            return self.kept([plan], line, tensor)
-        if isinstance(plan, Choose) and isinstance(test := self.formulas.choice(plan, line.scope), bool):
-            return self.run(plan.yes if test else plan.no, line, tensor)
-        rule = getattr(self, f"_{type(plan).__name__.lower()}", None)
-        if rule is None:
-            raise Unstructured("a loop or choice of what runs outside of its class")
-        made: Given = rule(plan, line, tensor)
-        return made
-
-    def _chain(self, plan: Chain, line: Line, tensor: ast.expr) -> Given:
-        """Steps one after the other; plain ones without names are one module."""
-        groups: list[list[Plan]] = []
-        for step in plan.steps:
-            if self.in_order(step) and groups and self.in_order(groups[-1][-1]):
-                groups[-1].append(step)
-            else:
-                groups.append([step])
-        line = line._replace(fresh=False)
-        for group in groups:
-            channels = line.scope.channels
-            threaded = names_in(channels) & (line.unit.variables - {"in_channels"})
-            if not isinstance(channels, ast.Name) and operations(channels) >= (1 if threaded else 2):
-                line = line.at(line.unit.thread(channels))
-            tensor = line.settled(tensor)
-            tensor, channels = self.kept(group, line, tensor) if len(group) > 1 else self.run(group[0], line, tensor)
-            line = line.at(channels)
-        return tensor, line.scope.channels
-
-    def kept(self, steps: Sequence[Plan], line: Line, tensor: ast.expr) -> Given:
-        """Steps as one attribute, which is called."""
-        pieces, channels = self.pieces(line.unit, Chain(tuple(steps), steps[0].place), line.scope, line.label)
-        if not pieces:
-            return tensor, channels
-        first = steps[0]
-        while not isinstance(first, Call) and parts(first):
-            first = parts(first)[0]
-        own = first.name if isinstance(first, Call) else "layers"
-        kept = line.unit.attributes.add(identifier(line.label if line.fresh else own, own), wrapped(pieces), line.fresh)
-        return call(kept, tensor), channels
-
-    def _label(self, plan: Label, line: Line, tensor: ast.expr) -> Given:
-        """A named step; what `use` asks for is kept in a variable."""
-        tensor, channels = self.run(plan.body, line.within(plan.name), tensor)
-        if plan.name in self.used:
-            tensor = line.keep(line.local(plan.name), tensor)
-            line.labels.known[plan.name] = tensor, channels
-            line.unit.held.append(channels)
-        return tensor, channels
-
-    def _use(self, plan: Use, line: Line, tensor: ast.expr) -> Given:
-        return line.labels.find(plan.label)
-
-    def _side(self, plan: Side, line: Line, tensor: ast.expr) -> Given:
-        """Side outputs, which are made in training alone."""
-        line.unit.held.append(line.scope.channels)
-        for branch in plan.branches:
-            label = branch.name or "side"
-            inner = line.within(label, line.local(label))._replace(block=[])
-            inner.keep(inner.to, self.run(branch.body, inner, tensor)[0])
-            line.block.append(ast.If(TRAINING, inner.block, []))
-            line.unit.sides.append(inner.to)
-        line.unit.held.pop()
-        return tensor, line.scope.channels
-
-    def _call(self, plan: Call, line: Line, tensor: ast.expr) -> Given:
-        """A block's statements in place of its call: it has side outputs, or uses what is labelled elsewhere."""
-        block = self.formulas.target(plan, line.scope)
-        if line.depth >= DEEPEST or not isinstance(block, Block):
-            raise Unstructured(f"{plan.name} calls itself")
-        values = self.formulas.bind(block, plan, line.scope)
-        labels = line.labels if line.fresh or not block.structured else Labels(line.labels)
-        scope = self.formulas.inside(block, values, line.scope.channels)
-        line.unit.held += values.values()
-        return self.run(block.body, line._replace(scope=scope, labels=labels, depth=line.depth + 1), tensor)
-
-    def _join(self, plan: Join, line: Line, tensor: ast.expr) -> Given:
-        """A join, as an expression over its branches."""
-        text, module = self.formulas.calls.join(plan, line.scope)
-        tensor = line.settled(tensor)
-
-        def keep() -> ast.expr:
-            return line.unit.attributes.add(plan.name, module)
-
-        if isinstance(plan.branches, Each):
-            return self._over(plan.branches, line, tensor, text, keep), self.formulas.out(plan, line.scope)
-        before = len(line.unit.held)
-        line.unit.held.append(line.scope.channels)
-        tensors, outs = self._branches(plan.branches, line, tensor)
-        del line.unit.held[before:]
-        return joined(text, tensors, keep), self.formulas.together(plan, outs)
-
-    def _branches(self, branches: Sequence[Branch], line: Line, tensor: ast.expr) -> tuple[list[ast.expr], ...]:
-        """What branches give, in the order in which they run, and their channels."""
-        plain = all(isinstance(branch.body, Use) or self.in_order(branch.body) for branch in branches)
-        tensors, outs = [], []
-        for number, branch in enumerate(branches, 1):
-            label = identifier(branch.name or str(number), "branch")
-            inner = line.within(label, "" if plain else line.local(label))
-            made, channels = self.run(branch.body, inner, tensor)
-            tensors.append(made if plain else inner.settled(made))
-            outs.append(channels)
-            line.unit.held.append(channels)
-        return tensors, outs
-
-    def _over(self, each: Each, line: Line, tensor: ast.expr, text: str, keep: Any) -> ast.expr:
-        """A join over the rounds of a loop, whose modules are a list."""
-        inner, loops = self.formulas.rounds(each, line.scope)
-        module = wrapped(self.pieces(None, each.body, inner, line.label)[0])
-        branches = line.unit.attributes.add("branches", call("nn.ModuleList", ast.ListComp(module, loops)))
-        rounds = [ast.comprehension(ast.Name("branch", ast.Store()), branches, [], 0)]
-        return joined_each(text, ast.ListComp(call("branch", tensor), rounds), branches, keep)
-
-
-UNCOUNTED = name("rounds")
-
-
 def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
     """Modules as one."""
     if len(modules) == 1 and not isinstance(modules[0], ast.Starred):
         return modules[0]
     return call("nn.Sequential", *modules) if modules else call("nn.Identity")
+
+
+class Made(ast.expr):
+    """A call that makes a unit's module; which of the arguments the unit uses is known at the end."""
+
+    _fields = ("channels", "bound")
+
+    def __init__(self, unit: Unit, channels: ast.expr, given: Mapping[str, ast.expr], positional: int) -> None:
+        self.unit = unit
+        self.channels = channels
+        self.keys = tuple(given)  # Python's names
+        self.bound = list(given.values())
+        self.positional = positional  # how many the spec gives by position
+
+
+def classes(units: Sequence[Unit], network: Unit) -> str:
+    """The classes' text, the network's last."""
+    settled = Settled(units, network)
+    return "\n\n\n".join(settled.lines(unit) for unit in units if unit is network or id(unit) in settled.made) + "\n"
+
+
+class Settled:
+    """What each unit uses, itself and for those that it makes."""
+
+    def __init__(self, units: Sequence[Unit], network: Unit) -> None:
+        self.network = network
+        self.bodies = {id(unit): self._body(unit) for unit in units}
+        self.uses: dict[int, set[str]] = {id(unit): set() for unit in units}
+        before = -1
+        while (count := sum(map(len, self.uses.values()))) > before:
+            before = count
+            for unit in units:
+                self.uses[id(unit)] |= set(self._used(unit))
+        nodes = [part for body in self.bodies.values() for node in body for part in ast.walk(node)]
+        self.made = {id(part.unit) for part in nodes if isinstance(part, Made)}
+
+    def _body(self, unit: Unit) -> list[ast.stmt]:
+        """The statements of `__init__`, then the modules of a unit that only runs them."""
+        unit.attributes.settle()
+        modules = [ast.Expr(module) for module in unit.modules or ()]
+        body = [*_needed(unit.init, modules), *modules]
+        if any(any(references(node)) for node in body):
+            raise Unstructured("a block as a value")
+        if any(map(unknown, body)):
+            raise Unstructured("channels without a formula")
+        return body
+
+    def _used(self, unit: Unit) -> Iterator[str]:
+        known = {"in_channels", *unit.parameters, *self.network.parameters}
+        waiting: list[ast.AST] = list(self.bodies[id(unit)])
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, Made):
+                uses = self.uses[id(node.unit)]
+                waiting += [tree for key, tree in zip(node.keys, node.bound, strict=True) if key in uses]
+                waiting += [node.channels] if "in_channels" in uses else []
+                yield from self.passed(node.unit)
+            elif isinstance(node, ast.Name) and node.id in known:
+                yield node.id
+            else:
+                waiting += ast.iter_child_nodes(node)
+
+    def passed(self, unit: Unit) -> list[str]:
+        """The spec's params that a unit needs."""
+        return [own for own in self.network.parameters if own in self.uses[id(unit)] and own not in unit.parameters]
+
+    # Text
+
+    def lines(self, unit: Unit) -> str:
+        """A class."""
+        init = [self._lowered(node) for node in self.bodies[id(unit)]]
+        start, count = call("super().__init__"), len(unit.modules or ())
+        sequential = unit.modules is not None or _in_order(unit.forward, init)
+        if unit.modules is not None:
+            start.args = [node.value for node in init[len(init) - count :]]
+            body = [*init[: len(init) - count], ast.Expr(start)]
+        else:
+            body = [ast.Expr(start), *init]
+        lines = [f"class {unit.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring(unit)]
+        lines += [*function("__init__", self._signature(unit), STEP), *statements(body, STEP * 2)]
+        if not sequential:
+            lines += ["", *function("forward", {"x": None}, STEP), *statements(unit.forward, STEP * 2)]
+        return "\n".join(lines)
+
+    def _signature(self, unit: Unit) -> dict[str, ast.expr | None]:
+        uses = self.uses[id(unit)]
+        own = {key: default for key, default in unit.parameters.items() if key in uses}
+        if unit is self.network:
+            return own
+        first: dict[str, ast.expr | None] = {"in_channels": None} if "in_channels" in uses else {}
+        first |= {key: None for key, default in own.items() if default is None}
+        return {**first, **dict.fromkeys(self.passed(unit)), **own}
+
+    def _docstring(self, unit: Unit) -> list[str]:
+        """What a class does to the channels, if it changes them."""
+        if not names_in(unit.out) <= {*self._signature(unit)}:
+            return []
+        changed = text(unit.out) != "in_channels" and "in_channels" in self.uses[id(unit)]
+        return [f'{STEP}"""Channels: in_channels → {text(unit.out)}."""', ""] if changed else []
+
+    def _lowered(self, node: Any) -> Any:
+        """A tree with its calls of units written out, by position as far as the spec writes them so."""
+        if not isinstance(node, Made):
+            return rebuilt(node, self._lowered)
+        given = dict(zip(node.keys, node.bound, strict=True)) | {own: name(own) for own in self.passed(node.unit)}
+        placed = list(node.unit.parameters)[: node.positional]
+        args: list[ast.expr] = []
+        keywords: dict[str, ast.expr] = {}
+        for own in self._signature(node.unit):
+            if own == "in_channels":
+                args.append(self._lowered(node.channels))
+            elif own in given and own in placed and not keywords:
+                args.append(self._lowered(given[own]))
+            elif own in given:
+                keywords[own] = self._lowered(given[own])
+            else:
+                placed = []  # what follows a default that is left out
+        return call(node.unit.title, *args, **keywords)
+
+
+def _needed(body: Sequence[ast.stmt], after: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """Statements without the variables that nobody reads afterwards."""
+    kept: list[ast.stmt] = []
+    read = _read(*after)
+    for node in reversed(body):
+        inside = read | _read(node)
+        if isinstance(node, ast.For):
+            block = [part for part in node.body if not _variable(part) or _variable(part) in inside]
+            kept.insert(0, ast.For(node.target, node.iter, block, []))
+        elif not _variable(node) or _variable(node) in read:
+            kept.insert(0, node)
+        else:
+            continue
+        read |= _read(kept[0])
+    return kept
+
+
+def _read(*nodes: ast.AST) -> set[str]:
+    parts = (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in parts if isinstance(part.ctx, ast.Load)}
+
+
+def _variable(node: ast.stmt) -> str:
+    target = node.targets[0] if isinstance(node, ast.Assign) else None
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _in_order(forward: Sequence[ast.stmt], init: Sequence[ast.stmt]) -> bool:
+    """Whether `forward` calls each attribute once, one after the other as they are made, as nn.Sequential does."""
+    attributes = [text(node.targets[0]) for node in init if isinstance(node, ast.Assign) and not _variable(node)]
+    calls = [f"x = {own}(x)" for own in attributes]
+    written = [line.replace("return x", "").replace("return ", "x = ") for line in statements(forward, "")]
+    return bool(attributes) and [line for line in written if line] == calls

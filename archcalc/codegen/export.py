@@ -9,13 +9,13 @@ from typing import Any
 
 from archcalc.catalog import find, load_with, settled
 from archcalc.codegen import flat
-from archcalc.codegen.blocks import Facts, Trace
-from archcalc.codegen.classes import Writer
+from archcalc.codegen.blocks import Writer
+from archcalc.codegen.classes import classes
+from archcalc.codegen.facts import Facts, Trace
 from archcalc.codegen.format import WIDTH
 from archcalc.codegen.names import class_name
 from archcalc.codegen.own_layers import layers, layers_in
 from archcalc.codegen.trees import Unstructured
-from archcalc.codegen.units import classes
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from archcalc.codegen.blocks import Facts
+from archcalc.codegen.facts import Facts
 from archcalc.codegen.trees import (
     Unstructured,
     binary,

@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archcalc.codegen.blocks import fields, may_overwrite
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
+from archcalc.codegen.classes import Unit, classes
+from archcalc.codegen.facts import fields, may_overwrite
 from archcalc.codegen.names import identifier, local_name
 from archcalc.codegen.trees import assign, attribute, call, const, name
-from archcalc.codegen.units import Unit, classes
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.shaping import Identity
 

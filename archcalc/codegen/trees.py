@@ -16,6 +16,7 @@ from archcalc.spec.functions import FUNCTIONS, Budget, Names, Reference
 from archcalc.spec.yaml import Scalar
 
 MAX_ITEMS = 16  # of a list that is written out where the spec computes it
+MOST_OPERATIONS = 60  # of a formula
 
 
 class Unstructured(Exception):
@@ -34,6 +35,10 @@ def const(value: Any) -> ast.expr:
 def name(text: str) -> ast.Name:
     """A name."""
     return ast.Name(text, ast.Load())
+
+
+IN_CHANNELS = name("in_channels")
+UNKNOWN = name("?")  # channels without a formula; what mentions them, or what begins alike, is not printed
 
 
 def attribute(owner: ast.expr, text: str) -> ast.Attribute:
@@ -91,6 +96,18 @@ def references(node: ast.AST) -> Iterator[str]:
 def operations(node: ast.expr) -> int:
     """How much a formula has to read."""
     return sum(isinstance(part, ast.BinOp | ast.IfExp | ast.Call) for part in ast.walk(node))
+
+
+def unknown(formula: ast.AST) -> bool:
+    """Whether a formula lacks some part."""
+    return any(own.startswith("?") for own in names_in(formula))
+
+
+def short(formula: ast.expr) -> ast.expr:
+    """A formula that a person would read. Raises Unstructured for a longer one: one of another doubles fast."""
+    if operations(formula) > MOST_OPERATIONS:
+        raise Unstructured("a formula too long to read")
+    return formula
 
 
 def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:

@@ -1,0 +1,266 @@
+"""What is known of a spec before it is written: which steps ran and for which inputs, and what its params decide."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from archcalc.analysis.memory_plan import in_place
+from archcalc.codegen.names import Names
+from archcalc.codegen.trees import Unstructured, const, name, names_in, references
+from archcalc.errors import Place
+from archcalc.graph.graph import Graph, Node
+from archcalc.ops import REGISTRY, Operator, Shape
+from archcalc.ops.base import declared
+from archcalc.spec.expansion import Expansion
+from archcalc.spec.expression import tree_of
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
+from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block, Spec
+
+MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
+
+
+class Trace(Expansion):
+    """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.shapes: dict[int, list[Shape]] = {}  # by the step's id
+        self.idle: set[int] = set()  # loops that had no round in some run
+        self.changing: set[int] = set()  # steps that gave other channels than they were given
+        self.given: dict[tuple[Any, str], list[Any]] = {}  # by a call's place and a parameter
+
+    def run(self, plan: Plan, x: int, *rest: Any) -> int:
+        """Run a step and remember it."""
+        self.shapes.setdefault(id(plan), []).append(self.made[x].output)
+        if self.calls and plan is self.calls[-1].block.body:
+            for parameter, value in self.calls[-1].given.items():
+                self.given.setdefault((self.calls[-1].place[1:], parameter), []).append(value)
+        body = id(plan.body) if isinstance(plan, Repeat | Each) else 0
+        before = len(self.shapes.get(body, ()))
+        y: int = super().run(plan, x, *rest)
+        if body and len(self.shapes.get(body, ())) == before:
+            self.idle.add(id(plan))
+        if self.made[x].output[0] != self.made[y].output[0]:
+            self.changing.add(id(plan))
+        return y
+
+
+class Facts:
+    """A spec's network: its graph, what ran, and the params that may be arguments of the source."""
+
+    def __init__(self, spec: Spec, graph: Graph, trace: Trace, definitions: Mapping[str, Any]) -> None:
+        self.spec = spec
+        self.graph = graph
+        self.trace = trace
+        self.plans = [plan for body in (spec.layers, *(b.body for b in spec.blocks.values())) for plan in _below(body)]
+        hidden = {parameter for block in spec.blocks.values() for parameter, _ in block.parameters}
+        self.names = Names({*definitions, *hidden})
+        self.positions: dict[Any, list[int]] = {}  # by line, column and width
+        for position, node in enumerate(graph.nodes):
+            if node.place:
+                self.positions.setdefault(node.place[1:], []).append(position)
+        self.in_place = may_overwrite(graph)
+        self.params = {key: const(value) for key, value in graph.about.params.items()}
+        self.settled = {key: const(Reference(key)) for key in (*REGISTRY, *spec.blocks)} | self.params
+        self.values = {ref for tree in self.params.values() for ref in references(tree)}
+        self.values |= {own for tree in self._trees() for own in names_in(tree)}  # blocks among them
+        self.free_blocks: set[str] = set()  # those that need what is outside of them
+        while more := {b.name for b in spec.blocks.values() if self.free(b.body)} - self.free_blocks:
+            self.free_blocks |= more
+        self.flows = self._flows()
+        values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
+        lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
+        self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
+        self.steps = 0
+        self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
+        self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
+        self.fixed |= self._deciding({*self.params, *FUNCTIONS} - hidden)
+
+    def spend(self) -> None:
+        """Count a step of writing. Raises Unstructured for a network that takes too many."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Unstructured("too much to write in blocks")
+
+    # Params
+
+    def _deciding(self, alone: set[str]) -> set[str]:
+        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
+        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
+        tests = [part.test for tree in self._trees() for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
+        tests += [tree_of(plan.test) for plan in self.plans if isinstance(plan, Choose)]
+        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
+        waiting = [*found]
+        while waiting:
+            more = self.flows.get(waiting.pop(), set()) - found
+            found |= more
+            waiting += more
+        return {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
+
+    def _decided(self, plan: Plan) -> set[str]:
+        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
+        names = names_in(*_written(plan))
+        choice = isinstance(plan, Repeat) and isinstance(tree_of(plan.count), ast.IfExp)
+        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
+        return names if choice else names & {"in_height", "in_width"}
+
+    def arguments(self) -> dict[str, ast.expr]:
+        """The params that may be arguments: by their Python name, with their values."""
+        return {self.names.python(key): tree for key, tree in self.params.items() if key not in self.fixed}
+
+    def base(self) -> dict[str, ast.expr]:
+        """What the spec's params are in the source: names, or values."""
+        return {key: tree if key in self.fixed else name(self.names.python(key)) for key, tree in self.params.items()}
+
+    def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
+        """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
+        mentioned = {own for tree in self._trees() for own in names_in(tree)}
+        mentioned |= {plan.name for plan in self.plans if isinstance(plan, Call)}
+        runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
+        return names_in(*filter(None, map(_tree, runs))) & {*definitions}
+
+    def _seen(self, block: Block) -> set[str]:
+        """The spec's params that a block mentions: in another with a parameter of that name they would be hidden."""
+        trees = [tree for plan in _below(block.body) for tree in _written(plan)]
+        trees += [tree_of(default) for _, default in block.parameters if default]
+        return names_in(*trees) - {parameter for parameter, _ in block.parameters}
+
+    def _flows(self) -> dict[str, set[str]]:
+        """For each name of a block or loop, and for `in_channels`, the names that its values come from."""
+        flows: dict[str, set[str]] = {}
+        for block in self.spec.blocks.values():
+            for parameter, default in block.parameters:
+                flows.setdefault(parameter, set()).update(names_in(tree_of(default)) if default else ())
+        for loop in (loop for tree in self._trees() for part in ast.walk(tree) for loop in _loops(part)):
+            for own in names_in(loop.target):
+                flows.setdefault(own, set()).update(names_in(loop.iter))
+        for plan in self.plans:
+            for callee in self.callees(plan):
+                for parameter, argument in arguments([p for p, _ in callee.parameters], plan).items():  # type: ignore[arg-type]
+                    flows[parameter] |= names_in(tree_of(argument.value))
+        flows["in_channels"] = {own for plan in self.plans for tree in self._counted(plan) for own in names_in(tree)}
+        return flows
+
+    def _counted(self, plan: Plan) -> list[ast.expr]:
+        """The expressions on which the channels behind a step depend."""
+        if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
+            return list(_written(plan))
+        if isinstance(plan, Call) and plan.name in REGISTRY:
+            written = arguments(fields(REGISTRY[plan.name]), plan)
+            return [tree_of(written["out_channels"].value)] if "out_channels" in written else []
+        return []
+
+    def _trees(self) -> Iterator[ast.expr]:
+        """All expressions of the layers and blocks."""
+        for plan in self.plans:
+            yield from _written(plan)
+        for block in self.spec.blocks.values():
+            yield from (tree_of(default) for _, default in block.parameters if default)
+
+    # Blocks
+
+    def callees(self, plan: Plan) -> list[Block]:
+        """The blocks that a call may be of: where a parameter names it, all that stand somewhere as values."""
+        if not isinstance(plan, Call) or plan.name in REGISTRY:
+            return []
+        own = {plan.name} if plan.name in self.spec.blocks else self.values
+        return [block for block in self.spec.blocks.values() if block.name in own]
+
+    def free(self, plan: Plan, labels: frozenset[str] = frozenset()) -> bool:
+        """Whether a plan uses what is labelled outside of it, these labels apart, or gives side outputs."""
+        if isinstance(plan, Use):
+            return plan.label not in labels
+        if isinstance(plan, Call):
+            return any(block.name in self.free_blocks for block in self.callees(plan))
+        for part in parts(plan):
+            if self.free(part, labels):
+                return True
+            if isinstance(plan, Chain) and isinstance(part, Label):
+                labels |= {part.name}
+        return isinstance(plan, Side)
+
+    # What ran
+
+    def ran(self, plan: Plan) -> bool:
+        """Whether a step ever ran."""
+        return id(plan) in self.trace.shapes
+
+    def always(self, plan: Plan) -> bool:
+        """Whether a loop had a round in each run."""
+        return self.ran(plan) and id(plan) not in self.trace.idle
+
+    def dimension(self, plan: Plan, text: str) -> int:
+        """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
+        return self.one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)  # type: ignore[no-any-return]
+
+    def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
+        """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
+        nodes = self.graph.nodes
+        found = [(i, nodes[i]) for i in self.positions.get(place[1:], ()) if nodes[i].op.name == op]
+        if not found:
+            raise Unstructured(f"{op} never runs")
+        return found
+
+    def one(self, values: set[Any], what: str) -> Any:
+        """The only one of some values. Raises Unstructured."""
+        if len(values) != 1:
+            raise Unstructured(f"{what} differs from one run to another")
+        return next(iter(values))
+
+
+def arguments(names: Sequence[str] | Mapping[str, Any], plan: Call | Join) -> dict[str, Argument]:
+    """A call's arguments by a block's parameters or an operator's fields."""
+    return dict(zip(names, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in names}
+
+
+def fields(cls: type[Operator]) -> dict[str, str]:
+    """The kinds of an operator's arguments by name, in order."""
+    return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
+
+
+def may_overwrite(graph: Graph) -> set[int]:
+    """Nodes that may work in place in training and at inference."""
+    training = in_place(graph, True)
+    inference = iter(in_place(graph.without_sides(), False))
+    return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
+
+
+def parts(plan: Plan) -> Sequence[Plan]:
+    """The plans that a plan is made of."""
+    if isinstance(plan, Chain):
+        return plan.steps
+    if isinstance(plan, Choose):
+        return plan.yes, plan.no
+    if isinstance(plan, Join | Side):
+        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
+    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
+
+
+def _below(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for part in parts(plan):
+        yield from _below(part)
+
+
+def _tree(run: Any) -> ast.expr | None:
+    """A value's tree; of what no text stands behind, such as an alias's input, none."""
+    try:
+        return tree_of(run)
+    except TypeError:
+        return None
+
+
+def _written(plan: Plan) -> Iterator[ast.expr]:
+    """A plan's own expressions."""
+    if isinstance(plan, Call | Join):
+        yield from (tree_of(argument.value) for argument in (*plan.positional, *plan.named))
+    if isinstance(plan, Repeat | Choose | Each):
+        run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
+        yield tree_of(run)
+
+
+def _loops(part: ast.AST) -> Sequence[ast.comprehension]:
+    return getattr(part, "generators", ())
