@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from archcalc.codegen.calls import Calls, joined, joined_each
-from archcalc.codegen.classes import Flow, Line, Made, Unit, wrapped
+from archcalc.codegen.classes import TRAINING, Flow, Line, Made, Unit, wrapped
 from archcalc.codegen.expressions import Reader, Scope
 from archcalc.codegen.facts import Facts, parts
 from archcalc.codegen.names import class_name, identifier, numbered
@@ -39,7 +39,6 @@ from archcalc.spec.expression import tree_of
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block
 
-TRAINING = attribute(name("self"), "training")
 ITSELF = name("?itself")  # the channels that a block gives which is being written
 ROUND = name("?round")  # the channels that a loop's body is given
 MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
@@ -378,13 +377,13 @@ class Writer:
         flow.settle()
 
         def keep() -> ast.expr:
-            return flow.unit.attributes.add(plan.name, module)
+            return flow.unit.keep(plan.name, module)
 
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.scope)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
             branches = call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
-            kept = flow.unit.attributes.add("branches", branches)
+            kept = flow.unit.keep("branches", branches)
             rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
             flow.tensor = joined_each(text, ast.ListComp(call("branch", flow.tensor), rounds), kept, keep)
             alike = UNKNOWN if loop.varying(made.channels) else made.channels

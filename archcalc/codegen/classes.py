@@ -10,12 +10,13 @@ from typing import Any
 
 from archcalc.codegen.expressions import Scope
 from archcalc.codegen.format import STEP, function, statements, text
-from archcalc.codegen.names import Attributes, identifier, local_name, numbered
+from archcalc.codegen.names import identifier, local_name, numbered
 from archcalc.codegen.trees import (
     IN_CHANNELS,
     UNKNOWN,
     Unstructured,
     assign,
+    attribute,
     call,
     name,
     names_in,
@@ -27,6 +28,8 @@ from archcalc.codegen.trees import (
     unknown,
 )
 
+TRAINING = attribute(name("self"), "training")
+
 Given = tuple[ast.expr, ast.expr]  # a tensor and its channels
 
 
@@ -37,8 +40,8 @@ class Unit:
         self.title = title
         self.parameters = dict(parameters)  # by Python's name, with a default or None
         self.taken = {*taken, *parameters, "in_channels"}  # names that a new variable may not have
-        self.attributes = Attributes()
-        self.init = self.attributes.statements
+        self.attributes: set[str] = set()
+        self.init: list[ast.stmt] = []
         self.forward: list[ast.stmt] = []
         self.modules: list[ast.expr] | None = None  # of one that only runs them in order
         self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
@@ -46,6 +49,13 @@ class Unit:
         self.locals: set[str] = {"x"}  # of `forward`
         self.sides: list[str] = []
         self.out: ast.expr = UNKNOWN  # its channels, as a formula
+
+    def keep(self, label: str, module: ast.expr) -> ast.Attribute:
+        """`self.label = module`."""
+        node = attribute(name("self"), numbered(label, self.attributes))
+        self.attributes.add(node.attr)
+        self.init.append(assign(node, module))
+        return node
 
     def formula(self, channels: ast.expr) -> ast.expr:
         """Channels by the parameters, without variables."""
@@ -130,10 +140,9 @@ class Line(Flow):
     def flush(self, end: bool = False) -> None:
         """Call the modules, as one attribute; at the `end` by the label, if nothing else stands under it."""
         if self.pending:
-            labelled = end and self.alone
-            text = identifier(self.label if labelled else self.first, self.first)
             self.settle()
-            kept = self.unit.attributes.add(text, wrapped(self.pending), labelled)
+            text = self.label if end and self.alone else self.first
+            kept = self.unit.keep(identifier(text, self.first), wrapped(self.pending))
             self.tensor, self.pending = call(kept, self.tensor), []
         self.alone = False
 
@@ -199,7 +208,6 @@ class Settled:
 
     def _body(self, unit: Unit) -> list[ast.stmt]:
         """The statements of `__init__`, then the modules of a unit that only runs them."""
-        unit.attributes.settle()
         modules = [ast.Expr(module) for module in unit.modules or ()]
         body = [*_needed(unit.init, modules), *modules]
         if any(any(references(node)) for node in body):

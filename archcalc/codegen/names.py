@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import keyword
 import re
-from collections import Counter
 from collections.abc import Collection
 from itertools import count
-
-from archcalc.codegen.trees import assign, attribute, name
 
 # What a module has by itself; an attribute of that name would hide it.
 MODULE = frozenset((
@@ -39,7 +35,7 @@ def identifier(label: str, prefix: str) -> str:
     text = re.sub(r"[^A-Za-z0-9_]", "_", label).strip("_")
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
-    return f"{text}_" if keyword.iskeyword(text) else text
+    return f"{text}_" if keyword.iskeyword(text) or text in MODULE else text
 
 
 def local_name(text: str, taken: Collection[str]) -> str:
@@ -49,7 +45,8 @@ def local_name(text: str, taken: Collection[str]) -> str:
 
 def numbered(text: str, taken: Collection[str]) -> str:
     """A name, with the first number behind it that makes it a new one where it is taken."""
-    return text if text not in taken else next(made for n in count(2) if (made := f"{text}{n}") not in taken)
+    between = "_" if text[-1].isdigit() else ""
+    return text if text not in taken else next(made for n in count(2) if (made := f"{text}{between}{n}") not in taken)
 
 
 def class_name(text: str) -> str:
@@ -63,38 +60,6 @@ def _capitalised(word: str) -> str:
     letters = re.match("[A-Za-z]*", word)[0]  # type: ignore[index]  # it matches anything
     spelled = WORDS.get(letters.lower()) or re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])
     return spelled + word[len(letters) :]
-
-
-class Attributes:
-    """The attributes of a module in the making; they get their names when all are known."""
-
-    def __init__(self) -> None:
-        self.made: list[tuple[ast.Attribute, str, bool]] = []
-        self.statements: list[ast.stmt] = []
-
-    def add(self, label: str, module: ast.expr, labelled: bool = False) -> ast.Attribute:
-        """`self.label = module`; a label of the spec's comes before what layers are called by themselves."""
-        node = attribute(name("self"), label)
-        self.made.append((node, label, labelled))
-        self.statements.append(assign(node, module))
-        return node
-
-    def settle(self) -> None:
-        """Number what is there more than once."""
-        taken: set[str] = set(MODULE)
-        for first in (True, False):
-            group = [(node, label) for node, label, labelled in self.made if labelled is first]
-            counts = Counter(label for _, label in group)
-            for node, label in group:
-                node.attr = self._free(label, counts[label] == 1, taken)
-                taken.add(node.attr)
-
-    def _free(self, label: str, single: bool, taken: set[str]) -> str:
-        if single and label in MODULE:
-            label += "_"
-        if single and label not in taken:
-            return label
-        return next(text for n in count(1) if (text := f"{label}{n}") not in taken)
 
 
 class Names:
