@@ -73,13 +73,14 @@ def test_values(name, params, shape):
 
 # A mistake is noticed, and the layer named where it is
 
-STRIDED = """            ConvBN(in_channels, width, 1, stride),
+STRIDED = """            ConvBN(in_channels, width, 1, stride=stride),
             nn.ReLU(inplace=True),
             ConvBN(width, width, 3),
 """
 MISTAKES = [
     ("googlenet", "self.branch3x3(x), self.branch5x5(x)", "self.branch5x5(x), self.branch3x3(x)", "3a.concat"),
-    ("resnet50", STRIDED, STRIDED.replace(", stride", "").replace(", 3)", ", 3, stride)"), "stage2.0.body.conv1"),
+    ("resnet50", STRIDED, STRIDED.replace(", stride=stride", "").replace(", 3)", ", 3, stride)"),
+     "stage2.0.body.conv1"),
     ("resnet50", "nn.ReLU(inplace=True),\n            ConvBN(width, width, 3)", "ConvBN(width, width, 3)",
      "stage1.0.body.relu1"),
     ("resnet50", "self.body(x) + self.skip(x)", "self.skip(x) + self.body(x)", "stage1.0.add"),
@@ -277,7 +278,7 @@ def test_names_that_modules_have():
     ("written", "wanted"),
     [
         ("stride // stride", "1"), ("x if 2 > 1 else y", "x"), ("a + 3 + 4", "a + 7"), ("0 + a", "a"), ("6 / 3", "2"),
-        ("(4, 5)[1] + max(2, 3)", "8"), ("2 ** (c - 1) ** 2", "2 ** (c - 1) ** 2"), ("2 ** c", "2**c"),
+        ("(4, 5)[1] + max(2, 3)", "8"), ("2 ** (c - 1) ** 2", "2 ** (c - 1) ** 2"), ("2 ** c", "2 ** c"),
         ("'same'", '"same"'), ("x // 1", "x // 1"), ("(1,) * 100000", "(1,) * 100000"), ("1 // 0", "1 // 0"),
         ("1 if x == y else 2", "1 if x == y else 2"), ("x if x == y else y", "y"), ("x if x != y else y", "x"),
         ("x if a and x == y else y", "y"), ("x if a or x == y else y", "x if a or x == y else y"),

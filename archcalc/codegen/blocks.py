@@ -7,43 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
-from archcalc.codegen.calls import Calls, joined, joined_each
-from archcalc.codegen.classes import TRAINING, Flow, Line, Made, Unit, wrapped
+from archcalc.codegen import trees
+from archcalc.codegen.calls import Calls, joined
+from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
 from archcalc.codegen.expressions import Reader, Scope
 from archcalc.codegen.facts import Facts, parts
 from archcalc.codegen.names import class_name, identifier, numbered
-from archcalc.codegen.trees import (
-    IN_CHANNELS,
-    UNKNOWN,
-    Unstructured,
-    assign,
-    attribute,
-    binary,
-    call,
-    chosen,
-    const,
-    is_const,
-    known,
-    name,
-    names_in,
-    operations,
-    references,
-    same,
-    simplified,
-    substituted,
-    unknown,
-    value_of,
-)
 from archcalc.ops.shaping import Identity
 from archcalc.spec.expression import tree_of
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block
 
-ITSELF = name("?itself")  # the channels that a block gives which is being written
-ROUND = name("?round")  # the channels that a loop's body is given
+ITSELF = trees.name("?itself")  # the channels that a block gives which is being written
+ROUND = trees.name("?round")  # the channels that a loop's body is given
+MOST_PASSES = 4  # over a block that calls itself
 MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
-DEEPEST_MELT = 3  # plain blocks within each other that are written where they are called
-DEEPEST = 20  # blocks written into the block that calls them
+DEEPEST = 3  # plain blocks within each other that are written where they are called
 
 
 class Loop(NamedTuple):
@@ -55,14 +34,14 @@ class Loop(NamedTuple):
 
     def varying(self, formula: ast.expr) -> set[str]:
         """The loop's names in a formula."""
-        return names_in(formula) & names_in(*(loop.target for loop in self.rounds))
+        return trees.names_in(formula) & trees.names_in(*(loop.target for loop in self.rounds))
 
     def total(self, each: ast.expr) -> ast.expr:
         """A sum over all rounds."""
         first = self.rounds[0]
         if len(self.rounds) > 1 or first.ifs or self.varying(each):
-            return call("sum", ast.GeneratorExp(each, self.rounds))
-        return binary(self.times or simplified(call("len", first.iter)), ast.Mult(), each)
+            return trees.call("sum", ast.GeneratorExp(each, self.rounds))
+        return trees.binary(self.times or trees.simplified(trees.call("len", first.iter)), ast.Mult(), each)
 
 
 class Writer:
@@ -81,8 +60,8 @@ class Writer:
 
     def network(self, title: str) -> Unit:
         """The class of the whole network."""
-        unit = Unit(title, self.facts.arguments(), ())
-        scope = Scope(self.facts.base(), frozenset(), const(self.facts.graph.input[0]))
+        unit = Unit(title, self.facts.arguments())
+        scope = Scope(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
         self.write(unit, self.facts.spec.layers, scope, title)
         return unit
 
@@ -91,83 +70,81 @@ class Writer:
     def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> None:
         """Write a unit's statements; modules that just follow each other are a Sequential's."""
         line = Line(scope, label, unit=unit, to="x", block=unit.forward)
-        unit.lines = [line]
-        start = line.tensor
+        unit.lines, start = [line], line.tensor
         self.walk(body, line)
         if line.tensor is start and not unit.forward:
-            unit.modules = line.pending
+            unit.end(None, *line.pending)
         else:
             line.flush()
             if unit.sides:
                 line.settle()
-                given = ast.Tuple([line.tensor, *map(name, unit.sides)], ast.Load())
+                given = ast.Tuple([line.tensor, *map(trees.name, unit.sides)], ast.Load())
                 unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
-            unit.forward.append(ast.Return(line.tensor))
+            unit.end(line.tensor)
         unit.out = unit.formula(line.channels)
         self.units.append(unit)
 
-    def unit(self, key: Any, body: Plan, scope: Scope, parameters: Mapping[str, Any], titles: Sequence[str]) -> Unit:
-        """The unit of a plan. One that calls itself is written again with what it gave, and must give that again."""
+    def unit(
+        self, plan: Plan, scope: Scope, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
+    ) -> Unit:  # fmt: skip
+        """The unit of a plan with what its scope knows, such as the blocks that parameters name.
+
+        One that calls itself is written again with what it gave and used, until that stays.
+        """
+        key = id(plan), str(sorted((p, ast.dump(scope.names[p])) for p in scope.own if trees.known(scope.names[p])))
         if key in self.working:
             self.met.add(key)
         if key in self.known:
             return self.known[key]
         out: ast.expr = ITSELF
-        for _ in range(2):
-            before = dict(self.known), set(self.titles), len(self.units)
-            unit = self.known[key] = Unit(self.title(*titles), parameters, self.facts.arguments())
-            unit.out = out
+        uses: set[str] = set()
+        for _ in range(MOST_PASSES):
+            known, taken, done = {**self.known}, {*self.titles}, len(self.units)
+            unit = self.known[key] = Unit(self.title(*titles), own, placed, self.facts.arguments())
+            unit.out, unit.uses = out, uses
             self.working.add(key)
-            self.write(unit, body, scope, titles[0])
+            self.write(unit, plan, scope, titles[0])
             self.working.discard(key)
             if unit.sides:
-                raise Unstructured("a side output outside of the network's own class")
-            if key not in self.met or same(unit.out, out):
+                raise trees.Unstructured("a side output outside of the network's own class")
+            if key not in self.met or (trees.same(unit.out, out) and unit.uses == uses):
                 return unit
-            out = unit.out
-            self.known, self.titles = before[:2]
-            del self.units[before[2] :]
-        raise Unstructured(f"{titles[0]} has no formula")
+            out, uses, self.known, self.titles = unit.out, unit.uses, known, taken
+            del self.units[done:]
+        raise trees.Unstructured(f"{titles[0]} has no formula")
 
     def title(self, label: str, *others: str) -> str:
         """A class's name that no other has."""
         made = class_name(label)
         if made in self.titles:
-            made += "".join(others) or "Unit"
+            made += "".join(map(class_name, others)) or "Unit"
         made = numbered(made, self.titles)
         self.titles.add(made)
         return made
 
     def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
-        """The unit of a block whose parameters are these; a block or operator that one names is part of what it is."""
+        """The unit of a block whose parameters are these."""
         python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
-        parameters = {
-            python[parameter]: self.calls.constant(default)
-            for parameter, default in block.parameters if same(names[parameter], name(python[parameter]))
-        }  # fmt: skip
-        others = [class_name(ref) for tree in names.values() for ref in references(tree)]
-        scope = self.calls.inside(block, names, IN_CHANNELS)
-        return self.unit(_key(block.name, names), block.body, scope, parameters, [block.name, *others])
+        own = [(p, run) for p, run in block.parameters if trees.same(names[p], trees.name(python[p]))]
+        parameters = {python[p]: self.calls.constant(run) for p, run in own}
+        titles = [block.name, *(ref for tree in names.values() for ref in trees.references(tree))]
+        placed = [python[p] for p, run in own if not run]
+        return self.unit(block.body, self.calls.inside(block, names), titles, parameters, placed)
 
     def lift(self, plan: Plan, flow: Flow) -> None:
         """Add a part of a block as a class of its own, with the names that it sees as its parameters."""
         scope = flow.scope
-        seen = {key: tree for key, tree in scope.names.items() if key in scope.own}
-        own = {key: tree for key, tree in seen.items() if not known(tree)}
-        names = {key: name(self.facts.names.python(key)) for key in own}
-        inner = Scope({**scope.names, **names}, scope.own, IN_CHANNELS)
-        parameters = dict.fromkeys(tree.id for tree in names.values())
-        unit = self.unit(_key(id(plan), seen), plan, inner, parameters, [flow.label])
-        self.make(flow, unit, {names[key].id: tree for key, tree in own.items()}, "layers")
+        seen = {own: scope.names[own] for own in scope.own if not trees.known(scope.names[own])}
+        python = {own: self.facts.names.python(own) for own in seen}
+        names = {**scope.names, **{own: trees.name(text) for own, text in python.items()}}
+        inner = Scope(names, scope.own, trees.IN_CHANNELS, {})
+        unit = self.unit(plan, inner, [flow.label], dict.fromkeys(python.values()))
+        self.make(flow, unit, {python[own]: tree for own, tree in seen.items()}, "layers")
 
-    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str, positional: int = 0) -> None:
+    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str) -> None:
         """Add a unit's module, with arguments by Python's names."""
-        given = {
-            key: values[key] for key, default in unit.parameters.items()
-            if not (default and same(default, values[key]))
-        }  # fmt: skip
-        flow.add(Made(unit, flow.channels, given, positional), own)
-        flow.channels = substituted(unit.out, {**values, "in_channels": flow.channels})
+        flow.add(unit.call(flow.channels, values), own)
+        flow.channels = trees.substituted(unit.out, {**values, "in_channels": flow.channels})
 
     # Steps
 
@@ -191,29 +168,29 @@ class Writer:
     def _label(self, plan: Label, flow: Flow) -> None:
         """A named step; what `use` asks for is kept in a variable."""
         around, flow.label = flow.label, plan.name
-        if isinstance(flow, Line):
-            flow.flush()
-            flow.alone, labels, flow.labels = True, flow.labels, flow.labels.new_child()
+        if not isinstance(flow, Line):
             self.walk(plan.body, flow)
+        else:
+            flow.flush()
+            flow.alone = True
+            with flow.within(flow.scope.inside({})):
+                self.walk(plan.body, flow)
             flow.flush(end=True)
-            flow.labels = labels
             if plan.name in self.used:
                 flow.keep(flow.local(plan.name))
-                labels[plan.name] = flow.tensor, flow.channels
-        else:
-            self.walk(plan.body, flow)
+                flow.scope.labels[plan.name] = flow.tensor, flow.channels
         flow.label = around
 
     def _use(self, plan: Use, flow: Flow) -> None:
-        if not isinstance(flow, Line) or plan.label not in flow.labels:
-            raise Unstructured(f"{plan.label} is labelled elsewhere")
+        if not isinstance(flow, Line) or plan.label not in flow.scope.labels:
+            raise trees.Unstructured(f"{plan.label} is labelled elsewhere")
         flow.flush()
-        flow.tensor, flow.channels = flow.labels[plan.label]
+        flow.tensor, flow.channels = flow.scope.labels[plan.label]
 
     def _side(self, plan: Side, flow: Flow) -> None:
         """Side outputs, which are made in training alone."""
         if not isinstance(flow, Line):
-            raise Unstructured("a side output in a loop or choice")
+            raise trees.Unstructured("a side output in a loop or choice")
         flow.flush()
         flow.settle()
         for branch in plan.branches:
@@ -229,53 +206,37 @@ class Writer:
 
     def _call(self, plan: Call, flow: Flow) -> None:
         """The module of an operator or block, none for what does nothing; or a block's steps in place of its call."""
-        target = self.calls.target(plan, flow.scope)
-        if not isinstance(target, Block):
-            if target is not Identity:
-                flow.add(self.calls.module(plan, target, flow.scope), plan.name)
-            flow.channels = self.calls.channels(plan, target, flow.scope)
+        block = self.calls.target(plan, flow.scope)
+        if not isinstance(block, Block):
+            if block is not Identity:
+                flow.add(self.calls.module(plan, block, flow.scope), plan.name)
+            flow.channels = self.calls.channels(plan, block, flow.scope)
             return
-        values = self.calls.bind(target, plan, flow.scope)
-        inside = self.calls.inside(target, values, flow.channels)
-        if self.in_place(plan, target, inside):
-            self.inside.append(target.name)
-            self._written(plan, target, flow, inside)
-            self.inside.pop()
+        values = self.calls.bind(block, plan, flow.scope)
+        inside = self.calls.inside(block, values, flow.scope)
+        if not self.in_place(plan, block, inside):
+            unit = self.of_block(block, self.calls.symbols(block, values))
+            self.make(flow, unit, {self.facts.names.python(own): tree for own, tree in values.items()}, plan.name)
             return
-        unit = self.of_block(target, self.calls.symbols(target, values))
-        given = {self.facts.names.python(parameter): tree for parameter, tree in values.items()}
-        self.make(flow, unit, given, plan.name, len(plan.positional))
+        empty = not flow.pending
+        self.inside.append(block.name)
+        with flow.within(inside):
+            self.walk(block.body, flow)
+        self.inside.pop()
+        if empty and isinstance(block.body, Call | Choose | Repeat):
+            flow.first = plan.name
 
     def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
         """Whether a block's steps stand in place of its call: one that needs what is outside, or is just one call."""
         if block.name in self.facts.free_blocks:
-            if len(self.inside) == DEEPEST:
-                raise Unstructured(f"{block.name} calls itself")
             return True
+        if len(self.inside) >= DEEPEST or block.name in self.inside:
+            return False
         body = block.body
-        if len(self.inside) >= DEEPEST_MELT or block.name in self.inside:
+        if isinstance(body, Repeat) and not any(trees.is_const(self.count(body, inside), number) for number in (0, 1)):
             return False
-        if plan is self.facts.spec.layers:
-            return True
-        if isinstance(body, Repeat) and not any(is_const(self.count(body, inside), number) for number in (0, 1)):
-            return False
-        return isinstance(body, Call | Choose | Repeat) and all(isinstance(p, Call) for p in parts(body) or (body,))
-
-    def _written(self, plan: Call, block: Block, flow: Flow, inside: Scope) -> None:
-        """Write a block's steps in place of its call."""
-        outside, empty = flow.scope, not flow.pending
-        flow.scope = inside
-        if isinstance(flow, Line):
-            before, labels = len(flow.bound), flow.labels
-            flow.bound += inside.names.values()
-            flow.labels = labels.new_child()
-        self.walk(block.body, flow)
-        if isinstance(flow, Line):
-            del flow.bound[before:]
-            flow.labels = labels
-        if empty and isinstance(block.body, Call | Choose | Repeat):
-            flow.first = plan.name
-        flow.scope = outside.at(flow.channels)
+        single = isinstance(body, Call | Choose | Repeat) and all(isinstance(p, Call) for p in parts(body) or (body,))
+        return single or plan is self.facts.spec.layers
 
     # Choices and loops
 
@@ -286,31 +247,31 @@ class Writer:
             return
         yes, no = (self.apart(side, flow.scope, flow.label) for side in (plan.yes, plan.no))
         flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)
-        outs = [side.channels for side in (yes, no) if ITSELF.id not in names_in(side.channels)]
-        flow.channels = chosen(test, outs[0], outs[-1]) if outs else ITSELF
+        outs = [side.channels for side in (yes, no) if ITSELF.id not in trees.names_in(side.channels)]
+        flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
     def choice(self, plan: Choose, scope: Scope) -> ast.expr | bool:
         """A choice's test; True or False where it is decided, as where only one side ever ran."""
         test = Reader(self.facts, plan, scope).truth(tree_of(plan.test))
-        if known(test):
-            return bool(value_of(test))
+        if trees.known(test):
+            return bool(trees.value_of(test))
         return test if self.facts.ran(plan.yes) and self.facts.ran(plan.no) else self.facts.ran(plan.yes)
 
     def count(self, plan: Repeat, scope: Scope) -> ast.expr:
         """How often a repeat runs: 0 where it never did."""
         made = Reader(self.facts, plan, scope).value(tree_of(plan.count), True)
-        return made if known(made) or self.facts.ran(plan.body) else const(0)
+        return made if trees.known(made) or self.facts.ran(plan.body) else trees.const(0)
 
     def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
         """A loop's rounds; none where there never were any."""
         if isinstance(plan, Repeat):
             count = self.count(plan, scope)
-            rounds = [ast.comprehension(ast.Name("_", ast.Store()), call("range", count), [], 0)]
-            return Loop([] if is_const(count, 0) else rounds, scope, count)
+            rounds = [ast.comprehension(ast.Name("_", ast.Store()), trees.call("range", count), [], 0)]
+            return Loop([] if trees.is_const(count, 0) else rounds, scope, count)
         tree: Any = tree_of(plan.rounds)
         inner, rounds = Reader(self.facts, plan, scope).loops(tree)
-        if any(any(references(loop.iter)) for loop in rounds):
-            raise Unstructured("a loop over blocks")
+        if any(any(trees.references(loop.iter)) for loop in rounds):
+            raise trees.Unstructured("a loop over blocks")
         return Loop(rounds if self.facts.ran(plan.body) else [], inner)
 
     def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
@@ -318,16 +279,16 @@ class Writer:
         loop = self.loop(plan, flow.scope)
         if not loop.rounds:
             return
-        if loop.times and is_const(loop.times, 1):
+        if loop.times and trees.is_const(loop.times, 1):
             self.walk(plan.body, flow)
             return
         made = self.apart(plan.body, loop.inner, flow.label)
-        if same(made.channels, flow.channels):
+        if trees.same(made.channels, flow.channels):
             if made.pending:
                 modules = ast.ListComp(wrapped(made.pending), loop.rounds)
                 flow.add(ast.Starred(modules, ast.Load()), made.first)
-        elif loop.times and known(loop.times) and value_of(loop.times) * len(made.pending) <= MOST_REPEATED:
-            self.walk(Chain((plan.body,) * value_of(loop.times), plan.place), flow)
+        elif loop.times and trees.known(loop.times) and trees.value_of(loop.times) * len(made.pending) <= MOST_REPEATED:
+            self.walk(Chain((plan.body,) * trees.value_of(loop.times), plan.place), flow)
         elif isinstance(flow, Line):
             self._counting(plan, loop, flow)
         else:
@@ -339,31 +300,31 @@ class Writer:
         unit = line.unit
         after = unit.formula(self.after(plan, loop))
         channels = unit.thread(line.channels)
-        layers = unit.collect()
+        blocks = numbered("blocks", unit.taken | unit.held())
         made = self.apart(plan.body, loop.inner.at(channels), line.label)
-        append = call(attribute(name(layers), "append"), wrapped(made.pending))
-        block: list[ast.stmt] = [ast.Expr(append), assign(channels.id, made.channels)]
+        append = trees.call(trees.attribute(trees.name(blocks), "append"), wrapped(made.pending))
+        block: list[ast.stmt] = [ast.Expr(append), trees.assign(channels.id, made.channels)]
         for rounds in reversed(loop.rounds):
             for test in reversed(rounds.ifs):
                 block = [ast.If(test, block, [])]
             block = [ast.For(rounds.target, rounds.iter, block, [])]
-        unit.init.extend(block)
+        unit.init += [trees.assign(blocks, ast.List([], ast.Load())), *block]
         unit.values[channels.id] = after
-        line.add(ast.Starred(name(layers), ast.Load()), made.first)
+        line.add(ast.Starred(trees.name(blocks), ast.Load()), made.first)
         line.channels = channels
 
     def after(self, plan: Repeat | Each, loop: Loop) -> ast.expr:
         """The channels behind a loop, as a formula of those before it."""
         before = loop.inner.channels
         out = self.apart(plan.body, loop.inner.at(ROUND), "").channels
-        if ROUND.id in names_in(out):
+        if ROUND.id in trees.names_in(out):
             grown = _grown(out)
-            return binary(before, ast.Add(), loop.total(grown)) if grown else UNKNOWN
+            return trees.binary(before, ast.Add(), loop.total(grown)) if grown else trees.UNKNOWN
         if loop.varying(out):
-            return UNKNOWN
+            return trees.UNKNOWN
         if self.facts.always(plan):
             return out
-        return chosen(loop.times, out, before) if loop.times else UNKNOWN
+        return trees.chosen(loop.times, out, before) if loop.times else trees.UNKNOWN
 
     # Joins
 
@@ -382,20 +343,20 @@ class Writer:
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.scope)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
-            branches = call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
+            branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
             kept = flow.unit.keep("branches", branches)
             rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
-            flow.tensor = joined_each(text, ast.ListComp(call("branch", flow.tensor), rounds), kept, keep)
-            alike = UNKNOWN if loop.varying(made.channels) else made.channels
+            flow.tensor = joined(text, ast.ListComp(trees.call("branch", flow.tensor), rounds), keep)
+            alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
             flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
             return
         lines = self._branches(plan.branches, flow)
-        flow.tensor = joined(text, [line.tensor for line in lines], keep)
+        flow.tensor = joined(text, ast.List([line.tensor for line in lines], ast.Load()), keep)
         outs = [line.channels for line in lines]
         if plan.name == "concat":
-            flow.channels = reduce(lambda left, right: binary(left, ast.Add(), right), outs)
+            flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
-            flow.channels = min([out for out in outs if not unknown(out)] or outs, key=operations)
+            flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
         """The branches; where one has statements, all are written before the join, in the order in which they run."""
@@ -413,17 +374,12 @@ class Writer:
         return lines
 
 
-def _key(own: Any, names: Mapping[str, ast.expr]) -> Any:
-    """What tells a class from others of the same plan: the values that it knows, such as the blocks it is made of."""
-    return own, str(sorted((key, ast.dump(tree)) for key, tree in names.items() if known(tree)))
-
-
 def _grown(out: ast.expr) -> ast.expr | None:
     """What a loop's body adds to the channels of a ROUND; None if it does something else to them."""
     if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
         for grown, rest in ((out.right, out.left), (out.left, out.right)):
-            if same(rest, ROUND) and ROUND.id not in names_in(grown):
+            if trees.same(rest, ROUND) and ROUND.id not in trees.names_in(grown):
                 return grown
-        if ROUND.id not in names_in(out.right) and (inner := _grown(out.left)) is not None:
-            return binary(inner, ast.Add(), out.right)
+        if ROUND.id not in trees.names_in(out.right) and (inner := _grown(out.left)) is not None:
+            return trees.binary(inner, ast.Add(), out.right)
     return None

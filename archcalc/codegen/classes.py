@@ -3,84 +3,110 @@
 from __future__ import annotations
 
 import ast
-from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
+from archcalc.codegen import trees
 from archcalc.codegen.expressions import Scope
 from archcalc.codegen.format import STEP, function, statements, text
 from archcalc.codegen.names import identifier, local_name, numbered
-from archcalc.codegen.trees import (
-    IN_CHANNELS,
-    UNKNOWN,
-    Unstructured,
-    assign,
-    attribute,
-    call,
-    name,
-    names_in,
-    operations,
-    rebuilt,
-    references,
-    short,
-    substituted,
-    unknown,
-)
+from archcalc.spec.functions import Reference
 
-TRAINING = attribute(name("self"), "training")
+TRAINING = trees.attribute(trees.name("self"), "training")
 
-Given = tuple[ast.expr, ast.expr]  # a tensor and its channels
+Parameters = Mapping[str, ast.expr | None]  # by Python's name, with a default or None
 
 
 class Unit:
     """A class in the making: its parameters, and the statements of `__init__` and `forward`."""
 
-    def __init__(self, title: str, parameters: Mapping[str, ast.expr | None], taken: Iterable[str]) -> None:
+    def __init__(self, title: str, own: Parameters, placed: Iterable[str] = (), params: Iterable[str] = ()) -> None:
         self.title = title
-        self.parameters = dict(parameters)  # by Python's name, with a default or None
-        self.taken = {*taken, *parameters, "in_channels"}  # names that a new variable may not have
+        self.parameters = dict(own)
+        self.placed = {"in_channels", *placed}  # arguments that are given by position, the others by name
+        self.params = [*params]  # of the spec, which are arguments of the network
+        self.taken = {"in_channels", *own, *params}  # names that a new variable may not have
+        self.uses: set[str] = set()  # those of them that it needs
         self.attributes: set[str] = set()
         self.init: list[ast.stmt] = []
-        self.forward: list[ast.stmt] = []
-        self.modules: list[ast.expr] | None = None  # of one that only runs them in order
+        self.forward: list[ast.stmt] = []  # none of a Sequential
         self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
-        self.values: dict[str, ast.expr] = {"in_channels": IN_CHANNELS}  # of variables that hold channels, as formulas
+        self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of the channels in variables
         self.locals: set[str] = {"x"}  # of `forward`
         self.sides: list[str] = []
-        self.out: ast.expr = UNKNOWN  # its channels, as a formula
+        self.out: ast.expr = trees.UNKNOWN  # its channels, as a formula
+
+    def end(self, result: ast.expr | None, *modules: ast.expr) -> None:
+        """Call the base class, for a Sequential with its modules, for others before all else; return the result."""
+        initial = ast.Expr(trees.call("super().__init__", *modules))
+        self.init.insert(0 if result else len(self.init), initial)
+        self.forward += [ast.Return(result)] if result else []
+        self.init = _needed(self.init, _read(self.init))
+        self.uses = _read(self.init) & self.taken
+
+    def signature(self) -> dict[str, ast.expr | None]:
+        """What the class takes: the channels, what has no default, the spec's params, and the rest."""
+        own = {key: default for key, default in self.parameters.items() if key in self.uses}
+        passed = [key for key in self.params if key in self.uses and key not in own]
+        first = ["in_channels"] if "in_channels" in self.uses else []
+        return dict.fromkeys([*first, *(key for key in own if not own[key]), *passed]) | own
+
+    def call(self, channels: ast.expr, values: Mapping[str, ast.expr]) -> ast.Call:
+        """The call that makes the module, with the arguments that are not the defaults."""
+        given = {"in_channels": channels, **values}
+        told = {
+            key: given.get(key, trees.name(key)) for key, default in self.signature().items()
+            if not (default and trees.same(default, given[key]))
+        }  # fmt: skip
+        by_name = {key: tree for key, tree in told.items() if key not in self.placed}
+        return trees.call(self.title, *(tree for key, tree in told.items() if key in self.placed), **by_name)
+
+    def text(self) -> str:
+        """The class."""
+        attributes = [text(target) for target in map(_target, self.init) if isinstance(target, ast.Attribute)]
+        forward = statements(self.forward, STEP * 2)
+        ran = [line.strip().replace("return x", "").replace("return ", "x = ") for line in forward]
+        sequential = [line for line in ran if line] == [f"x = {own}(x)" for own in attributes]
+        lines = [f"class {self.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring()]
+        lines += [*function("__init__", self.signature(), STEP), *statements(self.init, STEP * 2)]
+        return "\n".join(lines if sequential else [*lines, "", *function("forward", {"x": None}, STEP), *forward])
+
+    def _docstring(self) -> list[str]:
+        """What the class does to the channels, if it changes them."""
+        told = "in_channels" in self.uses and trees.names_in(self.out) <= {*self.signature()}
+        changed = told and text(self.out) != "in_channels"
+        return [f'{STEP}"""Channels: in_channels → {text(self.out)}."""', ""] if changed else []
 
     def keep(self, label: str, module: ast.expr) -> ast.Attribute:
         """`self.label = module`."""
-        node = attribute(name("self"), numbered(label, self.attributes))
+        node = trees.attribute(trees.name("self"), numbered(label, self.attributes))
         self.attributes.add(node.attr)
-        self.init.append(assign(node, module))
+        self.init.append(trees.assign(node, module))
         return node
 
     def formula(self, channels: ast.expr) -> ast.expr:
         """Channels by the parameters, without variables."""
         try:
-            return short(substituted(channels, self.values))
-        except Unstructured:
-            return UNKNOWN
+            return trees.short(trees.substituted(channels, self.values))
+        except trees.Unstructured:
+            return trees.UNKNOWN
 
     def thread(self, channels: ast.expr) -> ast.Name:
         """A variable that holds the channels, and may be given others: no other expression reads it any more."""
-        held = names_in(*(tree for line in self.lines for tree in line.held(line is self.lines[-1])))
-        mine = ({*self.values} & names_in(channels)) - held
+        held = self.held()
+        mine = ({*self.values} & trees.names_in(channels)) - held
         if isinstance(channels, ast.Name) and mine:
             return channels
         target = min(mine - {"in_channels"}, default="") or numbered("channels", self.taken | held)
         self.values[target] = self.formula(channels)
-        self.init.append(assign(target, channels))
-        return name(target)
+        self.init.append(trees.assign(target, channels))
+        return trees.name(target)
 
-    def collect(self) -> str:
-        """A new list of modules."""
-        held = names_in(*(tree for line in self.lines for tree in line.held()))
-        target = numbered("blocks" if "layers" in self.taken else "layers", self.taken | held)
-        self.init.append(assign(target, ast.List([], ast.Load())))
-        return target
+    def held(self) -> set[str]:
+        """Names in what is still to be written, or read again; the last line may change its channels."""
+        found = (tree for line in self.lines for tree in line.held())
+        return trees.names_in(*found, *(line.channels for line in self.lines[:-1]))
 
 
 @dataclass
@@ -91,6 +117,7 @@ class Flow:
     label: str  # of what is written
     pending: list[ast.expr] = field(default_factory=list)  # modules
     first: str = ""  # what the first of them is called by itself
+    around: list[Scope] = field(default_factory=list)  # of blocks that are being written in place, from the outside
 
     @property
     def channels(self) -> ast.expr:
@@ -106,6 +133,14 @@ class Flow:
         self.first = self.first if self.pending else own
         self.pending.append(module)
 
+    @contextmanager
+    def within(self, inside: Scope) -> Iterator[None]:
+        """See what is inside a label, or a block that is written in place."""
+        self.around.append(self.scope)
+        self.scope = inside
+        yield
+        self.scope = self.around.pop().at(self.channels)
+
 
 @dataclass
 class Line(Flow):
@@ -114,36 +149,34 @@ class Line(Flow):
     unit: Unit = field(kw_only=True)
     to: str = ""  # the variable that they write to; a new one where they need one
     block: list[ast.stmt] = field(default_factory=list)
-    tensor: ast.expr = field(default_factory=lambda: name("x"))
-    labels: ChainMap[str, Given] = field(default_factory=ChainMap)  # labelled steps, as `use` looks for them
+    tensor: ast.expr = field(default_factory=lambda: trees.name("x"))
     alone: bool = True  # whether nothing else stands under the label
-    bound: list[ast.expr] = field(default_factory=list)  # arguments of blocks that are written in place
 
     def branch(self, label: str) -> Line:
-        """The same, up to here, with a variable and statements of its own."""
-        made = Line(self.scope, label, unit=self.unit, tensor=self.tensor, labels=self.labels.new_child())
+        """A line of its own for what this one has so far."""
+        made = Line(self.scope.inside({}), label, around=[*self.around], unit=self.unit, tensor=self.tensor)
         self.unit.lines.append(made)
         return made
 
-    def held(self, last: bool = False) -> Iterator[ast.expr]:
-        """What is still to be written, or read again; the `last` line may change its channels."""
-        yield from (*self.pending, *self.bound, *(channels for _, channels in self.labels.values()))
-        if not last:
-            yield self.channels
+    def held(self) -> Iterator[ast.expr]:
+        """What is still to be written, or read again."""
+        yield from self.pending
+        for scope in (*self.around, self.scope):
+            yield from (*scope.names.values(), *(channels for _, channels in scope.labels.values()))
 
     def count(self) -> None:
         """Put channels by a long formula into a variable."""
-        threaded = names_in(self.channels) & ({*self.unit.values} - {"in_channels"})
-        if not self.pending and operations(self.channels) >= (1 if threaded else 2):
+        threaded = trees.names_in(self.channels) & ({*self.unit.values} - {"in_channels"})
+        if not self.pending and trees.operations(self.channels) >= (1 if threaded else 2):
             self.channels = self.unit.thread(self.channels)
 
     def flush(self, end: bool = False) -> None:
         """Call the modules, as one attribute; at the `end` by the label, if nothing else stands under it."""
         if self.pending:
             self.settle()
-            text = self.label if end and self.alone else self.first
-            kept = self.unit.keep(identifier(text, self.first), wrapped(self.pending))
-            self.tensor, self.pending = call(kept, self.tensor), []
+            own = self.label if end and self.alone else self.first
+            kept = self.unit.keep(identifier(own, self.first), wrapped(self.pending))
+            self.tensor, self.pending = trees.call(kept, self.tensor), []
         self.alone = False
 
     def settle(self) -> None:
@@ -155,8 +188,8 @@ class Line(Flow):
     def keep(self, target: str) -> None:
         """Put the tensor into a variable of this name."""
         if not (isinstance(self.tensor, ast.Name) and self.tensor.id == target):
-            self.block.append(assign(target, self.tensor))
-        self.tensor = name(target)
+            self.block.append(trees.assign(target, self.tensor))
+        self.tensor = trees.name(target)
 
     def local(self, label: str) -> str:
         """A new variable of `forward`."""
@@ -169,156 +202,28 @@ def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
     """Modules as one."""
     if len(modules) == 1 and not isinstance(modules[0], ast.Starred):
         return modules[0]
-    return call("nn.Sequential", *modules) if modules else call("nn.Identity")
-
-
-class Made(ast.expr):
-    """A call that makes a unit's module; which of the arguments the unit uses is known at the end."""
-
-    _fields = ("channels", "bound")
-
-    def __init__(self, unit: Unit, channels: ast.expr, given: Mapping[str, ast.expr], positional: int) -> None:
-        self.unit = unit
-        self.channels = channels
-        self.keys = tuple(given)  # Python's names
-        self.bound = list(given.values())
-        self.positional = positional  # how many the spec gives by position
+    return trees.call("nn.Sequential", *modules) if modules else trees.call("nn.Identity")
 
 
 def classes(units: Sequence[Unit], network: Unit) -> str:
-    """The classes' text, the network's last."""
-    settled = Settled(units, network)
-    return "\n\n\n".join(settled.lines(unit) for unit in units if unit is network or id(unit) in settled.made) + "\n"
+    """The text of the classes that something calls, the network's last. Raises Unstructured for what has no text."""
+    nodes = [part for unit in units for node in unit.init for part in ast.walk(node)]
+    titles = {network.title, *trees.names_in(*nodes)}
+    if any(map(trees.unknown, nodes)) or any(isinstance(getattr(node, "value", None), Reference) for node in nodes):
+        raise trees.Unstructured("a block as a value, or channels without a formula")
+    return "\n\n\n".join(unit.text() for unit in units if unit.title in titles) + "\n"
 
 
-class Settled:
-    """What each unit uses, itself and for those that it makes."""
-
-    def __init__(self, units: Sequence[Unit], network: Unit) -> None:
-        self.network = network
-        self.bodies = {id(unit): self._body(unit) for unit in units}
-        self.uses: dict[int, set[str]] = {id(unit): set() for unit in units}
-        before = -1
-        while (count := sum(map(len, self.uses.values()))) > before:
-            before = count
-            for unit in units:
-                self.uses[id(unit)] |= set(self._used(unit))
-        nodes = [part for body in self.bodies.values() for node in body for part in ast.walk(node)]
-        self.made = {id(part.unit) for part in nodes if isinstance(part, Made)}
-
-    def _body(self, unit: Unit) -> list[ast.stmt]:
-        """The statements of `__init__`, then the modules of a unit that only runs them."""
-        modules = [ast.Expr(module) for module in unit.modules or ()]
-        body = [*_needed(unit.init, modules), *modules]
-        if any(any(references(node)) for node in body):
-            raise Unstructured("a block as a value")
-        if any(map(unknown, body)):
-            raise Unstructured("channels without a formula")
-        return body
-
-    def _used(self, unit: Unit) -> Iterator[str]:
-        known = {"in_channels", *unit.parameters, *self.network.parameters}
-        waiting: list[ast.AST] = list(self.bodies[id(unit)])
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, Made):
-                uses = self.uses[id(node.unit)]
-                waiting += [tree for key, tree in zip(node.keys, node.bound, strict=True) if key in uses]
-                waiting += [node.channels] if "in_channels" in uses else []
-                yield from self.passed(node.unit)
-            elif isinstance(node, ast.Name) and node.id in known:
-                yield node.id
-            else:
-                waiting += ast.iter_child_nodes(node)
-
-    def passed(self, unit: Unit) -> list[str]:
-        """The spec's params that a unit needs."""
-        return [own for own in self.network.parameters if own in self.uses[id(unit)] and own not in unit.parameters]
-
-    # Text
-
-    def lines(self, unit: Unit) -> str:
-        """A class."""
-        init = [self._lowered(node) for node in self.bodies[id(unit)]]
-        start, count = call("super().__init__"), len(unit.modules or ())
-        sequential = unit.modules is not None or _in_order(unit.forward, init)
-        if unit.modules is not None:
-            start.args = [node.value for node in init[len(init) - count :]]
-            body = [*init[: len(init) - count], ast.Expr(start)]
-        else:
-            body = [ast.Expr(start), *init]
-        lines = [f"class {unit.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring(unit)]
-        lines += [*function("__init__", self._signature(unit), STEP), *statements(body, STEP * 2)]
-        if not sequential:
-            lines += ["", *function("forward", {"x": None}, STEP), *statements(unit.forward, STEP * 2)]
-        return "\n".join(lines)
-
-    def _signature(self, unit: Unit) -> dict[str, ast.expr | None]:
-        uses = self.uses[id(unit)]
-        own = {key: default for key, default in unit.parameters.items() if key in uses}
-        if unit is self.network:
-            return own
-        first: dict[str, ast.expr | None] = {"in_channels": None} if "in_channels" in uses else {}
-        first |= {key: None for key, default in own.items() if default is None}
-        return {**first, **dict.fromkeys(self.passed(unit)), **own}
-
-    def _docstring(self, unit: Unit) -> list[str]:
-        """What a class does to the channels, if it changes them."""
-        if not names_in(unit.out) <= {*self._signature(unit)}:
-            return []
-        changed = text(unit.out) != "in_channels" and "in_channels" in self.uses[id(unit)]
-        return [f'{STEP}"""Channels: in_channels → {text(unit.out)}."""', ""] if changed else []
-
-    def _lowered(self, node: Any) -> Any:
-        """A tree with its calls of units written out, by position as far as the spec writes them so."""
-        if not isinstance(node, Made):
-            return rebuilt(node, self._lowered)
-        given = dict(zip(node.keys, node.bound, strict=True)) | {own: name(own) for own in self.passed(node.unit)}
-        placed = list(node.unit.parameters)[: node.positional]
-        args: list[ast.expr] = []
-        keywords: dict[str, ast.expr] = {}
-        for own in self._signature(node.unit):
-            if own == "in_channels":
-                args.append(self._lowered(node.channels))
-            elif own in given and own in placed and not keywords:
-                args.append(self._lowered(given[own]))
-            elif own in given:
-                keywords[own] = self._lowered(given[own])
-            else:
-                placed = []  # what follows a default that is left out
-        return call(node.unit.title, *args, **keywords)
+def _needed(body: Sequence[ast.stmt], read: set[str]) -> list[ast.stmt]:
+    """Statements without the variables that nobody reads."""
+    body = [ast.For(n.target, n.iter, _needed(n.body, read), []) if isinstance(n, ast.For) else n for n in body]
+    return [node for node in body if not isinstance(target := _target(node), ast.Name) or target.id in read]
 
 
-def _needed(body: Sequence[ast.stmt], after: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Statements without the variables that nobody reads afterwards."""
-    kept: list[ast.stmt] = []
-    read = _read(*after)
-    for node in reversed(body):
-        inside = read | _read(node)
-        if isinstance(node, ast.For):
-            block = [part for part in node.body if not _variable(part) or _variable(part) in inside]
-            kept.insert(0, ast.For(node.target, node.iter, block, []))
-        elif not _variable(node) or _variable(node) in read:
-            kept.insert(0, node)
-        else:
-            continue
-        read |= _read(kept[0])
-    return kept
+def _read(body: Sequence[ast.stmt]) -> set[str]:
+    names = (part for node in body for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in names if isinstance(part.ctx, ast.Load)}
 
 
-def _read(*nodes: ast.AST) -> set[str]:
-    parts = (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {part.id for part in parts if isinstance(part.ctx, ast.Load)}
-
-
-def _variable(node: ast.stmt) -> str:
-    target = node.targets[0] if isinstance(node, ast.Assign) else None
-    return target.id if isinstance(target, ast.Name) else ""
-
-
-def _in_order(forward: Sequence[ast.stmt], init: Sequence[ast.stmt]) -> bool:
-    """Whether `forward` calls each attribute once, one after the other as they are made, as nn.Sequential does."""
-    attributes = [text(node.targets[0]) for node in init if isinstance(node, ast.Assign) and not _variable(node)]
-    calls = [f"x = {own}(x)" for own in attributes]
-    written = [line.replace("return x", "").replace("return ", "x = ") for line in statements(forward, "")]
-    return bool(attributes) and [line for line in written if line] == calls
+def _target(node: ast.stmt) -> ast.expr | None:
+    return node.targets[0] if isinstance(node, ast.Assign) else None

@@ -6,21 +6,8 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from archcalc.codegen import trees
 from archcalc.codegen.facts import Facts
-from archcalc.codegen.trees import (
-    Unstructured,
-    binary,
-    call,
-    chosen,
-    const,
-    is_const,
-    known,
-    name,
-    names_in,
-    rebuilt,
-    simplified,
-    value_of,
-)
 from archcalc.spec.functions import DIMENSIONS, Reference
 
 LAZY = frozenset(("range", "zip", "enumerate"))  # lists in a spec, iterators in Python
@@ -32,14 +19,15 @@ class Scope(NamedTuple):
     names: Mapping[str, ast.expr]  # by the spec's names
     own: frozenset[str]  # those of blocks and loops, which hide the spec's params
     channels: ast.expr
+    labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps that `use` finds: tensors and their channels
 
     def at(self, channels: ast.expr) -> Scope:
         """The same names behind another layer."""
         return self._replace(channels=channels)
 
     def inside(self, names: Mapping[str, ast.expr]) -> Scope:
-        """With a loop's names."""
-        return self._replace(names={**self.names, **names}, own=self.own | {*names})
+        """With a loop's names, and labels of its own."""
+        return self._replace(names={**self.names, **names}, own=self.own | {*names}, labels={**self.labels})
 
 
 class Reader:
@@ -53,14 +41,19 @@ class Reader:
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
         """A value; with `whole` one that the language takes only if it is a whole number, or several.
 
-        Raises Unstructured for what Python would compute otherwise.
+        Raises trees.Unstructured for what Python would compute otherwise.
         """
         if whole and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
-            return binary(left, ast.Div() if known(left) and known(right) else ast.FloorDiv(), right)
+            return trees.binary(left, ast.Div() if trees.known(left) and trees.known(right) else ast.FloorDiv(), right)
         rule = getattr(self, f"_{type(node).__name__.lower()}", None)
-        made: ast.expr = rule(node, whole) if rule else simplified(rebuilt(node, self._part))
-        if whole and isinstance(made, ast.BinOp) and isinstance(made.op, ast.FloorDiv) and is_const(made.right, 1):
+        made: ast.expr = rule(node, whole) if rule else trees.simplified(trees.rebuilt(node, self._part))
+        if (
+            whole
+            and isinstance(made, ast.BinOp)
+            and isinstance(made.op, ast.FloorDiv)
+            and trees.is_const(made.right, 1)
+        ):
             made = made.left
         return undivided(made) if whole else made
 
@@ -68,14 +61,14 @@ class Reader:
         return self.value(node) if isinstance(node, ast.expr) else node
 
     def _constant(self, node: ast.Constant, whole: bool) -> ast.expr:
-        return const(node.value)
+        return trees.const(node.value)
 
     def _name(self, node: ast.Name, whole: bool) -> ast.expr:
         if node.id in self.scope.names:
             return self.scope.names[node.id]
         if node.id == "in_channels":
             return self.scope.channels
-        return const(self.facts.dimension(self.plan, node.id) if node.id in DIMENSIONS else Reference(node.id))
+        return trees.const(self.facts.dimension(self.plan, node.id) if node.id in DIMENSIONS else Reference(node.id))
 
     def _list(self, node: ast.List | ast.Tuple, whole: bool) -> ast.expr:
         return ast.Tuple([self.value(item, whole) for item in node.elts], ast.Load())
@@ -83,24 +76,24 @@ class Reader:
     _tuple = _list
 
     def _ifexp(self, node: ast.IfExp, whole: bool) -> ast.expr:
-        return chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
+        return trees.chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
 
     def _boolop(self, node: ast.BoolOp, whole: bool) -> ast.expr:
         made = self.truth(node)
-        if not known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
-            raise Unstructured("`and` and `or` give True or False in a spec")
-        return const(bool(value_of(made))) if known(made) else made
+        if not trees.known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
+            raise trees.Unstructured("`and` and `or` give True or False in a spec")
+        return trees.const(bool(trees.value_of(made))) if trees.known(made) else made
 
     def _slice(self, node: ast.Slice, whole: bool) -> ast.expr:
-        made: ast.expr = rebuilt(node, lambda bound: self.value(bound, True))
+        made: ast.expr = trees.rebuilt(node, lambda bound: self.value(bound, True))
         return made
 
     def _subscript(self, node: ast.Subscript, whole: bool) -> ast.expr:
-        return simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), ast.Load()))
+        return trees.simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), ast.Load()))
 
     def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, whole: bool) -> ast.expr:
         scope, loops = self.loops(node)
-        return call("tuple", ast.GeneratorExp(Reader(self.facts, self.plan, scope).value(node.elt), loops))
+        return trees.call("tuple", ast.GeneratorExp(Reader(self.facts, self.plan, scope).value(node.elt), loops))
 
     _generatorexp = _listcomp
 
@@ -109,8 +102,8 @@ class Reader:
         function = node.func.id  # type: ignore[attr-defined]  # the language calls names alone
         numbers = function == "range"
         args = [self.value(arg, True) if numbers else self.listed(arg, function != "len") for arg in node.args]
-        made = call(function, *args)
-        return call("tuple", made) if function in LAZY else simplified(made)
+        made = trees.call(function, *args)
+        return trees.call("tuple", made) if function in LAZY else trees.simplified(made)
 
     def listed(self, node: ast.expr, once: bool = True) -> ast.expr:
         """A list; if it is only gone through once, what gives it as an iterator will do."""
@@ -122,7 +115,7 @@ class Reader:
         """A test, where `and` and `or` may be Python's."""
         if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
             parts = lambda part: self.truth(part) if isinstance(part, ast.expr) else part  # noqa: E731  # one line
-            return simplified(rebuilt(node, parts))
+            return trees.simplified(trees.rebuilt(node, parts))
         return self.value(node)
 
     def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Scope, list[ast.comprehension]]:
@@ -130,9 +123,9 @@ class Reader:
         scope, loops = self.scope, []
         for loop in node.generators:
             listed = Reader(self.facts, self.plan, scope).listed(loop.iter)
-            visible = names_in(*scope.names.values())
-            python = {own: self.facts.names.loop(own, visible) for own in sorted(names_in(loop.target))}
-            scope = scope.inside({own: name(text) for own, text in python.items()})
+            visible = trees.names_in(*scope.names.values())
+            python = {own: self.facts.names.loop(own, visible) for own in sorted(trees.names_in(loop.target))}
+            scope = scope.inside({own: trees.name(text) for own, text in python.items()})
             inner = Reader(self.facts, self.plan, scope)
             tests = [inner.truth(test) for test in loop.ifs]
             loops.append(ast.comprehension(_target(loop.target, python), listed, tests, 0))
@@ -147,9 +140,9 @@ def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:
 
 
 def undivided(node: ast.expr) -> ast.expr:
-    """A tree that computes alike in Python. Raises Unstructured for a division, which a spec does exactly."""
+    """A tree that computes alike in Python. Raises trees.Unstructured for a division, which a spec does exactly."""
     if _divides(node):
-        raise Unstructured("a division that is exact in the spec")
+        raise trees.Unstructured("a division that is exact in the spec")
     return node
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.analysis.memory_plan import in_place
@@ -14,8 +14,8 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.ops.base import declared
 from archcalc.spec.expansion import Expansion
-from archcalc.spec.expression import tree_of
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
+from archcalc.spec.expression import Written, tree_of
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
 from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 
@@ -55,29 +55,33 @@ class Facts:
         self.spec = spec
         self.graph = graph
         self.trace = trace
-        self.plans = [plan for body in (spec.layers, *(b.body for b in spec.blocks.values())) for plan in _below(body)]
-        hidden = {parameter for block in spec.blocks.values() for parameter, _ in block.parameters}
-        self.names = Names({*definitions, *hidden})
+        self.steps = 0
+        blocks = spec.blocks.values()
+        self.plans = [plan for body in (spec.layers, *(block.body for block in blocks)) for plan in below(body)]
+        self.trees = [tree for plan in below(spec.layers) for tree in _written(plan)]
+        seen: set[str] = set()  # names in a block that are not its own
+        for block in blocks:
+            own = [tree for plan in below(block.body) for tree in _written(plan)]
+            own += [tree_of(run) for _, run in block.parameters if run]
+            self.trees += own
+            seen |= names_in(*own) - {parameter for parameter, _ in block.parameters}
         self.positions: dict[Any, list[int]] = {}  # by line, column and width
         for position, node in enumerate(graph.nodes):
             if node.place:
                 self.positions.setdefault(node.place[1:], []).append(position)
         self.in_place = may_overwrite(graph)
         self.params = {key: const(value) for key, value in graph.about.params.items()}
-        self.settled = {key: const(Reference(key)) for key in (*REGISTRY, *spec.blocks)} | self.params
-        self.values = {ref for tree in self.params.values() for ref in references(tree)}
-        self.values |= {own for tree in self._trees() for own in names_in(tree)}  # blocks among them
-        self.free_blocks: set[str] = set()  # those that need what is outside of them
-        while more := {b.name for b in spec.blocks.values() if self.free(b.body)} - self.free_blocks:
-            self.free_blocks |= more
-        self.flows = self._flows()
         values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
-        lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
+        lists = (part for tree in (*values, *self.trees) for part in ast.walk(tree))
         self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
-        self.steps = 0
-        self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
-        self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
-        self.fixed |= self._deciding({*self.params, *FUNCTIONS} - hidden)
+        self.values = {own for tree in self.params.values() for own in references(tree)} | names_in(*self.trees)
+        self.free_blocks: set[str] = set()  # those that need what is outside of them
+        while more := {block.name for block in blocks if self._free(block)} - self.free_blocks:
+            self.free_blocks |= more
+        hidden = {parameter for block in blocks for parameter, _ in block.parameters}
+        self.names = Names({*definitions, *hidden})
+        self.fixed = (hidden & seen) | {key for key, tree in self.params.items() if any(references(tree))}
+        self.fixed |= self._defining(definitions) | self._deciding({*self.params, *FUNCTIONS} - hidden)
 
     def spend(self) -> None:
         """Count a step of writing. Raises Unstructured for a network that takes too many."""
@@ -86,26 +90,6 @@ class Facts:
             raise Unstructured("too much to write in blocks")
 
     # Params
-
-    def _deciding(self, alone: set[str]) -> set[str]:
-        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
-        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
-        tests = [part.test for tree in self._trees() for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
-        tests += [tree_of(plan.test) for plan in self.plans if isinstance(plan, Choose)]
-        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
-        waiting = [*found]
-        while waiting:
-            more = self.flows.get(waiting.pop(), set()) - found
-            found |= more
-            waiting += more
-        return {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
-
-    def _decided(self, plan: Plan) -> set[str]:
-        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
-        names = names_in(*_written(plan))
-        choice = isinstance(plan, Repeat) and isinstance(tree_of(plan.count), ast.IfExp)
-        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
-        return names if choice else names & {"in_height", "in_width"}
 
     def arguments(self) -> dict[str, ast.expr]:
         """The params that may be arguments: by their Python name, with their values."""
@@ -117,48 +101,47 @@ class Facts:
 
     def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
         """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
-        mentioned = {own for tree in self._trees() for own in names_in(tree)}
-        mentioned |= {plan.name for plan in self.plans if isinstance(plan, Call)}
+        mentioned = names_in(*self.trees) | {plan.name for plan in self.plans if isinstance(plan, Call)}
         runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
-        return names_in(*filter(None, map(_tree, runs))) & {*definitions}
+        return names_in(*(run.tree for run in runs if isinstance(run, Written))) & {*definitions}
 
-    def _seen(self, block: Block) -> set[str]:
-        """The spec's params that a block mentions: in another with a parameter of that name they would be hidden."""
-        trees = [tree for plan in _below(block.body) for tree in _written(plan)]
-        trees += [tree_of(default) for _, default in block.parameters if default]
-        return names_in(*trees) - {parameter for parameter, _ in block.parameters}
-
-    def _flows(self) -> dict[str, set[str]]:
-        """For each name of a block or loop, and for `in_channels`, the names that its values come from."""
+    def _deciding(self, alone: set[str]) -> set[str]:
+        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
+        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
+        tests = [part.test for tree in self.trees for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
+        tests += [tree_of(plan.test) for plan in self.plans if isinstance(plan, Choose)]
+        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
         flows: dict[str, set[str]] = {}
+        for own, tree in self._flows():
+            flows.setdefault(own, set()).update(names_in(tree))
+        while more := {own for name in found for own in flows.get(name, ())} - found:
+            found |= more
+        return {*self.params} if found & {"in_height", "in_width"} else found
+
+    def _decided(self, plan: Plan) -> set[str]:
+        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
+        names = names_in(*_written(plan))
+        choice = isinstance(plan, Repeat) and isinstance(tree_of(plan.count), ast.IfExp)
+        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
+        return names if choice else names & {"in_height", "in_width"}
+
+    def _flows(self) -> Iterator[tuple[str, ast.expr]]:
+        """Names of blocks and loops, and `in_channels`, each with an expression that its values come from."""
         for block in self.spec.blocks.values():
-            for parameter, default in block.parameters:
-                flows.setdefault(parameter, set()).update(names_in(tree_of(default)) if default else ())
-        for loop in (loop for tree in self._trees() for part in ast.walk(tree) for loop in _loops(part)):
-            for own in names_in(loop.target):
-                flows.setdefault(own, set()).update(names_in(loop.iter))
+            yield from ((parameter, tree_of(run)) for parameter, run in block.parameters if run)
+        loops = (loop for tree in self.trees for part in ast.walk(tree) for loop in getattr(part, "generators", ()))
+        yield from ((own, loop.iter) for loop in loops for own in names_in(loop.target))
         for plan in self.plans:
             for callee in self.callees(plan):
-                for parameter, argument in arguments([p for p, _ in callee.parameters], plan).items():  # type: ignore[arg-type]
-                    flows[parameter] |= names_in(tree_of(argument.value))
-        flows["in_channels"] = {own for plan in self.plans for tree in self._counted(plan) for own in names_in(tree)}
-        return flows
-
-    def _counted(self, plan: Plan) -> list[ast.expr]:
-        """The expressions on which the channels behind a step depend."""
-        if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
-            return list(_written(plan))
-        if isinstance(plan, Call) and plan.name in REGISTRY:
-            written = arguments(fields(REGISTRY[plan.name]), plan)
-            return [tree_of(written["out_channels"].value)] if "out_channels" in written else []
-        return []
-
-    def _trees(self) -> Iterator[ast.expr]:
-        """All expressions of the layers and blocks."""
-        for plan in self.plans:
-            yield from _written(plan)
-        for block in self.spec.blocks.values():
-            yield from (tree_of(default) for _, default in block.parameters if default)
+                given = arguments(callee.parameters, plan)
+                yield from ((own, tree_of(argument.value)) for own, argument in given.items())
+            if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
+                yield from (("in_channels", tree) for tree in _written(plan))
+            if isinstance(plan, Call) and plan.name in REGISTRY:
+                written = arguments(fields(REGISTRY[plan.name]).items(), plan)
+                yield from (
+                    ("in_channels", tree_of(given.value)) for own, given in written.items() if own == "out_channels"
+                )
 
     # Blocks
 
@@ -169,18 +152,13 @@ class Facts:
         own = {plan.name} if plan.name in self.spec.blocks else self.values
         return [block for block in self.spec.blocks.values() if block.name in own]
 
-    def free(self, plan: Plan, labels: frozenset[str] = frozenset()) -> bool:
-        """Whether a plan uses what is labelled outside of it, these labels apart, or gives side outputs."""
-        if isinstance(plan, Use):
-            return plan.label not in labels
-        if isinstance(plan, Call):
-            return any(block.name in self.free_blocks for block in self.callees(plan))
-        for part in parts(plan):
-            if self.free(part, labels):
-                return True
-            if isinstance(plan, Chain) and isinstance(part, Label):
-                labels |= {part.name}
-        return isinstance(plan, Side)
+    def _free(self, block: Block) -> bool:
+        """Whether a block, or one that it calls, gives side outputs or uses what is labelled outside of it."""
+        plans = [*below(block.body)]
+        labels = {plan.name for plan in plans if isinstance(plan, Label)}
+        callees = {callee.name for plan in plans for callee in self.callees(plan)}
+        own = any(isinstance(plan, Side) or (isinstance(plan, Use) and plan.label not in labels) for plan in plans)
+        return own or bool(callees & self.free_blocks)
 
     # What ran
 
@@ -194,7 +172,8 @@ class Facts:
 
     def dimension(self, plan: Plan, text: str) -> int:
         """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
-        return self.one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)  # type: ignore[no-any-return]
+        found: int = one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)
+        return found
 
     def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
         """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
@@ -204,16 +183,18 @@ class Facts:
             raise Unstructured(f"{op} never runs")
         return found
 
-    def one(self, values: set[Any], what: str) -> Any:
-        """The only one of some values. Raises Unstructured."""
-        if len(values) != 1:
-            raise Unstructured(f"{what} differs from one run to another")
-        return next(iter(values))
+
+def one(values: set[Any], what: str) -> Any:
+    """The only one of some values. Raises Unstructured."""
+    if len(values) != 1:
+        raise Unstructured(f"{what} differs from one run to another")
+    return next(iter(values))
 
 
-def arguments(names: Sequence[str] | Mapping[str, Any], plan: Call | Join) -> dict[str, Argument]:
-    """A call's arguments by a block's parameters or an operator's fields."""
-    return dict(zip(names, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in names}
+def arguments(names: Iterable[tuple[str, Any]], plan: Any) -> dict[str, Argument]:
+    """A call's arguments by the names of a block's parameters or an operator's fields."""
+    own = [name for name, _ in names]
+    return dict(zip(own, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in own}
 
 
 def fields(cls: type[Operator]) -> dict[str, str]:
@@ -239,18 +220,11 @@ def parts(plan: Plan) -> Sequence[Plan]:
     return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
 
 
-def _below(plan: Plan) -> Iterator[Plan]:
+def below(plan: Plan) -> Iterator[Plan]:
+    """A plan and all plans within it."""
     yield plan
     for part in parts(plan):
-        yield from _below(part)
-
-
-def _tree(run: Any) -> ast.expr | None:
-    """A value's tree; of what no text stands behind, such as an alias's input, none."""
-    try:
-        return tree_of(run)
-    except TypeError:
-        return None
+        yield from below(part)
 
 
 def _written(plan: Plan) -> Iterator[ast.expr]:
@@ -260,7 +234,3 @@ def _written(plan: Plan) -> Iterator[ast.expr]:
     if isinstance(plan, Repeat | Choose | Each):
         run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
         yield tree_of(run)
-
-
-def _loops(part: ast.AST) -> Sequence[ast.comprehension]:
-    return getattr(part, "generators", ())

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from typing import Any
 
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
-from archcalc.codegen.classes import TRAINING, Unit, classes, wrapped
+from archcalc.codegen.classes import TRAINING, Unit, classes
 from archcalc.codegen.facts import fields, may_overwrite
 from archcalc.codegen.names import identifier, local_name
 from archcalc.codegen.trees import assign, call, const, name
-from archcalc.graph.graph import Graph, Node
+from archcalc.graph.graph import Graph
 from archcalc.ops.shaping import Identity
 
 
 class Flat:
-    """The one class of a network. `y` is what only the next statement reads; other tensors have their layers' names."""
+    """The one class of a network; its layers have their names in the graph.
+
+    `x` is a tensor that only the next layer reads; all others are called by their layers.
+    """
 
     def __init__(self, graph: Graph, title: str) -> None:
         self.graph = graph
-        self.unit = Unit(title, {}, ())
+        self.unit = Unit(title, {})
         self.allowed = may_overwrite(graph)
-        self.tensors = {0: "x"}
+        self.tensors: dict[int, str] = {}
         self.readers: dict[int, list[int]] = {}
         for position, node in enumerate(graph.nodes):
             for i in node.inputs:
@@ -33,53 +34,39 @@ class Flat:
 
     def source(self) -> str:
         """The class as text."""
-        nodes, forward = self.graph.nodes, self.unit.forward
-        groups = list(self._groups())
-        for group, after in zip(groups, [*(nodes[group[0]].inputs for group in groups[1:]), ()], strict=True):
-            made = self._made(group)
-            own = after in ((group[-1],), ()) and len(self.readers[group[-1]]) == 1
-            text = "y" if own else local_name(self._label(group), {"x", "y", *self.tensors.values()})
-            self.tensors[group[-1]] = text
+        forward = self.unit.forward
+        self.tensors[0] = self._tensor(0, "image")
+        forward += [assign("image", name("x"))] if self.tensors[0] == "image" else []
+        for position, node in enumerate(self.graph.nodes[1:], 1):
+            made = self._made(position)
+            text = self.tensors[position] = self._tensor(position, node.name)
             line = assign(text, made)
-            forward.append(ast.If(TRAINING, [line], []) if nodes[group[0]].side else line)
+            forward.append(ast.If(TRAINING, [line], []) if node.side else line)
         result, *sides = (name(self.tensors[i]) for i in (self.graph.result, *self.graph.sides))
         if sides:
             forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
-        forward.append(ast.Return(result))
+        self.unit.end(result)
         return classes([self.unit], self.unit)
 
-    def _groups(self) -> Iterator[list[int]]:
-        """Layers that follow each other with nothing else between them."""
-        group: list[int] = []
-        for position, node in enumerate(self.graph.nodes[1:], 1):
-            if group and not self._follows(group[-1], position, node):
-                yield group
-                group = []
-            group.append(position)
-        if group:
-            yield group
+    def _tensor(self, position: int, label: str) -> str:
+        """The variable of what a layer gives."""
+        last = position + 1 == len(self.graph.nodes)
+        alone = last or self.graph.nodes[position + 1].inputs == (position,)
+        if alone and self.readers.get(position) == [position + 1]:
+            return "x"
+        return local_name(identifier(label, "layer"), {"x", *self.tensors.values()})
 
-    def _follows(self, last: int, position: int, node: Node) -> bool:
-        before = self.graph.nodes[last]
-        single = node.inputs == (last,) and self.readers.get(last) == [position]
-        return single and not node.op.joins and not before.op.joins and node.side == before.side
+    def _made(self, position: int) -> ast.expr:
+        """What a layer makes of the tensors that it reads."""
+        node = self.graph.nodes[position]
+        tensors: list[ast.expr] = [name(self.tensors[i]) for i in node.inputs]
 
-    def _made(self, group: list[int]) -> ast.expr:
-        """What a group makes of the tensors that its first layer reads."""
-        nodes = self.graph.nodes
-        first = nodes[group[0]]
-        tensors = [name(self.tensors[i]) for i in first.inputs]
-        if first.op.joins:
-            own = [(first.op, first.x)]
-            return joined(join_text(own), tensors, lambda: self.unit.keep(self._label(group), self._module(group[0])))
-        modules = [self._module(i) for i in group if not isinstance(nodes[i].op, Identity)]
-        return call(self.unit.keep(self._label(group), wrapped(modules)), *tensors) if modules else tensors[0]
+        def keep() -> ast.expr:
+            return self.unit.keep(identifier(node.name, "layer"), self._module(position))
 
-    def _label(self, group: Sequence[int]) -> str:
-        """What the names of some layers have in common, else the first one's."""
-        names = [self.graph.nodes[i].name.split(".") for i in group]
-        shared = takewhile(lambda parts: len({*parts}) == 1, zip(*names, strict=False))
-        return identifier("_".join([first for first, *_ in shared] or names[0]), "layer")
+        if node.op.joins:
+            return joined(join_text([(node.op, node.x)]), ast.List(tensors, ast.Load()), keep)
+        return tensors[0] if isinstance(node.op, Identity) else call(keep(), *tensors)
 
     def _module(self, position: int) -> ast.Call:
         """A layer with the arguments that are not the defaults; one number where height and width are alike."""

@@ -27,7 +27,7 @@ WORDS = {
     for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 }
 VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch"))
-THREADED = re.compile(r"(channels|layers|blocks)\d*")  # what it calls its own
+THREADED = re.compile(r"(channels|blocks)\d*")  # what it calls its own
 
 
 def identifier(label: str, prefix: str) -> str:
@@ -65,22 +65,20 @@ def _capitalised(word: str) -> str:
 class Names:
     """Python's names for a spec's: the same, but for those that would hide what the source needs."""
 
-    def __init__(self, parameters: Collection[str]) -> None:
-        self.parameters = set(parameters)
-        self.known: dict[str, str] = {}
+    def __init__(self, taken: Collection[str]) -> None:
+        self.taken = {*taken}
+        self.known: dict[tuple[str, bool], str] = {}
 
-    def python(self, own: str) -> str:
-        """The Python name of a param or parameter; classes begin with another letter."""
-        return self._known(own, own, own[0].islower() and own not in VARIABLES and own == own.strip("_"))
+    def python(self, own: str, hides: bool = False) -> str:
+        """The Python name of a param, parameter or loop's name; classes begin with another letter."""
+        key = own, hides
+        if key not in self.known:
+            fits = own[0].islower() and own not in VARIABLES and own == own.strip("_") and not hides
+            self.known[key] = own if fits else numbered(f"{own.strip('_') or 'value'}_", self.taken)
+            self.taken.add(self.known[key])
+        return self.known[key]
 
     def loop(self, own: str, visible: Collection[str]) -> str:
         """The Python name of a loop's name: it hides no other, and no variable that keeps count of channels."""
         made = self.python(own)
-        hides = made in visible or THREADED.fullmatch(made)
-        return self._known(f"for {own}", own, False) if hides else made
-
-    def _known(self, key: str, own: str, fits: bool) -> str:
-        if key not in self.known:
-            plain = own.strip("_") or "value"
-            self.known[key] = own if fits else numbered(f"{plain}_", {*self.known.values(), *self.parameters})
-        return self.known[key]
+        return self.python(own, True) if made in visible or THREADED.fullmatch(made) else made

@@ -6,7 +6,8 @@ A block or operator that stands as a value is a constant that holds its `Referen
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,11 @@ def const(value: Any) -> ast.expr:
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
         return ast.UnaryOp(ast.USub(), ast.Constant(-value))
     return ast.Constant(value)
+
+
+def listed(items: Sequence[ast.expr]) -> ast.expr:
+    """A tuple, or the only item."""
+    return items[0] if len(items) == 1 else ast.Tuple([*items], ast.Load())
 
 
 def name(text: str) -> ast.Name:
@@ -59,17 +65,15 @@ def assign(target: ast.expr | str, value: ast.expr) -> ast.Assign:
 
 def known(node: ast.expr) -> bool:
     """Whether a tree is a value already."""
-    if isinstance(node, ast.Tuple):
-        return all(map(known, node.elts))
-    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-    return isinstance(node.operand if negative else node, ast.Constant)  # type: ignore[attr-defined]
+    with suppress(ValueError):
+        value_of(node)
+        return True
+    return False
 
 
 def value_of(node: ast.expr) -> Any:
-    """The value that a known tree is."""
-    if isinstance(node, ast.Tuple):
-        return tuple(map(value_of, node.elts))
-    return -node.operand.value if isinstance(node, ast.UnaryOp) else node.value  # type: ignore[attr-defined]
+    """The value that a known tree is. Raises ValueError for another."""
+    return ast.literal_eval(node)
 
 
 def is_const(node: ast.AST, value: int) -> bool:
@@ -152,22 +156,20 @@ def simplified(node: ast.expr) -> ast.expr:
 
 def _computed(node: ast.expr) -> ast.expr:
     """A tree without names as the value that the language gives it; as it is where that is an error, or a long list."""
-    if isinstance(node, ast.Compare) and any(references(node)):
-        values = [value_of(part) for part in (node.left, *node.comparators) if known(part)]
-        equal = isinstance(node.ops[0], ast.Eq) if len(values) == len(node.ops) + 1 == 2 else None
-        return node if equal is None else const((values[0] == values[1]) is equal)
-    if any(references(node)):
-        item = isinstance(node, ast.Subscript) and known(node.value) and known(node.slice)
-        return const(value_of(node.value)[value_of(node.slice)]) if item else node  # type: ignore[attr-defined]
-    made = _evaluated(ast.unparse(node))
+
+    def named(part: Any) -> Any:
+        reference = isinstance(part, ast.Constant) and isinstance(part.value, Reference)
+        return name(part.value.name) if reference else rebuilt(part, named)
+
+    made = _evaluated(ast.unparse(named(node)), frozenset(references(node)))
     return node if made is None or (isinstance(made, tuple) and len(made) > MAX_ITEMS) else const(made)
 
 
 @lru_cache(maxsize=1024)
-def _evaluated(text: str) -> Any:
+def _evaluated(text: str, library: frozenset[str]) -> Any:
     scalar = Scalar(text, Place(Source("", [text]), 1, 1))
     try:
-        return Expression(scalar).value()(Names({}, {}, Budget()))
+        return Expression(scalar).value()(Names({}, {own: Reference(own) for own in library}, Budget()))
     except SpecError:
         return None
 
@@ -183,14 +185,10 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         return right
     if isinstance(op, ast.FloorDiv | ast.Add) and same(left, right):
         return const(1) if isinstance(op, ast.FloorDiv) else ast.BinOp(const(2), ast.Mult(), left)
-    added = isinstance(op, ast.Add) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add)
-    if added and _is_whole(left.right) and _is_whole(right):  # type: ignore[attr-defined]  # `x + 32 + 32`
-        return binary(left.left, op, binary(left.right, op, right))  # type: ignore[attr-defined]
+    match left, op, right:
+        case ast.BinOp(op=ast.Add(), right=ast.Constant(value=int())), ast.Add(), ast.Constant(value=int()):
+            return binary(left.left, op, binary(left.right, op, right))  # `x + 32 + 32`
     return ast.BinOp(left, op, right)
-
-
-def _is_whole(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) is int
 
 
 def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
