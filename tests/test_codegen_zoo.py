@@ -277,7 +277,7 @@ def test_names_that_modules_have():
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
-        ("stride // stride", "1"), ("x if 2 > 1 else y", "x"), ("a + 3 + 4", "a + 7"), ("0 + a", "a"), ("6 / 3", "2"),
+        ("stride // stride", "1"), ("x if 2 > 1 else y", "x"), ("0 + a", "a"), ("6 / 3", "2"),
         ("(4, 5)[1] + max(2, 3)", "8"), ("2 ** (c - 1) ** 2", "2 ** (c - 1) ** 2"), ("2 ** c", "2 ** c"),
         ("'same'", '"same"'), ("x // 1", "x // 1"), ("(1,) * 100000", "(1,) * 100000"), ("1 // 0", "1 // 0"),
         ("1 if x == y else 2", "1 if x == y else 2"), ("x if x == y else y", "y"), ("x if x != y else y", "x"),

@@ -32,6 +32,11 @@ class Loop(NamedTuple):
     inner: Scope
     times: ast.expr | None = None
 
+    @property
+    def fixed(self) -> int | None:
+        """How often a repeat runs, if that is known."""
+        return trees.value_of(self.times) if self.times and trees.known(self.times) else None
+
     def varying(self, formula: ast.expr) -> set[str]:
         """The loop's names in a formula."""
         return trees.names_in(formula) & trees.names_in(*(loop.target for loop in self.rounds))
@@ -218,13 +223,10 @@ class Writer:
             unit = self.of_block(block, self.calls.symbols(block, values))
             self.make(flow, unit, {self.facts.names.python(own): tree for own, tree in values.items()}, plan.name)
             return
-        empty = not flow.pending
         self.inside.append(block.name)
         with flow.within(inside):
             self.walk(block.body, flow)
         self.inside.pop()
-        if empty and isinstance(block.body, Call | Choose | Repeat):
-            flow.first = plan.name
 
     def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
         """Whether a block's steps stand in place of its call: one that needs what is outside, or is just one call."""
@@ -232,63 +234,55 @@ class Writer:
             return True
         if len(self.inside) >= DEEPEST or block.name in self.inside:
             return False
-        body = block.body
-        if isinstance(body, Repeat) and not any(trees.is_const(self.count(body, inside), number) for number in (0, 1)):
+        if isinstance(block.body, Repeat) and self.loop(block.body, inside).fixed not in (0, 1):
             return False
-        single = isinstance(body, Call | Choose | Repeat) and all(isinstance(p, Call) for p in parts(body) or (body,))
-        return single or plan is self.facts.spec.layers
+        single = isinstance(block.body, Call | Choose | Repeat)
+        alone = single and all(isinstance(part, Call) for part in parts(block.body) or (block.body,))
+        return alone or plan is self.facts.spec.layers
 
     # Choices and loops
 
     def _choose(self, plan: Choose, flow: Flow) -> None:
-        test = self.choice(plan, flow.scope)
-        if isinstance(test, bool):
-            self.walk(plan.yes if test else plan.no, flow)
+        """The side that a test decides; both, where each ran for some input."""
+        test = Reader(self.facts, plan, flow.scope).truth(tree_of(plan.test))
+        if not trees.known(test) and not (self.facts.ran(plan.yes) and self.facts.ran(plan.no)):
+            test = trees.const(self.facts.ran(plan.yes))
+        if trees.known(test):
+            self.walk(plan.yes if trees.value_of(test) else plan.no, flow)
             return
         yes, no = (self.apart(side, flow.scope, flow.label) for side in (plan.yes, plan.no))
         flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)
         outs = [side.channels for side in (yes, no) if ITSELF.id not in trees.names_in(side.channels)]
         flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
-    def choice(self, plan: Choose, scope: Scope) -> ast.expr | bool:
-        """A choice's test; True or False where it is decided, as where only one side ever ran."""
-        test = Reader(self.facts, plan, scope).truth(tree_of(plan.test))
-        if trees.known(test):
-            return bool(trees.value_of(test))
-        return test if self.facts.ran(plan.yes) and self.facts.ran(plan.no) else self.facts.ran(plan.yes)
-
-    def count(self, plan: Repeat, scope: Scope) -> ast.expr:
-        """How often a repeat runs: 0 where it never did."""
-        made = Reader(self.facts, plan, scope).value(tree_of(plan.count), True)
-        return made if trees.known(made) or self.facts.ran(plan.body) else trees.const(0)
-
     def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
         """A loop's rounds; none where there never were any."""
+        reader, ran = Reader(self.facts, plan, scope), self.facts.ran(plan.body)
         if isinstance(plan, Repeat):
-            count = self.count(plan, scope)
+            count = reader.value(tree_of(plan.count), True)
+            count = count if ran or trees.known(count) else trees.const(0)
             rounds = [ast.comprehension(ast.Name("_", ast.Store()), trees.call("range", count), [], 0)]
             return Loop([] if trees.is_const(count, 0) else rounds, scope, count)
         tree: Any = tree_of(plan.rounds)
-        inner, rounds = Reader(self.facts, plan, scope).loops(tree)
+        inner, rounds = reader.loops(tree)
         if any(any(trees.references(loop.iter)) for loop in rounds):
             raise trees.Unstructured("a loop over blocks")
-        return Loop(rounds if self.facts.ran(plan.body) else [], inner)
+        return Loop(rounds if ran else [], inner)
 
     def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
         """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
         loop = self.loop(plan, flow.scope)
-        if not loop.rounds:
-            return
-        if loop.times and trees.is_const(loop.times, 1):
-            self.walk(plan.body, flow)
+        if not loop.rounds or loop.fixed == 1:
+            for _ in loop.rounds:
+                self.walk(plan.body, flow)
             return
         made = self.apart(plan.body, loop.inner, flow.label)
         if trees.same(made.channels, flow.channels):
             if made.pending:
                 modules = ast.ListComp(wrapped(made.pending), loop.rounds)
                 flow.add(ast.Starred(modules, ast.Load()), made.first)
-        elif loop.times and trees.known(loop.times) and trees.value_of(loop.times) * len(made.pending) <= MOST_REPEATED:
-            self.walk(Chain((plan.body,) * trees.value_of(loop.times), plan.place), flow)
+        elif loop.fixed and loop.fixed * len(made.pending) <= MOST_REPEATED:
+            self.walk(Chain((plan.body,) * loop.fixed, plan.place), flow)
         elif isinstance(flow, Line):
             self._counting(plan, loop, flow)
         else:

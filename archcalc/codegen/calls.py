@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any
 
 from archcalc.codegen import trees
@@ -22,26 +22,30 @@ REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that 
 SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
 
 
-@lru_cache(maxsize=256)
-def template(text: str) -> ast.Call:
-    """An operator's text as a tree."""
-    made = ast.parse(text, mode="eval").body
-    assert isinstance(made, ast.Call)
-    return made
-
-
-def fill(text: str, written: Mapping[str, ast.expr], given: Mapping[str, Callable[[], ast.expr]]) -> ast.Call:
-    """An operator's text with the arguments that are written, and what is `given` of the input."""
+def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
+    """An operator's text with the arguments that are written, for inputs of these channels and shapes."""
+    given = {
+        "in_channels": lambda: channels,
+        "in_features": lambda: shape_of(shapes, channels, -1)[-1],
+        "in_shape": lambda: trees.listed(shape_of(shapes, channels, 1)),
+    }
 
     def argument(node: ast.expr) -> ast.expr | None:
         if not isinstance(node, ast.Name):
             return node
         return given[node.id]() if node.id in given else written.get(node.id)
 
-    form = template(text)
+    form: Any = ast.parse(text, mode="eval").body
     keywords = {str(keyword.arg): argument(keyword.value) for keyword in form.keywords}
     args = [made for arg in form.args if (made := argument(arg)) is not None]
     return trees.call(form.func, *args, **{key: made for key, made in keywords.items() if made is not None})
+
+
+def shape_of(shapes: set[Any], channels: ast.expr, start: int) -> list[ast.expr]:
+    """An input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
+    if all(len(shape) == 1 for shape in shapes):
+        return [channels]
+    return [channels, *map(trees.const, one({shape[start:] for shape in shapes}, "a height or width"))]
 
 
 def telling(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
@@ -145,15 +149,10 @@ class Calls:
     def module(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.Call:
         """The call that makes an operator's module, for an input of these channels."""
         nodes = self.facts.nodes(plan.place, cls.name)
-        shapes = {node.x for _, node in nodes}
-        given = {
-            "in_channels": lambda: scope.channels,
-            "in_features": lambda: self._shape(shapes, scope, -1)[-1],
-            "in_shape": lambda: trees.listed(self._shape(shapes, scope, 1)),
-        }
         text = one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
         in_place = all(getattr(node.op, "inplace", False) and i in self.facts.in_place for i, node in nodes)
-        return fill(text, telling(cls, self.written(plan, cls, scope), in_place), given)
+        told = telling(cls, self.written(plan, cls, scope), in_place)
+        return fill(text, told, {node.x for _, node in nodes}, scope.channels)
 
     def written(self, plan: Call | Join, cls: type[Operator], scope: Scope) -> dict[str, ast.expr]:
         """The arguments as the spec writes them."""
@@ -171,12 +170,6 @@ class Calls:
             raise trees.Unstructured("a list that may be of one number")
         return tree
 
-    def _shape(self, shapes: set[Any], scope: Scope, start: int) -> list[ast.expr]:
-        """The input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
-        if all(len(shape) == 1 for shape in shapes):
-            return [scope.channels]
-        return [scope.channels, *map(trees.const, one({shape[start:] for shape in shapes}, "a height or width"))]
-
     def channels(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.expr:
         """The first dimension of an operator's output."""
         written = arguments(fields(cls).items(), plan)
@@ -185,7 +178,7 @@ class Calls:
         if own in written and (own == "out_channels" or all(len(node.x) == 1 for node in nodes)):
             return Reader(self.facts, plan, scope).value(tree_of(written[own].value), True)
         if all(len(node.x) > len(node.output) == 1 for node in nodes):
-            lengths = self._shape({node.x for node in nodes}, scope, 1)
+            lengths = shape_of({node.x for node in nodes}, scope.channels, 1)
             sizes = [length for length in lengths[1:] if trees.value_of(length) > 1]
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, scope.channels)
         return scope.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
@@ -196,4 +189,5 @@ class Calls:
         if trees.names_in(*(tree_of(argument.value) for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
-        return text, fill(text.removeprefix("Dropping"), telling(cls, self.written(plan, cls, scope), False), {})
+        told = telling(cls, self.written(plan, cls, scope), False)
+        return text, fill(text.removeprefix("Dropping"), told, set(), scope.channels)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from archcalc.codegen import trees
 from archcalc.codegen.expressions import Scope
 from archcalc.codegen.format import STEP, function, statements, text
-from archcalc.codegen.names import identifier, local_name, numbered
+from archcalc.codegen.names import VARIABLES, identifier, numbered
 from archcalc.spec.functions import Reference
 
 TRAINING = trees.attribute(trees.name("self"), "training")
@@ -33,7 +33,7 @@ class Unit:
         self.forward: list[ast.stmt] = []  # none of a Sequential
         self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
         self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of the channels in variables
-        self.locals: set[str] = {"x"}  # of `forward`
+        self.locals = {*VARIABLES}  # of `forward`
         self.sides: list[str] = []
         self.out: ast.expr = trees.UNKNOWN  # its channels, as a formula
 
@@ -193,7 +193,7 @@ class Line(Flow):
 
     def local(self, label: str) -> str:
         """A new variable of `forward`."""
-        made = local_name(identifier(label, "layer"), self.unit.locals)
+        made = numbered(identifier(label, "layer"), self.unit.locals)
         self.unit.locals.add(made)
         return made
 
@@ -211,7 +211,7 @@ def classes(units: Sequence[Unit], network: Unit) -> str:
     titles = {network.title, *trees.names_in(*nodes)}
     if any(map(trees.unknown, nodes)) or any(isinstance(getattr(node, "value", None), Reference) for node in nodes):
         raise trees.Unstructured("a block as a value, or channels without a formula")
-    return "\n\n\n".join(unit.text() for unit in units if unit.title in titles) + "\n"
+    return "\n\n\n".join(unit.text() for unit in units if unit.title in titles)
 
 
 def _needed(body: Sequence[ast.stmt], read: set[str]) -> list[ast.stmt]:

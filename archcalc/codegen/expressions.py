@@ -41,63 +41,56 @@ class Reader:
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
         """A value; with `whole` one that the language takes only if it is a whole number, or several.
 
-        Raises trees.Unstructured for what Python would compute otherwise.
+        Raises Unstructured for what Python would compute otherwise.
         """
-        if whole and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
-            return trees.binary(left, ast.Div() if trees.known(left) and trees.known(right) else ast.FloorDiv(), right)
-        rule = getattr(self, f"_{type(node).__name__.lower()}", None)
-        made: ast.expr = rule(node, whole) if rule else trees.simplified(trees.rebuilt(node, self._part))
-        if (
-            whole
-            and isinstance(made, ast.BinOp)
-            and isinstance(made.op, ast.FloorDiv)
-            and trees.is_const(made.right, 1)
-        ):
-            made = made.left
+        load = ast.Load()
+        match node:
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv()) if whole:
+                made = self._quotient(node)
+            case ast.Constant():
+                made = trees.const(node.value)
+            case ast.Name():
+                made = self._name(node.id)
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                made = ast.Tuple([self.value(item, whole) for item in items], load)
+            case ast.IfExp():
+                made = trees.chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
+            case ast.BoolOp():
+                made = self._logic(node)
+            case ast.Subscript():
+                made = trees.simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), load))
+            case ast.ListComp() | ast.GeneratorExp():
+                scope, loops = self.loops(node)
+                item = Reader(self.facts, self.plan, scope).value(node.elt)
+                made = trees.call("tuple", ast.GeneratorExp(item, loops))
+            case ast.Call():
+                made = self._call(node)
+            case _:
+                inner = whole and isinstance(node, ast.Slice)
+                made = trees.rebuilt(node, lambda part: self.value(part, inner) if isinstance(part, ast.expr) else part)
+                made = trees.simplified(made)
         return undivided(made) if whole else made
 
-    def _part(self, node: ast.AST) -> ast.AST:
-        return self.value(node) if isinstance(node, ast.expr) else node
+    def _quotient(self, node: ast.BinOp) -> ast.expr:
+        """A division that gives a whole number."""
+        left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
+        exact = isinstance(node.op, ast.Div) and trees.known(left) and trees.known(right)
+        return trees.binary(left, ast.Div() if exact or trees.is_const(right, 1) else ast.FloorDiv(), right)
 
-    def _constant(self, node: ast.Constant, whole: bool) -> ast.expr:
-        return trees.const(node.value)
-
-    def _name(self, node: ast.Name, whole: bool) -> ast.expr:
-        if node.id in self.scope.names:
-            return self.scope.names[node.id]
-        if node.id == "in_channels":
+    def _name(self, own: str) -> ast.expr:
+        if own in self.scope.names:
+            return self.scope.names[own]
+        if own == "in_channels":
             return self.scope.channels
-        return trees.const(self.facts.dimension(self.plan, node.id) if node.id in DIMENSIONS else Reference(node.id))
+        return trees.const(self.facts.dimension(self.plan, own) if own in DIMENSIONS else Reference(own))
 
-    def _list(self, node: ast.List | ast.Tuple, whole: bool) -> ast.expr:
-        return ast.Tuple([self.value(item, whole) for item in node.elts], ast.Load())
-
-    _tuple = _list
-
-    def _ifexp(self, node: ast.IfExp, whole: bool) -> ast.expr:
-        return trees.chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
-
-    def _boolop(self, node: ast.BoolOp, whole: bool) -> ast.expr:
+    def _logic(self, node: ast.BoolOp) -> ast.expr:
         made = self.truth(node)
         if not trees.known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
             raise trees.Unstructured("`and` and `or` give True or False in a spec")
         return trees.const(bool(trees.value_of(made))) if trees.known(made) else made
 
-    def _slice(self, node: ast.Slice, whole: bool) -> ast.expr:
-        made: ast.expr = trees.rebuilt(node, lambda bound: self.value(bound, True))
-        return made
-
-    def _subscript(self, node: ast.Subscript, whole: bool) -> ast.expr:
-        return trees.simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), ast.Load()))
-
-    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, whole: bool) -> ast.expr:
-        scope, loops = self.loops(node)
-        return trees.call("tuple", ast.GeneratorExp(Reader(self.facts, self.plan, scope).value(node.elt), loops))
-
-    _generatorexp = _listcomp
-
-    def _call(self, node: ast.Call, whole: bool) -> ast.expr:
+    def _call(self, node: ast.Call) -> ast.expr:
         """A function's call; what Python gives as an iterator is made a tuple where it is no function's argument."""
         function = node.func.id  # type: ignore[attr-defined]  # the language calls names alone
         numbers = function == "range"
@@ -114,8 +107,8 @@ class Reader:
     def truth(self, node: ast.expr) -> ast.expr:
         """A test, where `and` and `or` may be Python's."""
         if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
-            parts = lambda part: self.truth(part) if isinstance(part, ast.expr) else part  # noqa: E731  # one line
-            return trees.simplified(trees.rebuilt(node, parts))
+            made = trees.rebuilt(node, lambda part: self.truth(part) if isinstance(part, ast.expr) else part)
+            return trees.simplified(made)
         return self.value(node)
 
     def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Scope, list[ast.comprehension]]:
@@ -140,7 +133,7 @@ def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:
 
 
 def undivided(node: ast.expr) -> ast.expr:
-    """A tree that computes alike in Python. Raises trees.Unstructured for a division, which a spec does exactly."""
+    """A tree that computes alike in Python. Raises Unstructured for a division, which a spec does exactly."""
     if _divides(node):
         raise trees.Unstructured("a division that is exact in the spec")
     return node

@@ -65,10 +65,9 @@ class Facts:
             own += [tree_of(run) for _, run in block.parameters if run]
             self.trees += own
             seen |= names_in(*own) - {parameter for parameter, _ in block.parameters}
-        self.positions: dict[Any, list[int]] = {}  # by line, column and width
+        self.layers: dict[Any, list[tuple[int, Node]]] = {}  # by line, column and width, and by operator
         for position, node in enumerate(graph.nodes):
-            if node.place:
-                self.positions.setdefault(node.place[1:], []).append(position)
+            self.layers.setdefault((node.place and node.place[1:], node.op.name), []).append((position, node))
         self.in_place = may_overwrite(graph)
         self.params = {key: const(value) for key, value in graph.about.params.items()}
         values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
@@ -177,11 +176,9 @@ class Facts:
 
     def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
         """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
-        nodes = self.graph.nodes
-        found = [(i, nodes[i]) for i in self.positions.get(place[1:], ()) if nodes[i].op.name == op]
-        if not found:
+        if (place[1:], op) not in self.layers:
             raise Unstructured(f"{op} never runs")
-        return found
+        return self.layers[place[1:], op]
 
 
 def one(values: set[Any], what: str) -> Any:

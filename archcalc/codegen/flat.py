@@ -8,7 +8,7 @@ from typing import Any
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
 from archcalc.codegen.classes import TRAINING, Unit, classes
 from archcalc.codegen.facts import fields, may_overwrite
-from archcalc.codegen.names import identifier, local_name
+from archcalc.codegen.names import VARIABLES, identifier, numbered
 from archcalc.codegen.trees import assign, call, const, name
 from archcalc.graph.graph import Graph
 from archcalc.ops.shaping import Identity
@@ -54,7 +54,7 @@ class Flat:
         alone = last or self.graph.nodes[position + 1].inputs == (position,)
         if alone and self.readers.get(position) == [position + 1]:
             return "x"
-        return local_name(identifier(label, "layer"), {"x", *self.tensors.values()})
+        return numbered(identifier(label, "layer"), {*VARIABLES, *self.tensors.values()})
 
     def _made(self, position: int) -> ast.expr:
         """What a layer makes of the tensors that it reads."""
@@ -71,15 +71,10 @@ class Flat:
     def _module(self, position: int) -> ast.Call:
         """A layer with the arguments that are not the defaults; one number where height and width are alike."""
         op, x = self.graph.nodes[position].op, self.graph.nodes[position].x
-        given = {
-            "in_channels": lambda: const(x[0]),
-            "in_features": lambda: const(x[-1]),
-            "in_shape": lambda: const(x if len(x) > 1 else x[0]),
-        }
         values: dict[str, ast.expr] = {}
         for field, kind in fields(type(op)).items():
             value: Any = getattr(op, field)
             alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
-        return fill(op.pytorch(x), telling(type(op), values, in_place), given)
+        return fill(op.pytorch(x), telling(type(op), values, in_place), {x}, const(x[0]))

@@ -42,11 +42,9 @@ def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
 
 def _statement(node: ast.stmt, indent: str) -> list[str]:
     match node:
-        case ast.If():
-            return [*expression("if ", node.test, ":", indent), *statements(node.body, indent + STEP)]
-        case ast.For():
-            head = f"for {_bare(node.target)} in "
-            return [*expression(head, node.iter, ":", indent), *statements(node.body, indent + STEP)]
+        case ast.If(test=head, body=body) | ast.For(iter=head, body=body):
+            word = f"for {_bare(node.target)} in " if isinstance(node, ast.For) else "if "
+            return [*expression(word, head, ":", indent), *statements(body, indent + STEP)]
         case ast.Assign():
             return expression(f"{text(node.targets[0])} = ", node.value, "", indent)
         case ast.Return(value=ast.Tuple() as given):

@@ -26,7 +26,7 @@ WORDS = {
     word.lower(): word
     for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 }
-VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch"))
+VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch", "x"))
 THREADED = re.compile(r"(channels|blocks)\d*")  # what it calls its own
 
 
@@ -36,11 +36,6 @@ def identifier(label: str, prefix: str) -> str:
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
     return f"{text}_" if keyword.iskeyword(text) or text in MODULE else text
-
-
-def local_name(text: str, taken: Collection[str]) -> str:
-    """A variable's name, with a number where it is taken."""
-    return numbered(text, {*taken, *VARIABLES})
 
 
 def numbered(text: str, taken: Collection[str]) -> str:

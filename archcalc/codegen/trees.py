@@ -183,12 +183,7 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         return left
     if is_const(left, neutral) and isinstance(op, ast.Add | ast.Mult):
         return right
-    if isinstance(op, ast.FloorDiv | ast.Add) and same(left, right):
-        return const(1) if isinstance(op, ast.FloorDiv) else ast.BinOp(const(2), ast.Mult(), left)
-    match left, op, right:
-        case ast.BinOp(op=ast.Add(), right=ast.Constant(value=int())), ast.Add(), ast.Constant(value=int()):
-            return binary(left.left, op, binary(left.right, op, right))  # `x + 32 + 32`
-    return ast.BinOp(left, op, right)
+    return const(1) if isinstance(op, ast.FloorDiv) and same(left, right) else ast.BinOp(left, op, right)
 
 
 def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
