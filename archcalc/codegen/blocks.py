@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 from archcalc.codegen import trees
@@ -20,6 +20,7 @@ from archcalc.spec.network_spec import Block
 
 ITSELF = trees.name("?itself")  # the channels that a block gives which is being written
 ROUND = trees.name("?round")  # the channels that a loop's body is given
+MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
 MOST_PASSES = 4  # over a block that calls itself
 MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
 DEEPEST = 3  # plain blocks within each other that are written where they are called
@@ -55,6 +56,7 @@ class Writer:
     def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
         self.facts = facts
         self.calls = Calls(facts)
+        self.steps = 0
         self.titles = {title, *reserved}
         self.units: list[Unit] = []
         self.known: dict[Any, Unit] = {}
@@ -83,8 +85,6 @@ class Writer:
             line.flush()
             if unit.sides:
                 line.settle()
-                given = ast.Tuple([line.tensor, *map(trees.name, unit.sides)], ast.Load())
-                unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
             unit.end(line.tensor)
         unit.out = unit.formula(line.channels)
         self.units.append(unit)
@@ -110,8 +110,6 @@ class Writer:
             self.working.add(key)
             self.write(unit, plan, scope, titles[0])
             self.working.discard(key)
-            if unit.sides:
-                raise trees.Unstructured("a side output outside of the network's own class")
             if key not in self.met or (trees.same(unit.out, out) and unit.uses == uses):
                 return unit
             out, uses, self.known, self.titles = unit.out, unit.uses, known, taken
@@ -155,7 +153,10 @@ class Writer:
 
     def walk(self, plan: Plan, flow: Flow) -> None:
         """Write what a plan does to the flow's tensor, or add its modules."""
-        self.facts.spend()
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise trees.Unstructured("too much to write in blocks")
+        flow.count()
         getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
 
     def apart(self, plan: Plan, scope: Scope, label: str) -> Flow:
@@ -166,24 +167,19 @@ class Writer:
 
     def _chain(self, plan: Chain, flow: Flow) -> None:
         for step in plan.steps:
-            if isinstance(flow, Line):
-                flow.count()
             self.walk(step, flow)
 
     def _label(self, plan: Label, flow: Flow) -> None:
         """A named step; what `use` asks for is kept in a variable."""
         around, flow.label = flow.label, plan.name
-        if not isinstance(flow, Line):
+        flow.flush()
+        flow.alone = True
+        with flow.within(flow.scope.inside({})):
             self.walk(plan.body, flow)
-        else:
-            flow.flush()
-            flow.alone = True
-            with flow.within(flow.scope.inside({})):
-                self.walk(plan.body, flow)
-            flow.flush(end=True)
-            if plan.name in self.used:
-                flow.keep(flow.local(plan.name))
-                flow.scope.labels[plan.name] = flow.tensor, flow.channels
+        flow.flush(end=True)
+        if isinstance(flow, Line) and plan.name in self.used:
+            flow.keep(flow.local(plan.name))
+            flow.scope.labels[plan.name] = flow.tensor, flow.channels
         flow.label = around
 
     def _use(self, plan: Use, flow: Flow) -> None:
@@ -194,16 +190,13 @@ class Writer:
 
     def _side(self, plan: Side, flow: Flow) -> None:
         """Side outputs, which are made in training alone."""
-        if not isinstance(flow, Line):
-            raise trees.Unstructured("a side output in a loop or choice")
+        if not isinstance(flow, Line) or self.working:
+            raise trees.Unstructured("a side output in a loop, a choice or a class that is not the network's")
         flow.flush()
         flow.settle()
         for branch in plan.branches:
             label = branch.name or "side"
-            inner = flow.branch(label)
-            inner.to = inner.local(label)
-            self.walk(branch.body, inner)
-            inner.flush(end=True)
+            inner = self._branch(branch, flow, label, flow.local(label))
             inner.keep(inner.to)
             flow.block.append(ast.If(TRAINING, inner.block, []))
             flow.unit.sides.append(inner.to)
@@ -330,10 +323,7 @@ class Writer:
         text, module = self.calls.join(plan, flow.scope)
         flow.flush()
         flow.settle()
-
-        def keep() -> ast.expr:
-            return flow.unit.keep(plan.name, module)
-
+        keep = partial(flow.unit.keep, plan.name, module)
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.scope)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
@@ -354,18 +344,22 @@ class Writer:
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
         """The branches; where one has statements, all are written before the join, in the order in which they run."""
-        lines = []
-        for number, branch in enumerate(branches, 1):
-            line = flow.branch(identifier(branch.name or str(number), "branch"))
-            self.walk(branch.body, line)
-            line.flush(end=True)
-            lines.append(line)
+        labels = [identifier(branch.name or str(number), "branch") for number, branch in enumerate(branches, 1)]
+        lines = [self._branch(branch, flow, label) for branch, label in zip(branches, labels, strict=True)]
         if any(line.block for line in lines):
             for line in lines:
                 line.settle()
                 flow.block += line.block
         del flow.unit.lines[-len(lines) :]
         return lines
+
+    def _branch(self, branch: Branch, flow: Line, label: str, to: str = "") -> Line:
+        """A branch as a line of its own."""
+        line = Line(flow.scope.inside({}), label, around=[*flow.around], unit=flow.unit, to=to, tensor=flow.tensor)
+        flow.unit.lines.append(line)
+        self.walk(branch.body, line)
+        line.flush(end=True)
+        return line
 
 
 def _grown(out: ast.expr) -> ast.expr | None:

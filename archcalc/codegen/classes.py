@@ -34,13 +34,16 @@ class Unit:
         self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
         self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of the channels in variables
         self.locals = {*VARIABLES}  # of `forward`
-        self.sides: list[str] = []
+        self.sides: list[str] = []  # variables of side outputs
         self.out: ast.expr = trees.UNKNOWN  # its channels, as a formula
 
     def end(self, result: ast.expr | None, *modules: ast.expr) -> None:
-        """Call the base class, for a Sequential with its modules, for others before all else; return the result."""
+        """Call the base class, for a Sequential with its modules, for others before all else; return what it gives."""
         initial = ast.Expr(trees.call("super().__init__", *modules))
         self.init.insert(0 if result else len(self.init), initial)
+        if result and self.sides:
+            given = ast.Tuple([result, *map(trees.name, self.sides)], ast.Load())
+            self.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
         self.forward += [ast.Return(result)] if result else []
         self.init = _needed(self.init, _read(self.init))
         self.uses = _read(self.init) & self.taken
@@ -118,6 +121,7 @@ class Flow:
     pending: list[ast.expr] = field(default_factory=list)  # modules
     first: str = ""  # what the first of them is called by itself
     around: list[Scope] = field(default_factory=list)  # of blocks that are being written in place, from the outside
+    alone: bool = True  # whether nothing else stands under the label
 
     @property
     def channels(self) -> ast.expr:
@@ -132,6 +136,12 @@ class Flow:
         """One more module, which is called `own` where no label stands."""
         self.first = self.first if self.pending else own
         self.pending.append(module)
+
+    def count(self) -> None:
+        """Nothing, without statements."""
+
+    def flush(self, end: bool = False) -> None:
+        """Nothing, without statements."""
 
     @contextmanager
     def within(self, inside: Scope) -> Iterator[None]:
@@ -150,13 +160,6 @@ class Line(Flow):
     to: str = ""  # the variable that they write to; a new one where they need one
     block: list[ast.stmt] = field(default_factory=list)
     tensor: ast.expr = field(default_factory=lambda: trees.name("x"))
-    alone: bool = True  # whether nothing else stands under the label
-
-    def branch(self, label: str) -> Line:
-        """A line of its own for what this one has so far."""
-        made = Line(self.scope.inside({}), label, around=[*self.around], unit=self.unit, tensor=self.tensor)
-        self.unit.lines.append(made)
-        return made
 
     def held(self) -> Iterator[ast.expr]:
         """What is still to be written, or read again."""

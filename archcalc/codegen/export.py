@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -59,9 +58,8 @@ def source_of(graph: Graph, spec: Spec | None, network: str) -> str:
             return source_of(graph, None, network)
         raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
     own = layers_in(body)
-    imports = "import torch\n" if any(re.search(r"\btorch\.", part) for part in [*own, body]) else ""
-    imports += "from torch import nn\n"
-    return _head(graph, network) + imports + "".join(f"\n\n{part}\n" for part in [*own, body])
+    torch = "import torch\n" if any("torch." in part for part in [*own, body]) else ""
+    return f"{_head(graph, network)}{torch}from torch import nn\n" + "".join(f"\n\n{part}\n" for part in [*own, body])
 
 
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
@@ -95,9 +93,8 @@ def _head(graph: Graph, network: str) -> str:
 
     about = graph.about
     paper = about.paper
-    said = " ".join(filter(None, [paper.get("authors", ""), str(paper.get("year", ""))]))
     where = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else paper.get("url", "")
-    source = ", ".join(filter(None, [said, where]))
+    source = ", ".join(filter(None, [f"{paper.get('authors', '')} {paper.get('year', '')}".strip(), where]))
     title = network if ".y" in graph.name else graph.name  # a path is of no interest
     first = f"{title}{': ' if about.title else ''}{about.title}{f' ({source})' if source else ''}."
     facts = f"Input {format_shape(graph.input)}, {_params(graph)}. Written by archcalc {__version__}."

@@ -10,8 +10,6 @@ from archcalc.codegen import trees
 from archcalc.codegen.facts import Facts
 from archcalc.spec.functions import DIMENSIONS, Reference
 
-LAZY = frozenset(("range", "zip", "enumerate"))  # lists in a spec, iterators in Python
-
 
 class Scope(NamedTuple):
     """The names that an expression sees, and the channels of its input."""
@@ -30,13 +28,12 @@ class Scope(NamedTuple):
         return self._replace(names={**self.names, **names}, own=self.own | {*names}, labels={**self.labels})
 
 
-class Reader:
+class Reader(NamedTuple):
     """Reads a spec's expressions as Python's; `plan` is the step where they stand."""
 
-    def __init__(self, facts: Facts, plan: Any, scope: Scope) -> None:
-        self.facts = facts
-        self.plan = plan
-        self.scope = scope
+    facts: Facts
+    plan: Any
+    scope: Scope
 
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
         """A value; with `whole` one that the language takes only if it is a whole number, or several.
@@ -96,7 +93,7 @@ class Reader:
         numbers = function == "range"
         args = [self.value(arg, True) if numbers else self.listed(arg, function != "len") for arg in node.args]
         made = trees.call(function, *args)
-        return trees.call("tuple", made) if function in LAZY else trees.simplified(made)
+        return trees.call("tuple", made) if function in ("range", "zip", "enumerate") else trees.simplified(made)
 
     def listed(self, node: ast.expr, once: bool = True) -> ast.expr:
         """A list; if it is only gone through once, what gives it as an iterator will do."""

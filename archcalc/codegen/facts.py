@@ -19,8 +19,6 @@ from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
 from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 
-MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
-
 
 class Trace(Expansion):
     """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
@@ -55,7 +53,6 @@ class Facts:
         self.spec = spec
         self.graph = graph
         self.trace = trace
-        self.steps = 0
         blocks = spec.blocks.values()
         self.plans = [plan for body in (spec.layers, *(block.body for block in blocks)) for plan in below(body)]
         self.trees = [tree for plan in below(spec.layers) for tree in _written(plan)]
@@ -81,12 +78,6 @@ class Facts:
         self.names = Names({*definitions, *hidden})
         self.fixed = (hidden & seen) | {key for key, tree in self.params.items() if any(references(tree))}
         self.fixed |= self._defining(definitions) | self._deciding({*self.params, *FUNCTIONS} - hidden)
-
-    def spend(self) -> None:
-        """Count a step of writing. Raises Unstructured for a network that takes too many."""
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise Unstructured("too much to write in blocks")
 
     # Params
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from typing import Any
 
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
@@ -25,36 +26,26 @@ class Flat:
         self.unit = Unit(title, {})
         self.allowed = may_overwrite(graph)
         self.tensors: dict[int, str] = {}
-        self.readers: dict[int, list[int]] = {}
-        for position, node in enumerate(graph.nodes):
-            for i in node.inputs:
-                self.readers.setdefault(i, []).append(position)
-        for end in {graph.result, *graph.sides}:
-            self.readers.setdefault(end, []).append(len(graph.nodes))
+        self.reads = Counter(i for node in graph.nodes for i in node.inputs) + Counter({graph.result, *graph.sides})
 
     def source(self) -> str:
         """The class as text."""
         forward = self.unit.forward
-        self.tensors[0] = self._tensor(0, "image")
-        forward += [assign("image", name("x"))] if self.tensors[0] == "image" else []
-        for position, node in enumerate(self.graph.nodes[1:], 1):
-            made = self._made(position)
-            text = self.tensors[position] = self._tensor(position, node.name)
-            line = assign(text, made)
-            forward.append(ast.If(TRAINING, [line], []) if node.side else line)
-        result, *sides = (name(self.tensors[i]) for i in (self.graph.result, *self.graph.sides))
-        if sides:
-            forward.append(ast.If(TRAINING, [ast.Return(ast.Tuple([result, *sides], ast.Load()))], []))
-        self.unit.end(result)
+        for position, node in enumerate(self.graph.nodes):
+            made = self._made(position) if position else name("x")
+            text = self.tensors[position] = self._tensor(position)
+            lines: list[ast.stmt] = [] if isinstance(made, ast.Name) and made.id == text else [assign(text, made)]
+            forward += [ast.If(TRAINING, lines, [])] if lines and node.side else lines
+        self.unit.sides = [self.tensors[i] for i in self.graph.sides]
+        self.unit.end(name(self.tensors[self.graph.result]))
         return classes([self.unit], self.unit)
 
-    def _tensor(self, position: int, label: str) -> str:
+    def _tensor(self, position: int) -> str:
         """The variable of what a layer gives."""
-        last = position + 1 == len(self.graph.nodes)
-        alone = last or self.graph.nodes[position + 1].inputs == (position,)
-        if alone and self.readers.get(position) == [position + 1]:
+        after = [node.inputs for node in self.graph.nodes[position + 1 : position + 2]]
+        if self.reads[position] == 1 and after in ([(position,)], []):
             return "x"
-        return numbered(identifier(label, "layer"), {*VARIABLES, *self.tensors.values()})
+        return numbered(identifier(self.graph.nodes[position].name, "layer"), {*VARIABLES, *self.tensors.values()})
 
     def _made(self, position: int) -> ast.expr:
         """What a layer makes of the tensors that it reads."""

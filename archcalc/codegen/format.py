@@ -40,20 +40,14 @@ def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
     return [line for node in nodes for line in _statement(node, indent)]
 
 
-def _statement(node: ast.stmt, indent: str) -> list[str]:
-    match node:
-        case ast.If(test=head, body=body) | ast.For(iter=head, body=body):
-            word = f"for {_bare(node.target)} in " if isinstance(node, ast.For) else "if "
-            return [*expression(word, head, ":", indent), *statements(body, indent + STEP)]
-        case ast.Assign():
-            return expression(f"{text(node.targets[0])} = ", node.value, "", indent)
-        case ast.Return(value=ast.Tuple() as given):
-            return [f"{indent}return {_bare(given)}"]
-        case ast.Return(value=ast.expr() as given):
-            return expression("return ", given, "", indent)
-        case ast.Expr():
-            return expression("", node.value, "", indent)
-    raise TypeError(node)
+def _statement(node: Any, indent: str) -> list[str]:
+    if isinstance(node, ast.If | ast.For):
+        word, head = (f"for {_bare(node.target)} in ", node.iter) if isinstance(node, ast.For) else ("if ", node.test)
+        return [*expression(word, head, ":", indent), *statements(node.body, indent + STEP)]
+    if isinstance(node, ast.Return):
+        given = _bare(node.value) if isinstance(node.value, ast.Tuple) else node.value
+        return expression("return ", given or "", "", indent)
+    return expression(f"{text(node.targets[0])} = " if isinstance(node, ast.Assign) else "", node.value, "", indent)
 
 
 def _bare(node: ast.expr) -> str:

@@ -7,27 +7,15 @@ import re
 from collections.abc import Collection
 from itertools import count
 
-# What a module has by itself; an attribute of that name would hide it.
-MODULE = frozenset((
-    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
-    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
-    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
-    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
-    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
-    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
-    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
-    "training", "type", "xpu", "zero_grad",
-    # of Sequential
-    "append", "extend", "insert", "pop",
-))  # fmt: skip
+# What a module has by itself, and what begins alike; an attribute of that name would hide it.
+MODULE = re.compile(
+    r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_[a-z_]+|T_destination|append|apply"
+    "|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|mtia"
+    "|parameters|pop|to|train|training|type|xpu"
+)
 # Words that papers do not write as capitalising would have it, `net` at the end apart.
-WORDS = {
-    word.lower(): word
-    for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
-}
+WORDS = ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch", "x"))
-THREADED = re.compile(r"(channels|blocks)\d*")  # what it calls its own
 
 
 def identifier(label: str, prefix: str) -> str:
@@ -35,7 +23,7 @@ def identifier(label: str, prefix: str) -> str:
     text = re.sub(r"[^A-Za-z0-9_]", "_", label).strip("_")
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
-    return f"{text}_" if keyword.iskeyword(text) or text in MODULE else text
+    return f"{text}_" if keyword.iskeyword(text) or MODULE.fullmatch(text) else text
 
 
 def numbered(text: str, taken: Collection[str]) -> str:
@@ -53,8 +41,9 @@ def class_name(text: str) -> str:
 
 def _capitalised(word: str) -> str:
     letters = re.match("[A-Za-z]*", word)[0]  # type: ignore[index]  # it matches anything
-    spelled = WORDS.get(letters.lower()) or re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])
-    return spelled + word[len(letters) :]
+    spelled = [own for own in WORDS if own.lower() == letters.lower()]
+    spelled += [re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])]
+    return spelled[0] + word[len(letters) :]
 
 
 class Names:
@@ -76,4 +65,4 @@ class Names:
     def loop(self, own: str, visible: Collection[str]) -> str:
         """The Python name of a loop's name: it hides no other, and no variable that keeps count of channels."""
         made = self.python(own)
-        return self.python(own, True) if made in visible or THREADED.fullmatch(made) else made
+        return self.python(own, True) if made in visible or made.startswith(("channels", "blocks")) else made
