@@ -15,7 +15,7 @@ from archcalc import codegen, load, networks, parse
 from archcalc.catalog import find, settled
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
-from archcalc.codegen.format import text
+from archcalc.codegen.format import expression, text
 from archcalc.codegen.names import MODULE, class_name
 from archcalc.codegen.own_layers import FILE, PLAINER
 from archcalc.codegen.trees import simplified
@@ -250,6 +250,25 @@ def test_only_what_is_used():
     assert "PadShortcut" in defined
     assert "DropPath" not in source
     assert "import torch\n" not in source
+
+
+BROKEN = [
+    ("a + (b if c else d) + (e - f)", ["a", "+ (b if c else d)", "+ (e - f)"]),
+    ("(a + b) * (c + d) * e", ["(a + b)", "* (c + d)", "* e"]),
+    ("(a if b else c) if (d if e else f) else g", ["(a if b else c)", "if (d if e else f)", "else g"]),
+    ("[a + b for i, a in c if a for b in d]", ["a + b", "for i, a in c if a", "for b in d"]),
+    ("f(a, b=(c, d))", ["a,", "b=(c, d),"]),
+    ("f((a for a in b))", ["a for a in b"]),
+]
+
+
+@pytest.mark.parametrize(("written", "parts"), BROKEN)
+def test_long_expressions_are_broken_at_their_parts(written, parts, monkeypatch):
+    monkeypatch.setattr("archcalc.codegen.format.WIDTH", len(written) + 1)
+    lines = expression("x = ", ast.parse(written, mode="eval").body, "", "")
+    assert [line.strip() for line in lines[1:-1]] == parts
+    joined = "\n".join(lines)
+    assert ast.dump(ast.parse(joined)) == ast.dump(ast.parse(f"x = {written}"))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class Writer:
             if unit.sides:
                 line.settle()
             unit.end(line.tensor)
-        unit.out = unit.formula(line.channels)
+        unit.out = trees.substituted(line.channels, unit.values)
         self.units.append(unit)
 
     def unit(
@@ -285,7 +285,7 @@ class Writer:
 
     def _counting(self, plan: Repeat | Each, loop: Loop, line: Line) -> None:
         unit = line.unit
-        after = unit.formula(self.after(plan, loop))
+        after = trees.substituted(self.after(plan, loop), unit.values)
         channels = unit.thread(line.channels)
         blocks = numbered("blocks", unit.taken | unit.held())
         made = self.apart(plan.body, loop.inner.at(channels), line.label)

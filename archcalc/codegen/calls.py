@@ -112,7 +112,9 @@ class Calls:
         for parameter, argument in arguments(block.parameters, plan).items():
             runs = trees.const(tuple(given.get((plan.place[1:], parameter), ())))
             whole = all(isinstance(leaf.value, int) for leaf in ast.walk(runs) if isinstance(leaf, ast.Constant))
-            values[parameter] = trees.short(reader.value(tree_of(argument.value), whole))
+            values[parameter] = reader.value(tree_of(argument.value), whole)
+            if trees.operations(values[parameter]) > trees.MOST_OPERATIONS:  # one of another doubles fast
+                raise trees.Unstructured("an argument too long to read")
         for parameter, default in block.parameters:
             if default and parameter not in values:
                 inner = Reader(self.facts, block.body, self.inside(block, values, scope))

@@ -88,13 +88,6 @@ class Unit:
         self.init.append(trees.assign(node, module))
         return node
 
-    def formula(self, channels: ast.expr) -> ast.expr:
-        """Channels by the parameters, without variables."""
-        try:
-            return trees.short(trees.substituted(channels, self.values))
-        except trees.Unstructured:
-            return trees.UNKNOWN
-
     def thread(self, channels: ast.expr) -> ast.Name:
         """A variable that holds the channels, and may be given others: no other expression reads it any more."""
         held = self.held()
@@ -102,7 +95,7 @@ class Unit:
         if isinstance(channels, ast.Name) and mine:
             return channels
         target = min(mine - {"in_channels"}, default="") or numbered("channels", self.taken | held)
-        self.values[target] = self.formula(channels)
+        self.values[target] = trees.substituted(channels, self.values)
         self.init.append(trees.assign(target, channels))
         return trees.name(target)
 
@@ -210,11 +203,12 @@ def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
 
 def classes(units: Sequence[Unit], network: Unit) -> str:
     """The text of the classes that something calls, the network's last. Raises Unstructured for what has no text."""
-    nodes = [part for unit in units for node in unit.init for part in ast.walk(node)]
-    titles = {network.title, *trees.names_in(*nodes)}
+    called = trees.names_in(*(node for unit in units for node in unit.init))
+    printed = [unit for unit in units if unit is network or unit.title in called]
+    nodes = [part for unit in printed for node in unit.init for part in ast.walk(node)]
     if any(map(trees.unknown, nodes)) or any(isinstance(getattr(node, "value", None), Reference) for node in nodes):
         raise trees.Unstructured("a block as a value, or channels without a formula")
-    return "\n\n\n".join(unit.text() for unit in units if unit.title in titles)
+    return "\n\n\n".join(unit.text() for unit in printed)
 
 
 def _needed(body: Sequence[ast.stmt], read: set[str]) -> list[ast.stmt]:

@@ -123,15 +123,12 @@ class Facts:
         yield from ((own, loop.iter) for loop in loops for own in names_in(loop.target))
         for plan in self.plans:
             for callee in self.callees(plan):
-                given = arguments(callee.parameters, plan)
-                yield from ((own, tree_of(argument.value)) for own, argument in given.items())
+                yield from ((own, tree_of(a.value)) for own, a in arguments(callee.parameters, plan).items())
             if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
                 yield from (("in_channels", tree) for tree in _written(plan))
             if isinstance(plan, Call) and plan.name in REGISTRY:
                 written = arguments(fields(REGISTRY[plan.name]).items(), plan)
-                yield from (
-                    ("in_channels", tree_of(given.value)) for own, given in written.items() if own == "out_channels"
-                )
+                yield from (("in_channels", tree_of(a.value)) for own, a in written.items() if own == "out_channels")
 
     # Blocks
 

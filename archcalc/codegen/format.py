@@ -81,7 +81,7 @@ def _parts(node: ast.expr) -> tuple[str, list[Part], str]:
     parts: Iterable[Part] = ()
     match node:
         case ast.Call(args=[ast.GeneratorExp() as only]):
-            opening, parts = f"{text(node.func)}(", [("", only, "")]
+            opening, parts = f"{text(node.func)}(", [("", text(only)[1:-1], "")]
         case ast.Call():
             keywords = [(f"{keyword.arg}=", keyword.value, ",") for keyword in node.keywords]
             opening, parts = f"{text(node.func)}(", [*(("", arg, ",") for arg in node.args), *keywords]

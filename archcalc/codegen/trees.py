@@ -107,13 +107,6 @@ def unknown(formula: ast.AST) -> bool:
     return any(own.startswith("?") for own in names_in(formula))
 
 
-def short(formula: ast.expr) -> ast.expr:
-    """A formula that a person would read. Raises Unstructured for a longer one: one of another doubles fast."""
-    if operations(formula) > MOST_OPERATIONS:
-        raise Unstructured("a formula too long to read")
-    return formula
-
-
 def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
     """`node` with `change` done to each of its children."""
     fields: dict[str, Any] = {}
@@ -126,10 +119,10 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """A formula with its names filled in. Raises Unstructured where a loop's name would catch another."""
+    """A formula with its names filled in; UNKNOWN where a loop's name would catch another, or if it gets too long."""
     loops = [loop.target for part in ast.walk(node) for loop in getattr(part, "generators", ())]
     if names_in(*loops) & {*values, *names_in(*values.values())}:
-        raise Unstructured("a loop's name clashes")
+        return UNKNOWN
 
     def change(part: Any) -> Any:
         if isinstance(part, ast.Name):
@@ -138,7 +131,7 @@ def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
         return simplified(made) if isinstance(made, ast.expr) else made
 
     made: ast.expr = change(node)
-    return made
+    return made if operations(made) <= MOST_OPERATIONS else UNKNOWN
 
 
 def simplified(node: ast.expr) -> ast.expr:
