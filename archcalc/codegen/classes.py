@@ -131,10 +131,10 @@ class Flow:
         self.pending.append(module)
 
     def count(self) -> None:
-        """Nothing, without statements."""
+        """Do nothing: only a line has variables."""
 
     def flush(self, end: bool = False) -> None:
-        """Nothing, without statements."""
+        """Do nothing: only a line calls its modules."""
 
     @contextmanager
     def within(self, inside: Scope) -> Iterator[None]:
