@@ -178,7 +178,7 @@ class Writer:
             self.walk(plan.body, flow)
         flow.flush(end=True)
         if isinstance(flow, Line) and plan.name in self.used:
-            flow.keep(flow.local(plan.name))
+            flow.keep(flow.unit.local(plan.name))
             flow.scope.labels[plan.name] = flow.tensor, flow.channels
         flow.label = around
 
@@ -196,7 +196,7 @@ class Writer:
         flow.settle()
         for branch in plan.branches:
             label = branch.name or "side"
-            inner = self._branch(branch, flow, label, flow.local(label))
+            inner = self._branch(branch, flow, label, flow.unit.local(label))
             inner.keep(inner.to)
             flow.block.append(ast.If(TRAINING, inner.block, []))
             flow.unit.sides.append(inner.to)

@@ -88,6 +88,12 @@ class Unit:
         self.init.append(trees.assign(node, module))
         return node
 
+    def local(self, label: str) -> str:
+        """A new variable of `forward`."""
+        made = numbered(identifier(label, "layer"), self.locals)
+        self.locals.add(made)
+        return made
+
     def thread(self, channels: ast.expr) -> ast.Name:
         """A variable that holds the channels, and may be given others: no other expression reads it any more."""
         held = self.held()
@@ -178,7 +184,7 @@ class Line(Flow):
     def settle(self) -> None:
         """Make the tensor a variable."""
         if not isinstance(self.tensor, ast.Name):
-            self.to = self.to or self.local(self.label)
+            self.to = self.to or self.unit.local(self.label)
             self.keep(self.to)
 
     def keep(self, target: str) -> None:
@@ -186,12 +192,6 @@ class Line(Flow):
         if not (isinstance(self.tensor, ast.Name) and self.tensor.id == target):
             self.block.append(trees.assign(target, self.tensor))
         self.tensor = trees.name(target)
-
-    def local(self, label: str) -> str:
-        """A new variable of `forward`."""
-        made = numbered(identifier(label, "layer"), self.unit.locals)
-        self.unit.locals.add(made)
-        return made
 
 
 def wrapped(modules: Sequence[ast.expr]) -> ast.expr:

@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
 from archcalc.codegen.classes import TRAINING, Unit, classes
 from archcalc.codegen.facts import fields, may_overwrite
-from archcalc.codegen.names import VARIABLES, identifier, numbered
+from archcalc.codegen.names import identifier
 from archcalc.codegen.trees import assign, call, const, name
 from archcalc.graph.graph import Graph
 from archcalc.ops.shaping import Identity
@@ -45,7 +45,7 @@ class Flat:
         after = [node.inputs for node in self.graph.nodes[position + 1 : position + 2]]
         if self.reads[position] == 1 and after in ([(position,)], []):
             return "x"
-        return numbered(identifier(self.graph.nodes[position].name, "layer"), {*VARIABLES, *self.tensors.values()})
+        return self.unit.local(self.graph.nodes[position].name)
 
     def _made(self, position: int) -> ast.expr:
         """What a layer makes of the tensors that it reads."""
