@@ -322,6 +322,31 @@ blocks:
 layers:
   - even(3) | conv(2, 1)
 """,
+    "recursion that passes arguments and params on": """
+params: {w: 3}
+blocks:
+  even(n, a, b, c):
+    - conv(a, 1)
+    - odd(n - 1, b, c, a) if n > 1 else conv(9, 1)
+  odd(n, a, b, c):
+    - relu
+    - even(n - 1, b, c, a) if n > 1 else conv(w, 1) | conv(9, 1)
+layers:
+  - even(4, 2, 3, 4) | odd(3, 4, 3, 2) | conv(w, 1)
+""",
+    "repeats that run once, or not at all": """
+params: {ns: [0, 1, 2]}
+blocks:
+  aux:
+    - side: {aux: "conv(2, 1)"}
+    - relu
+  b(n):
+    - n * conv(4, 1) | relu
+    - (1 if n in ns else 0) * maxpool(2)
+layers:
+  - conv(3, 1) | 1 * aux | 0 * conv(7, 1)
+  - b(0) | b(1) | b(2) | b(3)
+""",
     "a block parameter called channels": """
 blocks:
   grow(channels):
@@ -498,6 +523,14 @@ blocks:
     - side: {aux: "conv(2, 1)"}
 layers:
   - 2 * stage
+""",
+    "a side output in a block that a block calls in a join": """
+blocks:
+  aux:
+    - side: {aux: "conv(2, 1)"}
+    - relu
+layers:
+  - 2 * add(conv(3, 1) | aux, identity)
 """,
     "use in a repeated block": """
 blocks:

@@ -1,255 +1,372 @@
-"""What is known of a spec before it is written: which steps ran and for which inputs, and what its params decide."""
+"""A spec's blocks as classes: one walk over the steps makes modules, counts the channels and writes `forward`."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
-from archcalc.analysis.memory_plan import in_place
-from archcalc.codegen.names import Names
-from archcalc.codegen.trees import Unstructured, const, name, names_in, references
-from archcalc.errors import Place
-from archcalc.graph.graph import Graph, Node
-from archcalc.ops import REGISTRY, Operator, Shape
-from archcalc.ops.base import declared
-from archcalc.spec.expansion import Expansion
-from archcalc.spec.functions import DIMENSIONS, Reference
-from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.spec.network_spec import Block, Spec
+from archcalc.codegen import trees
+from archcalc.codegen.calls import Calls, joined
+from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
+from archcalc.codegen.expressions import Reader, Scope
+from archcalc.codegen.facts import Facts, parts
+from archcalc.codegen.names import class_name, identifier, numbered
+from archcalc.ops.shaping import Identity
+from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block
 
+ITSELF = trees.name("?itself")  # the channels that a block gives which is being written
+ROUND = trees.name("?round")  # the channels that a loop's body is given
 MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
+MOST_PASSES = 4  # over a block that calls itself
+MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
+DEEPEST = 3  # plain blocks within each other that are written where they are called
 
 
-class Trace(Expansion):
-    """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
+class Loop(NamedTuple):
+    """A loop's rounds, what its body sees, and for a repeat how often it runs."""
 
-    sharing = False
+    rounds: list[ast.comprehension]
+    inner: Scope
+    times: ast.expr | None = None
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__(spec)
-        self.shapes: dict[int, list[Shape]] = {}  # by the step's id
-        self.idle: set[int] = set()  # loops that had no round in some run
-        self.changing: set[int] = set()  # steps that gave other channels than they were given
-        self.given: dict[tuple[Any, str], list[Any]] = {}  # by a call's place and a parameter
+    @property
+    def fixed(self) -> int | None:
+        """How often a repeat runs, if that is known."""
+        return trees.value_of(self.times) if self.times and trees.known(self.times) else None
 
-    def run(self, plan: Plan, x: int, *rest: Any) -> int:
-        """Run a step and remember it."""
-        self.shapes.setdefault(id(plan), []).append(self.made[x].output)
-        if self.calls and plan is self.calls[-1].block.body:
-            for parameter, value in self.calls[-1].given.items():
-                self.given.setdefault((self.calls[-1].place[1:], parameter), []).append(value)
-        body = id(plan.body) if isinstance(plan, Repeat | Each) else 0
-        before = len(self.shapes.get(body, ()))
-        y: int = super().run(plan, x, *rest)
-        if body and len(self.shapes.get(body, ())) == before:
-            self.idle.add(id(plan))
-        if self.made[x].output[0] != self.made[y].output[0]:
-            self.changing.add(id(plan))
-        return y
+    def varying(self, formula: ast.expr) -> set[str]:
+        """The loop's names in a formula."""
+        return trees.names_in(formula) & trees.names_in(*(loop.target for loop in self.rounds))
+
+    def total(self, each: ast.expr) -> ast.expr:
+        """A sum over all rounds."""
+        first = self.rounds[0]
+        if len(self.rounds) > 1 or first.ifs or self.varying(each):
+            return trees.call("sum", ast.GeneratorExp(each, self.rounds))
+        return trees.binary(self.times or trees.simplified(trees.call("len", first.iter)), ast.Mult(), each)
 
 
-class Facts:
-    """A spec's network: its graph, what ran, and the params that may be arguments of the source."""
+class Writer:
+    """Writes the classes of a network; `units` has them in the order in which they are done."""
 
-    def __init__(self, spec: Spec, graph: Graph, trace: Trace, definitions: Mapping[str, Any]) -> None:
-        self.spec = spec
-        self.graph = graph
-        self.trace = trace
-        self.plans = [plan for body in (spec.layers, *(b.body for b in spec.blocks.values())) for plan in _below(body)]
-        hidden = {parameter for block in spec.blocks.values() for parameter, _ in block.parameters}
-        self.names = Names({*definitions, *hidden})
-        self.positions: dict[Any, list[int]] = {}  # by line, column and width
-        for position, node in enumerate(graph.nodes):
-            if node.place:
-                self.positions.setdefault(node.place[1:], []).append(position)
-        self.in_place = may_overwrite(graph)
-        self.params = {key: const(value) for key, value in graph.about.params.items()}
-        self.settled = {key: const(Reference(key)) for key in (*REGISTRY, *spec.blocks)} | self.params
-        self.values = {ref for tree in self.params.values() for ref in references(tree)}
-        self.values |= {own for tree in self._trees() for own in names_in(tree)}  # blocks among them
-        self.free_blocks: set[str] = set()  # those that need what is outside of them
-        while more := {b.name for b in spec.blocks.values() if self.free(b.body)} - self.free_blocks:
-            self.free_blocks |= more
-        self.flows = self._flows()
-        values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
-        lists = (part for tree in (*values, *self._trees()) for part in ast.walk(tree))
-        self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
-        self.decided: set[str] = set()
+    def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
+        self.facts = facts
+        self.calls = Calls(facts)
         self.steps = 0
-        self.fixed = self._defining(definitions) | {key for key, tree in self.params.items() if any(references(tree))}
-        self.fixed |= hidden & {own for block in spec.blocks.values() for own in self._seen(block)}
+        self.titles = {title, *reserved}
+        self.units: list[Unit] = []
+        self.known: dict[Any, Unit] = {}
+        self.working: set[Any] = set()  # keys of the units that are being written
+        self.met: set[Any] = set()  # those of them that were called meanwhile
+        self.inside: list[str] = []  # blocks that are being written into the code that calls them
+        self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
 
-    def spend(self) -> None:
-        """Count a step of writing. Raises Unstructured for a network that takes too many."""
+    def network(self, title: str) -> Unit:
+        """The class of the whole network."""
+        unit = Unit(title, self.facts.arguments())
+        scope = Scope(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
+        self.write(unit, self.facts.spec.layers, scope, title)
+        return unit
+
+    # Classes
+
+    def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> None:
+        """Write a unit's statements; modules that just follow each other are a Sequential's."""
+        line = Line(scope, label, unit=unit, to="x", block=unit.forward)
+        unit.lines, start = [line], line.tensor
+        self.walk(body, line)
+        if line.tensor is start and not unit.forward:
+            unit.end(None, *line.pending)
+        else:
+            line.flush()
+            if unit.sides:
+                line.settle()
+            unit.end(line.tensor)
+        unit.out = trees.substituted(line.channels, unit.values)
+        self.units.append(unit)
+
+    def unit(
+        self, plan: Plan, scope: Scope, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
+    ) -> Unit:  # fmt: skip
+        """The unit of a plan with what its scope knows, such as the blocks that parameters name.
+
+        One that calls itself is written again with what it gave and used, until that stays.
+        """
+        key = id(plan), str(sorted((p, ast.dump(scope.names[p])) for p in scope.own if trees.known(scope.names[p])))
+        if key in self.working:
+            self.met.add(key)
+        if key in self.known:
+            return self.known[key]
+        out: ast.expr = ITSELF
+        uses: set[str] = set()
+        for _ in range(MOST_PASSES):
+            known, taken, done = {**self.known}, {*self.titles}, len(self.units)
+            unit = self.known[key] = Unit(self.title(*titles), own, placed, self.facts.arguments())
+            unit.out, unit.uses = out, uses
+            self.working.add(key)
+            self.write(unit, plan, scope, titles[0])
+            self.working.discard(key)
+            if key not in self.met or (trees.same(unit.out, out) and unit.uses == uses):
+                return unit
+            out, uses, self.known, self.titles = unit.out, unit.uses, known, taken
+            del self.units[done:]
+        raise trees.Unstructured(f"{titles[0]} has no formula")
+
+    def title(self, label: str, *others: str) -> str:
+        """A class's name that no other has."""
+        made = class_name(label)
+        if made in self.titles:
+            made += "".join(map(class_name, others)) or "Unit"
+        made = numbered(made, self.titles)
+        self.titles.add(made)
+        return made
+
+    def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
+        """The unit of a block whose parameters are these."""
+        python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
+        own = [(p, run) for p, run in block.parameters if trees.same(names[p], trees.name(python[p]))]
+        parameters = {python[p]: self.calls.constant(run) for p, run in own}
+        titles = [block.name, *(ref for tree in names.values() for ref in trees.references(tree))]
+        placed = [python[p] for p, run in own if not run]
+        return self.unit(block.body, self.calls.inside(block, names), titles, parameters, placed)
+
+    def lift(self, plan: Plan, flow: Flow) -> None:
+        """Add a part of a block as a class of its own, with the names that it sees as its parameters."""
+        scope = flow.scope
+        seen = {own: scope.names[own] for own in scope.own if not trees.known(scope.names[own])}
+        python = {own: self.facts.names.python(own) for own in seen}
+        names = {**scope.names, **{own: trees.name(text) for own, text in python.items()}}
+        inner = Scope(names, scope.own, trees.IN_CHANNELS, {})
+        unit = self.unit(plan, inner, [flow.label], dict.fromkeys(python.values()))
+        self.make(flow, unit, {python[own]: tree for own, tree in seen.items()}, "layers")
+
+    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str) -> None:
+        """Add a unit's module, with arguments by Python's names."""
+        flow.add(unit.call(flow.channels, values), own)
+        flow.channels = trees.substituted(unit.out, {**values, "in_channels": flow.channels})
+
+    # Steps
+
+    def walk(self, plan: Plan, flow: Flow) -> None:
+        """Write what a plan does to the flow's tensor, or add its modules."""
         self.steps += 1
         if self.steps > MOST_STEPS:
-            raise Unstructured("too much to write in blocks")
+            raise trees.Unstructured("too much to write in blocks")
+        flow.count()
+        getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
 
-    # Params
+    def apart(self, plan: Plan, scope: Scope, label: str) -> Flow:
+        """A plan as modules, without statements before them."""
+        made = Flow(scope, label)
+        self.walk(plan, made)
+        return made
 
-    def decide(self, names: set[str]) -> None:
-        """Note that something was decided by these names: the params behind them are no arguments."""
-        self.decided |= names
+    def _chain(self, plan: Chain, flow: Flow) -> None:
+        for step in plan.steps:
+            self.walk(step, flow)
 
-    def settle(self) -> bool:
-        """Fix the params on which what was decided may depend, by the names' spelling; whether there were new ones."""
-        found, waiting = set(self.decided), list(self.decided)
-        while waiting:
-            more = self.flows.get(waiting.pop(), set()) - found
-            found |= more
-            waiting += more
-        before = len(self.fixed)
-        self.fixed |= {*self.params} & ({*self.params} if found & {"in_height", "in_width"} else found)
-        return len(self.fixed) > before
+    def _label(self, plan: Label, flow: Flow) -> None:
+        """A named step; what `use` asks for is kept in a variable."""
+        around, flow.label = flow.label, plan.name
+        flow.flush()
+        flow.alone = True
+        with flow.within(flow.scope.inside({})):
+            self.walk(plan.body, flow)
+        flow.flush(end=True)
+        if isinstance(flow, Line) and plan.name in self.used:
+            flow.keep(flow.unit.local(plan.name))
+            flow.scope.labels[plan.name] = flow.tensor, flow.channels
+        flow.label = around
 
-    def arguments(self) -> dict[str, ast.expr]:
-        """The params that may be arguments: by their Python name, with their values."""
-        return {self.names.python(key): tree for key, tree in self.params.items() if key not in self.fixed}
+    def _use(self, plan: Use, flow: Flow) -> None:
+        if not isinstance(flow, Line) or plan.label not in flow.scope.labels:
+            raise trees.Unstructured(f"{plan.label} is labelled elsewhere")
+        flow.flush()
+        flow.tensor, flow.channels = flow.scope.labels[plan.label]
 
-    def base(self) -> dict[str, ast.expr]:
-        """What the spec's params are in the source: names, or values."""
-        return {key: tree if key in self.fixed else name(self.names.python(key)) for key, tree in self.params.items()}
+    def _side(self, plan: Side, flow: Flow) -> None:
+        """Side outputs, which are made in training alone."""
+        if not isinstance(flow, Line) or self.working:
+            raise trees.Unstructured("a side output in a loop, a choice or a class that is not the network's")
+        flow.flush()
+        flow.settle()
+        for branch in plan.branches:
+            label = branch.name or "side"
+            inner = self._branch(branch, flow, label, flow.unit.local(label))
+            inner.keep(inner.to)
+            flow.block.append(ast.If(TRAINING, inner.block, []))
+            flow.unit.sides.append(inner.to)
+            flow.unit.lines.pop()
 
-    def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
-        """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
-        mentioned = {own for tree in self._trees() for own in names_in(tree)}
-        mentioned |= {plan.name for plan in self.plans if isinstance(plan, Call)}
-        values = [self.spec.input, *(value for key, value in definitions.items() if key in mentioned)]
-        return names_in(*(value.tree for value in values)) & {*definitions}
+    def _call(self, plan: Call, flow: Flow) -> None:
+        """The module of an operator or block, none for what does nothing; or a block's steps in place of its call."""
+        block = self.calls.target(plan, flow.scope)
+        if not isinstance(block, Block):
+            if block is not Identity:
+                flow.add(self.calls.module(plan, block, flow.scope), plan.name)
+            flow.channels = self.calls.channels(plan, block, flow.scope)
+            return
+        values = self.calls.bind(block, plan, flow.scope)
+        inside = self.calls.inside(block, values, flow.scope)
+        if not self.in_place(plan, block, inside):
+            unit = self.of_block(block, self.calls.symbols(block, values))
+            self.make(flow, unit, {self.facts.names.python(own): tree for own, tree in values.items()}, plan.name)
+            return
+        self.inside.append(block.name)
+        with flow.within(inside):
+            self.walk(block.body, flow)
+        self.inside.pop()
 
-    def _seen(self, block: Block) -> set[str]:
-        """The spec's params that a block mentions: in another with a parameter of that name they would be hidden."""
-        trees = [tree for plan in _below(block.body) for tree in _written(plan)]
-        trees += [default.tree for _, default in block.parameters if default]
-        return names_in(*trees) - {parameter for parameter, _ in block.parameters}
+    def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
+        """Whether a block's steps stand in place of its call: one that needs what is outside, or is just one call."""
+        if block.name in self.facts.free_blocks:
+            return True
+        if len(self.inside) >= DEEPEST or block.name in self.inside:
+            return False
+        if isinstance(block.body, Repeat) and self.loop(block.body, inside).fixed not in (0, 1):
+            return False
+        single = isinstance(block.body, Call | Choose | Repeat)
+        alone = single and all(isinstance(part, Call) for part in parts(block.body) or (block.body,))
+        return alone or plan is self.facts.spec.layers
 
-    def _flows(self) -> dict[str, set[str]]:
-        """For each name of a block or loop, and for `in_channels`, the names that its values come from."""
-        flows: dict[str, set[str]] = {}
-        for block in self.spec.blocks.values():
-            for parameter, default in block.parameters:
-                flows.setdefault(parameter, set()).update(names_in(default.tree) if default else ())
-        for loop in (loop for tree in self._trees() for part in ast.walk(tree) for loop in _loops(part)):
-            for own in names_in(loop.target):
-                flows.setdefault(own, set()).update(names_in(loop.iter))
-        for plan in self.plans:
-            for callee in self.callees(plan):
-                for parameter, argument in arguments([p for p, _ in callee.parameters], plan).items():  # type: ignore[arg-type]
-                    flows[parameter] |= names_in(argument.value.tree)
-        flows["in_channels"] = {own for plan in self.plans for tree in self._counted(plan) for own in names_in(tree)}
-        return flows
+    # Choices and loops
 
-    def _counted(self, plan: Plan) -> list[ast.expr]:
-        """The expressions on which the channels behind a step depend."""
-        if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
-            return list(_written(plan))
-        if isinstance(plan, Call) and plan.name in REGISTRY:
-            written = arguments(fields(REGISTRY[plan.name]), plan)
-            return [written["out_channels"].value.tree] if "out_channels" in written else []
-        return []
+    def _choose(self, plan: Choose, flow: Flow) -> None:
+        """The side that a test decides; both, where each ran for some input."""
+        test = Reader(self.facts, plan, flow.scope).truth(plan.test.tree)
+        if not trees.known(test) and not (self.facts.ran(plan.yes) and self.facts.ran(plan.no)):
+            test = trees.const(self.facts.ran(plan.yes))
+        if trees.known(test):
+            self.walk(plan.yes if trees.value_of(test) else plan.no, flow)
+            return
+        yes, no = (self.apart(side, flow.scope, flow.label) for side in (plan.yes, plan.no))
+        flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)
+        outs = [side.channels for side in (yes, no) if ITSELF.id not in trees.names_in(side.channels)]
+        flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
-    def _trees(self) -> Iterator[ast.expr]:
-        """All expressions of the layers and blocks."""
-        for plan in self.plans:
-            yield from _written(plan)
-        for block in self.spec.blocks.values():
-            yield from (default.tree for _, default in block.parameters if default)
+    def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
+        """A loop's rounds; none where there never were any."""
+        reader, ran = Reader(self.facts, plan, scope), self.facts.ran(plan.body)
+        if isinstance(plan, Repeat):
+            count = reader.value(plan.count.tree, True)
+            count = count if ran or trees.known(count) else trees.const(0)
+            rounds = [ast.comprehension(ast.Name("_", ast.Store()), trees.call("range", count), [], 0)]
+            return Loop([] if trees.is_const(count, 0) else rounds, scope, count)
+        tree: Any = plan.rounds.tree
+        inner, rounds = reader.loops(tree)
+        if any(any(trees.references(loop.iter)) for loop in rounds):
+            raise trees.Unstructured("a loop over blocks")
+        return Loop(rounds if ran else [], inner)
 
-    # Blocks
+    def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
+        """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
+        loop = self.loop(plan, flow.scope)
+        if not loop.rounds or loop.fixed == 1:
+            for _ in loop.rounds:
+                self.walk(plan.body, flow)
+            return
+        made = self.apart(plan.body, loop.inner, flow.label)
+        if trees.same(made.channels, flow.channels):
+            if made.pending:
+                modules = ast.ListComp(wrapped(made.pending), loop.rounds)
+                flow.add(ast.Starred(modules, ast.Load()), made.first)
+        elif loop.fixed and loop.fixed * len(made.pending) <= MOST_REPEATED:
+            self.walk(Chain((plan.body,) * loop.fixed, plan.place), flow)
+        elif isinstance(flow, Line):
+            self._counting(plan, loop, flow)
+        else:
+            self.lift(plan, flow)
 
-    def callees(self, plan: Plan) -> list[Block]:
-        """The blocks that a call may be of: where a parameter names it, all that stand somewhere as values."""
-        if not isinstance(plan, Call) or plan.name in REGISTRY:
-            return []
-        own = {plan.name} if plan.name in self.spec.blocks else self.values
-        return [block for block in self.spec.blocks.values() if block.name in own]
+    _each = _repeat
 
-    def free(self, plan: Plan, labels: frozenset[str] = frozenset()) -> bool:
-        """Whether a plan uses what is labelled outside of it, these labels apart, or gives side outputs."""
-        if isinstance(plan, Use):
-            return plan.label not in labels
-        if isinstance(plan, Call):
-            return any(block.name in self.free_blocks for block in self.callees(plan))
-        for part in parts(plan):
-            if self.free(part, labels):
-                return True
-            if isinstance(plan, Chain) and isinstance(part, Label):
-                labels |= {part.name}
-        return isinstance(plan, Side)
+    def _counting(self, plan: Repeat | Each, loop: Loop, line: Line) -> None:
+        unit = line.unit
+        after = trees.substituted(self.after(plan, loop), unit.values)
+        channels = unit.thread(line.channels)
+        blocks = numbered("blocks", unit.taken | unit.held())
+        made = self.apart(plan.body, loop.inner.at(channels), line.label)
+        append = trees.call(trees.attribute(trees.name(blocks), "append"), wrapped(made.pending))
+        block: list[ast.stmt] = [ast.Expr(append), trees.assign(channels.id, made.channels)]
+        for rounds in reversed(loop.rounds):
+            for test in reversed(rounds.ifs):
+                block = [ast.If(test, block, [])]
+            block = [ast.For(rounds.target, rounds.iter, block, [])]
+        unit.init += [trees.assign(blocks, ast.List([], ast.Load())), *block]
+        unit.values[channels.id] = after
+        line.add(ast.Starred(trees.name(blocks), ast.Load()), made.first)
+        line.channels = channels
 
-    # What ran
+    def after(self, plan: Repeat | Each, loop: Loop) -> ast.expr:
+        """The channels behind a loop, as a formula of those before it."""
+        before = loop.inner.channels
+        out = self.apart(plan.body, loop.inner.at(ROUND), "").channels
+        if ROUND.id in trees.names_in(out):
+            grown = _grown(out)
+            return trees.binary(before, ast.Add(), loop.total(grown)) if grown else trees.UNKNOWN
+        if loop.varying(out):
+            return trees.UNKNOWN
+        if self.facts.always(plan):
+            return out
+        return trees.chosen(loop.times, out, before) if loop.times else trees.UNKNOWN
 
-    def ran(self, plan: Plan) -> bool:
-        """Whether a step ever ran."""
-        return id(plan) in self.trace.shapes
+    # Joins
 
-    def always(self, plan: Plan) -> bool:
-        """Whether a loop had a round in each run."""
-        return self.ran(plan) and id(plan) not in self.trace.idle
+    def _join(self, plan: Join, flow: Flow) -> None:
+        """A join, as an expression over its branches."""
+        if not isinstance(flow, Line):
+            self.lift(plan, flow)
+            return
+        text, module = self.calls.join(plan, flow.scope)
+        flow.flush()
+        flow.settle()
+        keep = partial(flow.unit.keep, plan.name, module)
+        if isinstance(plan.branches, Each):
+            loop = self.loop(plan.branches, flow.scope)
+            made = self.apart(plan.branches.body, loop.inner, flow.label)
+            branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
+            kept = flow.unit.keep("branches", branches)
+            rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
+            flow.tensor = joined(text, ast.ListComp(trees.call("branch", flow.tensor), rounds), keep)
+            alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
+            flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
+            return
+        lines = self._branches(plan.branches, flow)
+        flow.tensor = joined(text, ast.List([line.tensor for line in lines], ast.Load()), keep)
+        outs = [line.channels for line in lines]
+        if plan.name == "concat":
+            flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
+        else:
+            flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)
 
-    def dimension(self, plan: Plan, text: str) -> int:
-        """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
-        self.decide({text})
-        return self.one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)  # type: ignore[no-any-return]
+    def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
+        """The branches; where one has statements, all are written before the join, in the order in which they run."""
+        labels = [identifier(branch.name or str(number), "branch") for number, branch in enumerate(branches, 1)]
+        lines = [self._branch(branch, flow, label) for branch, label in zip(branches, labels, strict=True)]
+        if any(line.block for line in lines):
+            for line in lines:
+                line.settle()
+                flow.block += line.block
+        del flow.unit.lines[-len(lines) :]
+        return lines
 
-    def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
-        """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
-        nodes = self.graph.nodes
-        found = [(i, nodes[i]) for i in self.positions.get(place[1:], ()) if nodes[i].op.name == op]
-        if not found:
-            raise Unstructured(f"{op} never runs")
-        return found
-
-    def one(self, values: set[Any], what: str) -> Any:
-        """The only one of some values. Raises Unstructured."""
-        if len(values) != 1:
-            raise Unstructured(f"{what} differs from one run to another")
-        return next(iter(values))
-
-
-def arguments(names: Sequence[str] | Mapping[str, Any], plan: Call | Join) -> dict[str, Argument]:
-    """A call's arguments by a block's parameters or an operator's fields."""
-    return dict(zip(names, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in names}
-
-
-def fields(cls: type[Operator]) -> dict[str, str]:
-    """The kinds of an operator's arguments by name, in order."""
-    return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
-
-
-def may_overwrite(graph: Graph) -> set[int]:
-    """Nodes that may work in place in training and at inference."""
-    training = in_place(graph, True)
-    inference = iter(in_place(graph.without_sides(), False))
-    return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
-
-
-def parts(plan: Plan) -> Sequence[Plan]:
-    """The plans that a plan is made of."""
-    if isinstance(plan, Chain):
-        return plan.steps
-    if isinstance(plan, Choose):
-        return plan.yes, plan.no
-    if isinstance(plan, Join | Side):
-        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
-    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
-
-
-def _below(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for part in parts(plan):
-        yield from _below(part)
+    def _branch(self, branch: Branch, flow: Line, label: str, to: str = "") -> Line:
+        """A branch as a line of its own."""
+        line = Line(flow.scope.inside({}), label, around=[*flow.around], unit=flow.unit, to=to, tensor=flow.tensor)
+        flow.unit.lines.append(line)
+        self.walk(branch.body, line)
+        line.flush(end=True)
+        return line
 
 
-def _written(plan: Plan) -> Iterator[ast.expr]:
-    """A plan's own expressions."""
-    if isinstance(plan, Call | Join):
-        yield from (argument.value.tree for argument in (*plan.positional, *plan.named))
-    if isinstance(plan, Repeat | Choose | Each):
-        run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
-        yield run.tree
-
-
-def _loops(part: ast.AST) -> Sequence[ast.comprehension]:
-    return getattr(part, "generators", ())
+def _grown(out: ast.expr) -> ast.expr | None:
+    """What a loop's body adds to the channels of a ROUND; None if it does something else to them."""
+    if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
+        for grown, rest in ((out.right, out.left), (out.left, out.right)):
+            if trees.same(rest, ROUND) and ROUND.id not in trees.names_in(grown):
+                return grown
+        if ROUND.id not in trees.names_in(out.right) and (inner := _grown(out.left)) is not None:
+            return trees.binary(inner, ast.Add(), out.right)
+    return None

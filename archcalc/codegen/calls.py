@@ -1,156 +1,194 @@
-"""Operators as calls of PyTorch's modules: each says itself how it is written, here that is filled in."""
+"""What a spec's calls mean where they stand: blocks with their arguments, operators as calls of PyTorch's modules."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from typing import Any
 
-from archcalc.codegen.blocks import Facts, arguments, fields
-from archcalc.codegen.expressions import Reader, Scope
-from archcalc.codegen.trees import Unstructured, attribute, call, const, known, names_in, value_of
-from archcalc.ops import REGISTRY, Operator, Shape
+from archcalc.codegen import trees
+from archcalc.codegen.expressions import Reader, Scope, undivided
+from archcalc.codegen.facts import Facts, arguments, fields, one
+from archcalc.ops import REGISTRY, Operator
 from archcalc.ops.base import declared
-from archcalc.spec.functions import DIMENSIONS
+from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
+from archcalc.spec.network_spec import Block
 
 LENGTHS = ("Sides", "Size", "Margin", "Padding")  # of one number or two, all but the first also of a list of one
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that take any number
 SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
 
 
-@lru_cache(maxsize=256)
-def template(text: str) -> ast.Call:
-    """An operator's text as a tree."""
-    made = ast.parse(text, mode="eval").body
-    assert isinstance(made, ast.Call)
-    return made
-
-
-def fill(text: str, written: Mapping[str, ast.expr], given: Mapping[str, Callable[[], ast.expr]]) -> ast.Call:
-    """An operator's text with the arguments that are written, and what is `given` of the input."""
+def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
+    """An operator's text with the arguments that are written, for inputs of these channels and shapes."""
+    given = {
+        "in_channels": lambda: channels,
+        "in_features": lambda: shape_of(shapes, channels, -1)[-1],
+        "in_shape": lambda: trees.listed(shape_of(shapes, channels, 1)),
+    }
 
     def argument(node: ast.expr) -> ast.expr | None:
         if not isinstance(node, ast.Name):
             return node
         return given[node.id]() if node.id in given else written.get(node.id)
 
-    form = template(text)
+    form: Any = ast.parse(text, mode="eval").body
     keywords = {str(keyword.arg): argument(keyword.value) for keyword in form.keywords}
     args = [made for arg in form.args if (made := argument(arg)) is not None]
-    return call(form.func, *args, **{key: made for key, made in keywords.items() if made is not None})
+    return trees.call(form.func, *args, **{key: made for key, made in keywords.items() if made is not None})
+
+
+def shape_of(shapes: set[Any], channels: ast.expr, start: int) -> list[ast.expr]:
+    """An input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
+    if all(len(shape) == 1 for shape in shapes):
+        return [channels]
+    return [channels, *map(trees.const, one({shape[start:] for shape in shapes}, "a height or width"))]
 
 
 def telling(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
     """Arguments that say more than the defaults do; one number stands for two. `inplace` is what is right here."""
     defaults = {field.name: field.default for field in declared(cls)}
-    said = {field: tree for field, tree in values.items() if not (known(tree) and _is(tree, defaults[field]))}
-    return {k: tree for k, tree in said.items() if k != "inplace"} | ({"inplace": const(True)} if in_place else {})
+    said = {
+        own: tree for own, tree in values.items()
+        if own != "inplace" and not (trees.known(tree) and _is(trees.value_of(tree), defaults[own]))
+    }  # fmt: skip
+    return said | ({"inplace": trees.const(True)} if in_place else {})
 
 
-def _is(tree: ast.expr, default: object) -> bool:
-    value = value_of(tree)
+def _is(value: object, default: object) -> bool:
     return value == default or (type(value) is int and (value, value) == default)
 
 
-def joined(text: str, tensors: Sequence[ast.expr], keep: Callable[[], ast.expr]) -> ast.expr:
-    """A join of some tensors, as an expression where that is short; `keep` makes its module an attribute."""
+def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
+    """A join of tensors, or of what a list of modules gives; `keep` makes its module an attribute, if it needs one."""
     kind = text.partition("(")[0]
     if kind == "Concat":
-        return call("torch.cat", ast.List(list(tensors), ast.Load()), dim=const(1))
-    if kind not in SIGNS:
-        return call(keep(), *tensors)
-    if len(tensors) == 1:
-        return call(attribute(tensors[0], "clone"))
-    made = reduce(lambda left, right: ast.BinOp(left, SIGNS[kind], right), tensors)
-    return ast.BinOp(made, ast.Div(), const(len(tensors))) if kind == "Mean" else made
-
-
-def joined_each(text: str, each: ast.ListComp, branches: ast.expr, keep: Callable[[], ast.expr]) -> ast.expr:
-    """A join of what a list of modules gives."""
-    kind = text.partition("(")[0]
-    if kind == "Concat":
-        return call("torch.cat", each, dim=const(1))
-    if kind not in ("Sum", "Mean"):
-        return call(keep(), ast.Starred(each, ast.Load()))
-    made = call("sum", ast.GeneratorExp(each.elt, each.generators))
-    return ast.BinOp(made, ast.Div(), call("len", branches)) if kind == "Mean" else made
+        return trees.call("torch.cat", tensors, dim=trees.const(1))
+    if isinstance(tensors, ast.ListComp):
+        if kind not in ("Sum", "Mean"):
+            return trees.call(keep(), ast.Starred(tensors, ast.Load()))
+        made: ast.expr = trees.call("sum", ast.GeneratorExp(tensors.elt, tensors.generators))
+        count: ast.expr = trees.call("len", tensors.generators[0].iter)
+    elif kind not in SIGNS:
+        return trees.call(keep(), *tensors.elts)
+    elif len(tensors.elts) == 1:
+        return trees.call(trees.attribute(tensors.elts[0], "clone"))
+    else:
+        made = reduce(lambda left, right: ast.BinOp(left, SIGNS[kind], right), tensors.elts)
+        count = trees.const(len(tensors.elts))
+    return ast.BinOp(made, ast.Div(), count) if kind == "Mean" else made
 
 
 def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:
     """How some joins are written; a mean that drops branches has a module, and is called otherwise."""
-    texts = {("Dropping" if getattr(op, "p", 0) else "") + op.pytorch(x) for op, x in ops}
-    if len(texts) > 1:
-        raise Unstructured(f"a join is sometimes {' and sometimes '.join(sorted(texts))}")
-    return texts.pop()
+    return str(one({("Dropping" if getattr(op, "p", 0) else "") + op.pytorch(x) for op, x in ops}, "a join"))
 
 
 class Calls:
-    """Writes the operators that a spec calls."""
+    """What calls mean: which block or operator with which arguments, and operators as text."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
+        calls = [(block, plan) for plan in facts.plans for block in facts.callees(plan)]
+        self.given = {(block.name, own) for block, plan in calls for own in arguments(block.parameters, plan)}
+
+    def target(self, plan: Call, scope: Scope) -> Block | type[Operator]:
+        """The block or operator that a call is of."""
+        named = scope.names.get(plan.name, trees.const(Reference(plan.name)))
+        if not isinstance(named, ast.Constant) or not isinstance(named.value, Reference):
+            raise trees.Unstructured(f"{plan.name} is not known")
+        own = named.value.name
+        return self.facts.spec.blocks[own] if own in self.facts.spec.blocks else REGISTRY[own]
+
+    # Blocks
+
+    def bind(self, block: Block, plan: Call, scope: Scope) -> dict[str, ast.expr]:
+        """A call's arguments by parameter, and defaults for the others."""
+        reader, given = Reader(self.facts, plan, scope), self.facts.trace.given
+        values = {}
+        for parameter, argument in arguments(block.parameters, plan).items():
+            runs = trees.const(tuple(given.get((plan.place[1:], parameter), ())))
+            whole = all(isinstance(leaf.value, int) for leaf in ast.walk(runs) if isinstance(leaf, ast.Constant))
+            values[parameter] = reader.value(argument.value.tree, whole)
+            if trees.operations(values[parameter]) > trees.MOST_OPERATIONS:  # one of another doubles fast
+                raise trees.Unstructured("an argument too long to read")
+        for parameter, default in block.parameters:
+            if default and parameter not in values:
+                inner = Reader(self.facts, block.body, self.inside(block, values, scope))
+                values[parameter] = undivided(inner.value(default.tree))
+        return {parameter: values[parameter] for parameter, _ in block.parameters}
+
+    def inside(self, block: Block, values: Mapping[str, ast.expr], outside: Scope | None = None) -> Scope:
+        """What a block's body sees, where it is called or as a class of its own."""
+        parameters = frozenset(parameter for parameter, _ in block.parameters)
+        channels, labels = (outside.channels, {**outside.labels}) if outside else (trees.IN_CHANNELS, {})
+        return Scope({**self.facts.base(), **values}, parameters, channels, labels)
+
+    def symbols(self, block: Block, values: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
+        """A block's parameters as its own code names them.
+
+        What names a block is that block, and a default that no call changes stands where the parameter is mentioned.
+        """
+        names = {own: tree for own, tree in values.items() if any(trees.references(tree))}
+        for own, default in block.parameters:
+            if default and own not in names and (block.name, own) not in self.given:
+                names[own] = Reader(self.facts, block.body, self.inside(block, names)).value(default.tree)
+            names.setdefault(own, trees.name(self.facts.names.python(own)))
+        return names
+
+    def constant(self, default: Any) -> ast.expr | None:
+        """A default that mentions no names, else None: then each call gives the argument."""
+        if default is None or trees.names_in(default.tree):
+            return None
+        made = Reader(self.facts, None, Scope({}, frozenset(), trees.UNKNOWN, {})).value(default.tree)
+        return made if trees.known(made) else None
+
+    # Operators
 
     def module(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.Call:
         """The call that makes an operator's module, for an input of these channels."""
         nodes = self.facts.nodes(plan.place, cls.name)
-        shapes = {node.x for _, node in nodes}
-        given = {
-            "in_channels": lambda: scope.channels,
-            "in_features": lambda: self._shape(shapes, scope, -1)[-1],
-            "in_shape": lambda: self._whole(self._shape(shapes, scope, 1)),
-        }
-        text = self.facts.one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
+        text = one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
         in_place = all(getattr(node.op, "inplace", False) and i in self.facts.in_place for i, node in nodes)
-        return fill(text, telling(cls, self.written(plan, cls, scope), in_place), given)
+        told = telling(cls, self.written(plan, cls, scope), in_place)
+        return fill(text, told, {node.x for _, node in nodes}, scope.channels)
 
     def written(self, plan: Call | Join, cls: type[Operator], scope: Scope) -> dict[str, ast.expr]:
         """The arguments as the spec writes them."""
         kinds, reader = fields(cls), Reader(self.facts, plan, scope)
-        written = arguments(kinds, plan)
-        values = {field: reader.value(a.value.tree, kinds[field] not in REAL) for field, a in written.items()}
-        return {field: self._length(tree) if kinds[field] in LENGTHS[1:] else tree for field, tree in values.items()}
+        written = arguments(kinds.items(), plan)
+        values = {own: reader.value(a.value.tree, kinds[own] not in REAL) for own, a in written.items()}
+        return {own: self._length(tree) if kinds[own] in LENGTHS[1:] else tree for own, tree in values.items()}
 
     def _length(self, tree: ast.expr) -> ast.expr:
         """A length, or two. A spec takes a list of one number for that number, and PyTorch does not."""
         if isinstance(tree, ast.Tuple) and len(tree.elts) == 1:
             return tree.elts[0]
         number = isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Add | ast.Mult)
-        if not known(tree) and not number and self.facts.lists_of_one:
-            raise Unstructured("a list that may be of one number")
+        if not trees.known(tree) and not number and self.facts.lists_of_one:
+            raise trees.Unstructured("a list that may be of one number")
         return tree
-
-    def _shape(self, shapes: set[Shape], scope: Scope, start: int) -> list[ast.expr]:
-        """The input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
-        if all(len(shape) == 1 for shape in shapes):
-            return [scope.channels]
-        return [scope.channels, *map(const, self.facts.one({shape[start:] for shape in shapes}, "a height or width"))]
-
-    def _whole(self, shape: Sequence[ast.expr]) -> ast.expr:
-        return shape[0] if len(shape) == 1 else ast.Tuple(list(shape), ast.Load())
 
     def channels(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.expr:
         """The first dimension of an operator's output."""
-        written = arguments(fields(cls), plan)
+        written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
-        for key in ("out_channels", "out_features"):
-            if key in written and (key == "out_channels" or all(len(node.x) == 1 for node in nodes)):
-                return Reader(self.facts, plan, scope).value(written[key].value.tree, True)
+        own = "out_channels" if "out_channels" in written else "out_features"
+        if own in written and (own == "out_channels" or all(len(node.x) == 1 for node in nodes)):
+            return Reader(self.facts, plan, scope).value(written[own].value.tree, True)
         if all(len(node.x) > len(node.output) == 1 for node in nodes):
-            lengths = self._shape({node.x for node in nodes}, scope, 1)
-            sizes = [length for length in lengths[1:] if value_of(length) > 1]
+            lengths = shape_of({node.x for node in nodes}, scope.channels, 1)
+            sizes = [length for length in lengths[1:] if trees.value_of(length) > 1]
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, scope.channels)
-        if any(node.x[0] != node.output[0] for node in nodes):
-            raise Unstructured(f"{cls.name} changes its channels")
-        return scope.channels
+        return scope.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
 
     def join(self, plan: Join, scope: Scope) -> tuple[str, ast.Call]:
         """How a join is written, and its module."""
-        nodes = self.facts.nodes(plan.place, plan.name)
-        text = join_text((node.op, node.x) for _, node in nodes)
-        trees = [argument.value.tree for argument in (*plan.positional, *plan.named)]
-        if names_in(*trees) & {*DIMENSIONS}:
-            raise Unstructured("a join's argument mentions its input")
+        text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
+        if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
+            raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
-        return text, fill(text.removeprefix("Dropping"), telling(cls, self.written(plan, cls, scope), False), {})
+        told = telling(cls, self.written(plan, cls, scope), False)
+        return text, fill(text.removeprefix("Dropping"), told, set(), scope.channels)

@@ -1,395 +1,226 @@
-"""A spec's blocks as classes: `__init__` makes modules and keeps count of the channels, `forward` runs them."""
+"""Classes in the making, and as text: each gets the parameters that it uses, and is called with them."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from archcalc.codegen.blocks import Facts, parts
-from archcalc.codegen.calls import joined, joined_each
+from archcalc.codegen import trees
 from archcalc.codegen.expressions import Scope
-from archcalc.codegen.formulas import IN_CHANNELS, Formulas, named
-from archcalc.codegen.names import class_name, identifier, local_name, numbered
-from archcalc.codegen.trees import (
-    Unstructured,
-    assign,
-    attribute,
-    call,
-    const,
-    is_const,
-    known,
-    name,
-    names_in,
-    operations,
-    references,
-    same,
-    value_of,
-)
-from archcalc.codegen.units import Given, Labels, Made, Unit
-from archcalc.ops.shaping import Identity
-from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
-from archcalc.spec.network_spec import Block
+from archcalc.codegen.format import STEP, function, statements, text
+from archcalc.codegen.names import VARIABLES, identifier, numbered
+from archcalc.spec.functions import Reference
 
-TRAINING = attribute(name("self"), "training")
-MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
-DEEPEST_MELT = 3  # blocks within each other that are written where they are called
-DEEPEST = 20  # blocks written into the block that calls them
+TRAINING = trees.attribute(trees.name("self"), "training")
 
-Pieces = tuple[list[ast.expr], ast.expr]  # modules that run one after the other, and the channels behind them
+Parameters = Mapping[str, ast.expr | None]  # by Python's name, with a default or None
 
 
-class Line(NamedTuple):
-    """Where statements of `forward` are written: what they see, and the variable that they write to."""
+class Unit:
+    """A class in the making: its parameters, and the statements of `__init__` and `forward`."""
 
-    unit: Unit
-    scope: Scope
-    labels: Labels
-    label: str
-    to: str
-    block: list[ast.stmt]
-    fresh: bool = True  # whether the label is of what is written alone
-    depth: int = 0
+    def __init__(self, title: str, own: Parameters, placed: Iterable[str] = (), params: Iterable[str] = ()) -> None:
+        self.title = title
+        self.parameters = dict(own)
+        self.placed = {"in_channels", *placed}  # arguments that are given by position, the others by name
+        self.params = [*params]  # of the spec, which are arguments of the network
+        self.taken = {"in_channels", *own, *params}  # names that a new variable may not have
+        self.uses: set[str] = set()  # those of them that it needs
+        self.attributes: set[str] = set()
+        self.init: list[ast.stmt] = []
+        self.forward: list[ast.stmt] = []  # none of a Sequential
+        self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
+        self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of the channels in variables
+        self.locals = {*VARIABLES}  # of `forward`
+        self.sides: list[str] = []  # variables of side outputs
+        self.out: ast.expr = trees.UNKNOWN  # its channels, as a formula
 
-    def at(self, channels: ast.expr) -> Line:
-        """The same line further on."""
-        return self._replace(scope=self.scope.at(channels), fresh=False)
+    def end(self, result: ast.expr | None, *modules: ast.expr) -> None:
+        """Call the base class, for a Sequential with its modules, for others before all else; return what it gives."""
+        initial = ast.Expr(trees.call("super().__init__", *modules))
+        self.init.insert(0 if result else len(self.init), initial)
+        if result and self.sides:
+            given = ast.Tuple([result, *map(trees.name, self.sides)], ast.Load())
+            self.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
+        self.forward += [ast.Return(result)] if result else []
+        self.init = _needed(self.init, _read(self.init))
+        self.uses = _read(self.init) & self.taken
 
-    def within(self, label: str, to: str = "") -> Line:
-        """What stands under a label, or in a branch that has a variable of its own."""
-        return self._replace(labels=Labels(self.labels), label=label, fresh=True, to=to or self.to)
+    def signature(self) -> dict[str, ast.expr | None]:
+        """What the class takes: the channels, what has no default, the spec's params, and the rest."""
+        own = {key: default for key, default in self.parameters.items() if key in self.uses}
+        passed = [key for key in self.params if key in self.uses and key not in own]
+        first = ["in_channels"] if "in_channels" in self.uses else []
+        return dict.fromkeys([*first, *(key for key in own if not own[key]), *passed]) | own
 
-    def settled(self, tensor: ast.expr) -> ast.expr:
-        """A tensor that is a variable."""
-        if isinstance(tensor, ast.Name):
-            return tensor
-        return self.keep(self.to, tensor)
+    def call(self, channels: ast.expr, values: Mapping[str, ast.expr]) -> ast.Call:
+        """The call that makes the module, with the arguments that are not the defaults."""
+        given = {"in_channels": channels, **values}
+        told = {
+            key: given.get(key, trees.name(key)) for key, default in self.signature().items()
+            if not (default and trees.same(default, given[key]))
+        }  # fmt: skip
+        by_name = {key: tree for key, tree in told.items() if key not in self.placed}
+        return trees.call(self.title, *(tree for key, tree in told.items() if key in self.placed), **by_name)
 
-    def keep(self, target: str, tensor: ast.expr) -> ast.expr:
-        """A tensor in a variable of this name."""
-        if not (isinstance(tensor, ast.Name) and tensor.id == target):
-            self.block.append(assign(target, tensor))
-        return name(target)
+    def text(self) -> str:
+        """The class."""
+        attributes = [text(target) for target in map(_target, self.init) if isinstance(target, ast.Attribute)]
+        forward = statements(self.forward, STEP * 2)
+        ran = [line.strip().replace("return x", "").replace("return ", "x = ") for line in forward]
+        sequential = [line for line in ran if line] == [f"x = {own}(x)" for own in attributes]
+        lines = [f"class {self.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring()]
+        lines += [*function("__init__", self.signature(), STEP), *statements(self.init, STEP * 2)]
+        return "\n".join(lines if sequential else [*lines, "", *function("forward", {"x": None}, STEP), *forward])
+
+    def _docstring(self) -> list[str]:
+        """What the class does to the channels, if it changes them."""
+        told = "in_channels" in self.uses and trees.names_in(self.out) <= {*self.signature()}
+        changed = told and text(self.out) != "in_channels"
+        return [f'{STEP}"""Channels: in_channels → {text(self.out)}."""', ""] if changed else []
+
+    def keep(self, label: str, module: ast.expr) -> ast.Attribute:
+        """`self.label = module`."""
+        node = trees.attribute(trees.name("self"), numbered(label, self.attributes))
+        self.attributes.add(node.attr)
+        self.init.append(trees.assign(node, module))
+        return node
 
     def local(self, label: str) -> str:
         """A new variable of `forward`."""
-        made = local_name(identifier(label, "layer"), self.unit.locals)
-        self.unit.locals.add(made)
+        made = numbered(identifier(label, "layer"), self.locals)
+        self.locals.add(made)
         return made
 
+    def thread(self, channels: ast.expr) -> ast.Name:
+        """A variable that holds the channels, and may be given others: no other expression reads it any more."""
+        held = self.held()
+        mine = ({*self.values} & trees.names_in(channels)) - held
+        if isinstance(channels, ast.Name) and mine:
+            return channels
+        target = min(mine - {"in_channels"}, default="") or numbered("channels", self.taken | held)
+        self.values[target] = trees.substituted(channels, self.values)
+        self.init.append(trees.assign(target, channels))
+        return trees.name(target)
 
-class Writer:
-    """Writes the units of a network; `units` has them in the order in which they are done."""
-
-    def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
-        self.facts = facts
-        self.formulas = Formulas(facts)
-        self.titles = {title, *reserved}
-        self.units: list[Unit] = []
-        self.known: dict[Any, Unit] = {}
-        self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
-        self.melting: list[str] = []  # blocks that are being written into the code that calls them
-
-    def network(self, title: str) -> Unit:
-        """The unit of the whole network. Layers that are one call of a block are that block's."""
-        unit = Unit(title, self.facts.arguments(), ())
-        scope = Scope(self.facts.base(), frozenset(), const(self.facts.graph.input[0]))
-        body, seen = self.facts.spec.layers, {""}
-        while isinstance(body, Call) and isinstance(block := self.formulas.target(body, scope), Block):
-            if block.name in seen:
-                break
-            seen.add(block.name)
-            values = self.formulas.bind(block, body, scope)
-            unit.held += values.values()
-            scope, body = self.formulas.inside(block, values, scope.channels), block.body
-        return self.write(unit, body, scope, title)
-
-    # Units
-
-    def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> Unit:
-        """Write a unit's statements."""
-        if self.in_order(body):
-            unit.modules = self.pieces(unit, body, scope, label)[0]
-        else:
-            line = Line(unit, scope, Labels(), label, "x", unit.forward)
-            tensor, _ = self.run(body, line, name("x"))
-            if unit.sides:
-                tensor = line.settled(tensor)
-                given = ast.Tuple([tensor, *map(name, unit.sides)], ast.Load())
-                unit.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
-            unit.forward.append(ast.Return(tensor))
-        with suppress(Unstructured):
-            unit.out = self.formulas.out(body, scope)
-        self.units.append(unit)
-        return unit
-
-    def in_order(self, plan: Plan) -> bool:
-        """Whether a plan is modules one after the other, none with a name or outside of its class."""
-        if isinstance(plan, Chain):
-            return all(map(self.in_order, plan.steps))
-        return not isinstance(plan, Label | Join | Side | Use) and not self.facts.free(plan)
-
-    def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
-        """The unit of a block whose parameters are these; a block or operator that one names is part of what it is."""
-        key = named(block.name, names)
-        if key not in self.known:
-            python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
-            parameters = {
-                python[parameter]: self.formulas.constant(default)
-                for parameter, default in block.parameters if same(names[parameter], name(python[parameter]))
-            }  # fmt: skip
-            parts_ = [class_name(ref) for tree in names.values() for ref in references(tree)]
-            unit = self.known[key] = Unit(self.title(block.name, *parts_), parameters, self.facts.arguments())
-            unit.held += [tree for tree in names.values() if not isinstance(tree, ast.Name)]  # defaults
-            self.write(unit, block.body, self.formulas.inside(block, names, IN_CHANNELS), block.name)
-        return self.known[key]
-
-    def title(self, label: str, *parts_: str) -> str:
-        """A class's name that no other has."""
-        made = class_name(label)
-        if made in self.titles:
-            made += "".join(parts_) or "Unit"
-        made = numbered(made, self.titles)
-        self.titles.add(made)
-        return made
-
-    def lifted(self, plan: Plan, scope: Scope, label: str) -> Made:
-        """A part of a block as a class of its own, with the names that it sees as its parameters."""
-        seen = {key: tree for key, tree in scope.names.items() if key in scope.own}
-        own = {key: tree for key, tree in seen.items() if not known(tree)}
-        names = {key: name(self.facts.names.python(key)) for key in own}
-        key = named(id(plan), seen)
-        if key not in self.known:
-            parameters = dict.fromkeys(tree.id for tree in names.values())
-            unit = self.known[key] = Unit(self.title(label), parameters, self.facts.arguments())
-            self.write(unit, plan, Scope({**scope.names, **names}, scope.own, IN_CHANNELS), label)
-        return Made(self.known[key], scope.channels, {names[key].id: tree for key, tree in own.items()}, 0)
-
-    # Modules that run one after the other
-
-    def pieces(self, unit: Unit | None, plan: Plan, scope: Scope, label: str) -> Pieces:
-        """Modules that do what a plan does. Without a unit no statement can be written before them."""
-        self.facts.spend()
-        if isinstance(plan, Chain):
-            return self._in_turn(unit, plan, scope, label)
-        if isinstance(plan, Label):
-            return self.pieces(unit, plan.body, scope, plan.name)
-        if isinstance(plan, Repeat | Each):
-            return self.loop(unit, plan, scope, label)
-        if isinstance(plan, Choose):
-            test = self.formulas.choice(plan, scope)
-            if isinstance(test, bool):
-                return self.pieces(unit, plan.yes if test else plan.no, scope, label)
-            sides = [wrapped(self.pieces(None, side, scope, label)[0]) for side in parts(plan)]
-            made: list[ast.expr] = [ast.IfExp(test, *sides)]
-        elif self.facts.free(plan):
-            raise Unstructured("what runs outside of its class")
-        elif isinstance(plan, Call):
-            made = self.called(plan, scope, label)
-        else:
-            made = [self.lifted(plan, scope, label)]
-        return made, self.formulas.out(plan, scope)
-
-    def _in_turn(self, unit: Unit | None, plan: Chain, scope: Scope, label: str) -> Pieces:
-        made: list[ast.expr] = []
-        held = unit.held if unit else []
-        before = len(held)
-        for step in plan.steps:
-            more, channels = self.pieces(unit, step, scope, label)
-            made += more
-            held += more
-            scope = scope.at(channels)
-        del held[before:]
-        return made, scope.channels
-
-    def called(self, plan: Call, scope: Scope, label: str) -> list[ast.expr]:
-        """The module of an operator or block; none for what does nothing. A block of one call or choice is that."""
-        target = self.formulas.target(plan, scope)
-        if not isinstance(target, Block):
-            return [] if target is Identity else [self.formulas.calls.module(plan, target, scope)]
-        values = self.formulas.bind(target, plan, scope)
-        inside = self.formulas.inside(target, values, scope.channels)
-        if self.melts(target, inside):
-            self.melting.append(target.name)
-            made = self.pieces(None, target.body, inside, label)[0]
-            self.melting.pop()
-            return made
-        unit = self.of_block(target, self.formulas.symbols(target, values))
-        given = {self.facts.names.python(parameter): tree for parameter, tree in values.items()}
-        said = {
-            own: given[own] for own, default in unit.parameters.items() if not (default and same(default, given[own]))
-        }
-        return [Made(unit, scope.channels, said, len(plan.positional))]
-
-    def melts(self, block: Block, inside: Scope) -> bool:
-        """Whether a block is no more than one call, or a choice between two, where it stands."""
-        body = block.body
-        if len(self.melting) == DEEPEST_MELT or block.name in self.melting:
-            return False
-        if not all(isinstance(part, Call) for part in parts(body) or (body,)):
-            return False
-        if isinstance(body, Repeat):
-            return any(is_const(self.formulas.count(body, inside), number) for number in (0, 1))
-        return isinstance(body, Call | Choose)
-
-    def loop(self, unit: Unit | None, plan: Repeat | Each, scope: Scope, label: str) -> Pieces:
-        """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
-        count: ast.expr = UNCOUNTED
-        if isinstance(plan, Repeat):
-            count, inner = self.formulas.count(plan, scope), scope
-            loops = [ast.comprehension(ast.Name("_", ast.Store()), call("range", count), [], 0)]
-        else:
-            inner, loops = self.formulas.rounds(plan, scope)
-        if not loops or is_const(count, 0):
-            return [], scope.channels
-        if is_const(count, 1):
-            return self.pieces(unit, plan.body, scope, label)
-        made = self.pieces(None, plan.body, inner, label)[0]
-        if same(self.formulas.out(plan.body, inner), scope.channels):
-            return [ast.Starred(ast.ListComp(wrapped(made), loops), ast.Load())] if made else [], scope.channels
-        if known(count) and value_of(count) * len(made) <= MOST_REPEATED:
-            return self.pieces(unit, Chain((plan.body,) * value_of(count), plan.place), scope, label)
-        if unit is None:
-            return [self.lifted(plan, scope, label)], self.formulas.out(plan, scope)
-        return self._counting(unit, plan.body, inner, loops, label)
-
-    def _counting(self, unit: Unit, body: Plan, inner: Scope, loops: Sequence[ast.comprehension], label: str) -> Pieces:
-        channels = unit.thread(inner.channels)
-        layers = unit.collect()
-        inner = inner.at(channels)
-        append = call(attribute(name(layers), "append"), wrapped(self.pieces(None, body, inner, label)[0]))
-        block: list[ast.stmt] = [ast.Expr(append), assign(channels.id, self.formulas.out(body, inner))]
-        for loop in reversed(loops):
-            for test in reversed(loop.ifs):
-                block = [ast.If(test, block, [])]
-            block = [ast.For(loop.target, loop.iter, block, [])]
-        unit.init.extend(block)
-        return [ast.Starred(name(layers), ast.Load())], channels
-
-    # Statements of `forward`
-
-    def run(self, plan: Plan, line: Line, tensor: ast.expr) -> Given:
-        """What a plan gives for a tensor; statements that come before it are written."""
-        if self.in_order(plan):
-            return self.kept([plan], line, tensor)
-        if isinstance(plan, Choose) and isinstance(test := self.formulas.choice(plan, line.scope), bool):
-            return self.run(plan.yes if test else plan.no, line, tensor)
-        rule = getattr(self, f"_{type(plan).__name__.lower()}", None)
-        if rule is None:
-            raise Unstructured("a loop or choice of what runs outside of its class")
-        made: Given = rule(plan, line, tensor)
-        return made
-
-    def _chain(self, plan: Chain, line: Line, tensor: ast.expr) -> Given:
-        """Steps one after the other; plain ones without names are one module."""
-        groups: list[list[Plan]] = []
-        for step in plan.steps:
-            if self.in_order(step) and groups and self.in_order(groups[-1][-1]):
-                groups[-1].append(step)
-            else:
-                groups.append([step])
-        line = line._replace(fresh=False)
-        for group in groups:
-            channels = line.scope.channels
-            threaded = names_in(channels) & (line.unit.variables - {"in_channels"})
-            if not isinstance(channels, ast.Name) and operations(channels) >= (1 if threaded else 2):
-                line = line.at(line.unit.thread(channels))
-            tensor = line.settled(tensor)
-            tensor, channels = self.kept(group, line, tensor) if len(group) > 1 else self.run(group[0], line, tensor)
-            line = line.at(channels)
-        return tensor, line.scope.channels
-
-    def kept(self, steps: Sequence[Plan], line: Line, tensor: ast.expr) -> Given:
-        """Steps as one attribute, which is called."""
-        pieces, channels = self.pieces(line.unit, Chain(tuple(steps), steps[0].place), line.scope, line.label)
-        if not pieces:
-            return tensor, channels
-        first = steps[0]
-        while not isinstance(first, Call) and parts(first):
-            first = parts(first)[0]
-        own = first.name if isinstance(first, Call) else "layers"
-        kept = line.unit.attributes.add(identifier(line.label if line.fresh else own, own), wrapped(pieces), line.fresh)
-        return call(kept, tensor), channels
-
-    def _label(self, plan: Label, line: Line, tensor: ast.expr) -> Given:
-        """A named step; what `use` asks for is kept in a variable."""
-        tensor, channels = self.run(plan.body, line.within(plan.name), tensor)
-        if plan.name in self.used:
-            tensor = line.keep(line.local(plan.name), tensor)
-            line.labels.known[plan.name] = tensor, channels
-            line.unit.held.append(channels)
-        return tensor, channels
-
-    def _use(self, plan: Use, line: Line, tensor: ast.expr) -> Given:
-        return line.labels.find(plan.label)
-
-    def _side(self, plan: Side, line: Line, tensor: ast.expr) -> Given:
-        """Side outputs, which are made in training alone."""
-        line.unit.held.append(line.scope.channels)
-        for branch in plan.branches:
-            label = branch.name or "side"
-            inner = line.within(label, line.local(label))._replace(block=[])
-            inner.keep(inner.to, self.run(branch.body, inner, tensor)[0])
-            line.block.append(ast.If(TRAINING, inner.block, []))
-            line.unit.sides.append(inner.to)
-        line.unit.held.pop()
-        return tensor, line.scope.channels
-
-    def _call(self, plan: Call, line: Line, tensor: ast.expr) -> Given:
-        """A block's statements in place of its call: it has side outputs, or uses what is labelled elsewhere."""
-        block = self.formulas.target(plan, line.scope)
-        if line.depth >= DEEPEST or not isinstance(block, Block):
-            raise Unstructured(f"{plan.name} calls itself")
-        values = self.formulas.bind(block, plan, line.scope)
-        labels = line.labels if line.fresh or not block.structured else Labels(line.labels)
-        scope = self.formulas.inside(block, values, line.scope.channels)
-        line.unit.held += values.values()
-        return self.run(block.body, line._replace(scope=scope, labels=labels, depth=line.depth + 1), tensor)
-
-    def _join(self, plan: Join, line: Line, tensor: ast.expr) -> Given:
-        """A join, as an expression over its branches."""
-        text, module = self.formulas.calls.join(plan, line.scope)
-        tensor = line.settled(tensor)
-
-        def keep() -> ast.expr:
-            return line.unit.attributes.add(plan.name, module)
-
-        if isinstance(plan.branches, Each):
-            return self._over(plan.branches, line, tensor, text, keep), self.formulas.out(plan, line.scope)
-        before = len(line.unit.held)
-        line.unit.held.append(line.scope.channels)
-        tensors, outs = self._branches(plan.branches, line, tensor)
-        del line.unit.held[before:]
-        return joined(text, tensors, keep), self.formulas.together(plan, outs)
-
-    def _branches(self, branches: Sequence[Branch], line: Line, tensor: ast.expr) -> tuple[list[ast.expr], ...]:
-        """What branches give, in the order in which they run, and their channels."""
-        plain = all(isinstance(branch.body, Use) or self.in_order(branch.body) for branch in branches)
-        tensors, outs = [], []
-        for number, branch in enumerate(branches, 1):
-            label = identifier(branch.name or str(number), "branch")
-            inner = line.within(label, "" if plain else line.local(label))
-            made, channels = self.run(branch.body, inner, tensor)
-            tensors.append(made if plain else inner.settled(made))
-            outs.append(channels)
-            line.unit.held.append(channels)
-        return tensors, outs
-
-    def _over(self, each: Each, line: Line, tensor: ast.expr, text: str, keep: Any) -> ast.expr:
-        """A join over the rounds of a loop, whose modules are a list."""
-        inner, loops = self.formulas.rounds(each, line.scope)
-        module = wrapped(self.pieces(None, each.body, inner, line.label)[0])
-        branches = line.unit.attributes.add("branches", call("nn.ModuleList", ast.ListComp(module, loops)))
-        rounds = [ast.comprehension(ast.Name("branch", ast.Store()), branches, [], 0)]
-        return joined_each(text, ast.ListComp(call("branch", tensor), rounds), branches, keep)
+    def held(self) -> set[str]:
+        """Names in what is still to be written, or read again; the last line may change its channels."""
+        found = (tree for line in self.lines for tree in line.held())
+        return trees.names_in(*found, *(line.channels for line in self.lines[:-1]))
 
 
-UNCOUNTED = name("rounds")
+@dataclass
+class Flow:
+    """Modules that run one after the other, and what the next one sees."""
+
+    scope: Scope
+    label: str  # of what is written
+    pending: list[ast.expr] = field(default_factory=list)  # modules
+    first: str = ""  # what the first of them is called by itself
+    around: list[Scope] = field(default_factory=list)  # of blocks that are being written in place, from the outside
+    alone: bool = True  # whether nothing else stands under the label
+
+    @property
+    def channels(self) -> ast.expr:
+        """Those behind the last module."""
+        return self.scope.channels
+
+    @channels.setter
+    def channels(self, formula: ast.expr) -> None:
+        self.scope = self.scope.at(formula)
+
+    def add(self, module: ast.expr, own: str) -> None:
+        """One more module, which is called `own` where no label stands."""
+        self.first = self.first if self.pending else own
+        self.pending.append(module)
+
+    def count(self) -> None:
+        """Do nothing: only a line has variables."""
+
+    def flush(self, end: bool = False) -> None:
+        """Do nothing: only a line calls its modules."""
+
+    @contextmanager
+    def within(self, inside: Scope) -> Iterator[None]:
+        """See what is inside a label, or a block that is written in place."""
+        self.around.append(self.scope)
+        self.scope = inside
+        yield
+        self.scope = self.around.pop().at(self.channels)
+
+
+@dataclass
+class Line(Flow):
+    """Statements of `forward`, for a tensor that modules and joins are applied to."""
+
+    unit: Unit = field(kw_only=True)
+    to: str = ""  # the variable that they write to; a new one where they need one
+    block: list[ast.stmt] = field(default_factory=list)
+    tensor: ast.expr = field(default_factory=lambda: trees.name("x"))
+
+    def held(self) -> Iterator[ast.expr]:
+        """What is still to be written, or read again."""
+        yield from self.pending
+        for scope in (*self.around, self.scope):
+            yield from (*scope.names.values(), *(channels for _, channels in scope.labels.values()))
+
+    def count(self) -> None:
+        """Put channels by a long formula into a variable."""
+        threaded = trees.names_in(self.channels) & ({*self.unit.values} - {"in_channels"})
+        if not self.pending and trees.operations(self.channels) >= (1 if threaded else 2):
+            self.channels = self.unit.thread(self.channels)
+
+    def flush(self, end: bool = False) -> None:
+        """Call the modules, as one attribute; at the `end` by the label, if nothing else stands under it."""
+        if self.pending:
+            self.settle()
+            own = self.label if end and self.alone else self.first
+            kept = self.unit.keep(identifier(own, self.first), wrapped(self.pending))
+            self.tensor, self.pending = trees.call(kept, self.tensor), []
+        self.alone = False
+
+    def settle(self) -> None:
+        """Make the tensor a variable."""
+        if not isinstance(self.tensor, ast.Name):
+            self.to = self.to or self.unit.local(self.label)
+            self.keep(self.to)
+
+    def keep(self, target: str) -> None:
+        """Put the tensor into a variable of this name."""
+        if not (isinstance(self.tensor, ast.Name) and self.tensor.id == target):
+            self.block.append(trees.assign(target, self.tensor))
+        self.tensor = trees.name(target)
 
 
 def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
     """Modules as one."""
     if len(modules) == 1 and not isinstance(modules[0], ast.Starred):
         return modules[0]
-    return call("nn.Sequential", *modules) if modules else call("nn.Identity")
+    return trees.call("nn.Sequential", *modules) if modules else trees.call("nn.Identity")
+
+
+def classes(units: Sequence[Unit], network: Unit) -> str:
+    """The text of the classes that something calls, the network's last. Raises Unstructured for what has no text."""
+    called = trees.names_in(*(node for unit in units for node in unit.init))
+    printed = [unit for unit in units if unit is network or unit.title in called]
+    nodes = [part for unit in printed for node in unit.init for part in ast.walk(node)]
+    if any(map(trees.unknown, nodes)) or any(isinstance(getattr(node, "value", None), Reference) for node in nodes):
+        raise trees.Unstructured("a block as a value, or channels without a formula")
+    return "\n\n\n".join(unit.text() for unit in printed)
+
+
+def _needed(body: Sequence[ast.stmt], read: set[str]) -> list[ast.stmt]:
+    """Statements without the variables that nobody reads."""
+    body = [ast.For(n.target, n.iter, _needed(n.body, read), []) if isinstance(n, ast.For) else n for n in body]
+    return [node for node in body if not isinstance(target := _target(node), ast.Name) or target.id in read]
+
+
+def _read(body: Sequence[ast.stmt]) -> set[str]:
+    names = (part for node in body for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in names if isinstance(part.ctx, ast.Load)}
+
+
+def _target(node: ast.stmt) -> ast.expr | None:
+    return node.targets[0] if isinstance(node, ast.Assign) else None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from archcalc.catalog import load_with, origin, plan_of
 from archcalc.codegen import flat
-from archcalc.codegen.blocks import Facts, Trace
-from archcalc.codegen.classes import Writer
+from archcalc.codegen.blocks import Writer
+from archcalc.codegen.classes import classes
+from archcalc.codegen.facts import Facts, Trace
 from archcalc.codegen.format import WIDTH
 from archcalc.codegen.names import class_name
 from archcalc.codegen.own_layers import layers, layers_in
 from archcalc.codegen.trees import Unstructured
-from archcalc.codegen.units import classes
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph
@@ -24,11 +23,9 @@ from archcalc.ops.base import values
 from archcalc.spec.network_spec import Spec
 
 TOO_MANY = "a join has too many branches; some 300 fit into one"
-MOST_PASSES = 8  # over a network, each with fewer of its params as arguments
-CARRYING = (
-    "", "Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:",
-    "", "    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))",
-)  # fmt: skip
+CARRYING = """Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:
+
+    model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))"""
 
 
 @uncollected
@@ -48,25 +45,21 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
 
 def source(graph: Graph) -> str:
     """A graph's source, layer by layer: of any graph, also of one that has no spec. Raises ArchcalcError."""
-    _check(graph)
-    return _whole(graph, graph.name, _layer_by_layer(graph, graph.name))
+    return source_of(graph, None, graph.name)
 
 
-def source_of(graph: Graph, spec: Spec, network: str) -> str:
+def source_of(graph: Graph, spec: Spec | None, network: str) -> str:
     """The source of a spec's network: in blocks, or layer by layer."""
     _check(graph)
     try:
-        body = in_blocks(graph, spec, network)
+        body = in_blocks(graph, spec, network) if spec else flat.Flat(graph, _title(network)).source()
     except (Unstructured, RecursionError):
-        body = _layer_by_layer(graph, network)
-    return _whole(graph, network, body)
-
-
-def _layer_by_layer(graph: Graph, network: str) -> str:
-    try:
-        return flat.Flat(graph, _title(network)).source()
-    except RecursionError:
+        if spec:
+            return source_of(graph, None, network)
         raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
+    own = layers_in(body)
+    torch = "import torch\n" if any("torch." in part for part in [*own, body]) else ""
+    return f"{_head(graph, network)}{torch}from torch import nn\n" + "".join(f"\n\n{part}\n" for part in [*own, body])
 
 
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
@@ -74,12 +67,8 @@ def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
     trace = Trace(spec)
     trace.graph(network, graph.about.params, graph.input, graph.name)
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
-    for _ in range(MOST_PASSES):
-        writer = Writer(facts, _title(network), layers())
-        body = classes(writer.units, writer.network(_title(network)))
-        if not facts.settle():
-            return body
-    raise Unstructured("params that are no arguments")
+    writer = Writer(facts, _title(network), layers())
+    return classes(writer.units, writer.network(_title(network)))
 
 
 def _title(network: str) -> str:
@@ -98,36 +87,25 @@ def _check(graph: Graph) -> None:
             raise SpecError(f"{node.name}: {error}", node.place) from None
 
 
-def _whole(graph: Graph, network: str, body: str) -> str:
-    """A module of its own: with imports, and the layers that PyTorch lacks."""
-    own = layers_in(body)
-    code = "\n".join([body, *own])
-    imports = "import torch\nfrom torch import nn\n" if re.search(r"\btorch\.", code) else "from torch import nn\n"
-    return "".join([_head(graph, network), imports, *(f"\n\n{part}\n" for part in own), "\n\n", body])
-
-
 def _head(graph: Graph, network: str) -> str:
     """The module's docstring: what it is, of whom, for which input."""
     from archcalc import __version__
 
     about = graph.about
     paper = about.paper
-    said = " ".join(filter(None, [paper.get("authors", ""), str(paper.get("year", ""))]))
     where = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else paper.get("url", "")
-    source = ", ".join(filter(None, [said, where]))
+    source = ", ".join(filter(None, [f"{paper.get('authors', '')} {paper.get('year', '')}".strip(), where]))
     title = network if ".y" in graph.name else graph.name  # a path is of no interest
     first = f"{title}{': ' if about.title else ''}{about.title}{f' ({source})' if source else ''}."
     facts = f"Input {format_shape(graph.input)}, {_params(graph)}. Written by archcalc {__version__}."
-    lines = [*textwrap.wrap(first, WIDTH - 3), "", *textwrap.wrap(facts, WIDTH)]
-    return '"""' + "\n".join([*map(_quoted, lines), *CARRYING]) + '\n"""\n\n'
+    lines = [*textwrap.wrap(first, WIDTH - 3), "", *textwrap.wrap(facts, WIDTH), "", CARRYING]
+    return '"""' + "\n".join(map(_quoted, lines)) + '\n"""\n\n'
 
 
 def _params(graph: Graph) -> str:
-    def count(nodes: Any) -> int:
-        return sum(values(shape) for node in nodes for shape in node.op.weights(node.x).values())
-
-    total, sides = count(graph.nodes), count([node for node in graph.nodes if node.side])
-    own = f"{total - sides:,} parameters"
+    counts = [(sum(map(values, node.op.weights(node.x).values())), node.side) for node in graph.nodes]
+    sides = sum(count for count, side in counts if side)
+    own = f"{sum(count for count, _ in counts) - sides:,} parameters"
     return f"{own} (and {sides:,} of side outputs, for training)" if sides else own
 
 

@@ -6,25 +6,9 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from archcalc.codegen.blocks import Facts
-from archcalc.codegen.trees import (
-    Unstructured,
-    binary,
-    call,
-    chosen,
-    const,
-    is_const,
-    known,
-    name,
-    names_in,
-    rebuilt,
-    simplified,
-    substituted,
-    value_of,
-)
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Reference
-
-LAZY = frozenset(("range", "zip", "enumerate"))  # lists in a spec, iterators in Python
+from archcalc.codegen import trees
+from archcalc.codegen.facts import Facts
+from archcalc.spec.functions import DIMENSIONS, Reference
 
 
 class Scope(NamedTuple):
@@ -33,85 +17,83 @@ class Scope(NamedTuple):
     names: Mapping[str, ast.expr]  # by the spec's names
     own: frozenset[str]  # those of blocks and loops, which hide the spec's params
     channels: ast.expr
+    labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps that `use` finds: tensors and their channels
 
     def at(self, channels: ast.expr) -> Scope:
         """The same names behind another layer."""
         return self._replace(channels=channels)
 
     def inside(self, names: Mapping[str, ast.expr]) -> Scope:
-        """With a loop's names."""
-        return self._replace(names={**self.names, **names}, own=self.own | {*names})
+        """With a loop's names, and labels of its own."""
+        return self._replace(names={**self.names, **names}, own=self.own | {*names}, labels={**self.labels})
 
 
-class Reader:
+class Reader(NamedTuple):
     """Reads a spec's expressions as Python's; `plan` is the step where they stand."""
 
-    def __init__(self, facts: Facts, plan: Any, scope: Scope) -> None:
-        self.facts = facts
-        self.plan = plan
-        self.scope = scope
+    facts: Facts
+    plan: Any
+    scope: Scope
 
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
         """A value; with `whole` one that the language takes only if it is a whole number, or several.
 
         Raises Unstructured for what Python would compute otherwise.
         """
-        if whole and isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
-            return binary(left, ast.Div() if known(left) and known(right) else ast.FloorDiv(), right)
-        rule = getattr(self, f"_{type(node).__name__.lower()}", None)
-        made: ast.expr = rule(node, whole) if rule else simplified(rebuilt(node, self._part))
-        if whole and isinstance(made, ast.BinOp) and isinstance(made.op, ast.FloorDiv) and is_const(made.right, 1):
-            made = made.left
+        load = ast.Load()
+        match node:
+            case ast.BinOp(op=ast.Div() | ast.FloorDiv()) if whole:
+                made = self._quotient(node)
+            case ast.Constant():
+                made = trees.const(node.value)
+            case ast.Name():
+                made = self._name(node.id)
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                made = ast.Tuple([self.value(item, whole) for item in items], load)
+            case ast.IfExp():
+                made = trees.chosen(self.truth(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
+            case ast.BoolOp():
+                made = self._logic(node)
+            case ast.Subscript():
+                made = trees.simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), load))
+            case ast.ListComp() | ast.GeneratorExp():
+                scope, loops = self.loops(node)
+                item = Reader(self.facts, self.plan, scope).value(node.elt)
+                made = trees.call("tuple", ast.GeneratorExp(item, loops))
+            case ast.Call():
+                made = self._call(node)
+            case _:
+                inner = whole and isinstance(node, ast.Slice)
+                made = trees.rebuilt(node, lambda part: self.value(part, inner) if isinstance(part, ast.expr) else part)
+                made = trees.simplified(made)
         return undivided(made) if whole else made
 
-    def _part(self, node: ast.AST) -> ast.AST:
-        return self.value(node) if isinstance(node, ast.expr) else node
+    def _quotient(self, node: ast.BinOp) -> ast.expr:
+        """A division that gives a whole number."""
+        left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
+        exact = isinstance(node.op, ast.Div) and trees.known(left) and trees.known(right)
+        return trees.binary(left, ast.Div() if exact or trees.is_const(right, 1) else ast.FloorDiv(), right)
 
-    def _constant(self, node: ast.Constant, whole: bool) -> ast.expr:
-        return const(node.value)
-
-    def _name(self, node: ast.Name, whole: bool) -> ast.expr:
-        if node.id in self.scope.names:
-            return self.scope.names[node.id]
-        if node.id == "in_channels":
+    def _name(self, own: str) -> ast.expr:
+        if own in self.scope.names:
+            return self.scope.names[own]
+        if own == "in_channels":
             return self.scope.channels
-        return const(self.facts.dimension(self.plan, node.id) if node.id in DIMENSIONS else Reference(node.id))
+        return trees.const(self.facts.dimension(self.plan, own) if own in DIMENSIONS else Reference(own))
 
-    def _list(self, node: ast.List | ast.Tuple, whole: bool) -> ast.expr:
-        return ast.Tuple([self.value(item, whole) for item in node.elts], ast.Load())
+    def _logic(self, node: ast.BoolOp) -> ast.expr:
+        made = self.truth(node)
+        if not trees.known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
+            raise trees.Unstructured("`and` and `or` give True or False in a spec")
+        return trees.const(bool(trees.value_of(made))) if trees.known(made) else made
 
-    _tuple = _list
-
-    def _ifexp(self, node: ast.IfExp, whole: bool) -> ast.expr:
-        return chosen(self.test(node.test), self.value(node.body, whole), self.value(node.orelse, whole))
-
-    def _boolop(self, node: ast.BoolOp, whole: bool) -> ast.expr:
-        made = self.test(node)
-        if not known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
-            raise Unstructured("`and` and `or` give True or False in a spec")
-        return const(bool(value_of(made))) if known(made) else made
-
-    def _slice(self, node: ast.Slice, whole: bool) -> ast.expr:
-        made: ast.expr = rebuilt(node, lambda bound: self.value(bound, True))
-        return made
-
-    def _subscript(self, node: ast.Subscript, whole: bool) -> ast.expr:
-        return simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), ast.Load()))
-
-    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp, whole: bool) -> ast.expr:
-        scope, loops = self.loops(node)
-        return call("tuple", ast.GeneratorExp(Reader(self.facts, self.plan, scope).value(node.elt), loops))
-
-    _generatorexp = _listcomp
-
-    def _call(self, node: ast.Call, whole: bool) -> ast.expr:
+    def _call(self, node: ast.Call) -> ast.expr:
         """A function's call; what Python gives as an iterator is made a tuple where it is no function's argument."""
         function = node.func.id  # type: ignore[attr-defined]  # the language calls names alone
         numbers = function == "range"
         args = [self.value(arg, True) if numbers else self.listed(arg, function != "len") for arg in node.args]
-        made = call(function, *args)
-        return call("tuple", made) if function in LAZY else simplified(made)
+        made = trees.call(function, *args)
+        return trees.call("tuple", made) if function in ("range", "zip", "enumerate") else trees.simplified(made)
 
     def listed(self, node: ast.expr, once: bool = True) -> ast.expr:
         """A list; if it is only gone through once, what gives it as an iterator will do."""
@@ -119,20 +101,11 @@ class Reader:
         wrapped = isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id == "tuple"
         return made.args[0] if wrapped and once else made  # type: ignore[attr-defined]  # it is a call
 
-    def test(self, node: ast.expr) -> ast.expr:
-        """A test, where `and` and `or` may be Python's; decided if it is of params alone."""
-        made, arguments = self._truth(node), self.facts.arguments()
-        own = names_in(*(tree for key, tree in self.scope.names.items() if key in self.scope.own))
-        mentioned = names_in(made) - {*FUNCTIONS}
-        if known(made) or not mentioned <= {*arguments} - own:
-            return made
-        self.facts.decide({key for key in self.facts.params if self.facts.names.python(key) in mentioned})
-        return substituted(made, {key: arguments[key] for key in mentioned})
-
-    def _truth(self, node: ast.expr) -> ast.expr:
+    def truth(self, node: ast.expr) -> ast.expr:
+        """A test, where `and` and `or` may be Python's."""
         if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
-            parts = lambda part: self._truth(part) if isinstance(part, ast.expr) else part  # noqa: E731  # one line
-            return simplified(rebuilt(node, parts))
+            made = trees.rebuilt(node, lambda part: self.truth(part) if isinstance(part, ast.expr) else part)
+            return trees.simplified(made)
         return self.value(node)
 
     def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Scope, list[ast.comprehension]]:
@@ -140,11 +113,11 @@ class Reader:
         scope, loops = self.scope, []
         for loop in node.generators:
             listed = Reader(self.facts, self.plan, scope).listed(loop.iter)
-            visible = names_in(*scope.names.values())
-            python = {own: self.facts.names.loop(own, visible) for own in sorted(names_in(loop.target))}
-            scope = scope.inside({own: name(text) for own, text in python.items()})
+            visible = trees.names_in(*scope.names.values())
+            python = {own: self.facts.names.loop(own, visible) for own in sorted(trees.names_in(loop.target))}
+            scope = scope.inside({own: trees.name(text) for own, text in python.items()})
             inner = Reader(self.facts, self.plan, scope)
-            tests = [inner._truth(test) for test in loop.ifs]
+            tests = [inner.truth(test) for test in loop.ifs]
             loops.append(ast.comprehension(_target(loop.target, python), listed, tests, 0))
         return scope, loops
 
@@ -159,7 +132,7 @@ def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:
 def undivided(node: ast.expr) -> ast.expr:
     """A tree that computes alike in Python. Raises Unstructured for a division, which a spec does exactly."""
     if _divides(node):
-        raise Unstructured("a division that is exact in the spec")
+        raise trees.Unstructured("a division that is exact in the spec")
     return node
 
 

@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from archcalc.codegen.trees import name, rebuilt
 
 WIDTH = 120
 STEP = "    "
+Part = tuple[str, ast.expr | str, str]  # what stands on lines of its own, with what stands before and behind it
 
 
-def text(node: ast.expr) -> str:
+def text(node: ast.expr | str) -> str:
     """The expression on one line, as ruff formats it."""
-    return ast.unparse(_spelled(node))
+    return node if isinstance(node, str) else ast.unparse(_spelled(node))
 
 
 def _spelled(node: Any) -> Any:
-    """Strings in double quotes, powers of simple things without spaces: as names, which are written as they are."""
+    """Strings in double quotes and only arguments without parentheses: as names, which are written as they are."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return name(json.dumps(node.value))
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and _simple(node.left) and _simple(node.right):
-        return name(f"{ast.unparse(node.left)}**{ast.unparse(node.right)}")
-    if isinstance(node, ast.Call) and isinstance(node.args[0] if len(node.args) == 1 else None, ast.GeneratorExp):
+    if isinstance(node, ast.Call) and [type(arg) for arg in node.args] == [ast.GeneratorExp]:
         return name(f"{ast.unparse(node.func)}{ast.unparse(_spelled(node.args[0]))}")
     return rebuilt(node, _spelled)
 
 
-def _simple(node: ast.expr) -> bool:
-    number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    return number or isinstance(node, ast.Name | ast.Attribute)
-
-
 def function(title: str, parameters: Mapping[str, ast.expr | None], indent: str) -> list[str]:
     """The head of a method, with its parameters and their defaults."""
-    line = f"{indent}def {title}({', '.join(['self', *map(_parameter, parameters.items())])}):"
-    if len(line) <= WIDTH:
-        return [line]
-    inner = indent + STEP
-    inside = [f"{inner}self,"]
-    for own, default in parameters.items():
-        inside += expression(f"{own}=", default, ",", inner) if default else [f"{inner}{own},"]
-    return [f"{indent}def {title}(", *inside, f"{indent}):"]
-
-
-def _parameter(parameter: tuple[str, ast.expr | None]) -> str:
-    own, default = parameter
-    return f"{own}={text(default)}" if default else own
+    own: list[Part] = [(f"{key}=", default, ",") if default else ("", key, ",") for key, default in parameters.items()]
+    line = f"{indent}def {title}({', '.join(['self', *(key + text(default) for key, default, _ in own)])}):"
+    return [line] if len(line) <= WIDTH else _broken(f"def {title}(", [("", "self", ","), *own], "):", indent)
 
 
 def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
@@ -56,92 +40,67 @@ def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
     return [line for node in nodes for line in _statement(node, indent)]
 
 
-def _statement(node: ast.stmt, indent: str) -> list[str]:
-    if isinstance(node, ast.If):
-        return [*expression("if ", node.test, ":", indent), *statements(node.body, indent + STEP)]
-    if isinstance(node, ast.For):
-        head = f"for {_target(node.target)} in "
-        return [*expression(head, node.iter, ":", indent), *statements(node.body, indent + STEP)]
-    if isinstance(node, ast.Assign):
-        return expression(f"{text(node.targets[0])} = ", node.value, "", indent)
-    if isinstance(node, ast.Return) and node.value is not None:
-        if isinstance(node.value, ast.Tuple) and len(node.value.elts) > 1:
-            return [f"{indent}return {', '.join(map(text, node.value.elts))}"]
-        return expression("return ", node.value, "", indent)
-    assert isinstance(node, ast.Expr)
-    return expression("", node.value, "", indent)
+def _statement(node: Any, indent: str) -> list[str]:
+    if isinstance(node, ast.If | ast.For):
+        word, head = (f"for {_bare(node.target)} in ", node.iter) if isinstance(node, ast.For) else ("if ", node.test)
+        return [*expression(word, head, ":", indent), *statements(node.body, indent + STEP)]
+    if isinstance(node, ast.Return):
+        given = _bare(node.value) if isinstance(node.value, ast.Tuple) else node.value
+        return expression("return ", given or "", "", indent)
+    return expression(f"{text(node.targets[0])} = " if isinstance(node, ast.Assign) else "", node.value, "", indent)
 
 
-SIGNS = {ast.Add: "+", ast.FloorDiv: "//", ast.Mult: "*", ast.Sub: "-", ast.Div: "/", ast.Mod: "%", ast.Pow: "**"}
+def _bare(node: ast.expr) -> str:
+    """A tuple without parentheses."""
+    return text(node).removeprefix("(").removesuffix(")") if isinstance(node, ast.Tuple) else text(node)
 
 
-def expression(prefix: str, node: ast.expr, suffix: str, indent: str) -> list[str]:
+def expression(prefix: str, node: ast.expr | str, suffix: str, indent: str) -> list[str]:
     """An expression between a prefix and a suffix, broken as far as it must be."""
     line = f"{indent}{prefix}{text(node)}{suffix}"
-    if len(line) <= WIDTH and not _always_broken(node):
-        return [line]
     if isinstance(node, ast.Starred):
-        return expression(f"{prefix}*", node.value, suffix, indent)
-    if isinstance(node, ast.Call) and (node.args or node.keywords):
-        return _call(prefix, node, suffix, indent)
-    if isinstance(node, ast.Tuple) and node.elts:
-        inside = [line for item in node.elts for line in expression("", item, ",", indent + STEP)]
-        return [f"{indent}{prefix}(", *inside, f"{indent}){suffix}"]
-    if isinstance(node, ast.ListComp):
-        return [f"{indent}{prefix}[", *_comprehension(node, indent + STEP), f"{indent}]{suffix}"]
-    return _parenthesized(prefix, node, suffix, indent) if isinstance(node, ast.IfExp | ast.BinOp) else [line]
-
-
-def _always_broken(node: ast.expr) -> bool:
-    """What is easier to read a line for each argument: the layers of a plain block."""
-    initial = isinstance(node, ast.Call) and text(node.func) == "super().__init__"
-    return initial and isinstance(node, ast.Call) and len(node.args) > 1
-
-
-def _call(prefix: str, node: ast.Call, suffix: str, indent: str) -> list[str]:
-    lines = [f"{indent}{prefix}{text(node.func)}("]
-    only = len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.GeneratorExp)
-    for arg in node.args:
-        lines += expression("", arg, "" if only else ",", indent + STEP)
-    for keyword in node.keywords:
-        lines += expression(f"{keyword.arg}=", keyword.value, ",", indent + STEP)
-    return [*lines, f"{indent}){suffix}"]
-
-
-def _comprehension(node: ast.ListComp, indent: str) -> list[str]:
-    loops = [
-        f"for {_target(loop.target)} in {text(loop.iter)}{''.join(f' if {text(test)}' for test in loop.ifs)}"
-        for loop in node.generators
-    ]
-    line = f"{indent}{' '.join([text(node.elt), *loops])}"
-    if len(line) <= WIDTH:
+        prefix, node = f"{prefix}*", node.value
+    modules = isinstance(node, ast.Call) and text(node.func) == "super().__init__" and len(node.args) > 1
+    opening, parts, closing = ("", [], "") if isinstance(node, str) else _parts(node)
+    if not parts or (len(line) <= WIDTH and not modules):  # modules are easier to read a line for each
         return [line]
-    return [*expression("", node.elt, "", indent), *(indent + loop for loop in loops)]
+    whole = " ".join(before + text(part) + behind for before, part, behind in parts)
+    if parts[-1][2] != "," and len(indent + STEP + whole) <= WIDTH:
+        parts = [("", whole, "")]
+    return _broken(prefix + opening, parts, closing + suffix, indent)
 
 
-def _target(node: ast.expr) -> str:
-    return ", ".join(map(text, node.elts)) if isinstance(node, ast.Tuple) else text(node)
+def _broken(opening: str, parts: Sequence[Part], closing: str, indent: str) -> list[str]:
+    inside = [line for part in parts for line in expression(*part, indent + STEP)]
+    return [indent + opening, *inside, indent + closing]
 
 
-def _parenthesized(prefix: str, node: ast.IfExp | ast.BinOp, suffix: str, indent: str) -> list[str]:
-    inner = indent + STEP
-    if len(inner + text(node)) <= WIDTH:
-        inside = [inner + text(node)]
-    elif isinstance(node, ast.IfExp):
-        inside = expression("", node.body, "", inner)
-        inside += expression("if ", node.test, "", inner)
-        inside += expression("else ", node.orelse, "", inner)
-    else:
-        inside = _sum(node, inner)
-    return [f"{indent}{prefix}(", *inside, f"{indent}){suffix}"]
+def _parts(node: ast.expr) -> tuple[str, list[Part], str]:
+    """What an expression is broken into, between brackets."""
+    opening, closing = "[]" if isinstance(node, ast.ListComp) else "()"
+    parts: Iterable[Part] = ()
+    match node:
+        case ast.Call(args=[ast.GeneratorExp() as only]):
+            opening, parts = f"{text(node.func)}(", [("", text(only)[1:-1], "")]
+        case ast.Call():
+            keywords = [(f"{keyword.arg}=", keyword.value, ",") for keyword in node.keywords]
+            opening, parts = f"{text(node.func)}(", [*(("", arg, ",") for arg in node.args), *keywords]
+        case ast.Tuple():
+            parts = [("", item, ",") for item in node.elts]
+        case ast.ListComp():
+            loops = (("", text(ast.ListComp(name("_"), [loop]))[3:-1], "") for loop in node.generators)
+            parts = [("", node.elt, ""), *loops]
+        case ast.IfExp():
+            body, test = (("(", ")") if isinstance(side, ast.IfExp) else ("", "") for side in (node.body, node.test))
+            parts = [(body[0], node.body, body[1]), ("if " + test[0], node.test, test[1]), ("else ", node.orelse, "")]
+        case ast.BinOp():
+            parts = [("", term, "") for term in _terms(node)]
+    return opening, [*parts], closing
 
 
-def _sum(node: ast.BinOp, indent: str) -> list[str]:
-    """A long sum, a line for each term."""
-    terms: list[tuple[str, ast.expr]] = []
-    left: ast.expr = node
-    while isinstance(left, ast.BinOp) and type(left.op) is type(node.op):
-        terms.append((SIGNS[type(left.op)] + " ", left.right))
-        left = left.left
-    terms.append(("", left))
-    return [line for sign, term in reversed(terms) for line in expression(sign, term, "", indent)]
+def _terms(node: ast.BinOp) -> list[str]:
+    """A long sum, term by term, each with its sign."""
+    last = text(ast.BinOp(name("_"), node.op, node.right))[1:]
+    before = text(node).removesuffix(last)
+    chained = isinstance(node.left, ast.BinOp) and type(node.left.op) is type(node.op) and text(node.left) == before
+    return [*(_terms(node.left) if chained else [before]), last.strip()]  # type: ignore[arg-type]  # it is a BinOp

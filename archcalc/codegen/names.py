@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import keyword
 import re
-from collections import Counter
 from collections.abc import Collection
 from itertools import count
 
-from archcalc.codegen.trees import assign, attribute, name
-
-# What a module has by itself; an attribute of that name would hide it.
-MODULE = frozenset((
-    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
-    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
-    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
-    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
-    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
-    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
-    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
-    "training", "type", "xpu", "zero_grad",
-    # of Sequential
-    "append", "extend", "insert", "pop",
-))  # fmt: skip
+# What a module has by itself, and what begins alike; an attribute of that name would hide it.
+MODULE = re.compile(
+    r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_[a-z_]+|T_destination|append|apply"
+    "|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|mtia"
+    "|parameters|pop|to|train|training|type|xpu"
+)
 # Words that papers do not write as capitalising would have it, `net` at the end apart.
-WORDS = {
-    word.lower(): word
-    for word in ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
-}
-VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch"))
-THREADED = re.compile(r"(channels|layers|blocks)\d*")  # what it calls its own
+WORDS = ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
+VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch", "x"))
 
 
 def identifier(label: str, prefix: str) -> str:
@@ -39,17 +23,13 @@ def identifier(label: str, prefix: str) -> str:
     text = re.sub(r"[^A-Za-z0-9_]", "_", label).strip("_")
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
-    return f"{text}_" if keyword.iskeyword(text) else text
-
-
-def local_name(text: str, taken: Collection[str]) -> str:
-    """A variable's name, with a number where it is taken."""
-    return numbered(text, {*taken, *VARIABLES})
+    return f"{text}_" if keyword.iskeyword(text) or MODULE.fullmatch(text) else text
 
 
 def numbered(text: str, taken: Collection[str]) -> str:
     """A name, with the first number behind it that makes it a new one where it is taken."""
-    return text if text not in taken else next(made for n in count(2) if (made := f"{text}{n}") not in taken)
+    between = "_" if text[-1].isdigit() else ""
+    return text if text not in taken else next(made for n in count(2) if (made := f"{text}{between}{n}") not in taken)
 
 
 def class_name(text: str) -> str:
@@ -61,61 +41,28 @@ def class_name(text: str) -> str:
 
 def _capitalised(word: str) -> str:
     letters = re.match("[A-Za-z]*", word)[0]  # type: ignore[index]  # it matches anything
-    spelled = WORDS.get(letters.lower()) or re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])
-    return spelled + word[len(letters) :]
-
-
-class Attributes:
-    """The attributes of a module in the making; they get their names when all are known."""
-
-    def __init__(self) -> None:
-        self.made: list[tuple[ast.Attribute, str, bool]] = []
-        self.statements: list[ast.stmt] = []
-
-    def add(self, label: str, module: ast.expr, labelled: bool = False) -> ast.Attribute:
-        """`self.label = module`; a label of the spec's comes before what layers are called by themselves."""
-        node = attribute(name("self"), label)
-        self.made.append((node, label, labelled))
-        self.statements.append(assign(node, module))
-        return node
-
-    def settle(self) -> None:
-        """Number what is there more than once."""
-        taken: set[str] = set(MODULE)
-        for first in (True, False):
-            group = [(node, label) for node, label, labelled in self.made if labelled is first]
-            counts = Counter(label for _, label in group)
-            for node, label in group:
-                node.attr = self._free(label, counts[label] == 1, taken)
-                taken.add(node.attr)
-
-    def _free(self, label: str, single: bool, taken: set[str]) -> str:
-        if single and label in MODULE:
-            label += "_"
-        if single and label not in taken:
-            return label
-        return next(text for n in count(1) if (text := f"{label}{n}") not in taken)
+    spelled = [own for own in WORDS if own.lower() == letters.lower()]
+    spelled += [re.sub("(?<=[a-z])net$", "Net", letters[:1].upper() + letters[1:])]
+    return spelled[0] + word[len(letters) :]
 
 
 class Names:
     """Python's names for a spec's: the same, but for those that would hide what the source needs."""
 
-    def __init__(self, parameters: Collection[str]) -> None:
-        self.parameters = set(parameters)
-        self.known: dict[str, str] = {}
+    def __init__(self, taken: Collection[str]) -> None:
+        self.taken = {*taken}
+        self.known: dict[tuple[str, bool], str] = {}
 
-    def python(self, own: str) -> str:
-        """The Python name of a param or parameter; classes begin with another letter."""
-        return self._known(own, own, own[0].islower() and own not in VARIABLES and own == own.strip("_"))
+    def python(self, own: str, hides: bool = False) -> str:
+        """The Python name of a param, parameter or loop's name; classes begin with another letter."""
+        key = own, hides
+        if key not in self.known:
+            fits = own[0].islower() and own not in VARIABLES and own == own.strip("_") and not hides
+            self.known[key] = own if fits else numbered(f"{own.strip('_') or 'value'}_", self.taken)
+            self.taken.add(self.known[key])
+        return self.known[key]
 
     def loop(self, own: str, visible: Collection[str]) -> str:
         """The Python name of a loop's name: it hides no other, and no variable that keeps count of channels."""
         made = self.python(own)
-        hides = made in visible or THREADED.fullmatch(made)
-        return self._known(f"for {own}", own, False) if hides else made
-
-    def _known(self, key: str, own: str, fits: bool) -> str:
-        if key not in self.known:
-            plain = own.strip("_") or "value"
-            self.known[key] = own if fits else numbered(f"{plain}_", {*self.known.values(), *self.parameters})
-        return self.known[key]
+        return self.python(own, True) if made in visible or made.startswith(("channels", "blocks")) else made

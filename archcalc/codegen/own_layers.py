@@ -8,21 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 
 # What saves memory there, as a person would write it.
-PLAINER = {
-    """        if len(xs) == 1:
-            return xs[0].clone()
-        return reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))
-""": "        return sum(xs) / len(xs)\n",
-}
+PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
 FILE = Path(__file__).parent.parent / "pytorch" / "layers.py"
 
 
 @lru_cache(maxsize=1)
 def layers() -> dict[str, str]:
     """The classes' sources by name, without type hints."""
-    text = FILE.read_text(encoding="utf-8")
-    for own, plainer in PLAINER.items():
-        text = text.replace(own, plainer)
+    text = FILE.read_text(encoding="utf-8").replace(*PLAINER)
     classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     return {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
 
@@ -39,12 +32,8 @@ def _plain(source: str) -> str:
         if isinstance(node, ast.AnnAssign):
             del lines[node.lineno - 1 : node.end_lineno]
         elif isinstance(node, ast.FunctionDef):
-            header = f"{' ' * node.col_offset}def {node.name}({_bare(node.args)}):"
+            for arg in (*node.args.args, *filter(None, [node.args.vararg])):
+                arg.annotation = None
+            header = f"{' ' * node.col_offset}def {node.name}({ast.unparse(node.args)}):"
             lines[node.lineno - 1 : node.body[0].lineno - 1] = [header]
     return re.sub(r"\bF\.", "nn.functional.", "\n".join(lines))
-
-
-def _bare(arguments: ast.arguments) -> str:
-    for arg in (*arguments.args, *filter(None, [arguments.vararg])):
-        arg.annotation = None
-    return ast.unparse(arguments)

@@ -6,7 +6,8 @@ A block or operator that stands as a value is a constant that holds its `Referen
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from archcalc.spec.functions import FUNCTIONS, Budget, Names, Reference
 from archcalc.spec.yaml import Scalar
 
 MAX_ITEMS = 16  # of a list that is written out where the spec computes it
+MOST_OPERATIONS = 60  # of a formula
 
 
 class Unstructured(Exception):
@@ -31,9 +33,18 @@ def const(value: Any) -> ast.expr:
     return ast.Constant(value)
 
 
+def listed(items: Sequence[ast.expr]) -> ast.expr:
+    """A tuple, or the only item."""
+    return items[0] if len(items) == 1 else ast.Tuple([*items], ast.Load())
+
+
 def name(text: str) -> ast.Name:
     """A name."""
     return ast.Name(text, ast.Load())
+
+
+IN_CHANNELS = name("in_channels")
+UNKNOWN = name("?")  # channels without a formula; what mentions them, or what begins alike, is not printed
 
 
 def attribute(owner: ast.expr, text: str) -> ast.Attribute:
@@ -54,17 +65,15 @@ def assign(target: ast.expr | str, value: ast.expr) -> ast.Assign:
 
 def known(node: ast.expr) -> bool:
     """Whether a tree is a value already."""
-    if isinstance(node, ast.Tuple):
-        return all(map(known, node.elts))
-    negative = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
-    return isinstance(node.operand if negative else node, ast.Constant)  # type: ignore[attr-defined]
+    with suppress(ValueError):
+        value_of(node)
+        return True
+    return False
 
 
 def value_of(node: ast.expr) -> Any:
-    """The value that a known tree is."""
-    if isinstance(node, ast.Tuple):
-        return tuple(map(value_of, node.elts))
-    return -node.operand.value if isinstance(node, ast.UnaryOp) else node.value  # type: ignore[attr-defined]
+    """The value that a known tree is. Raises ValueError for another."""
+    return ast.literal_eval(node)
 
 
 def is_const(node: ast.AST, value: int) -> bool:
@@ -93,6 +102,11 @@ def operations(node: ast.expr) -> int:
     return sum(isinstance(part, ast.BinOp | ast.IfExp | ast.Call) for part in ast.walk(node))
 
 
+def unknown(formula: ast.AST) -> bool:
+    """Whether a formula lacks some part."""
+    return any(own.startswith("?") for own in names_in(formula))
+
+
 def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
     """`node` with `change` done to each of its children."""
     fields: dict[str, Any] = {}
@@ -105,10 +119,10 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """A formula with its names filled in. Raises Unstructured where a loop's name would catch another."""
+    """A formula with its names filled in; UNKNOWN where a loop's name would catch another, or if it gets too long."""
     loops = [loop.target for part in ast.walk(node) for loop in getattr(part, "generators", ())]
     if names_in(*loops) & {*values, *names_in(*values.values())}:
-        raise Unstructured("a loop's name clashes")
+        return UNKNOWN
 
     def change(part: Any) -> Any:
         if isinstance(part, ast.Name):
@@ -117,7 +131,7 @@ def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
         return simplified(made) if isinstance(made, ast.expr) else made
 
     made: ast.expr = change(node)
-    return made
+    return made if operations(made) <= MOST_OPERATIONS else UNKNOWN
 
 
 def simplified(node: ast.expr) -> ast.expr:
@@ -135,22 +149,20 @@ def simplified(node: ast.expr) -> ast.expr:
 
 def _computed(node: ast.expr) -> ast.expr:
     """A tree without names as the value that the language gives it; as it is where that is an error, or a long list."""
-    if isinstance(node, ast.Compare) and any(references(node)):
-        values = [value_of(part) for part in (node.left, *node.comparators) if known(part)]
-        equal = isinstance(node.ops[0], ast.Eq) if len(values) == len(node.ops) + 1 == 2 else None
-        return node if equal is None else const((values[0] == values[1]) is equal)
-    if any(references(node)):
-        item = isinstance(node, ast.Subscript) and known(node.value) and known(node.slice)
-        return const(value_of(node.value)[value_of(node.slice)]) if item else node  # type: ignore[attr-defined]
-    made = _evaluated(ast.unparse(node))
+
+    def named(part: Any) -> Any:
+        reference = isinstance(part, ast.Constant) and isinstance(part.value, Reference)
+        return name(part.value.name) if reference else rebuilt(part, named)
+
+    made = _evaluated(ast.unparse(named(node)), frozenset(references(node)))
     return node if made is None or (isinstance(made, tuple) and len(made) > MAX_ITEMS) else const(made)
 
 
 @lru_cache(maxsize=1024)
-def _evaluated(text: str) -> Any:
+def _evaluated(text: str, library: frozenset[str]) -> Any:
     scalar = Scalar(text, Place(Source("", [text]), 1, 1))
     try:
-        return Expression(scalar).value().run(Names({}, {}, Budget()))
+        return Expression(scalar).value().run(Names({}, {own: Reference(own) for own in library}, Budget()))
     except SpecError:
         return None
 
@@ -164,16 +176,7 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         return left
     if is_const(left, neutral) and isinstance(op, ast.Add | ast.Mult):
         return right
-    if isinstance(op, ast.FloorDiv | ast.Add) and same(left, right):
-        return const(1) if isinstance(op, ast.FloorDiv) else ast.BinOp(const(2), ast.Mult(), left)
-    added = isinstance(op, ast.Add) and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Add)
-    if added and _is_whole(left.right) and _is_whole(right):  # type: ignore[attr-defined]  # `x + 32 + 32`
-        return binary(left.left, op, binary(left.right, op, right))  # type: ignore[attr-defined]
-    return ast.BinOp(left, op, right)
-
-
-def _is_whole(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) is int
+    return const(1) if isinstance(op, ast.FloorDiv) and same(left, right) else ast.BinOp(left, op, right)
 
 
 def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:

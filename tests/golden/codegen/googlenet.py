@@ -53,7 +53,7 @@ class Auxiliary(nn.Sequential):
 class GoogLeNet(nn.Module):
     def __init__(self, classes=1000):
         super().__init__()
-        self.conv1 = ConvReLU(3, 64, 7, 2)
+        self.conv1 = ConvReLU(3, 64, 7, stride=2)
         self.pool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.norm1 = nn.LocalResponseNorm(5)
         self.conv2 = nn.Sequential(ConvReLU(64, 64, 1), ConvReLU(64, 192, 3))

@@ -26,13 +26,13 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels, width, stride=1):
         super().__init__()
         self.body = nn.Sequential(
-            ConvBN(in_channels, width, 1, stride),
+            ConvBN(in_channels, width, 1, stride=stride),
             nn.ReLU(inplace=True),
             ConvBN(width, width, 3),
             nn.ReLU(inplace=True),
             ConvBN(width, 4 * width, 1),
         )
-        self.skip = nn.Identity() if in_channels == 4 * width else ConvBN(in_channels, 4 * width, 1, stride)
+        self.skip = nn.Identity() if in_channels == 4 * width else ConvBN(in_channels, 4 * width, 1, stride=stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):
@@ -45,7 +45,7 @@ class Stage(nn.Sequential):
 
     def __init__(self, in_channels, width, depth, stride=2):
         super().__init__(
-            Bottleneck(in_channels, width, stride),
+            Bottleneck(in_channels, width, stride=stride),
             *[Bottleneck(4 * width, width) for _ in range(depth - 1)],
         )
 
@@ -53,7 +53,11 @@ class Stage(nn.Sequential):
 class ResNet50(nn.Sequential):
     def __init__(self, classes=1000, depths=(3, 4, 6, 3)):
         super().__init__()
-        self.stem = nn.Sequential(ConvBN(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1))
+        self.stem = nn.Sequential(
+            ConvBN(3, 64, 7, stride=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
         self.stage1 = Stage(64, 64, depths[0], stride=1)
         self.stage2 = Stage(256, 128, depths[1])
         self.stage3 = Stage(512, 256, depths[2])

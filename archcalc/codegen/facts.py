@@ -1,0 +1,222 @@
+"""What is known of a spec before it is written: which steps ran and for which inputs, and what its params decide."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from archcalc.analysis.memory_plan import in_place
+from archcalc.codegen.names import Names
+from archcalc.codegen.trees import Unstructured, const, name, names_in, references
+from archcalc.errors import Place
+from archcalc.graph.graph import Graph, Node
+from archcalc.ops import REGISTRY, Operator, Shape
+from archcalc.ops.base import declared
+from archcalc.spec.expansion import Expansion
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
+from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.network_spec import Block, Spec
+
+
+class Trace(Expansion):
+    """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
+
+    sharing = False
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.shapes: dict[int, list[Shape]] = {}  # by the step's id
+        self.idle: set[int] = set()  # loops that had no round in some run
+        self.changing: set[int] = set()  # steps that gave other channels than they were given
+        self.given: dict[tuple[Any, str], list[Any]] = {}  # by a call's place and a parameter
+
+    def run(self, plan: Plan, x: int, *rest: Any) -> int:
+        """Run a step and remember it."""
+        self.shapes.setdefault(id(plan), []).append(self.made[x].output)
+        if self.calls and plan is self.calls[-1].block.body:
+            for parameter, value in self.calls[-1].given.items():
+                self.given.setdefault((self.calls[-1].place[1:], parameter), []).append(value)
+        body = id(plan.body) if isinstance(plan, Repeat | Each) else 0
+        before = len(self.shapes.get(body, ()))
+        y: int = super().run(plan, x, *rest)
+        if body and len(self.shapes.get(body, ())) == before:
+            self.idle.add(id(plan))
+        if self.made[x].output[0] != self.made[y].output[0]:
+            self.changing.add(id(plan))
+        return y
+
+
+class Facts:
+    """A spec's network: its graph, what ran, and the params that may be arguments of the source."""
+
+    def __init__(self, spec: Spec, graph: Graph, trace: Trace, definitions: Mapping[str, Any]) -> None:
+        self.spec = spec
+        self.graph = graph
+        self.trace = trace
+        blocks = spec.blocks.values()
+        self.plans = [plan for body in (spec.layers, *(block.body for block in blocks)) for plan in below(body)]
+        self.trees = [tree for plan in below(spec.layers) for tree in _written(plan)]
+        seen: set[str] = set()  # names in a block that are not its own
+        for block in blocks:
+            own = [tree for plan in below(block.body) for tree in _written(plan)]
+            own += [run.tree for _, run in block.parameters if run]
+            self.trees += own
+            seen |= names_in(*own) - {parameter for parameter, _ in block.parameters}
+        self.layers: dict[Any, list[tuple[int, Node]]] = {}  # by line, column and width, and by operator
+        for position, node in enumerate(graph.nodes):
+            self.layers.setdefault((node.place and node.place[1:], node.op.name), []).append((position, node))
+        self.in_place = may_overwrite(graph)
+        self.params = {key: const(value) for key, value in graph.about.params.items()}
+        values = [*self.params.values(), *(const(value) for given in trace.given.values() for value in given)]
+        lists = (part for tree in (*values, *self.trees) for part in ast.walk(tree))
+        self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
+        self.values = {own for tree in self.params.values() for own in references(tree)} | names_in(*self.trees)
+        self.free_blocks: set[str] = set()  # those that need what is outside of them
+        while more := {block.name for block in blocks if self._free(block)} - self.free_blocks:
+            self.free_blocks |= more
+        hidden = {parameter for block in blocks for parameter, _ in block.parameters}
+        self.names = Names({*definitions, *hidden})
+        self.fixed = (hidden & seen) | {key for key, tree in self.params.items() if any(references(tree))}
+        self.fixed |= self._defining(definitions) | self._deciding({*self.params, *FUNCTIONS} - hidden)
+
+    # Params
+
+    def arguments(self) -> dict[str, ast.expr]:
+        """The params that may be arguments: by their Python name, with their values."""
+        return {self.names.python(key): tree for key, tree in self.params.items() if key not in self.fixed}
+
+    def base(self) -> dict[str, ast.expr]:
+        """What the spec's params are in the source: names, or values."""
+        return {key: tree if key in self.fixed else name(self.names.python(key)) for key, tree in self.params.items()}
+
+    def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
+        """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
+        mentioned = names_in(*self.trees) | {plan.name for plan in self.plans if isinstance(plan, Call)}
+        runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
+        return names_in(*(run.tree for run in runs)) & {*definitions}
+
+    def _deciding(self, alone: set[str]) -> set[str]:
+        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
+        found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
+        tests = [part.test for tree in self.trees for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
+        tests += [plan.test.tree for plan in self.plans if isinstance(plan, Choose)]
+        found |= {own for test in tests if names_in(test) <= alone for own in names_in(test)}
+        flows: dict[str, set[str]] = {}
+        for own, tree in self._flows():
+            flows.setdefault(own, set()).update(names_in(tree))
+        while more := {own for name in found for own in flows.get(name, ())} - found:
+            found |= more
+        return {*self.params} if found & {"in_height", "in_width"} else found
+
+    def _decided(self, plan: Plan) -> set[str]:
+        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
+        names = names_in(*_written(plan))
+        choice = isinstance(plan, Repeat) and isinstance(plan.count.tree, ast.IfExp)
+        choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
+        return names if choice else names & {"in_height", "in_width"}
+
+    def _flows(self) -> Iterator[tuple[str, ast.expr]]:
+        """Names of blocks and loops, and `in_channels`, each with an expression that its values come from."""
+        for block in self.spec.blocks.values():
+            yield from ((parameter, run.tree) for parameter, run in block.parameters if run)
+        loops = (loop for tree in self.trees for part in ast.walk(tree) for loop in getattr(part, "generators", ()))
+        yield from ((own, loop.iter) for loop in loops for own in names_in(loop.target))
+        for plan in self.plans:
+            for callee in self.callees(plan):
+                yield from ((own, a.value.tree) for own, a in arguments(callee.parameters, plan).items())
+            if isinstance(plan, Repeat | Each) and id(plan.body) in self.trace.changing:
+                yield from (("in_channels", tree) for tree in _written(plan))
+            if isinstance(plan, Call) and plan.name in REGISTRY:
+                written = arguments(fields(REGISTRY[plan.name]).items(), plan)
+                yield from (("in_channels", a.value.tree) for own, a in written.items() if own == "out_channels")
+
+    # Blocks
+
+    def callees(self, plan: Plan) -> list[Block]:
+        """The blocks that a call may be of: where a parameter names it, all that stand somewhere as values."""
+        if not isinstance(plan, Call) or plan.name in REGISTRY:
+            return []
+        own = {plan.name} if plan.name in self.spec.blocks else self.values
+        return [block for block in self.spec.blocks.values() if block.name in own]
+
+    def _free(self, block: Block) -> bool:
+        """Whether a block, or one that it calls, gives side outputs or uses what is labelled outside of it."""
+        plans = [*below(block.body)]
+        labels = {plan.name for plan in plans if isinstance(plan, Label)}
+        callees = {callee.name for plan in plans for callee in self.callees(plan)}
+        own = any(isinstance(plan, Side) or (isinstance(plan, Use) and plan.label not in labels) for plan in plans)
+        return own or bool(callees & self.free_blocks)
+
+    # What ran
+
+    def ran(self, plan: Plan) -> bool:
+        """Whether a step ever ran."""
+        return id(plan) in self.trace.shapes
+
+    def always(self, plan: Plan) -> bool:
+        """Whether a loop had a round in each run."""
+        return self.ran(plan) and id(plan) not in self.trace.idle
+
+    def dimension(self, plan: Plan, text: str) -> int:
+        """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
+        found: int = one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)
+        return found
+
+    def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
+        """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
+        if (place[1:], op) not in self.layers:
+            raise Unstructured(f"{op} never runs")
+        return self.layers[place[1:], op]
+
+
+def one(values: set[Any], what: str) -> Any:
+    """The only one of some values. Raises Unstructured."""
+    if len(values) != 1:
+        raise Unstructured(f"{what} differs from one run to another")
+    return next(iter(values))
+
+
+def arguments(names: Iterable[tuple[str, Any]], plan: Any) -> dict[str, Argument]:
+    """A call's arguments by the names of a block's parameters or an operator's fields."""
+    own = [name for name, _ in names]
+    return dict(zip(own, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in own}
+
+
+def fields(cls: type[Operator]) -> dict[str, str]:
+    """The kinds of an operator's arguments by name, in order."""
+    return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
+
+
+def may_overwrite(graph: Graph) -> set[int]:
+    """Nodes that may work in place in training and at inference."""
+    training = in_place(graph, True)
+    inference = iter(in_place(graph.without_sides(), False))
+    return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
+
+
+def parts(plan: Plan) -> Sequence[Plan]:
+    """The plans that a plan is made of."""
+    if isinstance(plan, Chain):
+        return plan.steps
+    if isinstance(plan, Choose):
+        return plan.yes, plan.no
+    if isinstance(plan, Join | Side):
+        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
+    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
+
+
+def below(plan: Plan) -> Iterator[Plan]:
+    """A plan and all plans within it."""
+    yield plan
+    for part in parts(plan):
+        yield from below(part)
+
+
+def _written(plan: Plan) -> Iterator[ast.expr]:
+    """A plan's own expressions."""
+    if isinstance(plan, Call | Join):
+        yield from (argument.value.tree for argument in (*plan.positional, *plan.named))
+    if isinstance(plan, Repeat | Choose | Each):
+        run: Any = plan.count if isinstance(plan, Repeat) else plan.test if isinstance(plan, Choose) else plan.rounds
+        yield run.tree
