@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from archcalc import ArchcalcError, SpecError, load, networks, parse
-from archcalc.auditing.claims import recipes
+from archcalc.auditing.claims import recipes_of
 from archcalc.catalog import origin
 from archcalc.ops import Operator
 from archcalc.pytorch import Training, build, validate
@@ -191,7 +191,7 @@ def drawn(name):
     """The layers of a network with weights and biases, by name, as `build` draws them."""
     torch.manual_seed(0)
     graph = load(name)
-    (rule,) = {recipe["initialization"] for recipe in recipes(graph.origin) if "initialization" in recipe}
+    (rule,) = {recipe["initialization"] for recipe in recipes_of(graph.origin) if "initialization" in recipe}
     modules = zip(graph.nodes, build(graph, initialization=rule).nodes, strict=True)
     return {node.name: module for node, module in modules if getattr(module, "bias", None) is not None}
 
@@ -231,7 +231,7 @@ PROSE = {"weights 0.01, biases 0", ""}  # of the zoo: "" is none
 
 def rule_of(name):
     """The rule for initial weights in a network's training recipes; None for prose, or where they have none."""
-    texts = {recipe.get("initialization", "") for recipe in recipes(origin(name))} - PROSE
+    texts = {recipe.get("initialization", "") for recipe in recipes_of(origin(name))} - PROSE
     texts = {text for text in texts if not text.startswith("of deeper ones than vgg11")}
     assert len(texts) <= 1, name
     return read_rule(*texts) if texts else None

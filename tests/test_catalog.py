@@ -6,7 +6,7 @@ from support.zoo import NAMES, network
 
 import archcalc
 from archcalc import ArchcalcError, SpecError, analyze, audit, load, networks, parse
-from archcalc.auditing.claims import accuracies, claims
+from archcalc.auditing.claims import accuracies_of, claims_of
 from archcalc.catalog import matching, titles
 from archcalc.cli import cli
 
@@ -130,13 +130,13 @@ def test_an_alias_is_the_network_it_stands_for(library):
     assert graph.nodes == target.nodes
     assert (graph.name, graph.about.stands_for, graph.about.family) == ("lib/same", "vgg16", "vgg")
     assert (graph.about.title, graph.about.paper) == ("A library", target.about.paper)
-    assert [claim.source for claim in claims(graph.origin)] == ["its page"]
-    assert [accuracy.printed for accuracy in accuracies(graph.origin)] == ["71.5"]
+    assert [claim.source for claim in claims_of(graph.origin)] == ["its page"]
+    assert [accuracy.printed for accuracy in accuracies_of(graph.origin)] == ["71.5"]
 
 
 def test_an_alias_sets_params_and_input(library):
     assert load("lib/seven").nodes == load("vgg16", classes=7).nodes
-    assert claims(load("lib/seven").origin) == ()
+    assert claims_of(load("lib/seven").origin) == ()
     assert load("lib/wide").input == (3, 256, 256)
     assert load(f"{library}:wide").nodes == parse(ALIASES, "wide").nodes == load("lib/wide").nodes
 
@@ -144,7 +144,7 @@ def test_an_alias_sets_params_and_input(library):
 def test_an_alias_takes_params_and_input_too(library):
     assert load("lib/seven", classes=9).nodes[-1].output == (9,)
     assert load("lib/seven", classes=7).nodes == load("lib/seven").nodes
-    assert claims(load("lib/same", classes=9).origin) == ()
+    assert claims_of(load("lib/same", classes=9).origin) == ()
     assert load("lib/wide", input=(3, 224, 224)).nodes == load("vgg16").nodes
     with pytest.raises(ArchcalcError, match="seven has no param 'wdth'; "):
         load("lib/seven", wdth=1)

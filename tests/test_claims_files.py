@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from archcalc import ArchcalcError, SpecError, audit, load, networks, parse
 from archcalc.auditing import claims
-from archcalc.auditing.claims import accuracies, recipes
+from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.lint import check_spec
 from archcalc.catalog import origin, published_file
 from archcalc.cli import cli
@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 def said(graph):
     """What is published of a network, without the places."""
     verdicts = [(v._replace(claim=None), v.claim.printed, v.claim.source, v.claim.note) for v in audit(graph)]
-    return verdicts, accuracies(graph.origin), recipes(graph.origin)
+    return verdicts, accuracies_of(graph.origin), recipes_of(graph.origin)
 
 
 def run(*arguments):
@@ -157,5 +157,5 @@ def test_files_are_read_only_when_they_are_asked_for(arguments, read):
 
 def test_an_origin_is_enough_to_read_what_is_published(read, monkeypatch):
     monkeypatch.setattr("archcalc.catalog.expand", None)
-    assert accuracies(origin("vgg16"))
+    assert accuracies_of(origin("vgg16"))
     assert read == ["vgg.published.yaml"]

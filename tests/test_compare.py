@@ -11,7 +11,7 @@ from support.counted_calls import at_most
 from support.golden_files import check_golden
 
 from archcalc import ArchcalcError, analyze, compare, load, networks, parse
-from archcalc.auditing.claims import accuracies
+from archcalc.auditing.claims import accuracies_of
 from archcalc.cli import cli
 from archcalc.comparing.totals import RATIOS, published_errors
 from archcalc.render.formats import render
@@ -119,7 +119,7 @@ class TestErrors:
         for name in fnmatch.filter(networks(), "[gilnsz]*"):
             graph = load(name)
             errors = published_errors(graph)
-            known = accuracies(graph.origin)
+            known = accuracies_of(graph.origin)
             assert (errors is None) == (not known)
             if errors:
                 said = [a for a in known if (a.dataset, a.protocol, a.source) == errors[2:]]

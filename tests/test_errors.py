@@ -11,7 +11,7 @@ from support.counted_calls import TooMuch, at_most
 from support.golden_files import GOLDEN, check_golden
 
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
-from archcalc.auditing.claims import claims
+from archcalc.auditing.claims import claims_of
 from archcalc.auditing.lint import check_spec
 from archcalc.errors import Place, Source, printable, suggest
 
@@ -226,7 +226,7 @@ def test_size_of_claims_does_not_multiply():
     figures = "  - {figure: params, printed: 1M, source: a}\n" * 3000
     text = f"{HEAD}params: {{n: 1}}\nvariants:\n{variants}layers: [n * relu]\npublished:\n{figures}"
     with at_most(MOST):
-        assert len(claims(parse(text, "v7").origin)) == 3000
+        assert len(claims_of(parse(text, "v7").origin)) == 3000
 
 
 # The error texts themselves.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from archcalc import Graph, Node, analyze, audit, load, parse
-from archcalc.auditing.claims import claims
+from archcalc.auditing.claims import claims_of
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY, Operator, make
@@ -187,7 +187,7 @@ def test_folding_twice_changes_nothing(name: str) -> None:
 def test_published_figures_are_of_the_network_as_printed() -> None:
     graph = load("resnet50")
     folded = fold_batchnorm(graph)
-    assert claims(graph.origin)
+    assert claims_of(graph.origin)
     assert (folded.about, folded.origin) == (graph.about, None)
     assert audit(folded) == []
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from archcalc import ArchcalcError, Graph, analyze, audit, compare, load, networks, parse
-from archcalc.auditing.claims import accuracies, claims, recipes
+from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
 from archcalc.catalog import build, origin, plan_of, variant
 from archcalc.codegen import source
 from archcalc.graph.batchnorm_folding import fold_batchnorm
@@ -120,7 +120,7 @@ def test_a_graph_by_hand_is_welcome():
     assert report.totals.params == analyze(parse(SPEC)).totals.params
     assert "by hand" in render(summarize(report, verdicts=audit(report)))
     assert audit(graph) == []
-    assert (claims(None), accuracies(None), recipes(None)) == ((), (), ())
+    assert (claims_of(None), accuracies_of(None), recipes_of(None)) == ((), (), ())
     assert compare(graph, load("resnet50")).entries[0].errors is None
     assert source(graph).startswith('"""by hand')
     with pytest.raises(ArchcalcError, match="by hand has no spec: load it, or parse its text"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.counted_calls import at_most
 
 from archcalc import ArchcalcError, analyze, networks
-from archcalc.auditing.claims import accuracies, claims, recipes
+from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
 from archcalc.catalog import origin, published_file
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import parse_spec
@@ -46,7 +46,7 @@ def survive(text: str) -> None:
             for network in spec.networks()[:2]:
                 graph = expand(spec, network)
                 assert len({node.name for node in graph.nodes}) == len(graph.nodes)
-                for read in (claims, accuracies, recipes):
+                for read in (claims_of, accuracies_of, recipes_of):
                     read(graph.origin)
                 if len(graph.nodes) <= MOST:
                     analyze(graph)

@@ -9,7 +9,7 @@ from support.pictures import MANY, figures, label_texts, plot, points, reports
 from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables
 from archcalc.analysis.figures import numbers
-from archcalc.auditing.claims import accuracies
+from archcalc.auditing.claims import accuracies_of
 from archcalc.catalog import matching
 from archcalc.comparing.accuracy import Point, frontier, published_point, published_points
 from archcalc.render.pictures import comparison, fields, pareto, profile
@@ -252,7 +252,7 @@ def test_points_are_of_the_specs_and_the_figures():
     _, without = published_points(["alexnet", "lenet5", "resnet50", "vgg16"])
     assert without == ["lenet5", "vgg16"]
     for point in points():
-        totals, known = figures(point.name).totals, accuracies(figures(point.name).graph.origin)
+        totals, known = figures(point.name).totals, accuracies_of(figures(point.name).graph.origin)
         assert (point.macs, point.params) == (totals.macs, totals.params)
         said = [a for a in known if a.source == point.source and a.dataset == "ImageNet validation"]
         printed = [a for a in said if (a.metric == "top1_error") == point.error]

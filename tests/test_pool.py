@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from archcalc import ArchcalcError, audit, cli, parse
 from archcalc.auditing import verdicts
-from archcalc.auditing.claims import claims
+from archcalc.auditing.claims import claims_of
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.functions import Budget, Fault
 from archcalc.spec.limits import shared
@@ -88,7 +88,7 @@ def test_expressions_over_figures_are_bounded_together(monkeypatch):
 def test_figures_of_settings_are_dropped_after_use(monkeypatch):
     monkeypatch.setattr(verdicts, "MAX_KEPT", 100)
     judge = verdicts._Judge(parse(accountings(*range(30, 60))))
-    judge.placed(claims(judge.graph.origin)[0])
+    judge.placed(claims_of(judge.graph.origin)[0])
     sizes = [len(figures.report.layers) for figures in judge.settings.values()]
     assert sizes == [2, 60]  # the network's own, and the last that there is room for
 

@@ -97,7 +97,7 @@ class Accuracy(NamedTuple):
     note: str = ""
 
 
-def claims(origin: Origin | None) -> tuple[Claim, ...]:
+def claims_of(origin: Origin | None) -> tuple[Claim, ...]:
     """The printed figures of a network. Empty for one with other params or input, and for a graph without a spec.
 
     Raises SpecError, with its place, for an entry that is wrong, and ArchcalcError for a file that cannot be read.
@@ -105,13 +105,13 @@ def claims(origin: Origin | None) -> tuple[Claim, ...]:
     return _published("published", origin)
 
 
-def accuracies(origin: Origin | None) -> tuple[Accuracy, ...]:
-    """The published accuracies of a network, as `claims`."""
+def accuracies_of(origin: Origin | None) -> tuple[Accuracy, ...]:
+    """The published accuracies of a network, as `claims_of`."""
     return _published("accuracy", origin)
 
 
-def recipes(origin: Origin | None) -> tuple[dict[str, str], ...]:
-    """The training recipes of a network, as `claims`."""
+def recipes_of(origin: Origin | None) -> tuple[dict[str, str], ...]:
+    """The training recipes of a network, as `claims_of`."""
     return _published("recipe", origin)
 
 

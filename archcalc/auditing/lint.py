@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from archcalc.analysis.report import analyze
-from archcalc.auditing.claims import accuracies, recipes
+from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import Place
@@ -25,7 +25,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
     for origin in found:
         graph = build(origin)
         audit(analyze(graph, mode="train"))
-        accuracies(origin), recipes(origin)
+        accuracies_of(origin), recipes_of(origin)
         remarks += _doubts(graph, spec.input.place)
     return list(dict.fromkeys(remarks)), spec.networks()
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, Report, analyze
-from archcalc.auditing.claims import Accounting, Claim, Setting, claims
+from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures
 from archcalc.auditing.printed import (
     BINARY_BYTES,
@@ -97,7 +97,7 @@ def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
     require_graph("audit", graph)
     judge = _Judge(graph, network if isinstance(network, Report) else None)
     with shared(MAX_STEPS, "the accountings of published figures"):
-        return [judge.placed(claim) for claim in claims(graph.origin) if layers or not claim.layer]
+        return [judge.placed(claim) for claim in claims_of(graph.origin) if layers or not claim.layer]
 
 
 class _Judge:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
-from archcalc.auditing.claims import Accuracy, accuracies
+from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import load_with, origin, titles
 
 DATASET = "ImageNet validation"
@@ -42,7 +42,7 @@ def published_point(name: str, title: str = "") -> Point | None:
     None if it has none: ten crops, dense evaluation and ensembles are other protocols, and not comparable. The point is
     called `title` if given.
     """
-    said = [accuracy for accuracy in accuracies(origin(name)) if accuracy.dataset == DATASET]
+    said = [accuracy for accuracy in accuracies_of(origin(name)) if accuracy.dataset == DATASET]
     if not said:
         return None  # most networks; their layers need not be built
     graph = load_with(name, {}, title=title)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis.report import Report, analyze
-from archcalc.auditing.claims import Accuracy, accuracies
+from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import load_with, matching, members, titles
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
@@ -107,7 +107,7 @@ def published_errors(graph: Graph) -> Errors | None:
     that are as good, the one with more figures, then the first in the spec.
     """
     tests: dict[tuple[str, str, str], list[Accuracy]] = {}
-    for accuracy in accuracies(graph.origin):
+    for accuracy in accuracies_of(graph.origin):
         tests.setdefault((accuracy.dataset, accuracy.protocol, accuracy.source), []).append(accuracy)
     if not tests:
         return None
