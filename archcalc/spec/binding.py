@@ -1,30 +1,80 @@
-"""What a call writes, bound: to the parameters of a block, or to the arguments of an operator."""
+"""Values bound to names: a network's params and input, a block's parameters, an operator's arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArgumentError, Place, SpecError, suggest
-from archcalc.ops import Operator, make
+from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.ops import Operator, Shape, make
+from archcalc.ops.arguments import extent
+from archcalc.spec.expression import Compiled
 from archcalc.spec.functions import Names
 from archcalc.spec.layers import Call, Join
-from archcalc.spec.network_spec import Block
+from archcalc.spec.network_spec import Block, Spec
 
 MAX_SHORT = 16  # values of a list that `text` has
+
+
+def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """Put the params into `names`: defaults, the variant's, then the overrides. Returns those that this changes.
+
+    Raises ArchcalcError for an override of no param.
+    """
+    settings, changed = {**spec.params, **spec.variants.get(network, {})}, {}
+    for key in overrides:
+        if key not in settings:
+            known = suggest(key, settings) or "it has none"
+            raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
+    names.later = frozenset(settings)
+    for key, own in settings.items():
+        value = overrides.get(key, own)
+        names[key] = value.run(names) if isinstance(value, Compiled) else value
+        if key in overrides and not _gives(own, names[key], names):
+            changed[key] = names[key]
+    return changed
+
+
+def _gives(own: Compiled, given: Any, names: Names) -> bool:
+    """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
+    try:
+        return bool(own.run(names) == given)
+    except SpecError:
+        return False
+
+
+def settle_input(spec: Spec, given: Shape | None, names: Names) -> tuple[Shape, Shape | None]:
+    """The shape of the input, and again if it differs from the spec's. Raises ArchcalcError for what is no shape."""
+    if given is None:
+        try:
+            return extent(spec.input.run(names)), None
+        except Refusal as error:
+            hint = "for example [3, 224, 224]: channels, height, width"
+            raise SpecError(f"input {error}", spec.input.place, hint) from None
+    try:
+        shape = extent(_whole(spec, given, names))
+    except Refusal as error:
+        raise ArchcalcError(f"input {error}") from None
+    return shape, None if _gives(spec.input, shape, names) else shape
+
+
+def _whole(spec: Spec, given: Shape, names: Names) -> Shape:
+    """For an image's size alone, one number or two, the shape with the spec's own channels."""
+    own = spec.input.run(names) if len(given) < 3 else ()
+    return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
 
 class Given(NamedTuple):
     """The values of written arguments: by position, and by keyword.
 
-    `text` says whether two are alike: 1, 1.0 and True are equal, but not alike. It is None if a list among them is
-    long: to write that for every call could take longer than the call.
+    `text` says whether two are alike: 1, 1.0 and True are equal, but not alike. Those with a long list are like no
+    others: to write the list for every call could take longer than the call.
     """
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
     lists: Sequence[tuple[Any, ...]]  # those among the values
-    text: str | None
+    text: object
 
 
 NOTHING = Given((), {}, (), "")
@@ -38,7 +88,7 @@ def evaluate(call: Call | Join, names: Names) -> Given:
     keywords = {argument.keyword: argument.value.run(names) for argument in call.named} if call.named else {}
     lists = [value for value in (*args, *keywords.values()) if type(value) is tuple]
     short = all(len(values) <= MAX_SHORT and tuple not in map(type, values) for values in lists) if lists else True
-    return Given(args, keywords, lists, f"{args}{keywords}" if short else None)
+    return Given(args, keywords, lists, f"{args}{keywords}" if short else object())
 
 
 def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Operator:

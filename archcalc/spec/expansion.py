@@ -9,13 +9,12 @@ from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten, sug
 from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import show
-from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of
+from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of, settle_input, settle_params
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 from archcalc.spec.node_names import LABELLED, Scope, bounded
-from archcalc.spec.params import settle_input, settle_params
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # blocks calling blocks
@@ -88,10 +87,6 @@ class Frame(NamedTuple):
     names: Names
     scope: Scope
     alone: bool = False  # whether the scope was opened for this plan
-
-    def together(self) -> Frame:
-        """The same for one plan of several."""
-        return Frame(self.names, self.scope) if self.alone else self
 
 
 class Expansion:
@@ -183,13 +178,13 @@ class Expansion:
         return frame.names
 
     def _chain(self, plan: Chain, x: int, frame: Frame) -> int:
-        frame = frame.together()
+        frame = Frame(frame.names, frame.scope)
         for step in plan.steps:
             x = self.run(step, x, frame)
         return x
 
     def _repeat(self, plan: Repeat, x: int, frame: Frame) -> int:
-        frame, count = frame.together(), plan.count.run(self._seen(x, frame))
+        frame, count = Frame(frame.names, frame.scope), plan.count.run(self._seen(x, frame))
         if type(count) is not int or not 0 <= count <= MAX_NODES:
             raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
         for _ in range(count):
@@ -291,17 +286,14 @@ class Expansion:
         frame.names.shape = shape
         given = evaluate(plan, frame.names)
         if isinstance(target, Block):
-            run = self._shared if target.structured else self._block
-            return run(plan, target, given, x, frame)
+            return (self._shared if target.structured else self._block)(plan, target, given, x, frame)
         for values in given.lists:
             self._pay(values, plan.place)
         key = target, given.text, shape
-        known = self.layers.get(key)
-        if known is None:
-            known = self._layer(plan, target, given, shape)
-            if given.text is not None:
-                self.layers[key] = known
-        return self._add(frame.scope, target.name, known[0], (x,), shape, known[1], plan.place)
+        if key not in self.layers:
+            self.layers[key] = self._layer(plan, target, given, shape)
+        op, output = self.layers[key]
+        return self._add(frame.scope, target.name, op, (x,), shape, output, plan.place)
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
         try:
@@ -328,12 +320,10 @@ class Expansion:
 
     def _operator(self, plan: Call | Join, cls: type[Operator], given: Given) -> Operator:
         """An operator with these arguments; calls that are alike get the same object."""
-        op = self.operators.get((cls, given.text))
-        if op is None:
-            op = operator_with(plan, cls, given)
-            if given.text is not None:
-                self.operators[cls, given.text] = op
-        return op
+        key = cls, given.text
+        if key not in self.operators:
+            self.operators[key] = operator_with(plan, cls, given)
+        return self.operators[key]
 
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
         """Run the call of a block with a scope of its own, or place the nodes of an equal call again."""
@@ -344,8 +334,7 @@ class Expansion:
             return self._place_again(known, x, scope)
         made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
         y = self._block(plan, block, given, x, Frame(self.globals, scope, alone=True))
-        inside = all(target >= made for target in self.reached[reached:])
-        if inside and self.sharing and given.text is not None and len(self.made) > made + 1:
+        if self.sharing and len(self.made) > made + 1 and all(target >= made for target in self.reached[reached:]):
             nodes, sides = range(made, len(self.made)), range(ends, len(self.ends))
             self.expanded[key] = Expanded(scope, nodes, sides, y, left - self.budget.left)
         return y
