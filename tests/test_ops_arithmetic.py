@@ -334,3 +334,20 @@ def test_signatures_and_docstrings(name: str) -> None:
     assert signature(cls).startswith(f"{name}(")
     for member in (cls, *(getattr(cls, figure) for figure in FIGURES)):
         assert inspect.getdoc(member)
+
+
+@pytest.mark.parametrize(
+    ("args", "keywords"),
+    [((), {}), ((8,), {}), ((8,), {"kernel": 3}), ((8, 3, *"abcdefg"), {}), ((), {"kernel_size": 3})],
+)
+def test_an_operator_needs_its_arguments(args: tuple[object, ...], keywords: dict[str, object]) -> None:
+    with pytest.raises(TypeError, match=r"conv\(out_channels, kernel_size, stride=1"):
+        REGISTRY["conv"](*args, **keywords)
+
+
+def test_an_operator_with_other_arguments() -> None:
+    own = REGISTRY["conv"](8, (3, 3), padding=(1, 1))
+    other = own.but(padding=(0, 0))
+    assert other == REGISTRY["conv"](8, (3, 3))
+    assert own.but() == own != other
+    assert list(vars(other)) == [argument.name for argument in declared(type(own))]

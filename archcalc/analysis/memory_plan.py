@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from typing import NamedTuple
 
 from archcalc.analysis.per_graph import first_equals, of_equals, per_graph
@@ -90,7 +89,7 @@ def _homes(graph: Graph, training: bool) -> tuple[list[bool], list[int]]:
 def saved_as_run(node: Node, overwrites: bool) -> Saved:
     """What backward keeps of an operator that asks to work in place, as it is allowed to."""
     asks = getattr(node.op, "inplace", False)
-    op = node.op if overwrites or not asks else replace(node.op, inplace=False)  # type: ignore[type-var]  # a dataclass
+    op = node.op if overwrites or not asks else node.op.but(inplace=False)
     try:
         return op.saved(node.x, node.output)
     except NotImplementedError as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node
@@ -73,5 +72,5 @@ def _moved(node: Node, new: Mapping[int, int], biased: bool) -> Node:
     """Renumber the inputs of a node; give it a bias if `biased`."""
     op = node.op
     if biased and not getattr(op, "bias", True):
-        op = replace(op, bias=True)  # type: ignore[type-var]  # every registered operator is a dataclass
+        op = op.but(bias=True)
     return node._replace(op=op, inputs=tuple([new[i] for i in node.inputs]))

@@ -29,8 +29,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import MISSING
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
@@ -40,11 +39,11 @@ from archcalc.ops.reads import POINT, Axis
 from archcalc.ops.synonyms import argument_hint
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from typing_extensions import Self, dataclass_transform
 else:
 
     def dataclass_transform(**options: Any) -> Any:
-        """Tell type checkers that `operator` makes dataclasses; do nothing at run time."""
+        """Tell type checkers that annotations are the arguments of a class; do nothing at run time."""
         return lambda decorator: decorator
 
 
@@ -81,6 +80,14 @@ def values(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
+class Argument(NamedTuple):
+    """An argument of an operator: its name, its annotation, and its default, or MISSING."""
+
+    name: str
+    type: str
+    default: Any
+
+
 class Operator:
     """Base class of all operators. `x` is the input's shape; for a join it is the tuple of its inputs' shapes.
 
@@ -91,6 +98,17 @@ class Operator:
     joins: ClassVar[bool] = False
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     weighted: ClassVar[bool] = False  # counts in a network's depth: convolutions, linear layers and similar ones
+    arguments: ClassVar[tuple[Argument, ...]] = ()
+    types: ClassVar[dict[str, str]] = {}  # the annotations of the arguments, by name and in order
+    defaults: ClassVar[dict[str, Any]] = {}  # likewise; MISSING for an argument without a default
+    needed: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        given = dict(zip(self.types, args, strict=False)) | keywords if args else keywords
+        values = self.defaults | given
+        if len(values) > len(self.types) or len(args) > len(self.types) or not given.keys() >= {*self.needed}:
+            raise TypeError(f"{signature(type(self))}, not {args} and {keywords}")
+        vars(self).update(values)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in vars(self):
@@ -105,6 +123,10 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def but(self, **arguments: Any) -> Self:
+        """The same operator with other arguments."""
+        return type(self)(**vars(self) | arguments)
 
     def output(self, x: Any) -> Shape:
         """The output's shape. Raises Refusal if the input does not fit."""
@@ -161,7 +183,7 @@ class Operator:
 
         The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
         """
-        traced = replace(self, **{f.name: _traced(getattr(self, f.name)) for f in declared(type(self))})  # type: ignore[type-var]  # every registered operator is a dataclass
+        traced = self.but(**{name: _traced(value) for name, value in vars(self).items()})
         lines = {name: _weight_text(shape) for name, shape in self.weights(x).items()}
         work: Work = traced.work(_traced(x), _traced(y))
         return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
@@ -227,29 +249,32 @@ _Class = TypeVar("_Class", bound=type[Operator])
 
 @dataclass_transform(frozen_default=True)
 def operator(name: str) -> Callable[[_Class], _Class]:
-    """Register a class as the operator `name` of specs, and make it a dataclass of its arguments.
+    """Register a class as the operator `name` of specs; its annotations are its arguments.
 
-    The dataclass generates `__init__` only. `Operator` defines the other methods once: generating them for 40 classes
-    took a tenth of the start-up time.
+    Dataclasses would do the same, but creating 40 of them takes a twentieth of the start-up time.
     """
 
     def register(cls: _Class) -> _Class:
         cls.name = name
         REGISTRY[name] = cls
-        dataclass(eq=False, repr=False)(cls)
+        own = ((key, kind) for key, kind in cls.__annotations__.items() if not kind.startswith("ClassVar"))
+        cls.arguments += tuple(Argument(key, kind, getattr(cls, key, MISSING)) for key, kind in own)
+        cls.types = {argument.name: argument.type for argument in cls.arguments}
+        cls.defaults = {argument.name: argument.default for argument in cls.arguments}
+        cls.needed = tuple(argument.name for argument in cls.arguments if argument.default is MISSING)
         return cls
 
     return register
 
 
-def declared(cls: type[Operator]) -> tuple[Field[Any], ...]:
+def declared(cls: type[Operator]) -> tuple[Argument, ...]:
     """The arguments of an operator, in order."""
-    return fields(cls)  # type: ignore[arg-type]  # every registered operator is a dataclass
+    return cls.arguments
 
 
 def signature(cls: type[Operator]) -> str:
     """`conv(out_channels, kernel_size, stride=1, …)`, as a spec writes it."""
-    parts = [f.name if f.default is MISSING else f"{f.name}={_default(f.default)}" for f in declared(cls)]
+    parts = [key if value is MISSING else f"{key}={_default(value)}" for key, value in cls.defaults.items()]
     return f"{cls.name}({', '.join(parts)})"
 
 
@@ -264,7 +289,7 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
 
     Raises ArgumentError, which names the argument, if one is wrong, unknown, missing or given twice.
     """
-    known, needed = _arguments(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its instances do
+    known = cls.types
     if len(args) > len(known):
         most = f"{len(known)} argument{'s' if len(known) != 1 else ''}"
         raise ArgumentError(f"takes at most {most}: {signature(cls)}", len(known))
@@ -278,17 +303,10 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
         if name in bound:
             raise ArgumentError(f"gets {name} twice", name)
         bound[name] = _checked(known, name, value, name)
-    missing = [name for name in needed if name not in bound]
+    missing = [name for name in cls.needed if name not in bound]
     if missing:
         raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}")
     return cls(**bound)
-
-
-@lru_cache(maxsize=256)
-def _arguments(cls: type[Operator]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The arguments of an operator with their annotations, in order, and those without a default."""
-    known = declared(cls)
-    return {f.name: str(f.type) for f in known}, tuple(f.name for f in known if f.default is MISSING)
 
 
 def _checked(known: Mapping[str, str], name: str, value: object, argument: str | int) -> Any:
