@@ -81,7 +81,7 @@ def _networks(broken: Callable[[ArchcalcError], object] | None) -> dict[str, Net
     for folder in folders():
         known = indexed(folder)
         for name, entry in known.items():
-            found.setdefault(name, Network(entry.path, entry))
+            found.setdefault(name, Network(folder / entry.file, entry))
         for (prefix, path), spec in _each(files(folder), lambda file: _read(file[1]), broken) if not known else ():
             for network in spec.networks():
                 found.setdefault(prefix + network, Network(path))

@@ -20,6 +20,7 @@ PUBLISHED = ".published"  # before the suffix of a file beside a spec
 INDEX = "index.txt"
 
 
+@lru_cache(maxsize=1)
 def zoo() -> Path:
     """The folder of archcalc's own specs."""
     package = Path(__file__).parent
@@ -29,8 +30,10 @@ def zoo() -> Path:
 def folders(beside: str = "") -> list[Path]:
     """Where specs are looked for, first come first served; for what a file refers to, first where that file lies."""
     found = [*(Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder), zoo()]
-    referring = Path(beside).resolve() if beside else None
-    return sorted(found, key=lambda folder: folder.resolve() not in referring.parents) if referring else found
+    if not beside or len(found) == 1:
+        return found
+    referring = Path(beside).resolve()
+    return sorted(found, key=lambda folder: folder.resolve() not in referring.parents)
 
 
 def files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -52,9 +55,9 @@ def sibling(path: Path, stem: str) -> Path | None:
 
 
 class Entry(NamedTuple):
-    """A network of the index."""
+    """A network of the index: its file, from the folder, and its row as JSON."""
 
-    path: Path
+    file: str
     json: str
 
     def row(self) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def _index(folder: Path) -> Index:
     try:
         digest, *lines = (folder / INDEX).read_text(encoding="utf-8").splitlines()
         cells = (line.split("\t") for line in lines)
-        return Index(digest, {name: Entry(folder / file, row) for name, file, row in cells})
+        return Index(digest, {name: Entry(file, row) for name, file, row in cells})
     except (OSError, ValueError):  # it is missing or broken
         return Index("", {})
 
@@ -85,7 +88,7 @@ def _index(folder: Path) -> Index:
 def indexed_file(folder: Path, name: str) -> Path | None:
     """The file of the zoo that the index names for a network, if it is there."""
     entry = _index(folder).entries.get(name) if folder == zoo() else None
-    return entry.path if entry and entry.path.is_file() else None
+    return path if entry and (path := folder / entry.file).is_file() else None
 
 
 def indexed(folder: Path) -> Mapping[str, Entry]:
