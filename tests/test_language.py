@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from archcalc import SpecError, analyze, load, parse
 from archcalc.errors import ArchcalcError
+from archcalc.ops import REGISTRY
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import parse_spec
 
@@ -354,3 +355,14 @@ def test_a_side_output_that_does_not_fit_is_missed_in_training_only():
 def test_what_is_wrong_in_a_side_output_otherwise_is_an_error_at_once():
     with pytest.raises(SpecError, match="unknown operator or block conf"):
         graph(HEAD_TOO_LARGE.replace("conv(2, 15)", "conf(2, 15)"))
+
+
+def test_an_operator_that_is_added_later_is_known(monkeypatch):
+    """The language asks which operators there are when it reads a spec."""
+    text = "name: t\ninput: [4, 8, 8]\nlayers: ['total(relu, tanh)']"
+    with pytest.raises(SpecError, match="unknown operator or block total"):
+        parse(text + " # before")
+    monkeypatch.setitem(REGISTRY, "total", type("Total", (REGISTRY["add"],), {"name": "total"}))
+    assert [node.op.name for node in parse(text).nodes] == ["input", "relu", "tanh", "total"]
+    steps = parse(text.replace("'total(relu, tanh)'", "total: [relu, tanh]"))
+    assert [node.op.name for node in steps.nodes] == ["input", "relu", "tanh", "total"]

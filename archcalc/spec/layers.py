@@ -18,10 +18,8 @@ from archcalc.spec.hints import arguments_hint, call_hint
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
 LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
-JOINS = frozenset(name for name, cls in REGISTRY.items() if cls.joins)
-WITH_ARGUMENTS = re.compile(rf"({'|'.join(JOINS)})\s*\(")  # a join's key: `mean(0.15)`
+WITH_ARGUMENTS = re.compile(r"([A-Za-z_]\w*)\s*\(")  # a join's key: `mean(0.15)`
 SIDE, USE, CHAIN = "side", "use", "chain"
-RESERVED = JOINS | {SIDE, USE, CHAIN}
 
 
 class Chain(NamedTuple):
@@ -116,6 +114,16 @@ class Use(NamedTuple):
 Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Label | Use
 
 
+def is_join(name: str) -> bool:
+    """Whether an operator of that name brings branches together."""
+    return name in REGISTRY and REGISTRY[name].joins
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a name is a word of the language for layers."""
+    return name in (SIDE, USE, CHAIN) or is_join(name)
+
+
 def structured(plan: Plan) -> bool:
     """Whether a plan itself branches or labels: the block it is then stands as a numbered module of its own."""
     if isinstance(plan, Chain):
@@ -154,9 +162,9 @@ class Planner:
             second = value.entries[1][0] if value.entries else value
             raise SpecError("a step has one key", second.place, call_hint(value) or self.layout_hint(value))
         key, body = value.entries[0]
-        if key.text in JOINS:
+        if is_join(key.text):
             return Join(key.text, self.branches(body, key.text), key.place)
-        if WITH_ARGUMENTS.match(key.text):
+        if (written := WITH_ARGUMENTS.match(key.text)) and is_join(written[1]):
             call = LayerExpression(key, self.mentions).join_call()
             return Join(call.name, self.branches(body, call.name), key.place, call.positional, call.named)
         if key.text == SIDE:
@@ -166,7 +174,7 @@ class Planner:
     def layout_hint(self, value: Mapping) -> str:
         """What to do about a step with several keys."""
         first, body = value.entries[0] if value.entries else (None, None)
-        if first and first.text in JOINS | {SIDE} and isinstance(body, Scalar) and not body.text:
+        if first and (first.text == SIDE or is_join(first.text)) and isinstance(body, Scalar) and not body.text:
             return f"indent the branches further than {first.text}"
         return "start each step on a line of its own with `- `"
 
@@ -194,7 +202,7 @@ class Planner:
 
 def check_label(text: str, place: Place) -> None:
     """Raises SpecError unless a text can be part of a node's name."""
-    if text in RESERVED:
+    if is_reserved(text):
         hint = f"for example `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
         raise SpecError(f"{text!r} is a word of the language", place, hint)
     if not LABEL.fullmatch(text):
@@ -244,7 +252,7 @@ class LayerExpression(Expression):
 
     def _named(self, node: ast.Name, place: Place) -> Plan:
         self.mentions.add(node.id)
-        if node.id in JOINS | {USE, CHAIN}:
+        if node.id in (USE, CHAIN) or is_join(node.id):
             raise self.error(node, f"{node.id} needs arguments", f"for example {node.id}(…)")
         return Call(node.id, (), (), place)
 
@@ -254,7 +262,7 @@ class LayerExpression(Expression):
             return Use(self._label(node), place)
         if name == CHAIN:
             return self._chain(node, place)
-        if name in JOINS:
+        if is_join(name):
             return Join(name, self._branches(node, name), place)
         return self._call_with_values(node, name, place)
 

@@ -12,7 +12,7 @@ from archcalc.ops import REGISTRY, Shape
 from archcalc.spec.expression import Compiled, Expression, constant, value_of
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Names
 from archcalc.spec.hints import shape_hint
-from archcalc.spec.layers import LABEL, RESERVED, Chain, Plan, Planner, check_keys, structured
+from archcalc.spec.layers import LABEL, Chain, Plan, Planner, check_keys, is_reserved, structured
 from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
 
 KEYS = {
@@ -300,5 +300,5 @@ def check_name(name: str, place: Place) -> None:
     """Raises SpecError unless an expression can mention this name."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise SpecError(f"{shorten(name)!r} cannot be a name", place, "letters, digits and _, not a digit first")
-    if name in RESERVED | set(FUNCTIONS) | set(DIMENSIONS):
+    if is_reserved(name) or name in FUNCTIONS or name in DIMENSIONS:
         raise SpecError(f"{name} is a word of the language", place, "choose another name")
