@@ -11,7 +11,7 @@ from archcalc.analysis.figures import FIGURES, NETWORK, SUM, Figure, numbers, st
 from archcalc.auditing.figures import Figures
 from archcalc.cli import cli
 from archcalc.pytorch.network import Network
-from archcalc.render.pictures.comparison import caption, values
+from archcalc.render.pictures.comparison import bar_values, caption
 from archcalc.render.tables.compare import columns, comparison_table
 from archcalc.render.tables.summaries import summarize
 
@@ -47,7 +47,7 @@ def test_a_planted_figure_is_everywhere(tmp_path):
     assert report.totals.outputs == 1408
     assert Figures(report).figure("outputs", "op:conv") == 512
     assert Figures(report).numbers["outputs"]["relu"] == 512
-    assert values([report], "outputs") == [1408]
+    assert bar_values([report], "outputs") == [1408]
     assert "outputs: values that layers give" in caption([report], ["outputs"])
     assert [verdict.computed for verdict in audit(report.graph)] == [704, 256]
     data = json.loads(printed("summarize", path, "--format", "json"))

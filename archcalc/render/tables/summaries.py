@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from archcalc.analysis.field_figures import by_key
-from archcalc.analysis.figures import END, FIGURES, summed
+from archcalc.analysis.figures import END, FIGURES, rule, summed
 from archcalc.analysis.parts import blocks, end, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
@@ -56,7 +56,8 @@ def summarize(
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
-    rows = [_row(group, name, row_of, report, depth) for group, name in zip(groups, names, strict=True)]
+    of_run = {id(run): {key: rule(key)(run) for key in summed()} for run, _ in report.totals.runs}
+    rows = [_row(group, name, row_of, of_run, depth) for group, name in zip(groups, names, strict=True)]
     folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
@@ -125,13 +126,16 @@ def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
 
 
 def _row(
-    group: Sequence[Layer], name: str, row_of: Mapping[str, str], report: Report, depth: int | None
-) -> dict[str, Any]:
+    group: Sequence[Layer], name: str, row_of: Mapping[str, str], of_run: Mapping[int, Mapping[str, int]],
+    depth: int | None,
+) -> dict[str, Any]:  # fmt: skip
     last = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
-    row |= {key: total(group, key) for key in (*summed(), "saved_bytes")}
+    first, *others = (of_run[id(layer.run)] for layer in group)
+    row |= {key: count + sum([run[key] for run in others]) for key, count in first.items()} if others else first
+    row["saved_bytes"] = total(group, "saved_bytes")
     row["formula"] = _formula(group, row["weights"])
     row |= _field_cells(last.field)
     row["depth"] = last.depth
