@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from archcalc import ArchcalcError, analyze, load, networks, parse
 from archcalc.analysis import memory_plan
 from archcalc.analysis.memory_plan import in_place, plan
-from archcalc.analysis.per_graph import per_graph
+from archcalc.analysis.once_per_graph import per_graph
 from archcalc.analysis.saved import held_bytes
 from archcalc.auditing.figures import Figures
 from archcalc.cli import cli

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -281,12 +280,6 @@ def test_command():
     macs = {check["layer"]: check["expected"] for check in data["checks"] if check["figure"] == "macs"}
     assert macs["c1.conv"] == 2 * 6 * 28 * 28 * 25
     assert data["networks"][0]["uncounted"]["rbf"] == 2 * 2510  # of a batch of 2
-
-
-def test_the_number_in_the_readme():
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    said = re.search(r"`archcalc validate ([\w ]+) --device cpu` makes ([\d,]+) comparisons", text)
-    assert f"{sum(len(validate(load(name), 'meta').checks) for name in said[1].split()):,}" == said[2]
 
 
 def test_verbose_has_a_row_a_check_and_what_torch_ignores():

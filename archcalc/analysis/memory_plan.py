@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from archcalc.analysis.per_graph import first_equals, of_equals, per_graph
+from archcalc.analysis.once_per_graph import first_equals, of_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Extra, Saved

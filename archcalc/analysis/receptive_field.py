@@ -19,7 +19,7 @@ from math import gcd
 from typing import NamedTuple
 
 from archcalc.analysis.field_tables import Laid, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
-from archcalc.analysis.per_graph import of_equals
+from archcalc.analysis.once_per_graph import of_equals
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Shape
 from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window

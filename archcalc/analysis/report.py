@@ -14,7 +14,7 @@ from archcalc.analysis.dropped import expected
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
-from archcalc.analysis.per_graph import first_equals
+from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial

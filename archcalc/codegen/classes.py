@@ -201,7 +201,7 @@ def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
     return trees.call("nn.Sequential", *modules) if modules else trees.call("nn.Identity")
 
 
-def classes(units: Sequence[Unit], network: Unit) -> str:
+def class_texts(units: Sequence[Unit], network: Unit) -> str:
     """The text of the classes that something calls, the network's last. Raises Unstructured for what has no text."""
     called = trees.names_in(*(node for unit in units for node in unit.init))
     printed = [unit for unit in units if unit is network or unit.title in called]

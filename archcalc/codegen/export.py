@@ -9,7 +9,7 @@ from typing import Any
 from archcalc.catalog import load_with, origin, plan_of
 from archcalc.codegen import flat
 from archcalc.codegen.blocks import Writer
-from archcalc.codegen.classes import classes
+from archcalc.codegen.classes import class_texts
 from archcalc.codegen.facts import Facts, Trace
 from archcalc.codegen.format import WIDTH
 from archcalc.codegen.names import class_name
@@ -68,7 +68,7 @@ def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
     trace.graph(network, graph.about.params, graph.input, graph.name)
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
     writer = Writer(facts, _title(network), layers())
-    return classes(writer.units, writer.network(_title(network)))
+    return class_texts(writer.units, writer.network(_title(network)))
 
 
 def _title(network: str) -> str:

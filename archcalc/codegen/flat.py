@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
-from archcalc.codegen.classes import TRAINING, Unit, classes
+from archcalc.codegen.classes import TRAINING, Unit, class_texts
 from archcalc.codegen.facts import fields, may_overwrite
 from archcalc.codegen.names import identifier
 from archcalc.codegen.trees import assign, call, const, name
@@ -38,7 +38,7 @@ class Flat:
             forward += [ast.If(TRAINING, lines, [])] if lines and node.side else lines
         self.unit.sides = [self.tensors[i] for i in self.graph.sides]
         self.unit.end(name(self.tensors[self.graph.result]))
-        return classes([self.unit], self.unit)
+        return class_texts([self.unit], self.unit)
 
     def _tensor(self, position: int) -> str:
         """The variable of what a layer gives."""
