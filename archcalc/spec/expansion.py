@@ -113,10 +113,6 @@ class Expansion:
         self.layers: dict[Any, tuple[Operator, Shape]] = {}  # with the shapes of their outputs
         self.expanded: dict[Any, Expanded] = {}
         self.reached: list[int] = []  # the nodes that `use` found; -1 for a side output that was dropped
-        self.run_by_kind: dict[type, Callable[..., int]] = {
-            Chain: self._chain, Repeat: self._repeat, Choose: self._choose, Call: self._call, Each: self._each,
-            Join: self._join, Side: self._sides, Label: self._label, Use: self._use,
-        }  # fmt: skip
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
         """As `expand`, but errors come without a trail."""
@@ -163,7 +159,7 @@ class Expansion:
         self.budget.left -= 1
         if self.budget.left < 0:
             self._pay(None, plan.place)
-        return self.run_by_kind[type(plan)](plan, x, frame)
+        return HANDLERS[type(plan)](self, plan, x, frame)
 
     def _pay(self, value: Any, place: Place) -> None:
         """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
@@ -363,6 +359,12 @@ class Expansion:
         self.ends += [end + shift for end in self.ends[known.ends.start : known.ends.stop]]
         self.budget.left -= known.steps
         return x if known.result < first else known.result + shift
+
+
+HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of an object would keep it alive
+    Chain: Expansion._chain, Repeat: Expansion._repeat, Choose: Expansion._choose, Call: Expansion._call,
+    Each: Expansion._each, Join: Expansion._join, Side: Expansion._sides, Label: Expansion._label, Use: Expansion._use,
+}  # fmt: skip
 
 
 def _output(op: Operator, x: Any) -> Shape:
