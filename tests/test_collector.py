@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from archcalc import parse
+from archcalc import analyze, audit, load, parse
 from archcalc.graph.gc_pause import uncollected
+from archcalc.spec.expansion import Expansion
 
 SPEC = "name: a\ninput: [3, 8, 8]\nlayers: ['conv(4, 3) | relu']\n"
 
@@ -116,3 +117,27 @@ def test_what_the_caller_changes_in_between_is_kept():
     assert gc.isenabled()
     uncollected(gc.disable)()
     assert gc.isenabled(), "it was off already: that the caller turned it off cannot be seen"
+
+
+def garbage(call):
+    """How many objects a call leaves to the collector, when it runs a second time: what is read once is kept."""
+    call()
+    gc.collect()
+    gc.disable()
+    try:
+        call()
+        return gc.collect()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("call", [analyze, audit])
+def test_a_network_is_freed_at_once(call):
+    """Without cycles: networks would pile up in memory until the collector comes."""
+    assert garbage(lambda: call(load("googlenet"))) == 0
+
+
+def test_the_test_above_would_notice(monkeypatch):
+    plain = Expansion.__init__
+    monkeypatch.setattr(Expansion, "__init__", lambda self, spec: plain(self, spec) or setattr(self, "own", self.run))
+    assert garbage(lambda: load("googlenet")) > 100

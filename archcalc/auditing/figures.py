@@ -57,20 +57,22 @@ class Figures:
         """All parts by name."""
         return parts_by_name(self.report.layers)
 
-    @cached_property
+    @property
     def numbers(self) -> Numbers:
-        """The figures that are numbers: a receptive field only where it is known, and as high as wide."""
-        found = Numbers()
-        for name in numbers():
-            value = getattr(self.report.totals, name)
-            if isinstance(value, tuple):
-                value = value[0] if value[0] == value[1] else None
+        """The figures that are numbers, each with its parts; not kept here, since they keep these figures."""
+        found = Numbers(self.values)
+        for name, value in self.values.items():
             if isinstance(value, int):
-                value = Total(value)
-                value.part = partial(self.figure, name)
-            if value is not None:
-                found[name] = value
+                found[name] = total = Total(value)
+                total.part = partial(self.figure, name)
         return found
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The figures that are numbers: a receptive field only where it is known, and as high as wide."""
+        found = {name: getattr(self.report.totals, name) for name in numbers()}
+        found |= {k: pair[0] if pair[0] == pair[1] else None for k, pair in found.items() if isinstance(pair, tuple)}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _of_network(self, name: str) -> Any:
         value, figure = getattr(self.report.totals, name), FIGURES[name]

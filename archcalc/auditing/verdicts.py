@@ -35,6 +35,7 @@ from archcalc.auditing.printed import (
 )
 from archcalc.catalog import variant
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 from archcalc.spec.limits import shared
 
@@ -87,6 +88,7 @@ def unit_of(claim: Claim) -> str:
     return FIGURES[claim.figure].unit if claim.figure else claim.unit or "ratio"
 
 
+@uncollected
 def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
     """A verdict on each figure published of a network, and of its `layers`; batch 1, float32.
 
