@@ -11,6 +11,7 @@ from archcalc.auditing.claims import Claim
 from archcalc.auditing.printed import read_dimensions
 from archcalc.auditing.verdicts import VERDICTS, Verdict, unit_of
 from archcalc.render.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
+from archcalc.render.tables.figure_columns import data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 WORDS = {"rounds": "matches, rounded", "truncates": "matches, cut off"}  # of verdicts, for people
@@ -21,26 +22,13 @@ COLUMNS = (
     Column("source", "Source", text=True, heading=True),
     Column("layer", "Layer", text=True),
     Column("title", "Figure", text=True, data=False),
-    Column("figure", "Figure", shown=False),
-    Column("what", "What", shown=False),
-    Column("mode", "Mode", shown=False),
-    Column("unit", "Unit", shown=False),
+    *data(("figure", "what", "mode", "unit")),
     Column("printed", "Printed"),
     Column("value", "Computed", data=False),
-    Column("computed", "Computed", shown=False),
+    *data(("computed",)),
     Column("outcome", "Verdict", text=True, firm=True, data=False),
-    Column("verdict", "Verdict", shown=False),
-    Column("match", "Match", shown=False),
-    Column("digits", "Digits", shown=False),
-    Column("to", "Rounded to", shown=False),
-    Column("about", "About", shown=False),
-    Column("by", "By", shown=False),
-    Column("accounting", "Accounting", shown=False),
-    Column("explained", "Explained", shown=False),
-    Column("because", "Because", shown=False),
-    Column("holds", "Holds", shown=False),
-    Column("clash", "Clash", shown=False),
-    Column("note", "Note", shown=False),
+    *data(("verdict", "match", "digits", "to", "about", "by")),
+    *data(("accounting", "explained", "because", "holds", "clash", "note")),
     Column("remark", "Remark", text=True, data=False, below=True),
 )
 

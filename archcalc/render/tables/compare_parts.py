@@ -16,12 +16,13 @@ from archcalc.ops.arguments import show
 from archcalc.ops.base import declared
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
-from archcalc.render.tables.figure_columns import heading
+from archcalc.render.tables.figure_columns import data, heading
 from archcalc.render.tables.summaries import owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
-FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (), "activations": (9, 8, 1)}  # ranks of A, B, difference
+# Ranks of A, B and their difference; FLOPs are only in data
+FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (0, 0, 0), "activations": (9, 8, 1)}
 STATES = {"equal": "equal", "shapes": "other shapes", "a": "only in A", "b": "only in B"}  # and "changed"
 MOST_TOLD = 2  # differences that the row of a block tells of
 MOST_OTHER = 0.5  # the share of layers below which blocks have nothing in common that could be told
@@ -72,21 +73,17 @@ def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[
 
 def _columns() -> Iterator[Column]:
     yield Column("part", "Part", text=True, data=False)
-    yield from (Column(f"part_{side}", "Part", side.upper(), shown=False) for side in "ab")
-    yield Column("state", "State", shown=False)
-    yield Column("difference", "Difference", shown=False)
+    yield from data(("part_a", "part_b", "state", "difference"))
     yield Column("brief", "Difference", text=True, data=False)
     yield Column("details", "Details", text=True, data=False, below=True)
     for key, title, rank in (("operators", "Operators", 10), ("output", "Output", 7)):
         yield Column(key, title, text=True, rank=rank, data=False)
-        yield from (Column(f"{key}_{side}", title, side.upper(), shown=False) for side in "ab")
-    for key, ranks in FIGURES.items():
-        ranks_of = dict(zip(("a", "b", "more"), ranks, strict=False))
-        for side in "ab":
-            yield Column(f"{key}_{side}", heading(key), side.upper(), rank=ranks_of.get(side, 0), shown=bool(ranks))
-        more = ranks_of.get("more", 0)
-        yield Column(f"{key}_more", heading(key), "B − A", rank=more, shown=bool(ranks), data=False)
-        yield Column(f"{key}_difference", heading(key), "B − A", shown=False)
+        yield from data((f"{key}_a", f"{key}_b"))
+    for key, (left, right, more) in FIGURES.items():
+        yield Column(f"{key}_a", heading(key), "A", left, shown=key != "flops")
+        yield Column(f"{key}_b", heading(key), "B", right, shown=key != "flops")
+        yield Column(f"{key}_more", heading(key), "B − A", more, shown=key != "flops", data=False)
+        yield from data((f"{key}_difference",))
 
 
 def _rows(alignment: Alignment, depth: int | None, whole: bool = False) -> Iterator[Row]:

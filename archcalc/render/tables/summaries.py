@@ -26,7 +26,7 @@ SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Layer", text=True),
     Column("op", "Operators", rank=6, text=True),
-    Column("inputs", "Inputs", shown=False),
+    *data(("inputs",)),
     Column("output", "Output", "C×H×W"),
     figure_column("activations"),
     *data(("activation_bytes", "saved_bytes")),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from archcalc.render.table import Column, Table, cell, listed
+from archcalc.render.tables.figure_columns import data
 
 if TYPE_CHECKING:
     from archcalc.analysis.checks import Check, Validation
@@ -18,18 +19,15 @@ NETWORK_COLUMNS = (
     Column("equal", "Equal"),
     Column("differences", "Different"),
     Column("seconds", "Seconds"),
-    Column("uncounted", "FLOPs that PyTorch's counter leaves out", shown=False),
+    *data(("uncounted",)),  # FLOPs that PyTorch's counter leaves out
     Column("remark", "Remark", text=True, below=True),
 )
 CHECK_COLUMNS = (
     Column("network", "Network", text=True, heading=True),
-    Column("device", "Device", shown=False),
+    *data(("device",)),
     Column("layer", "Layer", text=True),
     Column("figure", "Figure", text=True),
-    Column("expected", "Expected", shown=False),
-    Column("measured", "Measured", shown=False),
-    Column("tolerance", "Tolerance", shown=False),
-    Column("equal", "Equal", shown=False),
+    *data(("expected", "measured", "tolerance", "equal")),
     Column("foreseen", "Expected", text=True, data=False),
     Column("found", "Measured", text=True, data=False),
     Column("agrees", "Equal", text=True, data=False),
