@@ -170,11 +170,6 @@ def add(left: Any, right: Any) -> Any:
     return numeric(left) + numeric(right)
 
 
-def subtract(left: Any, right: Any) -> Any:
-    """A difference."""
-    return numeric(left) - numeric(right)
-
-
 def multiply(left: Any, right: Any) -> Any:
     """A product of numbers, or a list repeated: `[64] * 3`, `3 * [64]`."""
     items, times = (left, right) if isinstance(left, tuple) else (right, left)
@@ -191,16 +186,6 @@ def divide(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left % right == 0:
         return left // right
     return left / right
-
-
-def divide_down(left: Any, right: Any) -> Any:
-    """A quotient rounded down."""
-    return numeric(left) // divisor(right)
-
-
-def remainder(left: Any, right: Any) -> Any:
-    """What is left of a division."""
-    return numeric(left) % divisor(right)
 
 
 def divisor(value: Any) -> Any:
@@ -273,11 +258,6 @@ def part(items: Any, *bounds: Any) -> Any:
     return items[slice(*bounds)]
 
 
-def absolute(value: Any) -> Any:
-    """A number without its sign."""
-    return abs(numeric(value))
-
-
 def length(items: Any) -> int:
     """How many values a list has, or letters a text."""
     return len(items if isinstance(items, str) else listed(items))
@@ -293,11 +273,6 @@ def span(*bounds: Any) -> tuple[int, ...]:
     return tuple(range(start, stop, step))
 
 
-def integer(value: Any) -> int:
-    """A number cut to its whole part."""
-    return int(numeric(value))
-
-
 def rounded(value: Any, digits: Any = None) -> Any:
     """A number rounded half to even, as Python does; `digits` after the point."""
     if digits is not None and not -20 <= whole(digits) <= 20:
@@ -308,22 +283,8 @@ def rounded(value: Any, digits: Any = None) -> Any:
         raise Fault("a number beyond bounds") from None
 
 
-def total(items: Any) -> Any:
-    """The sum of a list of numbers."""
-    return sum(numeric(item) for item in listed(items))
-
-
-def largest(*values: Any) -> Any:
-    """The largest of numbers, or of a list of them."""
-    return max(_some_numbers(values))
-
-
-def smallest(*values: Any) -> Any:
-    """The smallest of numbers, or of a list of them."""
-    return min(_some_numbers(values))
-
-
-def _some_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def some_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Several numbers, or those of one list. Raises Fault where there is none."""
     items = listed(values[0]) if len(values) == 1 else values
     if not items:
         raise Misuse("needs at least one value")
@@ -344,11 +305,11 @@ def numbered(items: Any, start: Any = 0) -> tuple[Any, ...]:
 
 ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: add,
-    ast.Sub: subtract,
+    ast.Sub: lambda left, right: numeric(left) - numeric(right),
     ast.Mult: multiply,
     ast.Div: divide,
-    ast.FloorDiv: divide_down,
-    ast.Mod: remainder,
+    ast.FloorDiv: lambda left, right: numeric(left) // divisor(right),
+    ast.Mod: lambda left, right: numeric(left) % divisor(right),
     ast.Pow: power,
 }
 COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], bool]] = {
@@ -374,14 +335,14 @@ class Function(NamedTuple):
 
 ANY = 10_000  # more arguments than an expression has room for
 FUNCTIONS = {
-    "abs": Function("abs(number)", 1, 1, absolute),
+    "abs": Function("abs(number)", 1, 1, lambda value: abs(numeric(value))),
     "enumerate": Function("enumerate(list)", 1, 2, numbered),
-    "int": Function("int(number)", 1, 1, integer),
+    "int": Function("int(number)", 1, 1, lambda value: int(numeric(value))),
     "len": Function("len(list)", 1, 1, length),
-    "max": Function("max(a, b, …) or max(list)", 1, ANY, largest),
-    "min": Function("min(a, b, …) or min(list)", 1, ANY, smallest),
+    "max": Function("max(a, b, …) or max(list)", 1, ANY, lambda *values: max(some_numbers(values))),
+    "min": Function("min(a, b, …) or min(list)", 1, ANY, lambda *values: min(some_numbers(values))),
     "range": Function("range(stop), range(start, stop) or range(start, stop, step)", 1, 3, span),
     "round": Function("round(number) or round(number, digits)", 1, 2, rounded),
-    "sum": Function("sum(list)", 1, 1, total),
+    "sum": Function("sum(list)", 1, 1, lambda items: sum(numeric(item) for item in listed(items))),
     "zip": Function("zip(list, list, …)", 0, ANY, together),
 }
