@@ -66,7 +66,7 @@ def _table(table: Table) -> Iterator[str]:
     if any(column.title for column in columns):
         yield from _row("thead", map(_head, columns))
     yield "<tbody>"
-    yield from (_line(kind, cells, columns) for kind, cells in body(table))
+    yield from (_line(kind, cells, columns) for kind, cells in body(table, columns))
     yield "</tbody>"
     if table.totals:
         yield from _row("tfoot", map(_cell, totals(table, columns), columns))

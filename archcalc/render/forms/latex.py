@@ -77,7 +77,7 @@ def _left_out(wide: Sequence[Table], narrow: Sequence[Table]) -> Iterator[str]:
 
 def _lines(table: Table) -> int:
     """Estimate how many lines a table, its summary and its notes take."""
-    return 3 + len(list(body(table))) + sum(text.count("\n") + 1 for _, text in table.summary) + len(table.notes)
+    return 3 + len(list(body(table, ()))) + sum(text.count("\n") + 1 for _, text in table.summary) + len(table.notes)
 
 
 def _float(tables: Sequence[Table]) -> Iterator[str]:
@@ -158,7 +158,7 @@ def _heads(table: Table) -> list[str]:
 
 def _rows(table: Table) -> Iterator[str]:
     columns = in_line(table)
-    lines = list(body(table))
+    lines = list(body(table, columns))
     afters = [*(kind for kind, _ in lines[1:]), ROW]
     for (kind, cells), after in zip(lines, afters, strict=False):
         stays = kind in (HEADING, SUBHEADING) or after == BELOW  # no page break after this line

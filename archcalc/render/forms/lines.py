@@ -32,9 +32,8 @@ def needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> in
     return sum(widths[column.key] for column in columns) + gap * (len(columns) - 1)
 
 
-def body(table: Table) -> Iterator[tuple[str, list[str]]]:
+def body(table: Table, columns: Sequence[Column]) -> Iterator[tuple[str, list[str]]]:
     """Yield the kind and cells of each line; a line other than ROW has one cell. Headings appear when they change."""
-    columns = in_line(table)
     headings = [column for column in table.shown() if column.heading]
     below = [column for column in table.shown() if column.below]
     last: list[str] = []

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from archcalc.render.forms.lines import fitting, needed
+from archcalc.render.forms.lines import BELOW, HEADING, ROW, SUBHEADING, body, fitting, in_line, needed, totals
 from archcalc.render.table import Column, Table, cell
 
 GAP = 2  # between columns; 1 if another column then fits
@@ -21,6 +21,7 @@ MAX_WORD = 16  # longer words are broken
 STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
     ("exact", "rounds", "truncates", "within"), "green"
 )
+AROUND = {HEADING: "bold", SUBHEADING: "italic", BELOW: "dim"}  # styles of lines above and below rows
 # Characters that are one column wide: Latin, Greek, and signs of arithmetic and typography.
 NARROW = re.compile(
     "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2070-\u209c\u2190-\u21ff\u2200-\u22ff"
@@ -98,12 +99,12 @@ def _wrapped(text: str, width: int, style: str = "", indent: int = 0) -> Iterato
 
 
 def _body(table: Table, width: int) -> Iterator[Line]:
-    in_line = [column for column in table.shown() if not (column.heading or column.below)]
-    widths = {column.key: _column_width(table, column) for column in in_line}
-    columns = fitting(in_line, widths, width)
+    every = in_line(table)
+    widths = {column.key: _column_width(table, column) for column in every}
+    columns = fitting(every, widths, width)
     least = {column.key: _longest_word(table, column) for column in columns if column.text}
     yield from _rows(table, _Layout(columns, widths, least, width), width)
-    left_out = [_called(column, in_line) for column in in_line if column not in columns]
+    left_out = [_called(column, every) for column in every if column not in columns]
     if left_out:
         yield from _wrapped(f"Not shown at this width: {', '.join(left_out)}.", width, "dim")
 
@@ -181,33 +182,15 @@ def _rows(table: Table, layout: _Layout, width: int) -> Iterator[Line]:
     above = [layout.line([head[i] for head in heads]) for i in (0, 1)]
     yield from (Line(line, "bold") for line in ([line for line in above if line.strip()] or [""]))
     start = layout.offset("outcome")
-    around = [column for column in table.columns if column.shown and (column.heading or column.below)]
-    headings = [column for column in around if column.heading]
-    before: Mapping[str, Any] = {}
-    for row in table.rows:
-        yield from _headings(headings, before, row, width)
-        before = row
-        style = "" if start is None else STYLES.get(str(row.get("verdict", "")), "")
-        yield from (Line(line, style, start or 0) for line in layout.lines(_cells(row, columns)))
-        for column in around:
-            if column.below and row.get(column.key):
-                yield from _wrapped(cell(row[column.key]), width, "dim", GAP)
+    gaps = sum(column.heading for column in table.shown()) > 1  # above the outer of two headings
+    done = 0
+    for kind, cells in body(table, columns):
+        if kind == ROW:
+            style = "" if start is None else STYLES.get(str(table.rows[done].get("verdict", "")), "")
+            yield from (Line(line, style, start or 0) for line in layout.lines(cells))
+            done += 1
+        else:
+            yield from [Line("")] * (kind == HEADING and done > 0 and gaps)
+            yield from _wrapped(cells[0], width, AROUND[kind], GAP if kind == BELOW else 0)
     if table.totals:
-        yield from (Line(line, "bold") for line in layout.lines(_cells(table.totals, columns, total=True)))
-
-
-def _headings(
-    columns: Sequence[Column], before: Mapping[str, Any], row: Mapping[str, Any], width: int
-) -> Iterator[Line]:
-    """Yield headings above a row, from the first that differs from the previous row; a gap above the outermost."""
-    own, above = ([cell(of.get(column.key)) for column in columns] for of in (row, before))
-    changed = next((i for i in range(len(own)) if not before or own[i] != above[i]), len(own))
-    if before and changed == 0 and len(own) > 1:
-        yield Line("")
-    for i in range(changed, len(own)):
-        yield from _wrapped(own[i], width, "italic" if i else "bold")
-
-
-def _cells(row: Mapping[str, Any], columns: Sequence[Column], total: bool = False) -> list[str]:
-    """Return a row's cells; a total is empty if the column has no sum."""
-    return ["" if total and c.key not in row else cell(row.get(c.key), c.plain) for c in columns]
+        yield from (Line(line, "bold") for line in layout.lines(totals(table, columns)))
