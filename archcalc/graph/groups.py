@@ -26,11 +26,7 @@ class Block(NamedTuple):
 
     def positions(self) -> Iterator[int]:
         """Yield the positions of all its nodes, in order."""
-        for part in self.parts:
-            if isinstance(part, Block):
-                yield from part.positions()
-            else:
-                yield part
+        return _positions(self.parts)
 
 
 Part: TypeAlias = Block | int  # a block, or the position of a node
