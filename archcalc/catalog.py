@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
@@ -31,6 +31,7 @@ from archcalc.spec_files import PUBLISHED, Entry, files, folders, indexed, index
 
 K = TypeVar("K")
 T = TypeVar("T")
+Broken: TypeAlias = Callable[[ArchcalcError], object] | None  # takes the errors of specs that are skipped
 
 
 class Network(NamedTuple):
@@ -68,7 +69,7 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[str, Path]:
+def networks(broken: Broken = None) -> dict[str, Path]:
     """All networks of the zoo and the user's folders by name, with their files.
 
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
@@ -76,7 +77,7 @@ def networks(broken: Callable[[ArchcalcError], object] | None = None) -> dict[st
     return {name: network.path for name, network in _networks(broken).items()}
 
 
-def _networks(broken: Callable[[ArchcalcError], object] | None) -> dict[str, Network]:
+def _networks(broken: Broken) -> dict[str, Network]:
     found: dict[str, Network] = {}
     for folder in folders():
         known = indexed(folder)
@@ -88,9 +89,7 @@ def _networks(broken: Callable[[ArchcalcError], object] | None) -> dict[str, Net
     return found
 
 
-def _each(
-    items: Iterable[K], work: Callable[[K], T], broken: Callable[[ArchcalcError], object] | None
-) -> Iterator[tuple[K, T]]:
+def _each(items: Iterable[K], work: Callable[[K], T], broken: Broken) -> Iterator[tuple[K, T]]:
     """Yield each item with the result of `work`. Pass its errors to `broken`; without `broken` raise them."""
     for item in items:
         try:
@@ -103,15 +102,13 @@ def _each(
         yield item, made
 
 
-def members(family: str, broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
+def members(family: str, broken: Broken = None) -> list[str]:
     """The networks of a family. Raises ArchcalcError with the nearest if there is none; `broken` as for `networks`."""
     return list(_chosen(family, broken))
 
 
 def listed(
-    row: Callable[[Graph], dict[str, Any]],
-    family: str | None = None,
-    broken: Callable[[ArchcalcError], object] | None = None,
+    row: Callable[[Graph], dict[str, Any]], family: str | None = None, broken: Broken = None
 ) -> Iterator[dict[str, Any]]:
     """The rows of all networks, or of a family: those of the index, and what `row` makes of the graphs of others.
 
@@ -125,7 +122,7 @@ def listed(
     yield from (own for _, own in _each(_chosen(family, broken).items(), made, broken))
 
 
-def _chosen(family: str | None, broken: Callable[[ArchcalcError], object] | None) -> dict[str, Network]:
+def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
     found = _networks(broken)
     if family is None:
         return found
@@ -253,7 +250,7 @@ def _candidates(name: str, beside: str) -> Iterator[Path]:
         yield from (path for prefix, path in files(folder) if name == prefix + stem and _mentions(path, stem))
 
 
-def matching(patterns: Sequence[str], broken: Callable[[ArchcalcError], object] | None = None) -> list[str]:
+def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
     """Expand patterns such as `resnet*` to catalog names; pass other names through. Without patterns, all names.
 
     `broken` as for `networks`. Raises ArchcalcError for a pattern that no name matches.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis.report import Report, analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
-from archcalc.catalog import load_with, matching, members, titles
+from archcalc.catalog import Broken, load_with, matching, members, titles
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
@@ -133,11 +132,7 @@ def _error(accuracy: Accuracy) -> tuple[str, str]:
 
 
 def loaded(
-    names: Sequence[str],
-    family: str | None = None,
-    params: Mapping[str, Any] = MappingProxyType({}),
-    input: Sequence[int] | None = None,
-    broken: Callable[[ArchcalcError], object] | None = None,
+    names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
 ) -> Iterator[Graph]:
     """Graphs of the networks that are `named`, one by one.
 
@@ -158,9 +153,7 @@ def loaded(
             broken(error)
 
 
-def named(
-    names: Sequence[str], family: str | None = None, broken: Callable[[ArchcalcError], object] | None = None
-) -> list[str]:
+def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
     """Networks by name, path or pattern, then those of a family, in that order.
 
     A name given twice is there twice; a pattern or family brings only what is not there yet. Raises ArchcalcError for

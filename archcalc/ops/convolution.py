@@ -5,19 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import (
-    Connections,
-    Flag,
-    Margin,
-    Padding,
-    Positive,
-    Sides,
-    Size,
-    every,
-    format_shape,
-    require,
-)
-from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
+from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, format_shape, operator, spatial, values
 from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
 
