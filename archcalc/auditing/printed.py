@@ -29,6 +29,7 @@ BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mi
 BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}
 Scales: TypeAlias = Mapping[str, int] | Mapping[str, Fraction]
+SCALES: Mapping[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}  # by the figure's unit; COUNTS for all others
 
 BOUNDS = {"<": "<", "under": "<", "less than": "<", ">": ">", "over": ">", "more than": ">"}
 ABOUT = ("about", "~", "≈", "approx.", "approximately")

@@ -23,16 +23,7 @@ from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures
-from archcalc.auditing.printed import (
-    BINARY_BYTES,
-    BYTES,
-    COUNTS,
-    RATIOS,
-    Dimensions,
-    Number,
-    read_dimensions,
-    read_number,
-)
+from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Dimensions, Number, read_dimensions, read_number
 from archcalc.catalog import variant
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
@@ -238,9 +229,8 @@ def _read(claim: Claim) -> Number | Dimensions:
     unit = unit_of(claim)
     if unit == "shape":
         return read_dimensions(claim.printed)
-    if unit == "bytes":
-        return read_number(claim.printed, BINARY_BYTES if _binary(claim) else BYTES, claim.to)
-    return read_number(claim.printed, RATIOS if unit == "ratio" else COUNTS, claim.to, unit in SMALL_COUNTS)
+    scales = BINARY_BYTES if unit == "bytes" and _binary(claim) else SCALES.get(unit, COUNTS)
+    return read_number(claim.printed, scales, claim.to, unit in SMALL_COUNTS)
 
 
 def _binary(claim: Claim) -> bool:
