@@ -11,20 +11,8 @@ import click
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, matching, titles
+from archcalc.cli import options
 from archcalc.cli.commands import Commands
-from archcalc.cli.options import (
-    NetworkName,
-    depth_option,
-    family_option,
-    figure_options,
-    force_option,
-    given,
-    known_suffix,
-    network_options,
-    read_columns,
-    spec_options,
-    together,
-)
 from archcalc.cli.output import skipped, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
@@ -47,24 +35,24 @@ def plot() -> None:
 
 def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     """Check before any work that the file has the suffix of a picture and can be written."""
-    known_suffix(value, SUFFIXES)
+    options.known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
     return value
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
     """Read `params,macs` as keys of figures, without repeats."""
-    names = list(dict.fromkeys(read_columns(ctx, param, value)))
+    names = list(dict.fromkeys(options.read_columns(ctx, param, value)))
     for name in names:
         choose("column", name, numbers())
     return names or list(USUAL)
 
 
-picture_options = together(
+picture_options = options.together(
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, callback=read_picture,
                  metavar="FILE", help=f"Write the picture to this file ({', '.join(SUFFIXES)})."),
     click.option("--dark", is_flag=True, help="Draw light on dark, e.g. for dark slides."),
-    force_option,
+    options.force_option,
 )  # fmt: skip
 
 
@@ -82,7 +70,7 @@ def _report_unnamed(names: Sequence[str]) -> None:
 
 
 @plot.command(short_help="Draw accuracy against MACs and params.")
-@click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=options.NetworkName(), metavar="[NAME]...")
 @picture_options
 def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> None:
     """Draw published ImageNet accuracy against MACs; the area of a ball is the params (Canziani et al. 2016).
@@ -111,9 +99,9 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
 
 
 @plot.command(short_help="Draw params, MACs and activations along depth.")
-@click.argument("name", type=NetworkName())
-@figure_options
-@depth_option
+@click.argument("name", type=options.NetworkName())
+@options.figure_options
+@options.depth_option
 @picture_options
 def profile(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
@@ -133,8 +121,8 @@ def profile(
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")
-@click.argument("names", nargs=-1, required=True, type=NetworkName(), metavar="NAME...")
-@spec_options
+@click.argument("names", nargs=-1, required=True, type=options.NetworkName(), metavar="NAME...")
+@options.spec_options
 @picture_options
 def receptive_field(
     names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, output: Path, dark: bool,
@@ -156,12 +144,12 @@ def receptive_field(
 
 
 @plot.command(short_help="Draw totals of networks side by side.")
-@click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
-@family_option
+@click.argument("names", nargs=-1, type=options.NetworkName(), metavar="NAME...")
+@options.family_option
 @click.option("--columns", "figures", callback=read_figures, default=",".join(USUAL), show_default=True,
               metavar="NAMES", help=f"Draw a panel for each of these figures: {', '.join(numbers())}.")  # fmt: skip
 @click.option("--relative", is_flag=True, help="Draw ratios to the first network.")
-@network_options
+@options.network_options
 @picture_options
 def compare(
     names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
@@ -179,7 +167,7 @@ def compare(
 
     if not names and family is None:
         raise click.UsageError("name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family")
-    if given("convention") and "flops" not in figures:
+    if options.given("convention") and "flops" not in figures:
         raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
     graphs = loaded(names, family, settings, shape, skipped)
     reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]
