@@ -21,12 +21,7 @@ class Convention(NamedTuple):
 
     def flops(self, work: Mapping[str, int]) -> int:
         """FLOPs of some work. Raises KeyError for a kind without a weight: unknown is not zero."""
-        total = 0
-        for kind, count in work.items():
-            weight = self.weights[kind]
-            if weight:
-                total = total + count * weight
-        return total
+        return sum(count * weight for kind, count in work.items() if (weight := self.weights[kind]))
 
 
 _ONCE = dict.fromkeys(KINDS, 1)

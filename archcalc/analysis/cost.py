@@ -44,22 +44,13 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
     An operator that asks to work in place and cannot (`in_place` False) writes its output.
     """
     op, x, y, (batch, _, training, _) = node.op, node.x, node.output, conditions
-    weights = biases = statistics = counters = fixed = 0
-    for name, shape in op.weights(x).items():
-        if name == "bias":
-            biases += math.prod(shape)
-        else:
-            weights += math.prod(shape)
-    for name, shape in op.buffers(x).items():
-        if name in STATISTICS:
-            statistics += math.prod(shape)
-        elif name in COUNTERS:
-            counters += math.prod(shape)
-        else:
-            fixed += math.prod(shape)
+    trained = {name: math.prod(shape) for name, shape in op.weights(x).items()}
+    kept = {name: math.prod(shape) for name, shape in op.buffers(x).items()}
+    biases = trained.pop("bias", 0)
+    statistics, counters = (sum(kept.pop(name, 0) for name in names) for names in (STATISTICS, COUNTERS))
     work = {kind: batch * count for kind, count in op.work(x, y).items()}
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
-    owned = weights, biases, statistics, counters, fixed
+    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values())
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written)
 
 
