@@ -63,23 +63,16 @@ class Alignment:
         shapes = zip(("input", "output"), left.shapes or (), right.shapes or (), strict=True)
         return (*found, *(Change(what, mine, yours) for what, mine, yours in shapes if mine != yours))
 
-    def rows(self, depth: int | None = None, whole: bool = False) -> Iterator[Match]:
+    def rows(self, depth: int | None = None, whole: bool = False, block: Match | None = None) -> Iterator[Match]:
         """Yield matches that together contain each layer once: blocks down to `depth` names, or layers if None.
 
-        With a depth, blocks that contain only layers are not split; with `whole` neither are blocks that are equal or
-        have no partner.
+        With a `block` yield those within it. With a depth, blocks that contain only layers are not split; with `whole`
+        neither are blocks that are equal or have no partner.
         """
-        return self._rows(self.root, depth, whole)
-
-    def within(self, match: Match) -> Iterator[Match]:
-        """Yield the matches of layers in a block; do not split blocks that are equal or have no partner."""
-        return self._rows(match, None, True)
-
-    def _rows(self, match: Match, depth: int | None, whole: bool) -> Iterator[Match]:
-        for part in match.parts:
+        for part in (block or self.root).parts:
             closed = whole and (not part.left or not part.right or self.equal(part))
             if part.parts and depth != 1 and not closed and not (depth and _plain(part)):
-                yield from self._rows(part, depth and depth - 1, whole)
+                yield from self.rows(depth and depth - 1, whole, part)
             else:
                 yield part
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from archcalc.ops.base import declared
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
-from archcalc.render.tables.summaries import owns_nothing
+from archcalc.render.tables.summaries import operators, owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
@@ -86,8 +85,8 @@ def _columns() -> Iterator[Column]:
         yield from data((f"{key}_difference",))
 
 
-def _rows(alignment: Alignment, depth: int | None, whole: bool = False) -> Iterator[Row]:
-    return (Row(state(alignment, match), (match,)) for match in alignment.rows(depth, whole))
+def _rows(alignment: Alignment, depth: int | None, whole: bool = False, block: Match | None = None) -> Iterator[Row]:
+    return (Row(state(alignment, match), (match,)) for match in alignment.rows(depth, whole, block))
 
 
 def state(alignment: Alignment, match: Match) -> str:
@@ -255,8 +254,8 @@ def _inside(alignment: Alignment, block: Match) -> list[str]:
     sizes = [len(layers) for layers in alignment.layers(block)]
     if sum(None not in leaf.names for leaf in block.leaves()) < MOST_OTHER * min(sizes):
         return ["other layers, {} → {}".format(*sizes)]
-    rows = folded(alignment, (Row(state(alignment, match), (match,)) for match in alignment.within(block)), "layer")
-    told = list(_told(alignment, block, list(rows)))
+    rows = list(folded(alignment, _rows(alignment, None, True, block), "layer"))
+    told = list(_told(alignment, block, rows))
     return told[:MOST_TOLD] + ([f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
 
 
@@ -305,8 +304,7 @@ def _operators(layers: Sequence[Layer]) -> str | None:
     """The one operator as it is written, or how many there are of each."""
     if len(layers) == 1:
         return written(layers[0].node.op)
-    counts = Counter(layer.node.op.name for layer in layers)
-    return " ".join(name if count == 1 else f"{count}×{name}" for name, count in counts.items()) or None
+    return " ".join(operators(layers)) or None
 
 
 def _output(layers: Sequence[Layer]) -> list[int] | None:

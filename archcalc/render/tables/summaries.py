@@ -131,7 +131,7 @@ def _row(
 ) -> dict[str, Any]:  # fmt: skip
     last = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
-    row: dict[str, Any] = {"name": name, "op": " ".join(_operators(group)), "inputs": list(sources)}
+    row: dict[str, Any] = {"name": name, "op": " ".join(operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
     first, *others = (of_run[id(layer.run)] for layer in group)
     row |= {key: count + sum([run[key] for run in others]) for key, count in first.items()} if others else first
@@ -156,7 +156,7 @@ def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
     return end([layer for layer in group if within(layer, name)])
 
 
-def _operators(group: Sequence[Layer]) -> list[str]:
+def operators(group: Sequence[Layer]) -> list[str]:
     """Operators in order of appearance, with a count where there are several."""
     if len(group) == 1:
         return [group[0].node.op.name]
