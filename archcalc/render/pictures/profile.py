@@ -11,7 +11,7 @@ from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
 from archcalc.render.table import bytes_text
-from archcalc.render.tables.summaries import about_text, by_block, conditions
+from archcalc.render.tables.summaries import about_text, by_block, conditions, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +44,7 @@ def bars(report: Report, depth: int | None = None) -> list[Bar]:
 
 def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
     """Group layers: each layer with weights and the layers up to the next one."""
-    groups: list[list[Layer]] = []
-    for layer in layers:
-        if layer.node.op.weighted or not groups:
-            groups.append([])
-        groups[-1].append(layer)
-    return groups
+    return grouped(layers, lambda layer, group: not layer.node.op.weighted)
 
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -77,13 +77,18 @@ def summarize(
 
 def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
     """Rows of layers: one that owns nothing joins the row that ends with its only input."""
-    rows: list[list[Layer]] = []
+    return grouped(layers, lambda layer, row: not everything and _folds(layer, row))
+
+
+def grouped(layers: Sequence[Layer], joins: Callable[[Layer, Sequence[Layer]], bool]) -> list[list[Layer]]:
+    """Groups of neighbours: a layer that `joins` the group before it, given both, becomes part of it."""
+    groups: list[list[Layer]] = []
     for layer in layers:
-        if rows and _folds(layer, rows[-1]) and not everything:
-            rows[-1].append(layer)
+        if groups and joins(layer, groups[-1]):
+            groups[-1].append(layer)
         else:
-            rows.append([layer])
-    return rows
+            groups.append([layer])
+    return groups
 
 
 def _folds(layer: Layer, row: Sequence[Layer]) -> bool:
@@ -97,14 +102,12 @@ def owns_nothing(layer: Layer) -> bool:
 
 def by_block(layers: Sequence[Layer], depth: int) -> list[list[Layer]]:
     """Rows of neighbours whose names agree in their first `depth` parts; loose layers fold as in `fold`."""
-    rows: list[list[Layer]] = []
-    for layer in layers:
+
+    def joins(layer: Layer, row: Sequence[Layer]) -> bool:
         loose = layer.node.name.count(".") < depth
-        if rows and (_head(rows[-1][-1], depth) == _head(layer, depth) or (loose and _folds(layer, rows[-1]))):
-            rows[-1].append(layer)
-        else:
-            rows.append([layer])
-    return rows
+        return _head(row[-1], depth) == _head(layer, depth) or (loose and _folds(layer, row))
+
+    return grouped(layers, joins)
 
 
 def _head(layer: Layer, depth: int) -> list[str]:
