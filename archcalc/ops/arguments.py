@@ -17,7 +17,6 @@ from archcalc.errors import Refusal
 MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
 
 Positive: TypeAlias = int  # 1, 2, …
-Natural: TypeAlias = int  # 0, 1, …
 Real: TypeAlias = float
 PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
@@ -151,7 +150,6 @@ def one_of(*options: str) -> Callable[[object], str]:
 
 RULES: dict[str, Callable[[object], Any]] = {
     "Positive": partial(whole, least=1),
-    "Natural": partial(whole, least=0),
     "Real": real,
     "PositiveReal": positive_real,
     "Probability": probability,
