@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten, suggest
-from archcalc.graph.graph import Graph, Node, Origin
+from archcalc.graph.graph import NONE, Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import show
 from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of, settle_input, settle_params
@@ -36,11 +36,7 @@ class Made(NamedTuple):
 
 
 def expand(
-    spec: Spec,
-    network: str,
-    overrides: Mapping[str, Any] | None = None,
-    input_shape: Shape | None = None,
-    name: str | None = None,
+    spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, input_shape: Shape | None = None, name: str = ""
 ) -> Graph:
     """The graph of one of a spec's networks, called `name` if given.
 
@@ -48,7 +44,7 @@ def expand(
     """
     expansion = Expansion(spec)
     try:
-        return expansion.graph(network, overrides or {}, input_shape, name or network)
+        return expansion.graph(network, overrides, input_shape, name or network)
     except SpecError as error:
         error.trail = tuple(expansion.trail())
         raise
