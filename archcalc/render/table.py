@@ -100,17 +100,13 @@ def listed(names: Sequence[str]) -> str:
 
 
 def conditions_text(
-    batch: int | None = None,
-    dtype: str = "",
-    mode: str = "",
-    convention: str = "",
-    inputs: Iterable[Sequence[int]] = (),
+    batch: int = 0, dtype: str = "", mode: str = "", convention: str = "", inputs: Iterable[Sequence[int]] = ()
 ) -> str:
     """Join the given conditions: `input 3×224×224 · batch 2 (all figures) · float32 · inference · FLOPs: all`."""
     shapes = " and ".join(dict.fromkeys(map(format_shape, inputs)))
     texts = (
         shapes and f"input {shapes}",
-        "" if batch is None else f"batch {batch}" + (" (all figures)" if batch > 1 else ""),
+        f"batch {batch}" + " (all figures)" * (batch > 1) if batch else "",
         dtype,
         MODE_NAMES.get(mode, mode),
         convention and f"FLOPs: {convention}",

@@ -12,7 +12,7 @@ from archcalc.analysis.report import Report
 from archcalc.errors import shorten
 from archcalc.ops import format_shape
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed, short
-from archcalc.render.table import MODE_NAMES, ratio_text
+from archcalc.render.table import conditions_text, ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +54,7 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
     grid = sheet.figure.subplots(ceil(len(figures) / columns), columns, squeeze=False, sharey=True)
     axes = list(grid.flat)
     for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
-        texts = _texts(reports, figure, found := bar_values(reports, figure, relative), relative)
-        _panel(sheet, ax, figure, found, texts, relative, sheet.theme.palette[i % 7])
+        _panel(sheet, ax, reports, figure, relative, sheet.theme.palette[i % 7])
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
     axes[0].set_yticks(range(len(reports)), _names(reports))
@@ -72,23 +71,16 @@ def _names(reports: Sequence[Report]) -> list[str]:
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
 
 
-def _panel(
-    sheet: Sheet,
-    ax: Axes,
-    figure: str,
-    found: Sequence[float | None],
-    texts: Sequence[str],
-    relative: bool,
-    colour: str,
-) -> None:
+def _panel(sheet: Sheet, ax: Axes, reports: Sequence[Report], figure: str, relative: bool, colour: str) -> None:
     from matplotlib.patheffects import withStroke
 
+    found = bar_values(reports, figure, relative)
     title, unit = FIGURES[figure].title, FIGURES[figure].heading_unit.replace("bytes", "B")
     plain = relative or FIGURES[figure].unit in SMALL_COUNTS
     factor, prefix = (1.0, "") if plain else prefixed(max(value or 0 for value in found))
     scaled = [(value or 0) / factor for value in found]
     ax.barh(range(len(found)), scaled, height=0.7, color=colour, gid=figure, zorder=2)
-    for i, (text, wide) in enumerate(zip(texts, scaled, strict=True)):
+    for i, (text, wide) in enumerate(zip(_texts(reports, figure, found, relative), scaled, strict=True)):
         ax.annotate(
             text, (wide, i), (3, 0), textcoords="offset points", va="center", size=SMALL, gid="value",
             path_effects=[withStroke(linewidth=2, foreground=sheet.theme.paper)], zorder=4,
@@ -132,12 +124,11 @@ def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
     first = reports[0]
     shapes = list(dict.fromkeys(format_shape(report.graph.input) for report in reports))
     inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: see below each name"
-    batch = f"batch {first.batch}" if first.batch == 1 else f"batch {first.batch} (all figures)"
     meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in PLAIN}
     if "flops" in figures:
         meanings["flops"] = f"FLOPs by convention {first.convention.name}: {first.convention.text}"
     if "receptive_field" in figures:
         meanings["receptive_field"] += "; whole: the whole input"
-    conditions = f"{inputs} · {batch} · {first.dtype} · {MODE_NAMES[first.mode]}"
+    conditions = f"{inputs} · {conditions_text(first.batch, first.dtype, first.mode)}"
     said = "; ".join(meanings.values())
     return f"{conditions} · {said}." if said else conditions
