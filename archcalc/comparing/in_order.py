@@ -50,7 +50,8 @@ def best_pairs(left: Sequence[P], right: Sequence[P], score: Score[P]) -> Iterat
         else:
             yield None, right[j]
             j += 1
-    yield from _unpaired(left[i:], right[j:])
+    yield from ((mine, None) for mine in left[i:])
+    yield from ((None, yours) for yours in right[j:])
 
 
 def _windows(rows: int, columns: int) -> list[range]:
@@ -115,8 +116,3 @@ def _most(scores: Sequence[Sequence[float]], windows: Sequence[range]) -> list[l
             row[k] = max(under[k + 1] + own[k] if own[k] else 0, under[k], row[k + 1])
         most.append(row)
     return most[::-1]
-
-
-def _unpaired(left: Sequence[P], right: Sequence[P]) -> Iterator[Pair[P]]:
-    yield from ((mine, None) for mine in left)
-    yield from ((None, yours) for yours in right)

@@ -48,20 +48,13 @@ def _escape(text: str) -> str:
     return text
 
 
-def render_csv(tables: Sequence[Table]) -> str:
-    """Render CSV, one line per row; each row starts with the conditions, so that files can be concatenated."""
-    return _separated(tables, ",")
+def render_csv(tables: Sequence[Table], delimiter: str = ",") -> str:
+    """Render CSV, one line per row; each row starts with the conditions, so that files can be concatenated.
 
-
-def render_tsv(tables: Sequence[Table]) -> str:
-    """Render TSV: like CSV, but with tabs."""
-    return _separated(tables, "\t")
-
-
-def _separated(tables: Sequence[Table], delimiter: str) -> str:
-    """Render the rows of all tables below each other; if a table lacks a column, it stays empty."""
+    The rows of all tables stand below each other; if a table lacks a column, it stays empty.
+    """
     buffer = io.StringIO()
-    names = dict.fromkeys(name for table in tables for name in _names(table))
+    names = dict.fromkeys(name for table in tables for name in (*_fixed(table), *table.data_keys()))
     writer = csv.DictWriter(buffer, names, restval="", delimiter=delimiter, lineterminator="\n")
     writer.writeheader()
     for table in tables:
@@ -69,8 +62,9 @@ def _separated(tables: Sequence[Table], delimiter: str) -> str:
     return buffer.getvalue()
 
 
-def _names(table: Table) -> list[str]:
-    return [*_fixed(table), *table.data_keys()]
+def render_tsv(tables: Sequence[Table]) -> str:
+    """Render TSV: like CSV, but with tabs."""
+    return render_csv(tables, "\t")
 
 
 def _records(table: Table) -> Iterator[dict[str, Any]]:
