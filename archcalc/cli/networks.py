@@ -26,11 +26,7 @@ from archcalc.render.tables.bars import with_bars
 @row_options
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options
-def summarize(
-    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
-    convention: str, depth: int | None, everything: bool, fold_bn: bool, bars: bool, form: str, output: Path | None,
-    force: bool,
-) -> None:  # fmt: skip
+def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
 
     NAME is a network of `archcalc list`, or the path of a spec: FILE, or FILE:NETWORK if it contains several. CSV, TSV
@@ -43,10 +39,7 @@ def summarize(
     """
     if bars and form != "table":
         raise click.UsageError(f"--bars works only with --format table; omit it with --format {form}")
-    table = summary_of(
-        name, "", FORMATS[form].every, settings=settings, shape=shape, batch=batch, dtype=dtype, mode=mode,
-        convention=convention, depth=depth, everything=everything, fold_bn=fold_bn,
-    )  # fmt: skip
+    table = summary_of(name, "", FORMATS[form].every, **options)
     deliver(with_bars(table) if bars else table, form, output, force)
 
 
