@@ -12,7 +12,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.options import NetworkName, mode_option, spec_options, written_as
-from archcalc.cli.output import say, write
+from archcalc.cli.output import put
 
 if TYPE_CHECKING:
     from archcalc.render.diagrams.layout import Diagram
@@ -52,7 +52,4 @@ def graph(
         raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     picture = diagram(analyze(load_with(name, settings, shape), mode=mode), depth, everything, unfold)
     render: Callable[[Diagram], str] = getattr(import_module(RENDERERS[form]), f"render_{form}")
-    if output is None:
-        say(render(picture))
-    else:
-        write(output, render(picture), force)
+    put(render(picture), output, force)
