@@ -100,7 +100,7 @@ def test_networks_left_out_are_named(tmp_path):
 
 def test_options_of_networks_count(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(profile, "draw", lambda made, *arguments: seen.append(arguments))
+    monkeypatch.setattr(profile, "draw", lambda made, **arguments: seen.append(tuple(arguments.values())))
     options = ["--batch", "2", "--input", "1x36x36", "--mode", "train", "--dtype", "float16"]
     plot("profile", "d2l/lenet", *options, "--set", "classes=9", "--depth", "1", "-o", tmp_path / "x.svg")
     ((drawn, depth),) = seen
@@ -110,7 +110,7 @@ def test_options_of_networks_count(tmp_path, monkeypatch):
 
 def test_networks_and_figures_to_compare(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(comparison, "draw", lambda made, *arguments: seen.append(arguments))
+    monkeypatch.setattr(comparison, "draw", lambda made, **arguments: seen.append(tuple(arguments.values())))
     plot("compare", "--family", "alexnet", "lenet5", "--columns", "flops, macs,flops", "--convention", "torch",
         "-o", tmp_path / "x.svg")  # fmt: skip
     plot("compare", "lenet5", "--columns", "", "--force", "-o", tmp_path / "x.svg")

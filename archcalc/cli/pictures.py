@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -56,17 +56,15 @@ picture_options = options.together(
 )  # fmt: skip
 
 
-@contextmanager
-def _page(size: tuple[float, float], output: Path, dark: bool, force: bool) -> Iterator[Sheet]:
-    """Open an empty sheet, with size in inches; write the file on exit."""
+def _draw(
+    draw: Callable[[Sheet], Sequence[str] | None], size: tuple[float, float], output: Path, dark: bool, force: bool
+) -> None:
+    """Draw on an empty sheet, with size in inches, and write the file; print the names that `draw` has no room for."""
     with sheet(*size, dark) as page:
-        yield page
+        unnamed = draw(page)
         write(output, page.save(output.suffix.lower()), force)
-
-
-def _report_unnamed(names: Sequence[str]) -> None:
-    if names:
-        click.echo(f"no room for these names: {', '.join(names)}", err=True)
+    if unnamed:
+        click.echo(f"no room for these names: {', '.join(unnamed)}", err=True)
 
 
 @plot.command(short_help="Draw accuracy against MACs and params.")
@@ -93,9 +91,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
         click.echo(f"omitted, since no top-1 for a single crop is published{listed}", err=True)
     if not points:
         raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} for a single crop; see `archcalc show NAME`")
-    with _page(picture.SIZE, output, dark, force) as page:
-        unnamed = picture.draw(page, points)
-    _report_unnamed(unnamed)
+    _draw(partial(picture.draw, points=points), picture.SIZE, output, dark, force)
 
 
 @plot.command(short_help="Draw params, MACs and activations along depth.")
@@ -116,8 +112,7 @@ def profile(
     from archcalc.render.pictures import profile as picture
 
     report = analyze(load_with(name, settings, shape), batch, dtype, mode)
-    with _page(picture.SIZE, output, dark, force) as page:
-        picture.draw(page, report, depth)
+    _draw(partial(picture.draw, report=report, depth=depth), picture.SIZE, output, dark, force)
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")
@@ -138,9 +133,7 @@ def receptive_field(
     found = picture.few(matching(names))
     called = titles(found)
     reports = [analyze(load_with(name, settings, shape, called[name])) for name in found]
-    with _page(picture.SIZE, output, dark, force) as page:
-        unnamed = picture.draw(page, reports)
-    _report_unnamed(unnamed)
+    _draw(partial(picture.draw, reports=reports), picture.SIZE, output, dark, force)
 
 
 @plot.command(short_help="Draw totals of networks side by side.")
@@ -171,5 +164,5 @@ def compare(
         raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
     graphs = loaded(names, family, settings, shape, skipped)
     reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]
-    with _page(picture.size(len(reports), len(figures)), output, dark, force) as page:
-        picture.draw(page, reports, figures, relative)
+    draw = partial(picture.draw, reports=reports, figures=figures, relative=relative)
+    _draw(draw, picture.size(len(reports), len(figures)), output, dark, force)
