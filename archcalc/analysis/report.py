@@ -74,6 +74,11 @@ class Report:
     layers: tuple[Layer, ...]
     totals: Totals
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What the figures hold for, as tables and JSON state it: batch, dtype, mode and the name of the convention."""
+        return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
+
     def layer(self, name: str) -> Layer:
         """The layer of that name. Raises ArchcalcError with the nearest."""
         for layer in self.layers:

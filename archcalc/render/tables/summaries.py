@@ -205,21 +205,12 @@ def about_text(about: About) -> str:
 
 def facts(report: Report) -> dict[str, Any]:
     """The conditions a table is of, for JSON and CSV."""
-    return {
-        "schema": SCHEMA,
-        "name": report.graph.name,
-        "input": list(report.graph.input),
-        "batch": report.batch,
-        "dtype": report.dtype,
-        "mode": report.mode,
-        "convention": report.convention.name,
-    }
+    return {"schema": SCHEMA, "name": report.graph.name, "input": list(report.graph.input), **report.conditions}
 
 
 def conditions(report: Report) -> str:
     """The conditions a table is of, for people."""
-    inputs = [report.graph.input]
-    return conditions_text(report.batch, report.dtype, report.mode, report.convention.name, inputs)
+    return conditions_text(**report.conditions, inputs=[report.graph.input])
 
 
 def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
