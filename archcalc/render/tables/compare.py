@@ -66,23 +66,13 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     rows = [_row(entry, marks) for entry in entries]
     shown = [NAME, *_once(_columns(columns, rows, sort.removeprefix("-")))]
     keys = {column.key for column in shown if column.shown}
+    facts = {key: fact for key, fact in comparison._asdict().items() if key != "entries"}
     return Table(
-        "",
-        shown,
-        rows,
-        "networks",
-        {
-            "schema": SCHEMA,
-            "batch": comparison.batch,
-            "dtype": comparison.dtype,
-            "mode": comparison.mode,
-            "convention": comparison.convention,
-            "against": comparison.entries[0].name,
-        },
+        "", shown, rows, "networks", {"schema": SCHEMA, **facts, "against": comparison.entries[0].name},
         _conditions(comparison, any(key.endswith("_times") for key in keys)),
         notes=[*_input_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ())],
         label=listed([entry.name for entry in entries]),
-    )
+    )  # fmt: skip
 
 
 def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:

@@ -51,8 +51,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         rows=rows,
         rows_key="parts",
         facts={
-            "schema": SCHEMA, "network_a": left.graph.name, "network_b": right.graph.name, "by": by,
-            "batch": left.batch, "dtype": left.dtype, "mode": left.mode, "convention": left.convention.name,
+            "schema": SCHEMA, "network_a": left.graph.name, "network_b": right.graph.name, "by": by, **left.conditions,
         },
         conditions=conditions_text(left.batch, left.dtype, left.mode, inputs=(left.graph.input, right.graph.input)),
         totals={"part": "total", **_figures(left.layers, right.layers)},
@@ -124,11 +123,8 @@ def _joins(alignment: Alignment, last: Row, row: Row, by: str) -> bool:
         return False
     if row.state == "shapes":
         return by == "layer"
-    return by != "layer" or bool(row.matches[0].parts) or _idle(alignment, row.matches[0])
-
-
-def _idle(alignment: Alignment, match: Match) -> bool:
-    return all(owns_nothing(layer) for side in alignment.layers(match) for layer in side)
+    layers = [layer for side in alignment.layers(row.matches[0]) for layer in side]
+    return by != "layer" or bool(row.matches[0].parts) or all(map(owns_nothing, layers))
 
 
 def _parent(match: Match) -> tuple[str, ...]:
@@ -182,13 +178,9 @@ def _name(row: Row, block: Match | None = None) -> str:
 
 
 def _both(match: Match, block: Match | None) -> str:
-    outer = block.names if block else (None, None)
-    names = [_within(name, around) for name, around in zip(match.names, outer, strict=True) if name]
+    outer = block.names if block else ("", "")
+    names = [name.removeprefix(f"{around}.") for name, around in zip(match.names, outer, strict=True) if name]
     return " / ".join(dict.fromkeys(names))
-
-
-def _within(name: str, block: str | None) -> str:
-    return name.removeprefix(f"{block}.") if block else name
 
 
 def _ends(matches: Sequence[Match], side: int) -> list[str | None]:
