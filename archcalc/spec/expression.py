@@ -167,7 +167,7 @@ class Expression:
     def compile(self, node: ast.expr) -> Evaluate:
         """The function that computes a part of a value."""
         kind = type(node).__name__
-        compiler = getattr(self, f"_{kind.lower()}", None) if kind in _COMPILED else None
+        compiler = getattr(self, f"_compile_{kind.lower()}", None)
         if compiler is None:
             raise self.error(node, f"{_TITLES.get(kind, kind.lower())} is not part of the expression language")
         self.size += 1
@@ -190,7 +190,7 @@ class Expression:
 
         return run
 
-    def _constant(self, node: ast.Constant) -> Evaluate:
+    def _compile_constant(self, node: ast.Constant) -> Evaluate:
         value = node.value
         if isinstance(value, complex | bytes) or value is ...:
             raise self.error(node, f"{self.written(node)} is not part of the expression language")
@@ -198,7 +198,7 @@ class Expression:
             raise self.error(node, f"{self.written(node)} is too large a number; numbers stay below 2^63")
         return lambda names: value
 
-    def _name(self, node: ast.Name) -> Evaluate:
+    def _compile_name(self, node: ast.Name) -> Evaluate:
         key = node.id
         self.mentions.add(key)
 
@@ -223,20 +223,20 @@ class Expression:
         own = operator_name(node.id, layers)
         return self.error(node, message, f"it is called {own} here" if own else suggest(node.id, names.known()))
 
-    def _list(self, node: ast.List | ast.Tuple) -> Evaluate:
+    def _compile_list(self, node: ast.List | ast.Tuple) -> Evaluate:
         items = [self.compile(item) for item in node.elts]
         return self.guard(node, lambda names: functions.charge(names, tuple([item(names) for item in items])))
 
-    _tuple = _list
+    _compile_tuple = _compile_list
 
-    def _unaryop(self, node: ast.UnaryOp) -> Evaluate:
+    def _compile_unaryop(self, node: ast.UnaryOp) -> Evaluate:
         operand = self.compile(node.operand)
         if isinstance(node.op, ast.Not):
             return lambda names: not operand(names)
         sign = -1 if isinstance(node.op, ast.USub) else 1
         return self.guard(node, lambda names: functions.number(sign * functions.numeric(operand(names))))
 
-    def _binop(self, node: ast.BinOp) -> Evaluate:
+    def _compile_binop(self, node: ast.BinOp) -> Evaluate:
         compute = ARITHMETIC.get(type(node.op))
         if compute is None:
             hint = "`|` joins layers, and this is a value" if isinstance(node.op, ast.BitOr) else ""
@@ -249,13 +249,13 @@ class Expression:
 
         return self.guard(node, run)
 
-    def _boolop(self, node: ast.BoolOp) -> Evaluate:
+    def _compile_boolop(self, node: ast.BoolOp) -> Evaluate:
         operands = [self.compile(operand) for operand in node.values]
         if isinstance(node.op, ast.And):
             return lambda names: all(operand(names) for operand in operands)
         return lambda names: any(operand(names) for operand in operands)
 
-    def _compare(self, node: ast.Compare) -> Evaluate:
+    def _compile_compare(self, node: ast.Compare) -> Evaluate:
         first = self.compile(node.left)
         tests = [COMPARISONS.get(type(op)) for op in node.ops]
         others = [(test, self.compile(other)) for test, other in zip(tests, node.comparators, strict=True) if test]
@@ -273,11 +273,11 @@ class Expression:
 
         return self.guard(node, run)
 
-    def _ifexp(self, node: ast.IfExp) -> Evaluate:
+    def _compile_ifexp(self, node: ast.IfExp) -> Evaluate:
         test, yes, no = self.compile(node.test), self.compile(node.body), self.compile(node.orelse)
         return lambda names: yes(names) if test(names) else no(names)
 
-    def _subscript(self, node: ast.Subscript) -> Evaluate:
+    def _compile_subscript(self, node: ast.Subscript) -> Evaluate:
         whole = self.compile(node.value)
         if not isinstance(node.slice, ast.Slice):
             index = self.compile(node.slice)
@@ -289,7 +289,7 @@ class Expression:
 
         return self.guard(node, run)
 
-    def _call(self, node: ast.Call) -> Evaluate:
+    def _compile_call(self, node: ast.Call) -> Evaluate:
         if not isinstance(node.func, ast.Name):
             raise self.error(node.func, "only operators, blocks and functions can be called, by name")
         name = node.func.id
@@ -311,12 +311,12 @@ class Expression:
 
         return self.guard(node, run, f"write {usage}")
 
-    def _listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Evaluate:
+    def _compile_listcomp(self, node: ast.ListComp | ast.GeneratorExp) -> Evaluate:
         item = self.paid(node.elt)
         rounds = self.rounds(node).run
         return self.guard(node, lambda names: functions.charge(names, tuple([item(inner) for inner in rounds(names)])))
 
-    _generatorexp = _listcomp
+    _compile_generatorexp = _compile_listcomp
 
     def rounds(self, node: ast.ListComp | ast.GeneratorExp) -> Compiled:
         """The names of each round of a comprehension, in order."""
@@ -353,12 +353,6 @@ class Expression:
                     yield inner
 
         return run
-
-
-_COMPILED = frozenset((
-    "Constant", "Name", "List", "Tuple", "UnaryOp", "BinOp", "BoolOp", "Compare", "IfExp", "Subscript", "Call",
-    "ListComp", "GeneratorExp",
-))  # fmt: skip
 
 
 def _is_target(node: ast.expr) -> bool:
