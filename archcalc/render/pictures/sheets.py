@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from archcalc.errors import ArchcalcError
 from archcalc.render.table import ratio_text
 
-SUFFIXES = {".svg": "svg", ".png": "png", ".pdf": "pdf"}
 SALT = "archcalc"  # of ids in an SVG, so that equal pictures have equal bytes
-NO_DATE: dict[str, dict[str, Any]] = {
-    "svg": {"Date": None, "Creator": SALT},
-    "png": {"Software": SALT},
-    "pdf": {"CreationDate": None, "Creator": SALT, "Producer": SALT},
+SUFFIXES: dict[str, dict[str, Any]] = {  # of formats, with what their files say of themselves: no date
+    ".svg": {"Date": None, "Creator": SALT},
+    ".png": {"Software": SALT},
+    ".pdf": {"CreationDate": None, "Creator": SALT, "Producer": SALT},
 }
 DPI = 200  # of a PNG
 MARGIN = 0.15  # inches around the picture
@@ -115,8 +114,8 @@ class Sheet:
 
     def save(self, suffix: str) -> bytes:
         """Return the file's bytes; equal pictures have equal bytes."""
-        form, buffer = SUFFIXES[suffix], io.BytesIO()
-        self.figure.savefig(buffer, format=form, metadata=NO_DATE[form])
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format=suffix.removeprefix("."), metadata=SUFFIXES[suffix])
         return buffer.getvalue()
 
 
