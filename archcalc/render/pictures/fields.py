@@ -10,7 +10,6 @@ from archcalc.analysis.field_figures import FIXED, WHOLE, pair
 from archcalc.analysis.report import Report, Totals
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.ops import format_shape
-from archcalc.render.pictures.labels import Box
 from archcalc.render.pictures.names import Named, points_of, write_names
 from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, ticks_between
 from archcalc.render.table import MODE_NAMES
@@ -18,6 +17,8 @@ from archcalc.render.tables.field_words import field_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from archcalc.render.pictures.labels import Box
 
 SIZE = (10.0, 5.6)
 MAX_NAME = 30

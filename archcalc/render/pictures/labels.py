@@ -10,6 +10,8 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy
+
 Floats: TypeAlias = Any  # arrays of numpy
 
 ANGLES = 32
@@ -60,8 +62,6 @@ class _Search:
     """The candidate boxes of each label, and their costs without other labels."""
 
     def __init__(self, spots: Sequence[Spot], bounds: Box, lines: Sequence[Box]) -> None:
-        import numpy
-
         self.balls = numpy.array([(s.x, s.y, s.radius) for s in spots])
         self.boxes = [_candidates(spot, bounds) for spot in spots]
         crossed = numpy.array(lines).reshape(-1, 4)
@@ -117,16 +117,12 @@ class _Search:
 
 def _crowd(i: int, balls: Floats) -> float:
     """Measure how near the other balls are."""
-    import numpy
-
     away = numpy.hypot(*(balls[:, :2] - balls[i, :2]).T)
     return float((1 / (away + 10)).sum())
 
 
 def _candidates(spot: Spot, bounds: Box) -> Floats:
     """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances, within bounds."""
-    import numpy
-
     turns = numpy.arange(ANGLES) * 2 * numpy.pi / ANGLES
     reach = spot.radius + numpy.array(STEPS)[:, None]
     x = spot.x + numpy.cos(turns) * (reach + spot.width / 2)
@@ -140,8 +136,6 @@ def _candidates(spot: Spot, bounds: Box) -> Floats:
 
 def _costs(boxes: Floats, own: int, balls: Floats) -> Floats:
     """Compute the cost of boxes alone: distance from the ball, balls covered; out of bounds is forbidden."""
-    import numpy
-
     away = _gap(boxes, balls[own])
     nearest = numpy.clip(balls[:, None, :2], boxes[None, :, :2], boxes[None, :, 2:])
     covered = numpy.hypot(*numpy.moveaxis(nearest - balls[:, None, :2], -1, 0)) < balls[:, None, 2] + 1
@@ -157,16 +151,12 @@ def _written_on(boxes: Floats, lines: Floats) -> Floats:
 
 def _gap(boxes: Floats, ball: Floats) -> Floats:
     """Measure the distances from a ball's edge to boxes."""
-    import numpy
-
     nearest = numpy.clip(ball[:2], boxes[:, :2], boxes[:, 2:])
     return numpy.maximum(0, numpy.hypot(*(nearest - ball[:2]).T) - ball[2])
 
 
 def _conflicts(boxes: Floats, ball: Floats, standing: Sequence[Floats], balls: Sequence[Floats]) -> Floats:
     """Compute the cost of boxes given placed ones: no overlap, and leaders should cross neither labels nor leaders."""
-    import numpy
-
     here, boxes = ball[:2], boxes[:, None]
     others, theirs = numpy.array(standing)[None], numpy.array(balls)[None, :, :2]
     apart = numpy.array([-APART, -APART, APART, APART])
@@ -182,8 +172,6 @@ def _overlap(a: Floats, b: Floats) -> Floats:
 
 def _ends(boxes: Floats, starts: Floats) -> Floats:
     """Return the points at which segments from `starts` reach boxes."""
-    import numpy
-
     return numpy.clip(starts, boxes[..., :2], boxes[..., 2:])
 
 
@@ -200,8 +188,6 @@ def _side(a: Floats, b: Floats, c: Floats) -> Floats:
 
 def _cut(starts: Floats, labels: Floats, boxes: Floats) -> Floats:
     """Whether the segments from `starts` to `labels` cut `boxes`: whether both axes are inside at the same time."""
-    import numpy
-
     enter, leave = 0.0, 0.97
     for axis in (0, 1):
         start = starts[..., axis]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from archcalc.render.pictures.labels import Box, Placed, Spot, place
 from archcalc.render.pictures.sheets import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from archcalc.render.pictures.labels import Box, Placed, Spot
 
 LEADER = 3.0  # distance in points above which a line leads to the name
 RIVAL = 8.0  # distance in points below which the name could belong to another point
@@ -38,6 +39,8 @@ def write_names(
     sheet: Sheet, ax: Axes, named: Sequence[Named], size: float, leader: float = LEADER, lines: Sequence[Box] = ()
 ) -> list[int]:
     """Write names within the axes and avoid `lines`; return the positions of names without room."""
+    from archcalc.render.pictures.labels import place
+
     spots = [_spot(sheet, ax, one, size) for one in named]
     dots, box = 72 / sheet.figure.dpi, ax.get_window_extent()
     bounds = (box.x0 * dots + EDGE, box.y0 * dots + EDGE, box.x1 * dots, box.y1 * dots)
@@ -51,6 +54,8 @@ def write_names(
 
 
 def _spot(sheet: Sheet, ax: Axes, one: Named, size: float) -> Spot:
+    from archcalc.render.pictures.labels import Spot
+
     dots = 72 / sheet.figure.dpi
     width, height = sheet.text_size(one.text, size)
     return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 2)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.comparing.accuracy import DATASET, Point, frontier
 from archcalc.errors import shorten
-from archcalc.render.pictures.labels import Box
 from archcalc.render.pictures.names import LEADER, Named, points_of, write_names
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, Theme, short, ticks_between
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from archcalc.render.pictures.labels import Box
 
 SIZE = (13.0, 8.0)
 LARGEST = 1700.0  # area of the largest ball, in points²
