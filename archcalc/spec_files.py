@@ -9,7 +9,7 @@ the index only while all specs are as they were when it was written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,10 +95,10 @@ def indexed(folder: Path) -> Mapping[str, Entry]:
     """All networks of the zoo; none of another folder, and none if a spec is not as the index has read it."""
     if folder != zoo() or not (known := _index(folder)).entries:
         return {}
-    return known.entries if known.digest == _digest(folder) else {}
+    return known.entries if known.digest == digest(folder) else {}
 
 
-def _digest(folder: Path) -> str:
+def digest(folder: Path) -> str:
     """A number for the paths and texts of all specs: times and sizes can be equal where texts differ."""
     from hashlib import sha256  # a command on one network needs no digest
 
@@ -107,15 +107,3 @@ def _digest(folder: Path) -> str:
         text = path.read_bytes()
         whole.update(f"{path.relative_to(folder).as_posix()} {len(text)}\n".encode() + text)
     return whole.hexdigest()
-
-
-def index_text(rows: Sequence[tuple[str, Path, Mapping[str, Any]]]) -> str:
-    """The zoo's index: a network's name, file and row each."""
-    import json
-
-    folder = zoo()
-    lines = [
-        f"{name}\t{path.relative_to(folder).as_posix()}\t{json.dumps(row, ensure_ascii=False)}"
-        for name, path, row in rows
-    ]
-    return "\n".join([_digest(folder), *lines, ""])

@@ -1,5 +1,6 @@
 """The index beside the zoo's specs: it says what the zoo says, and is not used once a spec has changed."""
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -13,7 +14,7 @@ from archcalc.render.formats import FORMATS
 from archcalc.render.tables.list import row_of
 from archcalc.spec import network_spec
 from archcalc.spec.expansion import Expansion
-from archcalc.spec_files import INDEX, files, index_text, zoo
+from archcalc.spec_files import INDEX, digest, files, zoo
 
 SHIPPED = zoo() / INDEX
 
@@ -56,6 +57,16 @@ def copy(tmp_path, monkeypatch):
     rewrite(folder)
     yield folder
     spec_files._index.cache_clear()
+
+
+def index_text(rows):
+    """The zoo's index: a network's name, file and row each."""
+    folder = spec_files.zoo()
+    lines = [
+        f"{name}\t{path.relative_to(folder).as_posix()}\t{json.dumps(row, ensure_ascii=False)}"
+        for name, path, row in rows
+    ]
+    return "\n".join([digest(folder), *lines, ""])
 
 
 def rewrite(folder):
