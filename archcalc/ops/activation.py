@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Approximation, Flag, Real, show
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
+from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, operator, values
 
 OPERATIONS = {  # names of the kinds of work, singular and plural
     "add": ("an addition", "additions"),
@@ -22,15 +22,11 @@ OPERATIONS = {  # names of the kinds of work, singular and plural
 }
 
 
-class Activation(Plain):
+class Activation(SameShape):
     """An elementwise function; `per_value` is its work for one value."""
 
     per_value: ClassVar[Work]
     keeps_output: ClassVar[bool] = False  # whether backward needs the result; if not, the input
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape."""
-        return x
 
     def work(self, x: Shape, y: Shape) -> Work:
         """`per_value` for each value."""
@@ -176,12 +172,9 @@ class Softmax(Activation):
     """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, which subtracts the maximum first."""
 
     code: ClassVar[str] = "nn.Softmax(dim=1)"
+    keeps_output: ClassVar[bool] = True
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For C channels at each position: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
         count, places = values(y), values(y[1:])
         return {"compare": count - places, "add": count + (count - places), "exp": count, "div": count}
-
-    def saved(self, x: Shape, y: Shape) -> Saved:
-        """The result."""
-        return Saved(output=True)

@@ -222,6 +222,14 @@ class Plain(Operator):
         return "The output; nothing where it works in place." if hasattr(cls, "inplace") else "The output."
 
 
+class SameShape(Plain):
+    """An operator whose output has its input's shape."""
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape."""
+        return x
+
+
 def spatial(x: Shape, name: str) -> Shape:
     """Return `x`. Raises Refusal unless it is channels×height×width."""
     if len(x) != 3:

@@ -6,20 +6,12 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, format_shape, operator, values
+from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, format_shape, operator, values
 from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
 
 
-class Normalization(Plain):
-    """A layer that shifts and scales its input."""
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape."""
-        return x
-
-
 @operator("batchnorm")
-class BatchNorm(Normalization):
+class BatchNorm(SameShape):
     """Batch normalization per channel, `torch.nn.BatchNorm2d` and `BatchNorm1d` (Ioffe & Szegedy 2015)."""
 
     eps: PositiveReal = 1e-5
@@ -62,7 +54,7 @@ class BatchNorm(Normalization):
 
 
 @operator("layernorm")
-class LayerNorm(Normalization):
+class LayerNorm(SameShape):
     """Normalization over the last dimensions, `torch.nn.LayerNorm`; without `normalized_shape` over all dimensions."""
 
     normalized_shape: Extent | None = None
@@ -109,7 +101,7 @@ class LayerNorm(Normalization):
 
 
 @operator("groupnorm")
-class GroupNorm(Normalization):
+class GroupNorm(SameShape):
     """Normalization over groups of channels, `torch.nn.GroupNorm` (Wu & He 2018)."""
 
     code: ClassVar[str] = "nn.GroupNorm(num_groups, in_channels, eps=eps, affine=affine)"
@@ -142,7 +134,7 @@ class GroupNorm(Normalization):
 
 
 @operator("lrn")
-class LRN(Normalization):
+class LRN(SameShape):
     """Local response normalization across channels, `torch.nn.LocalResponseNorm` (Krizhevsky et al. 2012, 3.3).
 
     y = x / (k + alpha/size · Σ x²)^beta, where the sum runs over `size` neighbouring channels.

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, operator, spatial, values
 from archcalc.ops.reads import ALL, POINT, Axis, Window
 
 
-class Mover(Plain):
+class Mover(SameShape):
     """An operator without arithmetic."""
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape."""
-        return x
 
     def work(self, x: Shape, y: Shape) -> Work:
         """None."""
@@ -157,7 +153,3 @@ class StochasticDepth(Mover):
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The scaled output; with p = 0 nothing."""
         return values(y) if self.p else 0
-
-    def saved(self, x: Shape, y: Shape) -> Saved:
-        """Nothing."""
-        return Saved()
