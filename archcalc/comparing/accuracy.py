@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
-from archcalc.auditing.claims import Accuracy, accuracies_of
+from archcalc.auditing.claims import accuracies_of
 from archcalc.catalog import load_with, origin, titles
 
 DATASET = "ImageNet validation"
@@ -46,22 +46,13 @@ def published_point(name: str, title: str = "") -> Point | None:
     if not said:
         return None  # most networks; their layers need not be built
     graph = load_with(name, {}, title=title)
-    found = next(filter(None, (_top1(accuracy, graph.input[-1]) for accuracy in said)), None)
+    single = [accuracy for accuracy in said if accuracy.protocol == f"single crop {graph.input[-1]}"]
+    found = next((accuracy for accuracy in single if accuracy.metric in ("top1", "top1_error")), None)
     if found is None:
         return None
-    totals = analyze(graph).totals
-    accuracy, top1 = found
-    error = accuracy.metric == "top1_error"
-    return Point(
-        graph.name, graph.about.family, totals.macs, totals.params, top1, accuracy.source, accuracy.note, error
-    )
-
-
-def _top1(accuracy: Accuracy, size: int) -> tuple[Accuracy, float] | None:
-    if accuracy.protocol != f"single crop {size}" or accuracy.metric not in ("top1", "top1_error"):
-        return None
-    printed = float(accuracy.printed.rstrip("% "))
-    return accuracy, printed if accuracy.metric == "top1" else round(100 - printed, 4)
+    totals, error, printed = analyze(graph).totals, found.metric == "top1_error", float(found.printed)
+    top1 = round(100 - printed, 4) if error else printed
+    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, found.source, found.note, error)
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
