@@ -14,6 +14,7 @@ from archcalc.render.pictures.names import Named, points_of, write_names
 from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, ticks_between
 from archcalc.render.table import MODE_NAMES
 from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.summaries import grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,14 +182,8 @@ def _depth_axis(ax: Axes, depths: Sequence[int]) -> None:
 def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
     """Write input sizes beside their lines; lines too near to each other share a text."""
     near = SMALL * 1.6 * sheet.figure.dpi / 72
-    heights = [ax.transData.transform((1, size))[1] for size in inputs]
-    groups: list[list[int]] = []
-    for i, size in enumerate(inputs):
-        if groups and heights[i] - heights[i - 1] < near:
-            groups[-1].append(size)
-        else:
-            groups.append([size])
-    for group in groups:
+    heights = {size: float(ax.transData.transform((1, size))[1]) for size in inputs}
+    for group in grouped(inputs, lambda size, group: heights[size] - heights[group[-1]] < near):
         text, beside = f" input {', '.join(map(str, group))}", ax.get_yaxis_transform()
         ax.text(1, group[len(group) // 2], text, transform=beside, va="center", size=SMALL, gid="input")
 

@@ -16,7 +16,7 @@ from archcalc.ops.base import declared
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
-from archcalc.render.tables.summaries import operators, owns_nothing
+from archcalc.render.tables.summaries import grouped, operators, owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
@@ -106,20 +106,14 @@ def _changes(alignment: Alignment, match: Match) -> list[Change]:
 
 def folded(alignment: Alignment, rows: Iterable[Row], by: str) -> Iterator[Row]:
     """Rows with those put together that say the same, and with what owns nothing in the row it follows."""
-    last: Row | None = None
-    for row in rows:
-        if last and last.state == row.state and _joins(alignment, last, row, by):
-            last = Row(last.state, last.matches + row.matches)
-        else:
-            yield from [last] if last else []
-            last = row
-    yield from [last] if last else []
+    for group in grouped(rows, lambda row, group: _joins(alignment, group[-1], row, by)):
+        yield Row(group[0].state, tuple(match for row in group for match in row.matches))
 
 
 def _joins(alignment: Alignment, last: Row, row: Row, by: str) -> bool:
     if row.state == "equal":
-        return True
-    if row.state == "changed" or _parent(last.matches[-1]) != _parent(row.matches[0]):
+        return last.state == "equal"
+    if last.state != row.state or row.state == "changed" or _parent(last.matches[-1]) != _parent(row.matches[0]):
         return False
     if row.state == "shapes":
         return by == "layer"

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import END, FIGURES, rule, summed
@@ -21,6 +21,7 @@ from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text
 from archcalc.render.tables.figure_columns import data, figure_column
 
+T = TypeVar("T")
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
 COLUMNS = (
@@ -80,14 +81,14 @@ def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
     return grouped(layers, lambda layer, row: not everything and _folds(layer, row))
 
 
-def grouped(layers: Sequence[Layer], joins: Callable[[Layer, Sequence[Layer]], bool]) -> list[list[Layer]]:
-    """Groups of neighbours: a layer that `joins` the group before it, given both, becomes part of it."""
-    groups: list[list[Layer]] = []
-    for layer in layers:
-        if groups and joins(layer, groups[-1]):
-            groups[-1].append(layer)
+def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list[list[T]]:
+    """Groups of neighbours: an item that `joins` the group before it, given both, becomes part of it."""
+    groups: list[list[T]] = []
+    for item in items:
+        if groups and joins(item, groups[-1]):
+            groups[-1].append(item)
         else:
-            groups.append([layer])
+            groups.append([item])
     return groups
 
 
