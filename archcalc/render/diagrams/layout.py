@@ -369,8 +369,6 @@ def operator_text(op: Operator) -> str:
     values = {name: vars(op).get(name) for name in ARGUMENTS}
     if "pool" in op.name and "kernel_size" in vars(op) and values["stride"] is None:
         values["stride"] = values["kernel_size"]
-    if isinstance(values["stride"], int):
-        values["stride"] = (values["stride"],) * 2
     words = [ARGUMENTS[name](value) for name, value in values.items() if value is not None]
     return f"{op.name} {', '.join(word for word in words if word)}".rstrip()
 
