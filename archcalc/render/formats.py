@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
-from archcalc.render.table import Column, Table
+from archcalc.render.table import Table
 
 
 class Format(NamedTuple):
@@ -64,6 +64,3 @@ def cut(table: Table) -> Table:
         return replace(table, parts=parts)
     note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; CSV, TSV and JSON contain all rows."
     return replace(table, rows=table.rows[:MOST_ROWS], notes=[note, *table.notes], parts=parts)
-
-
-__all__ = ["FORMATS", "SUFFIXES", "Column", "Format", "Table", "render", "render_all"]

@@ -63,7 +63,8 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     for ax in panels:
         for start, stop, _ in stretches[::2]:
             ax.axvspan(start - 0.5, stop - 0.5, color=sheet.theme.band, zorder=0, linewidth=0)
-    panels[-1].set_xlabel(_axis_text(depth))
+    drawn = "blocks" if depth else "layers with weights, each with the layers after it"
+    panels[-1].set_xlabel(f"{drawn}, in the order in which they run (0: the input)")
     panels[-1].set_xlim(-0.5, len(found) - 0.5)
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     strip.set(ylim=(0, LEVELS), yticks=[])
@@ -72,12 +73,6 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     strip.spines[:].set_visible(False)
     sheet.settle()
     _name_blocks(sheet, strip, stretches)
-
-
-def _axis_text(depth: int | None) -> str:
-    if depth:
-        return "blocks, in the order in which they run (0: the input)"
-    return "layers with weights, each with the layers after it, in the order in which they run (0: the input)"
 
 
 def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:

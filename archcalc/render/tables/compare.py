@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.analysis.field_figures import WHOLE
@@ -64,7 +64,8 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     entries = sorted_by(comparison.entries, sort)
     marks = _marks(entries)
     rows = [_row(entry, marks) for entry in entries]
-    shown = [NAME, *_once(_columns(columns, rows, sort.removeprefix("-")))]
+    found = _columns(columns, rows, sort.removeprefix("-"))
+    shown = list({column.key: column for column in (NAME, *found)}.values())  # values and bytes have one ratio
     keys = {column.key for column in shown if column.shown}
     facts = {key: fact for key, fact in comparison._asdict().items() if key != "entries"}
     return Table(
@@ -109,11 +110,6 @@ def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) ->
             else:
                 yield column._replace(shown=column.shown and name in USUAL and _tells(column.key, rows))
     yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
-
-
-def _once(columns: Iterable[Column]) -> list[Column]:
-    """Columns without those that are there already: values and bytes have one ratio."""
-    return list({column.key: column for column in columns}.values())
 
 
 def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
