@@ -190,7 +190,8 @@ def _rows(table: Table, layout: _Layout, width: int) -> Iterator[Line]:
             yield from (Line(line, style, start or 0) for line in layout.lines(cells))
             done += 1
         else:
-            yield from [Line("")] * (kind == HEADING and done > 0 and gaps)
+            if kind == HEADING and done and gaps:
+                yield Line("")
             yield from _wrapped(cells[0], width, AROUND[kind], GAP if kind == BELOW else 0)
     if table.totals:
         yield from (Line(line, "bold") for line in layout.lines(totals(table, columns)))
