@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 
@@ -113,7 +114,7 @@ def requested(tensor: Tensor) -> int:
 
 def uncounted(layers: Iterable[Layer]) -> dict[str, int]:
     """FLOPs that PyTorch's counter omits, by operator, largest first: of a convolution its biases."""
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for layer in layers:
-        counts[layer.node.op.name] = counts.get(layer.node.op.name, 0) + layer.flops - 2 * layer.macs
-    return dict(sorted(((name, count) for name, count in counts.items() if count), key=lambda item: -item[1]))
+        counts[layer.node.op.name] += layer.flops - 2 * layer.macs
+    return {name: count for name, count in counts.most_common() if count}
