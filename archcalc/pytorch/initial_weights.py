@@ -47,6 +47,16 @@ def he(module: nn.Module) -> None:
     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
+def xavier(module: nn.Module) -> None:
+    """Draw uniformly within ±√(6 / (fan-in + fan-out)): Glorot & Bengio 2010, equation 16."""
+    nn.init.xavier_uniform_(module.weight)
+
+
+def normal(deviation: float, module: nn.Module) -> None:
+    """Draw from a normal distribution with one deviation for all layers: Krizhevsky et al. 2012, 5."""
+    nn.init.normal_(module.weight, std=deviation)
+
+
 def uniform(bound: float, module: nn.Module) -> None:
     """Draw uniformly within ±bound / fan-in: LeCun et al. 1998, appendix A."""
     with torch.no_grad():
@@ -65,9 +75,7 @@ def fan_in(module: nn.Module) -> torch.Tensor:
 
 FORMS: dict[str, Callable[..., object]] = {
     "He": he,
-    # Uniformly within ±√(6 / (fan-in + fan-out)): Glorot & Bengio 2010, equation 16
-    "Xavier": lambda module: nn.init.xavier_uniform_(module.weight),
-    # One deviation for all layers: Krizhevsky et al. 2012, 5
-    f"normal {NUMBER}": lambda deviation, module: nn.init.normal_(module.weight, std=deviation),
+    "Xavier": xavier,
+    f"normal {NUMBER}": normal,
     f"uniform {NUMBER} / fan-in": uniform,
 }
