@@ -1,1 +1,1 @@
-"""A graph becomes figures: what its layers and the network cost, see and keep."""
+"""Compute figures from a graph: cost, receptive fields and memory of its layers and of the network."""

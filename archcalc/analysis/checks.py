@@ -1,4 +1,4 @@
-"""Computed figures beside measured ones: plain data, which whoever measures fills in."""
+"""Computed figures beside measured ones: plain data, without PyTorch."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 
 
 class Check(NamedTuple):
-    """One figure of a layer (or of the network, `layer` ""), as archcalc has it and as PyTorch does."""
+    """One figure of a layer (`layer` "": of the network), as archcalc computes it and as PyTorch measures it."""
 
     layer: str
     figure: str
     expected: Any
     measured: Any
-    tolerance: float = 0  # how far a measured number may be off
+    tolerance: float = 0  # the largest difference that counts as equal
 
     @property
     def equal(self) -> bool:
-        """Whether the two agree."""
+        """Whether both figures are equal, within the tolerance."""
         if self.tolerance:
             return bool(abs(self.measured - self.expected) <= self.tolerance)
         return bool(self.expected == self.measured)
 
 
 class Validation(NamedTuple):
-    """All checks of one network, and the conditions they hold for."""
+    """All checks of one network, and their conditions."""
 
     network: str
     device: str
@@ -33,7 +33,7 @@ class Validation(NamedTuple):
     dtype: str
     checks: tuple[Check, ...]
     seconds: float
-    problem: str = ""  # why it could not be run as asked for
+    problem: str = ""  # why the network could not be run
     remark: str = ""  # what was not compared
     uncounted: Mapping[str, int] = MappingProxyType({})  # FLOPs that PyTorch's counter leaves out, by operator
 

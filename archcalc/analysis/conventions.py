@@ -1,7 +1,7 @@
-"""What one FLOP figure counts: each convention is a weight for every kind of arithmetic.
+"""Conventions for FLOPs: each has a weight for every kind of arithmetic.
 
-Papers, lectures and tools count differently and often do not say how. A convention here is a name, a sentence and its
-weights over `ops.KINDS`; FLOPs are the weighted sum of an operator's work.
+Papers, lectures and tools count differently and often do not say how. A convention has a name, a description and
+weights for `ops.KINDS`; FLOPs are the weighted sum of an operator's work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parameters, arithmetic and written values of one layer: the functions behind the figures that add up."""
+"""Parameters, arithmetic and written values of one layer: the functions of the figures that are sums over layers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 from archcalc.analysis.conventions import Convention
 from archcalc.graph.graph import Node
 
-DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes a value
-STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages
-COUNTERS = frozenset({"num_batches_tracked"})  # buffers that PyTorch keeps in int64 whatever the network's dtype
+DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
+STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
+COUNTERS = frozenset({"num_batches_tracked"})  # buffers that are int64 in PyTorch, whatever the network's dtype
 
 
 class Conditions(NamedTuple):
-    """What the figures of a report hold for."""
+    """The conditions of a report's figures."""
 
     batch: int
     value_bytes: int
@@ -24,7 +24,7 @@ class Conditions(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One layer as it runs: what it has once, and what it does for the whole batch; counts of values and operations."""
+    """Counts of one layer: its parameters and buffers, and the operations and written values for the whole batch."""
 
     node: Node
     conditions: Conditions
@@ -39,9 +39,9 @@ class Run(NamedTuple):
 
 
 def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
-    """What a layer has and does. Raises NotImplementedError for an operator without a rule.
+    """Return the counts of a layer. Raises NotImplementedError for an operator without a rule.
 
-    An operator that asks to work in place and cannot (`in_place` False) writes its output.
+    An operator that could work in place, but must not (`in_place` False), writes its output.
     """
     op, x, y, (batch, _, training, _) = node.op, node.x, node.output, conditions
     trained = {name: math.prod(shape) for name, shape in op.weights(x).items()}
@@ -64,6 +64,6 @@ def buffer_bytes(run: Run) -> int:
 
 def bytes_moved(run: Run) -> int:
     node, (batch, value_bytes, training, _) = run.node, run.conditions
-    moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # neither the image nor a view
+    moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
     read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
     return moves * (batch * (read + math.prod(node.output)) * value_bytes + param_bytes(run) + buffer_bytes(run))

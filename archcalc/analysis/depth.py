@@ -1,6 +1,6 @@
-"""Depth: weighted layers on the longest path, as papers count: ResNet-50 has 50, its projections do not count.
+"""Depth: the number of weighted layers on the longest path, as papers count it; ResNet-50 has 50, without projections.
 
-Weighted are convolutions, linear layers and LeNet-5's subsampling and RBF layers; normalization is not.
+Weighted layers are convolutions, linear layers, and LeNet-5's subsampling and RBF layers, but not normalization.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from archcalc.graph.graph import Graph
 
 
 def depths(graph: Graph) -> list[int]:
-    """For each node the most weighted layers on a path from the input to it, itself included."""
+    """Return for each node the most weighted layers on a path from the input to it, including itself."""
     counts: list[int] = []
     for node in graph.nodes:
         inputs = node.inputs

@@ -1,8 +1,8 @@
-"""What runs in training where branches are dropped at random: expected branches, depth and arithmetic.
+"""Expected branches, depth and MACs of a network whose branches are dropped at random in training.
 
-Stochastic depth skips a branch that is dropped, so each of its layers runs with the probability that the branch is
-kept; a layer that several branches need runs if one of them does. The probabilities here are exact where the branches
-that need a layer are nested or the same, as in residual networks; for other networks the figures are unknown.
+Stochastic depth skips a dropped branch, so each of its layers runs with the probability that the branch is kept. A
+layer that several branches need runs if one of them runs. The probabilities are exact if the branches that need a
+layer are nested or the same, e.g. in residual networks; for other networks the figures are unknown.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import NamedTuple
 
 from archcalc.graph.graph import Graph
 
-DROPPER = "stochastic_depth"  # drops a branch for the whole batch; droppath drops it for some images, and it runs
+DROPPER = "stochastic_depth"  # skips a branch for the whole batch; droppath only zeroes it for some images
 
 
 class Expected(NamedTuple):
-    """Expectations over the branches that training drops, for one forward pass; None where there are none."""
+    """Expected values of one forward pass in training; None if no branch is dropped, or if unknown."""
 
-    expected_branches: float | None = None  # kept, of the droppable
+    expected_branches: float | None = None  # how many of the droppable branches are kept
     droppable_branches: int | None = None
-    expected_depth: float | None = None  # weighted layers that run on the longest path
+    expected_depth: float | None = None  # number of weighted layers that run on the longest path
     expected_macs: float | None = None
 
 
 def expected(graph: Graph, macs: Callable[[int], int]) -> Expected:
-    """Expectations for a network, given the MACs by position; none where it drops no branch, or unknown."""
-    keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # droppers have it
+    """Return the expected values of a network; `macs` gives the MACs of the node with that index."""
+    keeps = {i: 1 - node.op.p for i, node in enumerate(graph.nodes) if node.op.name == DROPPER}  # type: ignore[attr-defined]  # every dropper has p
     if not keeps or any(node.op.joins and getattr(node.op, "p", 0) for node in graph.nodes):
         return Expected()
     runs = _chances(graph, keeps)
@@ -42,10 +42,10 @@ def expected(graph: Graph, macs: Callable[[int], int]) -> Expected:
 
 
 class Condition:
-    """Droppers that must all keep their branch: those of `before`, and one more; `chance` that they do.
+    """A set of droppers that must all keep their branch: those of `before` and one more; `chance` is its probability.
 
-    A dropper is the last one of a single condition, so a condition is part of another if the other was built on it.
-    `jump` is one further back: with these (Myers 1983) that is found in few steps however many droppers there are.
+    Each condition is built from another by adding its last dropper. `jump` is a condition further back: with jumps
+    (Myers 1983), `within` takes few steps even if there are many droppers.
     """
 
     __slots__ = ("before", "chance", "jump", "size")
@@ -60,19 +60,19 @@ class Condition:
             self.jump = far.jump
 
     def within(self, other: Condition) -> bool:
-        """Whether the other needs all that this needs."""
+        """Whether the other condition includes all droppers of this one."""
         while other.size > self.size:
             other = other.jump if other.jump.size >= self.size else other.before
         return other is self
 
 
 def _chances(graph: Graph, keeps: Mapping[int, float]) -> list[float] | None:
-    """For each node how likely it runs; None where no one set of droppers says when."""
+    """Return for each node the probability that it runs; None if one set of droppers does not decide it."""
     always = Condition(None, 1.0)
     needed: list[Condition | None] = [None] * len(graph.nodes)
     needed[graph.result] = always
     for i in reversed(range(len(graph.nodes))):
-        own = needed[i] = needed[i] or always  # a side output runs in training, whoever reads it
+        own = needed[i] = needed[i] or always  # a side output always runs in training
         passed = Condition(own, keeps[i]) if i in keeps else own
         for j in graph.nodes[i].inputs:
             before = needed[j]
@@ -84,7 +84,7 @@ def _chances(graph: Graph, keeps: Mapping[int, float]) -> list[float] | None:
 
 
 def _longest_path(graph: Graph, runs: Sequence[float]) -> float:
-    """The weighted layers that run on the longest path, in expectation; of paths of one length the most."""
+    """Return the expected number of weighted layers that run on the longest path; the most if several are longest."""
     paths: list[tuple[int, float]] = []
     for i, node in enumerate(graph.nodes):
         count, kept = max((paths[j] for j in node.inputs), default=(0, 0.0))

@@ -1,8 +1,8 @@
-"""What a receptive field comes to: its status, sizes, stride and padding, in input positions.
+"""Figures of a receptive field: its status, sizes, stride and padding, in input positions.
 
-The local size is that of the ideal field, which may reach outside the image. Where a part is fixed, a position's size
-is what it sees of the image, or its local size where that is larger: for the whole input the image's length. Stride and
-padding are the local part's; what comes through a whole axis has none.
+The local size is that of the ideal field, which may extend outside the image. If part of a field is fixed, its size is
+the part of the image that the position sees, or its local size if that is larger; for the whole input it is the image's
+length. Stride and padding are those of the local part; what comes through a whole axis has none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from archcalc.analysis.field_tables import Span, Table, hull
 from archcalc.analysis.receptive_field import Axes, Field
 
 EXACT, VARIES, WHOLE, FIXED, UNKNOWN = "exact", "varies", "whole input", "fixed", "unknown"
-EDGES = 16  # positions of one residue that are looked at, and more where there are no more
+EDGES = 16  # for a layer with fewer than this many periods, each position is computed
 _OF = {
     "receptive_field": "size", "effective_padding": "padding", "field_status": "status", "field_min": "size_min",
     "field_period": "period", "field_fixed": "fixed", "field_seen": "seen", "field_seen_min": "seen_min",
@@ -26,23 +26,23 @@ _OF = {
 
 
 class Figures(NamedTuple):
-    """The field on one axis. What there is not is None: a stride where none is the one, a local part, a fixed one."""
+    """The field on one axis. None: there is no local or fixed part, or more than one stride."""
 
     status: str
-    size: int  # the largest of any position
+    size: int  # the largest size of any position
     size_min: int
-    period: int | None  # after so many positions spans repeat; None: after each, or there is no one period
+    period: int | None  # number of positions after which spans repeat; None: 1, or several
     stride: Fraction | None
     padding: int | None
     local: int | None  # the largest local size
     local_min: int | None
     fixed: Span
-    seen: int  # the most and the least that one position sees of the image
+    seen: int  # the largest and the smallest part of the image that a position sees
     seen_min: int
 
 
 def figures(field: Field) -> Figures:
-    """The figures of a field on one axis."""
+    """Compute the figures of a field on one axis."""
     table = field.local[0] if len(field.local) == 1 else None
     fixed = hull(map(field.fixed.at, range(min(field.fixed.period, field.positions)))) if field.fixed else None
     sizes = local = [_size(_local(field, i)) for i in _period(field)]
@@ -73,9 +73,9 @@ def _status(fixed: Span, image: int, several: bool) -> str:
 
 @lru_cache(maxsize=256)
 def by_key(axes: Axes | None) -> Mapping[str, Any]:
-    """The figures of a layer as tables and totals name them, each by height and width; None where unknown.
+    """Return a layer's figures by the registry's keys, each a pair for height and width; None if unknown.
 
-    Worked out once for layers that see the same: that takes longer than all else in a row.
+    They are cached for layers with equal fields: nothing else in a row takes as long.
     """
     if axes is None:
         unknown = dict.fromkeys((*_OF, "effective_stride", "field_stride"))
@@ -90,19 +90,19 @@ def by_key(axes: Axes | None) -> Mapping[str, Any]:
 
 
 def _both(values: Iterable[Any]) -> tuple[Any, Any] | None:
-    """Height and width; None where neither has any."""
+    """Return height and width as a pair; None if both are None."""
     height, width = values
     return None if height is width is None else (height, width)
 
 
 def largest_local(axes: Axes) -> int:
-    """Height times width of the largest local field."""
+    """Return height × width of the largest local field."""
     height, width = (max(_size(_local(field, i)) for i in _period(field)) for field in axes)
     return height * width
 
 
 def pair(axes: Axes) -> tuple[Figures, Figures]:
-    """The figures by height and width."""
+    """Return the figures for height and for width."""
     height = figures(axes[0])
     return height, height if axes[1] is axes[0] else figures(axes[1])
 
@@ -118,7 +118,7 @@ def _size(span: Span) -> int:
 
 
 def _period(field: Field) -> range:
-    """Positions that have all local sizes: one period, or all there are."""
+    """Return positions that include all local sizes: one period, or all positions."""
     if not field.local:
         return range(1)
     return range(min(field.local[0].period, field.positions) if len(field.local) == 1 else field.positions)
@@ -133,10 +133,10 @@ def _in_image(field: Field, i: int) -> Span:
 
 
 def _extremes(field: Field) -> Collection[int]:
-    """Positions among which are those that see most and least of the image.
+    """Return positions that include those that see the largest and the smallest part of the image.
 
-    With one table and nothing fixed, or the same everywhere, what positions of one residue see grows or shrinks evenly
-    until an end of their span passes an end of the reach or of what is fixed.
+    With one table, and a fixed part that is missing or the same everywhere, what positions of one residue see grows or
+    shrinks evenly until an end of their span passes an end of the reach or of the fixed part.
     """
     period = field.fixed.period if field.fixed else 1
     if not field.local:
@@ -150,7 +150,7 @@ def _extremes(field: Field) -> Collection[int]:
 
 
 def _passing(table: Table, residue: int, edge: int) -> Iterable[int]:
-    """The positions of this residue before and after each end of their span passes an edge."""
+    """Return the positions of this residue just before and after each end of their span passes an edge."""
     span = table.at(residue) or ()
     turns = ((edge - end) // table.advance + after for end in span for after in (0, 1))
     return (residue + turn * table.period for turn in turns)

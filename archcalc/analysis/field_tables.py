@@ -1,9 +1,9 @@
-"""Tables of a receptive field on one axis: for each position of a layer the first and last input position it sees.
+"""Tables of a receptive field on one axis: for each position of a layer, the first and last input position it sees.
 
-A table repeats: `period` positions on, everything is `advance` input positions further, so its stride is
-advance/period. Positions may lie outside the image (an endless one is assumed). A span of None sees nothing: behind a
-transposed convolution with a kernel smaller than its stride there are gaps. A table with the advance 0 holds what comes
-through a whole axis: the same stretch everywhere.
+A table repeats: after `period` positions, each span is shifted by `advance` input positions, so the stride is
+advance/period. Input positions may lie outside the image, which is taken as endless. A span of None sees nothing: a
+transposed convolution with a kernel smaller than its stride leaves gaps. A table with the advance 0 describes what
+comes through a whole axis: the same span everywhere.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from typing import NamedTuple, TypeAlias
 
 from archcalc.ops.reads import Reads, Window
 
-LAID = 256  # a period above this, and above the layer's positions, is not laid out
-MOST = 500_000  # spans that one graph's tables may hold
+LAID = 256  # a period longer than this, and longer than the layer, is not laid out
+MOST = 500_000  # most spans in all tables of a graph
 
 Span: TypeAlias = tuple[int, int] | None
 
 
 class TooMany(Exception):
-    """The spans of a graph's tables are more than MOST."""
+    """The tables of a graph have more than MOST spans."""
 
 
 class Room:
-    """How many more spans a graph's tables may hold, so that time and memory stay bounded."""
+    """The number of spans that a graph's tables may still add; it bounds time and memory."""
 
     def __init__(self) -> None:
         self.left = MOST
 
     def take(self, spans: int) -> None:
-        """Raise TooMany if there is no room for so many."""
+        """Reserve room for `spans`. Raises TooMany if there is not enough."""
         self.left -= spans
         if self.left < 0:
             raise TooMany
 
 
 class Laid(NamedTuple):
-    """A table with a span for each residue of the position."""
+    """A table with one span for each residue of the position modulo the period."""
 
     advance: int
     spans: tuple[Span, ...]
 
     @property
     def period(self) -> int:
-        """How many residues."""
+        """The number of residues."""
         return len(self.spans)
 
     def at(self, i: int) -> Span:
-        """What position i sees."""
+        """Return the span that position i sees."""
         turns, residue = divmod(i, len(self.spans))
         return moved(self.spans[residue], turns * self.advance)
 
     def over(self, positions: Iterable[int]) -> Span:
-        """The hull of what some positions see: `at` and `hull` in one loop, in which large tables spend their time."""
+        """Return the hull of what some positions see: `at` and `hull` in one loop, for speed."""
         firsts, lasts = [], []
         for i in positions:
             turns, residue = divmod(i, len(self.spans))
@@ -67,9 +67,9 @@ class Laid(NamedTuple):
 
 
 class Worked:
-    """A table too long to lay out: spans are worked out when asked for, and remembered.
+    """A table that is too long to lay out: spans are computed when needed, and cached.
 
-    It is a rule over a table, or without a rule the hull of several.
+    It applies a rule to the table `below`, or without a rule it is the hull of several tables.
     """
 
     def __init__(self, period: int, advance: int, reads: Reads | None, below: Sequence[Table], room: Room) -> None:
@@ -77,36 +77,36 @@ class Worked:
         self.known: dict[int, Span] = {}
 
     def asked(self, positions: int) -> Worked:
-        """The table with the spans of so many positions worked out, as far as they differ."""
+        """Compute the spans of the first `positions` positions that can differ. Returns this table."""
         for i in range(min(self.period, positions)):
             self.at(i)
         return self
 
     def at(self, i: int) -> Span:
-        """What position i sees. Raises TooMany where that takes too long; of the layer's own positions never."""
+        """Return the span that position i sees. Raises TooMany if that takes too long, but not for the layer's own."""
         turns, residue = divmod(i, self.period)
         if residue not in self.known:
             self._work_out(residue)
         return moved(self.known[residue], turns * self.advance)
 
     def over(self, positions: Iterable[int]) -> Span:
-        """The hull of what some positions see."""
+        """Return the hull of what some positions see."""
         return hull(map(self.at, positions))
 
     def _work_out(self, residue: int) -> None:
-        """From the lowest table up, without recursion: there may be thousands."""
+        """Compute a span from the lowest table up, without recursion: there may be thousands of tables."""
         todo: list[tuple[Worked, int]] = [(self, residue)]
         while todo:
-            table, place = todo[-1]
-            lacking = [(low, j % low.period) for low, j in table._sources(place) if isinstance(low, Worked)]
-            lacking = [(low, j) for low, j in lacking if j not in low.known]
-            if lacking:
-                todo += lacking
+            table, own = todo[-1]
+            missing = [(low, j % low.period) for low, j in table._sources(own) if isinstance(low, Worked)]
+            missing = [(low, j) for low, j in missing if j not in low.known]
+            if missing:
+                todo += missing
                 continue
             todo.pop()
-            if place not in table.known:
+            if own not in table.known:
                 self.room.take(1)
-                table.known[place] = hull(low.at(j) for low, j in table._sources(place))
+                table.known[own] = hull(low.at(j) for low, j in table._sources(own))
 
     def _sources(self, i: int) -> Iterable[tuple[Table, int]]:
         for low in self.below:
@@ -117,23 +117,23 @@ Table: TypeAlias = Laid | Worked
 
 
 def moved(span: Span, by: int) -> Span:
-    """The span so many positions further."""
+    """Shift a span by so many positions."""
     return span and (span[0] + by, span[1] + by)
 
 
 def hull(spans: Iterable[Span]) -> Span:
-    """From the first to the last position of all of them."""
+    """Return the span from the first to the last position of some spans."""
     some = [span for span in spans if span]
     return (min(first for first, _ in some), max(last for _, last in some)) if some else None
 
 
 def _ends(reads: range, period: int) -> Iterable[int]:
-    """Of evenly spaced positions over a table those that can see first or last: the first and last `period`."""
+    """Return those of evenly spaced positions that can see the first or last input: the first and last `period`."""
     return chain(reads[:period], reads[-period:]) if len(reads) > 2 * period else reads
 
 
 def through(reads: Reads, below: Table, positions: int, room: Room) -> Table:
-    """The table of an operator's `positions` outputs over a layer with this table."""
+    """Return the table of an operator with `positions` outputs that reads a layer with the table `below`."""
     if type(reads) is Window and type(below) is Laid and len(below.spans) == 1:
         step, span = below.advance, below.spans[0]
         if span:
@@ -150,9 +150,9 @@ def through(reads: Reads, below: Table, positions: int, room: Room) -> Table:
 
 
 def _laid(advance: int, spans: Sequence[Span]) -> Laid:
-    """The table with the smallest period that these spans repeat in."""
+    """Return a table of these spans with the smallest period."""
     period = len(spans)
-    least = period // gcd(period, advance)  # a smaller part would have no whole advance
+    least = period // gcd(period, advance)  # the advance of a smaller part would not be whole
     for part in range(least, period, least):
         if period % part == 0:
             by = advance * part // period
@@ -162,7 +162,7 @@ def _laid(advance: int, spans: Sequence[Span]) -> Laid:
 
 
 def merge(tables: Sequence[Table], positions: int, room: Room) -> Table:
-    """The hull of tables of one stride."""
+    """Return the hull of tables with the same stride."""
     first = tables[0]
     if all(table == first for table in tables):
         return first
@@ -175,5 +175,5 @@ def merge(tables: Sequence[Table], positions: int, room: Room) -> Table:
 
 
 def sees_nothing(table: Table) -> bool:
-    """Whether a table holds no span at all; of one that is not laid out this is not asked."""
+    """Whether a table has no span at all; a table that is not laid out has some."""
     return isinstance(table, Laid) and not any(table.spans)

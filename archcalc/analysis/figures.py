@@ -1,7 +1,7 @@
-"""The registry of figures: what each is called, what it counts, what it means, and how it adds up over layers.
+"""The registry of figures: the key, title, unit and definition of each, and how it adds up over layers.
 
-Whatever adds up, shows, sorts, compares, draws or checks figures reads this table. A new figure is one row here and one
-function of a layer's `Run` in `cost`.
+All code that adds up, shows, sorts, compares, draws or checks figures reads this table. A new figure is one row here
+and one function of a layer's `Run` in `cost`.
 """
 
 from __future__ import annotations
@@ -12,102 +12,115 @@ from typing import NamedTuple, TypeAlias
 from archcalc.analysis import cost
 from archcalc.analysis.cost import Run
 
-SUM = "sum"  # of layers, so an operator's layers, a block and the network have it, too
-END = "end"  # of a layer; a block has that of its last layer, the network that of the layer it is stated at
-PATH = "path"  # of the longest path in a block or the network; a layer stands at the end of one
-NETWORK = "network"  # of the network alone
+SUM = "sum"  # over layers: of an operator, a block or the network
+END = "end"  # of a layer; for a block that of its last layer, for the network see `spatial_end`
+PATH = "path"  # of the longest path in a block or the network, or up to a layer
+NETWORK = "network"  # of a whole network only
 Rule: TypeAlias = Callable[[Run], int]
 
 
 class Figure(NamedTuple):
-    """One figure. Its key names it in JSON, CSV, specs and on the command line, and as an attribute in Python."""
+    """One figure. Its key is its name in JSON, CSV, specs and on the command line, and its attribute in Python."""
 
     key: str
     title: str  # for people
-    unit: str  # "": a detail of another figure, in data alone
+    unit: str  # "": a detail of another figure, only in data
     adds: str  # SUM, END, PATH or NETWORK
     means: str
-    of: Rule | None = None  # its function; None: it takes the whole graph, see `report`
-    counted: str = ""  # what a heading says besides the title, where that is neither bytes nor pixels
+    of: Rule | None = None  # its function; None: it needs the whole graph, see `report`
+    counted: str = ""  # what a heading says after the title, if the unit is neither bytes nor pixels
 
     @property
     def heading_unit(self) -> str:
-        """What stands behind the title in a heading; params and MACs say themselves what they count."""
+        """The text after the title in a heading; none for params and MACs, whose titles say what they count."""
         return self.unit if self.unit in ("bytes", "pixels") else self.counted
 
 
-SMALL_COUNTS = frozenset(("layers", "pixels", "branches"))  # units of counts that are small, so each digit counts
+SMALL_COUNTS = frozenset(("layers", "pixels", "branches"))  # units of small counts: all printed digits are significant
 _ROWS = (
-    Figure("layers", "layers", "layers", SUM, "operators of every kind, the input included", lambda run: 1),
-    Figure("weights", "weights", "values", SUM, "trainable values that are no biases", lambda run: run.weights),
-    Figure("biases", "biases", "values", SUM, "trainable values that layers add", lambda run: run.biases),
-    Figure("params", "params", "values", SUM, "weights and biases", lambda run: run.weights + run.biases),
+    Figure("layers", "layers", "layers", SUM, "count of operators of every kind, including the input", lambda run: 1),
+    Figure("weights", "weights", "values", SUM, "trainable values except biases", lambda run: run.weights),
+    Figure("biases", "biases", "values", SUM, "trainable values that a layer adds: biases, and β of normalization",
+           lambda run: run.biases),
+    Figure("params", "params", "values", SUM, "all weights and biases", lambda run: run.weights + run.biases),
     Figure("params_with_statistics", "params and running statistics", "values", SUM,
-           "what Keras prints as the total", lambda run: run.weights + run.biases + run.running_statistics),
-    Figure("buffers", "buffers", "values", SUM, "values that are kept and not trained",
+           "weights, biases and running statistics, which Keras prints as the total",
+           lambda run: run.weights + run.biases + run.running_statistics),
+    Figure("buffers", "buffers", "values", SUM,
+           "values that are kept but not trained: running statistics, batch counters and fixed values",
            lambda run: run.running_statistics + run.batch_counters + run.fixed_values),
     Figure("running_statistics", "running statistics", "values", SUM,
-           "means and variances that batch normalization averages in training", lambda run: run.running_statistics),
+           "mean and variance per channel, averaged over batches in training", lambda run: run.running_statistics),
     Figure("batch_counters", "batch counters", "values", SUM,
-           "PyTorch's counters of the batches that a batch normalization has seen", lambda run: run.batch_counters),
-    Figure("fixed_values", "fixed values", "values", SUM, "buffers that never change", lambda run: run.fixed_values),
+           "PyTorch's counters of training batches, one per batch normalization", lambda run: run.batch_counters),
+    Figure("fixed_values", "fixed values", "values", SUM, "buffers that never change, such as LeNet-5's prototypes",
+           lambda run: run.fixed_values),
     Figure("param_bytes", "params", "bytes", SUM, "memory of weights and biases", cost.param_bytes),
-    Figure("buffer_bytes", "buffers", "bytes", SUM, "memory of the buffers; a counter is an int64", cost.buffer_bytes),
-    Figure("macs", "MACs", "operations", SUM, "multiply-accumulates of one forward pass",
+    Figure("buffer_bytes", "buffers", "bytes", SUM, "memory of buffers; a counter takes 8 bytes", cost.buffer_bytes),
+    Figure("macs", "MACs", "operations", SUM, "multiply-accumulates; only convolutions and linear layers have them",
            lambda run: run.work.get("mac", 0)),
-    Figure("flops", "FLOPs", "operations", SUM, "arithmetic of one forward pass, weighed by a convention",
+    Figure("flops", "FLOPs", "operations", SUM, "arithmetic operations, each kind times its weight in the convention",
            lambda run: run.conditions.convention.flops(run.work)),
     Figure("connections", "connections", "links", SUM,
-           "pairs of a weighted layer's output value and an input value or bias", lambda run: run.connections),
-    Figure("activations", "activations", "values", SUM, "values that layers write", lambda run: run.activations,
-           counted="values"),
-    Figure("activation_bytes", "activations", "bytes", SUM, "memory that layers write",
+           "pairs of an output value and an input value or bias, in weighted layers", lambda run: run.connections),
+    Figure("activations", "activations", "values", SUM,
+           "values of the input, and of all outputs except views and operators in place; dropout only in training",
+           lambda run: run.activations, counted="values"),
+    Figure("activation_bytes", "activations", "bytes", SUM, "memory of the activations",
            lambda run: run.activations * run.conditions.value_bytes),
     Figure("bytes_moved", "bytes moved", "bytes", SUM,
-           "inputs, outputs, weights and buffers that layers read and write; of a view none", cost.bytes_moved),
+           "inputs, output, params and buffers of each layer; the input itself and views move none", cost.bytes_moved),
     Figure("saved_bytes", "kept for backward", "bytes", SUM,
-           "what PyTorch keeps from a forward pass in training until the backward pass, each tensor once"),
-    Figure("depth", "depth", "layers", PATH, "layers with weights on the longest path", counted="weighted layers"),
-    Figure("receptive_field", "receptive field", "pixels", END, "the largest at the last layer with places"),
-    Figure("effective_stride", "effective stride", "pixels", END, "how far the field moves from position to position"),
-    Figure("effective_padding", "effective padding", "pixels", END, "how far the first field reaches out of the image"),
-    Figure("receptive_field_at", "receptive field at", "", NETWORK, "the last layer with places"),
-    Figure("field_status", "field status", "", END, "exact, varies, whole input, fixed or unknown"),
-    Figure("field_min", "smallest field", "", END, "the smallest size of any position"),
-    Figure("field_period", "period of the field", "", END, "the number of positions after which spans repeat"),
-    Figure("field_stride", "stride of the field", "", END, "the stride as text, also where it is a fraction"),
-    Figure("field_fixed", "fixed field", "", END, "the first and last position that come through a whole axis"),
-    Figure("field_seen", "seen of the image", "", END, "the most positions of the image that one position sees"),
-    Figure("field_seen_min", "least seen of the image", "", END, "the fewest that one position sees"),
-    Figure("local_field", "local field", "pixels", END, "the field without what comes through a whole axis"),
-    Figure("local_field_min", "smallest local field", "", END, "the smallest local size of any position"),
-    Figure("expected_branches", "branches kept, expected", "branches", NETWORK, "of those that training drops"),
-    Figure("droppable_branches", "droppable branches", "", NETWORK, "branches that training drops at random"),
-    Figure("expected_depth", "depth, expected", "layers", NETWORK, "weighted layers that run on the longest path"),
-    Figure("expected_macs", "MACs, expected", "operations", NETWORK, "MACs of the layers that run"),
-    Figure("output", "output", "shape", END, "the shape it gives, without the batch"),
-    Figure("input", "input", "shape", END, "the shape that goes in, without the batch"),
+           "tensors that PyTorch keeps from the forward to the backward pass, each once, without weights and buffers"),
+    Figure("depth", "depth", "layers", PATH, "count of weighted layers on the longest path", counted="weighted layers"),
+    Figure("receptive_field", "receptive field", "pixels", END,
+           "largest size at any position of the last layer with height and width, before global pooling"),
+    Figure("effective_stride", "effective stride", "pixels", END,
+           "distance between the local fields of neighbouring positions; null unless it is one whole number"),
+    Figure("effective_padding", "effective padding", "pixels", END,
+           "how far the local field of the first position extends outside the image"),
+    Figure("receptive_field_at", "receptive field at", "", NETWORK,
+           "name of the layer whose field is the network's"),
+    Figure("field_status", "field status", "", END, "one of exact, varies, whole input, fixed and unknown"),
+    Figure("field_min", "smallest field", "", END, "smallest receptive field of any position"),
+    Figure("field_period", "period of the field", "", END, "local fields repeat after so many positions, if not 1"),
+    Figure("field_stride", "stride of the field", "", END, "the effective stride as a text, also if it is a fraction"),
+    Figure("field_fixed", "fixed field", "", END,
+           "first and last input position that all positions see through layers that read a whole axis"),
+    Figure("field_seen", "seen of the image", "", END, "length of the largest part of the image that a position sees"),
+    Figure("field_seen_min", "least seen of the image", "", END, "length of the smallest part of the image"),
+    Figure("local_field", "local field", "pixels", END,
+           "receptive field without what comes through layers that read a whole axis"),
+    Figure("local_field_min", "smallest local field", "", END, "smallest local field of any position"),
+    Figure("expected_branches", "branches kept, expected", "branches", NETWORK,
+           "expected number of droppable branches that run in training"),
+    Figure("droppable_branches", "droppable branches", "", NETWORK, "branches that stochastic depth may drop"),
+    Figure("expected_depth", "depth, expected", "layers", NETWORK,
+           "expected number of weighted layers that run on the longest path in training"),
+    Figure("expected_macs", "MACs, expected", "operations", NETWORK, "expected MACs of layers that run in training"),
+    Figure("output", "output", "shape", END, "shape of the output, without the batch"),
+    Figure("input", "input", "shape", END, "shape of the input, without the batch"),
 )  # fmt: skip
 FIGURES = {figure.key: figure for figure in _ROWS}
 
 
 def stated() -> dict[str, Figure]:
-    """The figures that a source can print: all but details."""
+    """Return the figures that a source can print: all except details."""
     return {key: figure for key, figure in FIGURES.items() if figure.unit}
 
 
 def numbers() -> dict[str, Figure]:
-    """The figures of a network that can be compared and drawn: a field by height and width, all others one number."""
+    """Return the figures that can be compared and drawn: numbers, or for a field a pair for height and width."""
     return {key: figure for key, figure in stated().items() if figure.unit != "shape"}
 
 
 def summed() -> list[str]:
-    """The figures that each layer has by itself."""
+    """Return the keys of the figures that are sums of a function of each layer."""
     return [key for key, figure in FIGURES.items() if figure.of]
 
 
 def rule(key: str) -> Rule:
-    """The function of a figure of SUM. Raises AttributeError for any other name: it is looked up as an attribute."""
+    """Return the function of a figure of SUM. Raises AttributeError for another name, as attribute access must."""
     figure = FIGURES.get(key)
     if figure is None or figure.of is None:
         raise AttributeError(f"no figure {key!r}")

@@ -1,8 +1,8 @@
-"""Which operators work in place: those that ask to, where nothing else needs the memory they write into.
+"""Which operators work in place: those that can, if nothing else needs the memory that they overwrite.
 
-ReLU overwrites the convolution's output, `add` its first branch. That is safe only where nobody reads the old values
-afterwards and, in training, where backward does not keep them. Elsewhere the operator writes a tensor of its own, as a
-correct program must. The image is its owner's and never overwritten.
+ReLU overwrites the convolution's output, `add` its first branch. That is safe only if no layer reads the old values
+afterwards and, in training, if backward does not need them. Otherwise the operator writes a new tensor, as a correct
+program must. The image belongs to the caller and is never overwritten.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from archcalc.ops.base import Extra, Saved
 
 
 class Memory(NamedTuple):
-    """Whose memory the values of each node are in, and in training what backward keeps, node by node."""
+    """Which tensor holds the output of each node, and in training what backward keeps, node by node."""
 
-    homes: Sequence[int]  # the node whose tensor it gives: its own, also in place, or for a view its input's
+    homes: Sequence[int]  # the node whose tensor holds the output: itself, also in place; for a view, its input's
     overwrites: Sequence[bool]  # whether it works in its (first) input's memory
-    values: Sequence[int]  # of one image, in the tensors that backward keeps for it and for none before
-    extras: Sequence[tuple[Extra, ...]]  # what exists only for backward
+    values: Sequence[int]  # of one image, in tensors that backward keeps for this node and for no earlier one
+    extras: Sequence[tuple[Extra, ...]]  # tensors that exist only for backward
     kept: Set[int]  # the nodes whose tensors backward keeps
 
 
 def in_place(graph: Graph, training: bool) -> Sequence[bool]:
-    """For each node whether it works in its (first) input's memory."""
+    """Return for each node whether it works in its (first) input's memory."""
     return plan(graph, training).overwrites
 
 
 @per_graph
 def plan(graph: Graph, training: bool) -> Memory:
-    """Decide in one walk who works in place. Raises SpecError for an operator without a rule for saved tensors."""
-    asks, homes = _homes(graph, training)
+    """Decide in one walk which nodes work in place. Raises SpecError if an operator has no rule for saved tensors."""
+    able, homes = _homes(graph, training)
     last = _last_readers(graph, homes)
     kept: set[int] = set()
     known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
     overwrites, values, extras = list[bool](), list[int](), list[tuple[Extra, ...]]()
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
-        free = asks[position] and _free([homes[i] for i in node.inputs], position, last, kept)
+        free = able[position] and _free([homes[i] for i in node.inputs], position, last, kept)
         overwrites.append(free)
         if not training:
             continue
@@ -59,31 +59,31 @@ def plan(graph: Graph, training: bool) -> Memory:
 
 
 def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:
-    """Whether node `at` may overwrite its first source: no image, read by nobody later, and not kept by backward."""
+    """Whether node `at` may overwrite its first source: not the image, not read later, not kept for backward."""
     first, *others = sources
-    return first > 0 and last[first] <= at and first not in kept and first not in others  # the last: x + y + x
+    return first > 0 and last[first] <= at and first not in kept and first not in others  # not in others: x + y + x
 
 
 def _last_readers(graph: Graph, homes: Sequence[int]) -> list[int]:
-    """For each node the last one that reads its tensor, itself if none does."""
+    """Return for each node the last one that reads its tensor, or itself if none does."""
     last = list(range(len(graph.nodes)))
     for position, node in enumerate(graph.nodes):
         for i in node.inputs:
             last[homes[i]] = position
     for end in {graph.result, *graph.sides}:
-        last[homes[end]] = len(graph.nodes)  # whoever asked for the result, or a side output
+        last[homes[end]] = len(graph.nodes)  # the caller reads the result and the side outputs
     return last
 
 
 def _homes(graph: Graph, training: bool) -> tuple[list[bool], list[int]]:
-    """For each node whether it asks to work in place, and whose tensor it gives: its own, or for a view its input's."""
-    asks = of_equals(graph, lambda node: node.op.overwrites(training))
+    """Return for each node whether it can work in place, and the node whose tensor holds its output."""
+    able = of_equals(graph, lambda node: node.op.overwrites(training))
     writes = of_equals(graph, lambda node: node.op.writes(node.x, node.output, training) > 0)
     homes: list[int] = []
     for position, node in enumerate(graph.nodes):
-        own = asks[position] or writes[position] or not node.inputs
+        own = able[position] or writes[position] or not node.inputs
         homes.append(position if own else homes[node.inputs[0]])
-    return asks, homes
+    return able, homes
 
 
 def saved_as_run(node: Node, overwrites: bool) -> Saved:

@@ -1,4 +1,4 @@
-"""What several figures of one graph share is worked out once, and remembered while the graph lives."""
+"""Cache what several figures of a graph share, as long as the graph exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def per_graph(function: Callable[Concatenate[Graph, P], T]) -> Callable[Concatenate[Graph, P], T]:
-    """Remember what a function gives for a graph, for each of its other arguments. Nobody may change it."""
+    """Cache a function's results by graph and other arguments. Callers must not change a result."""
     known: dict[int, dict[tuple[Any, ...], T]] = {}
 
     @wraps(function)
@@ -33,13 +33,13 @@ def per_graph(function: Callable[Concatenate[Graph, P], T]) -> Callable[Concaten
 
 @per_graph
 def first_equals(graph: Graph) -> list[int]:
-    """For each node the first that has the same operator on the same input shape: what holds for that holds for it."""
+    """Return for each node the first one with the same operator and input shape: both have the same figures."""
     first: dict[tuple[int, object], int] = {}
     return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
 
 
 def of_equals(graph: Graph, rule: Callable[[Node], T]) -> list[T]:
-    """What a rule says of each node; of equal ones it is asked once."""
+    """Apply a rule to each node; for equal nodes only once."""
     first = first_equals(graph)
     known = {position: rule(graph.nodes[position]) for position in set(first)}
     return [known[position] for position in first]

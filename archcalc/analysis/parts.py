@@ -1,4 +1,4 @@
-"""A part of a network: one layer, or all layers of a block, and what can be said of it as a whole."""
+"""Parts of a network, and their figures: a part is one layer, or all layers whose names start with a block's name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def within(layer: Layer, block: str) -> bool:
-    """Whether a layer is, or is in, the block of that name."""
+    """Whether a layer has the name `block`, or is in the block of that name."""
     return layer.node.name == block or layer.node.name.startswith(f"{block}.")
 
 
 def blocks(layer: Layer) -> Iterator[str]:
-    """The names a layer goes by: its own, then those of the blocks it is in, from the inside out."""
+    """Yield the name of a layer, then those of its blocks, from the inside out."""
     name = layer.node.name
     yield name
     while "." in name:
@@ -28,7 +28,7 @@ def blocks(layer: Layer) -> Iterator[str]:
 
 
 def parts_by_name(layers: Iterable[Layer]) -> dict[str, list[Layer]]:
-    """All parts of a network by name: layers, blocks, and with `op:conv` the layers of an operator."""
+    """Map names to parts of a network: layers, blocks, and with `op:conv` all layers of an operator."""
     found: dict[str, list[Layer]] = {}
     for layer in layers:
         for name in (*blocks(layer), f"op:{layer.node.op.name}"):
@@ -37,19 +37,19 @@ def parts_by_name(layers: Iterable[Layer]) -> dict[str, list[Layer]]:
 
 
 def end(part: Sequence[Layer]) -> Layer:
-    """The layer whose output is the part's: the last that is on no side output."""
+    """Return the layer whose output is that of the part: the last that is not on a side output."""
     return next((layer for layer in reversed(part) if not layer.node.side), part[-1])
 
 
 def input_shape(part: Sequence[Layer]) -> Shape:
-    """The shape that goes into a part: into its first layer (of a join: of its first branch); of the image its own."""
+    """Return the input's shape of a part's first layer; for a join that of its first branch, for the image its own."""
     node = part[0].node
     shape: Shape = node.x[0] if node.op.joins else node.x if node.inputs else node.output
     return shape
 
 
 def own_depth(part: Sequence[Layer]) -> int:
-    """Weighted layers on the longest path within a part."""
+    """Return the number of weighted layers on the longest path within a part."""
     counts: dict[str, int] = {}
     for layer in part:
         counts[layer.node.name] = (
@@ -59,13 +59,13 @@ def own_depth(part: Sequence[Layer]) -> int:
 
 
 def total(part: Sequence[Layer], key: str) -> int | None:
-    """A figure added up over layers; None where one of them is unknown."""
+    """Add up a figure over layers; None if it is unknown for one of them."""
     counts = [getattr(layer, key) for layer in part]
     return None if None in counts else sum(counts)
 
 
 def part_figure(part: Sequence[Layer], key: str) -> Any:
-    """A figure of a part as a whole, as the registry says; None where it is unknown. Not for those of NETWORK."""
+    """Return a figure of a whole part, added up as the registry says; None if unknown. Not for figures of NETWORK."""
     adds = FIGURES[key].adds
     if adds in (SUM, PATH):
         return total(part, key) if adds == SUM else own_depth(part)

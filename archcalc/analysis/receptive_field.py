@@ -1,15 +1,15 @@
 """The receptive field of every layer: which input positions one output position can see.
 
-By axis the field of an output position is the stretch from the first to the last input position that can change it,
-over all rows of the other axis, all channels and generic weights; holes inside it (dilation) are not shown. It comes in
-three parts.
+On each axis, the field of an output position is the span from the first to the last input position that can change it,
+over all positions of the other axis, all channels and generic weights; holes inside it (dilation) are not shown. A
+field has three parts.
 
-*Local*: tables of what each position sees, one for each stride, nearly always exactly one. A chain of windows has one
-with a period of 1: size + (k − 1)·stride, stride·s, padding + p·stride (Araujo et al., Distill 2019).
-*Fixed*: what comes through an operator that reads a whole axis (global pooling, statistics, a gate of one position). It
-does not end the local part where another branch goes on.
-*Reach*: the stretch of the image that the layer's positions touch locally at all. What a position sees of the image is
-its local span cut to the reach, and the fixed part.
+*Local*: tables of what each position sees, one table per stride, nearly always one in all. A chain of windows has one
+table with period 1: size + (k − 1)·stride, stride·s, padding + p·stride (Araujo et al., Distill 2019).
+*Fixed*: what comes through an operator that reads a whole axis (global pooling, statistics, a gate of one position).
+The local part of another branch continues beside it.
+*Reach*: the span of the image that all positions of the layer together see locally. A position sees its local span cut
+to the reach, and the fixed part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window
 
 
 class Field(NamedTuple):
-    """The field of a layer on one axis: its parts, and how many positions the layer and the image have there."""
+    """The field of a layer on one axis: its parts, and the lengths of the layer and of the image."""
 
     local: tuple[Table, ...]
     fixed: Table | None
@@ -35,7 +35,7 @@ class Field(NamedTuple):
     image: int
 
     def whole(self) -> Span:
-        """What all positions together see of the image through `fixed` and locally: what a whole-axis read hands on."""
+        """Return what all positions together see of the image; an operator that reads the whole axis passes this on."""
         if self.fixed is None:
             return self.reach
         period = min(self.fixed.period, self.positions)
@@ -47,8 +47,8 @@ Windows = tuple[Axis, Axis]
 
 
 def receptive_fields(graph: Graph) -> list[Axes | None]:
-    """For each node the field by height and width; None where it was not worked out (see `field_tables.MOST`)."""
-    height, width = (_image(length) for length in _places(graph.input))
+    """Return each node's fields for height and width; None if it would take too long (see `field_tables.MOST`)."""
+    height, width = (_image(length) for length in _extent(graph.input))
     start = (height, height) if height == width else (height, width)
     fields: list[Axes | None] = []
     windows = of_equals(graph, lambda node: None if node.op.joins else node.op.window(node.x))
@@ -58,8 +58,8 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
     return fields
 
 
-def _places(shape: Shape) -> Sequence[int]:
-    """Height and width; what has none has one position."""
+def _extent(shape: Shape) -> Sequence[int]:
+    """Return height and width; a vector has one position."""
     return shape[1:] if len(shape) == 3 else (1, 1)
 
 
@@ -78,7 +78,7 @@ def _field(node: Node, fields: list[Axes | None], windows: Windows | None, room:
 
 
 def _moved(node: Node, axes: Axes, windows: Windows, room: Room) -> Axes:
-    (one, other), (height, width) = axes, _places(node.output)
+    (one, other), (height, width) = axes, _extent(node.output)
     tall = _step(one, windows[0], height, room)
     if one is other and height == width and windows[0] == windows[1]:
         return tall, tall
@@ -86,18 +86,18 @@ def _moved(node: Node, axes: Axes, windows: Windows, room: Room) -> Axes:
 
 
 def _both(height: Field, width: Field) -> Axes:
-    """A layer that sees nothing on one axis sees nothing on the other."""
+    """Pair two fields; a layer that sees nothing on one axis sees nothing on the other."""
     if (height.local or height.fixed) and (width.local or width.fixed):
         return height, width
     return height._replace(local=(), fixed=None, reach=None), width._replace(local=(), fixed=None, reach=None)
 
 
 def _step(field: Field, axis: Axis, positions: int, room: Room) -> Field:
-    """The field of an operator that reads a layer with this field as `axis` says."""
+    """Return the field of an operator that reads a layer with this field as `axis` describes."""
     if field.positions == 1 and not isinstance(axis, Window | Transposed):
         if positions == 1:
             return field
-        axis = ALL  # one position spread over many
+        axis = ALL  # one position is copied to many
     if isinstance(axis, Whole):
         span = field.whole()
         fixed: Table | None = Laid(0, (span,)) if span else None
@@ -108,7 +108,7 @@ def _step(field: Field, axis: Axis, positions: int, room: Room) -> Field:
 
 
 def _cut(local: tuple[Table, ...], fixed: Table | None, reach: Span, positions: int, image: int, room: Room) -> Field:
-    """The field with its reach: what its positions touch of the old one. Nothing touched: no local part is left."""
+    """Return a field with the reach cut to what its positions see; without a reach there is no local part."""
     touched = None
     if reach and local:
         first, last = _touched(local, positions) or (1, 0)
@@ -117,12 +117,12 @@ def _cut(local: tuple[Table, ...], fixed: Table | None, reach: Span, positions: 
     if fixed and sees_nothing(fixed):
         fixed = None
     if len(local) > 1 or (fixed and fixed.period > 1):
-        room.take(positions)  # figures ask for each
+        room.take(positions)  # figures compute each position
     return Field(local if touched else (), fixed, touched, positions, image)
 
 
 def _touched(local: tuple[Table, ...], positions: int) -> Span:
-    """What the positions see of an endless image: of a table its first and last period suffice."""
+    """Return what all positions see of an endless image; the first and last period of each table suffice."""
     if len(local) == 1 and type(local[0]) is Laid and len(local[0].spans) == 1:
         advance, (span,) = local[0]
         return span and (span[0], span[1] + (positions - 1) * advance)
@@ -140,7 +140,7 @@ def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
     first = known[0]
     if all(axes == first for axes in known) and all(shape[1:] == node.output[1:] for shape in node.x):
         return first
-    height, width = _places(node.output)
+    height, width = _extent(node.output)
     tall = _meet([axes[0] for axes in known], height, room)
     if height == width and all(axes[0] is axes[1] for axes in known):
         return tall, tall
@@ -148,9 +148,9 @@ def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
 
 
 def _meet(fields: Sequence[Field], positions: int, room: Room) -> Field:
-    """The hull of branches: of their tables of one stride, of what is fixed, and of their reach.
+    """Return the hull of branches: of their tables with equal strides, of their fixed parts, and of their reaches.
 
-    A branch of one position, spread over many, is the same at each.
+    A branch with one position that is copied to many is the same at each.
     """
     fields = [_step(field, ALL, positions, room) if field.positions < positions else field for field in fields]
     fixed = [field.fixed for field in fields if field.fixed]
@@ -160,7 +160,7 @@ def _meet(fields: Sequence[Field], positions: int, room: Room) -> Field:
 
 
 def _by_stride(tables: Sequence[Table], positions: int, room: Room) -> tuple[Table, ...]:
-    """One table for each stride."""
+    """Merge tables with the same stride."""
     if not tables:
         return ()
     if all(type(table) is Laid and table[0] == tables[0].advance and len(table[1]) == 1 for table in tables):
@@ -170,5 +170,5 @@ def _by_stride(tables: Sequence[Table], positions: int, room: Room) -> tuple[Tab
         common = gcd(table.advance, table.period)
         strides.setdefault((table.advance // common, table.period // common), []).append(table)
     if len(strides) > 1:
-        room.take(positions)  # figures will ask for each
+        room.take(positions)  # figures will compute each position
     return tuple(merge(alike, positions, room) for alike in strides.values())

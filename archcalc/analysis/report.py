@@ -1,4 +1,4 @@
-"""Graph → figures. `analyze` gathers what the files beside it compute, layer by layer, and adds it up."""
+"""Compute all figures of a graph: `analyze` combines the other modules layer by layer, and adds up."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops.arguments import plain
 
 MAX_BATCH = 10**9
-MODES = {"infer": False, "train": True}  # whether side outputs run and dropout drops
+MODES = {"infer": False, "train": True}  # whether it is training, with side outputs and dropout
 
 
 class Layer(NamedTuple):
-    """A node and its figures, for the report's batch and dtype: attributes by the registry's keys, as `layer.macs`."""
+    """A node and its figures for the report's batch and dtype, as attributes by the registry's keys: `layer.macs`."""
 
     node: Node
     inputs: tuple[str, ...]
     run: Run  # equal layers share it
     field: Axes | None
     depth: int
-    saved_bytes: int | None  # what backward keeps for it in training and for none before; None: unknown
+    saved_bytes: int | None  # what backward keeps for it and for no earlier layer; None: unknown
 
     def __getattr__(self, key: str) -> int:
         return rule(key)(self.run)
 
 
 class Totals(NamedTuple):
-    """The figures of a network: attributes by the registry's keys, as `totals.macs`. Sums are made when asked for.
+    """The figures of a network, as attributes by the registry's keys: `totals.macs`. Sums are computed when read.
 
-    None stands for what is unknown, and for expectations where training drops no branch.
+    None: unknown; expected values are also None if training drops no branch.
     """
 
-    runs: tuple[tuple[Run, int], ...]  # each different layer, and how many are equal to it
-    whole: Mapping[str, Any]  # the figures that are no such sums
+    runs: tuple[tuple[Run, int], ...]  # each distinct layer, and the number of equal ones
+    whole: Mapping[str, Any]  # the figures that are not sums over layers
 
     def __getattr__(self, key: str) -> Any:
         if key in self.whole:
@@ -64,9 +64,9 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A network's figures under stated conditions."""
+    """The figures of a network, and their conditions."""
 
-    graph: Graph  # as given; without its side outputs at inference, `layers` are fewer
+    graph: Graph  # as given; at inference `layers` omit its side outputs
     batch: int
     dtype: str
     mode: str
@@ -80,7 +80,7 @@ class Report:
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
 
     def layer(self, name: str) -> Layer:
-        """The layer of that name. Raises ArchcalcError with the nearest."""
+        """Return the layer with that name. Raises ArchcalcError with the nearest names if there is none."""
         for layer in self.layers:
             if layer.node.name == name:
                 return layer
@@ -90,12 +90,12 @@ class Report:
 
 @uncollected
 def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all") -> Report:
-    """All figures of a network for one forward pass of `batch` images.
+    """Compute all figures of a network for one forward pass of `batch` images.
 
-    `mode="train"` has the side outputs and what dropout writes; the arithmetic is that of inference in both (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for a batch, dtype, mode or convention that is none,
-    and SpecError, with its place, for a layer without a rule for a figure: what is unknown is never zero; in training
-    also for a side output that does not take this input.
+    `mode="train"` includes side outputs and what dropout writes; the arithmetic is that of inference in both modes (see
+    `ops.base`). `flops` names a convention. Raises ArchcalcError for an invalid batch, dtype, mode or convention;
+    SpecError, with its place, for a layer without a rule for a figure (an unknown figure is never zero), and in
+    training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
     rule = choose("convention", flops, CONVENTIONS)
@@ -111,7 +111,7 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
 
 
 def images(batch: object) -> int:
-    """The number of images in a batch; NumPy's whole numbers are fine. Raises ArchcalcError."""
+    """Return the number of images in a batch; accept NumPy's integers. Raises ArchcalcError for another value."""
     count = plain(batch)
     if type(count) is not int or not 1 <= count <= MAX_BATCH:
         given = "a number beyond 2^63" if isinstance(count, int) and abs(count) >= 2**63 else shorten(repr(batch))
@@ -120,7 +120,7 @@ def images(batch: object) -> int:
 
 
 def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence[int | None]:
-    """What backward keeps of the nodes that run, from that of all in training; of each None where it is unknown."""
+    """Select what backward keeps for the nodes that run, from that of all nodes in training; None if unknown."""
     if saved is None:
         return [None] * len(ran.nodes)
     return saved if ran is graph else [count for node, count in zip(graph.nodes, saved, strict=True) if not node.side]

@@ -1,7 +1,7 @@
-"""What PyTorch keeps for the backward pass: by layer, each tensor once.
+"""What PyTorch keeps for the backward pass, by layer; each tensor counts once.
 
-ReLU's result is the next convolution's input: one tensor, kept once, by the first layer that asks for it. Weights and
-buffers exist anyway and are not counted; the image is, where a layer keeps it.
+The output of a ReLU is the input of the next convolution: one tensor, counted at the first layer that keeps it. Weights
+and buffers exist anyway and are not counted; the image is counted if a layer keeps it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from archcalc.ops.base import Extra
 
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
-    """For each node the bytes that backward keeps for it and not yet for one before; every value needs a gradient."""
+    """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
     memory, value_bytes = plan(graph, training=True), batch * DTYPES[dtype]
     return [
         values * value_bytes + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
@@ -24,7 +24,7 @@ def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: st
 
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
-    """What a forward pass leaves behind for backward: all that is saved but the image, and what the network gives."""
+    """Return the bytes that are allocated after a forward pass: saved tensors except the image, and the outputs."""
     memory = plan(graph, training=True)
     ends = {memory.homes[i] for i in (graph.result, *graph.sides)} - memory.kept - {0}
     values = sum(math.prod(graph.nodes[i].output) for i in ends)
@@ -33,7 +33,7 @@ def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str
 
 
 def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:
-    """What an extra takes on a device: cpu, cuda, or meta, which sums as CUDA does and draws noise as the CPU does."""
+    """Return the bytes of an extra tensor on cpu, cuda or meta; meta has sums as on CUDA and masks as on the CPU."""
     own = DTYPES[dtype]
     mask = 1 if device == "cuda" else own
     sums = own if device == "cpu" else max(own, DTYPES["float32"])

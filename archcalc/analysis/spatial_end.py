@@ -1,4 +1,4 @@
-"""Where a network's receptive field is stated: the last layer that still has places."""
+"""The layer at which a network's receptive field is stated: the last one with height and width."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from archcalc.ops.reads import ALL, Window
 
 
 def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
-    """The last layer on the way to the result that still has places: where papers state a network's receptive field.
+    """Return the last layer with positions on the way to the result, where papers state a network's receptive field.
 
-    That is the last one before global pooling or flattening; for a network that keeps its places, the result. Of
-    several, on branches that are pooled apart, it is the one with the largest local field.
+    That is the last layer before global pooling or flattening; without these, the result. If branches are pooled one by
+    one, it is the layer with the largest local field.
     """
-    placeless, ends = _placeless(graph), []
+    lost, ends = _lost(graph), []
     on_the_way = {graph.result}
     for position in range(graph.result, -1, -1):
-        if position in on_the_way and placeless[position]:
+        if position in on_the_way and lost[position]:
             on_the_way.update(graph.nodes[position].inputs)
         elif position in on_the_way:
             ends.append(position)
@@ -30,27 +30,27 @@ def _local(axes: Axes | None) -> float:
     return largest_local(axes) if axes else float("inf")
 
 
-def _placeless(graph: Graph) -> list[bool]:
-    """For each node whether its values stand for no place: a vector, or the single position of a global pool.
+def _lost(graph: Graph) -> list[bool]:
+    """Return for each node whether its positions are lost: it is a vector, or a single position after a global pool.
 
-    Enlarged again to several positions, that has places: the network goes on from there.
+    A single position that is enlarged to several again has positions.
     """
-    placeless: list[bool] = []
+    lost: list[bool] = []
     for node in graph.nodes:
         single = node.output[1:] == (1, 1)
-        lost = single and bool(node.inputs) and all(placeless[i] for i in node.inputs)
+        still = single and bool(node.inputs) and all(lost[i] for i in node.inputs)
         pooled = single and not node.op.joins and _sees_all(node)
-        placeless.append(lost or pooled or len(node.output) != 3)
-    return placeless
+        lost.append(still or pooled or len(node.output) != 3)
+    return lost
 
 
 def _sees_all(node: Node) -> bool:
-    """Whether a pool reads all places; a convolution as large, or a pool with holes, is a layer like any other."""
+    """Whether a pool reads all positions; a convolution as large, or a pool with holes, does not count."""
     if node.op.weighted or len(node.x) != 3:
         return False
     windows = node.op.window(node.x)
     if node.x[1:] == (1, 1):
-        return windows == (ALL, ALL)  # any other takes one position to one
+        return windows == (ALL, ALL)  # others map one position to one
     return all(
         axis == ALL or (isinstance(axis, Window) and axis.kernel == length and not axis.padding)
         for axis, length in zip(windows, node.x[1:], strict=True)
