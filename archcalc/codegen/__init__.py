@@ -1,6 +1,6 @@
-"""A network as PyTorch source that a person could have written; nothing here imports torch.
+"""Write a network as PyTorch source, as a person would write it. This package does not import torch.
 
-`pytorch_source` writes a network of a spec, a class for each block; `source` any graph, layer by layer.
+`pytorch_source` writes a network of a spec with one class per block; `source` writes any graph layer by layer.
 """
 
 from archcalc.codegen.export import pytorch_source, source

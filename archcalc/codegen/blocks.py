@@ -1,4 +1,4 @@
-"""A spec's blocks as classes: one walk over the steps makes modules, counts the channels and writes `forward`."""
+"""Write a spec's blocks as classes: one walk over the steps creates modules, tracks channels and writes `forward`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from archcalc.ops.shaping import Identity
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block
 
-ITSELF = trees.name("?itself")  # the channels that a block gives which is being written
-ROUND = trees.name("?round")  # the channels that a loop's body is given
-MOST_STEPS = 50_000  # of writing a network; the largest of the zoo takes 2,000
+ITSELF = trees.name("?itself")  # the output channels of the block that is being written
+ROUND = trees.name("?round")  # the input channels of a loop's body
+MOST_STEPS = 50_000  # to write a network; the largest of the zoo takes 2,000
 MOST_PASSES = 4  # over a block that calls itself
-MOST_REPEATED = 6  # modules that are written out where a repeat changes the channels
-DEEPEST = 3  # plain blocks within each other that are written where they are called
+MOST_REPEATED = 6  # modules of a repeat that are written one by one because the channels change
+DEEPEST = 3  # nested plain blocks that are written inline
 
 
 class Loop(NamedTuple):
-    """A loop's rounds, what its body sees, and for a repeat how often it runs."""
+    """The rounds of a loop, the scope of its body, and for a repeat the number of rounds."""
 
     rounds: list[ast.comprehension]
     inner: Scope
@@ -34,15 +34,15 @@ class Loop(NamedTuple):
 
     @property
     def fixed(self) -> int | None:
-        """How often a repeat runs, if that is known."""
+        """The number of rounds of a repeat, if it is known."""
         return trees.value_of(self.times) if self.times and trees.known(self.times) else None
 
     def varying(self, formula: ast.expr) -> set[str]:
-        """The loop's names in a formula."""
+        """Return the loop's names in a formula."""
         return trees.names_in(formula) & trees.names_in(*(loop.target for loop in self.rounds))
 
     def total(self, each: ast.expr) -> ast.expr:
-        """A sum over all rounds."""
+        """Return the sum of a formula over all rounds."""
         first = self.rounds[0]
         if len(self.rounds) > 1 or first.ifs or self.varying(each):
             return trees.call("sum", ast.GeneratorExp(each, self.rounds))
@@ -50,7 +50,7 @@ class Loop(NamedTuple):
 
 
 class Writer:
-    """Writes the classes of a network; `units` has them in the order in which they are done."""
+    """Writes the classes of a network; `units` has them in the order in which they are completed."""
 
     def __init__(self, facts: Facts, title: str, reserved: Iterable[str]) -> None:
         self.facts = facts
@@ -60,12 +60,12 @@ class Writer:
         self.units: list[Unit] = []
         self.known: dict[Any, Unit] = {}
         self.working: set[Any] = set()  # keys of the units that are being written
-        self.met: set[Any] = set()  # those of them that were called meanwhile
-        self.inside: list[str] = []  # blocks that are being written into the code that calls them
+        self.met: set[Any] = set()  # the keys of those that call themselves
+        self.inside: list[str] = []  # blocks that are being written inline
         self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
 
     def network(self, title: str) -> Unit:
-        """The class of the whole network."""
+        """Write the class of the whole network."""
         unit = Unit(title, self.facts.arguments())
         scope = Scope(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
         self.write(unit, self.facts.spec.layers, scope, title)
@@ -74,7 +74,7 @@ class Writer:
     # Classes
 
     def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> None:
-        """Write a unit's statements; modules that just follow each other are a Sequential's."""
+        """Write the statements of a unit; if its modules only follow each other, it is a Sequential."""
         line = Line(scope, label, unit=unit, to="x", block=unit.forward)
         unit.lines, start = [line], line.tensor
         self.walk(body, line)
@@ -91,9 +91,9 @@ class Writer:
     def unit(
         self, plan: Plan, scope: Scope, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
     ) -> Unit:  # fmt: skip
-        """The unit of a plan with what its scope knows, such as the blocks that parameters name.
+        """Return the unit of a plan in a scope with known values, such as the blocks that parameters name.
 
-        One that calls itself is written again with what it gave and used, until that stays.
+        A unit that calls itself is written again with its own channels and names, until these no longer change.
         """
         key = id(plan), str(sorted((p, ast.dump(scope.names[p])) for p in scope.own if trees.known(scope.names[p])))
         if key in self.working:
@@ -116,7 +116,7 @@ class Writer:
         raise trees.Unstructured(f"{titles[0]} has no formula")
 
     def title(self, label: str, *others: str) -> str:
-        """A class's name that no other has."""
+        """Return a new name of a class."""
         made = class_name(label)
         if made in self.titles:
             made += "".join(map(class_name, others)) or "Unit"
@@ -125,7 +125,7 @@ class Writer:
         return made
 
     def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
-        """The unit of a block whose parameters are these."""
+        """Return the unit of a block with these parameters."""
         python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
         own = [(p, run) for p, run in block.parameters if trees.same(names[p], trees.name(python[p]))]
         parameters = {python[p]: self.calls.constant(run) for p, run in own}
@@ -134,7 +134,7 @@ class Writer:
         return self.unit(block.body, self.calls.inside(block, names), titles, parameters, placed)
 
     def lift(self, plan: Plan, flow: Flow) -> None:
-        """Add a part of a block as a class of its own, with the names that it sees as its parameters."""
+        """Add a part of a block as a separate class, with the names that it sees as parameters."""
         scope = flow.scope
         seen = {own: scope.names[own] for own in scope.own if not trees.known(scope.names[own])}
         python = {own: self.facts.names.python(own) for own in seen}
@@ -144,14 +144,14 @@ class Writer:
         self.make(flow, unit, {python[own]: tree for own, tree in seen.items()}, "layers")
 
     def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str) -> None:
-        """Add a unit's module, with arguments by Python's names."""
+        """Add the module of a unit, with arguments by Python names."""
         flow.add(unit.call(flow.channels, values), own)
         flow.channels = trees.substituted(unit.out, {**values, "in_channels": flow.channels})
 
     # Steps
 
     def walk(self, plan: Plan, flow: Flow) -> None:
-        """Write what a plan does to the flow's tensor, or add its modules."""
+        """Write what a plan does to the tensor of the flow, or add its modules."""
         self.steps += 1
         if self.steps > MOST_STEPS:
             raise trees.Unstructured("too much to write in blocks")
@@ -159,7 +159,7 @@ class Writer:
         getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
 
     def apart(self, plan: Plan, scope: Scope, label: str) -> Flow:
-        """A plan as modules, without statements before them."""
+        """Return a plan as modules without statements."""
         made = Flow(scope, label)
         self.walk(plan, made)
         return made
@@ -169,7 +169,7 @@ class Writer:
             self.walk(step, flow)
 
     def _label(self, plan: Label, flow: Flow) -> None:
-        """A named step; what `use` asks for is kept in a variable."""
+        """Write a labelled step; its output is kept in a variable if a `use` refers to it."""
         around, flow.label = flow.label, plan.name
         flow.flush()
         flow.alone = True
@@ -188,9 +188,9 @@ class Writer:
         flow.tensor, flow.channels = flow.scope.labels[plan.label]
 
     def _side(self, plan: Side, flow: Flow) -> None:
-        """Side outputs, which are made in training alone."""
+        """Write side outputs, which run only in training."""
         if not isinstance(flow, Line) or self.working:
-            raise trees.Unstructured("a side output in a loop, a choice or a class that is not the network's")
+            raise trees.Unstructured("a side output in a loop, a choice or the class of a block")
         flow.flush()
         flow.settle()
         for branch in plan.branches:
@@ -202,7 +202,7 @@ class Writer:
             flow.unit.lines.pop()
 
     def _call(self, plan: Call, flow: Flow) -> None:
-        """The module of an operator or block, none for what does nothing; or a block's steps in place of its call."""
+        """Add the module of an operator or block (none for `identity`), or write a block's steps inline."""
         block = self.calls.target(plan, flow.scope)
         if not isinstance(block, Block):
             if block is not Identity:
@@ -221,7 +221,7 @@ class Writer:
         self.inside.pop()
 
     def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
-        """Whether a block's steps stand in place of its call: one that needs what is outside, or is just one call."""
+        """Whether to write a block's steps inline: if it needs labels outside, or is only one call."""
         if block.name in self.facts.free_blocks:
             return True
         if len(self.inside) >= DEEPEST or block.name in self.inside:
@@ -235,7 +235,7 @@ class Writer:
     # Choices and loops
 
     def _choose(self, plan: Choose, flow: Flow) -> None:
-        """The side that a test decides; both, where each ran for some input."""
+        """Write the side that a test selects, or both sides if each ran for some input."""
         test = Reader(self.facts, plan, flow.scope).truth(plan.test.tree)
         if not trees.known(test) and not (self.facts.ran(plan.yes) and self.facts.ran(plan.no)):
             test = trees.const(self.facts.ran(plan.yes))
@@ -248,7 +248,7 @@ class Writer:
         flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
     def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
-        """A loop's rounds; none where there never were any."""
+        """Return the rounds of a loop; none if it never ran."""
         reader, ran = Reader(self.facts, plan, scope), self.facts.ran(plan.body)
         if isinstance(plan, Repeat):
             count = reader.value(plan.count.tree, True)
@@ -262,7 +262,7 @@ class Writer:
         return Loop(rounds if ran else [], inner)
 
     def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
-        """A repeat or a chain of rounds: a comprehension where the channels stay, else a loop that keeps count."""
+        """Write a repeat or a chain of rounds: a comprehension if the channels stay equal, else a loop."""
         loop = self.loop(plan, flow.scope)
         if not loop.rounds or loop.fixed == 1:
             for _ in loop.rounds:
@@ -300,7 +300,7 @@ class Writer:
         line.channels = channels
 
     def after(self, plan: Repeat | Each, loop: Loop) -> ast.expr:
-        """The channels behind a loop, as a formula of those before it."""
+        """Return the channels after a loop as a formula of those before it."""
         before = loop.inner.channels
         out = self.apart(plan.body, loop.inner.at(ROUND), "").channels
         if ROUND.id in trees.names_in(out):
@@ -315,7 +315,7 @@ class Writer:
     # Joins
 
     def _join(self, plan: Join, flow: Flow) -> None:
-        """A join, as an expression over its branches."""
+        """Write a join as an expression over its branches."""
         if not isinstance(flow, Line):
             self.lift(plan, flow)
             return
@@ -342,7 +342,7 @@ class Writer:
             flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
-        """The branches; where one has statements, all are written before the join, in the order in which they run."""
+        """Write the branches; if one has statements, all come before the join, in the order in which they run."""
         labels = [identifier(branch.name or str(number), "branch") for number, branch in enumerate(branches, 1)]
         lines = [self._branch(branch, flow, label) for branch, label in zip(branches, labels, strict=True)]
         if any(line.block for line in lines):
@@ -353,7 +353,7 @@ class Writer:
         return lines
 
     def _branch(self, branch: Branch, flow: Line, label: str, to: str = "") -> Line:
-        """A branch as a line of its own."""
+        """Write a branch as a separate line."""
         line = Line(flow.scope.inside({}), label, around=[*flow.around], unit=flow.unit, to=to, tensor=flow.tensor)
         flow.unit.lines.append(line)
         self.walk(branch.body, line)
@@ -362,7 +362,7 @@ class Writer:
 
 
 def _grown(out: ast.expr) -> ast.expr | None:
-    """What a loop's body adds to the channels of a ROUND; None if it does something else to them."""
+    """Return what a loop's body adds to the channels of a ROUND; None if it changes them otherwise."""
     if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
         for grown, rest in ((out.right, out.left), (out.left, out.right)):
             if trees.same(rest, ROUND) and ROUND.id not in trees.names_in(grown):

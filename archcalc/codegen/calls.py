@@ -1,4 +1,4 @@
-"""What a spec's calls mean where they stand: blocks with their arguments, operators as calls of PyTorch's modules."""
+"""Translate a spec's calls in their scope: blocks with arguments, and operators as calls of PyTorch modules."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block
 
-LENGTHS = ("Sides", "Size", "Margin", "Padding")  # of one number or two, all but the first also of a list of one
-REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that take any number
+LENGTHS = ("Sides", "Size", "Margin", "Padding")  # one number or two; all except the first also take a list of one
+REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that can be any number
 SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
 
 
 def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
-    """An operator's text with the arguments that are written, for inputs of these channels and shapes."""
+    """Fill an operator's text with its written arguments, for inputs with these channels and shapes."""
     given = {
         "in_channels": lambda: channels,
         "in_features": lambda: shape_of(shapes, channels, -1)[-1],
@@ -41,20 +41,20 @@ def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels:
 
 
 def shape_of(shapes: set[Any], channels: ast.expr, start: int) -> list[ast.expr]:
-    """An input's shape, what lies behind `start` as it is wherever the step runs. Raises Unstructured."""
+    """Return the input's shape. Raises Unstructured if dimensions from `start` differ between runs of the step."""
     if all(len(shape) == 1 for shape in shapes):
         return [channels]
     return [channels, *map(trees.const, one({shape[start:] for shape in shapes}, "a height or width"))]
 
 
-def telling(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
-    """Arguments that say more than the defaults do; one number stands for two. `inplace` is what is right here."""
+def not_default(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
+    """Return the arguments that differ from the defaults, and `inplace` as `in_place` says; one number equals two."""
     defaults = {field.name: field.default for field in declared(cls)}
-    said = {
+    changed = {
         own: tree for own, tree in values.items()
         if own != "inplace" and not (trees.known(tree) and _is(trees.value_of(tree), defaults[own]))
     }  # fmt: skip
-    return said | ({"inplace": trees.const(True)} if in_place else {})
+    return changed | ({"inplace": trees.const(True)} if in_place else {})
 
 
 def _is(value: object, default: object) -> bool:
@@ -62,7 +62,7 @@ def _is(value: object, default: object) -> bool:
 
 
 def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
-    """A join of tensors, or of what a list of modules gives; `keep` makes its module an attribute, if it needs one."""
+    """Return the join of tensors, or of a list of outputs; `keep` makes its module an attribute if it needs one."""
     kind = text.partition("(")[0]
     if kind == "Concat":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
@@ -82,12 +82,12 @@ def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.e
 
 
 def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:
-    """How some joins are written; a mean that drops branches has a module, and is called otherwise."""
+    """Return the text of some joins; a mean that drops branches needs a module, so it is marked."""
     return str(one({("Dropping" if getattr(op, "p", 0) else "") + op.pytorch(x) for op, x in ops}, "a join"))
 
 
 class Calls:
-    """What calls mean: which block or operator with which arguments, and operators as text."""
+    """Translates calls: to a block or operator with arguments, and to the text of an operator."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
@@ -95,7 +95,7 @@ class Calls:
         self.given = {(block.name, own) for block, plan in calls for own in arguments(block.parameters, plan)}
 
     def target(self, plan: Call, scope: Scope) -> Block | type[Operator]:
-        """The block or operator that a call is of."""
+        """Return the block or operator that a call names."""
         named = scope.names.get(plan.name, trees.const(Reference(plan.name)))
         if not isinstance(named, ast.Constant) or not isinstance(named.value, Reference):
             raise trees.Unstructured(f"{plan.name} is not known")
@@ -105,15 +105,15 @@ class Calls:
     # Blocks
 
     def bind(self, block: Block, plan: Call, scope: Scope) -> dict[str, ast.expr]:
-        """A call's arguments by parameter, and defaults for the others."""
+        """Return the arguments of a call by parameter, with defaults for the others."""
         reader, given = Reader(self.facts, plan, scope), self.facts.trace.given
         values = {}
         for parameter, argument in arguments(block.parameters, plan).items():
             runs = trees.const(tuple(given.get((plan.place[1:], parameter), ())))
             whole = all(isinstance(leaf.value, int) for leaf in ast.walk(runs) if isinstance(leaf, ast.Constant))
             values[parameter] = reader.value(argument.value.tree, whole)
-            if trees.operations(values[parameter]) > trees.MOST_OPERATIONS:  # one of another doubles fast
-                raise trees.Unstructured("an argument too long to read")
+            if trees.operations(values[parameter]) > trees.MOST_OPERATIONS:  # nested arguments double fast
+                raise trees.Unstructured("an argument is too long to read")
         for parameter, default in block.parameters:
             if default and parameter not in values:
                 inner = Reader(self.facts, block.body, self.inside(block, values, scope))
@@ -121,15 +121,15 @@ class Calls:
         return {parameter: values[parameter] for parameter, _ in block.parameters}
 
     def inside(self, block: Block, values: Mapping[str, ast.expr], outside: Scope | None = None) -> Scope:
-        """What a block's body sees, where it is called or as a class of its own."""
+        """Return the scope of a block's body, inline at its call or as a class."""
         parameters = frozenset(parameter for parameter, _ in block.parameters)
         channels, labels = (outside.channels, {**outside.labels}) if outside else (trees.IN_CHANNELS, {})
         return Scope({**self.facts.base(), **values}, parameters, channels, labels)
 
     def symbols(self, block: Block, values: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
-        """A block's parameters as its own code names them.
+        """Return the parameters of a block as its own code names them.
 
-        What names a block is that block, and a default that no call changes stands where the parameter is mentioned.
+        A parameter that names a block is replaced by that block, and one whose default no call changes by the default.
         """
         names = {own: tree for own, tree in values.items() if any(trees.references(tree))}
         for own, default in block.parameters:
@@ -139,7 +139,7 @@ class Calls:
         return names
 
     def constant(self, default: Any) -> ast.expr | None:
-        """A default that mentions no names, else None: then each call gives the argument."""
+        """Return a default without names; otherwise None, so that each call gives the argument."""
         if default is None or trees.names_in(default.tree):
             return None
         made = Reader(self.facts, None, Scope({}, frozenset(), trees.UNKNOWN, {})).value(default.tree)
@@ -148,31 +148,31 @@ class Calls:
     # Operators
 
     def module(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.Call:
-        """The call that makes an operator's module, for an input of these channels."""
+        """Return the call that creates an operator's module, for the channels of the scope."""
         nodes = self.facts.nodes(plan.place, cls.name)
         text = one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
         in_place = all(getattr(node.op, "inplace", False) and i in self.facts.in_place for i, node in nodes)
-        told = telling(cls, self.written(plan, cls, scope), in_place)
-        return fill(text, told, {node.x for _, node in nodes}, scope.channels)
+        written = not_default(cls, self.written(plan, cls, scope), in_place)
+        return fill(text, written, {node.x for _, node in nodes}, scope.channels)
 
     def written(self, plan: Call | Join, cls: type[Operator], scope: Scope) -> dict[str, ast.expr]:
-        """The arguments as the spec writes them."""
+        """Return the arguments as the spec writes them."""
         kinds, reader = fields(cls), Reader(self.facts, plan, scope)
         written = arguments(kinds.items(), plan)
         values = {own: reader.value(a.value.tree, kinds[own] not in REAL) for own, a in written.items()}
         return {own: self._length(tree) if kinds[own] in LENGTHS[1:] else tree for own, tree in values.items()}
 
     def _length(self, tree: ast.expr) -> ast.expr:
-        """A length, or two. A spec takes a list of one number for that number, and PyTorch does not."""
+        """Return one length or two. A spec accepts a list of one number as that number, but PyTorch does not."""
         if isinstance(tree, ast.Tuple) and len(tree.elts) == 1:
             return tree.elts[0]
         number = isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Add | ast.Mult)
         if not trees.known(tree) and not number and self.facts.lists_of_one:
-            raise trees.Unstructured("a list that may be of one number")
+            raise trees.Unstructured("a list that may have one number")
         return tree
 
     def channels(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.expr:
-        """The first dimension of an operator's output."""
+        """Return the first dimension of an operator's output as a formula."""
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
         own = "out_channels" if "out_channels" in written else "out_features"
@@ -185,10 +185,10 @@ class Calls:
         return scope.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
 
     def join(self, plan: Join, scope: Scope) -> tuple[str, ast.Call]:
-        """How a join is written, and its module."""
+        """Return the text of a join, and its module."""
         text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
-        told = telling(cls, self.written(plan, cls, scope), False)
-        return text, fill(text.removeprefix("Dropping"), told, set(), scope.channels)
+        written = not_default(cls, self.written(plan, cls, scope), False)
+        return text, fill(text.removeprefix("Dropping"), written, set(), scope.channels)

@@ -1,4 +1,4 @@
-"""Classes in the making, and as text: each gets the parameters that it uses, and is called with them."""
+"""Build classes and print them: each has the parameters that it uses, and is called with them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from archcalc.spec.functions import Reference
 
 TRAINING = trees.attribute(trees.name("self"), "training")
 
-Parameters = Mapping[str, ast.expr | None]  # by Python's name, with a default or None
+Parameters = Mapping[str, ast.expr | None]  # defaults by Python name; None: no default
 
 
 class Unit:
-    """A class in the making: its parameters, and the statements of `__init__` and `forward`."""
+    """A class that is being built: its parameters, and the statements of `__init__` and `forward`."""
 
     def __init__(self, title: str, own: Parameters, placed: Iterable[str] = (), params: Iterable[str] = ()) -> None:
         self.title = title
         self.parameters = dict(own)
-        self.placed = {"in_channels", *placed}  # arguments that are given by position, the others by name
-        self.params = [*params]  # of the spec, which are arguments of the network
-        self.taken = {"in_channels", *own, *params}  # names that a new variable may not have
-        self.uses: set[str] = set()  # those of them that it needs
+        self.placed = {"in_channels", *placed}  # arguments that calls give by position
+        self.params = [*params]  # params of the spec that are arguments of the network
+        self.taken = {"in_channels", *own, *params}  # names that a new variable must not have
+        self.uses: set[str] = set()  # the names in `taken` that it uses
         self.attributes: set[str] = set()
         self.init: list[ast.stmt] = []
-        self.forward: list[ast.stmt] = []  # none of a Sequential
-        self.lines: list[Line] = []  # those that are being written, or whose tensors are still to be joined
-        self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of the channels in variables
-        self.locals = {*VARIABLES}  # of `forward`
+        self.forward: list[ast.stmt] = []  # empty for a Sequential
+        self.lines: list[Line] = []  # lines that are being written, or will be joined
+        self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of variables with channels
+        self.locals = {*VARIABLES}  # variables of `forward`
         self.sides: list[str] = []  # variables of side outputs
-        self.out: ast.expr = trees.UNKNOWN  # its channels, as a formula
+        self.out: ast.expr = trees.UNKNOWN  # the formula of its output channels
 
     def end(self, result: ast.expr | None, *modules: ast.expr) -> None:
-        """Call the base class, for a Sequential with its modules, for others before all else; return what it gives."""
+        """Add the call of `super().__init__`, for a Sequential with its modules, and the `return` of `forward`."""
         initial = ast.Expr(trees.call("super().__init__", *modules))
         self.init.insert(0 if result else len(self.init), initial)
         if result and self.sides:
@@ -49,24 +49,24 @@ class Unit:
         self.uses = _read(self.init) & self.taken
 
     def signature(self) -> dict[str, ast.expr | None]:
-        """What the class takes: the channels, what has no default, the spec's params, and the rest."""
+        """Return the class's arguments: channels, those without a default, the spec's params, and the others."""
         own = {key: default for key, default in self.parameters.items() if key in self.uses}
         passed = [key for key in self.params if key in self.uses and key not in own]
         first = ["in_channels"] if "in_channels" in self.uses else []
         return dict.fromkeys([*first, *(key for key in own if not own[key]), *passed]) | own
 
     def call(self, channels: ast.expr, values: Mapping[str, ast.expr]) -> ast.Call:
-        """The call that makes the module, with the arguments that are not the defaults."""
+        """Return the call that creates the module, with the arguments that differ from the defaults."""
         given = {"in_channels": channels, **values}
-        told = {
+        passed = {
             key: given.get(key, trees.name(key)) for key, default in self.signature().items()
             if not (default and trees.same(default, given[key]))
         }  # fmt: skip
-        by_name = {key: tree for key, tree in told.items() if key not in self.placed}
-        return trees.call(self.title, *(tree for key, tree in told.items() if key in self.placed), **by_name)
+        by_name = {key: tree for key, tree in passed.items() if key not in self.placed}
+        return trees.call(self.title, *(tree for key, tree in passed.items() if key in self.placed), **by_name)
 
     def text(self) -> str:
-        """The class."""
+        """Print the class."""
         attributes = [text(target) for target in map(_target, self.init) if isinstance(target, ast.Attribute)]
         forward = statements(self.forward, STEP * 2)
         ran = [line.strip().replace("return x", "").replace("return ", "x = ") for line in forward]
@@ -76,26 +76,26 @@ class Unit:
         return "\n".join(lines if sequential else [*lines, "", *function("forward", {"x": None}, STEP), *forward])
 
     def _docstring(self) -> list[str]:
-        """What the class does to the channels, if it changes them."""
-        told = "in_channels" in self.uses and trees.names_in(self.out) <= {*self.signature()}
-        changed = told and text(self.out) != "in_channels"
+        """Return a docstring that says how the class changes the channels, if it does."""
+        stated = "in_channels" in self.uses and trees.names_in(self.out) <= {*self.signature()}
+        changed = stated and text(self.out) != "in_channels"
         return [f'{STEP}"""Channels: in_channels → {text(self.out)}."""', ""] if changed else []
 
     def keep(self, label: str, module: ast.expr) -> ast.Attribute:
-        """`self.label = module`."""
+        """Add `self.label = module`."""
         node = trees.attribute(trees.name("self"), numbered(label, self.attributes))
         self.attributes.add(node.attr)
         self.init.append(trees.assign(node, module))
         return node
 
     def local(self, label: str) -> str:
-        """A new variable of `forward`."""
+        """Return a new variable of `forward`."""
         made = numbered(identifier(label, "layer"), self.locals)
         self.locals.add(made)
         return made
 
     def thread(self, channels: ast.expr) -> ast.Name:
-        """A variable that holds the channels, and may be given others: no other expression reads it any more."""
+        """Return a variable with the channels that can be assigned again: no other expression reads it later."""
         held = self.held()
         mine = ({*self.values} & trees.names_in(channels)) - held
         if isinstance(channels, ast.Name) and mine:
@@ -106,25 +106,25 @@ class Unit:
         return trees.name(target)
 
     def held(self) -> set[str]:
-        """Names in what is still to be written, or read again; the last line may change its channels."""
+        """Return the names in what will be written or read again; the last line may change its channels."""
         found = (tree for line in self.lines for tree in line.held())
         return trees.names_in(*found, *(line.channels for line in self.lines[:-1]))
 
 
 @dataclass
 class Flow:
-    """Modules that run one after the other, and what the next one sees."""
+    """Modules that run one after the other, and the scope of the next one."""
 
     scope: Scope
-    label: str  # of what is written
+    label: str  # of the step that is being written
     pending: list[ast.expr] = field(default_factory=list)  # modules
-    first: str = ""  # what the first of them is called by itself
-    around: list[Scope] = field(default_factory=list)  # of blocks that are being written in place, from the outside
-    alone: bool = True  # whether nothing else stands under the label
+    first: str = ""  # the name of the first module, without a label
+    around: list[Scope] = field(default_factory=list)  # scopes around the current one, outermost first
+    alone: bool = True  # whether nothing else is under the label
 
     @property
     def channels(self) -> ast.expr:
-        """Those behind the last module."""
+        """The channels after the last module."""
         return self.scope.channels
 
     @channels.setter
@@ -132,7 +132,7 @@ class Flow:
         self.scope = self.scope.at(formula)
 
     def add(self, module: ast.expr, own: str) -> None:
-        """One more module, which is called `own` where no label stands."""
+        """Add a module; `own` is its name if there is no label."""
         self.first = self.first if self.pending else own
         self.pending.append(module)
 
@@ -144,7 +144,7 @@ class Flow:
 
     @contextmanager
     def within(self, inside: Scope) -> Iterator[None]:
-        """See what is inside a label, or a block that is written in place."""
+        """Use the scope inside a label, or inside a block that is written inline."""
         self.around.append(self.scope)
         self.scope = inside
         yield
@@ -153,27 +153,27 @@ class Flow:
 
 @dataclass
 class Line(Flow):
-    """Statements of `forward`, for a tensor that modules and joins are applied to."""
+    """Statements of `forward` on a tensor that goes through modules and joins."""
 
     unit: Unit = field(kw_only=True)
-    to: str = ""  # the variable that they write to; a new one where they need one
+    to: str = ""  # the variable that they assign; "": a new one if needed
     block: list[ast.stmt] = field(default_factory=list)
     tensor: ast.expr = field(default_factory=lambda: trees.name("x"))
 
     def held(self) -> Iterator[ast.expr]:
-        """What is still to be written, or read again."""
+        """Yield what will be written or read again."""
         yield from self.pending
         for scope in (*self.around, self.scope):
             yield from (*scope.names.values(), *(channels for _, channels in scope.labels.values()))
 
     def count(self) -> None:
-        """Put channels by a long formula into a variable."""
+        """Assign channels with a long formula to a variable."""
         threaded = trees.names_in(self.channels) & ({*self.unit.values} - {"in_channels"})
         if not self.pending and trees.operations(self.channels) >= (1 if threaded else 2):
             self.channels = self.unit.thread(self.channels)
 
     def flush(self, end: bool = False) -> None:
-        """Call the modules, as one attribute; at the `end` by the label, if nothing else stands under it."""
+        """Call the modules as one attribute; at the `end` it has the label's name, if nothing else is under it."""
         if self.pending:
             self.settle()
             own = self.label if end and self.alone else self.first
@@ -182,20 +182,20 @@ class Line(Flow):
         self.alone = False
 
     def settle(self) -> None:
-        """Make the tensor a variable."""
+        """Assign the tensor to a variable."""
         if not isinstance(self.tensor, ast.Name):
             self.to = self.to or self.unit.local(self.label)
             self.keep(self.to)
 
     def keep(self, target: str) -> None:
-        """Put the tensor into a variable of this name."""
+        """Assign the tensor to the variable `target`."""
         if not (isinstance(self.tensor, ast.Name) and self.tensor.id == target):
             self.block.append(trees.assign(target, self.tensor))
         self.tensor = trees.name(target)
 
 
 def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
-    """Modules as one."""
+    """Wrap modules to one module."""
     if len(modules) == 1 and not isinstance(modules[0], ast.Starred):
         return modules[0]
     return trees.call("nn.Sequential", *modules) if modules else trees.call("nn.Identity")
@@ -212,7 +212,7 @@ def class_texts(units: Sequence[Unit], network: Unit) -> str:
 
 
 def _needed(body: Sequence[ast.stmt], read: set[str]) -> list[ast.stmt]:
-    """Statements without the variables that nobody reads."""
+    """Remove the assignments of variables that nothing reads."""
     body = [ast.For(n.target, n.iter, _needed(n.body, read), []) if isinstance(n, ast.For) else n for n in body]
     return [node for node in body if not isinstance(target := _target(node), ast.Name) or target.id in read]
 

@@ -1,4 +1,4 @@
-"""A network as PyTorch source that a person could have written; nothing here imports torch."""
+"""Write a network as PyTorch source."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ from archcalc.ops import Shape, format_shape
 from archcalc.ops.base import values
 from archcalc.spec.network_spec import Spec
 
-TOO_MANY = "a join has too many branches; some 300 fit into one"
-CARRYING = """Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:
+TOO_MANY = "a join has too many branches; about 300 are possible"
+CARRYING = """Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 
     model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))"""
 
 
 @uncollected
 def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = None) -> str:
-    """The Python source of a network, which needs PyTorch and nothing else.
+    """Write the Python source of a network; it needs only PyTorch.
 
-    `name` is one of the catalog's or a path, `params` and `input` are set as by `load_with`. A class stands for each
-    block of the spec, with its parameters; the last class is the network. Its modules come in the order of
-    `archcalc.pytorch.build`, with the same weights; in training it gives a tuple of the result and the side outputs.
-    What blocks of Python cannot express is written layer by layer. Raises ArchcalcError, also for an operator that
-    has no PyTorch text.
+    `name` is a name of the catalog or a path; `params` and `input` are those of `load_with`. Each block of the spec
+    becomes a class with its parameters; the last class is the network. Its modules have the order and the weights of
+    `archcalc.pytorch.build`; in training it returns a tuple of the result and the side outputs. A network that classes
+    cannot express is written layer by layer. Raises ArchcalcError, also for an operator without a PyTorch text.
     """
     graph = load_with(name, params, input)
     found = origin(name)
@@ -44,12 +43,12 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
 
 
 def source(graph: Graph) -> str:
-    """A graph's source, layer by layer: of any graph, also of one that has no spec. Raises ArchcalcError."""
+    """Write the source of any graph layer by layer, with or without a spec. Raises ArchcalcError."""
     return source_of(graph, None, graph.name)
 
 
 def source_of(graph: Graph, spec: Spec | None, network: str) -> str:
-    """The source of a spec's network: in blocks, or layer by layer."""
+    """Write the source of a network: in blocks if there is a spec, otherwise layer by layer."""
     _check(graph)
     try:
         body = in_blocks(graph, spec, network) if spec else flat.Flat(graph, _title(network)).source()
@@ -63,7 +62,7 @@ def source_of(graph: Graph, spec: Spec | None, network: str) -> str:
 
 
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
-    """The classes of a spec's blocks. Raises Unstructured where the spec does what they cannot."""
+    """Write the classes of a spec's blocks. Raises Unstructured if they cannot express the spec."""
     trace = Trace(spec)
     trace.graph(network, graph.about.params, graph.input, graph.name)
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
@@ -77,7 +76,7 @@ def _title(network: str) -> str:
 
 
 def _check(graph: Graph) -> None:
-    """Raises SpecError for a side output that does not fit, and for an operator without a PyTorch text."""
+    """Raise SpecError for a side output that does not fit, and for an operator without a PyTorch text."""
     if graph.misfit:
         raise graph.misfit
     for node in graph.nodes[1:]:
@@ -88,14 +87,14 @@ def _check(graph: Graph) -> None:
 
 
 def _head(graph: Graph, network: str) -> str:
-    """The module's docstring: what it is, of whom, for which input."""
+    """Write the module's docstring: title, paper, input and params."""
     from archcalc import __version__
 
     about = graph.about
     paper = about.paper
     where = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else paper.get("url", "")
     source = ", ".join(filter(None, [f"{paper.get('authors', '')} {paper.get('year', '')}".strip(), where]))
-    title = network if ".y" in graph.name else graph.name  # a path is of no interest
+    title = network if ".y" in graph.name else graph.name  # do not show a path
     first = f"{title}{': ' if about.title else ''}{about.title}{f' ({source})' if source else ''}."
     facts = f"Input {format_shape(graph.input)}, {_params(graph)}. Written by archcalc {__version__}."
     lines = [*textwrap.wrap(first, WIDTH - 3), "", *textwrap.wrap(facts, WIDTH), "", CARRYING]
@@ -110,7 +109,7 @@ def _params(graph: Graph) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text that ends no docstring."""
+    """Escape a text so that it cannot end a docstring."""
     return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
 

@@ -1,4 +1,4 @@
-"""The spec's expressions as Python's, printed as they are written; what both would compute otherwise is refused."""
+"""Translate the spec's expressions to Python, as they are written. Refuse what Python would compute differently."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ class Scope(NamedTuple):
     """The names that an expression sees, and the channels of its input."""
 
     names: Mapping[str, ast.expr]  # by the spec's names
-    own: frozenset[str]  # those of blocks and loops, which hide the spec's params
+    own: frozenset[str]  # names of blocks and loops, which hide the spec's params
     channels: ast.expr
-    labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps that `use` finds: tensors and their channels
+    labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps for `use`: tensors and their channels
 
     def at(self, channels: ast.expr) -> Scope:
-        """The same names behind another layer."""
+        """Return the scope after another layer."""
         return self._replace(channels=channels)
 
     def inside(self, names: Mapping[str, ast.expr]) -> Scope:
-        """With a loop's names, and labels of its own."""
+        """Return an inner scope with more names, and with its own labels."""
         return self._replace(names={**self.names, **names}, own=self.own | {*names}, labels={**self.labels})
 
 
 class Reader(NamedTuple):
-    """Reads a spec's expressions as Python's; `plan` is the step where they stand."""
+    """Translates expressions of the step `plan` to Python."""
 
     facts: Facts
     plan: Any
     scope: Scope
 
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
-        """A value; with `whole` one that the language takes only if it is a whole number, or several.
+        """Translate a value; `whole` says that the language requires a whole number there, or several.
 
-        Raises Unstructured for what Python would compute otherwise.
+        Raises Unstructured for what Python would compute differently.
         """
         load = ast.Load()
         match node:
@@ -69,7 +69,7 @@ class Reader(NamedTuple):
         return undivided(made) if whole else made
 
     def _quotient(self, node: ast.BinOp) -> ast.expr:
-        """A division that gives a whole number."""
+        """Translate a division with a whole result."""
         left, right = undivided(self.value(node.left)), undivided(self.value(node.right))
         exact = isinstance(node.op, ast.Div) and trees.known(left) and trees.known(right)
         return trees.binary(left, ast.Div() if exact or trees.is_const(right, 1) else ast.FloorDiv(), right)
@@ -88,7 +88,7 @@ class Reader(NamedTuple):
         return trees.const(bool(trees.value_of(made))) if trees.known(made) else made
 
     def _call(self, node: ast.Call) -> ast.expr:
-        """A function's call; what Python gives as an iterator is made a tuple where it is no function's argument."""
+        """Translate a call of a function; make an iterator of Python a tuple."""
         function = node.func.id  # type: ignore[attr-defined]  # the language calls names alone
         numbers = function == "range"
         args = [self.value(arg, True) if numbers else self.listed(arg, function != "len") for arg in node.args]
@@ -96,20 +96,20 @@ class Reader(NamedTuple):
         return trees.call("tuple", made) if function in ("range", "zip", "enumerate") else trees.simplified(made)
 
     def listed(self, node: ast.expr, once: bool = True) -> ast.expr:
-        """A list; if it is only gone through once, what gives it as an iterator will do."""
+        """Translate a list; if it is read only `once`, an iterator is enough."""
         made = self.value(node)
         wrapped = isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id == "tuple"
         return made.args[0] if wrapped and once else made  # type: ignore[attr-defined]  # it is a call
 
     def truth(self, node: ast.expr) -> ast.expr:
-        """A test, where `and` and `or` may be Python's."""
+        """Translate a test, where `and` and `or` can be those of Python."""
         if isinstance(node, ast.BoolOp) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)):
             made = trees.rebuilt(node, lambda part: self.truth(part) if isinstance(part, ast.expr) else part)
             return trees.simplified(made)
         return self.value(node)
 
     def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Scope, list[ast.comprehension]]:
-        """The loops of a comprehension, and what its item sees."""
+        """Translate the loops of a comprehension. Returns the scope of its item, and the loops."""
         scope, loops = self.scope, []
         for loop in node.generators:
             listed = Reader(self.facts, self.plan, scope).listed(loop.iter)
@@ -123,16 +123,16 @@ class Reader(NamedTuple):
 
 
 def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:
-    """What a loop gives its items to, in Python's names."""
+    """Return the target of a loop with Python names."""
     if isinstance(node, ast.Tuple):
         return ast.Tuple([_target(part, python) for part in node.elts], ast.Store())
     return ast.Name(python[node.id], ast.Store())  # type: ignore[attr-defined]  # the language has only names there
 
 
 def undivided(node: ast.expr) -> ast.expr:
-    """A tree that computes alike in Python. Raises Unstructured for a division, which a spec does exactly."""
+    """Return the tree if it has no division. Raises Unstructured otherwise: a spec divides exactly, Python does not."""
     if _divides(node):
-        raise trees.Unstructured("a division that is exact in the spec")
+        raise trees.Unstructured("a division is exact in the spec")
     return node
 
 

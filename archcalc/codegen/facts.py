@@ -1,4 +1,4 @@
-"""What is known of a spec before it is written: which steps ran and for which inputs, and what its params decide."""
+"""Facts about a spec's network, collected before it is written: which steps ran, on which inputs, and the params."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from archcalc.spec.network_spec import Block, Spec
 
 
 class Trace(Expansion):
-    """An expansion that remembers for each step the shapes it was given, and for each call a block's arguments."""
+    """An expansion that records the input shapes of each step, and the arguments of each block call."""
 
     sharing = False
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.shapes: dict[int, list[Shape]] = {}  # by the step's id
-        self.idle: set[int] = set()  # loops that had no round in some run
-        self.changing: set[int] = set()  # steps that gave other channels than they were given
-        self.given: dict[tuple[Any, str], list[Any]] = {}  # by a call's place and a parameter
+        self.idle: set[int] = set()  # loops without a round in some run
+        self.changing: set[int] = set()  # steps that changed the channels
+        self.given: dict[tuple[Any, str], list[Any]] = {}  # by the place of a call, and a parameter
 
     def run(self, plan: Plan, x: int, *rest: Any) -> int:
-        """Run a step and remember it."""
+        """Run a step and record it."""
         self.shapes.setdefault(id(plan), []).append(self.made[x].output)
         if self.calls and plan is self.calls[-1].block.body:
             for parameter, value in self.calls[-1].given.items():
@@ -48,7 +48,7 @@ class Trace(Expansion):
 
 
 class Facts:
-    """A spec's network: its graph, what ran, and the params that may be arguments of the source."""
+    """The facts about a spec's network: its graph, what ran, and the params that can be arguments of the source."""
 
     def __init__(self, spec: Spec, graph: Graph, trace: Trace, definitions: Mapping[str, Any]) -> None:
         self.spec = spec
@@ -57,7 +57,7 @@ class Facts:
         blocks = spec.blocks.values()
         self.plans = [plan for body in (spec.layers, *(block.body for block in blocks)) for plan in below(body)]
         self.trees = [tree for plan in below(spec.layers) for tree in _written(plan)]
-        seen: set[str] = set()  # names in a block that are not its own
+        seen: set[str] = set()  # names in blocks from outside
         for block in blocks:
             own = [tree for plan in below(block.body) for tree in _written(plan)]
             own += [run.tree for _, run in block.parameters if run]
@@ -72,7 +72,7 @@ class Facts:
         lists = (part for tree in (*values, *self.trees) for part in ast.walk(tree))
         self.lists_of_one = any(isinstance(part, ast.List | ast.Tuple) and len(part.elts) == 1 for part in lists)
         self.values = {own for tree in self.params.values() for own in references(tree)} | names_in(*self.trees)
-        self.free_blocks: set[str] = set()  # those that need what is outside of them
+        self.free_blocks: set[str] = set()  # blocks that need labels outside, or have side outputs
         while more := {block.name for block in blocks if self._free(block)} - self.free_blocks:
             self.free_blocks |= more
         hidden = {parameter for block in blocks for parameter, _ in block.parameters}
@@ -83,21 +83,21 @@ class Facts:
     # Params
 
     def arguments(self) -> dict[str, ast.expr]:
-        """The params that may be arguments: by their Python name, with their values."""
+        """Return the params that can be arguments: values by Python name."""
         return {self.names.python(key): tree for key, tree in self.params.items() if key not in self.fixed}
 
     def base(self) -> dict[str, ast.expr]:
-        """What the spec's params are in the source: names, or values."""
+        """Return the spec's params as they are in the source: names, or values."""
         return {key: tree if key in self.fixed else name(self.names.python(key)) for key, tree in self.params.items()}
 
     def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
-        """Params that others are computed from, or the input's shape: as arguments they would change those silently."""
+        """Return the params that define other params or the input's shape: arguments would silently change those."""
         mentioned = names_in(*self.trees) | {plan.name for plan in self.plans if isinstance(plan, Call)}
         runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
         return names_in(*(run.tree for run in runs)) & {*definitions}
 
     def _deciding(self, alone: set[str]) -> set[str]:
-        """Params that by the names' spelling may decide what is no code: what did not run, a test of params `alone`."""
+        """Return the params that may decide what the source omits: steps that did not run, tests of params `alone`."""
         found = {own for plan in self.plans if self.ran(plan) for own in self._decided(plan)}
         tests = [part.test for tree in self.trees for part in ast.walk(tree) if isinstance(part, ast.IfExp)]
         tests += [plan.test.tree for plan in self.plans if isinstance(plan, Choose)]
@@ -110,14 +110,14 @@ class Facts:
         return {*self.params} if found & {"in_height", "in_width"} else found
 
     def _decided(self, plan: Plan) -> set[str]:
-        """The names that decided that a part of a step did not run; the dimensions that the step reads."""
+        """Return the names that decided that a part of a step did not run, and the dimensions that the step reads."""
         names = names_in(*_written(plan))
         choice = isinstance(plan, Repeat) and isinstance(plan.count.tree, ast.IfExp)
         choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
         return names if choice else names & {"in_height", "in_width"}
 
     def _flows(self) -> Iterator[tuple[str, ast.expr]]:
-        """Names of blocks and loops, and `in_channels`, each with an expression that its values come from."""
+        """Yield the names of blocks and loops, and `in_channels`, each with an expression that gives it values."""
         for block in self.spec.blocks.values():
             yield from ((parameter, run.tree) for parameter, run in block.parameters if run)
         loops = (loop for tree in self.trees for part in ast.walk(tree) for loop in getattr(part, "generators", ()))
@@ -134,14 +134,14 @@ class Facts:
     # Blocks
 
     def callees(self, plan: Plan) -> list[Block]:
-        """The blocks that a call may be of: where a parameter names it, all that stand somewhere as values."""
+        """Return the blocks that a call may run; if a parameter names the block, all blocks that are used as values."""
         if not isinstance(plan, Call) or plan.name in REGISTRY:
             return []
         own = {plan.name} if plan.name in self.spec.blocks else self.values
         return [block for block in self.spec.blocks.values() if block.name in own]
 
     def _free(self, block: Block) -> bool:
-        """Whether a block, or one that it calls, gives side outputs or uses what is labelled outside of it."""
+        """Whether a block, or one that it calls, has side outputs or uses labels outside of it."""
         plans = [*below(block.body)]
         labels = {plan.name for plan in plans if isinstance(plan, Label)}
         callees = {callee.name for plan in plans for callee in self.callees(plan)}
@@ -155,48 +155,48 @@ class Facts:
         return id(plan) in self.trace.shapes
 
     def always(self, plan: Plan) -> bool:
-        """Whether a loop had a round in each run."""
+        """Whether a loop had at least one round in each run."""
         return self.ran(plan) and id(plan) not in self.trace.idle
 
     def dimension(self, plan: Plan, text: str) -> int:
-        """`in_height` or `in_width` where a plan runs. Raises Unstructured where it differs."""
+        """Return `in_height` or `in_width` of a plan. Raises Unstructured if it differs between runs."""
         found: int = one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)
         return found
 
     def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:
-        """The layers that a place in the spec made, of one operator. Raises Unstructured without any."""
+        """Return the layers of an operator from a place in the spec. Raises Unstructured if there are none."""
         if (place[1:], op) not in self.layers:
             raise Unstructured(f"{op} never runs")
         return self.layers[place[1:], op]
 
 
 def one(values: set[Any], what: str) -> Any:
-    """The only one of some values. Raises Unstructured."""
+    """Return the only value. Raises Unstructured if there are several."""
     if len(values) != 1:
         raise Unstructured(f"{what} differs from one run to another")
     return next(iter(values))
 
 
 def arguments(names: Iterable[tuple[str, Any]], plan: Any) -> dict[str, Argument]:
-    """A call's arguments by the names of a block's parameters or an operator's fields."""
+    """Return the arguments of a call by the names of a block's parameters or an operator's fields."""
     own = [name for name, _ in names]
     return dict(zip(own, plan.positional, strict=False)) | {a.keyword: a for a in plan.named if a.keyword in own}
 
 
 def fields(cls: type[Operator]) -> dict[str, str]:
-    """The kinds of an operator's arguments by name, in order."""
+    """Return the kinds of an operator's arguments by name, in order."""
     return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
 
 
 def may_overwrite(graph: Graph) -> set[int]:
-    """Nodes that may work in place in training and at inference."""
+    """Return the nodes that can work in place both in training and at inference."""
     training = in_place(graph, True)
     inference = iter(in_place(graph.without_sides(), False))
     return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
 
 
 def parts(plan: Plan) -> Sequence[Plan]:
-    """The plans that a plan is made of."""
+    """Return the plans directly inside a plan."""
     if isinstance(plan, Chain):
         return plan.steps
     if isinstance(plan, Choose):
@@ -207,14 +207,14 @@ def parts(plan: Plan) -> Sequence[Plan]:
 
 
 def below(plan: Plan) -> Iterator[Plan]:
-    """A plan and all plans within it."""
+    """Yield a plan and all plans inside it."""
     yield plan
     for part in parts(plan):
         yield from below(part)
 
 
 def _written(plan: Plan) -> Iterator[ast.expr]:
-    """A plan's own expressions."""
+    """Yield the expressions of a plan itself."""
     if isinstance(plan, Call | Join):
         yield from (argument.value.tree for argument in (*plan.positional, *plan.named))
     if isinstance(plan, Repeat | Choose | Each):

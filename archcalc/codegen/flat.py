@@ -1,4 +1,4 @@
-"""A network layer by layer, from its graph: what is written where the spec's blocks have no counterpart in Python."""
+"""Write a network layer by layer from its graph, if classes cannot express the spec's blocks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from archcalc.ops.shaping import Identity
 
 
 class Flat:
-    """The one class of a network; its layers have their names in the graph.
+    """Writes a network as one class; its layers have their names in the graph.
 
-    `x` is a tensor that only the next layer reads; all others are called by their layers.
+    A tensor that only the next layer reads is the variable `x`; others have the names of their layers.
     """
 
     def __init__(self, graph: Graph, title: str) -> None:
@@ -29,7 +29,7 @@ class Flat:
         self.reads = Counter(i for node in graph.nodes for i in node.inputs) + Counter({graph.result, *graph.sides})
 
     def source(self) -> str:
-        """The class as text."""
+        """Return the class as text."""
         forward = self.unit.forward
         for position, node in enumerate(self.graph.nodes):
             made = self._made(position) if position else name("x")
@@ -41,14 +41,14 @@ class Flat:
         return class_texts([self.unit], self.unit)
 
     def _tensor(self, position: int) -> str:
-        """The variable of what a layer gives."""
+        """Return the variable for the output of a layer."""
         after = [node.inputs for node in self.graph.nodes[position + 1 : position + 2]]
         if self.reads[position] == 1 and after in ([(position,)], []):
             return "x"
         return self.unit.local(self.graph.nodes[position].name)
 
     def _made(self, position: int) -> ast.expr:
-        """What a layer makes of the tensors that it reads."""
+        """Return the expression for the output of a layer."""
         node = self.graph.nodes[position]
         tensors: list[ast.expr] = [name(self.tensors[i]) for i in node.inputs]
 
@@ -60,7 +60,7 @@ class Flat:
         return tensors[0] if isinstance(node.op, Identity) else call(keep(), *tensors)
 
     def _module(self, position: int) -> ast.Call:
-        """A layer with the arguments that are not the defaults; one number where height and width are alike."""
+        """Return a layer's call without defaults; height and width are one number if they are equal."""
         op, x = self.graph.nodes[position].op, self.graph.nodes[position].x
         values: dict[str, ast.expr] = {}
         for field, kind in fields(type(op)).items():
@@ -68,4 +68,4 @@ class Flat:
             alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
-        return fill(op.pytorch(x), telling(type(op), values, in_place), {x}, const(x[0]))
+        return fill(op.pytorch(x), not_default(type(op), values, in_place), {x}, const(x[0]))

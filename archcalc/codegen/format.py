@@ -1,4 +1,4 @@
-"""Statements as lines, broken where they are too long, as ruff formats them."""
+"""Print statements as lines, with long ones broken as ruff does."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from archcalc.codegen.trees import name, rebuilt
 
 WIDTH = 120
 STEP = "    "
-Part = tuple[str, ast.expr | str, str]  # what stands on lines of its own, with what stands before and behind it
+Part = tuple[str, ast.expr | str, str]  # a part on separate lines, with its prefix and suffix
 
 
 def text(node: ast.expr | str) -> str:
-    """The expression on one line, as ruff formats it."""
+    """Print an expression on one line, as ruff formats it."""
     return node if isinstance(node, str) else ast.unparse(_spelled(node))
 
 
 def _spelled(node: Any) -> Any:
-    """Strings in double quotes and only arguments without parentheses: as names, which are written as they are."""
+    """Replace strings and single generators by names with the text of ruff, since names are printed unchanged."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return name(json.dumps(node.value))
     if isinstance(node, ast.Call) and [type(arg) for arg in node.args] == [ast.GeneratorExp]:
@@ -29,14 +29,14 @@ def _spelled(node: Any) -> Any:
 
 
 def function(title: str, parameters: Mapping[str, ast.expr | None], indent: str) -> list[str]:
-    """The head of a method, with its parameters and their defaults."""
+    """Return the header of a method, with its parameters and their defaults."""
     own: list[Part] = [(f"{key}=", default, ",") if default else ("", key, ",") for key, default in parameters.items()]
     line = f"{indent}def {title}({', '.join(['self', *(key + text(default) for key, default, _ in own)])}):"
     return [line] if len(line) <= WIDTH else _broken(f"def {title}(", [("", "self", ","), *own], "):", indent)
 
 
 def statements(nodes: Sequence[ast.stmt], indent: str) -> list[str]:
-    """The lines of some statements."""
+    """Print some statements as lines."""
     return [line for node in nodes for line in _statement(node, indent)]
 
 
@@ -51,18 +51,18 @@ def _statement(node: Any, indent: str) -> list[str]:
 
 
 def _bare(node: ast.expr) -> str:
-    """A tuple without parentheses."""
+    """Print an expression; a tuple without parentheses."""
     return text(node).removeprefix("(").removesuffix(")") if isinstance(node, ast.Tuple) else text(node)
 
 
 def expression(prefix: str, node: ast.expr | str, suffix: str, indent: str) -> list[str]:
-    """An expression between a prefix and a suffix, broken as far as it must be."""
+    """Print an expression between a prefix and a suffix, broken only if necessary."""
     line = f"{indent}{prefix}{text(node)}{suffix}"
     if isinstance(node, ast.Starred):
         prefix, node = f"{prefix}*", node.value
     modules = isinstance(node, ast.Call) and text(node.func) == "super().__init__" and len(node.args) > 1
     opening, parts, closing = ("", [], "") if isinstance(node, str) else _parts(node)
-    if not parts or (len(line) <= WIDTH and not modules):  # modules are easier to read a line for each
+    if not parts or (len(line) <= WIDTH and not modules):  # modules are always on separate lines
         return [line]
     whole = " ".join(before + text(part) + behind for before, part, behind in parts)
     if parts[-1][2] != "," and len(indent + STEP + whole) <= WIDTH:
@@ -76,7 +76,7 @@ def _broken(opening: str, parts: Sequence[Part], closing: str, indent: str) -> l
 
 
 def _parts(node: ast.expr) -> tuple[str, list[Part], str]:
-    """What an expression is broken into, between brackets."""
+    """Return the parts of an expression that can be on separate lines, between brackets."""
     opening, closing = "[]" if isinstance(node, ast.ListComp) else "()"
     parts: Iterable[Part] = ()
     match node:
@@ -99,7 +99,7 @@ def _parts(node: ast.expr) -> tuple[str, list[Part], str]:
 
 
 def _terms(node: ast.BinOp) -> list[str]:
-    """A long sum, term by term, each with its sign."""
+    """Return the terms of a sum, each with its sign."""
     last = text(ast.BinOp(name("_"), node.op, node.right))[1:]
     before = text(node).removesuffix(last)
     chained = isinstance(node.left, ast.BinOp) and type(node.left.op) is type(node.op) and text(node.left) == before

@@ -1,4 +1,4 @@
-"""Names in the source: of classes, attributes and variables."""
+"""Names of classes, attributes and variables in the source."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 from collections.abc import Collection
 from itertools import count
 
-# What a module has by itself, and what begins alike; an attribute of that name would hide it.
+# Attributes of nn.Module, and names that begin like them; an attribute of that name would hide the module's.
 MODULE = re.compile(
     r"(add|call|dump|extra|get|load|named|register|requires|set|share|state|to|zero)_[a-z_]+|T_destination|append|apply"
     "|bfloat16|buffers|children|compile|cpu|cuda|double|eval|extend|float|forward|half|insert|ipu|modules|mtia"
     "|parameters|pop|to|train|training|type|xpu"
 )
-# Words that papers do not write as capitalising would have it, `net` at the end apart.
+# Words that papers do not write with only the first letter as a capital; `net` at the end is a rule of its own.
 WORDS = ("BC", "BN", "GoogLeNet", "MLPConv", "NiN", "PreResNet", "ReLU", "ResNeXt", "VGG", "WRN", "ZFNet")
 VARIABLES = frozenset(("self", "torch", "nn", "sum", "len", "tuple", "super", "in_channels", "branch", "x"))
 
 
 def identifier(label: str, prefix: str) -> str:
-    """A label as a name: `3a` of an inception becomes `inception3a`."""
+    """Turn a label into a name: `3a` of an inception becomes `inception3a`."""
     text = re.sub(r"[^A-Za-z0-9_]", "_", label).strip("_")
     if not text or text[0].isdigit():
         text = f"{prefix}{'_' if prefix[-1].isdigit() else ''}{text}"
@@ -27,13 +27,13 @@ def identifier(label: str, prefix: str) -> str:
 
 
 def numbered(text: str, taken: Collection[str]) -> str:
-    """A name, with the first number behind it that makes it a new one where it is taken."""
+    """Return a name that is not taken: if necessary with the first number after it that makes it new."""
     between = "_" if text[-1].isdigit() else ""
     return text if text not in taken else next(made for n in count(2) if (made := f"{text}{between}{n}") not in taken)
 
 
 def class_name(text: str) -> str:
-    """`conv_bn` as `ConvBN`, `resnet50` as `ResNet50`; numbers that would run together stay apart: `WRN28_10`."""
+    """Turn `conv_bn` into `ConvBN`, `resnet50` into `ResNet50`; numbers side by side stay separate: `WRN28_10`."""
     words = re.split(r"[^A-Za-z0-9]+", text)
     made = re.sub(r"(?<=\d) (?=\d)", "_", " ".join(map(_capitalised, words))).replace(" ", "")
     return made if made[:1].isalpha() and not keyword.iskeyword(made) else f"Net{made}"
@@ -47,14 +47,14 @@ def _capitalised(word: str) -> str:
 
 
 class Names:
-    """Python's names for a spec's: the same, but for those that would hide what the source needs."""
+    """Python names for the names of a spec: the same, except those that would hide what the source needs."""
 
     def __init__(self, taken: Collection[str]) -> None:
         self.taken = {*taken}
         self.known: dict[tuple[str, bool], str] = {}
 
     def python(self, own: str, hides: bool = False) -> str:
-        """The Python name of a param, parameter or loop's name; classes begin with another letter."""
+        """Return the Python name of a param, parameter or loop's name."""
         key = own, hides
         if key not in self.known:
             fits = own[0].islower() and own not in VARIABLES and own == own.strip("_") and not hides
@@ -63,6 +63,6 @@ class Names:
         return self.known[key]
 
     def loop(self, own: str, visible: Collection[str]) -> str:
-        """The Python name of a loop's name: it hides no other, and no variable that keeps count of channels."""
+        """Return the Python name of a loop's name; it does not hide another name, or a variable with channels."""
         made = self.python(own)
         return self.python(own, True) if made in visible or made.startswith(("channels", "blocks")) else made

@@ -1,4 +1,4 @@
-"""The layers that PyTorch lacks, as source: those of archcalc/pytorch/layers.py, read as text."""
+"""The source of layers that PyTorch does not have, read from archcalc/pytorch/layers.py as text."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-# What saves memory there, as a person would write it.
+# Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
 FILE = Path(__file__).parent.parent / "pytorch" / "layers.py"
 
 
 @lru_cache(maxsize=1)
 def layers() -> dict[str, str]:
-    """The classes' sources by name, without type hints."""
+    """Return the source of each class by name, without type hints."""
     text = FILE.read_text(encoding="utf-8").replace(*PLAINER)
     classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
     return {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
 
 
 def layers_in(source: str) -> list[str]:
-    """The sources of the layers that some source mentions."""
+    """Return the sources of the layers that a source mentions."""
     return [text for name, text in layers().items() if re.search(rf"\b{name}\(", source)]
 
 
 def _plain(source: str) -> str:
-    """A class without hints; `F` written out."""
+    """Remove the hints of a class, and write `F` in full."""
     lines = source.splitlines()
     for node in sorted(ast.walk(ast.parse(source)), key=lambda node: getattr(node, "lineno", 0), reverse=True):
         if isinstance(node, ast.AnnAssign):

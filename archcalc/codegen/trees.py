@@ -1,6 +1,6 @@
-"""Python expressions as trees: made, compared, and simplified. A tree is never changed.
+"""Build, compare and simplify Python expressions as trees. A tree is never changed.
 
-A block or operator that stands as a value is a constant that holds its `Reference`; it may be looked up, never printed.
+A block or operator as a value is a constant with its `Reference`; it can be looked up, but never printed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from archcalc.spec.expression import Expression
 from archcalc.spec.functions import FUNCTIONS, Budget, Names, Reference
 from archcalc.spec.yaml import Scalar
 
-MAX_ITEMS = 16  # of a list that is written out where the spec computes it
-MOST_OPERATIONS = 60  # of a formula
+MAX_ITEMS = 16  # most items of a computed list that is written as values
+MOST_OPERATIONS = 60  # in a formula
 
 
 class Unstructured(Exception):
-    """What cannot be written block by block; the network is then written layer by layer."""
+    """Raised if a network cannot be written in blocks; it is then written layer by layer."""
 
 
 def const(value: Any) -> ast.expr:
-    """A plain value, or a reference."""
+    """Return the tree of a plain value or of a reference."""
     if isinstance(value, tuple):
         return ast.Tuple([const(item) for item in value], ast.Load())
     if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
@@ -34,37 +34,37 @@ def const(value: Any) -> ast.expr:
 
 
 def listed(items: Sequence[ast.expr]) -> ast.expr:
-    """A tuple, or the only item."""
+    """Return a tuple of several items, or the only item."""
     return items[0] if len(items) == 1 else ast.Tuple([*items], ast.Load())
 
 
 def name(text: str) -> ast.Name:
-    """A name."""
+    """Return the tree of a name."""
     return ast.Name(text, ast.Load())
 
 
 IN_CHANNELS = name("in_channels")
-UNKNOWN = name("?")  # channels without a formula; what mentions them, or what begins alike, is not printed
+UNKNOWN = name("?")  # channels without a formula; names that begin with ? are never printed
 
 
 def attribute(owner: ast.expr, text: str) -> ast.Attribute:
-    """`owner.text`."""
+    """Return `owner.text`."""
     return ast.Attribute(owner, text, ast.Load())
 
 
 def call(function: ast.expr | str, *args: ast.expr, **keywords: ast.expr) -> ast.Call:
-    """`function(*args, **keywords)`."""
+    """Return `function(*args, **keywords)`."""
     function = name(function) if isinstance(function, str) else function
     return ast.Call(function, list(args), [ast.keyword(key, value) for key, value in keywords.items()])
 
 
 def assign(target: ast.expr | str, value: ast.expr) -> ast.Assign:
-    """`target = value`."""
+    """Return `target = value`."""
     return ast.Assign([ast.Name(target, ast.Store()) if isinstance(target, str) else target], value)
 
 
 def known(node: ast.expr) -> bool:
-    """Whether a tree is a value already."""
+    """Whether a tree is a plain value."""
     with suppress(ValueError):
         value_of(node)
         return True
@@ -72,43 +72,43 @@ def known(node: ast.expr) -> bool:
 
 
 def value_of(node: ast.expr) -> Any:
-    """The value that a known tree is. Raises ValueError for another."""
+    """Return the value of a known tree. Raises ValueError for another tree."""
     return ast.literal_eval(node)
 
 
 def is_const(node: ast.AST, value: int) -> bool:
-    """Whether a tree is this number: 1 is not True."""
+    """Whether a tree is this number; True is not 1."""
     return isinstance(node, ast.Constant) and type(node.value) is int and node.value == value
 
 
 def same(left: ast.expr, right: ast.expr) -> bool:
-    """Whether two trees are written alike."""
+    """Whether two trees are equal."""
     return left is right or ast.dump(left) == ast.dump(right)
 
 
 def names_in(*nodes: ast.AST) -> set[str]:
-    """All names in some trees, bound ones included."""
+    """Return all names in some trees, including those of loops."""
     return {part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def references(node: ast.AST) -> Iterator[str]:
-    """Blocks and operators that stand in a tree as values."""
+    """Yield the names of blocks and operators that are values in a tree."""
     constants: Iterator[Any] = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
     return (value.name for value in constants if isinstance(value, Reference))
 
 
 def operations(node: ast.expr) -> int:
-    """How much a formula has to read."""
+    """Return the number of operations in a formula."""
     return sum(isinstance(part, ast.BinOp | ast.IfExp | ast.Call) for part in ast.walk(node))
 
 
 def unknown(formula: ast.AST) -> bool:
-    """Whether a formula lacks some part."""
+    """Whether a part of a formula is unknown."""
     return any(own.startswith("?") for own in names_in(formula))
 
 
 def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
-    """`node` with `change` done to each of its children."""
+    """Copy `node`, with `change` applied to each of its children."""
     fields: dict[str, Any] = {}
     for field, value in ast.iter_fields(node):
         if isinstance(value, list):
@@ -119,7 +119,7 @@ def rebuilt(node: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """A formula with its names filled in; UNKNOWN where a loop's name would catch another, or if it gets too long."""
+    """Replace names in a formula by values. Returns UNKNOWN if a loop would capture a name, or if it gets too long."""
     loops = [loop.target for part in ast.walk(node) for loop in getattr(part, "generators", ())]
     if names_in(*loops) & {*values, *names_in(*values.values())}:
         return UNKNOWN
@@ -135,7 +135,7 @@ def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
 
 
 def simplified(node: ast.expr) -> ast.expr:
-    """A tree whose parts are simplified, as a whole: computed where all is known."""
+    """Simplify a tree with simplified parts; compute it if all parts are known."""
     if isinstance(node, ast.IfExp):
         return chosen(node.test, node.body, node.orelse)
     if isinstance(node, ast.BoolOp):
@@ -148,7 +148,7 @@ def simplified(node: ast.expr) -> ast.expr:
 
 
 def _computed(node: ast.expr) -> ast.expr:
-    """A tree without names as the value that the language gives it; as it is where that is an error, or a long list."""
+    """Compute a tree without names as the language does; return it unchanged for an error or a long list."""
 
     def named(part: Any) -> Any:
         reference = isinstance(part, ast.Constant) and isinstance(part.value, Reference)
@@ -168,7 +168,7 @@ def _evaluated(text: str, library: frozenset[str]) -> Any:
 
 
 def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
-    """`left op right`, simplified where that is plain."""
+    """Return `left op right`, simplified if possible."""
     if known(left) and known(right):
         return _computed(ast.BinOp(left, op, right))
     neutral = 0 if isinstance(op, ast.Add | ast.Sub) else 1
@@ -180,7 +180,7 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
 
 
 def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
-    """`yes if test else no`, or one of them where that says the same."""
+    """Return `yes if test else no`, or one side if that is equivalent."""
     if known(test):
         return yes if value_of(test) else no
     alike = {ast.dump(yes), ast.dump(no)}
@@ -190,17 +190,17 @@ def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
 
 
 def _pairs(test: ast.expr, sign: type[ast.cmpop], joint: type[ast.boolop]) -> list[set[str]]:
-    """Sides of the comparisons by `sign` that decide a test: itself, or those that `joint` joins."""
+    """Return the sides of the comparisons by `sign` in a test: the test itself, or those that `joint` combines."""
     parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, joint) else [test]
     plain = (part for part in parts if isinstance(part, ast.Compare) and len(part.ops) == 1)
     return [{ast.dump(part.left), ast.dump(part.comparators[0])} for part in plain if isinstance(part.ops[0], sign)]
 
 
 def _logic(node: ast.BoolOp) -> ast.expr:
-    """`and` and `or` without what is known before them, as a test."""
+    """Remove known operands at the start of `and` and `or`, as a test."""
     first, *rest = node.values
     if not known(first):
         return node
-    if not rest or bool(value_of(first)) is isinstance(node.op, ast.Or):  # what settles it
+    if not rest or bool(value_of(first)) is isinstance(node.op, ast.Or):  # it decides the test
         return const(bool(value_of(first)))
     return simplified(ast.BoolOp(node.op, rest)) if len(rest) > 1 else rest[0]

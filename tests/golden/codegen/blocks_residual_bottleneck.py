@@ -2,7 +2,7 @@
 
 Input 256×56×56, 69,632 parameters. Written by archcalc 0.1.0.
 
-Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:
+Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 
     model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))
 """

@@ -2,7 +2,7 @@
 
 Input 3×224×224, 6,998,552 parameters (and 6,379,728 of side outputs, for training). Written by archcalc 0.1.0.
 
-Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:
+Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 
     model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))
 """

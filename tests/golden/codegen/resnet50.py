@@ -2,7 +2,7 @@
 
 Input 3×224×224, 25,557,032 parameters. Written by archcalc 0.1.0.
 
-Weights of `other`, made by archcalc.pytorch.build, go in by their order, since names differ:
+Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 
     model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))
 """
