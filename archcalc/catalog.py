@@ -1,9 +1,9 @@
-"""Networks by name: of the zoo, of the user's own folders, of a path or a text. The only door to specs.
+"""Find and load networks: of the zoo, of the user's folders, of a file or a text. All access to specs goes through it.
 
-A plain name is the paper's own network; a folder in front says whose it is (`cs231n/alexnet`). The zoo is `specs/`,
-which the wheel carries inside the package; folders named in ARCHCALC_PATH come before it. A name that ends in `.yaml`
-is a path, with `:network` after it where the file holds several. `NAME.published.yaml` beside `NAME.yaml` is no spec:
-it holds what is published of its networks.
+A plain name is the network of the paper; a folder before it names another source (`cs231n/alexnet`). The zoo is
+`specs/`, which is inside the package in a wheel; folders in ARCHCALC_PATH come before it. A name that ends in `.yaml`
+is a path, followed by `:network` if the file has several. `NAME.published.yaml` beside `NAME.yaml` is not a spec: it
+has what is published about the networks.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Broken: TypeAlias = Callable[[ArchcalcError], object] | None  # takes the errors
 
 
 class Network(NamedTuple):
-    """A network of the catalog: its file, and its row of `archcalc list` where the index has it."""
+    """A network of the catalog: its file, and its row of `archcalc list` if the index has it."""
 
     path: Path
     entry: Entry | None = None
 
 
 def _read(path: Path) -> Spec:
-    """The spec in a file. Raises ArchcalcError for a file that cannot be read, SpecError for one that is no spec."""
+    """Read the spec in a file. Raises ArchcalcError if the file cannot be read, SpecError if it is not a spec."""
     if path.stem.endswith(PUBLISHED):
         network = path.stem.removesuffix(PUBLISHED)
         found = sibling(path, network)
-        hint = f"name the file of their networks, {shown(found)}" if found else f"there is no {network}.yaml beside it"
-        raise ArchcalcError(f"{shown(path)}: published figures, which are no network; {hint}")
+        hint = f"name the spec, {shown(found)}" if found else f"there is no {network}.yaml beside it"
+        raise ArchcalcError(f"{shown(path)}: published figures, not a spec; {hint}")
     try:
         return _parsed(read_text(path), shown(path), os.path.abspath(path))
     except ArchcalcError:
@@ -62,10 +62,10 @@ def _parsed(text: str, name: str, path: str) -> Spec:
 
 
 def shown(path: Path) -> str:
-    """A path as errors show it: short where it lies below the working folder."""
+    """Return a path for errors: relative if it is below the working folder."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere, or the working folder is gone
+    except (ValueError, OSError):  # it is elsewhere, or the working folder no longer exists
         return str(path)
 
 
@@ -110,9 +110,9 @@ def members(family: str, broken: Broken = None) -> list[str]:
 def listed(
     row: Callable[[Graph], dict[str, Any]], family: str | None = None, broken: Broken = None
 ) -> Iterator[dict[str, Any]]:
-    """The rows of all networks, or of a family: those of the index, and what `row` makes of the graphs of others.
+    """Yield the rows of all networks or of a family: from the index, or computed by `row` from the graph.
 
-    Raises ArchcalcError where there is no such family; `broken` as for `networks`.
+    Raises ArchcalcError if there is no such family; `broken` as in `networks`.
     """
 
     def made(item: tuple[str, Network]) -> dict[str, Any]:
@@ -151,20 +151,20 @@ def origin(name: str) -> Origin:
 
 
 def origins(path: str) -> list[Origin]:
-    """The networks of a file. Raises ArchcalcError, SpecError for what is no spec."""
+    """Return the networks of a file. Raises ArchcalcError, or SpecError if it is not a spec."""
     spec = _read(Path(path))
     return [_origin(spec, network) for network in spec.networks()]
 
 
 def spec_of(origin: Origin) -> Spec:
-    """The spec that names a network."""
+    """Return the spec that describes a network, or has it as an alias."""
     return _parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
 
 
 def plan_of(origin: Origin) -> Spec:
-    """The spec with a network's layers: for an alias that of the network it stands for, with what the alias sets.
+    """Return the spec with a network's layers; for an alias that of its target, with what the alias sets.
 
-    Raises SpecError for an alias of what is not there, or only as an alias itself.
+    Raises SpecError if the target does not exist, or is an alias itself.
     """
     spec = spec_of(origin)
     alias = spec.aliases.get(origin.network)
@@ -180,25 +180,25 @@ def plan_of(origin: Origin) -> Spec:
 
 
 def published_file(origin: Origin) -> Path | None:
-    """The file beside a network's that holds what is published of it, if there is one."""
+    """Return the file of published figures beside a network's spec, if there is one."""
     path = Path(origin.path)
     return sibling(path, path.stem + PUBLISHED) if origin.path else None
 
 
 def build(origin: Origin, name: str = "") -> Graph:
-    """The graph of a network, called `name` if given. Raises SpecError with place and trail."""
+    """Expand a network to its graph; `name` is the graph's name, if given. Raises SpecError with place and trail."""
     return expand(plan_of(origin), origin.network, origin.params, origin.input, name or origin.network)
 
 
 def variant(graph: Graph, changes: Changes) -> Graph:
-    """The graph's network with changes, or another network: of the catalog, or else of the same file.
+    """Build a graph's network with changes, or another network: of the catalog, otherwise of the same file.
 
-    A file of the zoo refers to networks of the zoo, whatever folders a user has. Raises SpecError, and ArchcalcError
+    A file of the zoo refers to networks of the zoo, whatever folders the user has. Raises SpecError, and ArchcalcError
     for a graph without a spec.
     """
     own = found = graph.origin
     if own is None or found is None:
-        raise ArchcalcError(f"{graph.name} has no spec: load it, or parse its text")
+        raise ArchcalcError(f"{graph.name} has no spec: load it by name, or parse its text")
     if changes.network:
         try:
             found, _ = _found(changes.network, own.path)
@@ -212,10 +212,10 @@ def variant(graph: Graph, changes: Changes) -> Graph:
 
 
 def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, str]:
-    """A network and, if it was asked for by a path, the path. Raises ArchcalcError with the nearest names.
+    """Find a network. Returns it with its path if `name` is a path, otherwise with "".
 
-    `beside` is the file that refers to it: a path is from there. Without `aliases` only networks are found that are
-    written themselves.
+    `beside` is the file that refers to it; paths are relative to that file. Without `aliases` it must not be an alias.
+    Raises ArchcalcError with the nearest names.
     """
     path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
     if path.endswith(SUFFIXES):
@@ -225,24 +225,24 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     for candidate in _candidates(name, beside):
         try:
             spec = _read(candidate)
-        except ArchcalcError as error:  # it may be another file that holds the network
+        except ArchcalcError as error:  # another file may have the network
             unread = unread or error
             continue
         if stem in spec.networks() and (aliases or stem not in spec.aliases):
             return _origin(spec, stem), ""
         if stem in spec.aliases:
-            hint = f"write {spec.aliases[stem].written}, for which it stands"
+            hint = f"write its target, {spec.aliases[stem].written}"
             unread = unread or ArchcalcError(f"{shorten(name)} is an alias itself; {hint}")
     if unread:
         raise unread
     if _is_file(name):
         return _in_file(name, "")
-    hint = suggest(name, networks(broken=lambda error: None))  # the misspelt name is what was asked about
-    raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` names them all'}")
+    hint = suggest(name, networks(broken=lambda error: None))  # ignore broken files: report the misspelt name
+    raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
 
 def _candidates(name: str, beside: str) -> Iterator[Path]:
-    """The files that may hold a network; of the zoo, first the one that the index names."""
+    """Yield the files that may have a network; for the zoo, first the file that the index names."""
     stem = name.rpartition("/")[2]
     for folder in folders(beside):
         if path := indexed_file(folder, name):
@@ -253,7 +253,7 @@ def _candidates(name: str, beside: str) -> Iterator[Path]:
 def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
     """Expand patterns such as `resnet*` to catalog names; pass other names through. Without patterns, all names.
 
-    `broken` as for `networks`. Raises ArchcalcError for a pattern that no name matches.
+    `broken` as in `networks`. Raises ArchcalcError for a pattern that no name matches.
     """
     globs = [pattern for pattern in patterns if set(pattern) & set("*?[") and not os.path.lexists(pattern)]
     known = list(networks(broken)) if globs or not patterns else []
@@ -261,13 +261,13 @@ def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
     for pattern in patterns:
         names = fnmatch.filter(known, pattern) if pattern in globs else [pattern]
         if not names:
-            raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` names them all")
+            raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` shows all names")
         found |= dict.fromkeys(names)
     return list(found)
 
 
 def _mentions(path: Path, word: str) -> bool:
-    """Whether a file can hold a network of that name; reading the text is much faster than reading the spec."""
+    """Whether a file may have a network of that name: searching the text is much faster than parsing the spec."""
     try:
         return word in read_text(path)
     except ArchcalcError:
@@ -281,15 +281,15 @@ def _in_file(path: str, network: str) -> tuple[Origin, str]:
         return _origin(spec, known[0]), path
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"
-        raise ArchcalcError(f"{path} holds {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
+        raise ArchcalcError(f"{path} has {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
     return _origin(spec, network), path
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:
-    """What networks are called side by side, by the names that they were asked for.
+    """Map the given names to the names that tables show.
 
-    A network of a file goes by its own name, with the file behind it if another network has that name too. A file that
-    cannot be read goes by its path.
+    A network of a file is shown with its own name, followed by the file if another network has the same name. A file
+    that cannot be read is shown with its path.
     """
     known = {name: _own_name(name) for name in names}
     counts = Counter(own for own, _ in known.values())
@@ -297,12 +297,12 @@ def titles(names: Iterable[str]) -> dict[str, str]:
 
 
 def _own_name(name: str) -> tuple[str, str]:
-    """What a network is called, and the file if it was asked for by a path."""
+    """Return the own name of a network, and its file if `name` is a path."""
     if not any(suffix in name for suffix in SUFFIXES) and not _is_file(name):
-        return name, ""  # of the catalog, which need not be searched
+        return name, ""  # a name of the catalog; no search needed
     try:
         found, path = _found(name)
-    except ArchcalcError:  # it is raised where the network is loaded
+    except ArchcalcError:  # loading the network will raise it
         return name, ""
     return (found.network, path) if path else (name, "")
 
@@ -312,9 +312,9 @@ def _is_file(name: str) -> bool:
 
 
 def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **params: Any) -> Graph:
-    """The graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
+    """Load the graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
 
-    `input` is a shape (channels, height, width) in place of the spec's own. A param given as text is an expression.
+    `input` is a shape (channels, height, width) that replaces that of the spec. A text as a param is an expression.
     Raises ArchcalcError or SpecError.
     """
     path = os.fspath(name) if isinstance(name, os.PathLike) else name
@@ -325,7 +325,7 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
 
 @uncollected
 def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None, title: str = "") -> Graph:
-    """As `load`, with the params in a mapping: they may have any name. The graph is called `title` if given."""
+    """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=_overrides(params), input=_shape(input))
@@ -334,19 +334,19 @@ def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None 
 
 @uncollected
 def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, **params: Any) -> Graph:
-    """The graph of a spec given as text; `network` picks one of its variants."""
+    """Build the graph of a spec that is given as text; `network` selects one of several networks."""
     if not isinstance(text, str) or text.endswith(SUFFIXES):
         given = shorten(repr(text)) if isinstance(text, str | os.PathLike) else type(text).__name__
         raise ArchcalcError(f"parse needs the text of a spec, not {given}; load reads a file")
     own = Origin(text, "", network, _overrides(params), _shape(input))
     known = spec_of(own).networks()
     if network not in known and (network or len(known) > 1):
-        raise ArchcalcError(f"the text holds {', '.join(known)}; pick one by `network=`")
+        raise ArchcalcError(f"the text has {', '.join(known)}; select one with `network=`")
     return build(own._replace(network=network or known[0]))
 
 
 def _shape(input: Any) -> Shape | None:
-    """Raises ArchcalcError for what is no sequence."""
+    """Convert an input shape. Raises ArchcalcError for anything but a sequence of numbers."""
     if input is None:
         return None
     if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
@@ -362,7 +362,7 @@ def _overrides(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _override(name: str, value: Any) -> Any:
-    """A param's new value: text becomes an expression, a list a tuple."""
+    """Convert the new value of a param: a text becomes an expression, a list becomes a tuple."""
     if isinstance(value, str):
         return value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
     try:

@@ -1,9 +1,9 @@
-"""Where specs lie: the zoo with its index, and folders of the user's own.
+"""Folders and files of specs: the zoo with its index, and the user's own folders.
 
-The zoo is `specs/`, which the wheel carries inside the package; folders named in ARCHCALC_PATH come before it. The
-index beside the zoo's specs has a line for each network: its name, its file, and its row of `archcalc list`. `make
-golden` writes it. To load a network its file is read, whatever the index says; names, families and rows are taken from
-the index only while all specs are as they were when it was written.
+The zoo is `specs/`, which is inside the package in a wheel; folders in ARCHCALC_PATH come before it. The index beside
+the zoo's specs has one line per network: its name, its file, and its row of `archcalc list`. `make golden` writes it.
+Loading a network always reads its file; names, families and rows come from the index only if no spec has changed since
+the index was written.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ INDEX = "index.txt"
 
 @lru_cache(maxsize=1)
 def zoo() -> Path:
-    """The folder of archcalc's own specs."""
+    """Return the folder of archcalc's own specs."""
     package = Path(__file__).parent
     return package / "specs" if (package / "specs").is_dir() else package.parent / "specs"
 
 
 def folders(beside: str = "") -> list[Path]:
-    """Where specs are looked for, first come first served; for what a file refers to, first where that file lies."""
+    """Return the folders of specs in order of search; the folder of the referring file `beside` comes first."""
     found = [*(Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder), zoo()]
     if not beside or len(found) == 1:
         return found
@@ -37,9 +37,9 @@ def folders(beside: str = "") -> list[Path]:
 
 
 def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Each spec file of a folder with the prefix of its networks' names, "" or `cs231n/`; those with plain names first.
+    """Yield the spec files of a folder, each after its prefix, "" or `cs231n/`; those without a prefix come first.
 
-    Skip files of published figures, except one without its networks' file, which is an error to read.
+    Skip files of published figures, except one without a spec beside it, which is an error to read.
     """
     paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
     for path in sorted(paths, key=lambda path: (len(path.parts), path)):
@@ -49,7 +49,7 @@ def files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def sibling(path: Path, stem: str) -> Path | None:
-    """The YAML file of that stem in the folder of `path`."""
+    """Return the YAML file with that stem in the folder of `path`, if there is one."""
     paths = (path.with_name(stem + suffix) for suffix in SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 
@@ -61,7 +61,7 @@ class Entry(NamedTuple):
     json: str
 
     def row(self) -> dict[str, Any]:
-        """What `archcalc list` has of it."""
+        """Return its row of `archcalc list`."""
         import json  # a command on one network needs no row
 
         row: dict[str, Any] = json.loads(self.json)
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The networks of the zoo by name, and the digest of the specs that they were read from."""
+    """The networks of the zoo by name, and the digest of the specs when the index was written."""
 
     digest: str
     entries: Mapping[str, Entry]
@@ -86,13 +86,13 @@ def _index(folder: Path) -> Index:
 
 
 def indexed_file(folder: Path, name: str) -> Path | None:
-    """The file of the zoo that the index names for a network, if it is there."""
+    """Return the file that the zoo's index names for a network, if the file exists."""
     entry = _index(folder).entries.get(name) if folder == zoo() else None
     return path if entry and (path := folder / entry.file).is_file() else None
 
 
 def indexed(folder: Path) -> Mapping[str, Entry]:
-    """All networks of the zoo; none of another folder, and none if a spec is not as the index has read it."""
+    """Return the networks of the zoo's index; none for another folder, or if a spec has changed since."""
     if folder != zoo() or not (known := _index(folder)).entries:
         return {}
     return known.entries if known.digest == digest(folder) else {}

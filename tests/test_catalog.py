@@ -97,7 +97,7 @@ def test_input_from_python():
 def test_a_text_of_several_networks():
     text = SMALL + "variants: {a: {width: 1}, b: {width: 2}}\n"
     assert parse(text, "b").nodes[1].output == (2, 6, 6)
-    with pytest.raises(ArchcalcError, match="the text holds a, b; pick one by `network=`"):
+    with pytest.raises(ArchcalcError, match="the text has a, b; select one with `network=`"):
         parse(text)
 
 

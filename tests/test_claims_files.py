@@ -89,7 +89,7 @@ def test_it_is_no_network(folder, monkeypatch):
     monkeypatch.setenv("ARCHCALC_PATH", str(folder))
     assert {"a", "b"} <= set(networks())
     assert not [path for path in networks().values() if ".published" in path.name]
-    with pytest.raises(ArchcalcError, match=r"^mine\.published\.yaml: .* no network; name the file .*, mine\.yaml$"):
+    with pytest.raises(ArchcalcError, match=r"^mine\.published\.yaml: .* not a spec; name the spec, mine\.yaml$"):
         load("mine.published.yaml")
 
 
@@ -106,7 +106,7 @@ def test_without_its_network_it_is_an_error(folder, monkeypatch):
 
 
 WRONG = {
-    "published: {of: c, figure: params, printed: '1', source: s}": "1:17: no network 'c' here",
+    "published: {of: c, figure: params, printed: '1', source: s}": "1:17: the spec has no network 'c'",
     "published: {figure: parms, printed: '1', source: s}": "1:21: unknown figure 'parms'",
     "published: {figure: params, printed: many, source: s}": "1:38: cannot read the printed figure",
     "accuracy: {top1: 101, dataset: d, protocol: p, source: s}": "1:18: not a percentage",

@@ -46,7 +46,7 @@ REFUSED = {
     lambda: parse(None): "parse needs the text of a spec, not NoneType; load reads a file",
     lambda: parse(Path("specs") / "vgg.yaml"): "vgg.yaml'); load reads a file",
     lambda: parse("specs/vgg.yaml"): "parse needs the text of a spec, not 'specs/vgg.yaml'; load reads a file",
-    lambda: parse(SPEC, network=3): "the text holds small; pick one by `network=`",
+    lambda: parse(SPEC, network=3): "the text has small; select one with `network=`",
     lambda: load("vgg16", input="3x224x224"): "input needs a shape such as (3, 224, 224), not '3x224x224'",
     lambda: load("vgg16", input=224): "input needs a shape such as (3, 224, 224), not 224",
     lambda: load("vgg16", input={3: 224}): "input needs a shape such as (3, 224, 224), not {3: 224}",

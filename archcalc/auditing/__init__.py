@@ -1,1 +1,1 @@
-"""Published figures held against computed ones."""
+"""Check published figures against computed ones."""

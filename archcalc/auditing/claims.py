@@ -1,7 +1,7 @@
-"""What is published of the networks of a spec: printed figures, accuracies and training recipes.
+"""What is published about the networks of a spec: printed figures, accuracies and training recipes.
 
-They stand in the file beside the spec, or in the spec itself, and are read when they are asked for. Figures and
-accuracies stand singly, or as a table: `columns` with a row for each network or layer.
+They are in a file beside the spec, or in the spec itself, and are read when a command needs them. Figures and
+accuracies are written one by one, or as a table: `columns`, and one row per network or layer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ RECIPE = (
     "weight_decay", "dropout", "label_smoothing", "gradient_clip", "initialization", "bn_momentum", "bn_eps",
     "augmentation", "loss", "note",
 )  # fmt: skip
-NOT_PRINTED = "-"  # a cell of a table that the source leaves empty
-STEPS = 10_000  # that one expression over figures may take
-LEAST_STEPS = 10  # that an expression over figures takes from a pool, however short it is
+NOT_PRINTED = "-"  # a cell that is empty in the source
+STEPS = 10_000  # most steps of one expression over figures
+LEAST_STEPS = 10  # fewest steps that an expression over figures takes from a pool
 Fields: TypeAlias = dict[str, Value]
-Facts: TypeAlias = tuple[tuple[frozenset[str], Any], ...]  # networks, and what holds of them
+Facts: TypeAlias = tuple[tuple[frozenset[str], Any], ...]  # networks, and a fact about all of them
 
 
 def _keys(*names: str) -> dict[str, str]:
@@ -42,52 +42,52 @@ ACCOUNTING = _keys("text", "value", "because", "set", "input", "mode", "conventi
 CELL = _keys("printed", "to", "note", "clash", "explained_by")
 COLUMN = _keys("figure", "what", "unit", "to", "mode", "value", "against", "note", "explained_by")
 CLAIM = _keys("of", "layer", "source") | COLUMN | CELL
-TABLE = _keys("of", "layer", "source", "note", "mode", "to", "against", "explained_by", "clash")  # what its cells share
+TABLE = _keys("of", "layer", "source", "note", "mode", "to", "against", "explained_by", "clash")  # for all cells
 ROWS = _keys("columns", "networks", "layers")
-SAID = _keys("source", "dataset", "protocol", "note")  # of an accuracy
+TEST = _keys("source", "dataset", "protocol", "note")  # of an accuracy
 
 
-Reckoning: TypeAlias = Callable[[Any], Any]  # a figure from others, by their names
+Formula: TypeAlias = Callable[[Any], Any]  # computes a value from figures by name
 
 
 class Setting(NamedTuple):
-    """What a figure is taken of, where it is not the network as it stands: another one, other params, input or mode."""
+    """The params, input, mode and convention that a figure is computed with, if not those of the spec."""
 
     changes: Changes = Changes()
-    mode: str = ""  # "": that of the claim
+    mode: str = ""  # "": the mode of the claim
     convention: str = "all"
 
 
 class Accounting(NamedTuple):
-    """Another way to count a figure, to explain a printed one: what it is, under which setting, and its arithmetic."""
+    """Another way to count, which may explain a printed figure: its description, setting and formula."""
 
     text: str
     setting: Setting
-    value: Reckoning | None  # None: the figure itself, in that setting
-    because: str = ""  # why it is not for the whole column of a table; "": it is
+    value: Formula | None  # None: the figure itself in that setting
+    because: str = ""  # why it applies to this cell only; "": to all rows
 
 
 class Claim(NamedTuple):
-    """A published figure: what it is of, the value as printed, where, and what is known of it."""
+    """A published figure: what it counts, the value as printed, its source, and remarks."""
 
     figure: str
     printed: str
     source: str
     note: str = ""
-    clash: str = ""  # why no accounting gives it
-    what: str = ""  # its name for people, where that is not the figure's
-    unit: str = ""  # of what `value` gives; "": a ratio
-    to: str = ""  # what the printed number is rounded to, where its digits do not say it
-    layer: str = ""  # the layer or block it is of; "": the network
+    clash: str = ""  # why no accounting explains it
+    what: str = ""  # its name for people, if not the figure's title
+    unit: str = ""  # of `value`; "": a ratio
+    to: str = ""  # what the printed number is rounded to, if its digits do not show it
+    layer: str = ""  # the layer or block that it describes; "": the network
     mode: str = "infer"
-    value: Reckoning | None = None  # what is printed, where it is worked out from the figures
-    against: str = ""  # the network whose figures `value` knows as `against`
+    value: Formula | None = None  # the formula of what is printed, if it is not a figure itself
+    against: str = ""  # the network whose figures are `against` in `value`
     accountings: tuple[Accounting, ...] = ()
-    places: dict[str, Place] = {}  # noqa: RUF012  # where each of its keys is written
+    places: dict[str, Place] = {}  # noqa: RUF012  # the place of each key
 
 
 class Accuracy(NamedTuple):
-    """A published accuracy or error, in percent as printed. It is carried, not computed."""
+    """A published accuracy or error in percent, as printed; archcalc does not compute it."""
 
     metric: str
     printed: str
@@ -100,7 +100,7 @@ class Accuracy(NamedTuple):
 def claims_of(origin: Origin | None) -> tuple[Claim, ...]:
     """The printed figures of a network. Empty for one with other params or input, and for a graph without a spec.
 
-    Raises SpecError, with its place, for an entry that is wrong, and ArchcalcError for a file that cannot be read.
+    Raises SpecError, with its place, for a wrong entry, and ArchcalcError for a file that cannot be read.
     """
     return _published("published", origin)
 
@@ -125,12 +125,12 @@ def _published(key: str, origin: Origin | None) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=128)
 def _facts(key: str, text: str, path: str, beside: Path | None, beside_text: str) -> Facts:
-    """What a spec, and the file beside it, say of their networks under a key of OTHERS."""
+    """Read one key of OTHERS from a spec and from the file beside it."""
     spec = spec_of(Origin(text, path, ""))
-    said = spec.others + (_entries(shown(beside), beside_text) if beside else ())
+    entries = spec.others + (_entries(shown(beside), beside_text) if beside else ())
     reader = _Reader(frozenset(spec.networks()))
     read = {"published": reader.claims, "accuracy": reader.accuracy, "recipe": reader.recipe}[key]
-    return tuple(fact for own, value in said if own == key for item in _items(value) for fact in read(item))
+    return tuple(fact for own, value in entries if own == key for item in _items(value) for fact in read(item))
 
 
 @lru_cache(maxsize=8)
@@ -140,7 +140,7 @@ def _entries(name: str, text: str) -> tuple[tuple[str, Value], ...]:
 
 
 def _items(value: Value | None) -> tuple[Value, ...]:
-    """A list's items; one thing is a list of one."""
+    """Return the items of a list; a single value is a list of one."""
     if value is None:
         return ()
     return value.items if isinstance(value, Sequence) else (value,)
@@ -149,10 +149,10 @@ def _items(value: Value | None) -> tuple[Value, ...]:
 class _Reader:
     def __init__(self, networks: frozenset[str]) -> None:
         self.networks = networks
-        self.accountings: dict[int, Accounting] = {}  # by the value they stand in: the cells of a column share theirs
+        self.accountings: dict[int, Accounting] = {}  # by the id of their YAML value: cells of a column share one
 
     def claims(self, value: Value) -> Iterator[tuple[frozenset[str], Claim]]:
-        """A published figure, or a table of them."""
+        """Yield the claims of a published figure, or of a table of them."""
         entry = check_keys(value, CLAIM | ROWS, "a published figure")
         fields = _fields(entry)
         if not ROWS.keys() & fields.keys():
@@ -161,11 +161,11 @@ class _Reader:
         check_keys(value, TABLE | ROWS, "a table of published figures")
         for where, column, cell in _table(entry, {"networks": "of", "layers": "layer"}):
             for key in where.keys() & fields.keys():
-                raise SpecError(f"`{key}` is said of the table and of its rows", fields[key].place)
-            shared, own = _said(column, "figure", COLUMN, "a column"), _said(cell, "printed", CELL, "a cell")
+                raise SpecError(f"`{key}` is written for the table and for its rows", fields[key].place)
+            shared, own = _keyed(column, "figure", COLUMN, "a column"), _keyed(cell, "printed", CELL, "a cell")
             for item in _items(own.get("explained_by")):
                 if not self.accounting(item).because:
-                    hint = "or write it in the column, if it is for all rows"
+                    hint = "add why it applies to this cell only, or write it in the column for all rows"
                     raise SpecError("an accounting of one cell lacks `because`", item.place, hint)
             yield self.claim({**fields, **shared, **own, **where}, cell.place)
 
@@ -174,15 +174,15 @@ class _Reader:
             if key not in fields:
                 raise SpecError(f"a published figure lacks `{key}`", place)
         if "figure" not in fields and not {"what", "value"} <= set(fields):
-            raise SpecError("a published figure lacks `figure`", place, "or `what` it is, with the `value`")
+            raise SpecError("a published figure lacks `figure`", place, "add it, or `what` and a `value`")
         if "value" in fields and ("figure" in fields or "layer" in fields):
-            hint = 'a value has `what` and perhaps `unit`; in it, macs["conv1"] is that of a layer'
-            raise SpecError("a value stands without `figure` and `layer`", fields["value"].place, hint)
+            hint = 'write `what` instead, and perhaps `unit`; in the value, macs["conv1"] is the figure of a layer'
+            raise SpecError("a claim with `value` cannot have `figure` or `layer`", fields["value"].place, hint)
         texts = ("figure", "printed", "source", "note", "clash", "what", "unit", "to", "layer", "against")
         claim = Claim(
             **{key: text_of(fields.get(key)) for key in texts},
             mode=text_of(fields.get("mode")) or "infer",
-            value=_reckoning(fields.get("value")),
+            value=_formula(fields.get("value")),
             accountings=tuple(self.accounting(item) for item in _items(fields.get("explained_by"))),
             places={key: item.place for key, item in fields.items()},
         )
@@ -194,24 +194,24 @@ class _Reader:
         return self.accountings[id(value)]
 
     def accuracy(self, value: Value) -> Iterator[tuple[frozenset[str], Accuracy]]:
-        """An accuracy, or a table of them: `columns` of METRICS, a row for each network."""
+        """Yield an accuracy, or a table of them: `columns` of METRICS, one row per network."""
         table = isinstance(value, Mapping) and value.get("columns") is not None
-        keys = SAID | _keys("columns", "networks") if table else _keys("of", *METRICS) | SAID
+        keys = TEST | _keys("columns", "networks") if table else _keys("of", *METRICS) | TEST
         entry = check_keys(value, keys, "a table of accuracies" if table else "an accuracy")
         fields = _fields(entry)
         if "source" not in fields:
             raise SpecError("an accuracy lacks `source`", entry.place)
-        said = {key: text_of(fields.get(key)) for key in ("dataset", "protocol", "source", "note")}
+        test = {key: text_of(fields.get(key)) for key in ("dataset", "protocol", "source", "note")}
         if not table:
-            found = [Accuracy(key, _percent(fields[key]), **said) for key in METRICS if key in fields]
+            found = [Accuracy(key, _percent(fields[key]), **test) for key in METRICS if key in fields]
             if not found:
-                raise SpecError("an accuracy lacks its figure", entry.place, f"one of {', '.join(METRICS)}")
+                raise SpecError("an accuracy lacks its figure", entry.place, f"add one of {', '.join(METRICS)}")
             yield from ((self.of(fields.get("of")), accuracy) for accuracy in found)
         for where, column, cell in _table(entry, {"networks": "of"}):
-            yield self.of(where["of"]), Accuracy(_metric(column), _percent(cell), **said)
+            yield self.of(where["of"]), Accuracy(_metric(column), _percent(cell), **test)
 
     def recipe(self, value: Value) -> Iterator[tuple[frozenset[str], dict[str, str]]]:
-        """A training recipe."""
+        """Yield a training recipe."""
         entry = check_keys(value, _keys("of", *RECIPE), "a recipe")
         if entry.get("source") is None:
             raise SpecError("a recipe lacks `source`", entry.place)
@@ -219,7 +219,7 @@ class _Reader:
         yield self.of(entry.get("of")), facts
 
     def of(self, value: Value | None) -> frozenset[str]:
-        """The networks that something is said of: all, one, or a list."""
+        """Return the networks that `of` names, one or a list; without `of` all."""
         if value is None:
             return self.networks
         if not _items(value):
@@ -227,44 +227,44 @@ class _Reader:
         for item in _items(value):
             name = text_of(item)
             if name not in self.networks:
-                raise SpecError(f"no network {shorten(name)!r} here", item.place, suggest(name, self.networks))
+                raise SpecError(f"the spec has no network {shorten(name)!r}", item.place, suggest(name, self.networks))
         return frozenset(text_of(item) for item in _items(value))
 
 
 def _accounting(value: Value) -> Accounting:
     for key in ("network", "against"):
         if isinstance(value, Mapping) and (other := value.get(key)):
-            hint = "name it in `clash`; for a variant of this network write `set`"
+            hint = "mention it in `clash`; for a variant of this network write `set`"
             raise SpecError("an accounting cannot use the figure of another network", other.place, hint)
     entry = check_keys(value, ACCOUNTING, "an accounting")
-    reckoning, because = _reckoning(entry.get("value")), text_of(entry.get("because"))
+    formula, because = _formula(entry.get("value")), text_of(entry.get("because"))
     if entry.get("text") is None or len(entry.entries) < 2 + bool(because):
-        raise SpecError("an accounting needs `text`, and a `value` or what is set otherwise", entry.place)
+        raise SpecError("an accounting needs `text`, and `value`, `set`, `input`, `mode` or `convention`", entry.place)
     convention = text_of(entry.get("convention")) or "all"
     setting = Setting(read_changes(entry), text_of(entry.get("mode")), convention)
-    return Accounting(text_of(entry.get("text")), setting, reckoning, because)
+    return Accounting(text_of(entry.get("text")), setting, formula, because)
 
 
 def _fields(entry: Mapping) -> Fields:
     return {key.text: item for key, item in entry.entries}
 
 
-def _said(value: Value, key: str, known: dict[str, str], what: str) -> Fields:
-    """What a column or a cell says: a text alone is under `key`."""
+def _keyed(value: Value, key: str, known: dict[str, str], what: str) -> Fields:
+    """Return the keys of a column or cell; a text alone is the value of `key`."""
     return {key: value} if isinstance(value, Scalar) else _fields(check_keys(value, known, what))
 
 
 def _table(entry: Mapping, axes: dict[str, str]) -> Iterator[tuple[Fields, Value, Value]]:
-    """Each printed cell with what its row says (the key of `axes` that its rows stand under) and its column."""
+    """Yield each printed cell as a row's key from `axes` with its label, the column, and the cell."""
     columns = _items(entry.get("columns"))
     rows = [(axes[key.text], item) for key, item in entry.entries if key.text in axes]
     if columns and not rows:
-        raise SpecError(f"columns need {' or '.join(f'`{key}`' for key in axes)}, with a row for each", entry.place)
+        raise SpecError(f"columns need rows: {' or '.join(f'`{key}`' for key in axes)}", entry.place)
     if rows and not columns:
         raise SpecError("rows need `columns`", entry.place)
     for axis, table in rows:
         if not isinstance(table, Mapping):
-            raise SpecError("rows need names, each with its cells", table.place)
+            raise SpecError("rows need names, each with a list of cells", table.place)
         for label, row in table.entries:
             for column, cell in zip(columns, _cells(row, len(columns)), strict=True):
                 if not (isinstance(cell, Scalar) and cell.text == NOT_PRINTED):
@@ -274,7 +274,7 @@ def _table(entry: Mapping, axes: dict[str, str]) -> Iterator[tuple[Fields, Value
 def _cells(row: Value, columns: int) -> tuple[Value, ...]:
     cells = _items(row)
     if len(cells) != columns:
-        hint = f"`{NOT_PRINTED}` stands for what is not printed; quote a number with commas"
+        hint = f"write `{NOT_PRINTED}` where nothing is printed; quote a number with commas"
         count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
         raise SpecError(f"{count} for {columns} column{'s' if columns != 1 else ''}", row.place, hint)
     return cells
@@ -283,32 +283,30 @@ def _cells(row: Value, columns: int) -> tuple[Value, ...]:
 def _metric(value: Value) -> str:
     name = text_of(value)
     if name not in METRICS:
-        raise SpecError(f"no accuracy {shorten(name)!r}", value.place, suggest(name, METRICS))
+        raise SpecError(f"unknown accuracy {shorten(name)!r}", value.place, suggest(name, METRICS))
     return name
 
 
 def _percent(value: Value) -> str:
     text = text_of(value)
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", text) or float(text) > 100:
-        raise SpecError(f"not a percentage: {shorten(text)}", value.place, "for example 24.7")
+        raise SpecError(f"not a percentage: {shorten(text)}", value.place, "write a number such as 24.7")
     return text
 
 
-def _reckoning(value: Value | None) -> Reckoning | None:
+def _formula(value: Value | None) -> Formula | None:
     if value is None:
         return None
     mentions: set[str] = set()
     run = value_of(value, mentions).run
     if not mentions - set(FUNCTIONS):
-        raise SpecError(
-            "a value is worked out from figures", value.place, "for example macs / 2; a number explains nothing"
-        )
+        raise SpecError("a value must use figures", value.place, "write a formula such as macs / 2")
 
-    def work_out(figures: Any) -> Any:
+    def compute(figures: Any) -> Any:
         names = Names(figures, {}, Budget(STEPS))
         try:
             return run(names)
         finally:
             names.budget.close(LEAST_STEPS)
 
-    return work_out
+    return compute

@@ -1,6 +1,6 @@
-"""The figures of a network or of a part of it by name: what published figures are held against.
+"""The figures of a network and of its parts by name, for checking published figures.
 
-A part is a layer, a block (all layers whose names begin with its own) or `op:conv`, all layers of an operator.
+A part is a layer, a block (all layers whose names start with its name) or `op:conv`, all layers of an operator.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from archcalc.spec.functions import Fault
 
 
 class Total(int):
-    """A total that knows its parts: `macs["3x3"]` of a layer or block, `macs["op:conv"]` of an operator."""
+    """A total with its parts: `macs["3x3"]` of a layer or block, `macs["op:conv"]` of an operator."""
 
     part: Callable[[str], int]
 
     def __getitem__(self, name: str) -> int:
-        """The figure of a part. Raises Fault for one that is not there."""
+        """Return the figure of a part. Raises Fault if there is no such part."""
         if not isinstance(name, str) or not name:
-            raise Fault("a part is named by a text: a layer, a block or op:conv")
+            raise Fault("the name of a part must be a text: a layer, a block or op:conv")
         try:
             return self.part(name)
         except ArchcalcError as error:
@@ -33,28 +33,28 @@ class Total(int):
 
 
 class Numbers(dict[str, Any]):
-    """All figures of a network that are numbers, by name."""
+    """All figures of a network that are numbers, by key."""
 
     def __missing__(self, name: object) -> Any:
         raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self)}")
 
 
 class Figures:
-    """The figures of a network and of its parts, each worked out once."""
+    """The figures of a network and of its parts, each computed once."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
         self.known: dict[tuple[str, str], Any] = {}
 
     def figure(self, name: str, part: str = "") -> Any:
-        """A figure of the network or of a part: a number or a shape. Raises ArchcalcError for one it lacks."""
+        """Return a figure of the network or of a part: a number or a shape. Raises ArchcalcError if it is unknown."""
         if (name, part) not in self.known:
             self.known[name, part] = self._of_part(name, part) if part else self._of_network(name)
         return self.known[name, part]
 
     @cached_property
     def parts(self) -> dict[str, list[Layer]]:
-        """All parts by name."""
+        """The layers of each part, by name."""
         return parts_by_name(self.report.layers)
 
     @property
@@ -80,26 +80,26 @@ class Figures:
             return _square(value, figure)
         if value is None:
             of = self.report.graph.name
-            raise ArchcalcError(f"the {figure.title}, is not known of {of}: see docs/reference/figures.md")
+            raise ArchcalcError(f"{of} has no known figure {name!r}: see docs/reference/figures.md")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:
         figure, operator = FIGURES[name], part.removeprefix("op:") if part.startswith("op:") else ""
         if operator and figure.adds != SUM:
-            raise ArchcalcError(f"the layers of an operator have no {figure.title} together; name a layer or block")
+            raise ArchcalcError(f"the layers of an operator have no common {figure.title}; name a layer or block")
         if part not in self.parts and operator not in REGISTRY:
             what = f"no operator {operator!r}; {suggest(operator, REGISTRY)}" if operator else ""
             own = f"{self.report.graph.name} has no layer or block {part!r}; {suggest(part, self.parts)}"
             raise ArchcalcError(what or own)
         if figure.adds == NETWORK:
-            raise ArchcalcError(f"the {figure.title}, is known of whole networks only")
+            raise ArchcalcError(f"only a whole network has the figure {name!r}")
         value = part_figure(self.parts.get(part, []), name)
         if value is None and figure.adds == SUM:
-            raise ArchcalcError("what backward keeps is unknown where a side output does not take the input")
+            raise ArchcalcError("what backward keeps is unknown if a side output does not accept the input")
         return _square(value, figure) if figure.unit == "pixels" else value
 
 
 def _square(pair: Any, figure: Figure) -> int:
     if pair is None or pair[0] is None or pair[0] != pair[1]:
-        raise ArchcalcError(f"the {figure.title} is unknown, or not one number for height and width")
+        raise ArchcalcError(f"the {figure.title} is unknown, or differs between height and width")
     return int(pair[0])

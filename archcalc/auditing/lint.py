@@ -1,4 +1,4 @@
-"""Linting a spec: every network in it is expanded and analysed, and its published figures are judged."""
+"""Check a spec: expand and analyse every network in it, and check its published figures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from archcalc.spec.hints import channels_last
 
 
 def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
-    """Remarks on a spec (a line each, with its place: what is unused or looks wrong), and the networks it holds.
+    """Check a spec. Returns remarks on what is unused or looks wrong, one line each with its place, and the networks.
 
-    Raises SpecError for what is wrong in it, in any of its networks.
+    Raises SpecError for an error in the spec or in any of its networks.
     """
     found = origins(path)
     spec = spec_of(found[0])
@@ -31,11 +31,11 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _doubts(graph: Graph, input_place: Place) -> Iterator[str]:
-    """What is allowed, but hardly meant."""
+    """Yield remarks on what is allowed, but probably a mistake."""
     for node in graph.nodes[1:]:
         if node.op.name == "linear" and len(node.x) == 3:
             shape = format_shape(node.x)
-            yield f"{node.place}: linear takes only the last axis of {shape}, the width; write flatten before it"
+            yield f"{node.place}: linear reads only the last axis of {shape}, the width; write flatten before it"
     if channels_last(graph.input):
         *size, channels = graph.input
         yield f"{input_place}: channels come first: write {[channels, *size]} for {list(graph.input)}"

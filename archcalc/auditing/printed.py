@@ -1,16 +1,16 @@
-"""Figures as papers print them, read with the digits that count: `138M`, `800K`, `~10 million`, `96MB`, `28×28×256`.
+"""Read figures as papers print them, with their significant digits: `138M`, `~10 million`, `96MB`, `28×28×256`.
 
-Which digits of a number count:
+The significant digits of a number are:
 
-* all, where it has a decimal part (`3.86G`), ends in no zero (`138M`) or is a small count (depth, layers, pixels);
-* else those before its last zeros: `650,000` has 2, `800K` 1, `150K` 2, `50×` 1, `30%` 1;
-* as `to` says, where the spec has it: `150K` to `1K` has 3.
+* all, if it has a decimal part (`3.86G`), does not end in zero (`138M`) or is a small count (depth, layers, pixels);
+* otherwise those before its last zeros: `650,000` has 2, `800K` 1, `150K` 2, `50×` 1, `30%` 1;
+* given by `to`, if the spec has it: `150K` to `1K` has 3.
 
-A computed number agrees with it in one of four ways:
+A computed number matches it in one of four ways:
 
-* **exact**: every digit is the same, those that do not count too;
-* **rounds**: equal when rounded to the digits that count; of `about 100` or `~100`: at most 1 off in the last of them;
-* **truncates**: equal when cut to the digits that count;
+* **exact**: all digits are equal, including those that are not significant;
+* **rounds**: equal if rounded to the significant digits; `about 100` or `~100` may differ by 1 in the last of them;
+* **truncates**: equal if cut off after the significant digits;
 * **within**: on the right side of a bound, `less than 25 million` or `> 3K`.
 """
 
@@ -42,16 +42,16 @@ _SHAPE = re.compile(r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[�
 
 
 class Number(NamedTuple):
-    """A printed number: its value, and the digits of it that count."""
+    """A printed number: its value and its significant digits."""
 
     value: Fraction
-    step: Fraction  # the place value of the last digit that counts
-    digits: int  # how many digits count
+    step: Fraction  # the value of 1 in the last significant digit
+    digits: int  # the number of significant digits
     bound: str = ""  # `<` or `>`
     about: bool = False
 
     def verdict(self, computed: Any) -> str:
-        """exact, rounds, truncates or within; "" where they differ."""
+        """Return exact, rounds, truncates or within; "" if the numbers differ."""
         exact = Fraction(computed)
         if self.bound:
             return "within" if (exact < self.value if self.bound == "<" else exact > self.value) else ""
@@ -62,7 +62,7 @@ class Number(NamedTuple):
         return "truncates" if 0 < exact - self.value < self.step else ""
 
     def by(self, computed: Any) -> float | None:
-        """How far a computed number is from a bound, as a part of the bound; None for a number that is no bound."""
+        """Return the distance of a computed number from a bound, as a fraction of it; None if this is not a bound."""
         return float(abs(Fraction(computed) - self.value) / self.value) if self.bound and self.value else None
 
 
@@ -74,7 +74,7 @@ class Dimensions(NamedTuple):
     width: int | None
 
     def verdict(self, computed: Shape) -> str:
-        """exact, or "" where what is printed differs."""
+        """Return exact, or "" if a printed dimension differs."""
         if len(computed) not in (1, 3):
             return ""
         own = self._own()
@@ -82,12 +82,12 @@ class Dimensions(NamedTuple):
         return "exact" if all(printed in (None, dimension) for printed, dimension in pairs) else ""
 
     def show(self, computed: Shape) -> str:
-        """A shape in the order papers print: 28×28×256, or 28×28 or 256 where that is all there is to compare."""
+        """Format a shape in the order of papers, 28×28×256, or only the compared part of it: 28×28 or 256."""
         if len(computed) not in (1, 3):
             return format_shape(computed)
         channels, height, width = _three(computed)
-        places = [height, width] if self.height is not None or (height, width) != (1, 1) else []
-        return format_shape([*places, channels] if self.channels is not None else places)
+        size = [height, width] if self.height is not None or (height, width) != (1, 1) else []
+        return format_shape([*size, channels] if self.channels is not None else size)
 
     def _own(self) -> tuple[int | None, ...]:
         return (self.channels, 1, 1) if self.height is None else self
@@ -98,9 +98,9 @@ def _three(shape: Shape) -> Shape:
 
 
 def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = False) -> Number:
-    """A number with its unit among `scales`: COUNTS, BYTES or RATIOS.
+    """Read a number; `scales` has its possible units: COUNTS, BYTES or RATIOS.
 
-    `to` is what it is rounded to, if that is said; of a `small` count all digits count. Raises Refusal.
+    `to` is what the number is rounded to, if given; all digits of a `small` count are significant. Raises Refusal.
     """
     match = _NUMBER.fullmatch(text.strip())
     if match is None or match[4].lower() not in scales or re.search("[kKmMgG]i?b$", match[4]):
@@ -116,15 +116,15 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
 
 
 def _zeros(whole: str) -> int:
-    """How many zeros a whole number ends in; 0 of itself counts as a digit."""
+    """Return the number of zeros at the end of a whole number; 0 itself has none."""
     return len(whole) - len(whole.rstrip("0")) if whole.strip("0") else 0
 
 
 def _rounded_to(text: str, value: Fraction, step: Fraction, word: str) -> Fraction:
     if word in BOUNDS:
-        raise Refusal(f"{shorten(text)!r} is a bound, which is not rounded: leave out `to`")
+        raise Refusal(f"{shorten(text)!r} is a bound, not a rounded number: remove `to`")
     if not step or value % step:
-        raise Refusal(f"{shorten(text)!r} is no multiple of what `to` says it is rounded to")
+        raise Refusal(f"{shorten(text)!r} is not a multiple of its `to`")
     return step
 
 
@@ -136,7 +136,7 @@ _EXAMPLES = {
 
 
 def read_dimensions(text: str) -> Dimensions:
-    """`28×28×256` (height, width, channels), `28×28`, `6@28×28` or `4096`. Raises Refusal."""
+    """Read `28×28×256` (height, width, channels), `28×28`, `6@28×28` or `4096`. Raises Refusal."""
     match = _SHAPE.fullmatch(text.strip())
     if match is None:
         hint = "write 28×28×256 (height, width, channels), 28×28, 6@28×28 or 4096"

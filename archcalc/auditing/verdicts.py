@@ -1,16 +1,15 @@
-"""Published figures checked against computed ones: verdicts are worked out here, never written down.
+"""Check published figures against computed ones: verdicts are computed here, never written in a spec.
 
-A printed figure is reproduced where it is **exact**, **rounds**, **truncates** or lies **within** a bound (`printed`
-has the rule), or is
+A printed figure is reproduced if the verdict is **exact**, **rounds**, **truncates** or **within** a bound (the rules
+are in `printed`), or
 
-* **explained**: equal, by the same rule, under another accounting of the same network that is stated and computed: MB
-  read as MiB, or what the spec gives (other params, resolution or mode, or arithmetic over the figures);
+* **explained**: it matches, by the same rules, under another accounting of the same network: MB read as MiB, or an
+  accounting of the spec (other params, resolution or mode, or a formula over the figures).
 
-and else it is **contradicted**: no accounting known gives it. The spec says why (`clash`).
+Otherwise it is **contradicted**: no known accounting gives it. The spec gives the reason (`clash`).
 
-`archcalc audit` exits with 1 if a figure is contradicted without a reason, if there is a reason for one that is
-reproduced, or if an accounting does not give a figure it is written for. One that stands in a column is written for all
-its rows.
+`archcalc audit` exits with 1 if a contradicted figure has no reason, if a reproduced figure has one, or if an
+accounting does not give a figure for which it is written. An accounting of a column is written for all rows.
 """
 
 from __future__ import annotations
@@ -32,37 +31,37 @@ from archcalc.spec.limits import shared
 
 UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}
 UNITS = "in units of 1,024"
-MAX_STEPS = 100_000  # that the accountings of one network's figures may take together
-MAX_KEPT = 20_000  # layers of settings whose figures are kept for the next claim
+MAX_STEPS = 100_000  # most steps of all accountings of one network
+MAX_KEPT = 20_000  # most layers, over all settings, whose figures are kept for the next claim
 VERDICTS = ("exact", "rounds", "truncates", "within", "explained", "contradicted")
-MATCHES = ("exact", "rounds", "within", "truncates")  # the strongest first: cut off is weaker than rounded
+MATCHES = ("exact", "rounds", "within", "truncates")  # best first: cut off is weaker than rounded
 
 
 class Verdict(NamedTuple):
-    """A claim with what was computed for it, the verdict, what it rests on, and the accounting that explains it."""
+    """A claim, its computed figure, the verdict with its basis, and the accounting that explains it."""
 
     claim: Claim
     computed: Any
     verdict: str
-    match: str = ""  # how the printed number agrees, as computed or as explained: one of MATCHES
-    digits: int | None = None  # how many of its digits count; None for a bound or a shape
+    match: str = ""  # how the printed number matches the computed or explained one: one of MATCHES
+    digits: int | None = None  # number of significant digits; None for a bound or a shape
     about: bool = False
-    by: float | None = None  # how far a bound is from the number compared with it, as a part of the bound
+    by: float | None = None  # distance between a bound and the computed number, as a fraction of the bound
     accounting: str = ""
     explained: Any = None
-    because: str = ""  # why the accounting is not for the whole column
-    failed: tuple[str, ...] = ()  # accountings written for the figure that do not give it
+    because: str = ""  # why the accounting applies to this cell only
+    failed: tuple[str, ...] = ()  # accountings of this claim that do not give the figure
 
     @property
     def holds(self) -> bool:
-        """True if the spec is right about it: a reason for a clash, no reason and no failed accounting otherwise."""
+        """True if the `clash` note and the verdict agree, and no accounting failed."""
         if self.verdict == "contradicted":
             return bool(self.claim.clash)
         return not self.claim.clash and not self.failed
 
 
 class _Way(NamedTuple):
-    """One way to count: the printed number as it then reads, and the value."""
+    """One way to count: the printed number read in its units, and the value."""
 
     printed: Number | Dimensions
     value: Any
@@ -75,16 +74,15 @@ class _Way(NamedTuple):
 
 
 def unit_of(claim: Claim) -> str:
-    """The unit of a claim's figure; what is worked out from figures is a ratio unless it says otherwise."""
+    """Return the unit of a claim; a formula over figures gives a ratio by default."""
     return FIGURES[claim.figure].unit if claim.figure else claim.unit or "ratio"
 
 
 @uncollected
 def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
-    """A verdict on each figure published of a network, and of its `layers`; batch 1, float32.
+    """Return a verdict on each published figure of a network, and with `layers` of its layers; batch 1, float32.
 
-    A report's figures are used where they are of these conditions, and not computed again. Raises SpecError for a claim
-    that cannot be judged.
+    A report with these conditions is not computed again. Raises SpecError for a claim that cannot be checked.
     """
     graph = network.graph if isinstance(network, Report) else network
     require_graph("audit", graph)
@@ -94,7 +92,7 @@ def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
 
 
 class _Judge:
-    """Works out figures of one network, and of the settings that its claims mention."""
+    """Computes figures of one network, and of the settings in its claims."""
 
     def __init__(self, graph: Graph, report: Report | None = None) -> None:
         self.graph = graph
@@ -104,14 +102,14 @@ class _Judge:
             self.settings[_key(own, report.mode)] = Figures(report)
 
     def placed(self, claim: Claim) -> Verdict:
-        """The verdict on one claim. Raises SpecError, at its place, if it cannot be judged."""
+        """Return the verdict on one claim. Raises SpecError, at its place, if it cannot be checked."""
         try:
             return self.verdict(claim)
         except Refusal as error:
             raise SpecError(str(error), claim.places["printed"]) from None
 
     def verdict(self, claim: Claim) -> Verdict:
-        """The verdict on one claim. Raises Refusal if what is printed cannot be read, SpecError for the rest."""
+        """Return the verdict on one claim. Raises Refusal if the printed text cannot be read, otherwise SpecError."""
         _check(claim)
         value = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
         own, ways, failed = _ways(claim, value), list[_Way](), list[str]()
@@ -119,21 +117,21 @@ class _Judge:
             found = _ways(claim, self.accounted(claim, accounting), accounting.text, accounting.because)
             ways += found
             failed += [] if any(way.match for way in found) else [accounting.text]
-        units = [] if failed else [way for way in own if way.text]  # an accounting, too: not beside one that fails
+        units = [] if failed else [way for way in own if way.text]  # units are an accounting, too
         return _verdict(claim, value, [*(way for way in own if not way.text), *ways, *units], tuple(failed))
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
-        """The value that an accounting gives. Raises SpecError."""
+        """Return the value that an accounting gives. Raises SpecError."""
         setting, place = accounting.setting, accounting.setting.changes.place or claim.places["printed"]
         computed = self.computed(claim, setting, place)
         if accounting.value is None:
             return computed
         if unit_of(claim) == "shape":
-            raise SpecError("a shape is not worked out from figures", place, "an accounting of it sets something else")
+            raise SpecError("an accounting of a shape cannot have `value`", place, "write `set`, `input` or `mode`")
         return _number(accounting.value(self.numbers(claim, setting) | {"computed": computed}), accounting.text, place)
 
     def computed(self, claim: Claim, setting: Setting, place: Place) -> Any:
-        """What a claim is of, in a setting. Raises SpecError, at `place` for what the network there lacks."""
+        """Compute a claim's figure in a setting. Raises SpecError, at `place` if the network does not have it."""
         if claim.value is not None:
             return _number(claim.value(self.numbers(claim, setting)), claim.what, claim.places["value"])
         figures = self.figures(claim, setting)
@@ -143,7 +141,7 @@ class _Judge:
             raise SpecError(str(error), place) from None
 
     def numbers(self, claim: Claim, setting: Setting) -> dict[str, Any]:
-        """All figures by name, for arithmetic; `against` has those of another network in the same setting."""
+        """Return all figures by key for formulas; `against` has those of another network in the same setting."""
         numbers = self.figures(claim, setting).numbers
         if not claim.against:
             return numbers
@@ -152,7 +150,7 @@ class _Judge:
         return numbers | {"against": self.figures(claim, setting._replace(changes=other)).numbers}
 
     def figures(self, claim: Claim, setting: Setting) -> Figures:
-        """The figures of a setting's network; the network's own are kept, and those of the last settings."""
+        """Return the figures of a setting's network; keep those of the network itself and of the last settings."""
         mode = setting.mode or claim.mode
         key = _key(setting, mode)
         if key not in self.settings:
@@ -163,7 +161,7 @@ class _Judge:
         return self.settings[key]
 
     def drop(self, new: int) -> None:
-        """Drop figures of settings, the oldest first, until there is room for `new` layers."""
+        """Remove figures of settings, the oldest first, until there is room for `new` layers."""
         reports = {key: made.report for key, made in self.settings.items()}
         others = {key: len(report.layers) for key, report in reports.items() if report.graph is not self.graph}
         room = MAX_KEPT - new - sum(others.values())
@@ -174,7 +172,7 @@ class _Judge:
             room += layers
 
     def analysed(self, graph: Graph | None, setting: Setting, mode: str) -> Figures:
-        """The figures of a graph, or of the setting's. Raises SpecError; where another spec fails is in its text."""
+        """Analyse a graph, or the setting's network. Raises SpecError; its text names a file that fails."""
         changes = setting.changes
         try:
             return Figures(analyze(graph or variant(self.graph, changes), mode=mode, flops=setting.convention))
@@ -193,7 +191,7 @@ def _key(setting: Setting, mode: str) -> tuple[Any, ...]:
 
 
 def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_Way]:
-    """A value with what is printed; for bytes also in units of 1,024, and only so where it is rounded `to` MiB."""
+    """Pair a value with the printed number; for bytes also in units of 1,024, and only so if rounded `to` MiB."""
     ways = [_Way(_read(claim), value, text, because)]
     if unit_of(claim) == "bytes":
         binary = read_number(claim.printed, BINARY_BYTES, claim.to) if not _binary(claim) else ways.pop().printed
@@ -202,7 +200,7 @@ def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_
 
 
 def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[str, ...]) -> Verdict:
-    """The verdict by the way that agrees best; of equals by the first."""
+    """Return the verdict of the way that matches best, the first if several do."""
     best = min((way for way in ways if way.match), key=lambda way: MATCHES.index(way.match), default=None)
     number = best.printed if best else _read(claim)
     facts = Verdict(claim, computed, "contradicted", failed=failed)
@@ -217,7 +215,7 @@ def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[st
 
 
 def _check(claim: Claim) -> None:
-    """Raises SpecError for a claim of what is no figure, in no unit or in no mode."""
+    """Raise SpecError if a claim has an unknown figure, unit or mode."""
     for key, known in (("figure", stated()), ("unit", UNIT_NAMES), ("mode", MODES)):
         name = getattr(claim, key)
         if name and name not in known:
@@ -225,7 +223,7 @@ def _check(claim: Claim) -> None:
 
 
 def _read(claim: Claim) -> Number | Dimensions:
-    """What is printed. Raises Refusal."""
+    """Read what a claim prints. Raises Refusal."""
     unit = unit_of(claim)
     if unit == "shape":
         return read_dimensions(claim.printed)
@@ -234,11 +232,11 @@ def _read(claim: Claim) -> Number | Dimensions:
 
 
 def _binary(claim: Claim) -> bool:
-    """Whether MB are MiB, since the number is rounded `to` MiB."""
+    """Whether MB means MiB, because the number is rounded `to` MiB."""
     return claim.to.lower().endswith("ib")
 
 
 def _number(value: Any, what: str, place: Place) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{shorten(what)!r} gives no number", place)
+        raise SpecError(f"{shorten(what)!r} does not give a number", place)
     return int(value) if value == int(value) else value

@@ -1,4 +1,4 @@
-"""Networks side by side: their totals, what is published of their accuracy, and ratios against the first."""
+"""Compare networks side by side: totals, ratios against the first network, and published accuracy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 
 RATIOS = ("params", "macs", "flops", "activations")
-DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks are compared on the same images
+DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks share a test
 
 
 class Errors(NamedTuple):
-    """Published errors of one network in percent, as printed, both of one test; of an accuracy, what is left of 100."""
+    """Published errors of one network in percent as printed, both from one test; an accuracy becomes 100 − accuracy."""
 
     top1: str | None
     top5: str | None
@@ -28,12 +28,12 @@ class Errors(NamedTuple):
 
     @property
     def top1_error(self) -> float | None:
-        """The error of the first guess as a number."""
+        """The top-1 error as a number."""
         return None if self.top1 is None else float(self.top1)
 
     @property
     def top5_error(self) -> float | None:
-        """The error of the first five guesses as a number."""
+        """The top-5 error as a number."""
         return None if self.top5 is None else float(self.top5)
 
 
@@ -42,13 +42,13 @@ class Entry(NamedTuple):
 
     name: str
     year: int | None
-    figures: Mapping[str, Any]  # of the network, by the keys of the registry
-    ratios: Mapping[str, float | None]  # of RATIOS against the first network; None where that has none of it
-    errors: Errors | None  # None: nothing is published of it, or not with these params and this input
+    figures: Mapping[str, Any]  # of the network, by the registry's keys
+    ratios: Mapping[str, float | None]  # of RATIOS against the first network; None if its figure is 0
+    errors: Errors | None  # None: none are published, or not with these params and input
 
 
 class Comparison(NamedTuple):
-    """Networks side by side, in the order they were given, under the same conditions."""
+    """Networks in the order given, under the same conditions."""
 
     batch: int
     dtype: str
@@ -61,10 +61,10 @@ class Comparison(NamedTuple):
 def compare(
     *networks: Graph | Report, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all"
 ) -> Comparison:
-    """Totals of networks side by side, with ratios against the first: `compare(load("vgg16"), load("resnet50"))`.
+    """Compare totals of networks, with ratios against the first: `compare(load("vgg16"), load("resnet50"))`.
 
-    Graphs are analysed under the conditions given, as by `analyze`; reports bring theirs. Raises ArchcalcError where
-    there is no network, or where reports are not of the same conditions.
+    Graphs are analysed under the given conditions (see `analyze`); reports have their own. Raises ArchcalcError for no
+    networks, and for reports with different conditions.
     """
     for network in networks:
         if not isinstance(network, Report):
@@ -75,7 +75,7 @@ def compare(
 
 
 def gather(reports: Iterable[Report]) -> Comparison:
-    """As `compare`, of reports that come one by one; only their totals are kept."""
+    """Compare reports that come one by one, and keep only their totals."""
     entries: list[Entry] = []
     conditions: tuple[int, str, str, str] | None = None
     for report in reports:
@@ -83,9 +83,9 @@ def gather(reports: Iterable[Report]) -> Comparison:
         conditions = conditions or own
         if own != conditions:
             texts = " and ".join(", ".join(map(str, (f"batch {c[0]}", *c[1:]))) for c in (conditions, own))
-            raise ArchcalcError(f"{report.graph.name} is not of the conditions of those before it: {texts}")
+            raise ArchcalcError(f"{report.graph.name} has other conditions than the networks before it: {texts}")
         entries.append(_entry(report, entries[0] if entries else None))
-        del report  # before the next one is made
+        del report  # frees it before the next one is computed
     if conditions is None:
         raise ArchcalcError("no network to compare")
     return Comparison(*conditions, tuple(entries))
@@ -99,11 +99,11 @@ def _entry(report: Report, first: Entry | None) -> Entry:
 
 
 def published_errors(graph: Graph) -> Errors | None:
-    """The published errors of one test that make networks comparable; None where there are none.
+    """Choose the published errors of one test, so that networks are comparable; None if none are published.
 
-    On ImageNet's validation set, or on augmented CIFAR-10, before other data; of a single crop of the network's own
-    input size before other single crops, then other tests of one network, several crops, and ensembles last. Of tests
-    that are as good, the one with more figures, then the first in the spec.
+    Data: ImageNet's validation set or augmented CIFAR-10 come before others. Protocol: a single crop of the network's
+    own input size comes first, then other single crops, other tests of one network, several crops, and ensembles. Among
+    equal tests the one with more figures is chosen, then the first in the spec.
     """
     tests: dict[tuple[str, str, str], list[Accuracy]] = {}
     for accuracy in accuracies_of(graph.origin):
@@ -116,7 +116,7 @@ def published_errors(graph: Graph) -> Errors | None:
 
 
 def _preference(dataset: str, protocol: str, size: int) -> tuple[int, int]:
-    """How far from the preferred a test is."""
+    """Return a sort key of a test; the preferred test has the smallest."""
     data = DATASETS.index(dataset) if dataset in DATASETS else len(DATASETS)
     if "ensemble" in protocol:
         return data, 4
@@ -126,7 +126,7 @@ def _preference(dataset: str, protocol: str, size: int) -> tuple[int, int]:
 
 
 def _error(accuracy: Accuracy) -> tuple[str, str]:
-    """Of which guesses an error is, `top1` or `top5`, and its digits."""
+    """Return the kind of an error, `top1` or `top5`, and its printed digits."""
     metric, is_error, _ = accuracy.metric.partition("_error")
     return metric, accuracy.printed if is_error else str(100 - Decimal(accuracy.printed))
 
@@ -134,10 +134,10 @@ def _error(accuracy: Accuracy) -> tuple[str, str]:
 def loaded(
     names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
 ) -> Iterator[Graph]:
-    """Graphs of the networks that are `named`, one by one.
+    """Yield the graphs of the networks that `named` returns.
 
-    A broken spec that no one asked for by name is told to `broken` and passed over. Raises ArchcalcError, which names
-    the network, for params and an input that do not suit one.
+    A spec that fails and was not asked for by name is passed to `broken` and skipped. Raises ArchcalcError, with the
+    network's name, for params or an input that do not fit a network.
     """
     found = named(names, family, broken)
     called = titles(found)
@@ -156,8 +156,8 @@ def loaded(
 def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
     """Networks by name, path or pattern, then those of a family, in that order.
 
-    A name given twice is there twice; a pattern or family brings only what is not there yet. Raises ArchcalcError for
-    a pattern that nothing matches, and where there is no such family.
+    A name that is given twice appears twice; a pattern or family adds only new names. Raises ArchcalcError for a
+    pattern without a match, and for an unknown family.
     """
     found: list[str] = []
     for name in names:

@@ -1,1 +1,1 @@
-"""A network as layers that feed each other, and what can be done with the graph alone."""
+"""A network as a graph of operators, and transformations of the graph alone."""

@@ -1,4 +1,4 @@
-"""One network as a graph of operators: what every command reads. Immutable."""
+"""One network as an immutable graph of operators; every command reads it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten
 from archcalc.ops import Operator, Shape
 
-NONE: Mapping[str, Any] = {}  # plain, so that it can be pickled; nobody writes into it
+NONE: Mapping[str, Any] = {}  # a plain dict, so that it can be pickled; nothing writes into it
 
 
 class Node(NamedTuple):
-    """One operator at its place in the network."""
+    """One operator in the graph, with its name, inputs and shapes."""
 
-    name: str  # unique, dotted by the blocks and labels it stands in: `stage2.0.body.conv1`
+    name: str  # unique; blocks and labels around it, with dots: `stage2.0.body.conv1`
     op: Operator
-    inputs: tuple[int, ...]  # positions of earlier nodes
+    inputs: tuple[int, ...]  # indices of earlier nodes
     x: Any  # the input's shape; for a join, the tuple of its inputs' shapes
     output: Shape
     place: Place | None  # where the spec writes it
@@ -25,27 +25,27 @@ class Node(NamedTuple):
 
 
 class About(NamedTuple):
-    """What a spec says of its network besides the layers."""
+    """Facts about a network that a spec gives beside the layers."""
 
     title: str = ""
     family: str = ""
     paper: Mapping[str, Any] = NONE
-    stands_for: str = ""  # of an alias: the network it is
+    stands_for: str = ""  # for an alias: the target network
     params: Mapping[str, Any] = NONE  # with their values
 
 
 class Origin(NamedTuple):
-    """A network of a spec, and what is set otherwise than the spec has it; the catalog reads the text again."""
+    """The spec of a graph, and the params and input that differ from it; the catalog reads the text again."""
 
     text: str
-    path: str  # of the file; "": a text of no file
+    path: str  # of the file; "" if the text is not from a file
     network: str  # its name in the spec
     params: Mapping[str, Any] = NONE
     input: Shape | None = None
 
     @property
     def changed(self) -> bool:
-        """Whether it is another network than the one that the spec names."""
+        """Whether params or input differ from the spec."""
         return bool(self.params) or self.input is not None
 
 
@@ -53,33 +53,33 @@ NOTHING_SAID = About()
 
 
 class _Referred:
-    """Whose instances can be referred to weakly, though they have slots."""
+    """Base class that allows weak references to instances with slots."""
 
     __slots__ = ("__weakref__",)
 
 
 @dataclass(frozen=True, slots=True)
 class Graph(_Referred):
-    """Nodes in the order they run; the first is the input, and inputs always come before their users.
+    """Nodes in the order in which they run; the first is the input, and each node comes after its inputs.
 
-    Plain data: a graph can be pickled, and graphs that say the same are equal.
+    Plain data: a graph can be pickled, and graphs with equal contents are equal.
     """
 
     name: str
     nodes: tuple[Node, ...]
-    result: int  # the position of the network's output
+    result: int  # the index of the output's node
     about: About = NOTHING_SAID
-    sides: tuple[int, ...] = ()  # the positions of the side outputs
-    misfit: SpecError | None = None  # why a side output is missing: its layers do not take this input
+    sides: tuple[int, ...] = ()  # the indices of the side outputs' nodes
+    misfit: SpecError | None = None  # why a side output is missing: its layers do not accept this input
     origin: Origin | None = None  # None: built by hand, imported, or made from another graph
 
     @property
     def input(self) -> Shape:
-        """The image's shape, channels×height×width."""
+        """The shape of the input, channels×height×width."""
         return self.nodes[0].output
 
     def without_sides(self) -> Graph:
-        """The network as at inference: without side outputs (auxiliary heads), and without an origin."""
+        """Return the network for inference, without side outputs (auxiliary classifiers) and without an origin."""
         if not any(node.side for node in self.nodes):
             return self
         kept = [i for i, node in enumerate(self.nodes) if not node.side]
@@ -90,7 +90,7 @@ class Graph(_Referred):
 
 
 def require_graph(function: str, value: object) -> None:
-    """Raise ArchcalcError, with what to write, if a function's argument is no Graph."""
+    """Raise ArchcalcError, with what to write, if a function's argument is not a Graph."""
     if isinstance(value, Graph):
         return
     hint = f"; write {function}(load({shorten(repr(value))}))" if isinstance(value, str) else ""
