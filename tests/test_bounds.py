@@ -28,9 +28,9 @@ def test_a_text_of_a_million_layers_is_refused_as_it_is_read(name):
     with pytest.raises(SpecError) as caught, at_most(5 * MILLION):
         parse(text)
     error = caught.value
-    assert error.message == f"a text of more than {what}"
+    assert error.message == f"the text has more than {what}"
     assert (error.place.line, error.place.column) == (line, column)
-    assert error.hint == "write layers that repeat as n * layer, or as a block"
+    assert error.hint == "write repeated layers as n * layer or as a block"
     assert len(str(error)) < 400
 
 

@@ -91,7 +91,7 @@ def test_set_and_input():
         (["summarise", "vgg16"], "did you mean summarize?"),
         (["summarize", "vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
         (["summarize", "resnet5O"], " or resnet50"),
-        (["summarize", "nothing-like-it"], "`archcalc list` names them all"),
+        (["summarize", "nothing-like-it"], "`archcalc list` shows all names"),
         (["summarize"], "missing argument 'NAME'"),
         (["summarize", "vgg16", "--set", "clases=10"], "vgg16 has no param 'clases'; did you mean classes"),
         (["summarize", "vgg16", "--set", "classes"], "'classes' is not a setting; write name=value"),
@@ -110,7 +110,7 @@ def test_set_and_input():
         (["summarize", "vgg16", "--format", "xml"], "'xml' is not one of"),
         (["summarize", "vgg16", "--depth", "1", "--all"], "use one of them"),
         (["summarize", "specs"], "is a directory; name a file in it"),
-        (["summarize", "specs/vgg.yaml"], "holds 5 networks; name one: specs/vgg.yaml:vgg11"),
+        (["summarize", "specs/vgg.yaml"], "has 5 networks; name one: specs/vgg.yaml:vgg11"),
         (["summarize", "specs/vgg.yaml:vgg17"], "no network 'vgg17'"),
         (["summarize", "specs/none.yaml"], "No such file"),
         (["summarize", "/dev/zero"], "not a regular file"),
@@ -286,7 +286,7 @@ def test_a_gigabyte_is_refused_unread(tmp_path):
     path = tmp_path / "huge.yaml"
     with path.open("wb") as file:
         file.truncate(2**30)
-    with pytest.raises(ArchcalcError, match="1,073,741,824 bytes; a spec may have 16,777,216"):
+    with pytest.raises(ArchcalcError, match="1,073,741,824 bytes; a spec may have at most 16,777,216"):
         output("summarize", str(path))
 
 

@@ -88,7 +88,7 @@ def test_steps_below_a_label_are_no_arguments(step):
 
 @pytest.mark.parametrize("step", ["dense: {units: 10}", "Conv2d: {padding: same}", "conv: {filters: 8, bias: false}"])
 def test_arguments_below_a_label_are_no_steps(step):
-    with pytest.raises(ArchcalcError, match="is a label here, and its arguments are no steps"):
+    with pytest.raises(ArchcalcError, match="is a label here, but it has arguments instead of steps"):
         parse(f"{HEAD}layers:\n  - {step}\n")
 
 
@@ -155,8 +155,8 @@ def remarks(tmp_path, text):
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ("conv(8, 3) | relu | linear(10)", "4:25: linear takes only the last axis of 8×6×6, the width"),
-        ("global_avgpool | linear(10)", "4:22: linear takes only the last axis of 3×1×1, the width"),
+        ("conv(8, 3) | relu | linear(10)", "4:25: linear reads only the last axis of 8×6×6, the width"),
+        ("global_avgpool | linear(10)", "4:22: linear reads only the last axis of 3×1×1, the width"),
         ("conv(8, 3) | flatten | linear(10)", None),
         ("global_avgpool | flatten | 2 * linear(10)", None),
     ],
@@ -217,12 +217,12 @@ FILES = {  # what is written, and what it is called
     "yolo.cfg": (b"# a comment\n[net]\nbatch=64\n\n[convolutional]\nfilters=32\n", "a Darknet configuration"),
     "deploy.prototxt": (b'name: "VGG"\ninput: "data"\nlayer {\n  name: "conv1"\n}\n', "a Caffe network"),
     "old.prototxt": (b'name: "VGG"\nlayers { bottom: "data" }\n', "a Caffe network"),
-    "net.caffemodel": (b"\x0a\x03VGG", "Caffe's weights"),
+    "net.caffemodel": (b"\x0a\x03VGG", "a Caffe file with weights"),
     "net.onnx": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
     "onnx-without-suffix": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
     "old.pth": (pickle.dumps({"a": 1}), "a PyTorch file"),
     "weights.pkl": (pickle.dumps(Bomb()), "a pickle"),
-    "model.safetensors": (b'\x10\0\0\0\0\0\0\0{"a": {"dtype"', "weights in safetensors' form"),
+    "model.safetensors": (b'\x10\0\0\0\0\0\0\0{"a": {"dtype"', "a safetensors file with weights"),
     "model.h5": (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     "model.json": (b'{"class_name": "Functional", "config": {"name": "m"}}', "a Keras network"),
     "notebook.ipynb": (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook"),

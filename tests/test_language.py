@@ -213,7 +213,7 @@ def test_fractal_block_calls_itself():
 def test_recursion_ends_at_a_bound():
     head = HEAD + "blocks:\n  down(n):\n    - relu if n == 0 else down(n - 1)\n"
     assert names("- down(39)", head) == ["relu"]
-    with pytest.raises(SpecError, match="more than 40 deep"):
+    with pytest.raises(SpecError, match="more than 40 nested"):
         graph("- down(40)", head)
 
 
@@ -243,7 +243,7 @@ def test_variants_and_overrides():
     assert len(parse(text, "small", m=4).nodes) == 5
     with pytest.raises(ArchcalcError, match="no param 'widht'"):
         parse(text, "small", widht=4)
-    with pytest.raises(ArchcalcError, match="pick one"):
+    with pytest.raises(ArchcalcError, match="select one"):
         parse(text)
 
 

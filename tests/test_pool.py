@@ -138,5 +138,5 @@ def test_names_are_bounded():
     nest = f"blocks:\n  b(n):\n    - {label}: b(n - 1) if n > 0 else 40 * relu\nlayers: [b({{}})]\n"
     head = "name: x\ninput: [4, 16, 16]\n"
     assert max(len(node.name) for node in parse(head + nest.format(1)).nodes) == 188
-    with pytest.raises(ArchcalcError, match="a layer's name of more than 250 characters"):
+    with pytest.raises(ArchcalcError, match="the name of a layer has more than 250 characters"):
         parse(head + nest.format(2))

@@ -13,7 +13,7 @@ from archcalc.spec.functions import Names
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block, Spec
 
-MAX_SHORT = 16  # values of a list that `text` has
+MAX_SHORT = 16  # most values of a list in `text`
 
 
 def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _whole(spec: Spec, given: Shape, names: Names) -> Shape:
 
 
 class Given(NamedTuple):
-    """The values of written arguments: by position, and by keyword.
+    """The values of a call's arguments: by position, and by keyword.
 
     `text` says whether two are alike: 1, 1.0 and True are equal, but not alike. Those with a long list are like no
     others: to write the list for every call could take longer than the call.
@@ -81,7 +81,7 @@ NOTHING = Given((), {}, (), "")
 
 
 def evaluate(call: Call | Join, names: Names) -> Given:
-    """The values of a call's arguments."""
+    """Evaluate the arguments of a call."""
     if not (call.positional or call.named):
         return NOTHING
     args = tuple([argument.value.run(names) for argument in call.positional])
@@ -92,7 +92,7 @@ def evaluate(call: Call | Join, names: Names) -> Given:
 
 
 def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Operator:
-    """An operator with these arguments. Raises SpecError at the argument that is wrong."""
+    """Create an operator with these arguments. Raises SpecError at the wrong argument."""
     try:
         return make(cls, given.args, given.keywords)
     except ArgumentError as error:
@@ -100,7 +100,7 @@ def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Opera
 
 
 def parameters_of(call: Call, block: Block, given: Given) -> dict[str, Any]:
-    """The values that a call gives to a block's parameters. Raises SpecError at the argument that is wrong."""
+    """Return the values that a call gives to a block's parameters. Raises SpecError at the wrong argument."""
     parameters = [name for name, _ in block.parameters]
     bound = dict(zip(parameters, given.args, strict=False))
     if len(given.args) > len(parameters):
@@ -121,7 +121,7 @@ def parameters_of(call: Call, block: Block, given: Given) -> dict[str, Any]:
 
 
 def place_of(call: Call | Join, argument: int | str | None) -> Place:
-    """Where an argument is written, by its position or keyword; otherwise the call's own place."""
+    """Return the place of an argument by its position or keyword; otherwise the place of the call."""
     if isinstance(argument, int):
         return call.positional[argument].place
     return next((written.place for written in call.named if written.keyword == argument), call.place)

@@ -1,4 +1,4 @@
-"""Running a plan: blocks are called, layers get their shapes, and the graph comes about, node by node."""
+"""Run a plan: call blocks, compute the shapes of layers, and build the graph node by node."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from archcalc.spec.network_spec import Block, Spec
 from archcalc.spec.node_names import LABELLED, Scope, bounded
 
 MAX_NODES = 200_000
-MAX_CALLS = 40  # blocks calling blocks
-RUNNING = -1  # the node of a label whose step has not ended
+MAX_CALLS = 40  # nested calls of blocks
+RUNNING = -1  # in place of a label's node while its step runs
 
 
 class Made(NamedTuple):
-    """A node whose name is not settled yet."""
+    """A node without its final name."""
 
     scope: Scope
     base: str
@@ -38,9 +38,9 @@ class Made(NamedTuple):
 def expand(
     spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, input_shape: Shape | None = None, name: str = ""
 ) -> Graph:
-    """The graph of one of a spec's networks, called `name` if given.
+    """Expand a network of a spec to its graph; `name` is the graph's name, if given.
 
-    `overrides` maps params to expressions or to plain values. Raises SpecError with place and trail.
+    `overrides` maps params to expressions or plain values. Raises SpecError with place and trail.
     """
     expansion = Expansion(spec)
     try:
@@ -56,7 +56,7 @@ def expand(
 
 
 class Called(NamedTuple):
-    """A block call that is under way."""
+    """A block call that is running."""
 
     block: Block
     given: dict[str, Any]
@@ -68,29 +68,29 @@ class Called(NamedTuple):
 
 
 class Expanded(NamedTuple):
-    """The nodes of a block's call, which an equal call places again."""
+    """The nodes of a block call, which an equal call copies."""
 
     scope: Scope
-    nodes: range  # their positions
-    ends: range  # the positions of its side outputs in the list of all
+    nodes: range  # their indices
+    ends: range  # the indices of its side outputs in the list of all
     result: int
-    steps: int  # what it took off the budget
+    steps: int  # what it took from the budget
 
 
 class Frame(NamedTuple):
-    """Where a plan runs: the names that its expressions see, and the scope in which its layers get their names."""
+    """What a plan runs in: the names that its expressions see, and the scope in which its layers get their names."""
 
     names: Names
     scope: Scope
-    alone: bool = False  # whether the scope was opened for this plan
+    alone: bool = False  # whether the scope belongs to this plan only
 
 
 class Expansion:
-    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may watch.
+    """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may override.
 
-    Equal calls of a block are run once, and then the block's nodes are placed again: calls with equal arguments and an
-    equal input, at the same depth of calls. This needs a block with a scope of its own, in which no `use` reaches
-    outside and no side output is dropped. `sharing = False` runs every call.
+    The first of equal calls of a block runs, the others copy its nodes: calls with equal arguments and inputs, at the
+    same depth of calls. This requires a block with its own scope, in which no `use` refers to a label outside and no
+    side output is dropped. With `sharing = False` every call runs.
     """
 
     sharing = True
@@ -100,7 +100,7 @@ class Expansion:
         self.made: list[Made] = []
         self.calls: list[Called] = []
         self.side = False
-        self.ends: list[int] = []  # of side outputs
+        self.ends: list[int] = []  # the nodes of side outputs
         self.misfit: MisfitError | None = None
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
@@ -111,7 +111,7 @@ class Expansion:
         self.reached: list[int] = []  # the nodes that `use` found; -1 for a side output that was dropped
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
-        """As `expand`, but errors come without a trail."""
+        """Expand a network like `expand`, but raise errors without a trail."""
         changed = settle_params(self.spec, network, overrides, self.globals)
         shape, given = settle_input(self.spec, input_shape, self.globals)
         root = Scope(None, "", 0)
@@ -124,22 +124,22 @@ class Expansion:
         return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit, origin)
 
     def _check_use(self, result: int) -> None:
-        """Raises SpecError for a layer whose output nobody reads: it would count, and do nothing."""
+        """Raise SpecError if nothing reads the output of a layer: it would count, but have no effect."""
         main = {i for made in self.made if not made.side for i in made.inputs} | {result, 0}
         side = {i for made in self.made if made.side for i in made.inputs} | {*self.ends}
         for position, made in enumerate(self.made):
             if position in main or (made.side and position in side):
                 continue
-            who, hint = "nothing uses", "`use` goes on from somewhere else, and nothing reads this"
+            who, hint = "nothing uses", "remove it, or read it: `use` after it continues from another step"
             if position in side:
-                who, hint = "only a side output uses", "at inference it would do nothing; move it into that branch"
+                who, hint = "only a side output uses", "move it into that branch: at inference it would have no effect"
             raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
 
     def _named(self) -> list[Node]:
         return [Node(bounded(m.scope.entry(m.base, m.number), m.place), *m[3:]) for m in self.made]
 
     def trail(self) -> list[str]:
-        """The calls under way, the innermost first."""
+        """Return the running calls, the innermost first."""
         return [str(call) for call in reversed(self.calls)]
 
     def _add(
@@ -151,21 +151,21 @@ class Expansion:
         return len(self.made) - 1
 
     def run(self, plan: Plan, x: int, frame: Frame) -> int:
-        """Run a plan on node `x`. Returns the output's node."""
+        """Run a plan on node `x`. Returns the node of the output."""
         self.budget.left -= 1
         if self.budget.left < 0:
             self._pay(None, plan.place)
         return HANDLERS[type(plan)](self, plan, x, frame)
 
     def _pay(self, value: Any, place: Place) -> None:
-        """Take a step off the budget, or for a list one for each of its values: an operator looks at all of them."""
+        """Take a step from the budget, or for a list one per value, since an operator reads all of them."""
         try:
             self.budget.spend(leaves(value))
         except Fault as fault:
             raise SpecError(f"the network {fault}", place) from None
 
     def _seen(self, x: int, frame: Frame) -> Names:
-        """The names that an expression sees whose layer is given node `x`."""
+        """Return the names that an expression sees in a layer with the input `x`."""
         frame.names.shape = self.made[x].output
         return frame.names
 
@@ -178,7 +178,7 @@ class Expansion:
     def _repeat(self, plan: Repeat, x: int, frame: Frame) -> int:
         frame, count = Frame(frame.names, frame.scope), plan.count.run(self._seen(x, frame))
         if type(count) is not int or not 0 <= count <= MAX_NODES:
-            raise SpecError(f"a count is a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
+            raise SpecError(f"a count must be a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
         for _ in range(count):
             x = self.run(plan.body, x, frame)
         return x
@@ -194,13 +194,13 @@ class Expansion:
     def _label(self, plan: Label, x: int, frame: Frame) -> int:
         labels = frame.scope.labels
         if plan.name in labels:
-            raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own name")
+            raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own label")
         labels[plan.name] = RUNNING
         labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, frame.names, frame.scope)
         return y
 
     def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        """Run a plan in a scope of its own; a single layer gets the scope's name itself."""
+        """Run a plan in a new scope; a single layer gets the name of the scope."""
         before, inner = len(self.made), Scope(scope, base, number)
         y = self.run(body, x, Frame(names, inner, alone=True))
         if len(self.made) == before + 1 and self.made[-1].scope is inner:
@@ -223,12 +223,12 @@ class Expansion:
             raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
         return self._add(frame.scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
-    def _branch(self, way: Branch, otherwise: str, x: int, names: Names, scope: Scope) -> int:
-        number = scope.enter_branch(way.name) if way.name else scope.enter(otherwise)
-        return self._within(way.name or otherwise, number, way.body, x, names, scope)
+    def _branch(self, way: Branch, base: str, x: int, names: Names, scope: Scope) -> int:
+        number = scope.enter_branch(way.name) if way.name else scope.enter(base)
+        return self._within(way.name or base, number, way.body, x, names, scope)
 
     def _ways(self, plan: Join, names: Names) -> list[tuple[Branch, Names]]:
-        """Branches with the names that each sees."""
+        """Return branches with the names that each sees."""
         if isinstance(each := plan.branches, Each):
             ways = [(Branch(None, each.body, each.place), inner) for inner in each.rounds.run(names)]
             if not ways:
@@ -244,7 +244,7 @@ class Expansion:
         return x
 
     def _side_output(self, branch: Branch, x: int, frame: Frame) -> None:
-        """A side output; if its layers do not take this input, the network is without it, and fit for inference."""
+        """Run a side output; if its layers do not accept this input, drop it: inference does not need it."""
         made, calls, ends = len(self.made), len(self.calls), len(self.ends)
         try:
             end = self._branch(branch, "side", x, frame.names, frame.scope)
@@ -252,11 +252,11 @@ class Expansion:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
             del self.made[made:], self.calls[calls:], self.ends[ends:]
-            self.expanded.clear()  # some of it may have been dropped
+            self.expanded.clear()  # it may contain dropped nodes
             self.reached.append(-1)
             return
         if end < made:
-            raise SpecError("a side output without layers", branch.place)
+            raise SpecError("a side output has no layers", branch.place)
         self.ends.append(end)
 
     def _use(self, plan: Use, x: int, frame: Frame) -> int:
@@ -265,7 +265,7 @@ class Expansion:
             parent = around[-1].parent
             if parent is None:
                 known = [name for at in around for name, node in at.labels.items() if node != RUNNING]
-                hint = suggest(plan.label, known) or "a label must come before its use, in this block or around it"
+                hint = suggest(plan.label, known) or "a label must come before `use`, in this block or around it"
                 raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
             around.append(parent)
         if self.made[target].side and not self.side:
@@ -294,15 +294,15 @@ class Expansion:
             hint = operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
-            raise SpecError(f"{plan.name} is {show(named)}, but an operator or block is needed here", plan.place)
+            raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place)
         target = self.library[named.name]
         if isinstance(target, type) and target.joins:
-            raise SpecError(f"{named.name} needs branches", plan.place, f"write it by its name: {named.name}(a, b)")
+            raise SpecError(f"{named.name} needs branches", plan.place, f"write {named.name}(a, b) itself")
         return target
 
     def _layer(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
         if cls is Input:
-            raise SpecError("input is the network's own", plan.place, "use(label) gives an earlier step's output")
+            raise SpecError("input is not a step", plan.place, "use(label) gives the output of an earlier step")
         op = self._operator(plan, cls, given)
         try:
             return op, _output(op, shape)
@@ -318,12 +318,12 @@ class Expansion:
         return self.operators[key]
 
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
-        """Run the call of a block with a scope of its own, or place the nodes of an equal call again."""
+        """Run a call of a block with its own scope, or copy the nodes of an equal call."""
         scope = frame.scope if frame.alone else Scope(frame.scope, "", frame.scope.enter(""))
         key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
         known = self.expanded.get(key)
         if known and len(self.made) + len(known.nodes) <= MAX_NODES and known.steps <= self.budget.left:
-            return self._place_again(known, x, scope)
+            return self._copy(known, x, scope)
         made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
         y = self._block(plan, block, given, x, Frame(self.globals, scope, alone=True))
         if self.sharing and len(self.made) > made + 1 and all(target >= made for target in self.reached[reached:]):
@@ -332,11 +332,11 @@ class Expansion:
         return y
 
     def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
-        """Run a block's call in the scope of a frame."""
+        """Run a block call in the scope of a frame."""
         bound = parameters_of(plan, block, given)
         self.calls.append(Called(block, bound, plan.place))
         if len(self.calls) > MAX_CALLS:
-            raise SpecError(f"blocks call blocks more than {MAX_CALLS} deep", plan.place, "does it end?")
+            raise SpecError(f"more than {MAX_CALLS} nested block calls", plan.place, "does a block call itself?")
         names = self.globals.inner(bound, self.made[x].output)
         for parameter, default in block.parameters:
             if parameter not in bound and default is not None:
@@ -345,8 +345,8 @@ class Expansion:
         self.calls.pop()
         return y
 
-    def _place_again(self, known: Expanded, x: int, scope: Scope) -> int:
-        """Place the nodes of an equal call on node `x`, and pay for them. Returns the output's node."""
+    def _copy(self, known: Expanded, x: int, scope: Scope) -> int:
+        """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
         first, shift = known.nodes.start, len(self.made) - known.nodes.start
         scopes = {known.scope: scope.named_as(known.scope)}
         for made in self.made[first : known.nodes.stop]:
@@ -364,7 +364,7 @@ HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of a
 
 
 def _output(op: Operator, x: Any) -> Shape:
-    """The output's shape, within bounds. Raises Refusal."""
+    """Return the output's shape. Raises Refusal if the input does not fit, or if a dimension is out of bounds."""
     output = op.output(x)
     if max(output) >= LIMIT:
         raise Refusal("a dimension beyond 2^63")

@@ -1,8 +1,8 @@
-"""The expression language: a closed subset of Python, read by the standard library's `ast`, never evaluated by it.
+"""The expression language: a closed subset of Python, parsed by `ast`, but never evaluated by Python.
 
-An expression becomes a function of the names in scope, once; running it costs little. Allowed are literals, names,
+An expression is compiled once to a function of the names in scope, which is fast to run. Allowed are literals, names,
 lists, arithmetic, comparisons, `and or not`, `a if c else b`, indexing, comprehensions and a few functions. There are
-no attributes, no imports and no calls of anything else. What values may be, and their bounds, is in `functions.py`.
+no attributes, no imports and no other calls. `functions.py` has the kinds of values and their bounds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from archcalc.spec.yaml import Scalar, Sequence, Value
 
 MAX_TEXT = 10_000  # characters of one expression
 MAX_DEPTH = 60  # nested sub-expressions
-NODES_PER_STEP = 4  # parts of an expression that one step of the budget pays for
+NODES_PER_STEP = 4  # parts of an expression per step of the budget
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_ \n.,:()\[\]+\-*/%<>=!|'\"]")
 _TOKENS = re.compile(r"'[^']*'|\"[^\"]*\"|[()\[\]]")
@@ -33,12 +33,12 @@ _TITLES = {
     "Attribute": "an attribute (a dot)", "NamedExpr": ":=", "JoinedStr": "an f-string", "Starred": "* before a list",
     "DictComp": "a dictionary", "SetComp": "a set",
 }  # fmt: skip
-FLOW_HINT = "within [ ] and { } YAML splits at commas: put the expression in quotes"
+FLOW_HINT = "inside [ ] and { } YAML splits at commas: put the expression in quotes"
 TOO_DEEP = f"an expression nested more than {MAX_DEPTH} deep"
 
 
 class Tree(NamedTuple):
-    """What Python's parser makes of a text: its tree, or where it stopped and whether for depth."""
+    """The result of Python's parser: a tree, or where it stopped and whether the text is too deep."""
 
     body: ast.expr | None
     stop: int = 0
@@ -48,7 +48,7 @@ class Tree(NamedTuple):
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Tree:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's advice on literals is for Python's authors
+        warnings.simplefilter("ignore")  # e.g. Python's warnings on literals
         try:
             return Tree(ast.parse(text.replace("\n", " "), mode="eval").body)
         except (MemoryError, RecursionError):
@@ -58,9 +58,9 @@ def _parse(text: str) -> Tree:
 
 
 class Compiled(NamedTuple):
-    """An expression: its tree, where it stands, and the function of the names that computes it.
+    """An expression: its tree, its place, and the function of the names that computes it.
 
-    For the rounds of a comprehension `run` gives the names of each round, and the tree is the whole comprehension.
+    For a comprehension `run` returns the names of each round, and the tree is the whole comprehension.
     """
 
     tree: ast.expr
@@ -69,12 +69,12 @@ class Compiled(NamedTuple):
 
 
 def constant(value: Any, place: Place) -> Compiled:
-    """A value that no expression gives, a number or a list of numbers."""
+    """Wrap a number or a list of numbers as if it was compiled from an expression."""
     return Compiled(ast.parse(repr(value), mode="eval").body, place, lambda names: value)
 
 
 class Expression:
-    """One scalar as a syntax tree that knows its places; compiles values, and is the base for compiling layers."""
+    """One scalar as a syntax tree with places; it compiles values, and a subclass compiles layers."""
 
     def __init__(self, scalar: Scalar, mentions: set[str] | None = None) -> None:
         self.scalar = scalar
@@ -86,7 +86,7 @@ class Expression:
         if not self.text:
             raise SpecError("an expression is missing here", scalar.place)
         if len(self.text) > MAX_TEXT:
-            raise SpecError(f"an expression of {len(self.text):,} characters; {MAX_TEXT:,} are allowed", scalar.place)
+            raise SpecError(f"the expression has {len(self.text):,} characters; at most {MAX_TEXT:,}", scalar.place)
         strange = _FORBIDDEN.search(self.text)
         if strange:
             raise self.wrong(*strange.span(), f"{strange.group()!r} is not part of the expression language")
@@ -96,18 +96,18 @@ class Expression:
         self.tree = tree.body
 
     def wrong(self, start: int, end: int, message: str, hint: str = "") -> SpecError:
-        """An error at characters start to end."""
+        """Return an error at characters start to end."""
         return SpecError(message, self.scalar.at(start + self.margin, end + self.margin), hint)
 
     def syntax_error(self, tree: Tree) -> SpecError:
-        """Why the text is no expression: its brackets, its depth, its end, or what Python stopped at."""
+        """Return why the text is not an expression: brackets, depth, its end, or where Python stopped."""
         message, last = f"not an expression: {shorten(self.text)}", len(self.text) - 1
         if error := self.bracket_error():
             return error
         if tree.deep:
             return SpecError(TOO_DEEP, self.scalar.place)
         if re.search(r"\d{4000}", self.text):
-            return SpecError("too large a number; numbers stay below 2^63", self.scalar.place)
+            return SpecError("the number is too large; numbers must be below 2^63", self.scalar.place)
         if re.search(r"[|*/%+,=<>-]$", self.text):
             return self.wrong(last, last + 1, message, "it ends in the middle")
         stop = min(tree.stop, last)
@@ -116,7 +116,7 @@ class Expression:
         return self.wrong(stop, stop + 1, message, hint)
 
     def bracket_error(self) -> SpecError | None:
-        """The first bracket that has no partner or stands too deep."""
+        """Return an error for the first bracket without a partner or nested too deep."""
         waiting: list[re.Match[str]] = []
         for token in _TOKENS.finditer(self.text):
             bracket = token.group()
@@ -132,26 +132,26 @@ class Expression:
         return self.wrong(*waiting[-1].span(), f"{waiting[-1].group()} is not closed", hint)
 
     def place(self, node: ast.AST) -> Place:
-        """Where a node of the tree stands."""
+        """Return the place of a node of the tree."""
         start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 1) or 1
         return self.scalar.at(start + self.margin, end + self.margin)
 
     def written(self, node: ast.AST) -> str:
-        """A node as it is written in the spec, shortened."""
+        """Return a node as the spec writes it, shortened."""
         start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 1) or 1
         return shorten(" ".join(self.text[start:end].split()))
 
     def error(self, node: ast.AST, message: str, hint: str = "") -> SpecError:
-        """An error at a node."""
+        """Return an error at a node."""
         return SpecError(message, self.place(node), hint)
 
     def value(self, node: ast.expr | None = None) -> Compiled:
-        """This value, with a function that also pays for it. Raises SpecError for what the language lacks."""
+        """Compile a value; running it also takes its steps. Raises SpecError for what the language does not have."""
         node = self.tree if node is None else node
         return Compiled(node, self.place(node), self.paid(node))
 
     def paid(self, node: ast.expr) -> Evaluate:
-        """The function that computes a value and pays for it."""
+        """Return the function that computes a value and takes its steps."""
         before = self.size
         run = self.compile(node)
         cost = (self.size - before) // NODES_PER_STEP
@@ -165,7 +165,7 @@ class Expression:
         return self.guard(node, paid)
 
     def compile(self, node: ast.expr) -> Evaluate:
-        """The function that computes a part of a value."""
+        """Return the function that computes a part of a value."""
         kind = type(node).__name__
         compiler = getattr(self, f"_compile_{kind.lower()}", None)
         if compiler is None:
@@ -179,7 +179,7 @@ class Expression:
         return run
 
     def guard(self, node: ast.AST, compute: Evaluate, hint: str = "") -> Evaluate:
-        """`compute`, with its faults raised as errors at the node's place; misuse also gives the hint."""
+        """Wrap `compute`: raise its faults as errors at the node's place; misuse also gets the hint."""
 
         def run(names: Names) -> Any:
             try:
@@ -195,7 +195,7 @@ class Expression:
         if isinstance(value, complex | bytes) or value is ...:
             raise self.error(node, f"{self.written(node)} is not part of the expression language")
         if isinstance(value, int | float) and not -LIMIT < value < LIMIT:
-            raise self.error(node, f"{self.written(node)} is too large a number; numbers stay below 2^63")
+            raise self.error(node, f"{self.written(node)} is too large; numbers must be below 2^63")
         return lambda names: value
 
     def _compile_name(self, node: ast.Name) -> Evaluate:
@@ -218,8 +218,8 @@ class Expression:
         if node.id in _WORDS:
             return self.error(node, message, f"write {_WORDS[node.id]}")
         if node.id in names.later:
-            return self.error(node, message, "params are computed in order: one may mention those above it")
-        layers = [name for name, cls in REGISTRY.items() if not cls.joins and name != "identity"]  # as a value may be
+            return self.error(node, message, "params are computed in order: move it above this one")
+        layers = [name for name, cls in REGISTRY.items() if not cls.joins and name != "identity"]  # can be values
         own = operator_name(node.id, layers)
         return self.error(node, message, f"it is called {own} here" if own else suggest(node.id, names.known()))
 
@@ -239,7 +239,7 @@ class Expression:
     def _compile_binop(self, node: ast.BinOp) -> Evaluate:
         compute = ARITHMETIC.get(type(node.op))
         if compute is None:
-            hint = "`|` joins layers, and this is a value" if isinstance(node.op, ast.BitOr) else ""
+            hint = "`|` joins layers, but this is a value" if isinstance(node.op, ast.BitOr) else ""
             raise self.error(node, f"{self.written(node)}: this operator is not part of the expression language", hint)
         left, right = self.compile(node.left), self.compile(node.right)
 
@@ -319,7 +319,7 @@ class Expression:
     _compile_generatorexp = _compile_listcomp
 
     def rounds(self, node: ast.ListComp | ast.GeneratorExp) -> Compiled:
-        """The names of each round of a comprehension, in order."""
+        """Compile the loops of a comprehension; running them yields the names of each round, in order."""
         loops = [self._loop(loop) for loop in node.generators]
 
         def walk(names: Names, level: int) -> Iterator[Names]:
@@ -332,9 +332,11 @@ class Expression:
         return Compiled(node, self.place(node), lambda names: walk(names, 0))
 
     def _loop(self, loop: ast.comprehension) -> Callable[[Names], Iterator[Names]]:
-        """One `for … in … if …`."""
+        """Compile one `for … in … if …`."""
         if loop.is_async or not _is_target(loop.target):
-            raise self.error(loop.target, "a loop needs a name for its items", "for i in list, or for a, b in list")
+            raise self.error(
+                loop.target, "a loop needs a name for each item", "such as for i in list or for a, b in list"
+            )
         taken = functions.DIMENSIONS.keys() & {part.id for part in ast.walk(loop.target) if isinstance(part, ast.Name)}
         if taken:
             raise self.error(loop.target, f"{min(taken)} is a word of the language", "choose another name")
@@ -370,7 +372,7 @@ def _unpack(target: ast.expr, item: Any) -> dict[str, Any]:
 
 
 def value_of(value: Value, mentions: set[str] | None = None) -> Compiled:
-    """A YAML value, compiled: a scalar is an expression (quoted or not), a sequence a list of them."""
+    """Compile a YAML value: a scalar is an expression (quoted or not), a sequence a list of them."""
     if isinstance(value, Scalar):
         return Expression(value, mentions).value()
     if not isinstance(value, Sequence):

@@ -1,6 +1,6 @@
-"""Files of other programs: recognised by how they end and begin, so that an error says what they are.
+"""Recognise files of other programs by suffix and first bytes, so that an error says what they are.
 
-Nothing here parses, executes or unpickles them.
+This never parses, executes or unpickles them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-BEGINNING = 2**14  # bytes that are looked at
+BEGINNING = 2**14  # bytes that are searched
 
 
 class Kind(NamedTuple):
-    """A kind of file: what it is, the suffixes that are its alone, and what it has in its beginning."""
+    """A kind of file: its description, the suffixes of this kind only, and a pattern in its first bytes."""
 
     what: str
     suffixes: tuple[str, ...] = ()
@@ -23,14 +23,14 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("a PyTorch file", (".pt", ".pth", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
     Kind("a pickle", (".pkl", ".pickle"), rb"\A\x80[\x02-\x05]"),
-    Kind("weights in safetensors' form", (".safetensors",), rb"(?s)\A.{8}\{\""),
+    Kind("a safetensors file with weights", (".safetensors",), rb"(?s)\A.{8}\{\""),
     Kind("an ONNX network", (".onnx",), rb"\A\x08[\x01-\x20]\x12.pytorch|\A\x08[\x01-\x20]\x12.[a-z._-]*onnx"),
     Kind("a TensorFlow Lite network", (".tflite",), rb"(?s)\A.{4}TFL3"),
     Kind("a TensorFlow graph", (".pb",)),
     Kind("a Keras file", (".keras",), rb"(?s)\APK\x03\x04.*?config\.json"),
-    Kind("an HDF5 file, as Keras writes them", (".h5", ".hdf5"), rb"\A\x89HDF"),
-    Kind("Caffe's weights", (".caffemodel",)),
-    Kind("a network for Core ML", (".mlmodel",)),
+    Kind("an HDF5 file, such as Keras writes", (".h5", ".hdf5"), rb"\A\x89HDF"),
+    Kind("a Caffe file with weights", (".caffemodel",)),
+    Kind("a Core ML network", (".mlmodel",)),
     Kind("a Keras network", (), rb"\A\s*\{[^\x00]*\"class_name\"\s*:"),
     Kind("a Jupyter notebook", (".ipynb",), rb"\A\s*\{[^\x00]*\"nbformat\""),
     Kind("a Darknet configuration", (), rb"(?m)^\s*\[(net|network|convolutional)\]\s*$"),
@@ -42,8 +42,8 @@ KINDS = (
     Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
-ADVICE = """archcalc reads only specs: text files that list a network's layers. It does not import other files yet, and
-  never runs or unpickles them. Write the layers as a spec, for example
+ADVICE = """archcalc reads only specs: text files that list the layers of a network. It does not import other files yet,
+  and never runs or unpickles them. Write the layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:
@@ -53,13 +53,13 @@ ADVICE = """archcalc reads only specs: text files that list a network's layers. 
 
 
 def foreign(path: Path) -> str:
-    """What a file is that is no spec, and what to do; "" for one that is not known, or cannot be read."""
+    """Return what kind of file it is and what to do, or "" if the kind is unknown or the file cannot be read."""
     try:
         if not path.is_file():  # a pipe would block, a device has no end
             return ""
         with path.open("rb") as file:
             beginning = file.read(BEGINNING)
-    except (OSError, ValueError):  # not there, or no name of a file
+    except (OSError, ValueError):  # it does not exist, or its name is invalid
         return ""
     for kind in KINDS:
         if path.suffix.lower() in kind.suffixes or re.search(kind.beginning, beginning):

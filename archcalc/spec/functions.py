@@ -1,7 +1,7 @@
-"""What expressions compute with: numbers and lists within bounds, the names in scope, and the functions of values.
+"""The values of expressions: bounded numbers and lists, the names in scope, and the functions of the language.
 
-Numbers stay below 2⁶³, lists below MAX_LEAVES values, and all work is drawn from one `Budget`, so that no spec can
-hang or exhaust memory. Where a command expands many networks, their budgets are drawn from one `Pool`.
+Numbers are below 2⁶³, lists have at most MAX_LEAVES values, and all work takes steps from one `Budget`, so that no spec
+can hang or exhaust memory. If a command expands many networks, their budgets take their steps from one `Pool`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypeAlias
 from archcalc.ops.arguments import show
 from archcalc.spec.limits import take, tightest
 
-MAX_LEAVES = 100_000  # values in a list, those of inner lists included
+MAX_LEAVES = 100_000  # values in a list, including inner lists
 MAX_LIST_DEPTH = 50  # lists in lists
 MAX_STEPS = 500_000  # loop rounds, block calls, layers and list items in one network
-LEAST_STEPS = 100  # that a network takes from a pool, however small it is: it is looked up and analysed
+LEAST_STEPS = 100  # fewest steps that a network takes from a pool, for loading and analysis
 LIMIT = 2**63
 
 Evaluate: TypeAlias = Callable[["Names"], Any]
@@ -27,15 +27,15 @@ DIMENSIONS = {"in_channels": 0, "in_height": 1, "in_width": 2}
 
 
 class Fault(Exception):
-    """A value that the language refuses; the text says why. Any other exception is a mistake of archcalc."""
+    """A value that the language does not allow; the text says why. Any other exception is a bug in archcalc."""
 
 
 class Misuse(Fault):
-    """A function given what it does not take; how it is written helps."""
+    """A wrong argument of a function; a hint shows how to write the call."""
 
 
 class Budget:
-    """What is left of the work one spec may cause: at most what is left of the pool that it is in."""
+    """The steps that are left for one spec, at most those that are left in the pool."""
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
         self.pool = tightest()
@@ -43,7 +43,7 @@ class Budget:
         self.steps = self.left = self.pool.left if self.pool and self.shared else steps
 
     def spend(self, steps: int = 1) -> None:
-        """Take `steps` off. Raises Fault when nothing is left."""
+        """Take `steps`. Raises Fault if too few are left."""
         self.left -= steps
         if self.left < 0:
             raise Fault(f"takes more than {self._limit()}")
@@ -54,13 +54,13 @@ class Budget:
         return f"{self.steps:,} steps to expand"
 
     def close(self, least: int) -> None:
-        """Take what was spent off the pool, and `least` for what is no step."""
+        """Take the spent steps from the pool, and `least` for other work."""
         take(least + max(0, self.steps - max(0, self.left)))
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A block or operator named where a value stands, as in `block: bottleneck`."""
+    """A block or operator that is named as a value, e.g. `block: bottleneck`."""
 
     name: str
 
@@ -69,9 +69,9 @@ class Reference:
 
 
 class Names(dict[str, Any]):
-    """The names an expression sees: its own values, those around it, the input's dimensions, blocks and operators.
+    """The names that an expression sees: its own, those around it, the input's dimensions, blocks and operators.
 
-    `later` are params whose turn has not come: they are unknown still, and the error says so.
+    `later` are params that are not computed yet; an error for one of them says so.
     """
 
     __slots__ = ("budget", "later", "library", "parent", "shape")
@@ -87,7 +87,7 @@ class Names(dict[str, Any]):
         self.shape: tuple[int, ...] = ()
 
     def inner(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> Names:
-        """These names with some more in front, for an input of this shape."""
+        """Return these names with more inside, for an input of this shape."""
         names = Names(values, self.library, self.budget, self)
         names.shape = shape
         return names
@@ -105,13 +105,13 @@ class Names(dict[str, Any]):
         raise KeyError(name)
 
     def known(self) -> list[str]:
-        """All names, for a suggestion."""
+        """Return all names, for suggestions."""
         around = self.parent.known() if self.parent else [*self.library, *FUNCTIONS, *DIMENSIONS]
         return [*self, *around]
 
 
 def leaves(value: Any, limit: int = MAX_LEAVES, depth: int = 0) -> int:
-    """How many values a list holds, inner lists included. Raises Fault above `limit`, or if nested too deep."""
+    """Count the values of a list, including inner lists. Raises Fault above `limit`, or if nested too deep."""
     if not isinstance(value, tuple):
         return 1
     if depth > MAX_LIST_DEPTH:
@@ -125,14 +125,14 @@ def leaves(value: Any, limit: int = MAX_LEAVES, depth: int = 0) -> int:
 
 
 def charge(names: Names, value: Any) -> Any:
-    """`value`, paid for: a list costs a step a value. Raises Fault."""
+    """Return `value`; for a list take one step per value. Raises Fault if too few are left."""
     if isinstance(value, tuple):
         names.budget.spend(leaves(value))
     return value
 
 
 def number(value: Any) -> Any:
-    """`value` if it is a number within bounds. Raises Fault."""
+    """Return `value` if it is a number within bounds; otherwise raise Fault."""
     if isinstance(value, int):
         if -LIMIT < value < LIMIT:
             return value
@@ -143,35 +143,35 @@ def number(value: Any) -> Any:
 
 
 def numeric(value: Any) -> Any:
-    """`value` if arithmetic can be done with it. Raises Fault."""
+    """Return `value` if it is a number, not a truth value; otherwise raise Fault."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Misuse(f"needs numbers, not {show(value)}")
     return value
 
 
 def whole(value: Any) -> int:
-    """`value` if it is a whole number. Raises Fault."""
+    """Return `value` if it is a whole number; otherwise raise Fault."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise Misuse(f"needs whole numbers, not {show(value)}")
     return value
 
 
 def listed(value: Any) -> tuple[Any, ...]:
-    """`value` if it is a list. Raises Fault."""
+    """Return `value` if it is a list; otherwise raise Fault."""
     if not isinstance(value, tuple):
         raise Misuse(f"needs a list, not {show(value)}")
     return value
 
 
 def add(left: Any, right: Any) -> Any:
-    """A sum of numbers, or one list after another."""
+    """Add numbers, or join lists."""
     if isinstance(left, tuple) or isinstance(right, tuple):
         return listed(left) + listed(right)
     return numeric(left) + numeric(right)
 
 
 def multiply(left: Any, right: Any) -> Any:
-    """A product of numbers, or a list repeated: `[64] * 3`, `3 * [64]`."""
+    """Multiply numbers, or repeat a list: `[64] * 3`, `3 * [64]`."""
     items, times = (left, right) if isinstance(left, tuple) else (right, left)
     if not isinstance(items, tuple):
         return numeric(left) * numeric(right)
@@ -181,7 +181,7 @@ def multiply(left: Any, right: Any) -> Any:
 
 
 def divide(left: Any, right: Any) -> Any:
-    """Exact where it is whole: 6 / 3 is the integer 2, 7 / 2 is 3.5."""
+    """Divide exactly if the result is whole: 6 / 3 is the integer 2, 7 / 2 is 3.5."""
     left, right = numeric(left), divisor(right)
     if isinstance(left, int) and isinstance(right, int) and left % right == 0:
         return left // right
@@ -189,14 +189,14 @@ def divide(left: Any, right: Any) -> Any:
 
 
 def divisor(value: Any) -> Any:
-    """`value` if one can divide by it. Raises Fault."""
+    """Return `value` if it is not 0; otherwise raise Fault."""
     if numeric(value) == 0:
         raise Fault("division by zero")
     return value
 
 
 def power(left: Any, right: Any) -> Any:
-    """`left ** right`, refused before it grows beyond bounds."""
+    """Compute `left ** right`. Raises Fault, before computing it, if it is out of bounds."""
     if numeric(right) < 0:
         divisor(left)
     if isinstance(numeric(left), int) and abs(left) > 1 and right > 64:
@@ -208,7 +208,7 @@ def power(left: Any, right: Any) -> Any:
 
 
 def comparable(left: Any, right: Any) -> bool:
-    """Whether one of two values is the smaller: of numbers, of texts, and of lists where they first differ."""
+    """Whether two values have an order: numbers, texts, or lists whose first different items have one."""
     if isinstance(left, tuple) and isinstance(right, tuple):
         pair = next(((a, b) for a, b in zip(left, right, strict=False) if a != b), None)
         return pair is None or comparable(*pair)
@@ -218,7 +218,7 @@ def comparable(left: Any, right: Any) -> bool:
 
 
 def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    """A comparison by size, of values that have one."""
+    """Wrap a comparison: raise Fault for values without an order."""
 
     def run(left: Any, right: Any) -> bool:
         if not comparable(left, right):
@@ -229,14 +229,14 @@ def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def contains(item: Any, items: Any) -> bool:
-    """Whether a list has an item, or a text a part."""
+    """Whether a list has an item, or a text has a part."""
     if isinstance(items, str) and isinstance(item, str):
         return item in items
     return item in listed(items)
 
 
 def item(items: Any, index: Any) -> Any:
-    """`items[index]` of a list or a text; what else has items (a figure its parts) has rules of its own."""
+    """Return `items[index]` of a list or text; a figure with parts has its own rules."""
     if not isinstance(items, tuple | str):
         if not hasattr(items, "__getitem__"):
             raise Fault(f"{show(items)} is not a list")
@@ -247,7 +247,7 @@ def item(items: Any, index: Any) -> Any:
 
 
 def part(items: Any, *bounds: Any) -> Any:
-    """`items[start:stop:step]` of a list or a text."""
+    """Return `items[start:stop:step]` of a list or text."""
     if not isinstance(items, str):
         listed(items)
     for bound in bounds:
@@ -259,12 +259,12 @@ def part(items: Any, *bounds: Any) -> Any:
 
 
 def length(items: Any) -> int:
-    """How many values a list has, or letters a text."""
+    """Return the number of values in a list, or of characters in a text."""
     return len(items if isinstance(items, str) else listed(items))
 
 
 def span(*bounds: Any) -> tuple[int, ...]:
-    """`range` as a list of bearable length."""
+    """Return `range` as a list. Raises Fault if it is too long."""
     start, stop, step = map(whole, ((0, *bounds, 1), (*bounds, 1), bounds)[len(bounds) - 1])
     if step == 0:
         raise Fault("a step of 0")
@@ -274,9 +274,9 @@ def span(*bounds: Any) -> tuple[int, ...]:
 
 
 def rounded(value: Any, digits: Any = None) -> Any:
-    """A number rounded half to even, as Python does; `digits` after the point."""
+    """Round a number half to even, as Python does, to `digits` after the point."""
     if digits is not None and not -20 <= whole(digits) <= 20:
-        raise Fault("rounds to -20 up to 20 digits")
+        raise Fault("digits must be a number from -20 to 20")
     try:
         return round(numeric(value), digits)
     except OverflowError:  # next to the largest float
@@ -292,14 +292,14 @@ def some_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def together(*lists: Any) -> tuple[Any, ...]:
-    """`zip` of lists of one length."""
+    """Return `zip` of lists of equal length. Raises Fault for different lengths."""
     if len({len(listed(items)) for items in lists}) > 1:
-        raise Fault(f"lists of {' and '.join(str(len(items)) for items in lists[:8])} values do not pair up")
+        raise Fault(f"needs lists of equal length, not {' and '.join(str(len(items)) for items in lists[:8])} values")
     return tuple(zip(*lists, strict=True))
 
 
 def numbered(items: Any, start: Any = 0) -> tuple[Any, ...]:
-    """`enumerate` as a list."""
+    """Return `enumerate` as a list."""
     return tuple(enumerate(listed(items), whole(start)))
 
 
@@ -325,7 +325,7 @@ COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], bool]] = {
 
 
 class Function(NamedTuple):
-    """A function of values: how it is written, how many arguments it takes at least and at most, and what it does."""
+    """A function of the language: how to write it, the fewest and most arguments, and its code."""
 
     usage: str
     least: int
@@ -333,7 +333,7 @@ class Function(NamedTuple):
     run: Callable[..., Any]
 
 
-ANY = 10_000  # more arguments than an expression has room for
+ANY = 10_000  # more arguments than fit in an expression
 FUNCTIONS = {
     "abs": Function("abs(number)", 1, 1, lambda value: abs(numeric(value))),
     "enumerate": Function("enumerate(list)", 1, 2, numbered),

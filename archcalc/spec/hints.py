@@ -1,4 +1,4 @@
-"""Hints for layers and shapes that are written as other programs write them."""
+"""Hints for layers and shapes in the notation of other programs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from archcalc.ops.base import declared
 from archcalc.ops.synonyms import argument_name, operator_name
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
-KIND_KEYS = ("type", "op", "layer", "class_name", "module")  # under which others write what a layer is
+KIND_KEYS = ("type", "op", "layer", "class_name", "module")  # keys of other programs for the kind of a layer
 SHAPE = re.compile(r"[0-9]{1,9}(?:[xX][0-9]{1,9}){1,7}")
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 VALUES = ("true", "false", "none", "same", "valid", "nearest", "bilinear")
 
 
 def call_hint(value: Mapping) -> str:
-    """For a mapping that says what a layer is, `{type: conv, filters: 8}`, the call `conv(out_channels=8)`; else ""."""
+    """Return the call `conv(out_channels=8)` for a mapping such as `{type: conv, filters: 8}`; otherwise ""."""
     kind = next((item for key, item in value.entries if key.text in KIND_KEYS and isinstance(item, Scalar)), None)
     if kind is None:
         return ""
@@ -25,7 +25,7 @@ def call_hint(value: Mapping) -> str:
 
 
 def arguments_hint(name: str, body: Value) -> str:
-    """For arguments under an operator's name, `conv: {filters: 8}` or `conv: [8, 3]`, the call; else ""."""
+    """Return the call for arguments under an operator's name, `conv: {filters: 8}` or `conv: [8, 3]`; otherwise ""."""
     own = operator_name(name, REGISTRY)
     if not own or REGISTRY[own].joins:
         return ""
@@ -40,7 +40,7 @@ def arguments_hint(name: str, body: Value) -> str:
 
 
 def _is_value(item: Value) -> bool:
-    """Whether a text is certainly an argument, and no step below a label."""
+    """Whether a text is certainly an argument, not a step under a label."""
     return isinstance(item, Scalar) and (bool(NUMBER.fullmatch(item.text)) or item.text.lower() in VALUES)
 
 
@@ -52,7 +52,7 @@ def _call(name: str, arguments: Iterable[tuple[str, Value]]) -> str:
 
 
 def shape_hint(text: str) -> str:
-    """For a shape written with x, `3x32x32`, the list; else ""."""
+    """Return the list for a shape such as `3x32x32`; otherwise ""."""
     if not SHAPE.fullmatch(text):
         return ""
     sizes = [int(size) for size in re.split("[xX]", text)]
@@ -61,6 +61,6 @@ def shape_hint(text: str) -> str:
 
 
 def channels_last(sizes: Iterable[int]) -> bool:
-    """Whether a shape is that of a square image with its channels at the end: 224×224×3."""
+    """Whether a shape is a square image with its channels last: 224×224×3."""
     height, width, channels, *more = [*sizes, 0, 0, 0][:4]
     return height == width > 4 >= channels > 0 and not any(more)

@@ -1,4 +1,4 @@
-"""Branches that do not fit: which of them, and what the dimensions were that their layers mention."""
+"""Hints for branches that do not fit: which branch, and the dimensions that its layers mention."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from archcalc.spec.functions import DIMENSIONS
 from archcalc.spec.layers import Call
 from archcalc.spec.network_spec import Spec
 
-MOST = 4  # layers that an error names
+MOST = 4  # most layers in an error
 
 
 def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[Any]) -> str:
-    """What may be wrong with the branches of a join; `made` are the nodes in them.
+    """Return a hint on the branches of a join, or ""; `made` are the nodes in them.
 
-    A dimension that is the same in all branches is not to blame, e.g. in_channels where a padding is forgotten.
+    A dimension that all branches share is not the reason, e.g. in_channels if a padding is missing.
     """
     differing = [name for name, i in DIMENSIONS.items() if len({shape[i : i + 1] for shape in shapes}) > 1]
     known = [_in_play(call, x, names) for call, x, names in _mentioning(spec, made, differing)]
     if known:
         seen = ", ".join(dict.fromkeys(known[-MOST:]))
-        return f"{seen}\n  each layer sees its own input; a parameter of a block keeps a width: gate(width=in_channels)"
+        return f"{seen}\n  each layer sees its own input; pass a width to a block: gate(width=in_channels)"
     images = [shape for shape in shapes if len(shape) == 3]
     if op.name == "multiply" and images and any(len(shape) == 1 for shape in shapes):
         width = images[0][0]
-        return f"a gate is {width}×1×1: leave out flatten, and write conv({width}, 1) for linear({width})"
+        return f"a gate is {width}×1×1: remove flatten, and write conv({width}, 1) for linear({width})"
     return ""
 
 
 def odd_one(op: Operator, shapes: Sequence[Shape]) -> int:
-    """The first branch that does not go with the first one; the last if each does by itself."""
+    """Return the index of the first branch that does not fit the first one, or of the last branch if each fits."""
     return next((i for i, shape in enumerate(shapes) if not _agree(op, shapes[0], shape)), len(shapes) - 1)
 
 
@@ -46,7 +46,7 @@ def _agree(op: Operator, first: Shape, second: Shape) -> bool:
 
 
 def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> Iterator[tuple[Call, Shape, list[str]]]:
-    """The layers whose arguments mention one of these dimensions, with their inputs and what they mention."""
+    """Yield the layers whose arguments mention one of these dimensions, with input shapes and dimensions."""
     plans = [spec.layers, *(block.body for block in spec.blocks.values())]
     calls = {(call.place.line, call.place.column): call for plan in plans for call in _calls(plan)}
     for node in made:
@@ -58,7 +58,7 @@ def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> I
 
 
 def _calls(plan: Any) -> Iterator[Call]:
-    """All calls of a plan."""
+    """Yield all calls of a plan."""
     if isinstance(plan, Call):
         yield plan
     elif isinstance(plan, tuple) and not isinstance(plan, Place):

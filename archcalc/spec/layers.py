@@ -1,6 +1,6 @@
-"""Layers as a plan: what a spec's steps and layer expressions say, before any shape is known.
+"""Plans: the steps and layer expressions of a spec, parsed, before any shape is known.
 
-Parsing gives a plan, `expand.py` runs it. The same plan stands for the YAML form and the expression form of a thing:
+Parsing gives a plan, `expansion.py` runs it. The YAML form and the expression form of a step give the same plan:
 `- add: {body: …, skip: …}` and `add(body=…, skip=…)`.
 """
 
@@ -23,7 +23,7 @@ SIDE, USE, CHAIN = "side", "use", "chain"
 
 
 class Chain(NamedTuple):
-    """Steps one after the other."""
+    """Steps that run one after the other."""
 
     steps: tuple[Plan, ...]
     place: Place
@@ -32,7 +32,7 @@ class Chain(NamedTuple):
 class Repeat(NamedTuple):
     """`n * layer`."""
 
-    count: Compiled  # type: ignore[assignment]  # it hides tuple.count
+    count: Compiled  # type: ignore[assignment]  # hides tuple.count
     body: Plan
     place: Place
 
@@ -47,7 +47,7 @@ class Choose(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """A written argument: its keyword, or "" where it stands by position."""
+    """An argument of a call; its keyword is "" if it is given by position."""
 
     keyword: str
     value: Compiled
@@ -55,7 +55,7 @@ class Argument(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An operator or block by name, or by a parameter that names one."""
+    """A call of an operator or block, by its name or by a parameter that names it."""
 
     name: str
     positional: tuple[Argument, ...]
@@ -64,7 +64,7 @@ class Call(NamedTuple):
 
 
 class Each(NamedTuple):
-    """`layer for i in list`: one layer a round; the rounds are a chain, or the branches of a join."""
+    """`layer for i in list`: one layer per round; the rounds are a chain, or the branches of a join."""
 
     rounds: Compiled
     body: Plan
@@ -72,7 +72,7 @@ class Each(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """One way through a join or to a side output; without a name it is numbered."""
+    """One way into a join or to a side output; without a name it is numbered."""
 
     name: str | None
     body: Plan
@@ -80,7 +80,7 @@ class Branch(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Branches from one input, brought together by an operator."""
+    """Branches from one input, joined by an operator."""
 
     name: str
     branches: tuple[Branch, ...] | Each
@@ -90,14 +90,14 @@ class Join(NamedTuple):
 
 
 class Side(NamedTuple):
-    """Side outputs: branches that exist only in training; what follows goes on from before them."""
+    """Side outputs: branches that exist only in training; the next step reads their input."""
 
     branches: tuple[Branch, ...]
     place: Place
 
 
 class Label(NamedTuple):
-    """A named step; its name becomes part of the names of its nodes, and `use(name)` finds its output."""
+    """A labelled step; the label becomes part of the names of its nodes, and `use(label)` returns its output."""
 
     name: str
     body: Plan
@@ -125,7 +125,7 @@ def is_reserved(name: str) -> bool:
 
 
 def structured(plan: Plan) -> bool:
-    """Whether a plan itself branches or labels: the block it is then stands as a numbered module of its own."""
+    """Whether a plan itself has branches or labels: a block with such a body is a numbered module."""
     if isinstance(plan, Chain):
         return any(structured(step) for step in plan.steps)
     if isinstance(plan, Repeat | Each):
@@ -136,13 +136,13 @@ def structured(plan: Plan) -> bool:
 
 
 class Planner:
-    """Turns YAML steps into plans; remembers every name that expressions mention."""
+    """Parses YAML steps to plans, and collects every name that expressions mention."""
 
     def __init__(self) -> None:
         self.mentions: set[str] = set()
 
     def steps(self, value: Value, what: str) -> Plan:
-        """A list of steps, or a single one."""
+        """Parse a list of steps, or a single step."""
         if not isinstance(value, Sequence):
             return self.step(value, what)
         if not value.items:
@@ -151,7 +151,7 @@ class Planner:
         return steps[0] if len(steps) == 1 else Chain(steps, value.place)
 
     def step(self, value: Value, what: str) -> Plan:
-        """An expression, a nested list, or one key with what belongs to it."""
+        """Parse a step: an expression, a nested list, or one key with its value."""
         if isinstance(value, Scalar):
             if not value.text.strip():
                 raise SpecError(f"{what} is empty", value.place, "write `identity` for a branch that does nothing")
@@ -160,7 +160,7 @@ class Planner:
             return self.steps(value, what)
         if len(value.entries) != 1:
             second = value.entries[1][0] if value.entries else value
-            raise SpecError("a step has one key", second.place, call_hint(value) or self.layout_hint(value))
+            raise SpecError("a step can have only one key", second.place, call_hint(value) or self.layout_hint(value))
         key, body = value.entries[0]
         if is_join(key.text):
             return Join(key.text, self.branches(body, key.text), key.place)
@@ -172,21 +172,21 @@ class Planner:
         return self.label(key, body)
 
     def layout_hint(self, value: Mapping) -> str:
-        """What to do about a step with several keys."""
+        """Return how to write a step that has several keys."""
         first, body = value.entries[0] if value.entries else (None, None)
         if first and (first.text == SIDE or is_join(first.text)) and isinstance(body, Scalar) and not body.text:
             return f"indent the branches further than {first.text}"
         return "start each step on a line of its own with `- `"
 
     def label(self, key: Scalar, body: Value) -> Plan:
-        """A labelled step."""
+        """Parse a labelled step."""
         check_label(key.text, key.place)
         if hint := arguments_hint(key.text, body):
-            raise SpecError(f"{key.text} is a label here, and its arguments are no steps", body.place, hint)
+            raise SpecError(f"{key.text} is a label here, but it has arguments instead of steps", body.place, hint)
         return Label(key.text, self.steps(body, key.text), key.place)
 
     def branches(self, value: Value, join: str) -> tuple[Branch, ...]:
-        """Named branches (keys) or a list of them."""
+        """Parse branches, named by keys or as a list."""
         if isinstance(value, Scalar):
             raise SpecError(f"{join} needs branches", value.place, f"write `{join}: {{a: …, b: …}}` or a list")
         if isinstance(value, Sequence):
@@ -206,15 +206,15 @@ def check_label(text: str, place: Place) -> None:
         hint = f"for example `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
         raise SpecError(f"{text!r} is a word of the language", place, hint)
     if not LABEL.fullmatch(text):
-        hint = FLOW_HINT if ")" in text else "letters, digits, _ and -, and not digits alone"
+        hint = FLOW_HINT if ")" in text else "use letters, digits, _ and -, not only digits"
         raise SpecError(f"{shorten(text)!r} cannot be a label", place, hint)
 
 
 class LayerExpression(Expression):
-    """An expression that stands for layers."""
+    """An expression that describes layers."""
 
     def layer(self, node: ast.expr | None = None) -> Plan:
-        """The plan of this expression. Raises SpecError for anything but a layer."""
+        """Parse a layer. Raises SpecError for anything else."""
         node = self.tree if node is None else node
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -235,9 +235,9 @@ class LayerExpression(Expression):
             return self._named(node, place)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             return self._call_layer(node, node.func.id, place)
-        hint = "a | b is `then`, n * a repeats, a if c else b chooses"
+        hint = "write a | b for a then b, n * a to repeat, a if c else b to choose"
         if isinstance(node, ast.GeneratorExp | ast.ListComp):
-            hint = "layers made one by one are a chain: write chain(conv(n, 3) for n in [8, 16])"
+            hint = "write chain(conv(n, 3) for n in [8, 16])"
         raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
 
     def _repeat(self, node: ast.BinOp) -> Plan:
@@ -272,13 +272,13 @@ class LayerExpression(Expression):
         return Call(name, tuple(args), tuple(named), place)
 
     def join_call(self) -> Call:
-        """A join with arguments, as the key over its branches: `mean(0.15)`."""
+        """Parse a join with arguments, as the key of its branches: `mean(0.15)`."""
         if isinstance(self.tree, ast.Call) and isinstance(self.tree.func, ast.Name):
             return self._call_with_values(self.tree, self.tree.func.id, self.place(self.tree))
-        raise self.error(self.tree, "a join is needed here", "for example mean(0.15)")
+        raise self.error(self.tree, "a join is needed here", "such as mean(0.15)")
 
     def _keywords(self, node: ast.Call, name: str) -> Iterator[tuple[str, ast.keyword]]:
-        """The keywords of a call, each once. Raises SpecError for one written twice, and for **."""
+        """Yield the keywords of a call. Raises SpecError if one is written twice, and for **."""
         seen: set[str] = set()
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -295,11 +295,11 @@ class LayerExpression(Expression):
                 return target.id
             if isinstance(target, ast.Constant) and isinstance(target.value, str):
                 return target.value
-        raise self.error(node, "use takes one label", "for example use(stem) or use('stem')")
+        raise self.error(node, "use takes one label", "write use(stem) or use('stem')")
 
     def _chain(self, node: ast.Call, place: Place) -> Plan:
         if node.keywords or not node.args:
-            raise self.error(node, "chain takes layers", "for example chain(block(i) for i in range(3))")
+            raise self.error(node, "chain needs layers", "write chain(block(i) for i in range(3))")
         steps = [self._each(arg) if isinstance(arg, ast.GeneratorExp) else self.layer(arg) for arg in node.args]
         return Chain(tuple(steps), place)
 
@@ -315,12 +315,12 @@ class LayerExpression(Expression):
             check_label(key, self.place(k))
             named.append(Branch(key, self.layer(k.value), self.place(k.value)))
         if not plain and not named:
-            raise self.error(node, f"{name} has no branches", f"for example {name}(identity, relu)")
+            raise self.error(node, f"{name} has no branches", f"write {name}(identity, relu)")
         return (*plain, *named)
 
 
 def _flatten(node: ast.expr) -> list[ast.expr]:
-    """The steps of `a | b | c`, which Python reads as ((a | b) | c); a long chain is not deep."""
+    """Return the steps of `a | b | c`, which Python reads as ((a | b) | c); a long chain is not deep."""
     steps = []
     while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         steps.append(node.right)
@@ -329,7 +329,7 @@ def _flatten(node: ast.expr) -> list[ast.expr]:
 
 
 def _is_layer(node: ast.expr) -> bool:
-    """Whether an expression is certainly a layer, not a number."""
+    """Whether an expression is certainly a layer, and not a number."""
     if isinstance(node, ast.BinOp):
         return isinstance(node.op, ast.BitOr) or (isinstance(node.op, ast.Mult) and _is_layer(node.right))
     named = node.func if isinstance(node, ast.Call) else node
@@ -337,7 +337,7 @@ def _is_layer(node: ast.expr) -> bool:
 
 
 def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:
-    """`value` as a mapping with known keys only. Raises SpecError otherwise."""
+    """Return `value` if it is a mapping with only known keys; otherwise raise SpecError."""
     if not isinstance(value, Mapping):
         raise SpecError(f"{what} needs keys: {', '.join(known)}", value.place)
     for key, _ in value.entries:

@@ -1,6 +1,6 @@
-"""What many networks may take together: the bound of a command, whatever the specs say that it reads.
+"""Limits for many networks together, so that one command stays bounded, whatever its specs contain.
 
-The budget of one network is part of the language (`spec/functions.py`); it is drawn from the pool that it is in.
+The budget of one network is part of the language (`spec/functions.py`); it takes its steps from the open pools.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 
 class Pool:
-    """Steps for a `purpose`; what is taken of them is taken of those around it, `outer`, too."""
+    """Steps for a `purpose`; steps that are taken from it are also taken from the pool around it, `outer`."""
 
     def __init__(self, steps: int, purpose: str, outer: Pool | None) -> None:
         self.steps = self.left = steps
@@ -24,7 +24,7 @@ _pool: ContextVar[Pool | None] = ContextVar("pool", default=None)
 
 @contextmanager
 def shared(steps: int, purpose: str) -> Iterator[None]:
-    """All networks that are expanded within, and figures worked out, may take so many steps together."""
+    """Allow so many steps for all networks and formulas inside the `with` block together."""
     token = _pool.set(Pool(steps, purpose, _pool.get()))
     try:
         yield
@@ -33,12 +33,12 @@ def shared(steps: int, purpose: str) -> Iterator[None]:
 
 
 def tightest() -> Pool | None:
-    """The pool with the fewest steps left, of those that are open here."""
+    """Return the open pool with the fewest steps left."""
     return min(_pools(), key=lambda pool: pool.left, default=None)
 
 
 def take(steps: int) -> None:
-    """Take steps off every open pool, as many as are left."""
+    """Take steps from every open pool, down to 0."""
     for pool in _pools():
         pool.left = max(0, pool.left - steps)
 

@@ -1,4 +1,4 @@
-"""A spec file, read but not yet expanded: header, params, variants, blocks and layers, or aliases."""
+"""Parse a spec, without expanding it: header, params, variants, blocks and layers, or aliases."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from archcalc.spec.layers import LABEL, Chain, Plan, Planner, check_keys, is_res
 from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
 
 KEYS = {
-    "name": "the network's name, or the family's where there are variants",
-    "title": "what it is, in a few words",
-    "family": "the family it is listed under; by default its name",
+    "name": "the network's name, or the family's if there are variants",
+    "title": "a description in a few words",
+    "family": "the family in `archcalc list`; by default the name",
     "paper": "authors, year, title, arxiv, url",
-    "input": "the image: [channels, height, width]",
+    "input": "the image's shape: [channels, height, width]",
     "params": "names with default values, for `--set` and the variants",
-    "variants": "networks by name, each with the params it changes",
+    "variants": "networks by name, each with the params that it changes",
     "blocks": "layers by name, with parameters",
     "layers": "the steps",
-    "aliases": "instead of input and layers: names for networks of other specs, with params set",
+    "aliases": "instead of input and layers: other names for networks, perhaps with params set",
 }
-OTHERS = {  # what others read in a spec's file, or in one beside it
+OTHERS = {  # keys that `auditing` reads, in a spec or in the file beside it
     "published": "printed figures with their source",
-    "accuracy": "published accuracies with source, dataset and protocol",
-    "recipe": "how it was trained, with the source",
+    "accuracy": "published accuracies with their source, dataset and protocol",
+    "recipe": "how the network was trained, with the source",
 }
-OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # what a spec of aliases has none of
-SUFFIXES = (".yaml", ".yml")  # of files: no network is called so
+OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # not in a spec of aliases
+SUFFIXES = (".yaml", ".yml")  # of files; no network's name ends so
 MAX_PARAMETERS = 64  # of a block
 PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
 ALIAS = dict.fromkeys(("network", "set", "input"), "")
-SHAPE_STEPS = 100  # that the input's shape in changes may take
+SHAPE_STEPS = 100  # most steps of an input's shape in changes
 
 
 class Changes(NamedTuple):
-    """A network, and what is set otherwise than its spec has it."""
+    """A network, and the params and input that differ from its spec."""
 
-    network: str = ""  # "": the one that it is said of
-    params: dict[str, Compiled] = {}  # noqa: RUF012  # nobody writes into it
+    network: str = ""  # "": the network itself
+    params: dict[str, Compiled] = {}  # noqa: RUF012  # nothing writes into it
     input: Shape | None = None
     place: Place | None = None
 
     @property
     def written(self) -> str:
-        """How a spec says it: `resnet18`, or `{network: resnet18, set: {classes: 10}}`."""
+        """The changes as a spec writes them: `resnet18`, or `{network: resnet18, set: {classes: 10}}`."""
         if not (self.params or self.input):
             return self.network
         params = ", ".join(f"{name}: {ast.unparse(value.tree)}" for name, value in self.params.items())
@@ -61,7 +61,7 @@ class Changes(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A named piece of a network: parameters with perhaps a default, and its layers."""
+    """A named piece of a network: its parameters, some with defaults, and its layers."""
 
     name: str
     parameters: tuple[tuple[str, Compiled | None], ...]
@@ -70,12 +70,12 @@ class Block(NamedTuple):
     place: Place
 
     def signature(self) -> str:
-        """`stage(width, depth, stride=…)`."""
+        """Return `stage(width, depth, stride=…)`."""
         return f"{self.name}({', '.join(p if default is None else f'{p}=…' for p, default in self.parameters)})"
 
 
 class Spec(NamedTuple):
-    """One spec file."""
+    """One parsed spec."""
 
     name: str
     input: Compiled
@@ -86,18 +86,18 @@ class Spec(NamedTuple):
     about: About
     aliases: dict[str, Changes]
     unused: tuple[tuple[str, Place], ...] = ()
-    others: tuple[tuple[str, Value], ...] = ()  # of OTHERS, not read here
+    others: tuple[tuple[str, Value], ...] = ()  # keys of OTHERS, not parsed here
     text: str = ""
-    path: str = ""  # of the file; "": a text of no file
+    path: str = ""  # of the file; "" if the text is not from a file
 
     def networks(self) -> tuple[str, ...]:
-        """The networks it describes: its aliases, its variants, or itself."""
+        """Return the networks that it describes: its aliases, its variants, or itself."""
         return tuple(self.aliases) or tuple(self.variants) or (self.name,)
 
     def standing_for(self, alias: str, target: Spec, network: str) -> Spec:
-        """The spec of an alias: the target's network with what the alias sets, under its own name and origin.
+        """Return the spec of an alias: the target's network with the changes of the alias, and its own name and origin.
 
-        Raises SpecError for a param that the network lacks.
+        Raises SpecError for an unknown param.
         """
         changes = self.aliases[alias]
         params = {**target.params, **target.variants.get(network, {})}
@@ -115,25 +115,25 @@ class Spec(NamedTuple):
 
 
 def parse_spec(text: str, source: str = "<text>", path: str = "") -> Spec:
-    """Read a spec, called `source` in errors. Raises SpecError, with its place, for anything that is not one."""
+    """Parse a spec, called `source` in errors. Raises SpecError, with its place, if it is not a valid spec."""
     root = check_keys(parse_yaml(text, source), KEYS | OTHERS, "a spec")
     others = tuple((key.text, value) for key, value in root.entries if key.text in OTHERS)
     return _Reader(root).spec()._replace(others=others, text=text, path=path)
 
 
 def text_of(value: Value | None) -> str:
-    """A printable text on one line; "" for none. Raises SpecError for anything else."""
+    """Return a printable text on one line, or "" for None. Raises SpecError for anything else."""
     if value is None:
         return ""
     if not isinstance(value, Scalar) or not value.text:
         raise SpecError("a text is needed here", value.place)
     if printable(value.text) != value.text:
-        raise SpecError("a text with a control character", value.place, "texts are printed: leave it out")
+        raise SpecError("the text has a control character", value.place, "remove it")
     return " ".join(value.text.split())
 
 
 def read_about(root: Mapping, name: str) -> About:
-    """Title, family and paper."""
+    """Read title, family and paper."""
     paper = root.get("paper")
     entries = check_keys(paper, PAPER, "paper").entries if paper is not None else ()
     facts: dict[str, Any] = {key.text: text_of(item) for key, item in entries}
@@ -149,14 +149,14 @@ def _year(text: str, place: Place) -> int:
 
 
 def read_changes(entry: Mapping) -> Changes:
-    """What `network`, `set` and `input` of an alias, or of another entry, say."""
+    """Read `network`, `set` and `input` of an alias or another entry."""
     params = entry.get("set")
     if params is not None and not isinstance(params, Mapping):
-        raise SpecError("set needs names with values", params.place, "for example set: {size: 227}")
+        raise SpecError("set needs names with values", params.place, "such as set: {size: 227}")
     shape = entry.get("input")
     size = value_of(shape).run(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
     if shape and not (isinstance(size, tuple) and size):
-        raise SpecError("input needs a shape", shape.place, "for example input: [3, 227, 227]")
+        raise SpecError("input needs a shape", shape.place, "such as input: [3, 227, 227]")
     known = {key.text: value_of(item) for key, item in params.entries} if params else {}
     return Changes(text_of(entry.get("network")), known, size, entry.place)
 
@@ -169,7 +169,7 @@ class _Reader:
     def spec(self) -> Spec:
         name = text_of(self.need("name"))
         if not LABEL.fullmatch(name.replace(".", "_")) or name.endswith(SUFFIXES):
-            hint = "letters, digits, . _ and -"
+            hint = "use letters, digits, . _ and -"
             raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
         if self.root.get("aliases") is not None:
             return self.of_aliases(name)
@@ -187,20 +187,20 @@ class _Reader:
         )  # fmt: skip
 
     def of_aliases(self, name: str) -> Spec:
-        """A spec without layers of its own."""
+        """Read a spec of aliases."""
         for key, _ in self.root.entries:
             if key.text in OF_LAYERS:
                 raise SpecError(f"a spec with aliases cannot have `{key.text}`", key.place)
         value = self.root.get("aliases")
         if not isinstance(value, Mapping) or not value.entries:
             place = value.place if value else self.root.place
-            raise SpecError("aliases needs names, each with the network it stands for", place)
+            raise SpecError("aliases needs names, each with its network", place, "such as resnet18_v1: resnet18")
         aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
         none = Chain((), value.place)
         return Spec(name, constant((), value.place), {}, {}, {}, none, read_about(self.root, ""), aliases)
 
     def alias(self, value: Value) -> Changes:
-        """`resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
+        """Read `resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""
         if isinstance(value, Scalar):
             return Changes(text_of(value), place=value.place)
         changes = read_changes(check_keys(value, ALIAS, "an alias"))
@@ -220,11 +220,11 @@ class _Reader:
         return value
 
     def settings(self, value: Value | None, what: str) -> dict[str, tuple[Compiled, Place]]:
-        """Names with the expressions of their values."""
+        """Read names with the expressions of their values."""
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            raise SpecError(f"{what} needs names with values", value.place, f"for example {what}: {{size: 224}}")
+            raise SpecError(f"{what} needs names with values", value.place, f"such as {what}: {{size: 224}}")
         made = {}
         for key, item in value.entries:
             check_name(key.text, key.place)
@@ -236,7 +236,7 @@ class _Reader:
         if value is None:
             return {}
         if not isinstance(value, Mapping) or not value.entries:
-            raise SpecError("variants needs names with the params each changes", value.place)
+            raise SpecError("variants needs names, each with params", value.place, "such as small: {width: 32}")
         made = {}
         for key, item in value.entries:
             settings = self.settings(item, key.text)
@@ -248,7 +248,7 @@ class _Reader:
         if value is None:
             return []
         if not isinstance(value, Mapping):
-            raise SpecError("blocks needs names with steps", value.place)
+            raise SpecError("blocks needs names with steps", value.place, "such as conv_bn(n): [conv(n, 3), batchnorm]")
         made: dict[str, Block] = {}
         for key, body in value.entries:
             block = self.block(key, body)
@@ -259,16 +259,16 @@ class _Reader:
         return list(made.values())
 
     def block(self, key: Scalar, body: Value) -> Block:
-        """`conv_bn(channels, kernel, stride=1)` and its steps."""
+        """Read `conv_bn(channels, kernel, stride=1)` and its steps."""
         header = Expression(key, self.planner.mentions)
         tree = header.tree
         if isinstance(tree, ast.Name):
             tree = ast.Call(tree, [], [])
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-            hint = "for example conv_bn(channels, stride=1)"
+            hint = "write a name, or a call such as conv_bn(channels, stride=1)"
             raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, hint)
         if not all(isinstance(arg, ast.Name) for arg in tree.args) or None in {k.arg for k in tree.keywords}:
-            raise SpecError("a block's parameters are names, or names with a default", key.place)
+            raise SpecError("the parameters of a block must be names, with or without a default", key.place)
         parameters: list[tuple[str, Compiled | None]] = []
         for arg in tree.args:
             parameters += [(arg.id, None)] if isinstance(arg, ast.Name) else []
@@ -287,17 +287,17 @@ class _Reader:
         if len(set(names)) != len(names):
             raise SpecError("a parameter is written twice", place)
         if len(names) > MAX_PARAMETERS:
-            raise SpecError(f"a block of {len(names)} parameters; {MAX_PARAMETERS} are allowed", place)
+            raise SpecError(f"the block has {len(names)} parameters; at most {MAX_PARAMETERS}", place)
 
     def unused(self, params: dict[str, tuple[Compiled, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
-        """Params and blocks that nothing mentions: `archcalc check` tells of them."""
+        """Return params and blocks that nothing mentions, for `archcalc check`."""
         named = [("param " + name, name, place) for name, (_, place) in params.items()]
         named += [("block " + block.name, block.name, block.place) for block in blocks]
         return tuple((what, place) for what, name, place in named if name not in self.planner.mentions)
 
 
 def check_name(name: str, place: Place) -> None:
-    """Raises SpecError unless an expression can mention this name."""
+    """Raise SpecError unless an expression can mention this name."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise SpecError(f"{shorten(name)!r} cannot be a name", place, "letters, digits and _, not a digit first")
     if is_reserved(name) or name in FUNCTIONS or name in DIMENSIONS:

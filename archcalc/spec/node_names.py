@@ -1,17 +1,17 @@
-"""How nodes get their names.
+"""Names of nodes.
 
-A label or a branch opens a scope, and so does each call of a block that itself branches or labels (numbered from 0); a
-block that is a plain chain melts into what surrounds it. In its scope an entry (a layer or a scope) gets its name by
-these rules, the first that applies:
+A label or a branch opens a scope, and so does each call of a block that itself has branches or labels (numbered from
+0). A block that is a plain chain merges into the scope around it. An entry of a scope (a layer or an inner scope) gets
+its name by the first of these rules that applies:
 
-1. A label keeps its name: it is unique, and `use` finds it.
+1. A label keeps its name: it is unique, and `use` refers to it.
 2. A named branch keeps its name if no label and no other branch of the scope has it.
-3. A layer is named after its operator, and an unnamed branch `branch`, if the scope has one such entry and the spec
-   itself does not use that name there.
-4. All others are numbered from 1: `conv1`, `body2`. A number that would give a name that is taken is skipped.
+3. A layer has the name of its operator, and an unnamed branch the name `branch`, if the scope has only one such entry
+   and the spec does not use that name there.
+4. All others are numbered from 1: `conv1`, `body2`. A number is skipped if its name is taken.
 
-So no two entries of a scope have one name, and since names have no dots, no layer has the name of a group that other
-layers stand in: `stage2.0.body.conv1`.
+So names in a scope are unique, and since they have no dots, no layer has the name of a group of other layers:
+`stage2.0.body.conv1`.
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ from archcalc.errors import Place, SpecError
 
 MAX_NAME = 250  # characters of a layer's name
 LABELLED = 0  # the number of an entry that is a label
-Entry: TypeAlias = tuple[str, int]  # what it is called after ("" for a numbered block), and its number among those
+Entry: TypeAlias = tuple[str, int]  # the base of its name ("" for a numbered block), and its number of that base
 
 
 class Scope:
-    """Where nodes get their names; names are settled at the end, when all entries are known."""
+    """A scope of names; they are settled at the end, when all entries are known."""
 
     __slots__ = ("base", "branches", "counts", "labels", "number", "parent", "path", "settled")
 
     def __init__(self, parent: Scope | None, base: str, number: int) -> None:
         self.parent = parent
-        self.base = base  # "" for a numbered one
+        self.base = base  # "" for a numbered scope
         self.number = number
         self.counts: dict[str, int] = {}  # entries that are not labels
-        self.branches: dict[str, list[int]] = {}  # the numbers of those that are named branches
-        self.labels: dict[str, int] = {}  # the node each label's step ends in; -1 while it runs
+        self.branches: dict[str, list[int]] = {}  # the numbers of named branches
+        self.labels: dict[str, int] = {}  # the last node of each label's step; -1 while it runs
         self.path: str | None = None
         self.settled: dict[Entry, str] = {}
 
     def enter(self, base: str) -> int:
-        """Count one more entry of this name; its number, from 1."""
+        """Count one more entry with this base. Returns its number, from 1."""
         self.counts[base] = number = self.counts.get(base, 0) + 1
         return number
 
     def enter_branch(self, name: str) -> int:
-        """As `enter`, for a branch that the spec names."""
+        """Count one more branch that the spec names. Returns its number, from 1."""
         number = self.enter(name)
         self.branches.setdefault(name, []).append(number)
         return number
 
     def entry(self, base: str, number: int) -> str:
-        """The full name of an entry."""
+        """Return the full name of an entry."""
         if not self.settled:
             self.settled = self._settle()
         return (self.prefix() if self.path is None else self.path) + self.settled[base, number]
 
     def named_as(self, other: Scope) -> Scope:
-        """Take the names of another scope, which has equal entries and gets no more of them. Returns this scope."""
+        """Take over the names of another scope with equal entries, which is complete. Returns this scope."""
         other.settled = self.settled = other.settled or other._settle()
         return self
 
     def under(self, moved: dict[Scope, Scope]) -> Scope:
-        """The copy of this scope below another top: `moved` maps the old top to the new one, and is completed."""
+        """Copy this scope to another top scope: `moved` maps old scopes to new ones, and is filled."""
         if self not in moved and self.parent:
             moved[self] = Scope(self.parent.under(moved), self.base, self.number).named_as(self)
         return moved[self]
 
     def _settle(self) -> dict[Entry, str]:
-        """The names of all entries."""
+        """Return the names of all entries."""
         names: dict[Entry, str] = {(label, LABELLED): label for label in self.labels}
         several = []
         for base, number in self.counts.items():
@@ -88,14 +88,14 @@ class Scope:
         return names
 
     def prefix(self) -> str:
-        """What stands before the names in this scope."""
+        """Return the prefix of the names in this scope."""
         if self.path is None:
             self.path = self.parent.entry(self.base, self.number) + "." if self.parent else ""
         return self.path
 
 
 def _numbered(base: str, taken: set[str]) -> Iterator[str]:
-    """Names that are not taken yet, `base` with a number; without a base the numbers from 0."""
+    """Yield names that are not taken: `base` with a number from 1; without a base the numbers from 0."""
     for number in count(1 if base else 0):
         name = f"{base}{number}"
         if name not in taken:
@@ -104,8 +104,8 @@ def _numbered(base: str, taken: set[str]) -> Iterator[str]:
 
 
 def bounded(name: str, place: Place | None) -> str:
-    """A layer's name. Raises SpecError for one that is too long: labels in labels could fill the memory."""
+    """Return a layer's name. Raises SpecError if it is too long: nested labels could exhaust memory."""
     if len(name) > MAX_NAME:
-        hint = "shorten the labels, or nest fewer"
-        raise SpecError(f"a layer's name of more than {MAX_NAME} characters", place, hint)
+        hint = "use shorter labels, or fewer labels inside each other"
+        raise SpecError(f"the name of a layer has more than {MAX_NAME} characters", place, hint)
     return name

@@ -1,7 +1,7 @@
-"""Strict YAML: text → scalars, sequences and mappings that know their place. The only file that imports yaml.
+"""Strict YAML: parse text to scalars, sequences and mappings with places. Only this file imports yaml.
 
-The C parser's events are read one by one, so nothing is constructed and nothing is expanded: a tag, an anchor, an
-alias, a duplicate key, a second document or too much nesting is an error where it stands.
+It reads the events of the C parser one by one, so it never constructs objects or expands aliases. A tag, an anchor, an
+alias, a duplicate key, a second document or too much nesting is an error with its place.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ import yaml
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
-MAX_STEPS = 250_000  # lines and `|` of a text: a network has fewer layers than that
-MAX_VALUES = 200_000  # texts, lists and mappings in it: 66,000 labelled layers
-SHORTER = "write layers that repeat as n * layer, or as a block"
+MAX_STEPS = 250_000  # lines and `|` in a text: no network has so many layers
+MAX_VALUES = 200_000  # scalars, lists and mappings in a text: 66,000 labelled layers
+SHORTER = "write repeated layers as n * layer or as a block"
 MAX_NESTING = 50
-Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # PyYAML built without libyaml has only the second
+Loader: Any = getattr(yaml, "CLoader", yaml.Loader)  # without libyaml PyYAML has only Loader
 
 
 class Scalar(NamedTuple):
-    """A text; `quoted` if it stood in quotes."""
+    """A text; `quoted` if it is in quotes."""
 
     text: str
     place: Place
     quoted: bool = False
-    raw: str = ""  # as written, where that spans lines or needs care
+    raw: str = ""  # as written, if it has several lines or escapes
 
     def at(self, start: int, end: int) -> Place:
-        """The place of characters start to end of the text, as far as they stand on one line."""
+        """Return the place of characters start to end of the text, or of those on the first line."""
         place = self.place
         if not self.raw:
             return Place(place.source, place.line, place.column + self.quoted + start, max(1, end - start))
@@ -48,9 +48,9 @@ class Scalar(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _positions(text: str, raw: str, line: int, column: int, quoted: bool) -> list[tuple[int, int]]:
-    """Line and column of each character of a scalar written in another way, `raw`, from that line and column on.
+    """Return line and column of each character of a scalar that is written as `raw`, starting at that line and column.
 
-    YAML's folding changes white space only: the n-th visible character stands n-th in the source too.
+    YAML's folding changes only white space: the n-th visible character is also the n-th in the source.
     """
     header = re.match(r"[|>][^\n]*\n", raw)
     visible = _visible(raw, line, column, header.end() if header else int(quoted))
@@ -78,13 +78,13 @@ class Sequence(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """Keys and values in the order written; keys are unique scalars."""
+    """Keys and values in the order of the text; keys are unique scalars."""
 
     entries: tuple[tuple[Scalar, Value], ...]
     place: Place
 
     def get(self, key: str) -> Value | None:
-        """The value of `key`, if it is there."""
+        """Return the value of `key`, or None."""
         return next((value for name, value in self.entries if name.text == key), None)
 
 
@@ -92,14 +92,14 @@ Value: TypeAlias = Scalar | Sequence | Mapping
 
 
 def read_text(path: Path) -> str:
-    """The text of a spec file. Raises ArchcalcError for what is not a readable UTF-8 text of bearable size."""
+    """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise ArchcalcError(f"{path}: not a regular file")
             if state.st_size > MAX_BYTES:
-                raise ArchcalcError(f"{path}: {state.st_size:,} bytes; a spec may have {MAX_BYTES:,}")
+                raise ArchcalcError(f"{path}: {state.st_size:,} bytes; a spec may have at most {MAX_BYTES:,}")
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         directory = "is a directory; name a file in it" if os.path.isdir(path) else ""
@@ -112,9 +112,9 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str, name: str = "<text>") -> Value:
-    """The one value of a YAML text. Raises SpecError for anything but plain, unambiguous YAML."""
+    """Parse a YAML text with one value. Raises SpecError for anything but plain, unambiguous YAML."""
     if len(text) > MAX_BYTES:
-        raise ArchcalcError(f"{name}: {len(text):,} characters; a spec may have {MAX_BYTES:,}")
+        raise ArchcalcError(f"{name}: {len(text):,} characters; a spec may have at most {MAX_BYTES:,}")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     source = Source(name, text.split("\n"))
     refused = [text.index(c) for c in set(text) if not c.isprintable() and c not in "\t\n"]
@@ -133,29 +133,29 @@ def parse_yaml(text: str, name: str = "<text>") -> Value:
 
 
 def _refuse_many_steps(source: Source, text: str) -> None:
-    """Raises SpecError, where they become too many, for more steps than any network has; to read them would take long.
+    """Raise SpecError at the line where a text gets more steps than any network has, since parsing it would take long.
 
-    Counting characters takes milliseconds where YAML takes seconds.
+    Counting characters takes milliseconds, parsing YAML seconds.
     """
     if len(source.lines) + text.count("|") <= MAX_STEPS:
         return
     steps = accumulate(1 + line.count("|") for line in source.lines)
     line = next(number for number, count in enumerate(steps, 1) if count > MAX_STEPS)
-    raise SpecError(f"a text of more than {MAX_STEPS:,} lines and steps", Place(source, line, 1), SHORTER)
+    raise SpecError(f"the text has more than {MAX_STEPS:,} lines and steps", Place(source, line, 1), SHORTER)
 
 
 def _yaml_hint(message: str) -> str:
     if "mapping values are not allowed" in message:
-        return "a text with `: ` in it must stand in quotes"
+        return "put a text that contains `: ` in quotes"
     if "alias" in message or "anchor" in message:
         return "a layer cannot start with * or &: write `2 * conv(…)`, or put it in quotes"
     if "cannot start any token" in message:
-        return "indent with spaces, not tabs; a text that starts with @ % or ` must stand in quotes"
+        return "indent with spaces, not tabs; put a text that starts with @ % or ` in quotes"
     return ""
 
 
 class _Reader:
-    """Builds the value from the parser's events, with a stack of its own."""
+    """Builds the value from the parser's events."""
 
     def __init__(self, source: Source, text: str) -> None:
         self.source = source
@@ -177,7 +177,7 @@ class _Reader:
             next(self.events)  # document end
             last = next(self.events)
             if not isinstance(last, yaml.StreamEndEvent):
-                raise SpecError("a second document; a file holds one spec", self.place(last))
+                raise SpecError("a second document; a file can have only one spec", self.place(last))
             return value
         finally:
             loader.dispose()
@@ -191,7 +191,7 @@ class _Reader:
         self.refuse_sharing(event)
         self.values += 1
         if self.values > MAX_VALUES:
-            raise SpecError(f"a text of more than {MAX_VALUES:,} values", self.place(event), SHORTER)
+            raise SpecError(f"the text has more than {MAX_VALUES:,} values", self.place(event), SHORTER)
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         self.depth += 1
@@ -207,14 +207,14 @@ class _Reader:
         if event.anchor is not None:
             raise SpecError("YAML anchors are not part of the language", self.place(event), "write a block and call it")
         if event.tag is not None:
-            raise SpecError("YAML tags are not part of the language", self.place(event), "leave the ! word out")
+            raise SpecError("YAML tags are not part of the language", self.place(event), "remove the word with !")
 
     def scalar(self, event: Any) -> Scalar:
         start, end = event.start_mark, event.end_mark
         written = self.text[start.index : end.index] if start.line != end.line else ""
         quoted = event.style in ("'", '"')
         if quoted and not written and end.column - start.column - 2 != len(event.value):
-            written = self.text[start.index : end.index]  # it holds an escape
+            written = self.text[start.index : end.index]  # it has an escape
         return Scalar(event.value, self.place(event), quoted, written)
 
     def sequence(self, event: Any) -> Sequence:
