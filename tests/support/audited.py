@@ -1,4 +1,4 @@
-"""A summary with the verdicts that the command line puts beside it."""
+"""A summary with verdicts, as the command line shows it."""
 
 from archcalc import audit
 from archcalc.render.tables.summaries import summarize

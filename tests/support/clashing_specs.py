@@ -1,4 +1,4 @@
-"""Random specs over the whole language, with few names, which therefore clash."""
+"""Random specs over the whole language, with so few names that they clash."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""How much a call does: counted, so that no test depends on how fast a machine is."""
+"""Count the work of a call, so that no test depends on the speed of a machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-WALKERS = ("all", "any", "max", "min", "sorted", "sum")  # built-in functions that walk a list without a line of Python
+WALKERS = ("all", "any", "max", "min", "sorted", "sum")  # built-in functions that read lists
 
 
 def steps(call: Callable[[], object]) -> int:
-    """Lines of Python that a call runs, and items that it hands to WALKERS."""
+    """Count the lines of Python that a call runs, and the items that it passes to WALKERS."""
     count = 0
 
     def trace(frame: Any, event: str, argument: object) -> Any:
@@ -58,7 +58,7 @@ def _counted(walk: Callable[[tuple[Any, ...]], None]) -> Iterator[None]:
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """The most memory that a call holds at once."""
+    """Return the most memory that a call uses at one time."""
     tracemalloc.start()
     try:
         call()
@@ -68,7 +68,7 @@ def peak_bytes(call: Callable[[], object]) -> int:
 
 
 def times(function: Callable[..., Any], call: Callable[[], object]) -> int:
-    """How often a call runs a function, by whatever name it is known there."""
+    """Count how often a call runs a function, under any name."""
     code, count = inspect.unwrap(function).__code__, 0
 
     def profile(frame: Any, event: str, argument: object) -> None:
@@ -85,7 +85,7 @@ def times(function: Callable[..., Any], call: Callable[[], object]) -> int:
 
 @contextmanager
 def at_most(calls: int) -> Iterator[None]:
-    """Let what is within make so many calls. Raises TooMuch at the next one, so that a test ends that would hang."""
+    """Allow so many calls in the `with` block. Raises TooMuch at the next one, so that a test does not hang."""
     count = 0
 
     def profile(frame: Any, event: str, argument: object) -> None:
@@ -103,4 +103,4 @@ def at_most(calls: int) -> Iterator[None]:
 
 
 class TooMuch(BaseException):
-    """More work than a test allows; no code under test catches it."""
+    """Raised for more work than a test allows; no tested code catches it."""

@@ -1,8 +1,8 @@
-"""Arithmetic that counts itself: what every operator computes, written in operations, each of them counted.
+"""Arithmetic that counts itself: every operator written in single operations, each of which is counted.
 
-`computed` runs an operator at inference on one image. Its values are held against PyTorch's, and the operations that
-they took against `Operator.work`: a formula with a product too few gives other values, or another count. Constants that
-do not depend on the image are plain numbers and free. Nothing of archcalc is used here.
+`computed` runs an operator at inference on one image. Tests check its values against PyTorch, and its number of
+operations against `Operator.work`: a formula that misses a product has other values or another count. Constants that
+do not depend on the image are plain numbers and free. This file uses nothing of archcalc.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ State = Mapping[str, Array]
 
 
 class Counted:
-    """An array of computed values; every operation on it counts one per value of its result, into the shared tally."""
+    """An array of computed values; every operation on it adds one per value of its result to the shared count."""
 
-    __array_ufunc__ = None  # NumPy leaves arithmetic with its own arrays to this class
+    __array_ufunc__ = None  # so that this class also does arithmetic with NumPy's arrays
 
     def __init__(self, data: Array, tally: Counter[str]) -> None:
         self.data, self.tally = data, tally
@@ -157,7 +157,7 @@ def batchnorm(x: Counted, state: State, eps: float = 1e-5, affine: bool = True, 
 
 
 def standardized(x: Counted, eps: float) -> Counted:
-    """Each row with mean 0 and variance 1."""
+    """Normalize each row to mean 0 and variance 1."""
     count = x.data.shape[1]
     centered = x - x.sum(1) / count
     return centered * (1 / ((centered * centered).sum(1) / count + eps).sqrt())
@@ -230,7 +230,7 @@ def conv_transpose(
     x: Counted, state: State, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
     output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
 ) -> Counted:  # fmt: skip
-    """Every input value is multiplied with every cell of its kernels, and added where it falls."""
+    """Multiply every input value by every cell of its kernels, and add the products to the output."""
     margin, steps, apart = pair(padding), pair(stride), pair(dilation)
     reach = [step * (k - 1) + 1 for step, k in zip(apart, pair(kernel_size), strict=True)]
     size = [
@@ -269,7 +269,7 @@ def windows(
     x: Counted, fill: float, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Counted:  # fmt: skip
-    """All windows, one after another: channels × height × width × cells. Those over the border are filled up."""
+    """Return all windows, channels × height × width × cells; fill those that cross the border."""
     kernel, steps, margin = pair(kernel_size), pair(stride or kernel_size), pair(padding)
     lengths, cells = [], []
     for k, step, edge, apart, length in zip(kernel, steps, margin, pair(dilation), x.data.shape[1:], strict=True):
@@ -294,7 +294,7 @@ def maxpool(x: Counted, state: State, **geometry: Any) -> Counted:
 
 
 def avgpool(x: Counted, state: State, count_include_pad: bool = True, **geometry: Any) -> Counted:
-    """How many values a window's sum is divided by depends on the geometry alone, so it is free."""
+    """Pool by averages; the divisor depends only on the geometry, so it is free."""
     ones = np.ones_like(x.data)
     if count_include_pad:
         rows, columns = ((margin, margin) for margin in pair(geometry.get("padding", 0)))
@@ -309,7 +309,7 @@ def subsample(x: Counted, state: State, **geometry: Any) -> Counted:
 
 
 def cells(x: Counted, target: Any) -> Iterator[Counted]:
-    """PyTorch's adaptive windows, ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉."""
+    """Return PyTorch's adaptive windows, ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉."""
     (height, width), (rows, columns) = x.data.shape[1:], pair(target)
     for i, j in product(range(rows), range(columns)):
         across = slice(j * width // columns, -(-(j + 1) * width // columns))
@@ -339,17 +339,17 @@ def upsample(x: Counted, state: State, size: Any = None, scale_factor: Any = Non
 
 
 def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
-    """For each output position the two input positions it lies between, and how far from the first."""
+    """Return for each output position the two input positions around it, and the distance from the first."""
     at = np.maximum((np.arange(target) + 0.5) * length / target - 0.5, 0)
     first = np.floor(at).astype(int)
     return list(first), list(np.minimum(first + 1, length - 1)), at - first
 
 
-# joins; and the rest, which moves values
+# joins, and operators that only move values
 
 
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
-    """Without arithmetic; what goes where is `reference_operators.py`'s."""
+    """Move values without arithmetic; `reference_operators.py` checks where they go."""
     return None
 
 
@@ -374,7 +374,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
 def computed(
     name: str, keywords: Mapping[str, Any], inputs: Sequence[Array], state: State, joins: bool
 ) -> tuple[Array | None, Counter[str]]:
-    """The values for one image, None of an operator without arithmetic, and what they took."""
+    """Return the values for one image, or None without arithmetic, and the number of operations."""
     tally: Counter[str] = Counter()
     xs = [Counted(x, tally) for x in inputs]
     made = FORMULAS[name](*xs, state=state, **keywords)

@@ -1,4 +1,4 @@
-"""What the tests of pictures share: networks, the ways to draw them, and which arrows a picture owes its graph."""
+"""Shared by the tests of diagrams: networks, ways to draw them, and the arrows that a diagram must have."""
 
 from functools import cache
 from itertools import takewhile
@@ -20,7 +20,7 @@ WAYS = {
 
 @cache
 def trained(name):
-    """The report of a network of the zoo in training, where it has its side outputs."""
+    """Return the report of a network of the zoo in training, with its side outputs."""
     return analyze(load(name), mode="train")
 
 
@@ -30,7 +30,7 @@ def drawn_as(name, way):
 
 
 def places(parts, above=()):
-    """Each box with its path: the clusters it is in and itself, with how often each repeats."""
+    """Yield each box with its path: its clusters and itself, each with its number of repeats."""
     for number, part in enumerate(parts):
         path = (*above, (number, part.times))
         if isinstance(part, Box):
@@ -40,7 +40,7 @@ def places(parts, above=()):
 
 
 def digits(copy, path):
-    """Which repeat of each of its clusters, and of itself, a box's copy is."""
+    """Return the number of a box's copy within each of its clusters, and within its own repeats."""
     found = []
     for _, times in reversed(path):
         copy, digit = divmod(copy, times)
@@ -49,7 +49,7 @@ def digits(copy, path):
 
 
 def wiring(report, picture):
-    """The edges that a graph wants drawn, each with its shapes; what repeats stand for is looked at on the way."""
+    """Return the edges that a diagram of the graph must have, with shapes; check the copies that repeats represent."""
     graph = report.graph if report.mode == "train" else report.graph.without_sides()
     where = {}
     for index, (box, path) in enumerate(places(picture.parts)):
@@ -65,7 +65,7 @@ def wiring(report, picture):
             same = list(takewhile(lambda pair: pair[0] == pair[1], zip(path, path_, strict=False)))
             differing = [level for level in range(len(same)) if repeat[level] != repeat_[level]]
             level = differing[0] + 1 if differing else len(same)
-            if differing:  # from one repeat to the next, which is what ×5 says
+            if differing:  # from one repeat to the next, which ×5 represents
                 assert repeat_[differing[0]] == repeat[differing[0]] + 1
             if differing or one != other:  # from the last repeat within to the first
                 assert repeat[level:] == [times - 1 for _, times in path][level:]

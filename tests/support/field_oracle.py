@@ -1,10 +1,10 @@
 """Receptive fields from first principles: random graphs, a walk over every position, and where gradients flow.
 
-`walk` follows every position of every layer through what its operator reads, cut to the layer's length: no periods, no
-strides. `Probe` runs a graph in float64 with positive weights and biases, so that the gradient of a row is positive in
-just the rows that it sees. There a maximum is a sum over its window, statistics are a mean that is added, and nonlinear
-functions are log(1 + x): they read the same positions and never give a zero by chance. That PyTorch's own operators
-read these positions is for `test_reads.py`.
+`walk` follows every position of every layer through what its operator reads, cut to the layer's length, without periods
+and strides. `Probe` runs a graph in float64 with positive weights and biases, so that the gradient of a row is positive
+exactly in the rows that it sees. In it a maximum is a sum over its window, statistics are a mean that is added, and
+nonlinear functions are log(1 + x): they read the same positions and are never zero by chance. `test_reads.py` checks
+that PyTorch's own operators read these positions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CHANNELS = 2
 
 
 class Seen(NamedTuple):
-    """What a position sees of the image, if anything, and whether anything it reads on the way lies outside."""
+    """The part of the image that a position sees, or None, and whether it reads anything outside on the way."""
 
     span: tuple[int, int] | None
     cut: bool
@@ -45,7 +45,7 @@ def places(shape: Sequence[int]) -> Sequence[int]:
 
 
 def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
-    """For each layer what each of its positions on an axis sees; `local`: not through reads of a whole axis."""
+    """Return for each layer what each position on an axis sees; `local`: not through reads of a whole axis."""
     layers: list[list[Seen]] = [[Seen((i, i), cut=False) for i in range(places(graph.input)[axis])]]
     for node in graph.nodes[1:]:
         inputs, length = [layers[i] for i in node.inputs], places(node.output)[axis]
@@ -75,7 +75,7 @@ def together(seen: Sequence[Seen]) -> Seen:
 
 
 def stated(field: Field, i: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """The ideal local field of position i, and what archcalc says it sees of the image."""
+    """Return the ideal local field of position i, and the part of the image that it sees according to archcalc."""
     spans = [span for table in field.local if (span := table.at(i))]
     ideal = (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
     within = []
@@ -89,10 +89,10 @@ def stated(field: Field, i: int) -> tuple[tuple[int, int] | None, tuple[int, int
 
 
 class Probe:
-    """A graph run once; `support` is what a row or column of one of its layers sees."""
+    """Runs a graph once; `support` returns what a row or column of a layer sees."""
 
     def __init__(self, graph: Graph, seed: int, local: bool = False) -> None:
-        self.local = local  # what comes through reads of a whole axis is held constant
+        self.local = local  # keeps constant what comes through reads of a whole axis
         self.random = torch.Generator().manual_seed(seed)
         self.image = self.draw(1, *graph.input).requires_grad_()
         self.values: list[Tensor] = []
@@ -159,7 +159,7 @@ class Probe:
         return x @ self.draw(x.shape[-1], op.out_features) / x.shape[-1] + self.draw(op.out_features)
 
     def window(self, x: Tensor, op: Any, output: Sequence[int], shared: bool) -> Tensor:
-        """A convolution with positive weights; a pool's are the same for each channel. Ceil mode is padding."""
+        """Run a convolution with positive weights; for a pool they are equal in all channels. Ceil mode is padding."""
         kernel, stride = op.kernel_size, op.stride or op.kernel_size
         dilation = getattr(op, "dilation", (1, 1))
         padding = op.padding
@@ -190,7 +190,7 @@ def bilinear(n: int, m: int, i: int) -> list[float]:
 
 
 class Maker:
-    """Draws branching graphs over the operators that read more than their own position."""
+    """Draws graphs with branches, from operators that read more than their own position."""
 
     def __init__(self, random: Random, most: int = 9) -> None:
         self.random, self.left = random, most
@@ -303,11 +303,11 @@ RARE = ["groupnorm", "layernorm", "linear"]
 
 
 def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
-    """Hold what is stated of a graph's layers against the walk and the gradients. Raises AssertionError."""
+    """Check the fields of a graph's layers against the walk and the gradients. Raises AssertionError."""
     random, report = Random(seed), analyze(graph)
     probe = Probe(graph, seed)
     walked = [walk(graph, axis) for axis in (0, 1)]
-    mixed = any(node.op.name == "linear" for node in graph.nodes)  # it reads all of one axis, and a place of the other
+    mixed = any(node.op.name == "linear" for node in graph.nodes)  # it reads all of one axis only
     local = None if mixed else (Probe(graph, seed, local=True), [walk(graph, axis, local=True) for axis in (0, 1)])
     blind = any(seen.span is None for layers in walked for layer in layers for seen in layer)
     skips = blind or any(_skips(node, axis) for node in graph.nodes[1:] for axis in (0, 1))
@@ -329,9 +329,9 @@ def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
 
 
 def _agree(support: Any, seen: Seen, blind: bool, counts: Counter[str], where: str) -> bool:
-    """Whether the walk and the gradients agree, which they must unless some position of the graph sees nothing.
+    """Whether the walk and the gradients agree; they must unless some position of the graph sees nothing.
 
-    Then what it reads on the other axis may be padding or a gap alone, and the walk, axis by axis, says too much.
+    Then it may read only padding or a gap on the other axis, and the walk, which separates the axes, finds too much.
     """
     assert _within(support, seen.span), f"more than the walk: {where}"
     assert support == seen.span or blind, f"less than the walk: {where}"
@@ -340,7 +340,7 @@ def _agree(support: Any, seen: Seen, blind: bool, counts: Counter[str], where: s
 
 
 def _held(field: Field, i: int, seen: Seen, skips: bool, counts: Counter[str], where: str) -> None:
-    """Hold a position's stated field, and the figures, against the walk."""
+    """Check the field of a position, and the figures, against the walk."""
     said, (ideal, within) = figures(field), stated(field, i)
     counts["positions"] += 1
     counts[said.status] += 1
@@ -357,12 +357,12 @@ def _held(field: Field, i: int, seen: Seen, skips: bool, counts: Counter[str], w
 
 
 def _some(length: int, random: Random) -> list[int]:
-    """The ends, the middle and one more."""
+    """Return the ends, the middle and one more position."""
     return sorted({0, length - 1, length // 2, random.randrange(length)})
 
 
 def _skips(node: Node, axis: int) -> bool:
-    """Whether a layer leaves some of its input unread, or fills gaps."""
+    """Whether a layer does not read some of its input, or fills gaps."""
     if node.op.joins:
         return False
     reads = node.op.window(node.x)[axis]
@@ -382,7 +382,7 @@ def _length(span: tuple[int, int] | None) -> int:
 
 
 def graphs(count: int, seed: int) -> Iterator[tuple[int, Graph]]:
-    """So many random graphs, each with the seed that draws it again."""
+    """Yield so many random graphs, each with the seed that draws it again."""
     seeds = Random(seed)
     for _ in range(count):
         own = seeds.getrandbits(32)

@@ -7,7 +7,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def check_golden(name: str, text: str) -> None:
-    """Raise AssertionError unless `tests/golden/NAME` holds just this text."""
+    """Raise AssertionError unless `tests/golden/NAME` has exactly this text."""
     path = GOLDEN / name
     if os.environ.get("ARCHCALC_REWRITE"):
         path.parent.mkdir(parents=True, exist_ok=True)

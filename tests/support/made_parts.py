@@ -1,4 +1,4 @@
-"""The parts of pages that are made from the code: commands, operators, who imports whom, and figures that differ."""
+"""The parts of pages that are made from the code: commands, operators, imports, and figures by verdict."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from support.pages import in_process
 
 
 def commands() -> str:
-    """The help of each command."""
+    """Return the help of each command."""
     return "\n".join(f"## archcalc {name}\n\n```text\n{text}\n```\n" for name, text in helps("", cli))
 
 
 def helps(before: str, group: click.Group) -> Iterator[tuple[str, str]]:
-    """The commands of a group, those of groups within it too, with their help."""
+    """Yield the commands of a group and of groups inside it, with their help."""
     for name in group.list_commands(click.Context(group)):
         command, full = group.get_command(click.Context(group), name), before + name
         assert command
@@ -39,7 +39,7 @@ def helps(before: str, group: click.Group) -> Iterator[tuple[str, str]]:
 
 
 def operators() -> str:
-    """Each operator with its description, by family."""
+    """Yield each operator with its description, by family."""
     return "\n".join(operators_by_family())
 
 
@@ -53,25 +53,25 @@ def operators_by_family() -> Iterator[str]:
 
 
 def operator_class() -> str:
-    """One operator as it stands in the code."""
+    """Return the code of one operator."""
     return f"```python\n{inspect.getsource(REGISTRY['relu6'])}```\n"
 
 
 def a_figure() -> str:
-    """One figure as it stands in the code: its row in the registry, and its function."""
+    """Return the code of one figure: its row in the registry, and its function."""
     row = re.search(r'^ *(Figure\("bytes_moved".*?\)),$', inspect.getsource(registry), re.DOTALL | re.MULTILINE)
     assert row
     return f"```python\n{textwrap.dedent(row[1])}\n```\n\n```python\n{inspect.getsource(cost.bytes_moved)}```\n"
 
 
 def definitions() -> str:
-    """Each figure with its unit and what it means."""
+    """Return each figure with its unit and definition."""
     lines = [f"| `{figure.key}` | {figure.unit} | {plain(figure.means)} |" for figure in registry.FIGURES.values()]
     return "\n".join(["| key | unit | definition |", "| --- | --- | --- |", *lines, ""])
 
 
 def keys(among: Iterable[str]) -> str:
-    """The keys of figures in JSON, by their type."""
+    """Return the keys of figures in JSON, by type."""
     by_type: dict[str, list[str]] = {}
     for key in among:
         by_type.setdefault(json_type(registry.FIGURES[key]), []).append(f"`{key}`")
@@ -80,7 +80,7 @@ def keys(among: Iterable[str]) -> str:
 
 
 def json_type(figure: registry.Figure) -> str:
-    """What a figure is in JSON."""
+    """Return the type of a figure in JSON."""
     if figure.key in TYPES:
         return TYPES[figure.key]
     if figure.adds == registry.END:
@@ -89,14 +89,14 @@ def json_type(figure: registry.Figure) -> str:
 
 
 def of_layers() -> list[str]:
-    """The figures that a layer has, but its shapes."""
+    """Return the figures of a layer, except its shapes."""
     return [
         key for key, figure in registry.FIGURES.items() if figure.adds != registry.NETWORK and figure.unit != "shape"
     ]
 
 
 def imports() -> str:
-    """Who imports whom, as a diagram: an arrow that follows from others is left out."""
+    """Draw which package imports which; leave out arrows that follow from others."""
     direct = {own: {name for name in others if name} for own, others in ALLOWED.items() if own and own[0] != "_"}
     lines = [
         f"    {own} --> {other}"
@@ -108,7 +108,7 @@ def imports() -> str:
 
 
 def reached(direct: Mapping[str, set[str]], start: str) -> set[str]:
-    """All that a package may import, and what these may."""
+    """Return all packages that a package may import, directly or through others."""
     found: set[str] = set()
     coming = [start]
     while coming:
@@ -119,19 +119,19 @@ def reached(direct: Mapping[str, set[str]], start: str) -> set[str]:
 
 
 def diagram() -> str:
-    """A network as `archcalc graph` draws it."""
+    """Return a network as `archcalc graph` draws it."""
     return f"```mermaid\n{in_process(['graph', 'lenet5'])[1]}```\n"
 
 
 @cache
 def rows_by_verdict() -> dict[str, list[dict[str, object]]]:
-    """The rows of `archcalc audit` for all networks, by their verdict."""
+    """Return the rows of `archcalc audit` for all networks, by verdict."""
     table = audit_table({name: audit(load(name)) for name in networks()})
     return {verdict: [dict(row) for row in table.rows if row["verdict"] == verdict] for verdict in VERDICTS}
 
 
 def tally() -> str:
-    """How many figures have which verdict."""
+    """Return the number of figures with each verdict."""
     rows = rows_by_verdict()
     lines = [f"| {TALLY.get(verdict, verdict)} | {len(rows[verdict]):,} |" for verdict in VERDICTS]
     total = f"| **all** | **{sum(map(len, rows.values())):,}** |"
@@ -139,7 +139,7 @@ def tally() -> str:
 
 
 def figures(verdict: str) -> str:
-    """The figures that have a verdict, by source, with what is known of each."""
+    """Return the figures with a verdict, by source, with their remarks."""
     rows = sorted(rows_by_verdict()[verdict], key=lambda row: str(row["source"]))  # stable: networks stay in order
     lines = ["| network | figure | printed | computed | what is known |", "| --- | --- | ---: | ---: | --- |"]
     source = ""
@@ -154,11 +154,11 @@ def figures(verdict: str) -> str:
 
 
 def plain(text: object) -> str:
-    """A text that Markdown shows as it is."""
+    """Escape a text so that Markdown shows it unchanged."""
     return re.sub(r"([\\|*_<`\[~])", r"\\\1", str(text))
 
 
-TYPES = {  # in JSON, of figures that are not whole numbers
+TYPES = {  # types in JSON of figures that are not whole numbers
     "saved_bytes": "whole number or null",
     "droppable_branches": "whole number or null",
     "receptive_field_at": "text",

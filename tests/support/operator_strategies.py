@@ -1,7 +1,7 @@
 """Random arguments and inputs for every operator: hypothesis strategies, shared by the tests of `archcalc.ops`.
 
-`WRITTEN[name]` draws the arguments as a spec may write them and the input's shape; some do not fit each other.
-`cases(name)` keeps those that do.
+`WRITTEN[name]` draws arguments as a spec may write them, and the input's shape; some do not fit together. `cases(name)`
+draws only those that do.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Case(NamedTuple):
 
 
 def examples(count: int) -> settings:
-    """So many examples, the same ones in every run."""
+    """Return so many examples, the same in every run."""
     unhurried = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     return settings(max_examples=count, deadline=None, derandomize=True, suppress_health_check=unhurried)
 
 
 def build(name: str, x: Any, *args: object, **keywords: object) -> Case:
-    """The operator with these arguments on this input. Raises ValueError if archcalc refuses them."""
+    """Create the operator with these arguments for this input. Raises ValueError if archcalc refuses them."""
     op = make(REGISTRY[name], args, keywords)
     return Case(op, x, op.output(x))
 
@@ -52,7 +52,7 @@ def upto(most: int, least: int = 1) -> st.SearchStrategy[int]:
 
 
 def size(most: int, least: int = 1) -> st.SearchStrategy[Any]:
-    """One number, or a height and a width."""
+    """Draw one number, or a height and a width."""
     return upto(most, least) | st.tuples(upto(most, least), upto(most, least))
 
 
@@ -66,7 +66,7 @@ ANY_RANK = IMAGE | VECTOR | ROWS
 
 
 def written(x: st.SearchStrategy[Any], **keywords: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """An input and keyword arguments, each of which may be left to its default unless its name ends in `_`."""
+    """Draw an input and keyword arguments; an argument may be omitted unless its name ends in `_`."""
     needed = {name.rstrip("_"): strategy for name, strategy in keywords.items() if name.endswith("_")}
     optional = {name: strategy for name, strategy in keywords.items() if not name.endswith("_")}
     return st.tuples(x, st.fixed_dictionaries(needed, optional=optional))
@@ -74,7 +74,7 @@ def written(x: st.SearchStrategy[Any], **keywords: st.SearchStrategy[Any]) -> st
 
 @st.composite
 def connection_tables(draw: st.DrawFn) -> Any:
-    """A convolution by connection table."""
+    """Draw a convolution with a connection table."""
     x = draw(IMAGE)
     row = st.lists(st.integers(0, x[0] - 1), min_size=1, unique=True).map(tuple)
     table = tuple(draw(st.lists(row, min_size=1, max_size=4)))
@@ -87,7 +87,7 @@ def connection_tables(draw: st.DrawFn) -> Any:
 
 @st.composite
 def normalized(draw: st.DrawFn) -> Any:
-    """A layer normalization over the last dimensions, or (rarely) over others."""
+    """Draw a layer normalization over the last dimensions, or (rarely) over others."""
     x = draw(ANY_RANK)
     over = st.none() | upto(len(x)).map(lambda count: x[-count:]) | st.just((3,))
     keywords = st.fixed_dictionaries({}, optional={"normalized_shape": over, "elementwise_affine": FLAG, "bias": FLAG})
@@ -96,14 +96,14 @@ def normalized(draw: st.DrawFn) -> Any:
 
 @st.composite
 def gates(draw: st.DrawFn) -> Any:
-    """Images of one shape and gates of channels×1×1 among them."""
+    """Draw images of one shape, and gates of channels×1×1 among them."""
     x = draw(IMAGE)
     return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=1, max_size=4))), {}
 
 
 @st.composite
 def slices(draw: st.DrawFn) -> Any:
-    """Images that differ in channels."""
+    """Draw images that differ in channels."""
     place = draw(st.tuples(upto(7), upto(7)) | st.just(()))
     return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=1, max_size=4))), {}
 

@@ -1,15 +1,16 @@
-"""Pages of the documentation: their blocks are run, their parts that are made from the code are made again.
+"""Run the blocks of the documentation's pages, and make the parts again that are made from the code.
 
-A fenced block says by its language what is done with it:
+The language of a fenced block decides what happens with it:
 
-* `console`: each line `$ archcalc …` is run in this process, `$ cat …` and the like as a program; their output follows.
-* `python`: run; where it has lines `>>> …`, what they print follows them.
-* `yaml`: a spec, of which each network is expanded and analysed.
+* `console`: each line `$ archcalc …` runs in this process, `$ cat …` and others in SHELL as a program; their output
+  follows.
+* `python`: the code runs; lines `>>> …` are followed by what they print.
+* `yaml`: a spec; each of its networks is expanded and analysed.
 
-A comment on the line above it may say more, several things with `; ` between them: `file: small.yaml` writes the block
-to a file for the blocks after it, `exit: 1` is the exit code of its commands, `raises: SpecError` names the exceptions
-that Python shows, `not run: REASON` leaves it as it is. In what is printed, a line `…` stands for any number of lines.
-All blocks of a page share one folder and one namespace.
+A comment on the line above may have marks, separated by `; `: `file: small.yaml` writes the block to a file for the
+blocks after it, `exit: 1` is the exit code of its commands, `raises: SpecError` names the exceptions that Python shows,
+`not run: REASON` leaves it unchanged. In output, a line `…` means any number of lines. All blocks of a page share one
+folder and one namespace.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ A_BLOCK = r"(?:^<!-- (?P<marks>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$
 PIECE = re.compile(f"{A_PART}|{A_BLOCK}", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MARKS = {"file", "exit", "raises", "not run"}
-SHELL = {"cat", "head", "ls", "tail", "wc"}  # commands that a page may run beside archcalc
+SHELL = {"cat", "head", "ls", "tail", "wc"}  # programs that a page may run beside archcalc
 WIDTH = "100"
 
 
@@ -49,20 +50,20 @@ class Block(NamedTuple):
 
 
 def pages() -> list[str]:
-    """All pages, as paths from the root."""
+    """Return all pages, as paths from the root."""
     own = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
     return own + sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))
 
 
 def block_of(found: re.Match[str]) -> Block:
-    """A block that PIECE has found."""
+    """Read a block that PIECE has found."""
     marks = dict(mark.partition(": ")[::2] for mark in (found["marks"] or "").split("; ") if mark)
     assert set(marks) <= MARKS, f"unknown marks: {marks}"
     return Block(found["kind"], found["text"], marks)
 
 
 def fresh(text: str, folder: Path, made: Mapping[str, Callable[[], str]]) -> str:
-    """A page as it is when its blocks are run now, in `folder`, and its parts are `made` now."""
+    """Return a page after its blocks were run in `folder`, and its parts `made` again."""
     run = Run(folder)
 
     def renewed(found: re.Match[str]) -> str:
@@ -75,14 +76,14 @@ def fresh(text: str, folder: Path, made: Mapping[str, Callable[[], str]]) -> str
 
 
 class Run:
-    """The blocks of one page, run one after the other."""
+    """Runs the blocks of one page one after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names: dict[str, Any] = {"__name__": "page"}
 
     def block(self, block: Block) -> str:
-        """The block's text as it is when it is run now."""
+        """Run a block. Returns its text with the new output."""
         if "file" in block.marks:
             (self.folder / block.marks["file"]).write_text(block.text, encoding="utf-8")
         if "not run" in block.marks:
@@ -93,7 +94,7 @@ class Run:
         return run(block)
 
     def console(self, block: Block) -> str:
-        """Commands with what they print."""
+        """Return commands with their output."""
         lines: list[str] = []
         for command, shown in exchanges(block.text):
             code, printed = self.command(shlex.split(command))
@@ -102,7 +103,7 @@ class Run:
         return "".join(f"{line}\n" for line in lines)
 
     def command(self, words: Sequence[str]) -> tuple[int, str]:
-        """The exit code of a command, and what it prints to both outputs."""
+        """Run a command. Returns its exit code, and what it prints to stdout and stderr."""
         if words[0] == "archcalc":
             return in_process(words[1:])
         assert words[0] in SHELL, f"{words[0]} is not run; the block needs `not run: REASON`"
@@ -110,14 +111,14 @@ class Run:
         return done.returncode, done.stdout + done.stderr
 
     def python(self, block: Block) -> str:
-        """Code, with what its lines `>>> …` print."""
+        """Return code with the output of its lines `>>> …`."""
         if ">>> " not in block.text:
             exec(compile(block.text, "page", "exec"), self.names)
             return block.text
         return "".join(self.examples(block))
 
     def examples(self, block: Block) -> Iterator[str]:
-        """A session of Python as it goes now."""
+        """Run a session of Python. Returns it with the new output."""
         raises = block.marks.get("raises", "").split()
         for piece in doctest.DocTestParser().parse(block.text):
             if isinstance(piece, str):
@@ -130,7 +131,7 @@ class Run:
             yield "".join(f"{line}\n" for line in printed)
 
     def printed(self, source: str, raises: Sequence[str]) -> str:
-        """What a statement of a session prints, one of these exceptions included."""
+        """Return what a statement of a session prints, or one of these exceptions."""
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             try:
@@ -143,7 +144,7 @@ class Run:
         return out.getvalue()
 
     def yaml(self, block: Block) -> str:
-        """A spec, of which nothing is unused and each network has figures; claims are read by whoever audits."""
+        """Check a spec: nothing in it is unused, and each network has figures. Claims are not read here."""
         if not block.marks.get("file", "").endswith(".published.yaml"):
             spec = parse_spec(block.text)
             assert spec.unused == (), f"{spec.name} has something unused"
@@ -153,7 +154,7 @@ class Run:
 
 
 def exchanges(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Each command of a console block with the lines after it."""
+    """Yield each command of a console block with the lines after it."""
     first, *commands = re.split(r"^\$ ", text, flags=re.MULTILINE)
     assert not first, f"a line before the first command: {first}"
     for command in commands:
@@ -162,7 +163,7 @@ def exchanges(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def kept(shown: Sequence[str], printed: list[str]) -> list[str]:
-    """The lines that a page shows of what is printed: all, or as many as it has before and after a line `…`."""
+    """Return the lines of output that a page shows: all, or as many as it has before and after a line `…`."""
     if "…" not in shown:
         return printed
     before = shown.index("…")
@@ -171,7 +172,7 @@ def kept(shown: Sequence[str], printed: list[str]) -> list[str]:
 
 
 def steady(command: str, shown: Sequence[str], printed: list[str]) -> list[str]:
-    """The lines that `validate` prints, with the seconds that the page shows: they differ from run to run."""
+    """Return the lines of `validate` with the seconds of the page, since they differ from run to run."""
     if not command.startswith("archcalc validate ") or len(shown) != len(printed):
         return printed
     pairs = zip(shown, printed, strict=True)
@@ -179,12 +180,12 @@ def steady(command: str, shown: Sequence[str], printed: list[str]) -> list[str]:
 
 
 def without_seconds(line: str) -> list[str]:
-    """The words of a line but its seconds, as `4.2 s` or as the last number of a row."""
+    """Return the words of a line except seconds: `4.2 s`, or the last number of a row."""
     return re.sub(r"\b\d+\.\d( s\b|$)", "", line).split()
 
 
 def in_process(arguments: Sequence[str]) -> tuple[int, str]:
-    """The exit code of a command line of archcalc, and what it prints to both outputs, 100 columns wide."""
+    """Run archcalc, 100 columns wide. Returns its exit code, and what it prints to stdout and stderr."""
     out, argv = io.StringIO(), sys.argv
     sys.argv = ["archcalc", *arguments]
     try:
@@ -197,17 +198,17 @@ def in_process(arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def without_blocks(text: str) -> str:
-    """A page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def prose(text: str) -> str:
-    """A page without its blocks and without code in its lines."""
+    """Return a page without its blocks and without code in its lines."""
     return re.sub(r"`[^`\n]*`", "", without_blocks(text))
 
 
 def anchors(text: str) -> set[str]:
-    """What links can point to in a page: its headings, written as GitHub does."""
+    """Return the anchors of a page: its headings in GitHub's form."""
     found: dict[str, int] = {}
     for heading in re.findall(r"^#+ (.+)$", without_blocks(text), re.MULTILINE):
         slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -217,12 +218,12 @@ def anchors(text: str) -> set[str]:
 
 
 def broken_links(page: str, text: str) -> list[str]:
-    """Links of a page to files that are not there, or to headings that these lack."""
+    """Return the links of a page to files or headings that do not exist."""
     return [link for link in LINK.findall(prose(text)) if not (link.startswith("https://") or leads(page, text, link))]
 
 
 def leads(page: str, text: str, link: str) -> bool:
-    """Whether a link of a page with this text leads somewhere."""
+    """Whether the target of a link exists."""
     path, _, anchor = link.partition("#")
     target = (ROOT / page).parent / path
     if not target.exists():
@@ -231,7 +232,7 @@ def leads(page: str, text: str, link: str) -> bool:
 
 
 def missing_files(text: str) -> list[str]:
-    """Paths in code spans that no file of the repository has; NAME in a path stands for any name."""
+    """Return paths in code spans that match no file of the repository; NAME in a path matches any name."""
     named = re.findall(r"`([\w.-]+/[\w./-]+\.(?:py|md|ya?ml|txt|csv|toml))`", without_blocks(text))
     roots = ROOT, ROOT / "archcalc", ROOT / "specs"
     return [path for path in named if "NAME" not in path and not any((root / path).is_file() for root in roots)]

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn in one, that it can be read, and networks to draw."""
+"""Check the texts in pictures, and networks to draw."""
 
 from functools import cache
 from itertools import combinations
@@ -15,7 +15,7 @@ MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resne
 
 
 def shown_texts(figure):
-    """All texts that are drawn, with the boxes they take, in dots."""
+    """Yield all texts of a figure with their boxes, in dots."""
     texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
     texts += [legend.get_title() for legend in figure.legends]
     for ax in figure.axes:
@@ -36,7 +36,7 @@ def axis_texts(ax):
 
 
 def check_readable(figure):
-    """Raise AssertionError where two texts overlap, one is cut by the figure's edge, or a legend covers one."""
+    """Raise AssertionError if two texts overlap, the figure's edge cuts a text, or a legend covers one."""
     figure.draw_without_rendering()
     boxes = [(text.get_text(), box) for text, box in shown_texts(figure)]
     assert len(boxes) > 3
@@ -56,7 +56,7 @@ def check_readable(figure):
 
 
 def check_leaders(figure):
-    """Raise AssertionError where a line that leads to a name cuts a name, its own too."""
+    """Raise AssertionError if a line to a name cuts a name, including its own."""
     names = [(text.get_text(), text.get_window_extent()) for text in figure.texts if text.get_gid() == "label"]
     for line in figure.get_children():
         if line.get_gid() == "leader":

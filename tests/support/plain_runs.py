@@ -1,6 +1,6 @@
-"""Drawn steps run as they stand: what the network of a graph must compute, and what PyTorch refuses.
+"""Run random steps directly: the reference for what a graph's network computes, and for what PyTorch refuses.
 
-Neither knows the language or the graph, and they work in place nowhere.
+This code uses neither the language nor the graph, and never works in place.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, 
 
 
 class Plain(nn.Module):
-    """Runs drawn steps as they stand, by `reference_operators.py`.
+    """Runs random steps directly, with `reference_operators.py`.
 
-    `nodes` are modules in the order of the run, taken for their weights, their buffers and whether they train.
+    `nodes` are modules in the order of the run, which give the weights, the buffers and the mode.
     """
 
     def __init__(self, network: Network, nodes: Iterable[nn.Module] = ()) -> None:
@@ -73,9 +73,9 @@ def shape(x: Tensor) -> tuple[int, ...]:
 
 
 class Strict(Plain):
-    """Asks PyTorch's modules. Refuses, besides what they do, what they take for something else than a spec means.
+    """Runs PyTorch's modules. Also refuses what they accept with another meaning than a spec has.
 
-    That is: other broadcasts than a gate's, one image without a batch, an empty output.
+    That is: broadcasts other than a gate's, an image without a batch dimension, an empty output.
     """
 
     def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Random networks over all operators: hypothesis strategies for tests of whole graphs.
 
-`networks()` draws networks whose steps fit each other, `doubtful()` some that end in a step that may not. Shapes are
-small: a network runs in milliseconds. Most are in float32, the others in any dtype. `sweep` draws as many as one likes.
+`networks()` draws networks whose steps fit together, `doubtful()` some whose last step may not fit. Shapes are small,
+so that a network runs in milliseconds. Most are in float32, others in any dtype. `sweep` draws any number of networks.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from support.spec_steps import (
     inlined,
 )
 
-LAYERS = 15  # about so many at most, repetitions not counted
-CHANNELS = 8  # a weighted layer gives at most so many
-LENGTH = 12  # at most of a height or width
+LAYERS = 15  # most layers, approximately, without repetitions
+CHANNELS = 8  # most output channels of a weighted layer
+LENGTH = 12  # most height or width
 
 FLAG = st.booleans()
 RARELY = st.sampled_from([False] * 5 + [True])
 SOMETIMES = st.sampled_from([False] * 2 + [True])
-MORE = st.sampled_from([False] + [True] * 19), st.sampled_from([False] + [True] * 2)  # on the main road; in branches
+MORE = st.sampled_from([False] + [True] * 19), st.sampled_from([False] + [True] * 2)  # in the main chain; in branches
 DROP = st.sampled_from([0.5, 0, 1])
 REAL = st.sampled_from([1.0, 0.75, 2])
-ODD = ("training", "forward", "nodes", "conv1", "relu")  # labels that are names of other things, too
-CLASHING = (  # labels and branches that layers, branches and blocks without a name of their own would be called
+ODD = ("training", "forward", "nodes", "conv1", "relu")  # labels that are also names of other things
+CLASHING = (  # labels and branches with the names that unnamed layers, branches and blocks get
     "conv", "conv1", "conv2", "relu", "relu1", "relu2", "relu6", "relu61", "batchnorm1", "identity", "identity1",
     "branch", "branch1", "branch2", "side1", "side2", "add1", "concat1", "mean2", "w0", "w1", "l1", "relu_", "_0",
 )  # fmt: skip
@@ -59,7 +59,7 @@ def upto(most: int, least: int = 1) -> st.SearchStrategy[int]:
 
 
 def pair(draw: Draw, most: Any, least: int = 1) -> Any:
-    """A height and a width below two limits; one number where they are equal."""
+    """Draw a height and a width up to two limits; one number if they are equal."""
     height, width = draw(upto(most[0], least)), draw(upto(most[1], least))
     return height if height == width else (height, width)
 
@@ -69,7 +69,7 @@ def two(value: Any) -> tuple[int, int]:
 
 
 def some(draw: Draw, **optional: st.SearchStrategy[Any]) -> dict[str, Any]:
-    """Some of the optional arguments."""
+    """Draw some of the optional arguments."""
     return {name: draw(strategy) for name, strategy in optional.items() if draw(SOMETIMES)}
 
 
@@ -92,7 +92,7 @@ def table(draw: Draw, x: Shape) -> dict[str, Any]:
 
 
 def window(draw: Draw, x: Shape) -> dict[str, Any]:
-    """A convolution's geometry."""
+    """Draw the geometry of a convolution."""
     dilation = pair(draw, (2, 2)) if draw(RARELY) else 1
     lopsided = {"dilation": dilation} if dilation != 1 else {}
     if draw(RARELY):
@@ -123,7 +123,7 @@ def transposed_axis(draw: Draw, length: int) -> tuple[int, ...]:
 
 def pool(draw: Draw, x: Shape, dilated: bool = False) -> dict[str, Any]:
     keywords = {"ceil_mode": True} if draw(FLAG) else {}
-    if dilated and draw(RARELY) and min(x[1:]) > 2:  # below that a window may step over the input
+    if dilated and draw(RARELY) and min(x[1:]) > 2:  # otherwise a window may step over the input
         keywords["dilation"] = 2
     if draw(FLAG):
         keywords["stride"] = pair(draw, (3, 3))
@@ -163,7 +163,7 @@ def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"inplace": draw(FLAG)} if draw(FLAG) else {}
 
 
-# By operator, arguments that fit an input; in the order in which a failing network is made simple.
+# By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
     "conv": conv,
@@ -211,9 +211,9 @@ REFUSED_BY_RANK = {
     3: ("rbf",),
     4: (*IMAGES_ONLY, "rbf", "batchnorm"),
 }
-# By operator, the ranks and dtypes of input that PyTorch has no CPU kernel for, and what it says is missing.
+# By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
 NO_KERNEL = {"lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame")}
-FUSSY = (*IMAGES_ONLY, "rbf", "groupnorm", "layernorm", "lrn", "batchnorm", "channel_shuffle")  # about their input
+FUSSY = (*IMAGES_ONLY, "rbf", "groupnorm", "layernorm", "lrn", "batchnorm", "channel_shuffle")  # accept few inputs
 FITTING = {rank: [name for name in ARGUMENTS if name not in refused] for rank, refused in REFUSED_BY_RANK.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
 
@@ -226,21 +226,21 @@ RANKS = {
 }
 WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
 INPUTS = st.sampled_from([3] * 12 + [1, 1, 2, 4]).flatmap(RANKS.__getitem__)
-Labels: TypeAlias = ChainMap[str, Shape]  # what `use` finds, scope by scope, and its shape
+Labels: TypeAlias = ChainMap[str, Shape]  # the shapes of labelled steps, scope by scope
 
 
 class Writer:
-    """Draws the steps of one network, each of which fits what came before it."""
+    """Draws the steps of one network, so that each fits the output before it."""
 
     def __init__(self, draw: Draw, layers: int = LAYERS, clashing: bool = False) -> None:
         self.draw = draw
-        self.clashing = clashing  # whether labels and branches have names that others would have
+        self.clashing = clashing  # whether labels and branches have names that others would get
         self.dtype = draw(WIDTHS)
         self.left = layers
         self.numbers = count(1)
 
     def steps(self, x: Shape, labels: Labels, depth: int = 0, keep_rank: bool = False) -> tuple[Steps, Shape]:
-        """Steps from an input's shape, at least one, and the shape they give."""
+        """Draw at least one step for an input's shape. Returns the steps and their output's shape."""
         steps: list[Step] = []
         while self.left > 0 and self.draw(MORE[depth > 0]):
             step, x = self.draw(one_step(self, x, labels, depth, keep_rank))
@@ -265,7 +265,7 @@ class Writer:
 
     def label(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Label, Shape]:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
-        hidden = [name for name in labels if name not in labels.maps[0]]  # which a label of this scope may hide
+        hidden = [name for name in labels if name not in labels.maps[0]]  # labels that a label of this scope may hide
         odd = [name for name in ODD if name not in labels] if self.draw(RARELY) else []
         odd += [name for name in CLASHING if name not in labels.maps[0]] if self.clashing else []
         name = self.draw(st.sampled_from([f"l{next(self.numbers)}", *hidden, *odd]))
@@ -288,7 +288,7 @@ class Writer:
         return Choose(test, self.plain(steps)), y
 
     def plain(self, steps: Steps) -> Steps:
-        """Steps that can be written as an expression: in a block, if need be."""
+        """Draw steps that can be written as an expression, if necessary in a block."""
         return steps if inlined(steps) else (Block(f"b{next(self.numbers)}", steps),)
 
     def side(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Side, Shape]:
@@ -299,7 +299,7 @@ class Writer:
         name = self.draw(st.sampled_from(JOINS))
         ways = [self.way(x, labels, depth) for _ in range(self.draw(upto(2, 0)))]
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
-        if len(x) != 3 and any(shape[:-1] != x[:-1] for _, shape in ways):  # nothing changes those dimensions back
+        if len(x) != 3 and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore those dimensions
             ways = [((IDENTITY,), x)] * len(ways)
         fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name)
         if not keep_rank and len(fitted[0][1]) == 3 and self.draw(RARELY):
@@ -317,7 +317,7 @@ class Writer:
         return [Branch(f"w{i}" if named else "", steps) for i, steps in enumerate(branches)]
 
     def way(self, x: Shape, labels: Labels, depth: int, keep_rank: bool = True) -> tuple[Steps, Shape]:
-        """A branch: from the join's input, or from an earlier step's output."""
+        """Draw a branch from the join's input, or from the output of an earlier step."""
         known = [name for name, shape in labels.items() if len(shape) == len(x)]
         if known and self.draw(FLAG):
             name = self.draw(st.sampled_from(known))
@@ -326,12 +326,12 @@ class Writer:
         return self.steps(x, labels.new_child(), depth, keep_rank)
 
     def fitted(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
-        """The branches with layers after them that give all the first one's shape, or but for the channels."""
+        """Add layers to branches so that all have the shape of the first one, or the same except channels."""
         target = ways[0][1]
         return [self.fit(way, target if name != "concat" else (way[1][0], *target[1:])) for way in ways]
 
     def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
-        """The branches of one shape, some of them channels×1×1."""
+        """Return branches of one shape, some of them channels×1×1."""
         target = ways[0][1]
         gate = (target[0], 1, 1)
         gates = [self.draw(FLAG) if len(target) == 3 else False for _ in ways]
@@ -357,7 +357,7 @@ class Writer:
             yield Layer("conv", {"out_channels": target[0], "kernel_size": 1})
 
     def flat(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
-        """A branch that ends in a vector, as long as the target flattened."""
+        """Draw a branch that ends in a vector with as many values as the target."""
         steps, x = way
         features = target[0] * target[1] * target[2]
         head: Steps = (Layer("flatten", {}),)
@@ -373,7 +373,7 @@ def runs(name: str, rank: int, dtype: str) -> bool:
 
 
 def gives_new(steps: Steps) -> bool:
-    """Whether what the steps give is certainly a layer's of their own: a side output must be."""
+    """Whether the output of the steps is certainly that of one of their layers, as a side output must be."""
     for step in reversed(steps):
         if isinstance(step, Layer | Join | Use):
             return not isinstance(step, Use)
@@ -384,25 +384,25 @@ def gives_new(steps: Steps) -> bool:
 
 @st.composite
 def one_step(draw: Draw, writer: Writer, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
-    """A strategy of its own, so that hypothesis knows what belongs together when it makes a network simpler."""
+    """Draw in a separate strategy, so that hypothesis simplifies what belongs together."""
     writer.draw = draw
     return writer.step(x, labels, depth, keep_rank)
 
 
 @st.composite
 def networks(draw: Draw, clashing: bool = False) -> Network:
-    """A network that fits together; if `clashing`, with labels and branches that other entries would be called."""
+    """Draw a network that fits together; if `clashing`, its labels and branches have names that others would get."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, clashing=clashing), ChainMap()
     steps, y = writer.steps(x, labels)
     if draw(RARELY):
-        steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # which reads the result
+        steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # it reads the result
     return Network(x, steps, draw(FLAG), writer.dtype)
 
 
 @st.composite
 def doubtful(draw: Draw) -> Network:
-    """A short network whose last step is drawn without regard to the shape before it, or to that of other branches."""
+    """Draw a short network whose last step may not fit the shape before it, or that of other branches."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, 4), ChainMap()
     steps, y = writer.steps(x, labels)
@@ -424,9 +424,9 @@ def loose_layers(draw: Draw, names: list[str]) -> Layer:
 
 
 def sweep(strategy: st.SearchStrategy[Network], check: Callable[[Network], None], most: int, seed: int = 0) -> None:
-    """Check so many networks that differ from each other; of a failing one, the simplest that hypothesis finds.
+    """Check so many different networks; report the simplest failing one that hypothesis finds.
 
-    In batches of ten: in longer runs hypothesis varies what it has drawn before, and finds less that is new.
+    It draws in batches of ten: in longer runs hypothesis varies earlier networks, and finds fewer new ones.
     """
     batches, known = Random(seed), set()
     while len(known) < most:

@@ -1,8 +1,8 @@
-"""What every operator computes, written a second time: PyTorch's functions and plain arithmetic, nothing of archcalc.
+"""A second implementation of every operator, with PyTorch's functions and plain arithmetic, without archcalc.
 
-`compute` runs an operator as a spec writes it; the defaults here are those of PyTorch's documentation, and where it has
-no such operator those of the paper. `test_ops_values.py` holds `archcalc.ops` against these functions one by one,
-`test_differential.py` whole networks. The ones that draw at random take their numbers in the order of the modules.
+`compute` runs an operator as a spec writes it. The defaults are those of PyTorch's documentation, or of the paper for
+operators that PyTorch does not have. `test_ops_values.py` checks `archcalc.ops` against these functions one by one,
+`test_differential.py` checks whole networks. Random operators draw their numbers in the order of the modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
 
 class Run(NamedTuple):
-    """Weights and buffers by name, and whether it is a run in training."""
+    """Weights and buffers by name, and whether the run is in training."""
 
     state: Mapping[str, Tensor]
     training: bool
@@ -32,7 +32,7 @@ class Run(NamedTuple):
 def compute(
     name: str, keywords: Mapping[str, Any], inputs: Sequence[Tensor], state: Mapping[str, Tensor], training: bool
 ) -> Tensor:
-    """The operator's output. In training batch normalization also changes its buffers, in `state`."""
+    """Return the operator's output. In training batch normalization also changes its buffers in `state`."""
     return REFERENCES[name](Run(state, training), *inputs, **keywords)
 
 
@@ -41,7 +41,7 @@ def conv(
     groups: int = 1, bias: bool = True, connections: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:  # fmt: skip
     weight = run["weight"]
-    if connections is not None:  # LeCun et al. 1998, Table I: a kernel for each pair of channels in it
+    if connections is not None:  # LeCun et al. 1998, Table I: one kernel per pair of channels in the table
         kernels, weight = iter(weight), weight.new_zeros(out_channels, x.shape[1], *weight.shape[1:])
         for row, channels in enumerate(connections):
             for channel in channels:
@@ -116,7 +116,7 @@ def avgpool(
 def subsample(
     run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
 ) -> Tensor:
-    """LeCun et al. 1998, II-B: the inputs of a unit are added, multiplied by a coefficient, and a bias is added."""
+    """LeCun et al. 1998, II-B: add the inputs of a unit, multiply by a coefficient, and add a bias."""
     total = F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, divisor_override=1)
     return total * run["weight"].view(1, -1, 1, 1) + run["bias"].view(1, -1, 1, 1)
 
@@ -168,7 +168,7 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
 
 
 def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    """A function of one value each; `inplace` changes where its results are, not what they are."""
+    """Apply a function to each value; `inplace` changes where the results are, not their values."""
     return lambda run, x, inplace=False: function(x)
 
 

@@ -1,4 +1,4 @@
-"""Generated PyTorch source, run by itself and held against what `archcalc.pytorch.build` makes."""
+"""Run generated PyTorch source by itself, and check it against `archcalc.pytorch.build`."""
 
 import ast
 
@@ -11,7 +11,7 @@ IMPORTS = {"torch"}  # what the source may import
 
 
 def run(source):
-    """The network's class, from nothing but its text."""
+    """Return the network's class, from its text alone."""
     tree = ast.parse(source)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {getattr(node, "module", None) or node.names[0].name for node in imports} <= IMPORTS
@@ -20,18 +20,18 @@ def run(source):
 
 
 def made(source, **arguments):
-    """The network without values."""
+    """Return the network on the meta device."""
     with torch.device("meta"):
         return run(source)(**arguments)
 
 
 def states(network):
-    """The shapes of parameters, and of all that is kept, in order."""
+    """Return the shapes of the parameters, and of all values in the state, in order."""
     return [p.shape for p in network.parameters()], [value.shape for value in network.state_dict().values()]
 
 
 def carrying(source):
-    """The line of the docstring that carries weights over, as a function of `model` and `other`."""
+    """Return the docstring's line that loads weights, as a function of `model` and `other`."""
     (line,) = [line for line in ast.get_docstring(ast.parse(source)).splitlines() if "load_state_dict" in line]
 
     def carry(model, other):
@@ -44,7 +44,7 @@ def carrying(source):
 
 
 def assert_same_values(source, graph, carry=None):
-    """Raise AssertionError unless both give the same for the same weights, in evaluation and in training."""
+    """Raise AssertionError unless both have equal outputs for equal weights, in evaluation and in training."""
     torch.manual_seed(0)
     built, own = build(graph), run(source)()
     with torch.no_grad():
@@ -61,7 +61,7 @@ def assert_same_values(source, graph, carry=None):
     _assert_equal(built.state_dict().values(), own.state_dict().values())  # running statistics
     total = sum(value.sum() for value in listed(given))
     if total.requires_grad:
-        total.backward()  # raises where something that backward needs was overwritten
+        total.backward()  # raises if something that backward needs was overwritten
 
 
 def _assert_equal(expected, given):
@@ -70,7 +70,7 @@ def _assert_equal(expected, given):
 
 
 def seeded(network, image):
-    """What a network gives; dropout and its like draw alike each time."""
+    """Return the output of a network; dropout and similar layers draw equal numbers each time."""
     torch.manual_seed(1)
     return network(image.clone())
 
@@ -79,7 +79,7 @@ def seeded(network, image):
 
 
 def assert_same_operations(source, graph):
-    """Raise AssertionError, with the layer, unless both do the same operations, in evaluation and training."""
+    """Raise AssertionError, with the layer, unless both run the same operations, in evaluation and in training."""
     run(source)
     for check in validate_source(graph, source).checks:
         assert check.equal, f"{check.layer or 'the network'} {check.figure}: {check.expected}, not {check.measured}"

@@ -1,4 +1,4 @@
-"""A network as plain data, a step at a time, and as a spec may write it: what `random_graphs.py` draws."""
+"""A network as plain steps, and its text as a spec: what `random_graphs.py` draws."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Label(NamedTuple):
 
 
 class Branch(NamedTuple):
-    name: str  # "": without one
+    name: str  # "": without a name
     steps: Steps
 
 
@@ -49,7 +49,7 @@ class Repeat(NamedTuple):
 
 
 class Choose(NamedTuple):
-    test: str  # which is true
+    test: str  # a true expression
     steps: Steps
 
 
@@ -67,11 +67,11 @@ IDENTITY = Layer("identity", {})
 class Network:
     shape: Shape
     steps: Steps
-    inline: bool = False  # written as expressions where that is possible, else as YAML
+    inline: bool = False  # written as expressions if possible, otherwise as YAML
     dtype: str = "float32"
 
     def spec(self) -> str:
-        """The network as a spec; its dtype, which no spec has, as a comment."""
+        """Return the network as a spec, with its dtype as a comment."""
         head = [f"# in {self.dtype}"] if self.dtype != "float32" else []
         head += ["name: drawn", f"input: {_value(self.shape)}"]
         blocks = {step.name: step.steps for step in every_step(self.steps) if isinstance(step, Block)}
@@ -85,7 +85,7 @@ class Network:
 
 
 def every_step(steps: Steps) -> Iterator[Step]:
-    """All steps, those inside others too."""
+    """Yield all steps, including those inside others."""
     for step in steps:
         yield step
         yield from every_step(getattr(step, "steps", ()))
@@ -94,7 +94,7 @@ def every_step(steps: Steps) -> Iterator[Step]:
 
 
 def _lines(steps: Steps, indent: int, inline: bool) -> list[str]:
-    """The steps as items of a YAML list."""
+    """Return the steps as items of a YAML list."""
     lines = []
     for step in steps:
         text = inlined((step,))
@@ -117,7 +117,7 @@ def _nested(head: str, steps: Steps, indent: int, inline: bool) -> list[str]:
 
 
 def inlined(steps: Steps) -> str:
-    """The steps as one expression; "" where they have no such form."""
+    """Return the steps as one expression, or "" if they have no such form."""
     parts = [_part(step) for step in steps]
     return " | ".join(parts) if all(parts) else ""
 

@@ -1,4 +1,4 @@
-"""The networks of the zoo, loaded and analysed once in each process."""
+"""The networks of the zoo, loaded and analysed once per process."""
 
 from functools import cache
 
@@ -9,11 +9,11 @@ NAMES = sorted(networks())
 
 @cache
 def network(name: str) -> Graph:
-    """As `load`, without params."""
+    """Load a network without params."""
     return load(name)
 
 
 @cache
 def report(name: str) -> Report:
-    """As `analyze`, in its default setting."""
+    """Analyse a network under the default conditions."""
     return analyze(network(name))
