@@ -351,7 +351,7 @@ class TestFindings:
 
     def test_what_stands_elsewhere_is_told_once(self):
         found = dict(differences(*reports("alexnet", "torchvision/alexnet"), by="stage"))
-        assert found["fc6"] == "dropout at another place"
+        assert found["fc6"] == "dropout moved"
 
     def test_other_resolutions(self):
         found = dict(differences(*reports("squeezenet1.0", "squeezenet1.1"), by="stage"))
@@ -376,7 +376,7 @@ class TestFindings:
         assert "MACs" in heads[0]
         assert heads[1].count("B − A") >= 2
         folded = any(row["part"].startswith("…") for row in table.rows)
-        assert folded == any("rows above leave out" in note for note in table.notes)
+        assert folded == any("all parts since the row above" in note for note in table.notes)
 
     def test_operators_and_long_arguments(self):
         found = dict(differences(*reports("lenet5", "d2l/lenet")))

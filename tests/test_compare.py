@@ -59,7 +59,7 @@ class TestTotals:
     def test_graphs_and_reports(self):
         of_two = analyze(load("lenet5"), batch=2)
         assert compare(of_two, load("lenet5"), batch=2).entries[0] == compare(of_two).entries[0]
-        with pytest.raises(ArchcalcError, match=r"lenet5 is not of the conditions .* batch 2, .* and batch 1"):
+        with pytest.raises(ArchcalcError, match=r"lenet5 has other conditions .* batch 2, .* and batch 1"):
             compare(of_two, load("lenet5"))
         with pytest.raises(ArchcalcError, match="no network to compare"):
             compare()
@@ -137,7 +137,7 @@ class TestErrors:
         table = comparison_table(compare(*map(load, FAMOUS)))
         marks = [row["top1"].split()[1] for row in table.rows]
         assert marks == ["a1", "b", "a2", "a3"]
-        assert "of different tests, and do not compare" in " ".join(table.notes)
+        assert "come from different tests and are not comparable" in " ".join(table.notes)
         for row, mark in zip(table.rows, marks, strict=True):
             note = next(note for note in table.notes if note.startswith(f"{mark}: "))
             assert row["protocol"] in note

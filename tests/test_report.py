@@ -61,7 +61,7 @@ class TestFolding:
         layers = "  - x: conv(4, 3) | relu | flatten\n  - y: linear(2)\n  - relu\n"
         table = summarize(analyze(parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}")), depth=1)
         assert [row["output"] for row in table.rows] == [[3, 8, 8], [144], [2]]
-        assert table.notes == ["In the row above, since they write nothing: relu (--all shows each)."]
+        assert table.notes == ["Merged into the row above, because they write no new tensor: relu (--all shows each)."]
 
     def test_a_block_that_ends_in_a_side_output(self):
         layers = "  - x:\n    - conv(4, 3)\n    - side: {head: global_avgpool | flatten | linear(2)}\n  - relu\n"
@@ -200,7 +200,7 @@ def test_no_digit_is_ever_cut(width):
 
 def test_published_figures_say_what_they_are_of():
     table = audited(analyze(load("googlenet"), batch=2, mode="train"))
-    assert table.parts[0].conditions == "Computed for one image in float32, FLOPs as in convention all:"
+    assert table.parts[0].conditions == "Computed for one image in float32, with FLOPs by convention all:"
     found = [(row["title"], row["mode"]) for row in table.parts[0].rows]
     assert ("depth, inference", "infer") in found
     assert ("params", "train") in found

@@ -1,4 +1,4 @@
-"""Tables of published figures with their verdicts: below `archcalc summarize`, and what `archcalc audit` shows."""
+"""Tables of published figures with verdicts, for `archcalc audit` and below `archcalc summarize`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archcalc.render.tables.figure_columns import data
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 WORDS = {"rounds": "matches, rounded", "truncates": "matches, cut off"}  # of verdicts, for people
 TALLY = {"rounds": "rounded", "truncates": "cut off", "within": "within a bound"}
-HELD_AGAINST = {"batch": 1, "dtype": "float32", "mode": "published", "convention": "all"}
+CONDITIONS = {"batch": 1, "dtype": "float32", "mode": "published", "convention": "all"}
 COLUMNS = (
     Column("network", "Network", text=True, heading=True),
     Column("source", "Source", text=True, heading=True),
@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] = ()) -> Table:
-    """Verdicts by the network each is of, those in `only` if it names some, and how many there are of each."""
+    """Make the table of verdicts by network, with their counts; `only` selects verdicts if it is not empty."""
     every = [verdict for found in verdicts.values() for verdict in found]
     counts = Counter(verdict.verdict for verdict in every)
     rows = [
@@ -45,14 +45,14 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
     ]
     figures = f"{len(every):,} published figure{'s' if len(every) != 1 else ''}"
     networks = f"{len(verdicts):,} network{'s' if len(verdicts) != 1 else ''}"
-    told = (verdict for verdict in VERDICTS if counts[verdict] or verdict in only)
-    tally = ", ".join(f"{counts[verdict]:,} {TALLY.get(verdict, verdict)}" for verdict in told)
+    counted = (verdict for verdict in VERDICTS if counts[verdict] or verdict in only)
+    tally = ", ".join(f"{counts[verdict]:,} {TALLY.get(verdict, verdict)}" for verdict in counted)
     return Table(
         "",
         _used(COLUMNS, rows),
         rows,
         "figures",
-        {"schema": SCHEMA, **HELD_AGAINST},
+        {"schema": SCHEMA, **CONDITIONS},
         f"{figures} of {networks}" + (f": {tally}" if tally else ""),
         data={"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
         label=f"{listed(list(verdicts))}, published figures",
@@ -60,7 +60,7 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
 
 
 def verdict_table(verdicts: Sequence[Verdict], mode: str, conditions: str = "") -> Table:
-    """Verdicts on one network's figures, shown beside figures in `mode`."""
+    """Make the table of verdicts on one network, for a page of figures in `mode`."""
     own = [column for column in COLUMNS if column.key not in ("network", "layer")]
     own = [column._replace(title="Published") if column.key == "title" else column for column in own]
     rows = [_row(verdict, mode) for verdict in verdicts]
@@ -68,7 +68,7 @@ def verdict_table(verdicts: Sequence[Verdict], mode: str, conditions: str = "") 
 
 
 def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The columns, those that no row fills not shown."""
+    """Hide the columns that are empty in all rows."""
     filled = {key for row in rows for key, value in row.items() if value}
     return [column._replace(shown=column.shown and (column.key in filled or not rows)) for column in columns]
 
@@ -89,22 +89,22 @@ def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
 
 
 def _of_training(claim: Claim) -> bool:
-    """Whether a network's figure is of training, whatever mode it is asked for in: its name says so."""
+    """Whether a network's figure is about training in any mode, as its name says."""
     return (claim.figure == "saved_bytes" and not claim.layer) or claim.figure.startswith("expected")
 
 
 def outcome(verdict: Verdict) -> str:
-    """The verdict and what it rests on: `matches, rounded, 2 digits`, `about, 1 digit`, `within, by 4 %`."""
+    """Return the verdict and its basis: `matches, rounded, 2 digits`, `about, 1 digit`, `within, by 4 %`."""
     how = {"exact": ["exact"], "truncates": ["cut off"]} if verdict.verdict == "explained" else {}
     if verdict.about and verdict.verdict == "rounds":
-        said = ["about"]
+        words = ["about"]
     else:
-        said = [WORDS.get(verdict.verdict, verdict.verdict), *how.get(verdict.match, ()), *["about"] * verdict.about]
-    return ", ".join([*said, *_basis(verdict)])
+        words = [WORDS.get(verdict.verdict, verdict.verdict), *how.get(verdict.match, ()), *["about"] * verdict.about]
+    return ", ".join([*words, *_basis(verdict)])
 
 
 def _basis(verdict: Verdict) -> Iterable[str]:
-    """What the printed figure was rounded to, how many of its digits count, or how far it is from a bound."""
+    """Yield what the printed figure was rounded to, its significant digits, or the distance from a bound."""
     if verdict.by is not None:
         yield f"by {percent(verdict.by)}"
     elif verdict.claim.to:
@@ -114,12 +114,12 @@ def _basis(verdict: Verdict) -> Iterable[str]:
 
 
 def percent(part: float) -> str:
-    """Two significant digits: 4 %, 0.38 %, 120 %."""
+    """Format a fraction with two significant digits: 4 %, 0.38 %, 120 %."""
     return f"{float(f'{100 * part:.2g}'):,.12g} %"
 
 
 def _shown(verdict: Verdict, value: Any) -> str:
-    """A value as it is printed beside the published one: with its unit, shapes in the order papers print."""
+    """Format a value like the published one: with its unit, and shapes in the order of papers."""
     if unit_of(verdict.claim) == "shape":
         return read_dimensions(verdict.claim.printed).show(value)
     if unit_of(verdict.claim) == "bytes":
@@ -131,7 +131,7 @@ def _shown(verdict: Verdict, value: Any) -> str:
 
 
 def _remarks(verdict: Verdict) -> Iterable[str]:
-    """What explains the printed figure, what contradicts it, and what is known of it."""
+    """Yield the accounting that explains the figure, the reason for a clash, notes, and what is wrong in the spec."""
     claim = verdict.claim
     if verdict.accounting:
         because = f", because {verdict.because}" if verdict.because else ""
@@ -141,9 +141,9 @@ def _remarks(verdict: Verdict) -> Iterable[str]:
         yield "Not reproduced, and the spec gives no reason."
     elif verdict.verdict != "contradicted":
         yield from ("The spec gives a reason for a clash, but the figure is reproduced.",) * bool(claim.clash)
-        yield from (f"Not its figure by this accounting: {sentence(text)}" for text in verdict.failed)
+        yield from (f"This accounting does not give the figure: {sentence(text)}" for text in verdict.failed)
 
 
 def sentence(text: str) -> str:
-    """A text that ends in a full stop."""
+    """End a text with a full stop."""
     return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."

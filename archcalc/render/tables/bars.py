@@ -1,4 +1,4 @@
-"""Bars in the table of a network: what `archcalc summarize --bars` adds, so that one sees where the cost is."""
+"""Bars in the table of a network, for `archcalc summarize --bars`: they show where the cost is."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import replace
 from archcalc.analysis.figures import FIGURES
 from archcalc.render.table import Column, Table
 
-WIDTH = 8  # columns of the longest bar
+WIDTH = 8  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 BARRED = ("activations", "params", "macs")
 RANKS = {"op": 9, "formula": 8, "field": 7, "flops": 6, "output": 5, "activations_bar": 4, "activations": 3,
-         "params": 2, "macs": 1}  # fmt: skip  # bars of params and MACs stay
-NOTE = "Bars: the longest is the column's largest figure; percentages are of its total."
+         "params": 2, "macs": 1}  # fmt: skip  # bars of params and MACs are always shown
+NOTE = "Bars: the longest is the largest figure of the column; percentages are of its total."
 
 
 def with_bars(table: Table) -> Table:
-    """The table with a column of bars and percentages behind activations, params and MACs, for people only."""
+    """Add a column of bars and percentages after activations, params and MACs, for people only."""
     shares = {figure: _shares(table, figure) for figure in BARRED}
     rows = [{**row, **{f"{figure}_bar": shares[figure][i] for figure in BARRED}} for i, row in enumerate(table.rows)]
     return replace(table, columns=list(_columns(table.columns)), rows=rows, notes=[NOTE, *table.notes])
@@ -38,7 +38,7 @@ def _shares(table: Table, figure: str) -> list[str]:
 
 
 def share_text(value: int, largest: int, total: int) -> str:
-    """`███▏      12.3%`: a bar as long as the value beside the largest, and its share of the total; nothing of 0."""
+    """Return a bar relative to the largest value, and the share of the total, `███▏      12.3%`; "" for 0."""
     if not value:
         return ""
     share = value / total
@@ -47,7 +47,7 @@ def share_text(value: int, largest: int, total: int) -> str:
 
 
 def bar(part: float, width: int = WIDTH) -> str:
-    """A part, from 0 to 1, of `width` columns, to an eighth of one; what is more than nothing shows."""
+    """Draw a part, from 0 to 1, of `width` characters in steps of an eighth; anything above 0 is visible."""
     eighths = max(round(part * width * 8), int(part > 0))
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (EIGHTHS[rest] if rest else "")

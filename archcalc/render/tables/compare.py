@@ -1,4 +1,4 @@
-"""What `archcalc compare` shows: networks side by side."""
+"""The table of `archcalc compare`: networks side by side."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from archcalc.render.tables.figure_columns import data, figure_column, heading
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 ERRORS = "top1_error", "top5_error"
 NAME = Column("name", "Network", text=True)
-TEST = tuple(data(("dataset", "protocol", "source")))
+TESTS = tuple(data(("dataset", "protocol", "source")))
 
 
 def _with_ratio(key: str, rank: int, own: tuple[Column, ...] = ()) -> tuple[Column, ...]:
-    """A figure, or its `own` columns, and its ratio to the first network's: for people, and for programs."""
+    """Return the columns of a figure, or its `own`, and of its ratio to the first network, for people and programs."""
     times = Column(f"{key}_times", f"× {FIGURES[key].title}", rank=rank, data=False)
     return *(own or (figure_column(key),)), times, *data((f"{key}_ratio",))
 
 
 def _plain(key: str, rank: int = 0) -> tuple[Column, ...]:
-    """A figure; bytes for people in MB."""
+    """Return the columns of a figure; people see bytes in MB."""
     if FIGURES[key].unit == "bytes":
         return Column(f"{key}_mb", heading(key), "MB", rank, data=False), *data((key,))
     return (figure_column(key, rank),)
@@ -52,14 +52,14 @@ USUAL = {
 
 
 def columns() -> dict[str, tuple[Column, ...]]:
-    """All columns by the name that people ask for: the usual ones, then those of every other figure."""
+    """Return all columns by the names of `--columns`: the usual ones, then those of every other figure."""
     return USUAL | {key: _plain(key) for key in numbers() if key not in USUAL}
 
 
 def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: str = "") -> Table:
-    """A row a network, with all columns or those named; `sort` is one of them or `name`, with - for largest first.
+    """Make a table with one row per network and the named columns, or all; `sort` names one, with - for largest first.
 
-    Raises ArchcalcError, with the nearest, for a column that is none.
+    Raises ArchcalcError, with the nearest names, for an unknown column.
     """
     entries = sorted_by(comparison.entries, sort)
     marks = _marks(entries)
@@ -77,7 +77,7 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
 
 
 def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
-    """Entries in the order of a column; what is unknown comes last, and ties stay as they were."""
+    """Sort entries by a column; unknown values come last, and equal ones keep their order."""
     if not sort:
         return list(entries)
     key = sort.removeprefix("-")
@@ -90,26 +90,26 @@ def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
 
 def _value(entry: Entry, key: str) -> Any:
     if key == "receptive_field" and (size := entry.figures[key]):
-        return entry.figures["field_status"].count(WHOLE), size  # nothing sees more than the whole input
+        return entry.figures["field_status"].count(WHOLE), size  # the whole input is the most
     return entry.figures[key] if key in FIGURES else getattr(entry.errors if key in ERRORS else entry, key, None)
 
 
 def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
-    """The columns for people and programs; those that tell nothing are not shown unless they were asked for.
+    """Yield the columns for people and programs; show those without information only if they are named.
 
-    The figure that rows are sorted by is always shown.
+    The figure that sorts the rows is always shown.
     """
     for position, name in enumerate(dict.fromkeys(names)):
         for column in choose("column", name, {"name": (), **columns()}):
-            ratio = column.key.endswith("_times")  # gives way before its figure
+            ratio = column.key.endswith("_times")  # left out before its figure
             yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
     if not names:
         for name, column in ((name, column) for name, group in columns().items() for column in group):
             if name == sort and not column.key.endswith("_times"):
                 yield column._replace(rank=0)
             else:
-                yield column._replace(shown=column.shown and name in USUAL and _tells(column.key, rows))
-    yield from (column for column in TEST if set(names or ERRORS) & set(ERRORS))
+                yield column._replace(shown=column.shown and name in USUAL and _adds_information(column.key, rows))
+    yield from (column for column in TESTS if set(names or ERRORS) & set(ERRORS))
 
 
 def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
@@ -134,7 +134,7 @@ def _megabytes(count: int) -> str:
 
 
 def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
-    """The cells of published errors: as printed with the mark of their test, as numbers, and the test."""
+    """Return the cells of published errors: as printed with the mark of their test, as numbers, and the test."""
     mark, width = marks[_test(errors)], max(map(len, marks.values()))
     return {
         "top1": _marked(errors.top1, mark, width),
@@ -152,12 +152,12 @@ def _marked(printed: str | None, mark: str, width: int) -> str | None:
 
 
 def _test(errors: Errors) -> Errors:
-    """The test alone, without its figures."""
+    """Return the test alone, without its errors."""
     return errors._replace(top1=None, top5=None)
 
 
 def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
-    """A sign for each test whose errors are shown: a letter for data and protocol, a number for each source of it."""
+    """Return a mark for each test: a letter for data and protocol, and a number if it has several sources."""
     tests = dict.fromkeys(_test(entry.errors) for entry in entries if entry.errors)
     if len(tests) < 2:
         return dict.fromkeys(tests, "")
@@ -172,7 +172,7 @@ def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
 
 
 def _letter(position: int) -> str:
-    """a, b, … z, aa, ab, …"""
+    """Return a, b, … z, aa, ab, …"""
     before, last = divmod(position, 26)
     return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
@@ -187,13 +187,13 @@ def _conditions(comparison: Comparison, ratios: bool) -> str:
 
 def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:
     if len({entry.figures["input"] for entry in entries}) > 1:
-        yield "The inputs differ: MACs, FLOPs and activations are of each network's own."
+        yield "The inputs differ: MACs, FLOPs and activations are for each network's own input."
 
 
 def _error_notes(marks: dict[Errors, str]) -> Iterator[str]:
-    """Of which tests the errors are."""
+    """Yield the tests of the errors."""
     if len({(test.dataset, test.protocol) for test in marks}) > 1:
-        yield "Errors of different letters are of different tests, and do not compare."
+        yield "Errors with different letters come from different tests and are not comparable."
     for test, mark in marks.items():
         text = f"{test.dataset}, {test.protocol or 'protocol not stated'}. {test.source}."
         yield f"{mark}: {text}" if mark else f"Errors: {text}"

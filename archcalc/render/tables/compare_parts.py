@@ -1,4 +1,4 @@
-"""Where two networks differ: what `archcalc compare --by` shows."""
+"""The table of `archcalc compare --by`: where two networks differ."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
 # Ranks of A, B and their difference; FLOPs are only in data
 FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (0, 0, 0), "activations": (9, 8, 1)}
 STATES = {"equal": "equal", "shapes": "other shapes", "a": "only in A", "b": "only in B"}  # and "changed"
-MOST_TOLD = 2  # differences that the row of a block tells of
-MOST_OTHER = 0.5  # the share of layers below which blocks have nothing in common that could be told
+MOST_LISTED = 2  # differences that the row of a block lists
+MOST_OTHER = 0.5  # blocks with a smaller share of common layers have no listed differences
 MOST_SHOWN = 24  # characters of an argument
-MOST_IN_LINE = 26  # characters of a difference; what is longer stands below its row
+MOST_IN_LINE = 26  # characters of a difference; a longer text is below its row
 
 
 class Row(NamedTuple):
-    """Neighbouring matches that one line stands for, and how their sides differ: one of STATES, or `changed`."""
+    """Neighbouring matches in one row, and how their sides differ: one of STATES, or `changed`."""
 
     state: str
     matches: tuple[Match, ...]
 
 
 def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table:
-    """Parts of two networks, A and B, beside each other by `stage`, `block` or `layer`, and how they differ.
+    """Make the table of parts of two networks, A and B, by `stage`, `block` or `layer`, and of their differences.
 
-    Neighbours that are equal fold into one row, and so do those that only one network has, unless `every`. Differences
-    are B − A. The rows add up to the totals of both networks.
+    Unless `every`, equal neighbours share a row, and so do neighbours that only one network has. Differences are B − A.
+    The rows add up to the totals of both networks.
     """
     left, right = alignment.left, alignment.right
     found = _rows(alignment, DEPTHS[by]) if every else folded(alignment, _rows(alignment, DEPTHS[by], True), by)
@@ -66,7 +66,7 @@ def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[
     if alignment.left.graph.input != alignment.right.graph.input:
         yield "The inputs differ."
     if any(row["part"].startswith("…") for row in rows):
-        yield "“… part”: all that the rows above leave out, up to that part."
+        yield "“… part”: all parts since the row above, up to that part."
 
 
 def _columns() -> Iterator[Column]:
@@ -89,7 +89,7 @@ def _rows(alignment: Alignment, depth: int | None, whole: bool = False, block: M
 
 
 def state(alignment: Alignment, match: Match) -> str:
-    """How the sides of a match differ: `equal`, in `shapes` alone, `changed`, or only there in `a` or `b`."""
+    """Return how the sides of a match differ: `equal`, only in `shapes`, `changed`, or only in `a` or `b`."""
     if not (match.left and match.right):
         return "a" if match.left else "b"
     if alignment.equal(match):
@@ -100,7 +100,7 @@ def state(alignment: Alignment, match: Match) -> str:
 
 
 def _changes(alignment: Alignment, match: Match) -> list[Change]:
-    """What was written otherwise; shapes follow from that."""
+    """Return the changes in what is written, without the shapes that follow from them."""
     return [change for change in alignment.changes(match) if change.what not in ("input", "output")]
 
 
@@ -151,7 +151,7 @@ def _by_side(key: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
-    """Sums over the layers of both sides, and what B has more, as a number and as it is read."""
+    """Return sums over the layers of both sides, and B − A as a number and as text."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
         sums = [sum(getattr(layer, key) for layer in layers) for layers in (left, right)]
@@ -161,9 +161,9 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
 
 
 def _name(row: Row, block: Match | None = None) -> str:
-    """What a row is called: `stage1`, `conv / conv1`; of several that are alone `fc6 … fc8`, else `… fc8`: up to it.
+    """Name a row: `stage1`, `conv / conv1`; several parts of one network `fc6 … fc8`; other parts up to fc8 `… fc8`.
 
-    The name is whole, or that within a block.
+    With `block`, names are those within it.
     """
     first, last = (_both(match, block) for match in (row.matches[0], row.matches[-1]))
     if len(row.matches) == 1:
@@ -178,18 +178,18 @@ def _both(match: Match, block: Match | None) -> str:
 
 
 def _ends(matches: Sequence[Match], side: int) -> list[str | None]:
-    """The names of the first and the last part on a side."""
+    """Return the names of the first and the last part on a side."""
     names = [match.names[side] for match in matches]
     return names if len(names) == 1 else [names[0], "…", names[-1]]
 
 
 def _change(left: Any, right: Any) -> str:
-    """`3 → 5`; once where both are the same or one is not there."""
+    """Return `3 → 5`, or one value if both are equal or one is None."""
     return " → ".join(dict.fromkeys(str(value) for value in (left, right) if value is not None))
 
 
 def difference(alignment: Alignment, row: Row) -> str:
-    """How the sides of a row differ, in words."""
+    """Describe how the sides of a row differ."""
     match, several = row.matches[0], len(row.matches) > 1
     text = STATES.get(row.state, "")
     if row.state == "changed":
@@ -202,12 +202,12 @@ def difference(alignment: Alignment, row: Row) -> str:
 
 
 def _shapes(alignment: Alignment, row: Row) -> str:
-    """`56×56 → 28×28`, the outputs of a row's parts, if they all differ alike; where none does, what is read."""
+    """Describe the outputs, `56×56 → 28×28`, if all parts differ equally; if none differs, the inputs; otherwise ""."""
     match = row.matches[0]
     ends = {tuple(tuple(_output(layers) or ()) for layers in alignment.layers(match)) for match in row.matches}
     left, right = ends.pop()
     if not ends and left != right:
-        start = 1 if left[0] == right[0] and len(left) == len(right) > 1 else 0  # equal channels say nothing
+        start = 1 if left[0] == right[0] and len(left) == len(right) > 1 else 0  # omit equal channels
         return _change(format_shape(left[start:]), format_shape(right[start:]))
     if ends or len(row.matches) > 1:
         return ""
@@ -217,26 +217,26 @@ def _shapes(alignment: Alignment, row: Row) -> str:
 
 
 def _reads_other(match: Match, changes: Sequence[Change]) -> bool:
-    """Whether a layer's input alone has another shape."""
+    """Whether a layer differs only in the shape of its input."""
     joins = match.left and match.left.op and match.left.op.joins
     return [change.what for change in changes] == ["input"] and not joins
 
 
 def _alone(matches: Sequence[Match]) -> str:
-    """Layers without partner, as they are written."""
+    """List the layers of unmatched parts as a spec writes them; the rest is counted."""
     texts = _texts(matches)
-    more = len(texts) - MOST_TOLD
-    return ", ".join(texts[:MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(texts) - MOST_LISTED
+    return ", ".join(texts[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _texts(matches: Sequence[Match]) -> list[str]:
-    """The layers among parts without partner, as they are written."""
+    """Return the layers among unmatched parts as a spec writes them."""
     operators = (piece.op for match in matches for piece in (match.left, match.right) if piece)
     return [written(op) for op in operators if op]
 
 
 def _inside(alignment: Alignment, block: Match) -> list[str]:
-    """What differs within a block, each with the name that it has there."""
+    """List the differences within a block, each with its name there."""
     sizes = [len(layers) for layers in alignment.layers(block)]
     if sum(None not in leaf.names for leaf in block.leaves()) < MOST_OTHER * min(sizes):
         return ["other layers, {} → {}".format(*sizes)]
@@ -245,13 +245,13 @@ def _inside(alignment: Alignment, block: Match) -> list[str]:
     return told[:MOST_TOLD] + ([f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
 
 
-def _told(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Iterator[str]:
-    """Of each row in a block that tells something, what it tells; what stands alone on both sides has moved."""
+def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the difference of each row in a block; layers that are alone on both sides have moved."""
     alone = {side: [_texts(row.matches) for row in rows if row.state == side] for side in "ab"}
     for row in rows:
         texts = _texts(row.matches) if row.state in ("a", "b") else []
         if texts and texts in alone["a"] and texts in alone["b"]:
-            yield from [f"{_name(row, block)} at another place"] if row.state == "a" else []
+            yield from [f"{_name(row, block)} moved"] if row.state == "a" else []
         elif row.state in ("a", "b"):
             yield f"{_name(row, block)} {STATES[row.state]}"
         elif row.state == "changed" or _reads_other(row.matches[0], alignment.changes(row.matches[0])):
@@ -259,7 +259,7 @@ def _told(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Iterator[s
 
 
 def change_text(change: Change) -> str:
-    """`stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
+    """Describe a change: `stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
     if change.what == "operator":
         return f"{written(change.left)} → {written(change.right)}"
     return f"{change.what} {_value(change.left)} → {_value(change.right)}"
@@ -276,7 +276,7 @@ def _value(value: Any) -> str:
 
 
 def written(op: Operator) -> str:
-    """An operator as a spec writes it, without what is as usual: `conv(64, 3, padding=1)`."""
+    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`."""
     texts: list[str] = []
     for position, argument in enumerate(declared(type(op))):
         value = getattr(op, argument.name)
@@ -287,7 +287,7 @@ def written(op: Operator) -> str:
 
 
 def _operators(layers: Sequence[Layer]) -> str | None:
-    """The one operator as it is written, or how many there are of each."""
+    """Return one operator as a spec writes it, or the number of each."""
     if len(layers) == 1:
         return written(layers[0].node.op)
     return " ".join(operators(layers)) or None
@@ -298,7 +298,7 @@ def _output(layers: Sequence[Layer]) -> list[int] | None:
 
 
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
-    """What is no sum, of both."""
+    """Yield the figures of both networks that are not sums."""
     yield "depth", _change(left.totals.depth, right.totals.depth)
     fields = [field_text(report.totals.whole) for report in (left, right)]
-    yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not worked out: too many positions differ"
+    yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not computed: too many positions differ"

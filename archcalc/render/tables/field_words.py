@@ -1,4 +1,4 @@
-"""Receptive fields as people read them."""
+"""Receptive fields as text for people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ UNKNOWN = "–"
 
 
 def field_text(figures: Mapping[str, Any]) -> str:
-    """The figures of `by_key` in a cell: `483`, `5×11`, `516…532`, `whole, local 427`; height and width once if equal.
+    """Format the figures of `by_key`: `483`, `5×11`, `516…532`, `whole, local 427`; height and width once if equal.
 
-    `0…62 fixed`: every position sees these input positions, and no others but the local ones.
+    `0…62 fixed`: every position sees these input positions, and otherwise only its local field.
     """
     if figures["receptive_field"] is None:
         return UNKNOWN
@@ -33,7 +33,7 @@ def _seen(figures: Mapping[str, Any], i: int) -> str:
 
 
 def _local(figures: Mapping[str, Any]) -> str:
-    """The local field, beside what comes through a whole axis; "" where there is nothing but one of them."""
+    """Format the local field if there is a whole or fixed part, too; otherwise ""."""
     axes = zip(figures["field_status"], figures["local_field"] or (None, None), strict=True)
     if not any(status in (WHOLE, FIXED) and local for status, local in axes):
         return ""
@@ -46,7 +46,7 @@ def _range(least: int | None, most: int | None) -> str:
 
 
 def _both(texts: Sequence[Any]) -> str:
-    """Height and width, once where they are equal."""
+    """Join height and width, or return one if they are equal."""
     height, width = (UNKNOWN if text is None else str(text) for text in texts)
     if height == width:
         return height
@@ -54,10 +54,10 @@ def _both(texts: Sequence[Any]) -> str:
 
 
 def field_line(totals: Totals, image: Sequence[int]) -> str:
-    """The network's field in words: `483 pixels (image 224), stride 32, padding 241 at stage4.2.relu`."""
+    """Describe the network's field: `483 pixels (image 224), stride 32, padding 241 at stage4.2.relu`."""
     figures = totals.whole
     if totals.receptive_field is None:
-        return f"not worked out: too many positions differ, at {totals.receptive_field_at}"
+        return f"not computed: too many positions differ, at {totals.receptive_field_at}"
     lengths = tuple(image[1:]) if len(image) == 3 else (1, 1)
     plain = not {WHOLE, FIXED} & {*totals.field_status}
     beyond = plain and any(size > length for size, length in zip(totals.receptive_field, lengths, strict=True))
@@ -75,16 +75,16 @@ def field_line(totals: Totals, image: Sequence[int]) -> str:
 
 
 def _size(figures: Mapping[str, Any], lengths: Sequence[int]) -> str:
-    """How much a position sees, and behind what every position sees the local field."""
+    """Describe the size of the field, and then the local field if there is a whole or fixed part."""
     kinds, local = {*figures["field_status"]}, _local(figures)
-    behind = f"; local {local} {_pixels(local)}" if local else ""
+    after = f"; local {local} {_pixels(local)}" if local else ""
     if kinds == {WHOLE}:
-        return f"whole input{behind}"
+        return f"whole input{after}"
     if kinds == {FIXED}:
-        stretches = _both(["{}…{}".format(*span) for span in figures["field_fixed"]])
-        return f"positions {stretches} of {_both(lengths)}, the same everywhere{behind or ','}"
+        spans = _both(["{}…{}".format(*span) for span in figures["field_fixed"]])
+        return f"positions {spans} of {_both(lengths)}, the same everywhere{after or ','}"
     if kinds & {WHOLE, FIXED}:
-        return f"{_both([_seen(figures, i) for i in (0, 1)])} of the input (height × width){behind}"
+        return f"{_both([_seen(figures, i) for i in (0, 1)])} of the input (height × width){after}"
     text = field_text(figures)
     return f"{text} {_pixels(text)}{_by_position(figures) if VARIES in kinds else ''}"
 

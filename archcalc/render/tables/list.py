@@ -1,4 +1,4 @@
-"""The table of all networks: what `archcalc list` shows."""
+"""The table of `archcalc list`: all networks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
 
 @uncollected
 def listing(networks: Iterable[dict[str, Any]]) -> Table:
-    """Networks with their figures for one image at inference, from a row each."""
+    """Make the table of networks from their rows, with figures for one image at inference."""
     rows = list(networks)
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
@@ -41,7 +41,7 @@ def listing(networks: Iterable[dict[str, Any]]) -> Table:
 
 
 def row_of(report: Report) -> dict[str, Any]:
-    """What the table has of a network."""
+    """Return the row of a network."""
     graph, totals = report.graph, report.totals
     return {
         "name": graph.name,

@@ -1,4 +1,4 @@
-"""What `archcalc ops` shows: the operators, from the code that is them."""
+"""Tables of `archcalc ops`: the operators, from their classes and docstrings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ COLUMNS = (
     Column("text", "What it is", text=True),
 )
 
-HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "What it says", text=True))
+HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "Description", text=True))
 FIGURES = ("output", "weights", "buffers", "work", "writes", "saved")
 
 
 def operators() -> Table:
-    """All operators a spec can name, by family."""
+    """Make the table of all operators of the language, by family."""
     rows = []
     for module in FAMILIES:
         family = module.__name__.rpartition(".")[2]
@@ -29,9 +29,9 @@ def operators() -> Table:
 
 
 def operator_help(name: str) -> Table:
-    """One operator: its signature and its whole description. Raises ArchcalcError with the nearest name."""
+    """Make the table of one operator: signature and description. Raises ArchcalcError with the nearest name."""
     if name not in REGISTRY:
-        raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them'}")
+        raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them all'}")
     cls = REGISTRY[name]
     rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
     rows += [{"figure": figure, "text": cls.says(figure).replace("Raises Refusal", "Refused")} for figure in FIGURES]
@@ -39,10 +39,10 @@ def operator_help(name: str) -> Table:
 
 
 def written(cls: type[Operator]) -> str:
-    """How a spec writes it."""
+    """Return an operator's call as a spec writes it."""
     return f"{cls.name}(a, b, …)" if cls.joins else signature(cls)
 
 
 def first_line(cls: type[Operator]) -> str:
-    """The first sentence of its description."""
+    """Return the first line of an operator's description."""
     return (inspect.getdoc(cls) or "").partition("\n")[0]

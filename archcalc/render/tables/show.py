@@ -1,4 +1,4 @@
-"""What a spec says of a network besides its layers: what `archcalc show` shows."""
+"""Tables of what a spec says about a network beside its layers, for `archcalc show`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.arguments import show
 from archcalc.render.table import Column, Table
-from archcalc.render.tables.audit import HELD_AGAINST, verdict_table
+from archcalc.render.tables.audit import CONDITIONS, verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (Column("key", "", text=True), Column("value", "", text=True))
@@ -33,7 +33,7 @@ RECIPE_COLUMNS = (Column("key", "Training", text=True), Column("value", "", text
 def about_network(
     graph: Graph, verdicts: Sequence[Verdict], accuracies: Sequence[Accuracy], recipes: Sequence[Mapping[str, str]]
 ) -> Table:
-    """Paper, params, training recipe, accuracies and published figures of a network, with the verdicts on these."""
+    """Make the tables of paper, params, training recipe, accuracies and published figures with verdicts."""
     about = graph.about
     rows = [{"key": key, "value": value} for key, value in _facts(graph)]
     data = {
@@ -44,7 +44,7 @@ def about_network(
         "params": {name: show(value) for name, value in about.params.items()},
         "recipes": list(recipes),
     }
-    facts = {"schema": SCHEMA, "name": graph.name, **HELD_AGAINST}
+    facts = {"schema": SCHEMA, "name": graph.name, **CONDITIONS}
     parts, label = list(_parts(verdicts, accuracies, recipes)), f"{graph.name}, facts"
     return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
 
@@ -64,7 +64,7 @@ def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def paper_text(paper: Mapping[str, Any]) -> str:
-    """`He et al. 2015. Deep residual learning for image recognition. arXiv:1512.03385`."""
+    """Cite a paper: `He et al. 2015. Deep residual learning for image recognition. arXiv:1512.03385`."""
     authors = " ".join(str(paper[key]) for key in ("authors", "year") if key in paper)
     arxiv = f"arXiv:{paper['arxiv']}" if "arxiv" in paper else ""
     return ". ".join(

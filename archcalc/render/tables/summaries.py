@@ -1,4 +1,4 @@
-"""The table of one network: what `archcalc summarize` shows."""
+"""The table of `archcalc summarize`: one network."""
 
 from __future__ import annotations
 
@@ -48,11 +48,10 @@ def summarize(
     report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None,
     verdicts: Sequence[Verdict] = (),
 ) -> Table:  # fmt: skip
-    """The table of a network: a row a layer, or a row a block down to `depth` parts of its name.
+    """Make the table of a network: one row per layer, or with `depth` one row per block of so many parts of a name.
 
-    Layers that own nothing (no weights, no written values) fold into the row above unless `everything`. `gone` are the
-    batch normalizations that the report's graph has folded away, if it was asked to; `verdicts` are on what is
-    published of the network as a whole.
+    Layers that own nothing (no weights, no written values) are merged into the row above unless `everything`. `gone`
+    are the batch normalizations that were folded, None without folding; `verdicts` are those on the whole network.
     """
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
@@ -97,7 +96,7 @@ def _folds(layer: Layer, row: Sequence[Layer]) -> bool:
 
 
 def owns_nothing(layer: Layer) -> bool:
-    """No weights, buffers or written values: a view, or in place, or asleep at inference."""
+    """Whether a layer has no weights, buffers and written values: a view, in place, or without effect at inference."""
     return not (layer.params or layer.buffers or layer.activations)
 
 
@@ -116,7 +115,7 @@ def _head(layer: Layer, depth: int) -> list[str]:
 
 
 def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
-    """What each row is called: its first layer, or the block it is the whole of."""
+    """Name each row after its first layer, or after the block if it has all of its layers."""
     if depth:
         return [".".join(_head(group[0], depth)) for group in groups]
     sizes = Counter(block for group in groups for layer in group for block in blocks(layer))
@@ -148,13 +147,13 @@ def _row(
 
 @lru_cache(maxsize=256)
 def _field_cells(field: Axes | None) -> dict[str, Any]:
-    """A field's figures and words, once for layers that see the same."""
+    """Return a field's figures and text, computed once for equal fields."""
     figures = by_key(field)
     return {**figures, "field": field_text(figures)}
 
 
 def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
-    """The layer whose output a row shows: of a folded row its owner, of a block the last on the main way."""
+    """Return the layer whose output a row shows: the first, or for a block the last that is not on a side output."""
     if depth is None:
         return group[0]
     return end([layer for layer in group if within(layer, name)])
@@ -169,7 +168,7 @@ def operators(group: Sequence[Layer]) -> list[str]:
 
 
 def _formula(group: Sequence[Layer], weights: int) -> str:
-    """`(3·3·3)·64 = 1,728` of the one layer with weights; of several only the sum."""
+    """Return `(3·3·3)·64 = 1,728` if one layer has weights; for several only the sum."""
     owners = [layer for layer in group if layer.weights]
     if len(owners) == 1:
         node = owners[0].node
@@ -181,12 +180,12 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
-    """As the operator works it out, once for equal layers: that takes as long as all else in a row."""
+    """Return the operator's formula, cached for equal layers: it takes as long as the rest of a row."""
     return op.formula(x, output)["weight"]
 
 
 def _columns(report: Report) -> Iterator[Column]:
-    """The columns, with the convention of FLOPs, without C×H×W where nothing has height and width."""
+    """Yield the columns, with the convention of FLOPs, and without C×H×W if no layer has height and width."""
     for own in COLUMNS:
         if own.key == "flops":
             yield own._replace(title=f"FLOPs ({report.convention.name})")
@@ -199,7 +198,7 @@ def _columns(report: Report) -> Iterator[Column]:
 
 
 def about_text(about: About) -> str:
-    """`Deep residual networks (He et al. 2015)`."""
+    """Return title and paper: `Deep residual networks (He et al. 2015)`."""
     paper = " ".join(str(about.paper[key]) for key in ("authors", "year") if key in about.paper)
     return f"{about.title} ({paper})" if about.title and paper else about.title or paper
 
@@ -215,7 +214,7 @@ def conditions(report: Report) -> str:
 
 
 def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
-    """The totals in words, with units; `folded` says that batch normalization is folded away."""
+    """Yield the totals as text with units; `folded` says that batch normalization was folded."""
     t = report.totals
     more = f"\n{t.params_with_statistics:,} with running statistics" if t.running_statistics else ""
     yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
@@ -236,10 +235,10 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
 
 
 def _training_text(report: Report, folded: bool) -> str:
-    """`2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and what else holds for them."""
+    """Return `2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and its conditions."""
     kept, misfit = report.totals.saved_bytes, report.graph.misfit
     if kept is None:
-        return f"not with this input: {misfit.message if misfit else 'a side output does not take it'}"
+        return f"not with this input: {misfit.message if misfit else 'a side output does not accept it'}"
     size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
     remarks = {
         "side outputs included": bool(report.graph.sides),
@@ -251,7 +250,7 @@ def _training_text(report: Report, folded: bool) -> str:
 
 
 def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
-    """Whether a layer keeps something that no weights come before: without a gradient for the input it may not."""
+    """Whether a layer before all weights keeps something: without a gradient for the input it might not."""
     trained: set[str] = set()
     for layer in layers:
         if layer.params or not trained.isdisjoint(layer.inputs):
@@ -262,7 +261,7 @@ def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
 
 
 def _buffers_text(t: Totals) -> str:
-    """`53,120 running statistics + 53 counters`."""
+    """Return the kinds of buffers: `53,120 running statistics + 53 counters`."""
     counters = "counter" if t.batch_counters == 1 else "counters"
     kinds = (
         (t.running_statistics, "running statistics"),
@@ -273,29 +272,29 @@ def _buffers_text(t: Totals) -> str:
 
 
 def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Layer]:
-    """The layers folded into a row: behind its first, and with `depth` those that are not of its block."""
+    """Return the layers merged into a row: all after its first, or with `depth` those outside its block."""
     return (layer for layer in group[1:] if depth is None or not within(layer, name))
 
 
 def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in folded)
     if merged:
-        yield f"In the row above, since they write nothing: {', '.join(merged)} (--all shows each)."
+        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
     if report.mode == "train":
-        yield "Training has side outputs and what dropout writes; the arithmetic is that of one pass at inference."
+        yield "Training includes side outputs and what dropout writes; the arithmetic is that of one pass at inference."
 
 
 def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     texts = [row["field"] for row in rows]
     unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
     if unknown:
-        yield f"Field –: not worked out, since too many positions differ; the first is {unknown}."
+        yield f"Field –: not computed, because too many positions differ; the first is {unknown}."
     if any("local" in text for text in texts):
-        yield "Field, local: without what comes through layers that read every place (global pooling, statistics)."
+        yield "Field, local: without what comes through layers that read all positions (global pooling, statistics)."
     if any(re.search(r"…(?!\d+ fixed)", text) for text in texts):
-        yield "Field a…b: the smallest and the largest; it depends on the position."
+        yield "Field a…b: the size depends on the position; a is the smallest, b the largest."
     if any("fixed" in text for text in texts):
-        yield "Field a…b fixed: every position sees the input's positions a to b, and no others but the local ones."
+        yield "Field a…b fixed: every position sees input positions a to b, and otherwise only its local field."
 
 
 def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
@@ -308,7 +307,7 @@ def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
 
 
 def _folding_note(gone: int, left: int) -> str:
-    """`52 batch normalizations are folded into the layers before them; 1 stays.`"""
+    """Return `52 batch normalizations are folded into the layers before them; 1 stays.`"""
     if not gone:
         return f"No batch normalization can be folded; {left:,} {'stay' if left > 1 else 'stays'}."
     folded = "1 batch normalization is folded into the layer before it"
@@ -322,5 +321,5 @@ def _published(report: Report, verdicts: Sequence[Verdict]) -> list[Table]:
     if not verdicts:
         return []
     usual = (report.batch, report.dtype, report.convention.name) == (1, "float32", "all")
-    of = "" if usual else "Computed for one image in float32, FLOPs as in convention all:"
+    of = "" if usual else "Computed for one image in float32, with FLOPs by convention all:"
     return [verdict_table(verdicts, report.mode, of)]

@@ -1,4 +1,4 @@
-"""The tables of checks against PyTorch: what `archcalc validate` shows."""
+"""The tables of `archcalc validate`: checks against PyTorch."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ CHECK_COLUMNS = (
 
 
 def validation_table(validations: Sequence[Validation], every: bool = False, seconds: float | None = None) -> Table:
-    """A row a network; below a row for each check that differs, or with `every` for each check.
+    """Make a table with one row per network; below it one row per check that differs, or with `every` per check.
 
-    `every` also lists what PyTorch's counter leaves out. `seconds` are those of the whole run, loading included.
+    `every` also lists what PyTorch's counter leaves out. `seconds` is the time of the whole run, including loading.
     """
     conditions = _conditions(validations)
     notes = [f"{made.network}: {_uncounted_text(made)}" for made in validations if every and made.uncounted]
@@ -56,7 +56,7 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
 
 
 def checks_table(validations: Sequence[Validation], every: bool = True) -> Table:
-    """A row a check, or only those that differ. A network that could not be run has a row that says so."""
+    """Make a table with one row per check, or per check that differs, and one for a network that could not be run."""
     shown = ((made, made.checks if every else made.differences) for made in validations)
     rows = [_check_row(made, check) for made, checks in shown for check in checks]
     rows += [_problem_row(made) for made in validations if every and not made.checks]
@@ -68,7 +68,7 @@ def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
 
 
 def _outcome(validations: Sequence[Validation], seconds: float | None) -> str:
-    """`2 networks, 726 checks: 0 different · 12.3 s`."""
+    """Return `2 networks, 726 checks: 0 different · 12.3 s`."""
     checks = sum(len(made.checks) for made in validations)
     different = sum(len(made.differences) for made in validations)
     failed = sum(not made.checks for made in validations)
@@ -109,13 +109,13 @@ def _problem_row(made: Validation) -> dict[str, Any]:
 
 
 def difference_text(check: Check) -> str:
-    """`stem.conv: macs: expected 14, measured 884,736`."""
+    """Return `stem.conv: macs: expected 14, measured 884,736`."""
     what = f"{check.layer or 'the network'}: {check.figure}"
     return f"{what}: expected {plain(check.expected)}, measured {plain(check.measured)}"
 
 
 def plain(value: Any) -> str:
-    """A measured thing as text: shapes as 64×3×3, and where there is nothing, none."""
+    """Format a measured value: shapes as 64×3×3, empty ones as none."""
     if isinstance(value, list | dict) and not value:
         return "none"
     if isinstance(value, dict):
