@@ -70,7 +70,7 @@ def shown(path: Path) -> str:
 
 
 def networks(broken: Broken = None) -> dict[str, Path]:
-    """All networks of the zoo and the user's folders by name, with their files.
+    """Map names to files of all networks of the zoo and of the user's folders.
 
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
     """
@@ -103,7 +103,7 @@ def _each(items: Iterable[K], work: Callable[[K], T], broken: Broken) -> Iterato
 
 
 def members(family: str, broken: Broken = None) -> list[str]:
-    """The networks of a family. Raises ArchcalcError with the nearest if there is none; `broken` as for `networks`."""
+    """Return the networks of a family. Raises ArchcalcError with the nearest names; `broken` as in `networks`."""
     return list(_chosen(family, broken))
 
 

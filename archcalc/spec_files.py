@@ -99,7 +99,7 @@ def indexed(folder: Path) -> Mapping[str, Entry]:
 
 
 def digest(folder: Path) -> str:
-    """A number for the paths and texts of all specs: times and sizes can be equal where texts differ."""
+    """Hash the paths and texts of all specs; times and sizes can be equal even if texts differ."""
     from hashlib import sha256  # a command on one network needs no digest
 
     whole = sha256()

@@ -20,7 +20,7 @@ class Convention(NamedTuple):
     weights: Mapping[str, int]
 
     def flops(self, work: Mapping[str, int]) -> int:
-        """FLOPs of some work. Raises KeyError for a kind without a weight: unknown is not zero."""
+        """Return the FLOPs of some work. Raises KeyError for a kind without a weight: unknown is not zero."""
         return sum(count * weight for kind, count in work.items() if (weight := self.weights[kind]))
 
 

@@ -87,9 +87,9 @@ def _homes(graph: Graph, training: bool) -> tuple[list[bool], list[int]]:
 
 
 def saved_as_run(node: Node, overwrites: bool) -> Saved:
-    """What backward keeps of an operator that asks to work in place, as it is allowed to."""
-    asks = getattr(node.op, "inplace", False)
-    op = node.op if overwrites or not asks else node.op.but(inplace=False)
+    """Return what backward keeps for an operator that does or does not overwrite its input."""
+    able = getattr(node.op, "inplace", False)
+    op = node.op if overwrites or not able else node.op.but(inplace=False)
     try:
         return op.saved(node.x, node.output)
     except NotImplementedError as error:

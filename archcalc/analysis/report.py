@@ -76,7 +76,7 @@ class Report:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What the figures hold for, as tables and JSON state it: batch, dtype, mode and the name of the convention."""
+        """The conditions of the figures, as in tables and JSON: batch, dtype, mode and the name of the convention."""
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
 
     def layer(self, name: str) -> Layer:

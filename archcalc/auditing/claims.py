@@ -98,7 +98,7 @@ class Accuracy(NamedTuple):
 
 
 def claims_of(origin: Origin | None) -> tuple[Claim, ...]:
-    """The printed figures of a network. Empty for one with other params or input, and for a graph without a spec.
+    """Read the printed figures of a network. Empty for other params or another input, and for a graph without a spec.
 
     Raises SpecError, with its place, for a wrong entry, and ArchcalcError for a file that cannot be read.
     """
@@ -106,12 +106,12 @@ def claims_of(origin: Origin | None) -> tuple[Claim, ...]:
 
 
 def accuracies_of(origin: Origin | None) -> tuple[Accuracy, ...]:
-    """The published accuracies of a network, as `claims_of`."""
+    """Read the published accuracies of a network, under the same rules as `claims_of`."""
     return _published("accuracy", origin)
 
 
 def recipes_of(origin: Origin | None) -> tuple[dict[str, str], ...]:
-    """The training recipes of a network, as `claims_of`."""
+    """Read the training recipes of a network, under the same rules as `claims_of`."""
     return _published("recipe", origin)
 
 

@@ -59,7 +59,7 @@ class Figures:
 
     @property
     def numbers(self) -> Numbers:
-        """The figures that are numbers, each with its parts; not kept here, since they keep these figures."""
+        """The figures that are numbers, each with its parts; not cached, because they refer to this object."""
         found = Numbers(self.values)
         for name, value in self.values.items():
             if isinstance(value, int):
@@ -69,7 +69,7 @@ class Figures:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The figures that are numbers: a receptive field only where it is known, and as high as wide."""
+        """All figures that are numbers; a receptive field only if it is known, and equal on both axes."""
         found = {name: getattr(self.report.totals, name) for name in numbers()}
         found |= {k: pair[0] if pair[0] == pair[1] else None for k, pair in found.items() if isinstance(pair, tuple)}
         return {name: value for name, value in found.items() if value is not None}

@@ -202,7 +202,7 @@ def wrapped(modules: Sequence[ast.expr]) -> ast.expr:
 
 
 def class_texts(units: Sequence[Unit], network: Unit) -> str:
-    """The text of the classes that something calls, the network's last. Raises Unstructured for what has no text."""
+    """Print the classes that are called, the network's last. Raises Unstructured for what cannot be printed."""
     called = trees.names_in(*(node for unit in units for node in unit.init))
     printed = [unit for unit in units if unit is network or unit.title in called]
     nodes = [part for unit in printed for node in unit.init for part in ast.walk(node)]

@@ -6,7 +6,7 @@ import ast
 from collections import Counter
 from typing import Any
 
-from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, telling
+from archcalc.codegen.calls import LENGTHS, fill, join_text, joined, not_default
 from archcalc.codegen.classes import TRAINING, Unit, class_texts
 from archcalc.codegen.facts import fields, may_overwrite
 from archcalc.codegen.names import identifier

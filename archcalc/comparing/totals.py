@@ -154,7 +154,7 @@ def loaded(
 
 
 def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
-    """Networks by name, path or pattern, then those of a family, in that order.
+    """Return networks by name, path or pattern, followed by those of a family.
 
     A name that is given twice appears twice; a pattern or family adds only new names. Raises ArchcalcError for a
     pattern without a match, and for an unknown family.

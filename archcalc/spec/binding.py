@@ -1,4 +1,4 @@
-"""Values bound to names: a network's params and input, a block's parameters, an operator's arguments."""
+"""Bind values to names: a network's params and input, a block's parameters, an operator's arguments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_SHORT = 16  # most values of a list in `text`
 
 
 def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names: Names) -> dict[str, Any]:
-    """Put the params into `names`: defaults, the variant's, then the overrides. Returns those that this changes.
+    """Put the params into `names`: defaults, those of the variant, then the overrides. Returns those that differ.
 
-    Raises ArchcalcError for an override of no param.
+    Raises ArchcalcError for an override of an unknown param.
     """
     settings, changed = {**spec.params, **spec.variants.get(network, {})}, {}
     for key in overrides:
@@ -36,7 +36,7 @@ def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names:
 
 
 def _gives(own: Compiled, given: Any, names: Names) -> bool:
-    """Whether what is given is the spec's own value; that may fail where it depends on others that are given."""
+    """Whether a given value equals the spec's own; False if that cannot be computed with the other overrides."""
     try:
         return bool(own.run(names) == given)
     except SpecError:
@@ -44,12 +44,12 @@ def _gives(own: Compiled, given: Any, names: Names) -> bool:
 
 
 def settle_input(spec: Spec, given: Shape | None, names: Names) -> tuple[Shape, Shape | None]:
-    """The shape of the input, and again if it differs from the spec's. Raises ArchcalcError for what is no shape."""
+    """Return the input's shape, and again if it differs from the spec's, else None. Raises ArchcalcError if invalid."""
     if given is None:
         try:
             return extent(spec.input.run(names)), None
         except Refusal as error:
-            hint = "for example [3, 224, 224]: channels, height, width"
+            hint = "write channels, height, width, such as [3, 224, 224]"
             raise SpecError(f"input {error}", spec.input.place, hint) from None
     try:
         shape = extent(_whole(spec, given, names))
@@ -59,7 +59,7 @@ def settle_input(spec: Spec, given: Shape | None, names: Names) -> tuple[Shape, 
 
 
 def _whole(spec: Spec, given: Shape, names: Names) -> Shape:
-    """For an image's size alone, one number or two, the shape with the spec's own channels."""
+    """Complete an image's size, one number or two, with the channels of the spec."""
     own = spec.input.run(names) if len(given) < 3 else ()
     return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
 
@@ -67,13 +67,13 @@ def _whole(spec: Spec, given: Shape, names: Names) -> Shape:
 class Given(NamedTuple):
     """The values of a call's arguments: by position, and by keyword.
 
-    `text` says whether two are alike: 1, 1.0 and True are equal, but not alike. Those with a long list are like no
-    others: to write the list for every call could take longer than the call.
+    `text` identifies them: 1, 1.0 and True are equal, but have different texts. Arguments with a long list equal no
+    others, since writing the list for every call could take longer than the call.
     """
 
     args: tuple[Any, ...]
     keywords: dict[str, Any]
-    lists: Sequence[tuple[Any, ...]]  # those among the values
+    lists: Sequence[tuple[Any, ...]]  # the values that are lists
     text: object
 
 

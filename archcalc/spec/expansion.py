@@ -108,7 +108,7 @@ class Expansion:
         self.operators: dict[Any, Operator] = {}
         self.layers: dict[Any, tuple[Operator, Shape]] = {}  # with the shapes of their outputs
         self.expanded: dict[Any, Expanded] = {}
-        self.reached: list[int] = []  # the nodes that `use` found; -1 for a side output that was dropped
+        self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
         """Expand a network like `expand`, but raise errors without a trail."""
@@ -311,7 +311,7 @@ class Expansion:
             raise MisfitError(message, plan.place) from None
 
     def _operator(self, plan: Call | Join, cls: type[Operator], given: Given) -> Operator:
-        """An operator with these arguments; calls that are alike get the same object."""
+        """Return an operator with these arguments; calls with the same text share one object."""
         key = cls, given.text
         if key not in self.operators:
             self.operators[key] = operator_with(plan, cls, given)

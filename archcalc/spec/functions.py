@@ -284,7 +284,7 @@ def rounded(value: Any, digits: Any = None) -> Any:
 
 
 def some_numbers(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Several numbers, or those of one list. Raises Fault where there is none."""
+    """Return several numbers, or those of one list. Raises Fault if there are none."""
     items = listed(values[0]) if len(values) == 1 else values
     if not items:
         raise Misuse("needs at least one value")

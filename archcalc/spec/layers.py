@@ -115,12 +115,12 @@ Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Label | 
 
 
 def is_join(name: str) -> bool:
-    """Whether an operator of that name brings branches together."""
+    """Whether a name is that of a join."""
     return name in REGISTRY and REGISTRY[name].joins
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name is a word of the language for layers."""
+    """Whether a name is reserved for joins, side outputs, `use` and `chain`."""
     return name in (SIDE, USE, CHAIN) or is_join(name)
 
 
@@ -201,9 +201,9 @@ class Planner:
 
 
 def check_label(text: str, place: Place) -> None:
-    """Raises SpecError unless a text can be part of a node's name."""
+    """Raise SpecError unless a text can be part of a node's name."""
     if is_reserved(text):
-        hint = f"for example `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
+        hint = f"write `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
         raise SpecError(f"{text!r} is a word of the language", place, hint)
     if not LABEL.fullmatch(text):
         hint = FLOW_HINT if ")" in text else "use letters, digits, _ and -, not only digits"
@@ -253,7 +253,7 @@ class LayerExpression(Expression):
     def _named(self, node: ast.Name, place: Place) -> Plan:
         self.mentions.add(node.id)
         if node.id in (USE, CHAIN) or is_join(node.id):
-            raise self.error(node, f"{node.id} needs arguments", f"for example {node.id}(…)")
+            raise self.error(node, f"{node.id} needs arguments", f"write {node.id}(…)")
         return Call(node.id, (), (), place)
 
     def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:

@@ -299,6 +299,6 @@ class _Reader:
 def check_name(name: str, place: Place) -> None:
     """Raise SpecError unless an expression can mention this name."""
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
-        raise SpecError(f"{shorten(name)!r} cannot be a name", place, "letters, digits and _, not a digit first")
+        raise SpecError(f"{shorten(name)!r} cannot be a name", place, "use letters, digits and _, not a digit first")
     if is_reserved(name) or name in FUNCTIONS or name in DIMENSIONS:
         raise SpecError(f"{name} is a word of the language", place, "choose another name")

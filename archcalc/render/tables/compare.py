@@ -112,8 +112,8 @@ def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) ->
     yield from (column for column in TESTS if set(names or ERRORS) & set(ERRORS))
 
 
-def _tells(key: str, rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether a column says what is not known without it."""
+def _adds_information(key: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether a column adds information."""
     if key == "input" or key.endswith("_times"):
         return any(row[key] != rows[0][key] for row in rows)
     return any(row.get(key) is not None for row in rows)

@@ -19,7 +19,7 @@ from archcalc.render.tables.figure_columns import data, heading
 from archcalc.render.tables.summaries import grouped, operators, owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
-DEPTHS = {"stage": 1, "block": 2, "layer": None}  # parts of a name
+DEPTHS = {"stage": 1, "block": 2, "layer": None}  # number of parts of a name
 # Ranks of A, B and their difference; FLOPs are only in data
 FIGURES = {"params": (6, 5, 0), "macs": (4, 3, 0), "flops": (0, 0, 0), "activations": (9, 8, 1)}
 STATES = {"equal": "equal", "shapes": "other shapes", "a": "only in A", "b": "only in B"}  # and "changed"
@@ -105,7 +105,7 @@ def _changes(alignment: Alignment, match: Match) -> list[Change]:
 
 
 def folded(alignment: Alignment, rows: Iterable[Row], by: str) -> Iterator[Row]:
-    """Rows with those put together that say the same, and with what owns nothing in the row it follows."""
+    """Merge neighbouring rows with the same state, and layers that own nothing into the row before them."""
     for group in grouped(rows, lambda row, group: _joins(alignment, group[-1], row, by)):
         yield Row(group[0].state, tuple(match for row in group for match in row.matches))
 
@@ -241,8 +241,8 @@ def _inside(alignment: Alignment, block: Match) -> list[str]:
     if sum(None not in leaf.names for leaf in block.leaves()) < MOST_OTHER * min(sizes):
         return ["other layers, {} → {}".format(*sizes)]
     rows = list(folded(alignment, _rows(alignment, None, True, block), "layer"))
-    told = list(_told(alignment, block, rows))
-    return told[:MOST_TOLD] + ([f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else [])
+    found = list(_differences(alignment, block, rows))
+    return found[:MOST_LISTED] + ([f"and {len(found) - MOST_LISTED} more"] if len(found) > MOST_LISTED else [])
 
 
 def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Iterator[str]:

@@ -76,12 +76,12 @@ def summarize(
 
 
 def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
-    """Rows of layers: one that owns nothing joins the row that ends with its only input."""
+    """Group layers into rows: a layer that owns nothing joins the row that ends with its only input."""
     return grouped(layers, lambda layer, row: not everything and _folds(layer, row))
 
 
 def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list[list[T]]:
-    """Groups of neighbours: an item that `joins` the group before it, given both, becomes part of it."""
+    """Group neighbours: an item belongs to the group before it if `joins` is true for both."""
     groups: list[list[T]] = []
     for item in items:
         if groups and joins(item, groups[-1]):
@@ -101,7 +101,7 @@ def owns_nothing(layer: Layer) -> bool:
 
 
 def by_block(layers: Sequence[Layer], depth: int) -> list[list[Layer]]:
-    """Rows of neighbours whose names agree in their first `depth` parts; loose layers fold as in `fold`."""
+    """Group neighbours with the same first `depth` parts of their names; other layers are merged as in `fold`."""
 
     def joins(layer: Layer, row: Sequence[Layer]) -> bool:
         loose = layer.node.name.count(".") < depth
@@ -160,7 +160,7 @@ def _end(group: Sequence[Layer], name: str, depth: int | None) -> Layer:
 
 
 def operators(group: Sequence[Layer]) -> list[str]:
-    """Operators in order of appearance, with a count where there are several."""
+    """Return the operators in order of appearance, each with its count if that is above 1."""
     if len(group) == 1:
         return [group[0].node.op.name]
     counts = Counter(layer.node.op.name for layer in group)
@@ -204,12 +204,12 @@ def about_text(about: About) -> str:
 
 
 def facts(report: Report) -> dict[str, Any]:
-    """The conditions a table is of, for JSON and CSV."""
+    """Return the conditions of a table for JSON and CSV."""
     return {"schema": SCHEMA, "name": report.graph.name, "input": list(report.graph.input), **report.conditions}
 
 
 def conditions(report: Report) -> str:
-    """The conditions a table is of, for people."""
+    """Return the conditions of a table for people."""
     return conditions_text(**report.conditions, inputs=[report.graph.input])
 
 
