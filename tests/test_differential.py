@@ -364,12 +364,12 @@ def test_the_command_line_tells_how_many() -> None:
     ("arguments", "message"),
     [
         ((), "the following arguments are required: N"),
-        (("many",), "argument N: wants a whole number of at least 1, not 'many'"),
-        (("1.5",), "argument N: wants a whole number of at least 1, not '1.5'"),
-        (("0",), "argument N: wants a whole number of at least 1, not '0'"),
-        (("-3",), "argument N: wants a whole number of at least 1, not '-3'"),
-        (("3", "-1"), "argument SEED: wants a whole number of at least 0, not '-1'"),
-        (("3", "one"), "argument SEED: wants a whole number of at least 0, not 'one'"),
+        (("many",), "argument N: needs a whole number of at least 1, not 'many'"),
+        (("1.5",), "argument N: needs a whole number of at least 1, not '1.5'"),
+        (("0",), "argument N: needs a whole number of at least 1, not '0'"),
+        (("-3",), "argument N: needs a whole number of at least 1, not '-3'"),
+        (("3", "-1"), "argument SEED: needs a whole number of at least 0, not '-1'"),
+        (("3", "one"), "argument SEED: needs a whole number of at least 0, not 'one'"),
         (("3", "1", "2"), "unrecognized arguments: 2"),
     ],
 )
