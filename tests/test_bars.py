@@ -85,6 +85,6 @@ def test_bars_are_for_the_terminal():
     for form in ("markdown", "csv", "json"):
         refused = run.invoke(cli, ["summarize", "vgg16", "--bars", "--format", form])
         assert refused.exit_code == 2
-        assert f"leave it out with --format {form}" in refused.output
+        assert f"omit it with --format {form}" in refused.output
     data = render(with_bars(summarize(analyze(load("vgg16")))), "json")
     assert data == render(summarize(analyze(load("vgg16"))), "json")

@@ -123,7 +123,7 @@ def test_a_graph_by_hand_is_welcome():
     assert (claims_of(None), accuracies_of(None), recipes_of(None)) == ((), (), ())
     assert compare(graph, load("resnet50")).entries[0].errors is None
     assert source(graph).startswith('"""by hand')
-    with pytest.raises(ArchcalcError, match="by hand has no spec: load it, or parse its text"):
+    with pytest.raises(ArchcalcError, match="by hand has no spec: load it by name, or parse its text"):
         variant(graph, Changes())
 
 

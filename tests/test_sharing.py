@@ -44,7 +44,7 @@ def assert_same(make, monkeypatch):
 def runs(monkeypatch):
     """How often each block was run, and how often its nodes were placed again."""
     counts = Counter()
-    run, place = Expansion._block, Expansion._place_again
+    run, place = Expansion._block, Expansion._copy
 
     def run_block(self, plan, block, *more):
         counts[block.name] += 1
@@ -55,7 +55,7 @@ def runs(monkeypatch):
         return place(self, *arguments)
 
     monkeypatch.setattr(Expansion, "_block", run_block)
-    monkeypatch.setattr(Expansion, "_place_again", place_again)
+    monkeypatch.setattr(Expansion, "_copy", place_again)
     return counts
 
 
@@ -145,7 +145,7 @@ REFUSED = {  # blocks and layers
         "steps",
     ),
     "in the middle of a block": ("b: [add: [7 * relu, identity]]", "199996 * relu | 2 * b", "more than 200,000 layers"),
-    "too deep": ("b(n): [x: b(n + 1) | b(n + 1)]", "b(0)", "more than 40 deep"),
+    "too deep": ("b(n): [x: b(n + 1) | b(n + 1)]", "b(0)", "more than 40 nested block calls"),
     "nothing uses it": ("b: [s: relu, 'add(use(s), tanh)']", "t: relu\n- 2 * b\n- use(t) | b", "nothing uses"),
     "a branch that does not fit": ("b: [add: [relu, identity]]", "b | b | add(b, b | conv(3, 1))", "branches differ"),
     "a label used twice": ("b: [add: [relu, identity]]", "s: b\n- s: b", "used twice"),
@@ -161,9 +161,7 @@ def test_what_is_refused_is_the_same(name, monkeypatch):
 
 
 def test_the_comparison_would_notice(monkeypatch):
-    plain = Expansion._place_again
-    monkeypatch.setattr(
-        Expansion, "_place_again", lambda self, known, *more: plain(self, known._replace(steps=0), *more)
-    )
+    plain = Expansion._copy
+    monkeypatch.setattr(Expansion, "_copy", lambda self, known, *more: plain(self, known._replace(steps=0), *more))
     with pytest.raises(AssertionError):
         assert_same(lambda: load("resnet50"), monkeypatch)

@@ -80,7 +80,7 @@ class Figures:
             return _square(value, figure)
         if value is None:
             of = self.report.graph.name
-            raise ArchcalcError(f"{of} has no known figure {name!r}: see docs/reference/figures.md")
+            raise ArchcalcError(f"{name} ({figure.title}) is unknown for {of}: see docs/reference/figures.md")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:
@@ -92,7 +92,7 @@ class Figures:
             own = f"{self.report.graph.name} has no layer or block {part!r}; {suggest(part, self.parts)}"
             raise ArchcalcError(what or own)
         if figure.adds == NETWORK:
-            raise ArchcalcError(f"only a whole network has the figure {name!r}")
+            raise ArchcalcError(f"only a whole network has {name} ({figure.title})")
         value = part_figure(self.parts.get(part, []), name)
         if value is None and figure.adds == SUM:
             raise ArchcalcError("what backward keeps is unknown if a side output does not accept the input")
