@@ -267,7 +267,7 @@ def test_the_dtype_is_compared_and_told() -> None:
 USELESS = {
     "nothing uses the output of this conv": (Label("a", (CONV,)), RELU, CONV, Use("a")),
     "nothing uses the output of this relu": (Label("a", (CONV,)), RELU, join("add", (Use("a"), CONV), (Use("a"),))),
-    "a side output without layers": (Label("a", (CONV,)), CONV, side((Use("a"),)), RELU),
+    "a side output has no layers": (Label("a", (CONV,)), CONV, side((Use("a"),)), RELU),
 }
 
 
@@ -278,7 +278,7 @@ def test_what_nobody_needs_is_refused(message: str) -> None:
 
 
 def test_a_side_output_with_nothing_but_another_one_in_it() -> None:
-    with pytest.raises(SpecError, match="a side output without layers"):
+    with pytest.raises(SpecError, match="a side output has no layers"):
         parse(Network((4, 6, 6), (CONV, side((side((RELU,)),)))).spec())
 
 
