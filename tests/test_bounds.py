@@ -75,13 +75,13 @@ def test_no_table_of_the_zoo_is_cut():
 
 
 @pytest.mark.slow
-def test_a_join_of_100_000_branches_is_a_table_of_6_000_rows(tmp_path):
+def test_a_join_of_20_000_branches_is_a_table_of_6_000_rows(tmp_path):
     spec = tmp_path / "wide.yaml"
-    spec.write_text("name: x\ninput: [4, 16, 16]\nlayers: ['add(relu for i in range(99999))']\n")
-    with at_most(25 * MILLION):
+    spec.write_text("name: x\ninput: [4, 16, 16]\nlayers: ['add(relu for i in range(19999))']\n")
+    with at_most(8 * MILLION):
         result = CliRunner().invoke(cli, ["summarize", str(spec)])
     assert result.exit_code == 0
-    assert "Rows 1 to 6,000 of 100,001" in result.output
+    assert "Rows 1 to 6,000 of 20,001" in result.output
     assert result.output.count("\n") < 6_050
 
 

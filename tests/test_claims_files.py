@@ -101,8 +101,9 @@ def test_without_its_network_it_is_an_error(folder, monkeypatch):
     monkeypatch.setenv("ARCHCALC_PATH", str(folder))
     with pytest.raises(ArchcalcError, match=message):
         networks()
-    assert "there is no mine.yaml beside it" in run("audit").output
-    assert run("audit").exit_code == 1
+    audited = run("audit")
+    assert "there is no mine.yaml beside it" in audited.output
+    assert audited.exit_code == 1
 
 
 WRONG = {
