@@ -5,7 +5,7 @@
 #   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core)
 #   make check    runs ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
-#   make bench    measures start-up and scaling
+#   make bench    measures start-up and scaling; BESIDE=FOLDER compares with another checkout
 #                 (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     checks N=10000 random networks against PyTorch (SEED=… repeats a run)
 #   make proofs   runs the PyTorch source of the whole zoo and of 1,000 random specs against `build`
@@ -43,6 +43,7 @@ golden: .venv/test
 bench: .venv/core
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/scaling.py
+	$(if $(BESIDE),$(BIN)/python bench/side_by_side.py $(BESIDE))
 
 fuzz: .venv/test
 	$(BIN)/python bench/fuzz.py $(N) $(SEED)

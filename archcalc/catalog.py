@@ -133,7 +133,8 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
 
     families = dict(_each(found, family_of, broken))
     if family not in families.values():
-        raise ArchcalcError(f"no family {family!r}; {suggest(family, families.values())}")
+        hint = suggest(family, families.values()) or "`archcalc list` shows each family"
+        raise ArchcalcError(f"no family {family!r}; {hint}")
     return {name: found[name] for name, own in families.items() if own == family}
 
 

@@ -115,7 +115,8 @@ def choose(what: str, name: object, options: Mapping[str, T]) -> T:
     """Return the option `name`. Raises ArchcalcError with the nearest names if there is none."""
     if isinstance(name, str) and name in options:
         return options[name]
-    raise ArchcalcError(f"unknown {what} {shorten(repr(name))}; {suggest(str(name), options) or 'see --help'}")
+    hint = suggest(str(name), options) or f"one of {', '.join(options)}"
+    raise ArchcalcError(f"unknown {what} {shorten(repr(name))}; {hint}")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -196,7 +196,9 @@ def test_a_side_output_that_does_not_fit():
     assert {layer.saved_bytes for layer in report.layers} == {None}
     assert {row["saved_bytes"] for row in summarize(report).rows} == {None}
     said = dict(summary(report))["training"]
-    assert said == "not with this input: avgpool: kernel 5 is larger than the padded input 4"
+    assert said == (
+        "unknown: a side output does not accept this input (avgpool: kernel 5 is larger than the padded input 4)"
+    )
     for part in ("", "input"):
         with pytest.raises(ArchcalcError, match=r"kept for backward|what backward keeps"):
             Figures(report).figure("saved_bytes", part)

@@ -154,3 +154,9 @@ def test_the_walk_names_functions_in_the_order_in_which_they_are_called():
     missing = [step for step in named if step not in called]
     assert not missing
     assert named == sorted(named, key=called.index)
+
+
+def test_each_decision_stands_once():
+    heads = re.findall(r"^- \*\*(.*?)\*\*", (ROOT / "docs/decisions.md").read_text(), flags=re.MULTILINE)
+    assert len(heads) > 100
+    assert len(set(heads)) == len(heads)

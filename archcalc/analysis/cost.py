@@ -10,7 +10,7 @@ from archcalc.analysis.conventions import Convention
 from archcalc.graph.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
-STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches over batches
+STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that are int64 in PyTorch, whatever the network's dtype
 
 

@@ -23,7 +23,7 @@ def per_graph(function: Callable[Concatenate[Graph, P], T]) -> Callable[Concaten
         if found is None:
             found = known[id(graph)] = {}
             finalize(graph, known.pop, id(graph), None).atexit = False
-        key = (*args, *named.values())
+        key = (args, *named.items())
         if key not in found:
             found[key] = function(graph, *args, **named)
         return found[key]

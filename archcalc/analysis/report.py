@@ -84,7 +84,7 @@ class Report:
         for layer in self.layers:
             if layer.node.name == name:
                 return layer
-        known = suggest(str(name), [layer.node.name for layer in self.layers])
+        known = suggest(str(name), [layer.node.name for layer in self.layers]) or "`report.layers` has all"
         raise ArchcalcError(f"{self.graph.name} has no layer {name!r}; {known}")
 
 

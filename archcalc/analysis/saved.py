@@ -16,7 +16,7 @@ from archcalc.ops.base import Extra
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
-    memory, value_bytes = plan(graph, training=True), batch * DTYPES[dtype]
+    memory, value_bytes = plan(graph, True), batch * DTYPES[dtype]
     return [
         values * value_bytes + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
         for values, extras in zip(memory.values, memory.extras, strict=True)
@@ -25,7 +25,7 @@ def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: st
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """Return the bytes that are allocated after a forward pass: saved tensors except the image, and the outputs."""
-    memory = plan(graph, training=True)
+    memory = plan(graph, True)
     ends = {memory.homes[i] for i in (graph.result, *graph.sides)} - memory.kept - {0}
     values = sum(math.prod(graph.nodes[i].output) for i in ends)
     image = math.prod(graph.input) if 0 in memory.kept else 0

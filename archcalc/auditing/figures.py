@@ -36,7 +36,7 @@ class Numbers(dict[str, Any]):
     """All figures of a network that are numbers, by key."""
 
     def __missing__(self, name: object) -> Any:
-        raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self)}")
+        raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self) or 'one of ' + ', '.join(self)}")
 
 
 class Figures:
@@ -88,9 +88,11 @@ class Figures:
         if operator and figure.adds != SUM:
             raise ArchcalcError(f"the layers of an operator have no common {figure.title}; name a layer or block")
         if part not in self.parts and operator not in REGISTRY:
-            what = f"no operator {operator!r}; {suggest(operator, REGISTRY)}" if operator else ""
-            own = f"{self.report.graph.name} has no layer or block {part!r}; {suggest(part, self.parts)}"
-            raise ArchcalcError(what or own)
+            if operator:
+                hint = suggest(operator, REGISTRY) or "`archcalc ops` lists them"
+                raise ArchcalcError(f"no operator {operator!r}; {hint}")
+            hint = suggest(part, self.parts) or "`archcalc summarize --all` shows them"
+            raise ArchcalcError(f"{self.report.graph.name} has no layer or block {part!r}; {hint}")
         if figure.adds == NETWORK:
             raise ArchcalcError(f"only a whole network has {name} ({figure.title})")
         value = part_figure(self.parts.get(part, []), name)

@@ -17,7 +17,7 @@ from archcalc.codegen.own_layers import layers, layers_in
 from archcalc.codegen.trees import Unstructured
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Graph
+from archcalc.graph.graph import Graph, require_graph
 from archcalc.ops import Shape, format_shape
 from archcalc.ops.base import values
 from archcalc.spec.network_spec import Spec
@@ -44,6 +44,7 @@ def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = N
 
 def source(graph: Graph) -> str:
     """Write the source of any graph layer by layer, with or without a spec. Raises ArchcalcError."""
+    require_graph("source", graph)
     return source_of(graph, None, graph.name)
 
 

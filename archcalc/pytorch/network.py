@@ -53,8 +53,8 @@ class Network(Container):
     """A graph as a module. `forward` takes (batch, *input) and returns (batch, *output).
 
     In training a graph with side outputs returns `Training`. Each value is freed after its last use, and operators work
-    in place where `analysis.in_place` allows it. Keys of `state_dict()` start with the names of the graph's nodes; a
-    module that replaces a node's module runs instead of it.
+    in place where `analysis.memory_plan.in_place` allows it. Keys of `state_dict()` start with the names of the graph's
+    nodes; a module that replaces a node's module runs instead of it.
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -238,7 +238,7 @@ def _training_text(report: Report, folded: bool) -> str:
     """Return `2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and its conditions."""
     kept, misfit = report.totals.saved_bytes, report.graph.misfit
     if kept is None:
-        return f"not with this input: {misfit.message if misfit else 'a side output does not accept it'}"
+        return "unknown: a side output does not accept this input" + (f" ({misfit.message})" if misfit else "")
     size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
     remarks = {
         "side outputs included": bool(report.graph.sides),
