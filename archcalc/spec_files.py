@@ -69,20 +69,21 @@ class Entry(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The networks of the zoo by name, and the digest of the specs when the index was written."""
+    """The networks of the zoo by name, and the digest of the specs and of the lines when the index was written."""
 
     digest: str
+    lines: str
     entries: Mapping[str, Entry]
 
 
 @lru_cache(maxsize=1)
 def _index(folder: Path) -> Index:
     try:
-        digest, *lines = (folder / INDEX).read_text(encoding="utf-8").splitlines()
-        cells = (line.split("\t") for line in lines)
-        return Index(digest, {name: Entry(file, row) for name, file, row in cells})
+        written, _, lines = (folder / INDEX).read_text(encoding="utf-8").partition("\n")
+        cells = (line.split("\t") for line in lines.splitlines())
+        return Index(written, lines, {name: Entry(file, row) for name, file, row in cells})
     except (OSError, ValueError):  # it is missing or broken
-        return Index("", {})
+        return Index("", "", {})
 
 
 def indexed_file(folder: Path, name: str) -> Path | None:
@@ -92,17 +93,17 @@ def indexed_file(folder: Path, name: str) -> Path | None:
 
 
 def indexed(folder: Path) -> Mapping[str, Entry]:
-    """Return the networks of the zoo's index; none for another folder, or if a spec has changed since."""
+    """Return the networks of the zoo's index; none for another folder, or if a spec or a line has changed since."""
     if folder != zoo() or not (known := _index(folder)).entries:
         return {}
-    return known.entries if known.digest == digest(folder) else {}
+    return known.entries if known.digest == digest(folder, known.lines) else {}
 
 
-def digest(folder: Path) -> str:
-    """Hash the paths and texts of all specs; times and sizes can be equal even if texts differ."""
+def digest(folder: Path, lines: str) -> str:
+    """Hash the lines of an index, and paths and texts of all specs; times and sizes can be equal if texts differ."""
     from hashlib import sha256  # a command on one network needs no digest
 
-    whole = sha256()
+    whole = sha256(lines.encode())
     for _, path in files(folder):
         text = path.read_bytes()
         whole.update(f"{path.relative_to(folder).as_posix()} {len(text)}\n".encode() + text)

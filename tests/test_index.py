@@ -66,7 +66,8 @@ def index_text(rows):
         f"{name}\t{path.relative_to(folder).as_posix()}\t{json.dumps(row, ensure_ascii=False)}"
         for name, path, row in rows
     ]
-    return "\n".join([digest(folder), *lines, ""])
+    body = "\n".join([*lines, ""])
+    return f"{digest(folder, body)}\n{body}"
 
 
 def rewrite(folder):
@@ -145,6 +146,23 @@ def replace(path, old, new):
     assert old in text
     path.write_text(text.replace(old, new))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+DAMAGES = {
+    "cut after a line": lambda text: "\n".join(text.split("\n")[:3]) + "\n",
+    "cut within a row": lambda text: text[: text.index('"params"')],
+    "another figure": lambda text: text.replace("138357544", "138357545"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_index_is_not_used(damage, copy, work):
+    before, text = run("list", "--format", "tsv"), (copy / INDEX).read_text(encoding="utf-8")
+    assert DAMAGES[damage](text) != text
+    (copy / INDEX).write_text(DAMAGES[damage](text), encoding="utf-8")
+    spec_files._index.cache_clear()
+    assert run("list", "--format", "tsv") == before
+    assert work["parsed"] == 4
 
 
 @pytest.mark.parametrize("name", CHANGES)
