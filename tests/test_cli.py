@@ -117,6 +117,7 @@ def test_set_and_input():
         (["list", "--family", "resnets"], "no family 'resnets'; did you mean resnet or"),
         (["ops", "convolution"], "no operator 'convolution'"),
         (["check", "specs/none.yaml"], "No such file"),
+        (["check", "specs/vgg.yaml:vgg16"], "check reads a whole file: archcalc check specs/vgg.yaml"),
         (["summarize", "vgg16", "-o", "/no/such/folder/x.md"], "cannot write /no/such/folder/x.md: No such file"),
         (["summarize", "vgg16", "-o", "specs", "--force"], "specs is a directory"),
         (["plot", "paretto"], "no command 'paretto'; did you mean pareto?"),

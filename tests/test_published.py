@@ -65,6 +65,14 @@ def test_an_accounting_explains_only_what_it_computes():
     assert verdict("macs", "2,815", twice).verdict == "contradicted"
 
 
+def test_a_layer_of_a_side_output_is_claimed_in_training():
+    layers = "layers:\n  - conv(4, 3)\n  - side: {aux: flatten | linear(2)}\n  - flatten | linear(2)\n"
+    text = f"name: e\ninput: [3, 8, 8]\n{layers}published: {{figure: macs, printed: '288', layer: aux, source: S"
+    with pytest.raises(SpecError, match="it is on a side output, which needs `mode: train`"):
+        audit(parse(text + "}\n"))
+    assert [verdict.verdict for verdict in audit(parse(text + ", mode: train}\n"))] == ["exact"]
+
+
 def test_an_accounting_of_a_row_that_is_not_there():
     with pytest.raises(SpecError, match="no layer or block 'c'; known: a, b, input"):
         verdict("macs", "5", ", explained_by: {text: x, value: \"macs['c']\"}")

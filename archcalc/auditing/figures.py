@@ -92,6 +92,8 @@ class Figures:
                 hint = suggest(operator, REGISTRY) or "`archcalc ops` lists them"
                 raise ArchcalcError(f"no operator {operator!r}; {hint}")
             hint = suggest(part, self.parts) or "`archcalc summarize --all` shows them"
+            if any(f"{node.name}.".startswith(f"{part}.") for node in self.report.graph.nodes):
+                hint = "it is on a side output, which needs `mode: train`"
             raise ArchcalcError(f"{self.report.graph.name} has no layer or block {part!r}; {hint}")
         if figure.adds == NETWORK:
             raise ArchcalcError(f"only a whole network has {name} ({figure.title})")

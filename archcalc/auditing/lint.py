@@ -8,10 +8,11 @@ from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
-from archcalc.errors import Place
+from archcalc.errors import ArchcalcError, Place
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.spec.hints import channels_last
+from archcalc.spec.network_spec import SUFFIXES
 
 
 def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
@@ -19,6 +20,9 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
     Raises SpecError for an error in the spec or in any of its networks.
     """
+    file, _, network = path.rpartition(":")
+    if network and file.endswith(SUFFIXES):
+        raise ArchcalcError(f"check reads a whole file: archcalc check {file}")
     found = origins(path)
     spec = spec_of(found[0])
     remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
