@@ -20,7 +20,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
     Raises SpecError for an error in the spec or in any of its networks.
     """
-    file, _, network = path.rpartition(":")
+    file, _, network = str(path).rpartition(":")
     if network and file.endswith(SUFFIXES):
         raise ArchcalcError(f"check reads a whole file: archcalc check {file}")
     found = origins(path)
