@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from archcalc.analysis.cost import Run
 from archcalc.analysis.field_figures import by_key
-from archcalc.analysis.figures import FIGURES, PATH, SUM
+from archcalc.analysis.figures import FIGURES, PATH, SUM, rule, summed
 from archcalc.ops import Shape
 
 if TYPE_CHECKING:
     from archcalc.analysis.report import Layer
+
+Sums: TypeAlias = "Callable[[Sequence[Layer]], dict[str, int]]"
 
 
 def within(layer: Layer, block: str) -> bool:
@@ -52,9 +55,8 @@ def own_depth(part: Sequence[Layer]) -> int:
     """Return the number of weighted layers on the longest path within a part."""
     counts: dict[str, int] = {}
     for layer in part:
-        counts[layer.node.name] = (
-            max((counts.get(name, 0) for name in layer.inputs), default=0) + layer.node.op.weighted
-        )
+        before = max((counts.get(name, 0) for name in layer.inputs), default=0)
+        counts[layer.node.name] = before + layer.node.op.weighted
     return max(counts.values())
 
 
@@ -64,10 +66,20 @@ def total(part: Sequence[Layer], key: str) -> int | None:
     return None if None in counts else sum(counts)
 
 
+def sums_of(runs: Iterable[tuple[Run, int]]) -> Sums:
+    """Return a function that adds up each figure of `summed` over layers with these runs, reading each run once."""
+    known = {id(run): {key: rule(key)(run) for key in summed()} for run, _ in runs}
+
+    def sums(part: Sequence[Layer]) -> dict[str, int]:
+        first, *others = (known[id(layer.run)] for layer in part)
+        return {key: count + sum([run[key] for run in others]) for key, count in first.items()} if others else first
+
+    return sums
+
+
 def part_figure(part: Sequence[Layer], key: str) -> Any:
     """Return a figure of a whole part, added up as the registry says; None if unknown. Not for figures of NETWORK."""
-    adds = FIGURES[key].adds
-    if adds in (SUM, PATH):
+    if (adds := FIGURES[key].adds) in (SUM, PATH):
         return total(part, key) if adds == SUM else own_depth(part)
     last = end(part)
     return {**by_key(last.field), "output": last.node.output, "input": input_shape(part)}[key]

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from archcalc.analysis.field_figures import by_key
-from archcalc.analysis.figures import END, FIGURES, rule, summed
-from archcalc.analysis.parts import blocks, end, total, within
+from archcalc.analysis.figures import END, FIGURES, summed
+from archcalc.analysis.parts import Sums, blocks, end, sums_of, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import Verdict
@@ -56,8 +56,8 @@ def summarize(
     groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
     names = _names(groups, depth)
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
-    of_run = {id(run): {key: rule(key)(run) for key in summed()} for run, _ in report.totals.runs}
-    rows = [_row(group, name, row_of, of_run, depth) for group, name in zip(groups, names, strict=True)]
+    sums = sums_of(report.totals.runs)
+    rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
     folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
@@ -128,16 +128,12 @@ def _names(groups: Sequence[Sequence[Layer]], depth: int | None) -> list[str]:
     return names
 
 
-def _row(
-    group: Sequence[Layer], name: str, row_of: Mapping[str, str], of_run: Mapping[int, Mapping[str, int]],
-    depth: int | None,
-) -> dict[str, Any]:  # fmt: skip
+def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], sums: Sums, depth: int | None) -> dict[str, Any]:
     last = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(operators(group)), "inputs": list(sources)}
     row["output"] = list(last.node.output)
-    first, *others = (of_run[id(layer.run)] for layer in group)
-    row |= {key: count + sum([run[key] for run in others]) for key, count in first.items()} if others else first
+    row |= sums(group)
     row["saved_bytes"] = total(group, "saved_bytes")
     row["formula"] = _formula(group, row["weights"])
     row |= _field_cells(last.field)
