@@ -41,7 +41,7 @@ class TestTotals:
         for graph, entry in zip(graphs, comparison.entries, strict=True):
             totals = analyze(graph, **conditions).totals
             assert entry.name == graph.name
-            assert entry.figures == totals.figures
+            assert entry.figures == totals.figures()
 
     def test_ratios_are_against_the_first(self):
         vgg, resnet = compare(load("vgg16"), load("resnet50")).entries

@@ -60,7 +60,7 @@ def test_a_planted_figure_is_everywhere(tmp_path):
 
 def test_without_its_row_the_figure_is_nowhere():
     report = analyze(parse(CLAIMED))
-    assert "outputs" not in report.totals.figures
+    assert "outputs" not in report.totals.figures()
     assert "outputs" not in columns()
     with pytest.raises(AttributeError, match="no figure 'outputs'"):
         report.totals.outputs  # noqa: B018
@@ -80,11 +80,11 @@ def test_rows_of_the_registry_are_whole():
 @pytest.mark.parametrize("name", ["googlenet", "stochastic-depth-110"])
 def test_totals_have_every_figure_and_nothing_else(name):
     report = analyze(load(name), mode="train")
-    assert list(report.totals.figures) == list(FIGURES)
+    assert list(report.totals.figures()) == list(FIGURES)
     assert {key for key in columns() if key in FIGURES} == set(numbers()) | {"input"}
     (row,) = comparison_table(compare(report)).rows
-    assert {key: row[key] for key in FIGURES} == report.totals.figures
-    assert summarize(report).data["totals"] == report.totals.figures
+    assert {key: row[key] for key in FIGURES} == report.totals.figures()
+    assert summarize(report).data["totals"] == report.totals.figures()
 
 
 def test_a_block_has_what_the_registry_says():

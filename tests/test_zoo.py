@@ -125,7 +125,7 @@ def test_each_spec_round_trips(name):
     nodes = made.graph.nodes
     assert [node._replace(place=None) for node in again.nodes] == [node._replace(place=None) for node in nodes]
     data = json.loads(render(summarize(made, everything=True), "json"))
-    assert data["totals"] == json.loads(json.dumps(made.totals.figures))
+    assert data["totals"] == json.loads(json.dumps(made.totals.figures()))
     assert [layer["name"] for layer in data["layers"]] == [layer.node.name for layer in made.layers]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Conditions, Run, run_of
 from archcalc.analysis.depth import depths
-from archcalc.analysis.dropped import expected
+from archcalc.analysis.dropped import Expected, expected
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
@@ -41,43 +42,112 @@ class Layer(NamedTuple):
         return rule(key)(self.run)
 
 
-class Totals(NamedTuple):
-    """The figures of a network, as attributes by the registry's keys: `totals.macs`. Sums are computed when read.
+class Totals:
+    """The figures of a network, as attributes by the registry's keys: `totals.macs`. Each is computed when read.
 
-    None: unknown; expected values are also None if training drops no branch.
+    None: unknown; expected values are also None if training drops no branch. Raises SpecError, with its place, for a
+    layer without a rule for the figure that is read.
     """
 
-    runs: tuple[tuple[Run, int], ...]  # each distinct layer, and the number of equal ones
-    whole: Mapping[str, Any]  # the figures that are not sums over layers
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    @cached_property
+    def runs(self) -> list[tuple[Run, int]]:
+        """Each distinct layer, and the number of equal ones."""
+        counts = Counter([id(run) for run in self.report.runs])
+        return [(run, counts.pop(id(run))) for run in self.report.runs if id(run) in counts]
+
+    @cached_property
+    def field(self) -> Mapping[str, Any]:
+        """The figures of the receptive field."""
+        return by_key(self.report.fields[self.report.field_end])
+
+    @cached_property
+    def expected(self) -> Expected:
+        """The expected values of training."""
+        macs = rule("macs")
+        return expected(self.report.ran, lambda i: macs(self.report.runs[i]))
 
     def __getattr__(self, key: str) -> Any:
-        if key in self.whole:
-            return self.whole[key]
+        if key in FIGURES and FIGURES[key].of is None:
+            return self._of_graph(key)
         of = rule(key)
         return sum([of(run) * count for run, count in self.runs])
 
-    @property
-    def figures(self) -> dict[str, Any]:
-        """All figures by key, in the registry's order."""
-        return {key: getattr(self, key) for key in FIGURES}
+    def _of_graph(self, key: str) -> Any:
+        report, ran = self.report, self.report.ran
+        match key:
+            case "input":
+                return ran.input
+            case "output":
+                return ran.nodes[ran.result].output
+            case "depth":
+                return depths(ran)[ran.result]
+            case "saved_bytes":
+                return None if report.saved is None else sum(report.saved)
+            case "receptive_field_at":
+                return ran.nodes[report.field_end].name
+        return getattr(self.expected, key) if key in Expected._fields else self.field[key]
+
+    def figures(self, keys: Iterable[str] = FIGURES) -> dict[str, Any]:
+        """Return figures by key, all of them unless `keys` names some."""
+        return {key: getattr(self, key) for key in keys}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
-    """The figures of a network, and their conditions."""
+    """The figures of a network, and their conditions. Those of layers and totals are computed when first read."""
 
     graph: Graph  # as given; at inference `layers` omit its side outputs
     batch: int
     dtype: str
     mode: str
     convention: Convention
-    layers: tuple[Layer, ...]
-    totals: Totals
+    runs: tuple[Run, ...] = field(repr=False)  # of each layer
 
     @property
     def conditions(self) -> dict[str, Any]:
         """The conditions of the figures, as in tables and JSON: batch, dtype, mode and the name of the convention."""
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The figures of the whole network."""
+        return Totals(self)
+
+    @cached_property
+    def ran(self) -> Graph:
+        """The graph of the layers that run: at inference without side outputs."""
+        return self.graph if MODES[self.mode] else self.graph.without_sides()
+
+    @cached_property
+    def fields(self) -> list[Axes | None]:
+        """The receptive field of each layer."""
+        return receptive_fields(self.ran)
+
+    @cached_property
+    def field_end(self) -> int:
+        """The index of the layer whose receptive field is the network's."""
+        return last_spatial(self.ran, self.fields)
+
+    @cached_property
+    def saved(self) -> list[int] | None:
+        """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
+        return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
+
+    @cached_property
+    @uncollected
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in order, each with its figures."""
+        ran = self.ran.nodes
+        names = [node.name for node in ran]
+        inputs = [tuple([names[i] for i in node.inputs]) for node in ran]
+        saved: Sequence[int | None] = self.saved or [None] * len(ran)
+        if len(saved) > len(ran):
+            saved = [count for node, count in zip(self.graph.nodes, saved, strict=True) if not node.side]
+        columns = ran, inputs, self.runs, self.fields, depths(self.ran), saved
+        return tuple(map(Layer._make, zip(*columns, strict=True)))
 
     def layer(self, name: str) -> Layer:
         """Return the layer with that name. Raises ArchcalcError with the nearest names if there is none."""
@@ -94,8 +164,8 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
 
     `mode="train"` includes side outputs and what dropout writes; the arithmetic is that of inference in both modes (see
     `ops.base`). `flops` names a convention. Raises ArchcalcError for an invalid batch, dtype, mode or convention;
-    SpecError, with its place, for a layer without a rule for a figure (an unknown figure is never zero), and in
-    training for a side output that does not accept this input.
+    SpecError, with its place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the
+    whole graph raises when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
     rule = choose("convention", flops, CONVENTIONS)
@@ -104,10 +174,7 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     if training and graph.misfit:
         raise graph.misfit
     ran = graph if training else graph.without_sides()
-    saved = None if graph.misfit else saved_bytes(graph, batch, dtype)
-    layers = _layers(ran, _of_nodes(ran, graph, saved), Conditions(batch, value_bytes, training, rule))
-    totals = _totals(ran, layers, None if saved is None else sum(saved))
-    return Report(graph, batch, dtype, mode, rule, layers, totals)
+    return Report(graph, batch, dtype, mode, rule, _runs(ran, Conditions(batch, value_bytes, training, rule)))
 
 
 def images(batch: object) -> int:
@@ -119,25 +186,11 @@ def images(batch: object) -> int:
     return count
 
 
-def _of_nodes(ran: Graph, graph: Graph, saved: Sequence[int] | None) -> Sequence[int | None]:
-    """Select what backward keeps for the nodes that run, from that of all nodes in training; None if unknown."""
-    if saved is None:
-        return [None] * len(ran.nodes)
-    return saved if ran is graph else [count for node, count in zip(graph.nodes, saved, strict=True) if not node.side]
-
-
-def _layers(graph: Graph, saved: Sequence[int | None], conditions: Conditions) -> tuple[Layer, ...]:
-    names = [node.name for node in graph.nodes]
-    known: dict[tuple[int, bool], Run] = {}  # equal layers cost the same
-    layers = []
-    equals, overwriting = first_equals(graph), in_place(graph, conditions.training)
-    columns = graph.nodes, equals, overwriting, receptive_fields(graph), depths(graph), saved
-    for node, equal, overwrites, axes, depth, kept in zip(*columns, strict=True):
-        key = equal, overwrites
-        if key not in known:
-            known[key] = _run(node, conditions, overwrites)
-        layers.append(Layer(node, tuple([names[i] for i in node.inputs]), known[key], axes, depth, kept))
-    return tuple(layers)
+def _runs(graph: Graph, conditions: Conditions) -> tuple[Run, ...]:
+    """Return the counts of each node; those of equal nodes are computed once."""
+    keys = list(zip(first_equals(graph), in_place(graph, conditions.training), strict=True))
+    known = {(i, free): _run(graph.nodes[i], conditions, free) for i, free in dict.fromkeys(keys)}
+    return tuple([known[key] for key in keys])
 
 
 def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:
@@ -145,19 +198,3 @@ def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:
         return run_of(node, conditions, overwrites)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
-
-
-def _totals(graph: Graph, layers: Sequence[Layer], saved: int | None) -> Totals:
-    counts = Counter([id(layer.run) for layer in layers])
-    runs = {id(layer.run): layer.run for layer in layers}
-    endpoint = layers[last_spatial(graph, [layer.field for layer in layers])]
-    whole = {
-        **by_key(endpoint.field),
-        **expected(graph, lambda i: layers[i].macs)._asdict(),
-        "saved_bytes": saved,
-        "depth": layers[graph.result].depth,
-        "receptive_field_at": endpoint.node.name,
-        "output": graph.nodes[graph.result].output,
-        "input": graph.input,
-    }
-    return Totals(tuple([(runs[i], count) for i, count in counts.items()]), whole)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.cli.options import NetworkName, columns_option, family_option, given, network_options, output_options
 from archcalc.cli.output import deliver, skipped
@@ -56,9 +57,10 @@ def compare(
         with shared(MAX_STEPS, "comparing two networks part by part"):
             table = aligned(list(reports), by, FORMATS[form].every)
     else:
-        from archcalc.render.tables.compare import comparison_table
+        from archcalc.render.tables.compare import comparison_table, needed
 
-        table = comparison_table(gather(reports), columns, sort)
+        keys = FIGURES if FORMATS[form].every else needed(columns, sort)
+        table = comparison_table(gather(reports, keys), columns, sort)
     deliver(table, form, output, force)
 
 

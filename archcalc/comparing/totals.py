@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import Broken, load_with, matching, members, titles
@@ -74,8 +75,9 @@ def compare(
     )
 
 
-def gather(reports: Iterable[Report]) -> Comparison:
-    """Compare reports that come one by one, and keep only their totals."""
+def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparison:
+    """Compare reports that come one by one, and keep only their totals: all figures, or those of `keys` and RATIOS."""
+    wanted = list(dict.fromkeys((*RATIOS, "input", *keys)))
     entries: list[Entry] = []
     conditions: tuple[int, str, str, str] | None = None
     for report in reports:
@@ -84,15 +86,15 @@ def gather(reports: Iterable[Report]) -> Comparison:
         if own != conditions:
             texts = " and ".join(", ".join(map(str, (f"batch {c[0]}", *c[1:]))) for c in (conditions, own))
             raise ArchcalcError(f"{report.graph.name} has other conditions than the networks before it: {texts}")
-        entries.append(_entry(report, entries[0] if entries else None))
+        entries.append(_entry(report, wanted, entries[0] if entries else None))
         del report  # frees it before the next one is computed
     if conditions is None:
         raise ArchcalcError("no network to compare")
     return Comparison(*conditions, tuple(entries))
 
 
-def _entry(report: Report, first: Entry | None) -> Entry:
-    figures, about = report.totals.figures, report.graph.about
+def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:
+    figures, about = report.totals.figures(keys), report.graph.about
     against = first.figures if first else figures
     ratios = {key: figures[key] / count if (count := against[key]) else None for key in RATIOS}
     return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published_errors(report.graph))

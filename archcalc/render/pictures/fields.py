@@ -72,7 +72,7 @@ def _end_text(totals: Totals, size: int | None) -> str:
     """
     if size is None:
         return "unknown from here on"
-    return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals.whole)
+    return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals.field)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:

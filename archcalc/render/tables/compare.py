@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.analysis.field_figures import WHOLE
-from archcalc.analysis.figures import FIGURES, numbers
+from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.comparing.totals import Comparison, Entry, Errors
 from archcalc.errors import choose
 from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
@@ -54,6 +54,12 @@ USUAL = {
 def columns() -> dict[str, tuple[Column, ...]]:
     """Return all columns by the names of `--columns`: the usual ones, then those of every other figure."""
     return USUAL | {key: _plain(key) for key in numbers() if key not in USUAL}
+
+
+def needed(columns: Sequence[str], sort: str) -> list[str]:
+    """Return the figures that a table for people needs; END figures are found together."""
+    shown = {*(columns or USUAL), sort.removeprefix("-")}
+    return [key for key, figure in FIGURES.items() if key in shown or figure.adds == END]
 
 
 def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: str = "") -> Table:
@@ -124,7 +130,7 @@ def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
     for key, ratio in entry.ratios.items():
         row |= {f"{key}_ratio": ratio, f"{key}_times": None if ratio is None else ratio_text(ratio)}
     for key, figure in FIGURES.items():
-        if figure.unit == "bytes":
+        if figure.unit == "bytes" and key in row:
             row[f"{key}_mb"] = None if row[key] is None else _megabytes(row[key])
     return row | (_errors(entry.errors, marks) if entry.errors else {})
 

@@ -57,7 +57,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         totals={"part": "total", **_figures(left.layers, right.layers)},
         summary=list(_summary(left, right)),
         notes=list(_notes(alignment, rows)),
-        data={f"totals_{side}": report.totals.figures for side, report in (("a", left), ("b", right))},
+        data={f"totals_{side}": report.totals.figures() for side, report in (("a", left), ("b", right))},
         label=f"{left.graph.name}, {right.graph.name}, by {by}",
     )  # fmt: skip
 
@@ -300,5 +300,5 @@ def _output(layers: Sequence[Layer]) -> list[int] | None:
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:
     """Yield the figures of both networks that are not sums."""
     yield "depth", _change(left.totals.depth, right.totals.depth)
-    fields = [field_text(report.totals.whole) for report in (left, right)]
+    fields = [field_text(report.totals.field) for report in (left, right)]
     yield "field", f"{_change(*fields)} pixels" if set(fields) != {"–"} else "not computed: too many positions differ"

@@ -55,7 +55,7 @@ def _both(texts: Sequence[Any]) -> str:
 
 def field_line(totals: Totals, image: Sequence[int]) -> str:
     """Describe the network's field: `483 pixels (image 224), stride 32, padding 241 at stage4.2.relu`."""
-    figures = totals.whole
+    figures = totals.field
     if totals.receptive_field is None:
         return f"not computed: too many positions differ, at {totals.receptive_field_at}"
     lengths = tuple(image[1:]) if len(image) == 3 else (1, 1)

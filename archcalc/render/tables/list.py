@@ -51,5 +51,5 @@ def row_of(report: Report) -> dict[str, Any]:
         "year": graph.about.paper.get("year"),
         "input": list(graph.input),
         **{key: getattr(totals, key) for key in ("params", "macs", "activations", "depth", *FIELD)},
-        "field": field_text(totals.whole),
+        "field": field_text(totals.field),
     }

@@ -70,7 +70,7 @@ def summarize(
         | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
-        data={"totals": report.totals.figures},
+        data={"totals": report.totals.figures()},
         parts=_published(report, verdicts),
     )
 
