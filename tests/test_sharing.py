@@ -7,6 +7,7 @@ from support.random_graphs import networks as random_networks
 from support.random_graphs import sweep
 
 from archcalc import ArchcalcError, load, networks, parse
+from archcalc.spec.equal_calls import Expanded, kept
 from archcalc.spec.expansion import Expansion
 
 HEAD = "name: t\ninput: [4, 16, 16]\n"
@@ -100,7 +101,7 @@ CASES = {  # blocks and layers, and how often nodes are placed again
     "a side output that does not fit": (
         "b: [relu, side: {s: 'b2 | conv(3, 99)'}]\n  b2: [add: [relu, tanh]]",
         "3 * b",
-        0,
+        2,
     ),
     "one layer": ("b: [x: relu]", "3 * b", 0),
     "a chain": ("b: [relu, tanh]", "3 * b", 0),
@@ -165,3 +166,65 @@ def test_the_comparison_would_notice(monkeypatch):
     monkeypatch.setattr(Expansion, "_copy", lambda self, known, *more: plain(self, known._replace(steps=0), *more))
     with pytest.raises(AssertionError):
         assert_same(lambda: load("resnet50"), monkeypatch)
+
+
+def of_one_file(names, monkeypatch, sharing=True):
+    with kept():
+        return [outcome(lambda name=name: load(name), sharing, monkeypatch) for name in names]
+
+
+FAMILIES = {}
+for name, path in networks().items():
+    FAMILIES.setdefault(path, []).append(name)
+
+
+@pytest.mark.parametrize("names", [names[:6] for names in FAMILIES.values() if len(names) > 1], ids=lambda n: n[0])
+def test_networks_of_a_file_that_share_calls_are_the_same(names, monkeypatch):
+    assert of_one_file(names, monkeypatch) == of_one_file(names, monkeypatch, sharing=False)
+
+
+def test_a_network_copies_the_blocks_of_the_one_before(runs):
+    with kept():
+        load("resnet101")
+        before = runs["bottleneck"]
+        load("resnet50")
+        assert (before, runs["bottleneck"]) == (8, 8)
+        load("resnet18"), load("vgg11")
+        load("resnet50")
+        assert runs["bottleneck"] == 16, "another file came between"
+    load("resnet50")
+    assert runs["bottleneck"] == 24
+
+
+PARAMS = """name: t
+input: [4, 16, 16]
+params: {width: 4, depths: [1, 2]}
+blocks:
+  inner: [add: ['conv(width, 1)', 'conv(width, 1)']]
+  outer: [add: [inner, inner]]
+  listed: [add: ['depths[1] * relu', tanh]]
+layers: [outer, listed]
+variants:
+  t: {}
+  same: {width: 4}
+  deep: {depths: [1, 3]}
+  wide: {width: 8}
+  real: {width: 4.0}
+"""
+
+
+def test_blocks_are_copied_where_the_params_that_they_read_are_equal(runs):
+    with kept():
+        for network, outer in {"t": 1, "same": 1, "deep": 1, "wide": 2}.items():
+            parse(PARAMS, network)
+            assert (network, runs["outer"]) == (network, outer)
+        with pytest.raises(ArchcalcError, match="out_channels"):
+            parse(PARAMS, "real")  # 4.0 equals 4, but is no number of channels
+    assert runs["listed"] == 4, "a list as a param equals only itself"
+
+
+def test_without_equal_params_a_copy_would_be_wrong(runs, monkeypatch):
+    monkeypatch.setattr(Expanded, "fits", lambda *_: True)
+    with kept():
+        parse(PARAMS, "t")
+        assert parse(PARAMS, "wide").nodes[1].output[0] == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from archcalc.analysis.conventions import Convention
@@ -47,11 +47,16 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
     trained = {name: math.prod(shape) for name, shape in op.weights(x).items()}
     kept = {name: math.prod(shape) for name, shape in op.buffers(x).items()}
     biases = trained.pop("bias", 0)
-    statistics, counters = (sum(kept.pop(name, 0) for name in names) for names in (STATISTICS, COUNTERS))
+    statistics, counters = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS))
     work = {kind: batch * count for kind, count in op.work(x, y).items()}
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
     owned = sum(trained.values()), biases, statistics, counters, sum(kept.values())
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written)
+
+
+def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:
+    """Take the sizes of these names out of a mapping. Returns their sum."""
+    return sum([sizes.pop(name, 0) for name in names])
 
 
 def param_bytes(run: Run) -> int:

@@ -52,22 +52,15 @@ class Totals:
     def __init__(self, report: Report) -> None:
         self.report = report
 
-    @cached_property
+    @property
     def runs(self) -> list[tuple[Run, int]]:
         """Each distinct layer, and the number of equal ones."""
-        counts = Counter([id(run) for run in self.report.runs])
-        return [(run, counts.pop(id(run))) for run in self.report.runs if id(run) in counts]
+        return self.report.distinct
 
-    @cached_property
+    @property
     def field(self) -> Mapping[str, Any]:
         """The figures of the receptive field."""
         return by_key(self.report.fields[self.report.field_end])
-
-    @cached_property
-    def expected(self) -> Expected:
-        """The expected values of training."""
-        macs = rule("macs")
-        return expected(self.report.ran, lambda i: macs(self.report.runs[i]))
 
     def __getattr__(self, key: str) -> Any:
         if key in FIGURES and FIGURES[key].of is None:
@@ -88,7 +81,7 @@ class Totals:
                 return None if report.saved is None else sum(report.saved)
             case "receptive_field_at":
                 return ran.nodes[report.field_end].name
-        return getattr(self.expected, key) if key in Expected._fields else self.field[key]
+        return getattr(report.expected, key) if key in Expected._fields else self.field[key]
 
     def figures(self, keys: Iterable[str] = FIGURES) -> dict[str, Any]:
         """Return figures by key, all of them unless `keys` names some."""
@@ -111,10 +104,22 @@ class Report:
         """The conditions of the figures, as in tables and JSON: batch, dtype, mode and the name of the convention."""
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
 
-    @cached_property
+    @property
     def totals(self) -> Totals:
         """The figures of the whole network."""
-        return Totals(self)
+        return Totals(self)  # not kept, because it refers to this report
+
+    @cached_property
+    def distinct(self) -> list[tuple[Run, int]]:
+        """Each distinct layer, and the number of equal ones."""
+        counts = Counter([id(run) for run in self.runs])
+        return [(run, counts.pop(id(run))) for run in self.runs if id(run) in counts]
+
+    @cached_property
+    def expected(self) -> Expected:
+        """The expected values of training."""
+        macs = rule("macs")
+        return expected(self.ran, lambda i: macs(self.runs[i]))
 
     @cached_property
     def ran(self) -> Graph:

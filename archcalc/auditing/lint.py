@@ -11,10 +11,12 @@ from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import ArchcalcError, Place
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
+from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
 from archcalc.spec.network_spec import SUFFIXES
 
 
+@kept()
 def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
     """Check a spec. Returns remarks on what is unused or looks wrong, one line each with its place, and the networks.
 

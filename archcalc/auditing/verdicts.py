@@ -156,14 +156,14 @@ class _Judge:
         if key not in self.settings:
             own = not setting.changes.written
             figures = self.analysed(self.graph if own else None, setting, mode)
-            self.drop(0 if own else len(figures.report.layers))
+            self.drop(0 if own else len(figures.report.runs))
             self.settings[key] = figures
         return self.settings[key]
 
     def drop(self, new: int) -> None:
         """Remove figures of settings, the oldest first, until there is room for `new` layers."""
         reports = {key: made.report for key, made in self.settings.items()}
-        others = {key: len(report.layers) for key, report in reports.items() if report.graph is not self.graph}
+        others = {key: len(report.runs) for key, report in reports.items() if report.graph is not self.graph}
         room = MAX_KEPT - new - sum(others.values())
         for key, layers in others.items():
             if room >= 0:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is w
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -58,6 +59,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; for a wrong request print one error and exit with code 2."""
+    gc.disable()  # what a command makes forms no cycles; `torch_side` turns it on for PyTorch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal lacks
             stream.reconfigure(errors="backslashreplace")
@@ -82,6 +84,7 @@ def main() -> NoReturn:
     except Exception as error:
         click.echo(internal(error), err=True)
         code = INTERNAL
+    gc.freeze()  # otherwise the collector walks through everything once more at exit
     sys.exit(code)
 
 

@@ -11,9 +11,9 @@ from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.cli.options import NetworkName, columns_option, family_option, given, network_options, output_options
 from archcalc.cli.output import deliver, skipped
-from archcalc.graph.gc_pause import uncollected
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
+from archcalc.spec.equal_calls import kept
 from archcalc.spec.limits import shared
 
 MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memory
@@ -27,7 +27,7 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @columns_option
 @network_options
 @output_options
-@uncollected
+@kept()
 def compare(
     names: tuple[str, ...], family: str | None, by: str | None, sort: str, columns: tuple[str, ...],
     settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str,

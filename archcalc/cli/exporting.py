@@ -21,6 +21,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.render import formats
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
+from archcalc.spec.equal_calls import kept
 
 SOURCE = "pytorch"  # the only format that is not a table
 SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
@@ -55,6 +56,7 @@ def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
     return _each(names, lambda name: facts_of(name, called[name]))
 
 
+@kept()
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.render.tables.audit import audit_table
 
@@ -73,6 +75,7 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
     return [listing(named if names else listed(row, broken=skipped))]
 
 
+@kept()
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.comparing.totals import gather, loaded
     from archcalc.render.tables.compare import comparison_table

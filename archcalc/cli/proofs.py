@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
+from archcalc.spec.equal_calls import kept
 
 if TYPE_CHECKING:
     from archcalc.graph.graph import Graph
@@ -37,6 +39,7 @@ _Made = TypeVar("_Made")
     help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.",
 )
 @output_options
+@kept()
 def audit_networks(
     names: tuple[str, ...], only: tuple[str, ...], form: str, output: Path | None, force: bool
 ) -> None:  # fmt: skip
@@ -172,6 +175,7 @@ def torch_side() -> Any:
     try:
         with uninterrupted(signal.SIGINT):  # PyTorch's import would lose Ctrl-C, or abort
             from archcalc import pytorch
+        gc.enable()
     except ImportError as error:
         if error.name == "torch":
             raise ArchcalcError(str(error)) from None

@@ -10,6 +10,7 @@ from archcalc.graph.graph import NONE, Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import show
 from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of, settle_input, settle_params
+from archcalc.spec.equal_calls import Expanded, Kept, Made, kept_for
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.in_play import join_hint, odd_one
 from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
@@ -19,20 +20,6 @@ from archcalc.spec.node_names import LABELLED, Scope, bounded
 MAX_NODES = 200_000
 MAX_CALLS = 40  # nested calls of blocks
 RUNNING = -1  # in place of a label's node while its step runs
-
-
-class Made(NamedTuple):
-    """A node without its final name."""
-
-    scope: Scope
-    base: str
-    number: int
-    op: Operator
-    inputs: tuple[int, ...]
-    x: Any
-    output: Shape
-    place: Place | None
-    side: bool
 
 
 def expand(
@@ -67,16 +54,6 @@ class Called(NamedTuple):
         return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
-class Expanded(NamedTuple):
-    """The nodes of a block call, which an equal call copies."""
-
-    scope: Scope
-    nodes: range  # their indices
-    ends: range  # the indices of its side outputs in the list of all
-    result: int
-    steps: int  # what it took from the budget
-
-
 class Frame(NamedTuple):
     """What a plan runs in: the names that its expressions see, and the scope in which its layers get their names."""
 
@@ -89,8 +66,8 @@ class Expansion:
     """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may override.
 
     The first of equal calls of a block runs, the others copy its nodes: calls with equal arguments and inputs, at the
-    same depth of calls. This requires a block with its own scope, in which no `use` refers to a label outside and no
-    side output is dropped. With `sharing = False` every call runs.
+    same depth of calls, that read equal params. This requires a block with its own scope, in which no `use` refers to a
+    label outside and no side output is dropped. With `sharing = False` every call runs.
     """
 
     sharing = True
@@ -105,9 +82,7 @@ class Expansion:
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
-        self.operators: dict[Any, Operator] = {}
-        self.layers: dict[Any, tuple[Operator, Shape]] = {}  # with the shapes of their outputs
-        self.expanded: dict[Any, Expanded] = {}
+        self.kept = kept_for(spec) if self.sharing else Kept()
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
@@ -115,7 +90,8 @@ class Expansion:
         changed = settle_params(self.spec, network, overrides, self.globals)
         shape, given = settle_input(self.spec, input_shape, self.globals)
         root = Scope(None, "", 0)
-        self.sharing &= all(type(size) is int for size in shape)
+        if not all(type(size) is int for size in shape):
+            self.sharing, self.kept = False, Kept()
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
@@ -252,7 +228,6 @@ class Expansion:
             error.trail = tuple(self.trail())
             self.misfit = self.misfit or error
             del self.made[made:], self.calls[calls:], self.ends[ends:]
-            self.expanded.clear()  # it may contain dropped nodes
             self.reached.append(-1)
             return
         if end < made:
@@ -282,9 +257,9 @@ class Expansion:
         for values in given.lists:
             self._pay(values, plan.place)
         key = target, given.text, shape
-        if key not in self.layers:
-            self.layers[key] = self._layer(plan, target, given, shape)
-        op, output = self.layers[key]
+        if key not in self.kept.layers:
+            self.kept.layers[key] = self._layer(plan, target, given, shape)
+        op, output = self.kept.layers[key]
         return self._add(frame.scope, target.name, op, (x,), shape, output, plan.place)
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
@@ -313,22 +288,25 @@ class Expansion:
     def _operator(self, plan: Call | Join, cls: type[Operator], given: Given) -> Operator:
         """Return an operator with these arguments; calls with the same text share one object."""
         key = cls, given.text
-        if key not in self.operators:
-            self.operators[key] = operator_with(plan, cls, given)
-        return self.operators[key]
+        if key not in self.kept.operators:
+            self.kept.operators[key] = operator_with(plan, cls, given)
+        return self.kept.operators[key]
 
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
         """Run a call of a block with its own scope, or copy the nodes of an equal call."""
         scope = frame.scope if frame.alone else Scope(frame.scope, "", frame.scope.enter(""))
         key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
-        known = self.expanded.get(key)
-        if known and len(self.made) + len(known.nodes) <= MAX_NODES and known.steps <= self.budget.left:
+        known = self.kept.expanded.get(key)
+        if known and known.fits(self.globals, MAX_NODES - len(self.made), self.budget.left):
             return self._copy(known, x, scope)
         made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
+        around, self.globals.read = self.globals.read, set()
         y = self._block(plan, block, given, x, Frame(self.globals, scope, alone=True))
+        read = {name: self.globals[name] for name in self.globals.read}
+        self.globals.read |= around
         if self.sharing and len(self.made) > made + 1 and all(target >= made for target in self.reached[reached:]):
-            nodes, sides = range(made, len(self.made)), range(ends, len(self.ends))
-            self.expanded[key] = Expanded(scope, nodes, sides, y, left - self.budget.left)
+            steps = left - self.budget.left
+            self.kept.expanded[key] = Expanded(scope, made, self.made[made:], self.ends[ends:], y, steps, read)
         return y
 
     def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
@@ -347,13 +325,14 @@ class Expansion:
 
     def _copy(self, known: Expanded, x: int, scope: Scope) -> int:
         """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
-        first, shift = known.nodes.start, len(self.made) - known.nodes.start
+        first, shift = known.first, len(self.made) - known.first
         scopes = {known.scope: scope.named_as(known.scope)}
-        for made in self.made[first : known.nodes.stop]:
+        for made in known.made:
             inputs = tuple([x if i < first else i + shift for i in made.inputs])
             self.made.append(Made(made.scope.under(scopes), made.base, made.number, made.op, inputs, *made[5:]))
-        self.ends += [end + shift for end in self.ends[known.ends.start : known.ends.stop]]
+        self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
+        self.globals.read |= known.read.keys()
         return x if known.result < first else known.result + shift
 
 

@@ -74,7 +74,7 @@ class Names(dict[str, Any]):
     `later` are params that are not computed yet; an error for one of them says so.
     """
 
-    __slots__ = ("budget", "later", "library", "parent", "shape")
+    __slots__ = ("budget", "later", "library", "parent", "read", "shape")
 
     def __init__(
         self, values: Mapping[str, Any], library: Mapping[str, Reference], budget: Budget, parent: Names | None = None
@@ -85,6 +85,8 @@ class Names(dict[str, Any]):
         self.parent = parent
         self.later: frozenset[str] = parent.later if parent else frozenset()
         self.shape: tuple[int, ...] = ()
+        if parent is None:
+            self.read: set[str] = set()  # names of these that were read from inside
 
     def inner(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> Names:
         """Return these names with more inside, for an input of this shape."""
@@ -96,6 +98,8 @@ class Names(dict[str, Any]):
         around = self.parent
         while around is not None:
             if name in around:
+                if around.parent is None:
+                    around.read.add(name)
                 return around[name]
             around = around.parent
         if name in DIMENSIONS and len(self.shape) > DIMENSIONS[name]:

@@ -1,0 +1,87 @@
+"""What equal calls share: operators, layers with the shapes of their outputs, and the nodes of whole blocks.
+
+They are kept for one expansion; inside `kept` also for those that follow, of networks in the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from archcalc.errors import Place
+from archcalc.ops import Operator, Shape
+from archcalc.spec.functions import Names
+from archcalc.spec.network_spec import Spec
+from archcalc.spec.node_names import Scope
+
+
+class Made(NamedTuple):
+    """A node without its final name."""
+
+    scope: Scope
+    base: str
+    number: int
+    op: Operator
+    inputs: tuple[int, ...]
+    x: Any
+    output: Shape
+    place: Place | None
+    side: bool
+
+
+class Expanded(NamedTuple):
+    """The nodes of a block call, which an equal call copies."""
+
+    scope: Scope
+    first: int  # the index of its first node
+    made: Sequence[Made]
+    ends: Sequence[int]  # its side outputs
+    result: int
+    steps: int  # what it took from the budget
+    read: dict[str, Any]  # the params that the block and those in it read, with their values
+
+    def fits(self, params: Names, nodes: int, steps: int) -> bool:
+        """Whether the params that it read are the same here, and its nodes and steps are within what is left."""
+        return (
+            len(self.made) <= nodes
+            and self.steps <= steps
+            and all(
+                params[name] is value or (type(params[name]) is type(value) is not tuple and params[name] == value)
+                for name, value in self.read.items()
+            )
+        )
+
+
+class Kept:
+    """What the calls of one file share. A list as a param is equal only to itself: comparing could take longer."""
+
+    def __init__(self) -> None:
+        self.operators: dict[Any, Operator] = {}
+        self.layers: dict[Any, tuple[Operator, Shape]] = {}
+        self.expanded: dict[Any, Expanded] = {}
+
+
+_last: ContextVar[list[Any] | None] = ContextVar("last", default=None)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Share the calls of networks in the same file, if they are expanded one after another."""
+    token = _last.set([None, None])
+    try:
+        yield
+    finally:
+        _last.reset(token)
+
+
+def kept_for(spec: Spec) -> Kept:
+    """Return what the calls of a spec share."""
+    last = _last.get()
+    if last is None:
+        return Kept()
+    if last[0] is not spec.blocks:
+        last[:] = spec.blocks, Kept()
+    found: Kept = last[1]
+    return found
