@@ -43,7 +43,7 @@ def assert_same(make, monkeypatch):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """How often each block was run, and how often its nodes were placed again."""
+    """How often each block was run, and how often the nodes of one, with a scope or a plain chain, were copied."""
     counts = Counter()
     run, place = Expansion._block, Expansion._copy
 
@@ -51,9 +51,9 @@ def runs(monkeypatch):
         counts[block.name] += 1
         return run(self, plan, block, *more)
 
-    def place_again(self, *arguments):
-        counts["again"] += 1
-        return place(self, *arguments)
+    def place_again(self, known, *more):
+        counts["again" if known.scope else "chain"] += 1
+        return place(self, known, *more)
 
     monkeypatch.setattr(Expansion, "_block", run_block)
     monkeypatch.setattr(Expansion, "_copy", place_again)
@@ -122,6 +122,25 @@ def test_what_is_placed_again(name, runs, monkeypatch):
     made = assert_same(lambda: parse(written(blocks, layers)), monkeypatch)
     assert not isinstance(made, str), made
     assert runs["again"] == again
+
+
+@pytest.mark.parametrize(
+    ("blocks", "layers", "again"),
+    [
+        ("b: [relu, tanh]", "3 * b", 2),
+        ("b(n): [n * relu]", "b(2) | b(1) | b(2)", 1),
+        ("c: [relu, tanh]\n  b: [c, c]", "b | b | c", 2),  # the calls of c are deeper in b
+        ("b: ['conv(in_channels + 1, 1)']", "3 * b", 0),
+        ("b: ['use(s)', relu]", "s: tanh\n- relu\n- add: [b, identity]\n- add: [b, identity]", 0),
+        ("c: [add: [relu, tanh]]\n  b: [relu, c]", "b | b", 0),
+        ("b(n): [n * relu]", "b(0) | b(0) | relu", 0),
+        ("b: [relu, relu]", "relu | b | relu1: tanh\n- b | relu", 1),
+    ],
+)
+def test_a_chain_is_copied_into_the_scope_around_it(blocks, layers, again, runs, monkeypatch):
+    made = assert_same(lambda: parse(written(blocks, layers.replace(" | relu1:", "\n- relu1:"))), monkeypatch)
+    assert not isinstance(made, str), made
+    assert runs["chain"] == again
 
 
 def test_nodes_placed_again_share_their_operators():

@@ -34,7 +34,7 @@ class Made(NamedTuple):
 class Expanded(NamedTuple):
     """The nodes of a block call, which an equal call copies."""
 
-    scope: Scope
+    scope: Scope | None  # its own; None: a plain chain, whose layers are numbered in the scope around it
     first: int  # the index of its first node
     made: Sequence[Made]
     ends: Sequence[int]  # its side outputs

@@ -253,7 +253,7 @@ class Expansion:
         frame.names.shape = shape
         given = evaluate(plan, frame.names)
         if isinstance(target, Block):
-            return (self._shared if target.structured else self._block)(plan, target, given, x, frame)
+            return self._shared(plan, target, given, x, frame)
         for values in given.lists:
             self._pay(values, plan.place)
         key = target, given.text, shape
@@ -293,20 +293,22 @@ class Expansion:
         return self.kept.operators[key]
 
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
-        """Run a call of a block with its own scope, or copy the nodes of an equal call."""
-        scope = frame.scope if frame.alone else Scope(frame.scope, "", frame.scope.enter(""))
+        """Run a block call, or copy the nodes of an equal call. A plain chain merges into the scope around it."""
+        own = block.structured
+        scope = Scope(frame.scope, "", frame.scope.enter("")) if own and not frame.alone else frame.scope
         key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
         known = self.kept.expanded.get(key)
         if known and known.fits(self.globals, MAX_NODES - len(self.made), self.budget.left):
             return self._copy(known, x, scope)
-        made, ends, reached, left = len(self.made), len(self.ends), len(self.reached), self.budget.left
-        around, self.globals.read = self.globals.read, set()
-        y = self._block(plan, block, given, x, Frame(self.globals, scope, alone=True))
-        read = {name: self.globals[name] for name in self.globals.read}
-        self.globals.read |= around
-        if self.sharing and len(self.made) > made + 1 and all(target >= made for target in self.reached[reached:]):
-            steps = left - self.budget.left
-            self.kept.expanded[key] = Expanded(scope, made, self.made[made:], self.ends[ends:], y, steps, read)
+        made, ends, reached, read = len(self.made), len(self.ends), len(self.reached), len(self.globals.read)
+        left = self.budget.left
+        y = self._block(plan, block, given, x, Frame(self.globals, scope, own or frame.alone))
+        nodes, used = self.made[made:], self.reached[reached:]
+        whole = len(nodes) > 1 if own else {node.scope for node in nodes} == {scope}
+        if self.sharing and whole and (not used or min(used) >= made):
+            params = {name: self.globals[name] for name in self.globals.read[read:]}
+            steps, ends_here = left - self.budget.left, self.ends[ends:]
+            self.kept.expanded[key] = Expanded(scope if own else None, made, nodes, ends_here, y, steps, params)
         return y
 
     def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
@@ -326,13 +328,14 @@ class Expansion:
     def _copy(self, known: Expanded, x: int, scope: Scope) -> int:
         """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
         first, shift = known.first, len(self.made) - known.first
-        scopes = {known.scope: scope.named_as(known.scope)}
+        scopes = {known.scope: scope.named_as(known.scope)} if known.scope else {}
         for made in known.made:
             inputs = tuple([x if i < first else i + shift for i in made.inputs])
-            self.made.append(Made(made.scope.under(scopes), made.base, made.number, made.op, inputs, *made[5:]))
+            where, number = (made.scope.under(scopes), made.number) if scopes else (scope, scope.enter(made.base))
+            self.made.append(Made(where, made.base, number, made.op, inputs, *made[5:]))
         self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
-        self.globals.read |= known.read.keys()
+        self.globals.read += known.read
         return x if known.result < first else known.result + shift
 
 

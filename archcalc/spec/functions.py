@@ -86,7 +86,7 @@ class Names(dict[str, Any]):
         self.later: frozenset[str] = parent.later if parent else frozenset()
         self.shape: tuple[int, ...] = ()
         if parent is None:
-            self.read: set[str] = set()  # names of these that were read from inside
+            self.read: list[str] = []  # names of these that were read from inside, each time
 
     def inner(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> Names:
         """Return these names with more inside, for an input of this shape."""
@@ -99,7 +99,7 @@ class Names(dict[str, Any]):
         while around is not None:
             if name in around:
                 if around.parent is None:
-                    around.read.add(name)
+                    around.read.append(name)
                 return around[name]
             around = around.parent
         if name in DIMENSIONS and len(self.shape) > DIMENSIONS[name]:
