@@ -138,7 +138,7 @@ def export(
     found = list(dict.fromkeys(named(names, family, skipped)))
     options["every"] = form != SOURCE and FORMATS[form].every
     if into:
-        _check_into(kind, form, output)
+        _check_into(kind, form, into)
         _write_each(found or matching((), skipped), partial(_single, kind, form, options), into, form, force)
     elif form == SOURCE:
         if len(found) > 1:
@@ -158,8 +158,10 @@ def _check_options(kind: str, form: str) -> None:
             raise click.UsageError(f"{param.opts[0]} has no effect on {what}; omit it")
 
 
-def _check_into(kind: str, form: str, output: Path | None) -> None:
-    if output:
+def _check_into(kind: str, form: str, into: Path) -> None:
+    if into == Path("-"):
+        raise click.UsageError("--into writes one file per network to a folder; omit it for the standard output")
+    if given("output"):
         raise click.UsageError("-o writes one file for all networks, --into one file per network; use one of them")
     if form != SOURCE and not TABLES[kind].alone:
         raise click.UsageError(f"{kind} has one table for all networks; use -o FILE")
