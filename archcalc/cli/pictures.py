@@ -34,11 +34,12 @@ def plot() -> None:
 
 
 def read_picture(ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]) -> Path:
-    """Check before any work that the file has the suffix of a picture and can be written."""
+    """Check before any work that the file has the suffix of a picture and can be written, and import matplotlib."""
     value: Path = options.once(ctx, param, values)
     options.known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
-    return value
+    with sheet(1, 1):
+        return value
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
