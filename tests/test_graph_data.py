@@ -91,12 +91,19 @@ def test_graphs_that_differ_in_what_a_side_output_lacks_are_not_equal():
         ({"size": "4 + 4"}, {}, None),
         ({"input": (3, 8, 8)}, {}, None),
         ({"size": "2 * 8"}, {"size": 16}, None),
+        ({"block": "wide"}, {}, None),
         ({"input": (12,), "widths": (4, 7)}, {"widths": (4, 7)}, (3, 12, 12)),
     ],
 )
 def test_an_origin_says_what_is_set_otherwise(given, params, size):
     found = parse(SPEC, **given).origin
     assert (found.params, found.input, found.changed) == (params, size, bool(params or size))
+
+
+@pytest.mark.parametrize(("flag", "changed"), [(1, False), (True, True), (1.0, True), ("1", False), ("1 == 1", True)])
+def test_equal_values_of_another_type_are_set_otherwise(flag, changed):
+    text = "name: small\ninput: [3, 8, 8]\nparams: {flag: 1}\nlayers: ['relu if flag else identity']\n"
+    assert parse(text, flag=flag).origin.changed == changed
 
 
 def test_an_origin_needs_no_expansion(monkeypatch):

@@ -36,9 +36,9 @@ def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names:
 
 
 def _gives(own: Compiled, given: Any, names: Names) -> bool:
-    """Whether a given value equals the spec's own; False if that cannot be computed with the other overrides."""
+    """Whether a given value is the spec's own and of its type; False if the other overrides make that unknown."""
     try:
-        return bool(own.run(names) == given)
+        return repr(own.run(names)) == repr(given)  # 1, 1.0 and True are equal
     except SpecError:
         return False
 
