@@ -173,7 +173,7 @@ def _single(kind: str, form: str, options: Options, name: str) -> str:
         return document(TABLES[kind].tables([name], options), form, several=False)
     from archcalc.codegen import pytorch_source
 
-    return pytorch_source(name, options["settings"], options["shape"])
+    return pytorch_source(load_with(name, options["settings"], options["shape"]))
 
 
 def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, form: str, force: bool) -> None:

@@ -30,11 +30,11 @@ class Run(NamedTuple):
     problem: str = ""  # why it stopped
 
 
-def source_or_say(graph: Graph, write: Callable[[], str]) -> Validation:
-    """Like `validate_source` for the text of `write`; errors are returned in `Validation.problem`, not raised."""
+def source_or_say(graph: Graph, write: Callable[[Graph], str]) -> Validation:
+    """Like `validate_source` for what `write` gives; errors are returned in `Validation.problem`, not raised."""
     start = time.perf_counter()
     try:
-        return validate_source(graph, write())
+        return validate_source(graph, write(graph))
     except Exception as error:  # any error: the next network must still run
         return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, describe(error))
 
