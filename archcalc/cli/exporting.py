@@ -12,7 +12,7 @@ import click
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import load_with, matching, titles
+from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
@@ -69,12 +69,12 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.catalog import listed
     from archcalc.render.tables.list import listing
 
-    named = (row(load_with(name, {}, title=title)) for name, title in titles(names).items())
-    return [listing(named if names else listed(row, broken=skipped))]
+    own = (row(load_with(name, {}, title=title)) for name, title in titles(names).items())
+    return [listing(own if names else listed(row, broken=skipped))]
 
 
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.comparing.totals import gather, loaded
+    from archcalc.comparing.totals import gather
     from archcalc.render.tables.compare import comparison_table
 
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
@@ -130,8 +130,6 @@ def export(
     archcalc export --table audit googlenet lenet5 -o audit.csv
     archcalc export resnet50 --format pytorch
     """
-    from archcalc.comparing.totals import named
-
     _check_options(kind, form)
     if not (names or family) and (form == SOURCE or TABLES[kind].needed):
         raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")

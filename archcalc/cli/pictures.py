@@ -10,7 +10,7 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, matching, titles
+from archcalc.catalog import load_with, loaded, matching, papers_own, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.output import skipped, writable, write
@@ -83,7 +83,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
     archcalc plot pareto -o pareto.svg
     archcalc plot pareto 'torchvision/*' -o pareto.png --dark
     """
-    from archcalc.comparing.accuracy import DATASET, papers_own, published_points
+    from archcalc.comparing.accuracy import DATASET, published_points
     from archcalc.render.pictures import pareto as picture
 
     chosen = matching(names, broken=skipped)
@@ -157,7 +157,6 @@ def compare(
     archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
     archcalc plot compare 'resnet*' --relative --columns macs,flops -o resnets.png
     """
-    from archcalc.comparing.totals import loaded
     from archcalc.render.pictures import comparison as picture
 
     if not names and family is None:

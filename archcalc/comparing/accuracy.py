@@ -48,11 +48,6 @@ class Point(NamedTuple):
     error: bool = False
 
 
-def papers_own(names: Iterable[str]) -> list[str]:
-    """Return the names without a folder: networks as in their papers, not those of a library or course."""
-    return [name for name in names if "/" not in name]
-
-
 def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     """Return a point for each network that has one, and the names of the others."""
     found = {title: published_point(name, title) for name, title in titles(names).items()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
-from archcalc.catalog import Broken, load_with, matching, members, titles
 from archcalc.comparing.accuracy import Errors, published_errors
-from archcalc.errors import ArchcalcError, SpecError
+from archcalc.errors import ArchcalcError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 
@@ -76,39 +75,3 @@ def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:
     against = first.figures if first else figures
     ratios = {key: figures[key] / count if (count := against[key]) else None for key in RATIOS}
     return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published_errors(report.graph))
-
-
-def loaded(
-    names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
-) -> Iterator[Graph]:
-    """Yield the graphs of the networks that `named` returns.
-
-    A spec that fails and was not asked for by name is passed to `broken` and skipped. Raises ArchcalcError, with the
-    network's name, for params or an input that do not fit a network.
-    """
-    found = named(names, family, broken)
-    called = titles(found)
-    for name in found:
-        asked = name in names or params or input is not None
-        try:
-            yield load_with(name, params, input, called[name])
-        except ArchcalcError as error:
-            if isinstance(error, SpecError) and (params or input is not None):
-                raise ArchcalcError(f"{name}: {error}") from None
-            if broken is None or asked:
-                raise
-            broken(error)
-
-
-def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
-    """Return networks by name, path or pattern, followed by those of a family.
-
-    A name that is given twice appears twice; a pattern or family adds only new names. Raises ArchcalcError for a
-    pattern without a match, and for an unknown family.
-    """
-    found: list[str] = []
-    for name in names:
-        meant = matching([name], broken)
-        found += meant if meant == [name] else [other for other in meant if other not in found]
-    kin = members(family, broken) if family is not None else []
-    return found + [name for name in kin if name not in found]
