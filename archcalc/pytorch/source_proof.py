@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from archcalc.analysis.checks import Check, Validation
+from archcalc.analysis.measured import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Training, build
 from archcalc.pytorch.operations import Operations
