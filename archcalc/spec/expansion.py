@@ -136,7 +136,10 @@ class Expansion:
             raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
 
     def _named(self) -> list[Node]:
-        return [Node(bounded(m.scope.entry(m.base, m.number), m.place), *m[3:]) for m in self.made]
+        return [
+            Node(bounded(scope.entry(base, number), place), op, inputs, x, output, place, side)
+            for scope, base, number, op, inputs, x, output, place, side in self.made
+        ]
 
     def trail(self) -> list[str]:
         """Return the running calls, the innermost first."""
@@ -204,7 +207,7 @@ class Expansion:
         before, inner = len(self.made), Scope(scope, base, number)
         y = self.run(body, x, Frame(names, inner, alone=True))
         if len(self.made) == before + 1 and self.made[-1].scope is inner:
-            self.made[-1] = Made(scope, base, number, *self.made[-1][3:])
+            self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
         return y
 
     def _join(self, plan: Join, x: int, frame: Frame) -> int:
@@ -351,7 +354,7 @@ class Expansion:
         scopes = {known.scope: scope.named_as(known.scope)}
         for made in self.made[first : known.nodes.stop]:
             inputs = tuple([x if i < first else i + shift for i in made.inputs])
-            self.made.append(Made(made.scope.under(scopes), made.base, made.number, made.op, inputs, *made[5:]))
+            self.made.append(made._replace(scope=made.scope.under(scopes), inputs=inputs))
         self.ends += [end + shift for end in self.ends[known.ends.start : known.ends.stop]]
         self.budget.left -= known.steps
         return x if known.result < first else known.result + shift
