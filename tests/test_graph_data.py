@@ -68,6 +68,13 @@ def path(tmp_path):
     return file
 
 
+def test_as_a_key_a_graph_says_what_to_use():
+    graph = parse(SPEC)
+    with pytest.raises(TypeError, match=r"for a key in a dict or set use graph\.name or id\(graph\)"):
+        {graph: 1}  # noqa: B018
+    assert graph == parse(SPEC) != replace(graph, name="other")
+
+
 @pytest.mark.parametrize("how", MADE)
 def test_other_graphs_can_be_pickled(how, path):
     graph = MADE[how](path)
