@@ -1,4 +1,4 @@
-"""Tables: golden pictures of them, and how rows fold and renderers escape."""
+"""Tables: golden pictures of them, and how rows are merged and renderers escape."""
 
 import sys
 
