@@ -126,7 +126,7 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
 
     def family_of(name: str) -> str:
         path, entry = found[name]
-        return str(entry.row()["family"]) if entry else plan_of(_in(path, name)).about.family
+        return str(entry.row()["family"]) if entry else spec_to_expand(_in(path, name)).about.family
 
     families = dict(_each(found, family_of, broken))
     if family not in families.values():
@@ -159,8 +159,8 @@ def spec_of(origin: Origin) -> Spec:
     return _parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
 
 
-def plan_of(origin: Origin) -> Spec:
-    """Return the spec with a network's layers; for an alias that of its target, with what the alias sets.
+def spec_to_expand(origin: Origin) -> Spec:
+    """Return the spec that has a network's layers; for an alias that of its target, with what the alias sets.
 
     Raises SpecError if the target does not exist, or is an alias itself.
     """
@@ -185,7 +185,7 @@ def published_file(origin: Origin) -> Path | None:
 
 def build(origin: Origin, name: str = "") -> Graph:
     """Expand a network to its graph; `name` is the graph's name, if given. Raises SpecError with place and trail."""
-    return expand(plan_of(origin), origin.network, origin.params, origin.input, name or origin.network)
+    return expand(spec_to_expand(origin), origin.network, origin.params, origin.input, name or origin.network)
 
 
 def variant(graph: Graph, changes: Changes) -> Graph:

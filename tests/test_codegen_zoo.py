@@ -13,7 +13,7 @@ from support.source_runs import assert_same_operations, assert_same_values, carr
 from torch import nn
 
 from archcalc import codegen, load, networks, parse
-from archcalc.catalog import plan_of
+from archcalc.catalog import spec_to_expand
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
 from archcalc.codegen.format import expression, text
@@ -42,7 +42,7 @@ def test_one_network_of_each_family():
 def test_each_family(name):
     graph = load(name)
     source = pytorch_source(load(name))
-    assert export.in_blocks(graph, plan_of(graph.origin), graph.origin.network) in source
+    assert export.in_blocks(graph, spec_to_expand(graph.origin), graph.origin.network) in source
     assert max(map(len, source.splitlines())) <= 120
     assert_same_operations(source, graph)
 

@@ -7,7 +7,7 @@ import pytest
 
 from archcalc import ArchcalcError, Graph, analyze, audit, compare, load, networks, parse
 from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
-from archcalc.catalog import build, origin, plan_of, variant
+from archcalc.catalog import build, origin, spec_to_expand, variant
 from archcalc.codegen import source
 from archcalc.graph.batchnorm_folding import fold_batchnorm
 from archcalc.graph.graph import About
@@ -117,7 +117,7 @@ def test_an_origin_needs_no_expansion(monkeypatch):
     monkeypatch.setattr("archcalc.catalog.expand", None)
     found = origin("torchvision/resnet50")
     assert (found.network, found.changed) == ("resnet50", False)
-    assert plan_of(found).about.family == "resnet"
+    assert spec_to_expand(found).about.family == "resnet"
 
 
 def test_a_graph_outlives_its_file(path, monkeypatch, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from archcalc.catalog import plan_of
+from archcalc.catalog import spec_to_expand
 from archcalc.codegen import flat
 from archcalc.codegen.blocks import Writer
 from archcalc.codegen.classes import class_texts
@@ -37,7 +37,7 @@ def pytorch_source(graph: Graph) -> str:
     """
     require_graph("pytorch_source", graph)
     own = graph.origin
-    return _source_of(graph, plan_of(own), own.network) if own else _source_of(graph, None, graph.name)
+    return _source_of(graph, spec_to_expand(own), own.network) if own else _source_of(graph, None, graph.name)
 
 
 def source(graph: Graph) -> str:

@@ -118,13 +118,13 @@ def diagram(report: Report, depth: int | None = None, everything: bool = False, 
     The default depth is the deepest one with at most READABLE boxes. If there is room, it also opens the first of the
     blocks that differ only in numbers. `everything` draws one box per layer; `unfold` draws each repeat.
     """
-    plan = _Plan(report, everything, unfold)
+    drawing = _Drawing(report, everything, unfold)
     if everything:
-        depth = plan.deepest
-    depth, parts = (depth, plan.parts(depth)) if depth else plan.readable()
-    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in plan.graph.sides)]
-    edges = _Arrows(plan.graph, [*boxes(parts), *ends]).edges()
-    notes = tuple(_notes(parts, edges, depth, bool(plan.opened)))
+        depth = drawing.deepest
+    depth, parts = (depth, drawing.parts(depth)) if depth else drawing.readable()
+    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in drawing.graph.sides)]
+    edges = _Arrows(drawing.graph, [*boxes(parts), *ends]).edges()
+    notes = tuple(_notes(parts, edges, depth, bool(drawing.opened)))
     return Diagram(report.graph.name, _title(report), (*parts, *ends), tuple(edges), notes)
 
 
@@ -132,7 +132,7 @@ def _output(label: str, side: bool) -> Box:
     return Box(label, (), (), "end", ((),), side=side)
 
 
-class _Plan:
+class _Drawing:
     """Assigns the layers of a network to boxes, and its blocks to clusters."""
 
     def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
