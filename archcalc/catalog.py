@@ -24,7 +24,7 @@ from archcalc.spec.expansion import expand
 from archcalc.spec.foreign_files import foreign
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
 from archcalc.spec.yaml import read_text
-from archcalc.spec_files import PUBLISHED, Entry, files, folders, indexed, indexed_file, sibling
+from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, sibling
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Network(NamedTuple):
     """A network of the catalog: its file, and its row of `archcalc list` if the index has it."""
 
     path: Path
-    entry: Entry | None = None
+    entry: IndexLine | None = None
 
 
 def _read(path: Path) -> Spec:

@@ -20,7 +20,7 @@ from archcalc.pytorch.validation import describe
 BATCH = 2
 
 
-class Run(NamedTuple):
+class Record(NamedTuple):
     """The record of one run: layers in order with the numbers of their outputs, and the numbers of all operations."""
 
     layers: list[tuple[str, int]]
@@ -75,7 +75,7 @@ def listed(given: Any) -> tuple[Tensor, ...]:
     return given if isinstance(given, tuple) else (given,)
 
 
-def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Run:
+def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Record:
     """Run a network on meta; number parameters and buffers by their position."""
     operations.seen = set()
     kept = list(network.state_dict(keep_vars=True).values())
@@ -100,10 +100,10 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
     for hook in hooks:
         hook.remove()
     numbers, left = (list(map(operations.read, tensors)) for tensors in (given, kept))
-    return Run(layers, operations.seen, numbers, left, problem)
+    return Record(layers, operations.seen, numbers, left, problem)
 
 
-def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Check]:
+def _compared(graph: Graph, training: bool, built: Record, own: Record) -> Iterator[Check]:
     """Yield a check for each layer, up to the first that differs; then checks of the results and the state."""
     other = next((module for module, number in own.layers if number not in built.computed), own.problem)
     mode, nodes = "training", graph.nodes[1:]
