@@ -16,18 +16,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArchcalcError, Place, Source, SpecError, printable, shorten, suggest
+from archcalc.errors import ArchcalcError, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
-from archcalc.ops import Shape
-from archcalc.ops.arguments import plain
+from archcalc.spec.binding import plain_params, plain_shape
 from archcalc.spec.expansion import expand
-from archcalc.spec.expression import value_of
 from archcalc.spec.foreign_files import foreign
-from archcalc.spec.functions import Fault, number
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
-from archcalc.spec.yaml import Scalar, read_text
-from archcalc.spec_files import PUBLISHED, Entry, files, folders, indexed, indexed_file, sibling
+from archcalc.spec.yaml import read_text
+from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, sibling
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -38,7 +35,7 @@ class Network(NamedTuple):
     """A network of the catalog: its file, and its row of `archcalc list` if the index has it."""
 
     path: Path
-    entry: Entry | None = None
+    entry: IndexLine | None = None
 
 
 def _read(path: Path) -> Spec:
@@ -129,7 +126,7 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
 
     def family_of(name: str) -> str:
         path, entry = found[name]
-        return str(entry.row()["family"]) if entry else plan_of(_in(path, name)).about.family
+        return str(entry.row()["family"]) if entry else spec_to_expand(_in(path, name)).about.family
 
     families = dict(_each(found, family_of, broken))
     if family not in families.values():
@@ -162,8 +159,8 @@ def spec_of(origin: Origin) -> Spec:
     return _parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
 
 
-def plan_of(origin: Origin) -> Spec:
-    """Return the spec with a network's layers; for an alias that of its target, with what the alias sets.
+def spec_to_expand(origin: Origin) -> Spec:
+    """Return the spec that has a network's layers; for an alias that of its target, with what the alias sets.
 
     Raises SpecError if the target does not exist, or is an alias itself.
     """
@@ -188,7 +185,7 @@ def published_file(origin: Origin) -> Path | None:
 
 def build(origin: Origin, name: str = "") -> Graph:
     """Expand a network to its graph; `name` is the graph's name, if given. Raises SpecError with place and trail."""
-    return expand(plan_of(origin), origin.network, origin.params, origin.input, name or origin.network)
+    return expand(spec_to_expand(origin), origin.network, origin.params, origin.input, name or origin.network)
 
 
 def variant(graph: Graph, changes: Changes) -> Graph:
@@ -209,7 +206,7 @@ def variant(graph: Graph, changes: Changes) -> Graph:
             if changes.network not in spec_of(own).networks():
                 raise
             found = own._replace(network=changes.network)
-    return build(found._replace(params=changes.params, input=_shape(changes.input)), changes.network)
+    return build(found._replace(params=changes.params, input=plain_shape(changes.input)), changes.network)
 
 
 def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, str]:
@@ -265,6 +262,25 @@ def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
             raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` shows all names")
         found |= dict.fromkeys(names)
     return list(found)
+
+
+def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
+    """Return networks by name, path or pattern, followed by those of a family.
+
+    A name that is given twice appears twice; a pattern or family adds only new names. Raises ArchcalcError for a
+    pattern without a match, and for an unknown family.
+    """
+    found: list[str] = []
+    for name in names:
+        meant = matching([name], broken)
+        found += meant if meant == [name] else [other for other in meant if other not in found]
+    kin = members(family, broken) if family is not None else []
+    return found + [name for name in kin if name not in found]
+
+
+def papers_own(names: Iterable[str]) -> list[str]:
+    """Return the names without a folder: networks as in their papers, not those of a library or course."""
+    return [name for name in names if "/" not in name]
 
 
 def _mentions(path: Path, word: str) -> bool:
@@ -329,8 +345,30 @@ def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None 
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     found, path = _found(name)
     title = title or (found.network if path else name)
-    made = found._replace(params=_overrides(params), input=_shape(input))
+    made = found._replace(params=plain_params(params), input=plain_shape(input))
     return build(made, printable(title).replace("\n", "\\n"))
+
+
+def loaded(
+    names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
+) -> Iterator[Graph]:
+    """Yield the graphs of the networks that `named` returns.
+
+    A spec that fails and was not asked for by name is passed to `broken` and skipped. Raises ArchcalcError, with the
+    network's name, for params or an input that do not fit a network.
+    """
+    found = named(names, family, broken)
+    called = titles(found)
+    for name in found:
+        asked = name in names or params or input is not None
+        try:
+            yield load_with(name, params, input, called[name])
+        except ArchcalcError as error:
+            if isinstance(error, SpecError) and (params or input is not None):
+                raise ArchcalcError(f"{name}: {error}") from None
+            if broken is None or asked:
+                raise
+            broken(error)
 
 
 @uncollected
@@ -339,45 +377,8 @@ def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, *
     if not isinstance(text, str) or text.endswith(SUFFIXES):
         given = shorten(repr(text)) if isinstance(text, str | os.PathLike) else type(text).__name__
         raise ArchcalcError(f"parse needs the text of a spec, not {given}; load reads a file")
-    own = Origin(text, "", network, _overrides(params), _shape(input))
+    own = Origin(text, "", network, plain_params(params), plain_shape(input))
     known = spec_of(own).networks()
     if network not in known and (network or len(known) > 1):
         raise ArchcalcError(f"the text has {', '.join(known)}; select one with `network=`")
     return build(own._replace(network=network or known[0]))
-
-
-def _shape(input: Any) -> Shape | None:
-    """Convert an input shape. Raises ArchcalcError for anything but a sequence of numbers."""
-    if input is None:
-        return None
-    if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
-        raise ArchcalcError(f"input needs a shape such as (3, 224, 224), not {shorten(repr(input))}")
-    try:
-        return tuple(number(size) if isinstance(size, int) else size for size in map(plain, input))
-    except Fault as fault:
-        raise ArchcalcError(f"input has {fault}") from None
-
-
-def _overrides(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _override(key, value) for key, value in params.items()}
-
-
-def _override(name: str, value: Any) -> Any:
-    """Convert the new value of a param: a text becomes an expression, a list becomes a tuple."""
-    if isinstance(value, str):
-        return value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
-    try:
-        return _frozen(value)
-    except Fault as fault:
-        raise ArchcalcError(f"param {shorten(name)}: {fault}") from None
-    except RecursionError:
-        raise ArchcalcError(f"param {shorten(name)}: lists nested too deeply") from None
-
-
-def _frozen(value: Any) -> Any:
-    value = plain(value)
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item) for item in value)
-    if not isinstance(value, int | float):
-        raise Fault(f"needs a number, text, truth value or list, not {type(value).__name__}")
-    return number(value)

@@ -54,7 +54,7 @@ def sibling(path: Path, stem: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-class Entry(NamedTuple):
+class IndexLine(NamedTuple):
     """A network of the index: its file, from the folder, and its row as JSON."""
 
     file: str
@@ -73,7 +73,7 @@ class Index(NamedTuple):
 
     digest: str
     lines: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, IndexLine]
 
 
 @lru_cache(maxsize=1)
@@ -81,7 +81,7 @@ def _index(folder: Path) -> Index:
     try:
         written, _, lines = (folder / INDEX).read_text(encoding="utf-8").partition("\n")
         cells = (line.split("\t") for line in lines.splitlines())
-        return Index(written, lines, {name: Entry(file, row) for name, file, row in cells})
+        return Index(written, lines, {name: IndexLine(file, row) for name, file, row in cells})
     except (OSError, ValueError):  # it is missing or broken
         return Index("", "", {})
 
@@ -92,7 +92,7 @@ def indexed_file(folder: Path, name: str) -> Path | None:
     return path if entry and (path := folder / entry.file).is_file() else None
 
 
-def indexed(folder: Path) -> Mapping[str, Entry]:
+def indexed(folder: Path) -> Mapping[str, IndexLine]:
     """Return the networks of the zoo's index; none for another folder, or if a spec or a line has changed since."""
     if folder != zoo() or not (known := _index(folder)).entries:
         return {}

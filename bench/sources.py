@@ -18,8 +18,8 @@ from support.clashing_specs import Drawn
 from support.source_runs import assert_same_operations, assert_same_values
 
 from archcalc import ArchcalcError, Graph, load, networks, parse
-from archcalc.catalog import origin, plan_of
-from archcalc.codegen.export import in_blocks, source_of
+from archcalc.catalog import origin, spec_to_expand
+from archcalc.codegen.export import in_blocks, pytorch_source
 from archcalc.codegen.trees import Unstructured
 from archcalc.spec.network_spec import Spec, parse_spec
 
@@ -30,7 +30,7 @@ Network = tuple[str, Graph, Spec, str]  # with its name in the spec
 def zoo(names: Sequence[str]) -> Iterator[Network]:
     for name in names or networks():
         found = origin(name)
-        yield name, load(name), plan_of(found), found.network
+        yield name, load(name), spec_to_expand(found), found.network
 
 
 def drawn(most: int) -> Iterator[Network]:
@@ -52,7 +52,7 @@ def prove(networks: Iterator[Network], *proofs: Callable[[str, Graph], None]) ->
     seconds = 0.0
     for name, graph, spec, own in networks:
         start = time.process_time()
-        source = source_of(graph, spec, own)
+        source = pytorch_source(graph)
         seconds += time.process_time() - start
         try:
             in_blocks(graph, spec, own)

@@ -375,8 +375,8 @@ class TestFindings:
         assert "Params" in heads[0]
         assert "MACs" in heads[0]
         assert heads[1].count("B − A") >= 2
-        folded = any(row["part"].startswith("…") for row in table.rows)
-        assert folded == any("all parts since the row above" in note for note in table.notes)
+        merged = any(row["part"].startswith("…") for row in table.rows)
+        assert merged == any("all parts since the row above" in note for note in table.notes)
 
     def test_operators_and_long_arguments(self):
         found = dict(differences(*reports("lenet5", "d2l/lenet")))

@@ -11,7 +11,6 @@ from test_architecture import imported_by
 
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.codegen import export, pytorch_source, source
-from archcalc.codegen.export import source_of
 from archcalc.codegen.trees import Unstructured
 from archcalc.graph.graph import About, Graph, Node
 from archcalc.ops import Input, Operator
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 def check(text, in_blocks=None):
     """The source of a spec, which is right; `in_blocks` says whether it must be in blocks, or layer by layer."""
     graph, parsed = parse(text), parse_spec(text)
-    written = source_of(graph, parsed, graph.name)
+    written = pytorch_source(graph)
     assert_same_values(written, graph)
     assert max(map(len, written.splitlines())) <= 120
     if in_blocks is not None:
@@ -627,6 +626,7 @@ def test_the_source_of_a_hand_made_graph():
     )
     graph = Graph("by hand", nodes, 3, About(paper={}, params={}))
     written = source(graph)
+    assert written == pytorch_source(graph)
     assert_same_operations(written, graph)
     assert_same_values(written, graph)
     assert "class ByHand(nn.Module):" in written
@@ -655,13 +655,13 @@ SWITCHED = [
 
 @pytest.mark.parametrize(("name", "param", "value"), SWITCHED)
 def test_params_are_arguments(name, param, value):
-    source = pytorch_source(name, {})
+    source = pytorch_source(load(name))
     assert states(made(source, **{param: value})) == states(build(load(name, **{param: value}), "meta"))
     assert states(made(source, **{param: value})) != states(made(source))
 
 
 def arguments(name, **params):
-    return list(inspect.signature(run(pytorch_source(name, params))).parameters)
+    return list(inspect.signature(run(pytorch_source(load(name, **params)))).parameters)
 
 
 def test_what_something_was_decided_by_is_no_argument():
@@ -672,12 +672,12 @@ def test_what_something_was_decided_by_is_no_argument():
 
 
 def test_set_params_are_the_defaults():
-    signature = inspect.signature(run(pytorch_source("resnet50", {"classes": "5 * 2"})))
+    signature = inspect.signature(run(pytorch_source(load("resnet50", classes="5 * 2"))))
     assert signature.parameters["classes"].default == 10
 
 
 def test_input_of_another_size():
-    written = pytorch_source("vgg11", {}, (3, 64, 64))
+    written = pytorch_source(load("vgg11", input=(3, 64, 64)))
     assert "channels = 512 * 2 * 2" in written
     assert "Input 3×64×64" in written
 
@@ -688,23 +688,28 @@ def test_input_of_another_size():
 def test_an_operator_without_source(monkeypatch):
     monkeypatch.setattr("archcalc.ops.activation.ReLU.code", Operator.code)
     with pytest.raises(SpecError, match=r"stem\.relu: operator relu has no rule for its PyTorch module"):
-        pytorch_source("resnet18", {})
+        pytorch_source(load("resnet18"))
 
 
 def test_a_side_output_that_does_not_fit():
     with pytest.raises(SpecError, match="kernel 5×5 is larger than the padded input 3×3"):
-        pytorch_source("inception-v3", {}, (3, 224, 224))
+        pytorch_source(load("inception-v3", input=(3, 224, 224)))
 
 
 def test_errors_of_the_request():
-    with pytest.raises(ArchcalcError, match="no network is called 'resnet51'"):
-        pytorch_source("resnet51", {})
-    with pytest.raises(ArchcalcError, match="has no param 'clases'"):
-        pytorch_source("resnet50", {"clases": 3})
+    for function in (pytorch_source, source):
+        hint = rf"{function.__name__} needs a Graph, not str; write {function.__name__}\(load\('resnet50'\)\)"
+        with pytest.raises(ArchcalcError, match=hint):
+            function("resnet50")
 
 
 def test_torch_is_not_imported():
-    assert imported_by("from archcalc.codegen import pytorch_source\npytorch_source('lenet5', {})") == []
+    assert (
+        imported_by(
+            "from archcalc import load\nfrom archcalc.codegen import pytorch_source\npytorch_source(load('lenet5'))"
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("join", ["add", "multiply", "mean"])
@@ -713,4 +718,4 @@ def test_a_join_of_too_many_branches(join, tmp_path):
     branches = "".join(f"      b{i}: sigmoid\n" for i in range(2000))
     path.write_text(f"name: wide\ninput: [4, 2, 2]\nlayers:\n  - {join}:\n{branches}")
     with pytest.raises(ArchcalcError, match="wide cannot be written as PyTorch source: a join has too many branches"):
-        pytorch_source(str(path), {})
+        pytorch_source(load(path))

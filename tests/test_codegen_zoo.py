@@ -7,12 +7,13 @@ import re
 import pytest
 import torch
 from click.testing import CliRunner
+from support.counted_calls import times
 from support.golden_files import check_golden
 from support.source_runs import assert_same_operations, assert_same_values, carrying, made, run
 from torch import nn
 
 from archcalc import codegen, load, networks, parse
-from archcalc.catalog import plan_of
+from archcalc.catalog import spec_to_expand
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
 from archcalc.codegen.format import expression, text
@@ -20,7 +21,7 @@ from archcalc.codegen.names import MODULE, class_name
 from archcalc.codegen.own_layers import FILE, PLAINER
 from archcalc.codegen.trees import simplified
 from archcalc.pytorch import build, validate_source
-from archcalc.spec.network_spec import parse_spec
+from archcalc.spec.expansion import expand
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
 
@@ -40,8 +41,8 @@ def test_one_network_of_each_family():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family(name):
     graph = load(name)
-    source = pytorch_source(name, {})
-    assert export.in_blocks(graph, plan_of(graph.origin), graph.origin.network) in source
+    source = pytorch_source(load(name))
+    assert export.in_blocks(graph, spec_to_expand(graph.origin), graph.origin.network) in source
     assert max(map(len, source.splitlines())) <= 120
     assert_same_operations(source, graph)
 
@@ -68,7 +69,8 @@ VALUES = [
 
 @pytest.mark.parametrize(("name", "params", "shape"), VALUES, ids=str)
 def test_values(name, params, shape):
-    assert_same_values(pytorch_source(name, params, shape), load(name, input=shape, **params))
+    graph = load(name, input=shape, **params)
+    assert_same_values(pytorch_source(graph), graph)
 
 
 # A mistake is noticed, and the layer named where it is
@@ -102,14 +104,14 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("name", "right", "wrong", "layer"), MISTAKES)
 def test_a_mistake_is_noticed(name, right, wrong, layer):
-    source = pytorch_source(name, {})
+    source = pytorch_source(load(name))
     assert right in source
     differences = validate_source(load(name), source.replace(right, wrong)).differences
     assert differences[0].layer == ("" if layer == "the network" else layer)
 
 
 def test_what_is_right_passes():
-    source = pytorch_source("resnet50", {})
+    source = pytorch_source(load("resnet50"))
     for right in ("nn.ReLU()", "nn.ReLU(True)"):  # where it works makes no difference
         assert_same_operations(source.replace("nn.ReLU(inplace=True)", right), load("resnet50"))
 
@@ -118,11 +120,16 @@ def test_the_command_names_the_layer(monkeypatch):
     plain = codegen.pytorch_source
     done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])
     assert done.exit_code == 0, done.output
-    monkeypatch.setattr(codegen, "pytorch_source", lambda *given: plain(*given).replace("nn.MaxPool2d", "nn.AvgPool2d"))
+    monkeypatch.setattr(codegen, "pytorch_source", lambda graph: plain(graph).replace("nn.MaxPool2d", "nn.AvgPool2d"))
     done = CliRunner().invoke(cli, ["validate", "resnet18", "--source"])
     assert done.exit_code == 1
     assert "stem.maxpool" in done.output
     assert "AvgPool2d(kernel_size=3" in done.output
+
+
+def test_the_commands_load_a_network_once():
+    for arguments in (["validate", "lenet5", "--source"], ["export", "lenet5", "--format", "pytorch"]):
+        assert times(expand, lambda run=arguments: CliRunner().invoke(cli, run, catch_exceptions=False)) == 1
 
 
 def test_the_command_finds_networks_of_files(tmp_path):
@@ -143,11 +150,11 @@ def test_the_command_says_what_it_cannot_run(monkeypatch):
 def test_weights_that_are_not_carried_over_are_noticed():
     graph = load("blocks/residual-basic")
     with pytest.raises(AssertionError):
-        assert_same_values(pytorch_source(graph.name, {}), graph, carry=lambda model, other: None)
+        assert_same_values(pytorch_source(graph), graph, carry=lambda model, other: None)
 
 
 def test_the_line_that_carries_weights_over():
-    source = pytorch_source("googlenet", {})
+    source = pytorch_source(load("googlenet"))
     model, other = made(source), build(load("googlenet"), "meta")
     carrying(source)(model, other)  # raises where names or shapes do not go together
     assert "model.load_state_dict(dict(zip(model.state_dict(), other.state_dict().values())))" in source
@@ -163,7 +170,7 @@ def test_what_is_written_more_plainly_is_there():
 
 @pytest.mark.parametrize("name", ["resnet50", "googlenet", "densenet121", "blocks/residual-bottleneck"])
 def test_golden(name):
-    check_golden(f"codegen/{name.replace('/', '_').replace('-', '_')}.py", pytorch_source(name, {}))
+    check_golden(f"codegen/{name.replace('/', '_').replace('-', '_')}.py", pytorch_source(load(name)))
 
 
 CHOOSING = """
@@ -197,7 +204,7 @@ layers:
 
 def test_it_looks_as_a_person_would_write_it():
     graph = parse(CHOOSING)
-    source = export.source_of(graph, parse_spec(CHOOSING), graph.name)
+    source = pytorch_source(graph)
     assert_same_values(source, graph)
     assert not {"class Act", "class After", "nn.Identity", "self.pool1"} & set(re.split(r"[(:=]| =", source))
     for line in [
@@ -215,7 +222,7 @@ def test_it_looks_as_a_person_would_write_it():
 
 @pytest.mark.parametrize("name", ["resnet50", "googlenet", "densenet121", "wrn-28-10", "inception-v3", "vgg16"])
 def test_channels_are_told_as_they_are(name):
-    network = run(pytorch_source(name, {}))
+    network = run(pytorch_source(load(name)))
     told = [
         own for own in network.__init__.__globals__.values() if (getattr(own, "__doc__", "") or "").startswith("Chan")
     ]
@@ -243,7 +250,7 @@ def test_channels_are_told_as_they_are(name):
 
 
 def test_only_what_is_used():
-    source = pytorch_source("resnet20", {})
+    source = pytorch_source(load("resnet20"))
     tree = ast.parse(source)
     defined = {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     assert {name for name in defined if source.count(f"{name}(") < 2} == {"ResNet20"}

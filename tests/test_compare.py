@@ -13,7 +13,8 @@ from support.golden_files import check_golden
 from archcalc import ArchcalcError, analyze, compare, load, networks, parse
 from archcalc.auditing.claims import accuracies_of
 from archcalc.cli import cli
-from archcalc.comparing.totals import RATIOS, published_errors
+from archcalc.comparing.accuracy import published_errors
+from archcalc.comparing.totals import RATIOS
 from archcalc.render.formats import render
 from archcalc.render.tables.compare import columns, comparison_table
 

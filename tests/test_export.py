@@ -267,6 +267,24 @@ def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
+    ("file", "arguments"),
+    [
+        ("x.md", ["export", "lenet5"]),
+        ("x.py", ["export", "lenet5", "--format", "pytorch"]),
+        ("x.txt", ["summarize", "lenet5"]),
+        ("x.dot", ["graph", "lenet5", "--depth", "1"]),
+        ("x.csv", ["list", "--family", "lenet", "--format", "csv"]),
+    ],
+)
+def test_a_dash_is_the_standard_output(file, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said(*arguments, "-o", "-") == said(*arguments)
+    assert not list(tmp_path.iterdir())
+    assert said(*arguments, "-o", file) == ""
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "name networks, e.g. archcalc export vgg16 'resnet*', or use --family"),
@@ -284,6 +302,10 @@ def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, monkeypatch,
         (["lenet5", "--into", "/no/such"], "cannot write /no/such: No such file"),
         (["lenet5", "--into", __file__], "is a file"),
         (["lenet5", "--into", ".", "-o", "x.md"], "use one of them"),
+        (["lenet5", "--into", ".", "-o", "-"], "use one of them"),
+        (["lenet5", "--into", "-"], "--into writes one file per network to a folder; omit it for the standard output"),
+        (["lenet5", "--format", "csv", "--format", "json"], "write it once, not csv and json; run the command once"),
+        (["lenet5", "-o", "a.md", "-o", "-"], "write it once, not a.md and -; run the command once for each"),
         (["lenet5", "--into", ".", "--table", "list"], "list has one table for all networks; use -o FILE"),
         (["lenet5", "--into", ".", "--table", "compare"], "compare has one table for all networks"),
         (["lenet5", "--table", "list", "--batch", "2"], "--batch has no effect on the table of list; omit it"),

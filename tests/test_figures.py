@@ -68,6 +68,16 @@ def test_without_its_row_the_figure_is_nowhere():
         report.layers[0].outputs  # noqa: B018
 
 
+def test_a_layer_has_the_figures_that_its_docstring_promises():
+    report = analyze(load("lenet5"))
+    layer, others = report.layers[1], FIGURES.keys() - set(summed()) - {"depth", "saved_bytes"}
+    for key in FIGURES:
+        assert hasattr(report.totals, key)
+        assert hasattr(layer, key) == (key not in others)
+    with pytest.raises(AttributeError, match="no figure 'receptive_field' that adds up over layers"):
+        layer.receptive_field  # noqa: B018
+
+
 def test_rows_of_the_registry_are_whole():
     for key, figure in FIGURES.items():
         assert key == figure.key

@@ -7,7 +7,7 @@ import pytest
 
 from archcalc import ArchcalcError, Graph, analyze, audit, compare, load, networks, parse
 from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
-from archcalc.catalog import build, origin, plan_of, variant
+from archcalc.catalog import build, origin, spec_to_expand, variant
 from archcalc.codegen import source
 from archcalc.graph.batchnorm_folding import fold_batchnorm
 from archcalc.graph.graph import About
@@ -68,6 +68,13 @@ def path(tmp_path):
     return file
 
 
+def test_as_a_key_a_graph_says_what_to_use():
+    graph = parse(SPEC)
+    with pytest.raises(TypeError, match=r"for a key in a dict or set use graph\.name or id\(graph\)"):
+        {graph: 1}  # noqa: B018
+    assert graph == parse(SPEC) != replace(graph, name="other")
+
+
 @pytest.mark.parametrize("how", MADE)
 def test_other_graphs_can_be_pickled(how, path):
     graph = MADE[how](path)
@@ -91,6 +98,7 @@ def test_graphs_that_differ_in_what_a_side_output_lacks_are_not_equal():
         ({"size": "4 + 4"}, {}, None),
         ({"input": (3, 8, 8)}, {}, None),
         ({"size": "2 * 8"}, {"size": 16}, None),
+        ({"block": "wide"}, {}, None),
         ({"input": (12,), "widths": (4, 7)}, {"widths": (4, 7)}, (3, 12, 12)),
     ],
 )
@@ -99,11 +107,17 @@ def test_an_origin_says_what_is_set_otherwise(given, params, size):
     assert (found.params, found.input, found.changed) == (params, size, bool(params or size))
 
 
+@pytest.mark.parametrize(("flag", "changed"), [(1, False), (True, True), (1.0, True), ("1", False), ("1 == 1", True)])
+def test_equal_values_of_another_type_are_set_otherwise(flag, changed):
+    text = "name: small\ninput: [3, 8, 8]\nparams: {flag: 1}\nlayers: ['relu if flag else identity']\n"
+    assert parse(text, flag=flag).origin.changed == changed
+
+
 def test_an_origin_needs_no_expansion(monkeypatch):
     monkeypatch.setattr("archcalc.catalog.expand", None)
     found = origin("torchvision/resnet50")
     assert (found.network, found.changed) == ("resnet50", False)
-    assert plan_of(found).about.family == "resnet"
+    assert spec_to_expand(found).about.family == "resnet"
 
 
 def test_a_graph_outlives_its_file(path, monkeypatch, tmp_path):

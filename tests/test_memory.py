@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from archcalc import ArchcalcError, analyze, load, networks, parse
 from archcalc.analysis import memory_plan
-from archcalc.analysis.memory_plan import in_place, plan
+from archcalc.analysis.memory_plan import in_place, plan_memory
 from archcalc.analysis.once_per_graph import per_graph
 from archcalc.analysis.saved import held_bytes
 from archcalc.auditing.figures import Figures
@@ -250,7 +250,7 @@ def test_the_same_operator_keeps_another_thing_where_it_cannot_work_in_place():
 
 def test_one_walk_serves_both():
     graph = load("resnet20")
-    walked = plan(graph, training=True)
+    walked = plan_memory(graph, training=True)
     assert len(walked.homes) == len(walked.overwrites) == len(walked.values) == len(graph.nodes)
 
 

@@ -11,7 +11,7 @@ from archcalc.analysis import field_tables
 from archcalc.analysis.figures import numbers
 from archcalc.auditing.claims import accuracies_of
 from archcalc.catalog import matching
-from archcalc.comparing.accuracy import Point, frontier, published_point, published_points
+from archcalc.comparing.accuracy import Point, frontier, published_errors, published_point, published_points
 from archcalc.render.pictures import comparison, fields, pareto, profile
 from archcalc.render.pictures.sheets import sheet, short, ticks_between
 
@@ -257,6 +257,23 @@ def test_points_are_of_the_specs_and_the_figures():
         said = [a for a in known if a.source == point.source and a.dataset == "ImageNet validation"]
         printed = [a for a in said if (a.metric == "top1_error") == point.error]
         assert any(abs(float(a.printed) - abs(point.top1 - 100 * point.error)) < 1e-9 for a in printed)
+
+
+def test_the_picture_and_the_table_show_one_test():
+    for point in points():
+        errors = published_errors(figures(point.name).graph)
+        assert (errors.top1_error, errors.source) == (pytest.approx(100 - point.top1), point.source)
+
+
+def test_of_two_sources_both_show_the_one_with_more_figures(tmp_path):
+    one = "{source: one, dataset: ImageNet validation, protocol: single crop 8, top1: 60}"
+    both = "{source: both, dataset: ImageNet validation, protocol: single crop 8, top1_error: 41, top5_error: 20}"
+    for said, source, top1 in (([one], "one", 60), ([one, both], "both", 59)):
+        text = f"name: mine\ninput: [3, 8, 8]\nlayers: ['conv(1, 3)']\naccuracy: [{', '.join(said)}]\n"
+        (tmp_path / "mine.yaml").write_text(text)
+        found = published_point(str(tmp_path / "mine.yaml"))
+        assert (found.source, found.top1) == (source, top1)
+        assert published_errors(parse(text)).source == source
 
 
 def test_by_default_only_the_papers_networks_are_drawn(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Tables: golden pictures of them, and how rows fold and renderers escape."""
+"""Tables: golden pictures of them, and how rows are merged and renderers escape."""
 
 import sys
 
@@ -213,7 +213,16 @@ def test_figures_of_training_are_of_no_mode():
         (shown,) = audited(analyze(network, mode="train")).parts
         plain = {row["figure"]: row["title"] for row in shown.rows if not row["what"]}
         assert plain["depth"] == "depth, inference"
-        assert set(plain.values()) & {"kept for backward", "branches kept, expected"}
+        assert set(plain.values()) & {"kept for backward (bytes)", "branches kept, expected"}
+
+
+def test_a_title_says_whether_it_is_of_values_or_of_bytes():
+    keys = {"buffers": 9, "buffer_bytes": "40 B", "params": 120, "param_bytes": "480 B"}
+    claims = "".join(f"  - {{figure: {key}, printed: '{printed}', source: s}}\n" for key, printed in keys.items())
+    graph = parse(f"name: t\ninput: [3, 8, 8]\nlayers: ['conv(4, 3)', batchnorm]\npublished:\n{claims}")
+    rows = audited(analyze(graph)).parts[0].rows
+    assert [row["title"] for row in rows] == ["buffers", "buffers (bytes)", "params", "params (bytes)"]
+    assert [row["value"] for row in rows] == ["9", "40 B", "120", "480 B"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from support.zoo import NAMES, report
 from archcalc import analyze, load, networks, parse
 from archcalc.analysis.figures import FIGURES
 from archcalc.auditing.verdicts import UNITS, VERDICTS, _Judge, _ways, audit
-from archcalc.catalog import origin, plan_of
+from archcalc.catalog import origin, spec_to_expand
 from archcalc.errors import ArchcalcError
 from archcalc.render.formats import render
 from archcalc.render.tables.audit import audit_table, outcome
@@ -131,7 +131,7 @@ def test_each_spec_round_trips(name):
 
 def test_every_spec_says_what_it_is():
     for name in networks():
-        about = plan_of(origin(name)).about
+        about = spec_to_expand(origin(name)).about
         assert about.title, name
         assert {"authors", "year"} <= set(about.paper), name
 

@@ -25,7 +25,7 @@ _OF = {
 }  # fmt: skip
 
 
-class Figures(NamedTuple):
+class FieldFigures(NamedTuple):
     """The field on one axis. None: there is no local or fixed part, or more than one stride."""
 
     status: str
@@ -41,7 +41,7 @@ class Figures(NamedTuple):
     seen_min: int
 
 
-def figures(field: Field) -> Figures:
+def figures(field: Field) -> FieldFigures:
     """Compute the figures of a field on one axis."""
     table = field.local[0] if len(field.local) == 1 else None
     fixed = hull(map(field.fixed.at, range(min(field.fixed.period, field.positions)))) if field.fixed else None
@@ -54,7 +54,7 @@ def figures(field: Field) -> Figures:
         if field.fixed:
             sizes = [max(_size(_local(field, i)), size) for i, size in zip(positions, seen, strict=True)]
     start = _local(field, 0)
-    return Figures(
+    return FieldFigures(
         status=_status(fixed, field.image, min(sizes) < max(sizes)),
         size=max(sizes), size_min=min(sizes),
         period=table.period if table and 1 < table.period <= field.positions else None,
@@ -101,7 +101,7 @@ def largest_local(axes: Axes) -> int:
     return height * width
 
 
-def pair(axes: Axes) -> tuple[Figures, Figures]:
+def pair(axes: Axes) -> tuple[FieldFigures, FieldFigures]:
     """Return the figures for height and for width."""
     height = figures(axes[0])
     return height, height if axes[1] is axes[0] else figures(axes[1])

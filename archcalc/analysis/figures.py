@@ -120,8 +120,8 @@ def summed() -> list[str]:
 
 
 def rule(key: str) -> Rule:
-    """Return the function of a figure of SUM. Raises AttributeError for another name, as attribute access must."""
+    """Return the function of a figure that `summed` lists. Raises AttributeError for another name."""
     figure = FIGURES.get(key)
     if figure is None or figure.of is None:
-        raise AttributeError(f"no figure {key!r}")
+        raise AttributeError(f"no figure {key!r} that adds up over layers")
     return figure.of

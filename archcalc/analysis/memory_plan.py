@@ -29,11 +29,11 @@ class Memory(NamedTuple):
 
 def in_place(graph: Graph, training: bool) -> Sequence[bool]:
     """Return for each node whether it works in its (first) input's memory."""
-    return plan(graph, training).overwrites
+    return plan_memory(graph, training).overwrites
 
 
 @per_graph
-def plan(graph: Graph, training: bool) -> Memory:
+def plan_memory(graph: Graph, training: bool) -> Memory:
     """Decide in one walk which nodes work in place. Raises SpecError if an operator has no rule for saved tensors."""
     able, homes = _homes(graph, training)
     last = _last_readers(graph, homes)

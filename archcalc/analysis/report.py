@@ -29,7 +29,11 @@ MODES = {"infer": False, "train": True}  # whether it is training, with side out
 
 
 class Layer(NamedTuple):
-    """A node and its figures for the report's batch and dtype, as attributes by the registry's keys: `layer.macs`."""
+    """A node and its figures for the report's batch and dtype.
+
+    Figures that `summed()` lists are attributes by their keys: `layer.macs`. Of the others a layer has `depth`,
+    `saved_bytes` and, in `field`, its receptive field.
+    """
 
     node: Node
     inputs: tuple[str, ...]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.memory_plan import plan
+from archcalc.analysis.memory_plan import plan_memory
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
 
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
-    memory, value_bytes = plan(graph, True), batch * DTYPES[dtype]
+    memory, value_bytes = plan_memory(graph, True), batch * DTYPES[dtype]
     return [
         values * value_bytes + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
         for values, extras in zip(memory.values, memory.extras, strict=True)
@@ -25,7 +25,7 @@ def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: st
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """Return the bytes that are allocated after a forward pass: saved tensors except the image, and the outputs."""
-    memory = plan(graph, True)
+    memory = plan_memory(graph, True)
     ends = {memory.homes[i] for i in (graph.result, *graph.sides)} - memory.kept - {0}
     values = sum(math.prod(graph.nodes[i].output) for i in ends)
     image = math.prod(graph.input) if 0 in memory.kept else 0

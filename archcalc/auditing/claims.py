@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from archcalc.analysis.figures import numbers
+from archcalc.auditing.figures import unknown
 from archcalc.catalog import published_file, shown, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
@@ -303,6 +305,8 @@ def _formula(value: Value | None) -> Formula | None:
         raise SpecError("a value must use figures", value.place, "write a formula such as macs / 2")
 
     def compute(figures: Any) -> Any:
+        for name in sorted(mentions & numbers().keys() - figures.keys()):
+            raise SpecError(unknown(name), value.place)
         names = Names(figures, {}, Budget(STEPS))
         try:
             return run(names)

@@ -17,6 +17,11 @@ from archcalc.ops import REGISTRY
 from archcalc.spec.functions import Fault
 
 
+def unknown(name: str, of: str = "this network") -> str:
+    """Return the text of the error that a figure is unknown."""
+    return f"{name} ({FIGURES[name].title}) is unknown for {of}: see docs/reference/figures.md"
+
+
 class Total(int):
     """A total with its parts: `macs["3x3"]` of a layer or block, `macs["op:conv"]` of an operator."""
 
@@ -36,6 +41,8 @@ class Numbers(dict[str, Any]):
     """All figures of a network that are numbers, by key."""
 
     def __missing__(self, name: object) -> Any:
+        if name in numbers():
+            raise Fault(unknown(str(name)))
         raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self) or 'one of ' + ', '.join(self)}")
 
 
@@ -79,8 +86,7 @@ class Figures:
         if figure.unit == "pixels":
             return _square(value, figure)
         if value is None:
-            of = self.report.graph.name
-            raise ArchcalcError(f"{name} ({figure.title}) is unknown for {of}: see docs/reference/figures.md")
+            raise ArchcalcError(unknown(name, self.report.graph.name))
         return value
 
     def _of_part(self, name: str, part: str) -> Any:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from archcalc import __version__
-from archcalc.cli.commands import LazyCommands, Place
+from archcalc.cli.commands import Home, LazyCommands
 from archcalc.errors import ArchcalcError, printable
 from archcalc.spec.limits import shared
 
@@ -23,25 +23,25 @@ MAX_STEPS = 1_000_000  # of expansion for all networks of one command; the whole
 INTERNAL = 3  # exit code for a bug in archcalc
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
-    "audit": Place("archcalc.cli.proofs", "audit_networks", "Check published figures."),
-    "check": Place("archcalc.cli.networks", "check", "Find errors and unused parts in a spec."),
-    "compare": Place("archcalc.cli.comparing", "compare", "Compare networks side by side."),
-    "export": Place(
+    "audit": Home("archcalc.cli.proofs", "audit_networks", "Check published figures."),
+    "check": Home("archcalc.cli.networks", "check", "Find errors and unused parts in a spec."),
+    "compare": Home("archcalc.cli.comparing", "compare", "Compare networks side by side."),
+    "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
-    "graph": Place("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
-    "list": Place("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
-    "ops": Place("archcalc.cli.networks", "ops", "List the operators of the spec language."),
-    "plot": Place("archcalc.cli.pictures", "plot", "Draw charts of networks as SVG, PNG or PDF."),
-    "show": Place(
+    "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
+    "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
+    "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),
+    "plot": Home("archcalc.cli.pictures", "plot", "Draw charts of networks as SVG, PNG or PDF."),
+    "show": Home(
         "archcalc.cli.networks", "show", "Show a network's paper, training recipe, accuracies and published figures."
     ),
-    "summarize": Place("archcalc.cli.networks", "summarize", "Show a network layer by layer."),
-    "validate": Place("archcalc.cli.proofs", "validate_networks", "Compare figures with PyTorch."),
+    "summarize": Home("archcalc.cli.networks", "summarize", "Show a network layer by layer."),
+    "validate": Home("archcalc.cli.proofs", "validate_networks", "Compare figures with PyTorch."),
 }
 
 
-@click.group(cls=LazyCommands, places=COMMANDS, context_settings=SETTINGS)
+@click.group(cls=LazyCommands, homes=COMMANDS, context_settings=SETTINGS)
 @click.version_option(__version__, package_name="archcalc")
 def cli() -> None:
     """Calculate what a neural network costs: exact shapes, parameters, memory and FLOPs.

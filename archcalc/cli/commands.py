@@ -20,7 +20,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Place(NamedTuple):
+class Home(NamedTuple):
     """The module and function that define a command, and its line in the group's help."""
 
     module: str
@@ -31,21 +31,21 @@ class Place(NamedTuple):
 class LazyCommands(Commands):
     """Commands by name, each imported when it is used; the group's help imports none of them."""
 
-    def __init__(self, *args: Any, places: Mapping[str, Place], **options: Any) -> None:
+    def __init__(self, *args: Any, homes: Mapping[str, Home], **options: Any) -> None:
         super().__init__(*args, **options)
-        self.places = places
+        self.homes = homes
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self.places)
+        return sorted(self.homes)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.places:
+        if cmd_name not in self.homes:
             return None
-        place = self.places[cmd_name]
-        command: click.Command = getattr(import_module(place.module), place.function)
-        command.short_help = place.help
+        home = self.homes[cmd_name]
+        command: click.Command = getattr(import_module(home.module), home.function)
+        command.short_help = home.help
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self.places[name].help) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self.homes[name].help) for name in self.list_commands(ctx)])

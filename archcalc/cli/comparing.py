@@ -9,6 +9,7 @@ import click
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
+from archcalc.catalog import loaded
 from archcalc.cli.options import NetworkName, columns_option, family_option, given, network_options, output_options
 from archcalc.cli.output import deliver, skipped
 from archcalc.render.formats import FORMATS
@@ -43,7 +44,7 @@ def compare(
     archcalc compare 'resnet*' my.yaml --sort macs
     archcalc compare resnet50 torchvision/resnet50 --by layer
     """
-    from archcalc.comparing.totals import gather, loaded
+    from archcalc.comparing.totals import gather
 
     if not names and family is None:
         raise click.UsageError("name networks, e.g. archcalc compare resnet50 vgg16, or use --family")

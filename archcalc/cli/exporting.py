@@ -12,7 +12,7 @@ import click
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import load_with, matching, titles
+from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
@@ -71,13 +71,13 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.catalog import listed
     from archcalc.render.tables.list import listing
 
-    named = (row(load_with(name, {}, title=title)) for name, title in titles(names).items())
-    return [listing(named if names else listed(row, broken=skipped))]
+    own = (row(load_with(name, {}, title=title)) for name, title in titles(names).items())
+    return [listing(own if names else listed(row, broken=skipped))]
 
 
 @kept()
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.comparing.totals import gather, loaded
+    from archcalc.comparing.totals import gather
     from archcalc.render.tables.compare import comparison_table
 
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
@@ -133,15 +133,13 @@ def export(
     archcalc export --table audit googlenet lenet5 -o audit.csv
     archcalc export resnet50 --format pytorch
     """
-    from archcalc.comparing.totals import named
-
     _check_options(kind, form)
     if not (names or family) and (form == SOURCE or TABLES[kind].needed):
         raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
     found = list(dict.fromkeys(named(names, family, skipped)))
     options["every"] = form != SOURCE and FORMATS[form].every
     if into:
-        _check_into(kind, form, output)
+        _check_into(kind, form, into)
         _write_each(found or matching((), skipped), partial(_single, kind, form, options), into, form, force)
     elif form == SOURCE:
         if len(found) > 1:
@@ -161,8 +159,10 @@ def _check_options(kind: str, form: str) -> None:
             raise click.UsageError(f"{param.opts[0]} has no effect on {what}; omit it")
 
 
-def _check_into(kind: str, form: str, output: Path | None) -> None:
-    if output:
+def _check_into(kind: str, form: str, into: Path) -> None:
+    if into == Path("-"):
+        raise click.UsageError("--into writes one file per network to a folder; omit it for the standard output")
+    if given("output"):
         raise click.UsageError("-o writes one file for all networks, --into one file per network; use one of them")
     if form != SOURCE and not TABLES[kind].alone:
         raise click.UsageError(f"{kind} has one table for all networks; use -o FILE")
@@ -174,7 +174,7 @@ def _single(kind: str, form: str, options: Options, name: str) -> str:
         return document(TABLES[kind].tables([name], options), form, several=False)
     from archcalc.codegen import pytorch_source
 
-    return pytorch_source(name, options["settings"], options["shape"])
+    return pytorch_source(load_with(name, options["settings"], options["shape"]))
 
 
 def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, form: str, force: bool) -> None:

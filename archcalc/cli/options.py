@@ -69,6 +69,19 @@ def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> st
     return path.suffix.lower()
 
 
+def once(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """Return the value of an option. Raises BadParameter if the option is given several times: none is ignored."""
+    if len(values) > 1:
+        raise click.BadParameter(f"write it once, not {' and '.join(map(str, values))}; run the command once for each")
+    return values[0] if values else None
+
+
+def read_output(ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]) -> Path | None:
+    """Read the file to write; - is the standard output."""
+    path: Path | None = once(ctx, param, values)
+    return None if path == Path("-") else path
+
+
 def given(name: str) -> bool:
     """Whether the user gave this option on the command line."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -128,7 +141,8 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
     A file that cannot be written, or has an unknown suffix, is an error before any work starts.
     """
 
-    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    def read(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
+        value: str = once(ctx, param, values)
         path: Path | None = ctx.params.get("output")
         if path is None:
             return value or default
@@ -136,9 +150,11 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
         return value or suffixes[known_suffix(path, suffixes, "; change it, or use --format")]
 
     return together(
-        click.option("--format", "form", type=click.Choice(list(dict.fromkeys(suffixes.values()))), callback=read,
-                     help=f"Default: by the suffix of FILE ({', '.join(suffixes)}), otherwise {default}.{more}"),
-        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file.",
+        click.option("--format", "form", multiple=True, type=click.Choice(list(dict.fromkeys(suffixes.values()))),
+                     help=f"Default: by the suffix of FILE ({', '.join(suffixes)}), otherwise {default}.{more}",
+                     callback=read),
+        click.option("-o", "--output", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+                     help="Write to this file; - is the standard output.", callback=read_output,
                      is_eager=True),  # like --force, read before --format, which depends on both
         force_option,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, matching, titles
+from archcalc.catalog import load_with, loaded, matching, papers_own, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.output import skipped, writable, write
@@ -33,11 +33,13 @@ def plot() -> None:
     """
 
 
-def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    """Check before any work that the file has the suffix of a picture and can be written."""
+def read_picture(ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]) -> Path:
+    """Check before any work that the file has the suffix of a picture and can be written, and import matplotlib."""
+    value: Path = options.once(ctx, param, values)
     options.known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
-    return value
+    with sheet(1, 1):
+        return value
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
@@ -49,8 +51,8 @@ def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list
 
 
 picture_options = options.together(
-    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, callback=read_picture,
-                 metavar="FILE", help=f"Write the picture to this file ({', '.join(SUFFIXES)})."),
+    click.option("-o", "--output", multiple=True, type=click.Path(path_type=Path), required=True, metavar="FILE",
+                 help=f"Write the picture to this file ({', '.join(SUFFIXES)}).", callback=read_picture),
     click.option("--dark", is_flag=True, help="Draw light on dark, e.g. for dark slides."),
     options.force_option,
 )  # fmt: skip
@@ -81,7 +83,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
     archcalc plot pareto -o pareto.svg
     archcalc plot pareto 'torchvision/*' -o pareto.png --dark
     """
-    from archcalc.comparing.accuracy import DATASET, papers_own, published_points
+    from archcalc.comparing.accuracy import DATASET, published_points
     from archcalc.render.pictures import pareto as picture
 
     chosen = matching(names, broken=skipped)
@@ -155,7 +157,6 @@ def compare(
     archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
     archcalc plot compare 'resnet*' --relative --columns macs,flops -o resnets.png
     """
-    from archcalc.comparing.totals import loaded
     from archcalc.render.pictures import comparison as picture
 
     if not names and family is None:

@@ -117,14 +117,14 @@ def validate_networks(
     _check_request(names, everything, source)
     torch, start = torch_side(), time.perf_counter()
     broken: dict[str, ArchcalcError] = {}
-    loaded = of_each(names, lambda name, title: _with_source(name, title, settings, shape), broken)
+    graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
 
     prove = partial(_prove, torch, source, (device, batch, dtype, fold_bn))
-    done, stopped = run_each(list(loaded), lambda title: prove(*loaded[title]))
+    done, stopped = run_each(list(graphs), lambda title: prove(graphs[title]))
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
     if stopped:
-        click.echo(f"stopped after {len(done)} of {len(loaded)} networks", err=True)
+        click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
     for text in broken:
         skipped(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
@@ -138,19 +138,12 @@ def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> No
         raise click.UsageError("--source runs on meta, without values; omit --device, --batch, --dtype and --fold-bn")
 
 
-def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph, write: Callable[[], str]) -> Any:
-    if source:
-        return torch.source_proof.source_or_say(graph, write)
-    return torch.validation.validate_or_say(graph, *conditions)
-
-
-def _with_source(
-    name: str, title: str, settings: dict[str, str], shape: tuple[int, ...] | None
-) -> tuple[Graph, Callable[[], str]]:
-    """Return a network with its title, and a function that writes its PyTorch source."""
+def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph) -> Any:
     from archcalc.codegen import pytorch_source
 
-    return load_with(name, settings, shape, title), partial(pytorch_source, name, settings, shape)
+    if source:
+        return torch.source_proof.source_or_say(graph, pytorch_source)
+    return torch.validation.validate_or_say(graph, *conditions)
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from archcalc.codegen import trees
 from archcalc.codegen.calls import Calls, joined
 from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
-from archcalc.codegen.expressions import Reader, Scope
+from archcalc.codegen.expressions import Context, Reader
 from archcalc.codegen.facts import Facts, parts
 from archcalc.codegen.names import class_name, identifier, numbered
 from archcalc.ops.shaping import Identity
@@ -26,10 +26,10 @@ DEEPEST = 3  # nested plain blocks that are written inline
 
 
 class Loop(NamedTuple):
-    """The rounds of a loop, the scope of its body, and for a repeat the number of rounds."""
+    """The rounds of a loop, the context of its body, and for a repeat the number of rounds."""
 
     rounds: list[ast.comprehension]
-    inner: Scope
+    inner: Context
     times: ast.expr | None = None
 
     @property
@@ -67,15 +67,15 @@ class Writer:
     def network(self, title: str) -> Unit:
         """Write the class of the whole network."""
         unit = Unit(title, self.facts.arguments())
-        scope = Scope(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
-        self.write(unit, self.facts.spec.layers, scope, title)
+        context = Context(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
+        self.write(unit, self.facts.spec.layers, context, title)
         return unit
 
     # Classes
 
-    def write(self, unit: Unit, body: Plan, scope: Scope, label: str) -> None:
+    def write(self, unit: Unit, body: Plan, context: Context, label: str) -> None:
         """Write the statements of a unit; if its modules only follow each other, it is a Sequential."""
-        line = Line(scope, label, unit=unit, to="x", block=unit.forward)
+        line = Line(context, label, unit=unit, to="x", block=unit.forward)
         unit.lines, start = [line], line.tensor
         self.walk(body, line)
         if line.tensor is start and not unit.forward:
@@ -89,13 +89,14 @@ class Writer:
         self.units.append(unit)
 
     def unit(
-        self, plan: Plan, scope: Scope, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
+        self, plan: Plan, context: Context, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
     ) -> Unit:  # fmt: skip
-        """Return the unit of a plan in a scope with known values, such as the blocks that parameters name.
+        """Return the unit of a plan in a context with known values, such as the blocks that parameters name.
 
         A unit that calls itself is written again with its own channels and names, until these no longer change.
         """
-        key = id(plan), str(sorted((p, ast.dump(scope.names[p])) for p in scope.own if trees.known(scope.names[p])))
+        values = ((name, context.names[name]) for name in context.own)
+        key = id(plan), str(sorted((name, ast.dump(value)) for name, value in values if trees.known(value)))
         if key in self.working:
             self.met.add(key)
         if key in self.known:
@@ -107,7 +108,7 @@ class Writer:
             unit = self.known[key] = Unit(self.title(*titles), own, placed, self.facts.arguments())
             unit.out, unit.uses = out, uses
             self.working.add(key)
-            self.write(unit, plan, scope, titles[0])
+            self.write(unit, plan, context, titles[0])
             self.working.discard(key)
             if key not in self.met or (trees.same(unit.out, out) and unit.uses == uses):
                 return unit
@@ -135,11 +136,11 @@ class Writer:
 
     def lift(self, plan: Plan, flow: Flow) -> None:
         """Add a part of a block as a separate class, with the names that it sees as parameters."""
-        scope = flow.scope
-        seen = {own: scope.names[own] for own in scope.own if not trees.known(scope.names[own])}
+        context = flow.context
+        seen = {own: context.names[own] for own in context.own if not trees.known(context.names[own])}
         python = {own: self.facts.names.python(own) for own in seen}
-        names = {**scope.names, **{own: trees.name(text) for own, text in python.items()}}
-        inner = Scope(names, scope.own, trees.IN_CHANNELS, {})
+        names = {**context.names, **{own: trees.name(text) for own, text in python.items()}}
+        inner = Context(names, context.own, trees.IN_CHANNELS, {})
         unit = self.unit(plan, inner, [flow.label], dict.fromkeys(python.values()))
         self.make(flow, unit, {python[own]: tree for own, tree in seen.items()}, "layers")
 
@@ -158,9 +159,9 @@ class Writer:
         flow.count()
         getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
 
-    def apart(self, plan: Plan, scope: Scope, label: str) -> Flow:
+    def apart(self, plan: Plan, context: Context, label: str) -> Flow:
         """Return a plan as modules without statements."""
-        made = Flow(scope, label)
+        made = Flow(context, label)
         self.walk(plan, made)
         return made
 
@@ -173,19 +174,19 @@ class Writer:
         around, flow.label = flow.label, plan.name
         flow.flush()
         flow.alone = True
-        with flow.within(flow.scope.inside({})):
+        with flow.within(flow.context.inside({})):
             self.walk(plan.body, flow)
         flow.flush(end=True)
         if isinstance(flow, Line) and plan.name in self.used:
             flow.keep(flow.unit.local(plan.name))
-            flow.scope.labels[plan.name] = flow.tensor, flow.channels
+            flow.context.labels[plan.name] = flow.tensor, flow.channels
         flow.label = around
 
     def _use(self, plan: Use, flow: Flow) -> None:
-        if not isinstance(flow, Line) or plan.label not in flow.scope.labels:
+        if not isinstance(flow, Line) or plan.label not in flow.context.labels:
             raise trees.Unstructured(f"{plan.label} is labelled elsewhere")
         flow.flush()
-        flow.tensor, flow.channels = flow.scope.labels[plan.label]
+        flow.tensor, flow.channels = flow.context.labels[plan.label]
 
     def _side(self, plan: Side, flow: Flow) -> None:
         """Write side outputs, which run only in training."""
@@ -203,14 +204,14 @@ class Writer:
 
     def _call(self, plan: Call, flow: Flow) -> None:
         """Add the module of an operator or block (none for `identity`), or write a block's steps inline."""
-        block = self.calls.target(plan, flow.scope)
+        block = self.calls.target(plan, flow.context)
         if not isinstance(block, Block):
             if block is not Identity:
-                flow.add(self.calls.module(plan, block, flow.scope), plan.name)
-            flow.channels = self.calls.channels(plan, block, flow.scope)
+                flow.add(self.calls.module(plan, block, flow.context), plan.name)
+            flow.channels = self.calls.channels(plan, block, flow.context)
             return
-        values = self.calls.bind(block, plan, flow.scope)
-        inside = self.calls.inside(block, values, flow.scope)
+        values = self.calls.bind(block, plan, flow.context)
+        inside = self.calls.inside(block, values, flow.context)
         if not self.in_place(plan, block, inside):
             unit = self.of_block(block, self.calls.symbols(block, values))
             self.make(flow, unit, {self.facts.names.python(own): tree for own, tree in values.items()}, plan.name)
@@ -220,7 +221,7 @@ class Writer:
             self.walk(block.body, flow)
         self.inside.pop()
 
-    def in_place(self, plan: Call, block: Block, inside: Scope) -> bool:
+    def in_place(self, plan: Call, block: Block, inside: Context) -> bool:
         """Whether to write a block's steps inline: if it needs labels outside, or is only one call."""
         if block.name in self.facts.free_blocks:
             return True
@@ -236,25 +237,25 @@ class Writer:
 
     def _choose(self, plan: Choose, flow: Flow) -> None:
         """Write the side that a test selects, or both sides if each ran for some input."""
-        test = Reader(self.facts, plan, flow.scope).truth(plan.test.tree)
+        test = Reader(self.facts, plan, flow.context).truth(plan.test.tree)
         if not trees.known(test) and not (self.facts.ran(plan.yes) and self.facts.ran(plan.no)):
             test = trees.const(self.facts.ran(plan.yes))
         if trees.known(test):
             self.walk(plan.yes if trees.value_of(test) else plan.no, flow)
             return
-        yes, no = (self.apart(side, flow.scope, flow.label) for side in (plan.yes, plan.no))
+        yes, no = (self.apart(side, flow.context, flow.label) for side in (plan.yes, plan.no))
         flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)
         outs = [side.channels for side in (yes, no) if ITSELF.id not in trees.names_in(side.channels)]
         flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
-    def loop(self, plan: Repeat | Each, scope: Scope) -> Loop:
+    def loop(self, plan: Repeat | Each, context: Context) -> Loop:
         """Return the rounds of a loop; none if it never ran."""
-        reader, ran = Reader(self.facts, plan, scope), self.facts.ran(plan.body)
+        reader, ran = Reader(self.facts, plan, context), self.facts.ran(plan.body)
         if isinstance(plan, Repeat):
             count = reader.value(plan.count.tree, True)
             count = count if ran or trees.known(count) else trees.const(0)
             rounds = [ast.comprehension(ast.Name("_", ast.Store()), trees.call("range", count), [], 0)]
-            return Loop([] if trees.is_const(count, 0) else rounds, scope, count)
+            return Loop([] if trees.is_const(count, 0) else rounds, context, count)
         tree: Any = plan.rounds.tree
         inner, rounds = reader.loops(tree)
         if any(any(trees.references(loop.iter)) for loop in rounds):
@@ -263,7 +264,7 @@ class Writer:
 
     def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
         """Write a repeat or a chain of rounds: a comprehension if the channels stay equal, else a loop."""
-        loop = self.loop(plan, flow.scope)
+        loop = self.loop(plan, flow.context)
         if not loop.rounds or loop.fixed == 1:
             for _ in loop.rounds:
                 self.walk(plan.body, flow)
@@ -319,12 +320,12 @@ class Writer:
         if not isinstance(flow, Line):
             self.lift(plan, flow)
             return
-        text, module = self.calls.join(plan, flow.scope)
+        text, module = self.calls.join(plan, flow.context)
         flow.flush()
         flow.settle()
         keep = partial(flow.unit.keep, plan.name, module)
         if isinstance(plan.branches, Each):
-            loop = self.loop(plan.branches, flow.scope)
+            loop = self.loop(plan.branches, flow.context)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
             branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
             kept = flow.unit.keep("branches", branches)
@@ -354,7 +355,7 @@ class Writer:
 
     def _branch(self, branch: Branch, flow: Line, label: str, to: str = "") -> Line:
         """Write a branch as a separate line."""
-        line = Line(flow.scope.inside({}), label, around=[*flow.around], unit=flow.unit, to=to, tensor=flow.tensor)
+        line = Line(flow.context.inside({}), label, around=[*flow.around], unit=flow.unit, to=to, tensor=flow.tensor)
         flow.unit.lines.append(line)
         self.walk(branch.body, line)
         line.flush(end=True)

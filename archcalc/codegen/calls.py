@@ -1,4 +1,4 @@
-"""Translate a spec's calls in their scope: blocks with arguments, and operators as calls of PyTorch modules."""
+"""Translate a spec's calls in their context: blocks with arguments, and operators as calls of PyTorch modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from archcalc.codegen import trees
-from archcalc.codegen.expressions import Reader, Scope, undivided
+from archcalc.codegen.expressions import Context, Reader, undivided
 from archcalc.codegen.facts import Facts, arguments, fields, one
 from archcalc.ops import REGISTRY, Operator
 from archcalc.ops.base import declared
@@ -94,9 +94,9 @@ class Calls:
         calls = [(block, plan) for plan in facts.plans for block in facts.callees(plan)]
         self.given = {(block.name, own) for block, plan in calls for own in arguments(block.parameters, plan)}
 
-    def target(self, plan: Call, scope: Scope) -> Block | type[Operator]:
+    def target(self, plan: Call, context: Context) -> Block | type[Operator]:
         """Return the block or operator that a call names."""
-        named = scope.names.get(plan.name, trees.const(Reference(plan.name)))
+        named = context.names.get(plan.name, trees.const(Reference(plan.name)))
         if not isinstance(named, ast.Constant) or not isinstance(named.value, Reference):
             raise trees.Unstructured(f"{plan.name} is not known")
         own = named.value.name
@@ -104,9 +104,9 @@ class Calls:
 
     # Blocks
 
-    def bind(self, block: Block, plan: Call, scope: Scope) -> dict[str, ast.expr]:
+    def bind(self, block: Block, plan: Call, context: Context) -> dict[str, ast.expr]:
         """Return the arguments of a call by parameter, with defaults for the others."""
-        reader, given = Reader(self.facts, plan, scope), self.facts.trace.given
+        reader, given = Reader(self.facts, plan, context), self.facts.trace.given
         values = {}
         for parameter, argument in arguments(block.parameters, plan).items():
             runs = trees.const(tuple(given.get((plan.place[1:], parameter), ())))
@@ -116,15 +116,15 @@ class Calls:
                 raise trees.Unstructured("an argument is too long to read")
         for parameter, default in block.parameters:
             if default and parameter not in values:
-                inner = Reader(self.facts, block.body, self.inside(block, values, scope))
+                inner = Reader(self.facts, block.body, self.inside(block, values, context))
                 values[parameter] = undivided(inner.value(default.tree))
         return {parameter: values[parameter] for parameter, _ in block.parameters}
 
-    def inside(self, block: Block, values: Mapping[str, ast.expr], outside: Scope | None = None) -> Scope:
-        """Return the scope of a block's body, inline at its call or as a class."""
+    def inside(self, block: Block, values: Mapping[str, ast.expr], outside: Context | None = None) -> Context:
+        """Return the context of a block's body, inline at its call or as a class."""
         parameters = frozenset(parameter for parameter, _ in block.parameters)
         channels, labels = (outside.channels, {**outside.labels}) if outside else (trees.IN_CHANNELS, {})
-        return Scope({**self.facts.base(), **values}, parameters, channels, labels)
+        return Context({**self.facts.base(), **values}, parameters, channels, labels)
 
     def symbols(self, block: Block, values: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
         """Return the parameters of a block as its own code names them.
@@ -142,22 +142,22 @@ class Calls:
         """Return a default without names; otherwise None, so that each call gives the argument."""
         if default is None or trees.names_in(default.tree):
             return None
-        made = Reader(self.facts, None, Scope({}, frozenset(), trees.UNKNOWN, {})).value(default.tree)
+        made = Reader(self.facts, None, Context({}, frozenset(), trees.UNKNOWN, {})).value(default.tree)
         return made if trees.known(made) else None
 
     # Operators
 
-    def module(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.Call:
-        """Return the call that creates an operator's module, for the channels of the scope."""
+    def module(self, plan: Call, cls: type[Operator], context: Context) -> ast.Call:
+        """Return the call that creates an operator's module, for the channels of the context."""
         nodes = self.facts.nodes(plan.place, cls.name)
         text = one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
         in_place = all(getattr(node.op, "inplace", False) and i in self.facts.in_place for i, node in nodes)
-        written = not_default(cls, self.written(plan, cls, scope), in_place)
-        return fill(text, written, {node.x for _, node in nodes}, scope.channels)
+        written = not_default(cls, self.written(plan, cls, context), in_place)
+        return fill(text, written, {node.x for _, node in nodes}, context.channels)
 
-    def written(self, plan: Call | Join, cls: type[Operator], scope: Scope) -> dict[str, ast.expr]:
+    def written(self, plan: Call | Join, cls: type[Operator], context: Context) -> dict[str, ast.expr]:
         """Return the arguments as the spec writes them."""
-        kinds, reader = fields(cls), Reader(self.facts, plan, scope)
+        kinds, reader = fields(cls), Reader(self.facts, plan, context)
         written = arguments(kinds.items(), plan)
         values = {own: reader.value(a.value.tree, kinds[own] not in REAL) for own, a in written.items()}
         return {own: self._length(tree) if kinds[own] in LENGTHS[1:] else tree for own, tree in values.items()}
@@ -171,24 +171,24 @@ class Calls:
             raise trees.Unstructured("a list that may have one number")
         return tree
 
-    def channels(self, plan: Call, cls: type[Operator], scope: Scope) -> ast.expr:
+    def channels(self, plan: Call, cls: type[Operator], context: Context) -> ast.expr:
         """Return the first dimension of an operator's output as a formula."""
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
         own = "out_channels" if "out_channels" in written else "out_features"
         if own in written and (own == "out_channels" or all(len(node.x) == 1 for node in nodes)):
-            return Reader(self.facts, plan, scope).value(written[own].value.tree, True)
+            return Reader(self.facts, plan, context).value(written[own].value.tree, True)
         if all(len(node.x) > len(node.output) == 1 for node in nodes):
-            lengths = shape_of({node.x for node in nodes}, scope.channels, 1)
+            lengths = shape_of({node.x for node in nodes}, context.channels, 1)
             sizes = [length for length in lengths[1:] if trees.value_of(length) > 1]
-            return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, scope.channels)
-        return scope.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
+            return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, context.channels)
+        return context.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
 
-    def join(self, plan: Join, scope: Scope) -> tuple[str, ast.Call]:
+    def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
         """Return the text of a join, and its module."""
         text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
-        written = not_default(cls, self.written(plan, cls, scope), False)
-        return text, fill(text.removeprefix("Dropping"), written, set(), scope.channels)
+        written = not_default(cls, self.written(plan, cls, context), False)
+        return text, fill(text.removeprefix("Dropping"), written, set(), context.channels)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archcalc.codegen import trees
-from archcalc.codegen.expressions import Scope
+from archcalc.codegen.expressions import Context
 from archcalc.codegen.format import STEP, function, statements, text
 from archcalc.codegen.names import VARIABLES, identifier, numbered
 from archcalc.spec.functions import Reference
@@ -113,23 +113,23 @@ class Unit:
 
 @dataclass
 class Flow:
-    """Modules that run one after the other, and the scope of the next one."""
+    """Modules that run one after the other, and the context of the next one."""
 
-    scope: Scope
+    context: Context
     label: str  # of the step that is being written
     pending: list[ast.expr] = field(default_factory=list)  # modules
     first: str = ""  # the name of the first module, without a label
-    around: list[Scope] = field(default_factory=list)  # scopes around the current one, outermost first
+    around: list[Context] = field(default_factory=list)  # contexts around the current one, outermost first
     alone: bool = True  # whether nothing else is under the label
 
     @property
     def channels(self) -> ast.expr:
         """The channels after the last module."""
-        return self.scope.channels
+        return self.context.channels
 
     @channels.setter
     def channels(self, formula: ast.expr) -> None:
-        self.scope = self.scope.at(formula)
+        self.context = self.context.at(formula)
 
     def add(self, module: ast.expr, own: str) -> None:
         """Add a module; `own` is its name if there is no label."""
@@ -143,12 +143,12 @@ class Flow:
         """Do nothing: only a line calls its modules."""
 
     @contextmanager
-    def within(self, inside: Scope) -> Iterator[None]:
-        """Use the scope inside a label, or inside a block that is written inline."""
-        self.around.append(self.scope)
-        self.scope = inside
+    def within(self, inside: Context) -> Iterator[None]:
+        """Use the context inside a label, or inside a block that is written inline."""
+        self.around.append(self.context)
+        self.context = inside
         yield
-        self.scope = self.around.pop().at(self.channels)
+        self.context = self.around.pop().at(self.channels)
 
 
 @dataclass
@@ -163,8 +163,8 @@ class Line(Flow):
     def held(self) -> Iterator[ast.expr]:
         """Yield what will be written or read again."""
         yield from self.pending
-        for scope in (*self.around, self.scope):
-            yield from (*scope.names.values(), *(channels for _, channels in scope.labels.values()))
+        for context in (*self.around, self.context):
+            yield from (*context.names.values(), *(channels for _, channels in context.labels.values()))
 
     def count(self) -> None:
         """Assign channels with a long formula to a variable."""

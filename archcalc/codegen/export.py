@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
-from archcalc.catalog import load_with, origin, plan_of
+from archcalc.catalog import spec_to_expand
 from archcalc.codegen import flat
 from archcalc.codegen.blocks import Writer
 from archcalc.codegen.classes import class_texts
@@ -18,7 +16,7 @@ from archcalc.codegen.trees import Unstructured
 from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
-from archcalc.ops import Shape, format_shape
+from archcalc.ops import format_shape
 from archcalc.ops.base import values
 from archcalc.spec.network_spec import Spec
 
@@ -29,33 +27,33 @@ CARRYING = """Load the weights of `other`, made by archcalc.pytorch.build, in th
 
 
 @uncollected
-def pytorch_source(name: str, params: Mapping[str, Any], input: Shape | None = None) -> str:
+def pytorch_source(graph: Graph) -> str:
     """Write the Python source of a network; it needs only PyTorch.
 
-    `name` is a name of the catalog or a path; `params` and `input` are those of `load_with`. Each block of the spec
-    becomes a class with its parameters; the last class is the network. Its modules have the order and the weights of
-    `archcalc.pytorch.build`; in training it returns a tuple of the result and the side outputs. A network that classes
-    cannot express is written layer by layer. Raises ArchcalcError, also for an operator without a PyTorch text.
+    Each block of the spec becomes a class with its parameters; the last class is the network. Its modules have the
+    order and the weights of `archcalc.pytorch.build`; in training it returns a tuple of the result and the side
+    outputs. A graph without a spec, and a network that classes cannot express, is written layer by layer. Raises
+    ArchcalcError, also for an operator without a PyTorch text.
     """
-    graph = load_with(name, params, input)
-    found = origin(name)
-    return source_of(graph, plan_of(found), found.network)
+    require_graph("pytorch_source", graph)
+    own = graph.origin
+    return _source_of(graph, spec_to_expand(own), own.network) if own else _source_of(graph, None, graph.name)
 
 
 def source(graph: Graph) -> str:
     """Write the source of any graph layer by layer, with or without a spec. Raises ArchcalcError."""
     require_graph("source", graph)
-    return source_of(graph, None, graph.name)
+    return _source_of(graph, None, graph.name)
 
 
-def source_of(graph: Graph, spec: Spec | None, network: str) -> str:
+def _source_of(graph: Graph, spec: Spec | None, network: str) -> str:
     """Write the source of a network: in blocks if there is a spec, otherwise layer by layer."""
     _check(graph)
     try:
         body = in_blocks(graph, spec, network) if spec else flat.Flat(graph, _title(network)).source()
     except (Unstructured, RecursionError):
         if spec:
-            return source_of(graph, None, network)
+            return _source_of(graph, None, network)
         raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
     own = layers_in(body)
     torch = "import torch\n" if any("torch." in part for part in [*own, body]) else ""
@@ -112,6 +110,3 @@ def _params(graph: Graph) -> str:
 def _quoted(text: str) -> str:
     """Escape a text so that it cannot end a docstring."""
     return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-
-
-__all__ = ["CARRYING", "in_blocks", "pytorch_source", "source", "source_of"]

@@ -11,7 +11,7 @@ from archcalc.codegen.facts import Facts
 from archcalc.spec.functions import DIMENSIONS, Reference
 
 
-class Scope(NamedTuple):
+class Context(NamedTuple):
     """The names that an expression sees, and the channels of its input."""
 
     names: Mapping[str, ast.expr]  # by the spec's names
@@ -19,12 +19,12 @@ class Scope(NamedTuple):
     channels: ast.expr
     labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps for `use`: tensors and their channels
 
-    def at(self, channels: ast.expr) -> Scope:
-        """Return the scope after another layer."""
+    def at(self, channels: ast.expr) -> Context:
+        """Return the context after another layer."""
         return self._replace(channels=channels)
 
-    def inside(self, names: Mapping[str, ast.expr]) -> Scope:
-        """Return an inner scope with more names, and with its own labels."""
+    def inside(self, names: Mapping[str, ast.expr]) -> Context:
+        """Return an inner context with more names, and with its own labels."""
         return self._replace(names={**self.names, **names}, own=self.own | {*names}, labels={**self.labels})
 
 
@@ -33,7 +33,7 @@ class Reader(NamedTuple):
 
     facts: Facts
     plan: Any
-    scope: Scope
+    context: Context
 
     def value(self, node: ast.expr, whole: bool = False) -> ast.expr:
         """Translate a value; `whole` says that the language requires a whole number there, or several.
@@ -57,8 +57,8 @@ class Reader(NamedTuple):
             case ast.Subscript():
                 made = trees.simplified(ast.Subscript(self.value(node.value), self.value(node.slice, True), load))
             case ast.ListComp() | ast.GeneratorExp():
-                scope, loops = self.loops(node)
-                item = Reader(self.facts, self.plan, scope).value(node.elt)
+                context, loops = self.loops(node)
+                item = Reader(self.facts, self.plan, context).value(node.elt)
                 made = trees.call("tuple", ast.GeneratorExp(item, loops))
             case ast.Call():
                 made = self._call(node)
@@ -75,10 +75,10 @@ class Reader(NamedTuple):
         return trees.binary(left, ast.Div() if exact or trees.is_const(right, 1) else ast.FloorDiv(), right)
 
     def _name(self, own: str) -> ast.expr:
-        if own in self.scope.names:
-            return self.scope.names[own]
+        if own in self.context.names:
+            return self.context.names[own]
         if own == "in_channels":
-            return self.scope.channels
+            return self.context.channels
         return trees.const(self.facts.dimension(self.plan, own) if own in DIMENSIONS else Reference(own))
 
     def _logic(self, node: ast.BoolOp) -> ast.expr:
@@ -108,18 +108,18 @@ class Reader(NamedTuple):
             return trees.simplified(made)
         return self.value(node)
 
-    def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Scope, list[ast.comprehension]]:
-        """Translate the loops of a comprehension. Returns the scope of its item, and the loops."""
-        scope, loops = self.scope, []
+    def loops(self, node: ast.ListComp | ast.GeneratorExp) -> tuple[Context, list[ast.comprehension]]:
+        """Translate the loops of a comprehension. Returns the context of its item, and the loops."""
+        context, loops = self.context, []
         for loop in node.generators:
-            listed = Reader(self.facts, self.plan, scope).listed(loop.iter)
-            visible = trees.names_in(*scope.names.values())
+            listed = Reader(self.facts, self.plan, context).listed(loop.iter)
+            visible = trees.names_in(*context.names.values())
             python = {own: self.facts.names.loop(own, visible) for own in sorted(trees.names_in(loop.target))}
-            scope = scope.inside({own: trees.name(text) for own, text in python.items()})
-            inner = Reader(self.facts, self.plan, scope)
+            context = context.inside({own: trees.name(text) for own, text in python.items()})
+            inner = Reader(self.facts, self.plan, context)
             tests = [inner.truth(test) for test in loop.ifs]
             loops.append(ast.comprehension(_target(loop.target, python), listed, tests, 0))
-        return scope, loops
+        return context, loops
 
 
 def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:

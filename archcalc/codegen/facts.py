@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.analysis.memory_plan import in_place
-from archcalc.codegen.names import Names
+from archcalc.codegen.names import PythonNames
 from archcalc.codegen.trees import Unstructured, const, name, names_in, references
 from archcalc.errors import Place
 from archcalc.graph.graph import Graph, Node
@@ -76,7 +76,7 @@ class Facts:
         while more := {block.name for block in blocks if self._free(block)} - self.free_blocks:
             self.free_blocks |= more
         hidden = {parameter for block in blocks for parameter, _ in block.parameters}
-        self.names = Names({*definitions, *hidden})
+        self.names = PythonNames({*definitions, *hidden})
         self.fixed = (hidden & seen) | {key for key, tree in self.params.items() if any(references(tree))}
         self.fixed |= self._defining(definitions) | self._deciding({*self.params, *FUNCTIONS} - hidden)
 

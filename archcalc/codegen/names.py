@@ -46,7 +46,7 @@ def _capitalised(word: str) -> str:
     return spelled[0] + word[len(letters) :]
 
 
-class Names:
+class PythonNames:
     """Python names for the names of a spec: the same, except those that would hide what the source needs."""
 
     def __init__(self, taken: Collection[str]) -> None:

@@ -1,15 +1,38 @@
-"""Published accuracy against computed MACs: one point per network, and the best points."""
+"""Published accuracy: the test of each network that tables and pictures show, and accuracy against computed MACs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
-from archcalc.auditing.claims import accuracies_of
+from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import load_with, origin, titles
+from archcalc.graph.graph import Graph
 
 DATASET = "ImageNet validation"
+DATASETS = (DATASET, "CIFAR-10, augmented")  # preferred, so that networks share a test
+
+
+class Errors(NamedTuple):
+    """Published errors of one network in percent as printed, both from one test; an accuracy becomes 100 − accuracy."""
+
+    top1: str | None
+    top5: str | None
+    dataset: str
+    protocol: str
+    source: str
+
+    @property
+    def top1_error(self) -> float | None:
+        """The top-1 error as a number."""
+        return None if self.top1 is None else float(self.top1)
+
+    @property
+    def top5_error(self) -> float | None:
+        """The top-5 error as a number."""
+        return None if self.top5 is None else float(self.top5)
 
 
 class Point(NamedTuple):
@@ -25,11 +48,6 @@ class Point(NamedTuple):
     error: bool = False
 
 
-def papers_own(names: Iterable[str]) -> list[str]:
-    """Return the names without a folder: networks as in their papers, not those of a library or course."""
-    return [name for name in names if "/" not in name]
-
-
 def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     """Return a point for each network that has one, and the names of the others."""
     found = {title: published_point(name, title) for name, title in titles(names).items()}
@@ -37,22 +55,58 @@ def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
 
 
 def published_point(name: str, title: str = "") -> Point | None:
-    """Return a network's point: the first top-1 in its spec of a single crop that is as large as its input.
+    """Return a network's point: the top-1 of its chosen test, if that is a single crop that is as large as its input.
 
     None if there is none: ten crops, dense evaluation and ensembles are other protocols and not comparable. `title` is
     the name of the point, if given.
     """
-    said = [accuracy for accuracy in accuracies_of(origin(name)) if accuracy.dataset == DATASET]
-    if not said:
+    if all(accuracy.dataset != DATASET for accuracy in accuracies_of(origin(name))):
         return None  # most networks have none; do not build their layers
     graph = load_with(name, {}, title=title)
-    single = [accuracy for accuracy in said if accuracy.protocol == f"single crop {graph.input[-1]}"]
-    found = next((accuracy for accuracy in single if accuracy.metric in ("top1", "top1_error")), None)
-    if found is None:
+    found = next((accuracy for accuracy in _chosen_test(graph) if accuracy.metric.startswith("top1")), None)
+    if found is None or _preference(found, graph.input[-1]) != (0, 0):
         return None
-    totals, error, printed = analyze(graph).totals, found.metric == "top1_error", float(found.printed)
-    top1 = round(100 - printed, 4) if error else printed
+    totals, error = analyze(graph).totals, found.metric == "top1_error"
+    top1 = float(100 - Decimal(_error(found)[1]))
     return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, found.source, found.note, error)
+
+
+def published_errors(graph: Graph) -> Errors | None:
+    """Return the published errors of the network's chosen test; None if none are published."""
+    test = _chosen_test(graph)
+    found = dict(map(_error, reversed(test)))
+    return Errors(found.get("top1"), found.get("top5"), *test[0][2:5]) if test else None
+
+
+def _chosen_test(graph: Graph) -> list[Accuracy]:
+    """Choose the accuracies of one published test, so that networks are comparable; none if none are published.
+
+    Data: ImageNet's validation set or augmented CIFAR-10 come before others. Protocol: a single crop of the network's
+    own input size comes first, then other single crops, other tests of one network, several crops, and ensembles. Among
+    equal tests the one with more figures is chosen, then the first in the spec.
+    """
+    tests: dict[tuple[str, str, str], list[Accuracy]] = {}
+    for accuracy in accuracies_of(graph.origin):
+        tests.setdefault((accuracy.dataset, accuracy.protocol, accuracy.source), []).append(accuracy)
+    size = graph.input[-1]
+    return min(tests.values(), key=lambda test: (*_preference(test[0], size), -len(test)), default=[])
+
+
+def _preference(accuracy: Accuracy, size: int) -> tuple[int, int]:
+    """Return a sort key of a test; the preferred test has the smallest."""
+    dataset, protocol = accuracy.dataset, accuracy.protocol
+    data = DATASETS.index(dataset) if dataset in DATASETS else len(DATASETS)
+    if "ensemble" in protocol:
+        return data, 4
+    if protocol.startswith(("single crop", "single frame")):
+        return data, 0 if protocol == f"single crop {size}" else 1
+    return data, 3 if "crops" in protocol or "dense" in protocol else 2
+
+
+def _error(accuracy: Accuracy) -> tuple[str, str]:
+    """Return the kind of an error, `top1` or `top5`, and its printed digits."""
+    metric, is_error, _ = accuracy.metric.partition("_error")
+    return metric, accuracy.printed if is_error else str(100 - Decimal(accuracy.printed))
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:

@@ -16,7 +16,7 @@ from math import log2, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from archcalc.comparing.in_order import Pair, Score, best_pairs
-from archcalc.graph.groups import Block, Part
+from archcalc.graph.groups import Group, Part
 from archcalc.ops import Operator
 from archcalc.ops.shaping import Mover
 
@@ -93,7 +93,7 @@ class Aligner:
 
     def piece(self, part: Part, report: Report) -> Piece:
         """Convert a part of a report's network to a piece."""
-        if isinstance(part, Block):
+        if isinstance(part, Group):
             parts = tuple(self.piece(inner, report) for inner in part.parts)
             whole = self._key(("block", *(inner.whole for inner in parts)))
             form = self._key(("form", *((inner.form, inner.label) for inner in parts)))

@@ -1,41 +1,18 @@
-"""Compare networks side by side: totals, ratios against the first network, and published accuracy."""
+"""Compare networks side by side: totals, ratios against the first network, and published errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
-from archcalc.auditing.claims import Accuracy, accuracies_of
-from archcalc.catalog import Broken, load_with, matching, members, titles
-from archcalc.errors import ArchcalcError, SpecError
+from archcalc.comparing.accuracy import Errors, published_errors
+from archcalc.errors import ArchcalcError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 
 RATIOS = ("params", "macs", "flops", "activations")
-DATASETS = ("ImageNet validation", "CIFAR-10, augmented")  # preferred, so that networks share a test
-
-
-class Errors(NamedTuple):
-    """Published errors of one network in percent as printed, both from one test; an accuracy becomes 100 − accuracy."""
-
-    top1: str | None
-    top5: str | None
-    dataset: str
-    protocol: str
-    source: str
-
-    @property
-    def top1_error(self) -> float | None:
-        """The top-1 error as a number."""
-        return None if self.top1 is None else float(self.top1)
-
-    @property
-    def top5_error(self) -> float | None:
-        """The top-5 error as a number."""
-        return None if self.top5 is None else float(self.top5)
 
 
 class Entry(NamedTuple):
@@ -98,72 +75,3 @@ def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:
     against = first.figures if first else figures
     ratios = {key: figures[key] / count if (count := against[key]) else None for key in RATIOS}
     return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published_errors(report.graph))
-
-
-def published_errors(graph: Graph) -> Errors | None:
-    """Choose the published errors of one test, so that networks are comparable; None if none are published.
-
-    Data: ImageNet's validation set or augmented CIFAR-10 come before others. Protocol: a single crop of the network's
-    own input size comes first, then other single crops, other tests of one network, several crops, and ensembles. Among
-    equal tests the one with more figures is chosen, then the first in the spec.
-    """
-    tests: dict[tuple[str, str, str], list[Accuracy]] = {}
-    for accuracy in accuracies_of(graph.origin):
-        tests.setdefault((accuracy.dataset, accuracy.protocol, accuracy.source), []).append(accuracy)
-    if not tests:
-        return None
-    best = min(tests, key=lambda test: (*_preference(test[0], test[1], graph.input[-1]), -len(tests[test])))
-    found = dict(map(_error, reversed(tests[best])))
-    return Errors(found.get("top1"), found.get("top5"), *best)
-
-
-def _preference(dataset: str, protocol: str, size: int) -> tuple[int, int]:
-    """Return a sort key of a test; the preferred test has the smallest."""
-    data = DATASETS.index(dataset) if dataset in DATASETS else len(DATASETS)
-    if "ensemble" in protocol:
-        return data, 4
-    if protocol.startswith(("single crop", "single frame")):
-        return data, 0 if protocol == f"single crop {size}" else 1
-    return data, 3 if "crops" in protocol or "dense" in protocol else 2
-
-
-def _error(accuracy: Accuracy) -> tuple[str, str]:
-    """Return the kind of an error, `top1` or `top5`, and its printed digits."""
-    metric, is_error, _ = accuracy.metric.partition("_error")
-    return metric, accuracy.printed if is_error else str(100 - Decimal(accuracy.printed))
-
-
-def loaded(
-    names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
-) -> Iterator[Graph]:
-    """Yield the graphs of the networks that `named` returns.
-
-    A spec that fails and was not asked for by name is passed to `broken` and skipped. Raises ArchcalcError, with the
-    network's name, for params or an input that do not fit a network.
-    """
-    found = named(names, family, broken)
-    called = titles(found)
-    for name in found:
-        asked = name in names or params or input is not None
-        try:
-            yield load_with(name, params, input, called[name])
-        except ArchcalcError as error:
-            if isinstance(error, SpecError) and (params or input is not None):
-                raise ArchcalcError(f"{name}: {error}") from None
-            if broken is None or asked:
-                raise
-            broken(error)
-
-
-def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]:
-    """Return networks by name, path or pattern, followed by those of a family.
-
-    A name that is given twice appears twice; a pattern or family adds only new names. Raises ArchcalcError for a
-    pattern without a match, and for an unknown family.
-    """
-    found: list[str] = []
-    for name in names:
-        meant = matching([name], broken)
-        found += meant if meant == [name] else [other for other in meant if other not in found]
-    kin = members(family, broken) if family is not None else []
-    return found + [name for name in kin if name not in found]

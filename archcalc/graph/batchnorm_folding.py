@@ -47,7 +47,7 @@ def folds(graph: Graph) -> dict[str, str]:
 
 
 def _hosts(graph: Graph) -> dict[int, int]:
-    """Map the position of each batch normalization that can be folded to that of its layer."""
+    """Map the index of each batch normalization that can be folded to that of its layer."""
     readers = Counter(i for node in graph.nodes for i in node.inputs)
     readers[graph.result] += 1  # the result is read outside
     hosts: dict[int, int] = {}

@@ -73,6 +73,9 @@ class Graph(_Referred):
     misfit: SpecError | None = None  # why a side output is missing: its layers do not accept this input
     origin: Origin | None = None  # None: built by hand, imported, or made from another graph
 
+    def __hash__(self) -> int:
+        raise TypeError("a Graph has no hash: for a key in a dict or set use graph.name or id(graph)")
+
     @property
     def input(self) -> Shape:
         """The shape of the input, channels×height×width."""

@@ -1,4 +1,4 @@
-"""A network as a tree of blocks, given by the dotted names of its layers, and the repeats among them."""
+"""A network as a tree of groups, given by the dotted names of its layers, and the repeats among them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from archcalc.graph.graph import Graph
 
 
-class Block(NamedTuple):
+class Group(NamedTuple):
     """Layers whose names start with the same parts; `name` is the full name (`stage2.0`), "" for the network."""
 
     name: str
@@ -24,36 +24,36 @@ class Block(NamedTuple):
         """Whether it has a number instead of a label."""
         return self.label.isdigit()
 
-    def positions(self) -> Iterator[int]:
-        """Yield the positions of all its nodes, in order."""
-        return _positions(self.parts)
+    def indices(self) -> Iterator[int]:
+        """Yield the indices of all its nodes, in order."""
+        return _indices(self.parts)
 
 
-Part: TypeAlias = Block | int  # a block, or the position of a node
+Part: TypeAlias = Group | int  # a group, or the index of a node
 
 
-def tree(graph: Graph) -> Block:
-    """Return the network as a block of blocks, in the order in which they run."""
+def tree(graph: Graph) -> Group:
+    """Return the network as a group of groups, in the order in which they run."""
     paths = [node.name.split(".") for node in graph.nodes]
-    return Block("", tuple(_parts(paths, range(len(paths)), 0)))
+    return Group("", tuple(_parts(paths, range(len(paths)), 0)))
 
 
-def _parts(paths: list[list[str]], positions: range, depth: int) -> Iterator[Part]:
-    start = positions.start
-    while start < positions.stop:
+def _parts(paths: list[list[str]], indices: range, depth: int) -> Iterator[Part]:
+    start = indices.start
+    while start < indices.stop:
         path = paths[start]
         if len(path) == depth + 1:
             yield start
             start += 1
             continue
         end = start + 1
-        while end < positions.stop and len(paths[end]) > depth + 1 and paths[end][depth] == path[depth]:
+        while end < indices.stop and len(paths[end]) > depth + 1 and paths[end][depth] == path[depth]:
             end += 1
-        yield Block(".".join(path[: depth + 1]), tuple(_parts(paths, range(start, end), depth + 1)))
+        yield Group(".".join(path[: depth + 1]), tuple(_parts(paths, range(start, end), depth + 1)))
         start = end
 
 
-Segment: TypeAlias = Sequence[Part]  # a block, or consecutive layers
+Segment: TypeAlias = Sequence[Part]  # a group, or consecutive layers
 
 
 class Repeats:
@@ -62,9 +62,9 @@ class Repeats:
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
         self.last_reader = [0] * len(graph.nodes)
-        for position, node in enumerate(graph.nodes):
+        for index, node in enumerate(graph.nodes):
             for source in node.inputs:
-                self.last_reader[source] = position
+                self.last_reader[source] = index
         for end in (graph.result, *graph.sides):
             self.last_reader[end] = len(graph.nodes)
         self._known: dict[tuple[int, int], _Likeness | None] = {}
@@ -87,25 +87,25 @@ class Repeats:
     def _likeness(self, segment: Segment) -> _Likeness | None:
         key = _end(segment, 0), _end(segment, -1)
         if key not in self._known:
-            self._known[key] = self._look(segment, tuple(_positions(segment)))
+            self._known[key] = self._look(segment, tuple(_indices(segment)))
         return self._known[key]
 
-    def _look(self, segment: Segment, positions: Sequence[int]) -> _Likeness | None:
+    def _look(self, segment: Segment, indices: Sequence[int]) -> _Likeness | None:
         """Describe a segment; None if it has several inputs or outputs."""
-        start, stop = positions[0], positions[-1] + 1
-        entries = {source for i in positions for source in self.nodes[i].inputs if source < start}
-        exits = [i for i in positions if self.last_reader[i] >= stop]
+        start, stop = indices[0], indices[-1] + 1
+        entries = {source for i in indices for source in self.nodes[i].inputs if source < start}
+        exits = [i for i in indices if self.last_reader[i] >= stop]
         if len(entries) != 1 or len(exits) != 1:
             return None
-        block = segment[0] if isinstance(segment[0], Block) else None
-        channels = 1 if block and block.numbered else 0  # channels of numbered blocks may grow, e.g. in DenseNet
-        form = block is None, exits[0] - start, *self._form(block.parts if block else segment, start, channels)
-        return _Likeness(form, exits[0], positions[-1])
+        group = segment[0] if isinstance(segment[0], Group) else None
+        channels = 1 if group and group.numbered else 0  # channels of numbered blocks may grow, e.g. in DenseNet
+        form = group is None, exits[0] - start, *self._form(group.parts if group else segment, start, channels)
+        return _Likeness(form, exits[0], indices[-1])
 
     def _form(self, parts: Segment, start: int, skipped: int) -> Iterator[Any]:
-        """Yield operators, connections, shapes (without the `skipped` first dimensions) and labels of inner blocks."""
+        """Yield operators, connections, shapes (without the `skipped` first dimensions) and labels of inner groups."""
         for part in parts:
-            if isinstance(part, Block):
+            if isinstance(part, Group):
                 yield part.label, len(part.parts)
                 yield from self._form(part.parts, start, skipped)
             else:
@@ -115,7 +115,7 @@ class Repeats:
 
 
 class _Likeness(NamedTuple):
-    """A segment with one input and one output: its form without its position, its output node, its last node."""
+    """A segment with one input and one output: its form without its place, its output node, its last node."""
 
     form: tuple[Any, ...]
     way_out: int
@@ -123,16 +123,16 @@ class _Likeness(NamedTuple):
 
 
 def _end(segment: Segment, side: int) -> int:
-    """Return its first position, or with -1 its last."""
+    """Return its first index, or with -1 its last."""
     part = segment[side]
-    while isinstance(part, Block):
+    while isinstance(part, Group):
         part = part.parts[side]
     return part
 
 
-def _positions(segment: Segment) -> Iterator[int]:
+def _indices(segment: Segment) -> Iterator[int]:
     for part in segment:
-        if isinstance(part, Block):
-            yield from part.positions()
+        if isinstance(part, Group):
+            yield from part.indices()
         else:
             yield part

@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "archcalc.pytorch needs PyTorch: pip install 'archcalc[torch]'", name=error.name
     ) from None
 
-from archcalc.analysis.checks import Check, Validation
+from archcalc.analysis.measured import Check, Validation
 from archcalc.pytorch.network import Network, Training, build
 from archcalc.pytorch.source_proof import validate_source
 from archcalc.pytorch.validation import validate

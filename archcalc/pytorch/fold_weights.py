@@ -78,21 +78,21 @@ def randomise(network: Network, image: Tensor) -> None:
     network.eval()
 
 
-class Given(NamedTuple):
+class Observed(NamedTuple):
     """A layer's output, and the largest absolute value of its inputs."""
 
     output: Tensor
     taken: Tensor
 
 
-def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Given]:
+def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Observed]:
     """Run the network in evaluation mode; return outputs of layers by name, and the result as ""."""
-    given: dict[str, Given] = {}
+    given: dict[str, Observed] = {}
     result = network.graph.nodes[network.graph.result].name
 
     def keep(name: str, module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> None:
         taken = torch.stack([x.abs().max() for x in inputs]).max()
-        given[name] = Given(output.clone(), taken)  # a copy, since the next layer may work in place
+        given[name] = Observed(output.clone(), taken)  # a copy, since the next layer may work in place
 
     pairs = zip(network.graph.nodes, network.nodes, strict=True)
     hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers | {result}]

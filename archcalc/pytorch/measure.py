@@ -19,7 +19,7 @@ from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Network, Training
 
 
-class Memory:
+class Storages:
     """A set of storages. It keeps none alive, and does not confuse a new storage with a freed one."""
 
     def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
@@ -60,7 +60,7 @@ class Watched(Network):
         self.saved: dict[int, int] = {}
         self.held = self.grown = 0
         self.counter: FlopCounterMode | None = None
-        self.made = Memory()
+        self.made = Storages()
         self.at = 0
         for node, module in zip(graph.nodes, self.nodes, strict=True):
             if node.op.joins and hasattr(module, "p"):
@@ -88,16 +88,16 @@ class Watched(Network):
                 self(image.detach())
             self.counter = None
             weights = [*self.parameters(), *self.buffers()]
-            self.made = Memory([*weights, image])
+            self.made = Storages([*weights, image])
             before, alive = requested(image), self.made.alive()
-            with torch.enable_grad(), saved_tensors_hooks(partial(self.keep, Memory(weights)), lambda tensor: tensor):
+            with torch.enable_grad(), saved_tensors_hooks(partial(self.keep, Storages(weights)), lambda tensor: tensor):
                 output = self(image)
         self.grown, self.held = requested(image) - before, self.made.alive() - alive
         result, sides = output if isinstance(output, Training) else (output, {})
         with torch.enable_grad():
             sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
 
-    def keep(self, known: Memory, tensor: Tensor) -> Tensor:
+    def keep(self, known: Storages, tensor: Tensor) -> Tensor:
         """Record a tensor that is saved for backward; do not count storages in `known`."""
         self.made.add(tensor)
         self.saved[self.at] = self.saved.get(self.at, 0) + known.add(tensor)

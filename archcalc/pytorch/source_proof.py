@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from archcalc.analysis.checks import Check, Validation
+from archcalc.analysis.measured import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Training, build
 from archcalc.pytorch.operations import Operations
@@ -20,7 +20,7 @@ from archcalc.pytorch.validation import describe
 BATCH = 2
 
 
-class Run(NamedTuple):
+class Record(NamedTuple):
     """The record of one run: layers in order with the numbers of their outputs, and the numbers of all operations."""
 
     layers: list[tuple[str, int]]
@@ -30,11 +30,11 @@ class Run(NamedTuple):
     problem: str = ""  # why it stopped
 
 
-def source_or_say(graph: Graph, write: Callable[[], str]) -> Validation:
-    """Like `validate_source` for the text of `write`; errors are returned in `Validation.problem`, not raised."""
+def source_or_say(graph: Graph, write: Callable[[Graph], str]) -> Validation:
+    """Like `validate_source` for what `write` gives; errors are returned in `Validation.problem`, not raised."""
     start = time.perf_counter()
     try:
-        return validate_source(graph, write())
+        return validate_source(graph, write(graph))
     except Exception as error:  # any error: the next network must still run
         return Validation(graph.name, "meta", BATCH, "float32", (), time.perf_counter() - start, describe(error))
 
@@ -75,7 +75,7 @@ def listed(given: Any) -> tuple[Tensor, ...]:
     return given if isinstance(given, tuple) else (given,)
 
 
-def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Run:
+def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Record:
     """Run a network on meta; number parameters and buffers by their position."""
     operations.seen = set()
     kept = list(network.state_dict(keep_vars=True).values())
@@ -100,10 +100,10 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
     for hook in hooks:
         hook.remove()
     numbers, left = (list(map(operations.read, tensors)) for tensors in (given, kept))
-    return Run(layers, operations.seen, numbers, left, problem)
+    return Record(layers, operations.seen, numbers, left, problem)
 
 
-def _compared(graph: Graph, training: bool, built: Run, own: Run) -> Iterator[Check]:
+def _compared(graph: Graph, training: bool, built: Record, own: Record) -> Iterator[Check]:
     """Yield a check for each layer, up to the first that differs; then checks of the results and the state."""
     other = next((module for module, number in own.layers if number not in built.computed), own.problem)
     mode, nodes = "training", graph.nodes[1:]

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from archcalc.analysis.checks import Check, Validation
 from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze, images
 from archcalc.analysis.saved import held_bytes, saved_bytes
 from archcalc.errors import ArchcalcError, choose

@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, shorten, suggest
 from archcalc.ops import Operator, Shape, make
-from archcalc.ops.arguments import extent
-from archcalc.spec.expression import Compiled
-from archcalc.spec.functions import Names
+from archcalc.ops.arguments import extent, plain
+from archcalc.spec.expression import Compiled, value_of
+from archcalc.spec.functions import Fault, Names, number
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block, Spec
+from archcalc.spec.yaml import Scalar
 
 MAX_SHORT = 16  # most values of a list in `text`
+
+
+def plain_shape(input: Any) -> Shape | None:
+    """Convert the new shape of an input. Raises ArchcalcError for anything but a sequence of numbers."""
+    if input is None:
+        return None
+    if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
+        raise ArchcalcError(f"input needs a shape such as (3, 224, 224), not {shorten(repr(input))}")
+    try:
+        return tuple(number(size) if isinstance(size, int) else size for size in map(plain, input))
+    except Fault as fault:
+        raise ArchcalcError(f"input has {fault}") from None
+
+
+def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert the new values of params: a text becomes an expression, a list a tuple. Raises ArchcalcError."""
+    return {key: _plain(key, value) for key, value in params.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value_of(Scalar(value, Place(Source(f"--set {name}", value.split("\n")), 1, 1)))
+    try:
+        return _frozen(value)
+    except Fault as fault:
+        raise ArchcalcError(f"param {shorten(name)}: {fault}") from None
+    except RecursionError:
+        raise ArchcalcError(f"param {shorten(name)}: lists nested too deeply") from None
+
+
+def _frozen(value: Any) -> Any:
+    value = plain(value)
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if not isinstance(value, int | float):
+        raise Fault(f"needs a number, text, truth value or list, not {type(value).__name__}")
+    return number(value)
 
 
 def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names: Names) -> dict[str, Any]:
@@ -36,9 +74,9 @@ def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names:
 
 
 def _gives(own: Compiled, given: Any, names: Names) -> bool:
-    """Whether a given value equals the spec's own; False if that cannot be computed with the other overrides."""
+    """Whether a given value is the spec's own and of its type; False if the other overrides make that unknown."""
     try:
-        return bool(own.run(names) == given)
+        return repr(own.run(names)) == repr(given)  # 1, 1.0 and True are equal
     except SpecError:
         return False
 

@@ -112,7 +112,10 @@ class Expansion:
             raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
 
     def _named(self) -> list[Node]:
-        return [Node(bounded(m.scope.entry(m.base, m.number), m.place), *m[3:]) for m in self.made]
+        return [
+            Node(bounded(scope.entry(base, number), place), op, inputs, x, output, place, side)
+            for scope, base, number, op, inputs, x, output, place, side in self.made
+        ]
 
     def trail(self) -> list[str]:
         """Return the running calls, the innermost first."""
@@ -180,7 +183,7 @@ class Expansion:
         before, inner = len(self.made), Scope(scope, base, number)
         y = self.run(body, x, Frame(names, inner, alone=True))
         if len(self.made) == before + 1 and self.made[-1].scope is inner:
-            self.made[-1] = Made(scope, base, number, *self.made[-1][3:])
+            self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
         return y
 
     def _join(self, plan: Join, x: int, frame: Frame) -> int:
@@ -329,10 +332,10 @@ class Expansion:
         """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
         first, shift = known.first, len(self.made) - known.first
         scopes = {known.scope: scope.named_as(known.scope)} if known.scope else {}
-        for made in known.made:
-            inputs = tuple([x if i < first else i + shift for i in made.inputs])
-            where, number = (made.scope.under(scopes), made.number) if scopes else (scope, scope.enter(made.base))
-            self.made.append(Made(where, made.base, number, made.op, inputs, *made[5:]))
+        for own, base, number, op, inputs, *rest in known.made:
+            moved = tuple([x if i < first else i + shift for i in inputs])
+            entry = (own.under(scopes), base, number) if scopes else (scope, base, scope.enter(base))
+            self.made.append(Made(*entry, op, moved, *rest))
         self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
         self.globals.read += known.read

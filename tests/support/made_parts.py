@@ -52,9 +52,9 @@ def operators_by_family() -> Iterator[str]:
             yield f"### `{written(cls)}`\n\n{first_line(cls)}\n" + (f"\n{details}\n" if details else "")
 
 
-def operator_class() -> str:
-    """Return the code of one operator."""
-    return f"```python\n{inspect.getsource(REGISTRY['relu6'])}```\n"
+def operator_class(name: str) -> str:
+    """Return the code of an operator."""
+    return f"```python\n{inspect.getsource(REGISTRY[name])}```\n"
 
 
 def a_figure() -> str:
@@ -172,7 +172,8 @@ MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
     "a figure": a_figure,
-    "an operator": operator_class,
+    "an operator": partial(operator_class, "relu6"),
+    "an operator with rules of its own": partial(operator_class, "leaky_relu"),
     "definitions of figures": definitions,
     "keys of totals": partial(keys, registry.FIGURES),
     "keys of layers": partial(keys, of_layers()),

@@ -6,9 +6,9 @@ from itertools import combinations
 from click.testing import CliRunner
 
 from archcalc import analyze
-from archcalc.catalog import matching
+from archcalc.catalog import matching, papers_own
 from archcalc.cli import cli
-from archcalc.comparing.accuracy import papers_own, published_points
+from archcalc.comparing.accuracy import published_points
 from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"

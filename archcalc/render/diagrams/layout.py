@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Graph, Node
-from archcalc.graph.groups import Block, Part, Repeats, Segment, tree
+from archcalc.graph.groups import Group, Part, Repeats, Segment, tree
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.reads import POINT
 from archcalc.render.table import MODE_NAMES, axes
@@ -118,13 +118,13 @@ def diagram(report: Report, depth: int | None = None, everything: bool = False, 
     The default depth is the deepest one with at most READABLE boxes. If there is room, it also opens the first of the
     blocks that differ only in numbers. `everything` draws one box per layer; `unfold` draws each repeat.
     """
-    plan = _Plan(report, everything, unfold)
+    drawing = _Drawing(report, everything, unfold)
     if everything:
-        depth = plan.deepest
-    depth, parts = (depth, plan.parts(depth)) if depth else plan.readable()
-    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in plan.graph.sides)]
-    edges = _Arrows(plan.graph, [*boxes(parts), *ends]).edges()
-    notes = tuple(_notes(parts, edges, depth, bool(plan.opened)))
+        depth = drawing.deepest
+    depth, parts = (depth, drawing.parts(depth)) if depth else drawing.readable()
+    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in drawing.graph.sides)]
+    edges = _Arrows(drawing.graph, [*boxes(parts), *ends]).edges()
+    notes = tuple(_notes(parts, edges, depth, bool(drawing.opened)))
     return Diagram(report.graph.name, _title(report), (*parts, *ends), tuple(edges), notes)
 
 
@@ -132,7 +132,7 @@ def _output(label: str, side: bool) -> Box:
     return Box(label, (), (), "end", ((),), side=side)
 
 
-class _Plan:
+class _Drawing:
     """Assigns the layers of a network to boxes, and its blocks to clusters."""
 
     def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
@@ -168,8 +168,8 @@ class _Plan:
         spans = list(self._spans(copies[0]))
         for run in self._runs([copies[0][span] for span in spans]):
             segments = [copy[spans[i]] for copy in copies for i in run]
-            blocks = [part for segment in segments for part in segment if isinstance(part, Block)]
-            layers = [tuple(part for part in segment if not isinstance(part, Block)) for segment in segments]
+            blocks = [part for segment in segments for part in segment if isinstance(part, Group)]
+            layers = [tuple(part for part in segment if not isinstance(part, Group)) for segment in segments]
             if blocks:
                 yield from self._block(blocks, len(run), depth)
             elif not self._passes_on(layers[0]):
@@ -190,7 +190,7 @@ class _Plan:
 
     def _follows(self, before: Part, part: Part) -> bool:
         """Whether a layer belongs to the box before it: it only works on that output, by position, without a label."""
-        if isinstance(before, Block) or isinstance(part, Block):
+        if isinstance(before, Group) or isinstance(part, Group):
             return False
         node, params = self.nodes[part], self.layers[part].params
         alone = node.inputs == (before,) and self.repeats.last_reader[before] == part and self.nodes[before].inputs
@@ -209,7 +209,7 @@ class _Plan:
         lines = () if kind == "end" else tuple(_lines([operator_text(node.op) for node in nodes]))
         return Box(_label(nodes[0]), lines, (), kind, tuple(copies), times, all(node.side for node in nodes))
 
-    def _block(self, blocks: Sequence[Block], times: int, depth: int) -> Iterator[Drawn]:
+    def _block(self, blocks: Sequence[Group], times: int, depth: int) -> Iterator[Drawn]:
         label = _labels(blocks[:times])
         inside = tuple(self._inside([block.parts for block in blocks], depth))
         only = inside[0] if len(inside) == 1 else None
@@ -220,7 +220,7 @@ class _Plan:
         elif inside:
             yield Cluster(label, inside, times)
 
-    def _closes(self, block: Block, depth: int, inside: Sequence[Drawn]) -> bool:
+    def _closes(self, block: Group, depth: int, inside: Sequence[Drawn]) -> bool:
         """Whether a block is one box: at this depth, unless it is the first of its kind and there is room to open it.
 
         A plain chain stays closed: its box shows all its layers.
@@ -235,16 +235,16 @@ class _Plan:
             self.room -= len(shown) - 1
         return not opens
 
-    def _kind(self, block: Block) -> Iterator[object]:
+    def _kind(self, block: Group) -> Iterator[object]:
         """Yield labels and operators of a block, which are equal for blocks that differ only in numbers."""
         for part in block.parts:
-            if isinstance(part, Block):
+            if isinstance(part, Group):
                 yield from (part.label, len(part.parts), *self._kind(part))
             else:
                 yield self.nodes[part].op.name
 
-    def _collapsed(self, label: str, blocks: Sequence[Block], times: int, inside: Sequence[Box]) -> Box:
-        copies = tuple(tuple(block.positions()) for block in blocks)
+    def _collapsed(self, label: str, blocks: Sequence[Group], times: int, inside: Sequence[Box]) -> Box:
+        copies = tuple(tuple(block.indices()) for block in blocks)
         layers = [self.layers[i] for copy in copies for i in copy]
         lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
         together = " together" if len(copies) > 1 else ""
@@ -310,7 +310,7 @@ class _Arrows:
             yield Edge(self.home[i], index, (self.graph.nodes[i].output,) * 2, self.every[index].side)
 
 
-def _labels(blocks: Sequence[Block]) -> str:
+def _labels(blocks: Sequence[Group]) -> str:
     """Return the labels of equal neighbours: `a–b`; "" if they are only numbered."""
     if blocks[0].numbered:
         return ""

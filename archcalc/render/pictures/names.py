@@ -38,7 +38,7 @@ def points_of(ax: Axes, x: float, y: float) -> tuple[float, float]:
 def write_names(
     sheet: Sheet, ax: Axes, named: Sequence[Named], size: float, leader: float = LEADER, lines: Sequence[Box] = ()
 ) -> list[int]:
-    """Write names within the axes and avoid `lines`; return the positions of names without room."""
+    """Write names within the axes and avoid `lines`; return the indices of names without room."""
     from archcalc.render.pictures.labels import place
 
     spots = [_spot(sheet, ax, one, size) for one in named]

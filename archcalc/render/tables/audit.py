@@ -75,7 +75,7 @@ def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[
 
 def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
     claim = verdict.claim
-    title = claim.what or FIGURES[claim.figure].title
+    title = claim.what or FIGURES[claim.figure].title + " (bytes)" * (unit_of(claim) == "bytes")
     facts = {**claim._asdict(), **verdict._asdict()}
     return {
         **{key: None if fact == "" else fact for key, fact in facts.items()},

@@ -7,7 +7,8 @@ from typing import Any
 
 from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import END, FIGURES, numbers
-from archcalc.comparing.totals import Comparison, Entry, Errors
+from archcalc.comparing.accuracy import Errors
+from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
 from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
 from archcalc.render.tables.field_words import field_text

@@ -43,7 +43,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
     The rows add up to the totals of both networks.
     """
     left, right = alignment.left, alignment.right
-    found = _rows(alignment, DEPTHS[by]) if every else folded(alignment, _rows(alignment, DEPTHS[by], True), by)
+    found = _rows(alignment, DEPTHS[by]) if every else merged(alignment, _rows(alignment, DEPTHS[by], True), by)
     rows = [_cells(alignment, row) for row in found]
     return Table(
         title=f"A: {left.graph.name} · B: {right.graph.name}",
@@ -104,7 +104,7 @@ def _changes(alignment: Alignment, match: Match) -> list[Change]:
     return [change for change in alignment.changes(match) if change.what not in ("input", "output")]
 
 
-def folded(alignment: Alignment, rows: Iterable[Row], by: str) -> Iterator[Row]:
+def merged(alignment: Alignment, rows: Iterable[Row], by: str) -> Iterator[Row]:
     """Merge neighbouring rows with the same state, and layers that own nothing into the row before them."""
     for group in grouped(rows, lambda row, group: _joins(alignment, group[-1], row, by)):
         yield Row(group[0].state, tuple(match for row in group for match in row.matches))
@@ -240,7 +240,7 @@ def _inside(alignment: Alignment, block: Match) -> list[str]:
     sizes = [len(layers) for layers in alignment.layers(block)]
     if sum(None not in leaf.names for leaf in block.leaves()) < MOST_OTHER * min(sizes):
         return ["other layers, {} → {}".format(*sizes)]
-    rows = list(folded(alignment, _rows(alignment, None, True, block), "layer"))
+    rows = list(merged(alignment, _rows(alignment, None, True, block), "layer"))
     found = list(_differences(alignment, block, rows))
     return found[:MOST_LISTED] + ([f"and {len(found) - MOST_LISTED} more"] if len(found) > MOST_LISTED else [])
 

@@ -53,12 +53,12 @@ def summarize(
     Layers that own nothing (no weights, no written values) are merged into the row above unless `everything`. `gone`
     are the batch normalizations that were folded, None without folding; `verdicts` are those on the whole network.
     """
-    groups = by_block(report.layers, depth) if depth else fold(report.layers, everything)
+    groups = by_block(report.layers, depth) if depth else merge(report.layers, everything)
     names = _names(groups, depth)
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
     sums = sums_of(report.totals.runs)
     rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
-    folded = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
+    merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
         columns=list(_columns(report)),
@@ -69,15 +69,15 @@ def summarize(
         totals={"name": "total", "formula": report.totals.weights}
         | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
-        notes=[*_notes(folded, report), *_field_notes(rows), *_folding_notes(gone, report)],
+        notes=[*_notes(merged, report), *_field_notes(rows), *_folding_notes(gone, report)],
         data={"totals": report.totals.figures()},
         parts=_published(report, verdicts),
     )
 
 
-def fold(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
+def merge(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
     """Group layers into rows: a layer that owns nothing joins the row that ends with its only input."""
-    return grouped(layers, lambda layer, row: not everything and _folds(layer, row))
+    return grouped(layers, lambda layer, row: not everything and _merges(layer, row))
 
 
 def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list[list[T]]:
@@ -91,7 +91,7 @@ def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list
     return groups
 
 
-def _folds(layer: Layer, row: Sequence[Layer]) -> bool:
+def _merges(layer: Layer, row: Sequence[Layer]) -> bool:
     return owns_nothing(layer) and layer.inputs == (row[-1].node.name,)
 
 
@@ -101,11 +101,11 @@ def owns_nothing(layer: Layer) -> bool:
 
 
 def by_block(layers: Sequence[Layer], depth: int) -> list[list[Layer]]:
-    """Group neighbours with the same first `depth` parts of their names; other layers are merged as in `fold`."""
+    """Group neighbours with the same first `depth` parts of their names; other layers are merged as in `merge`."""
 
     def joins(layer: Layer, row: Sequence[Layer]) -> bool:
         loose = layer.node.name.count(".") < depth
-        return _head(row[-1], depth) == _head(layer, depth) or (loose and _folds(layer, row))
+        return _head(row[-1], depth) == _head(layer, depth) or (loose and _merges(layer, row))
 
     return grouped(layers, joins)
 
@@ -272,8 +272,8 @@ def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Lay
     return (layer for layer in group[1:] if depth is None or not within(layer, name))
 
 
-def _notes(folded: Iterable[Layer], report: Report) -> Iterable[str]:
-    merged = dict.fromkeys(layer.node.op.name for layer in folded)
+def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
+    merged = dict.fromkeys(layer.node.op.name for layer in layers)
     if merged:
         yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
     if report.mode == "train":

@@ -9,7 +9,7 @@ from archcalc.render.table import Column, Table, cell, listed
 from archcalc.render.tables.figure_columns import data
 
 if TYPE_CHECKING:
-    from archcalc.analysis.checks import Check, Validation
+    from archcalc.analysis.measured import Check, Validation
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 NETWORK_COLUMNS = (
