@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from archcalc import analyze, audit, compare, load, parse
 from archcalc.analysis.figures import FIGURES, NETWORK, SUM, Figure, numbers, stated, summed
-from archcalc.auditing.figures import Figures
+from archcalc.auditing.figures import Figures, Numbers
 from archcalc.cli import cli
 from archcalc.pytorch.network import Network
 from archcalc.render.pictures.comparison import bar_values, caption
@@ -46,7 +46,7 @@ def test_a_planted_figure_is_everywhere(tmp_path):
     assert [layer.outputs for layer in report.layers] == [384, 512, 512]
     assert report.totals.outputs == 1408
     assert Figures(report).figure("outputs", "op:conv") == 512
-    assert Figures(report).numbers["outputs"]["relu"] == 512
+    assert Numbers(Figures(report))["outputs"]["relu"] == 512
     assert bar_values([report], "outputs") == [1408]
     assert "outputs: values that layers give" in caption([report], ["outputs"])
     assert [verdict.computed for verdict in audit(report.graph)] == [704, 256]

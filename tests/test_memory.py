@@ -11,7 +11,7 @@ from archcalc.analysis import memory_plan
 from archcalc.analysis.memory_plan import in_place, plan_memory
 from archcalc.analysis.once_per_graph import per_graph
 from archcalc.analysis.saved import held_bytes
-from archcalc.auditing.figures import Figures
+from archcalc.auditing.figures import Figures, Numbers
 from archcalc.cli import cli
 from archcalc.graph.batchnorm_folding import fold_batchnorm
 from archcalc.ops.activation import ReLU
@@ -168,7 +168,7 @@ def test_layers_add_up_to_it_in_training(name):
     rows = summarize(report, depth=1).rows
     assert sum(row["saved_bytes"] for row in rows) == report.totals.saved_bytes
     figures = Figures(report)
-    assert figures.numbers["saved_bytes"] == report.totals.saved_bytes
+    assert Numbers(figures)["saved_bytes"] == report.totals.saved_bytes
     assert sum(figures.figure("saved_bytes", row["name"]) for row in rows) == report.totals.saved_bytes
 
 

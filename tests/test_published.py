@@ -6,7 +6,7 @@ import pytest
 
 from archcalc import SpecError, analyze, load, parse
 from archcalc.auditing import figures
-from archcalc.auditing.figures import Figures
+from archcalc.auditing.figures import Figures, Numbers
 from archcalc.auditing.lint import check_spec
 from archcalc.auditing.verdicts import audit, unit_of
 from archcalc.render.formats import render
@@ -25,7 +25,7 @@ published:
 
 
 def numbers(report):
-    return Figures(report).numbers
+    return Numbers(Figures(report))
 
 
 def verdict(figure, printed, more=""):

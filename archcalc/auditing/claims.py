@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.figures import numbers
-from archcalc.auditing.figures import unknown
+from archcalc.auditing.figures import Numbers
 from archcalc.catalog import published_file, shown, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
 from archcalc.spec.expression import value_of
-from archcalc.spec.functions import FUNCTIONS, Budget, Names
+from archcalc.spec.functions import FUNCTIONS, Budget, Fault, Names, Reference
 from archcalc.spec.layers import check_keys
 from archcalc.spec.network_spec import OTHERS, Changes, read_changes, text_of
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, read_text
@@ -49,7 +49,7 @@ ROWS = _keys("columns", "networks", "layers")
 TEST = _keys("source", "dataset", "protocol", "note")  # of an accuracy
 
 
-Formula: TypeAlias = Callable[[Any], Any]  # computes a value from figures by name
+Formula: TypeAlias = Callable[[Numbers], Any]  # computes a value from figures by name
 
 
 class Setting(NamedTuple):
@@ -304,10 +304,12 @@ def _formula(value: Value | None) -> Formula | None:
     if not mentions - set(FUNCTIONS):
         raise SpecError("a value must use figures", value.place, "write a formula such as macs / 2")
 
-    def compute(figures: Any) -> Any:
-        for name in sorted(mentions & numbers().keys() - figures.keys()):
-            raise SpecError(unknown(name), value.place)
-        names = Names(figures, {}, Budget(STEPS))
+    def compute(figures: Numbers) -> Any:
+        try:
+            used = {name: figures[name] for name in sorted(mentions & {*numbers(), *figures.more})}
+        except Fault as fault:
+            raise SpecError(str(fault), value.place) from None
+        names = Names(used, dict.fromkeys(numbers(), Reference("")), Budget(STEPS))  # a library only to suggest
         try:
             return run(names)
         finally:

@@ -37,13 +37,25 @@ class Total(int):
             raise Fault(str(error)) from None
 
 
-class Numbers(dict[str, Any]):
-    """All figures of a network that are numbers, by key."""
+class Numbers:
+    """The figures of a network that are numbers, by key, each computed when it is read; `more` are other values."""
 
-    def __missing__(self, name: object) -> Any:
-        if name in numbers():
-            raise Fault(unknown(str(name)))
-        raise Fault(f"no figure {shorten(str(name))!r}; {suggest(str(name), self) or 'one of ' + ', '.join(self)}")
+    def __init__(self, figures: Figures, **more: Any) -> None:
+        self.figures = figures
+        self.more = more
+
+    def __getitem__(self, name: Any) -> Any:
+        """Return a figure with its parts. Raises Fault if there is none of that name, or if it is unknown."""
+        if name in self.more:
+            return self.more[name]
+        if name not in numbers():
+            known = suggest(str(name), numbers()) or "one of " + ", ".join(numbers())
+            raise Fault(f"no figure {shorten(str(name))!r}; {known}")
+        value = self.figures.number(name)
+        if isinstance(value, int):
+            value = Total(value)
+            value.part = partial(self.figures.figure, name)
+        return value
 
 
 class Figures:
@@ -64,22 +76,14 @@ class Figures:
         """The layers of each part, by name."""
         return parts_by_name(self.report.layers)
 
-    @property
-    def numbers(self) -> Numbers:
-        """The figures that are numbers, each with its parts; not cached, because they refer to this object."""
-        found = Numbers(self.values)
-        for name, value in self.values.items():
-            if isinstance(value, int):
-                found[name] = total = Total(value)
-                total.part = partial(self.figure, name)
-        return found
-
-    @cached_property
-    def values(self) -> dict[str, Any]:
-        """All figures that are numbers; a receptive field only if it is known, and equal on both axes."""
-        found = {name: getattr(self.report.totals, name) for name in numbers()}
-        found |= {k: pair[0] if pair[0] == pair[1] else None for k, pair in found.items() if isinstance(pair, tuple)}
-        return {name: value for name, value in found.items() if value is not None}
+    def number(self, name: str) -> Any:
+        """Return a figure that is a number; a receptive field only if it is equal on both axes. Raises Fault."""
+        value = getattr(self.report.totals, name)
+        if isinstance(value, tuple):
+            value = value[0] if value[0] == value[1] else None
+        if value is None:
+            raise Fault(unknown(name))
+        return value
 
     def _of_network(self, name: str) -> Any:
         value, figure = getattr(self.report.totals, name), FIGURES[name]

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
-from archcalc.auditing.figures import Figures
+from archcalc.auditing.figures import Figures, Numbers
 from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Dimensions, Number, read_dimensions, read_number
 from archcalc.catalog import variant
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
@@ -128,7 +128,7 @@ class _Judge:
             return computed
         if unit_of(claim) == "shape":
             raise SpecError("an accounting of a shape cannot have `value`", place, "write `set`, `input` or `mode`")
-        return _number(accounting.value(self.numbers(claim, setting) | {"computed": computed}), accounting.text, place)
+        return _number(accounting.value(self.numbers(claim, setting, computed=computed)), accounting.text, place)
 
     def computed(self, claim: Claim, setting: Setting, place: Place) -> Any:
         """Compute a claim's figure in a setting. Raises SpecError, at `place` if the network does not have it."""
@@ -140,14 +140,13 @@ class _Judge:
         except ArchcalcError as error:
             raise SpecError(str(error), place) from None
 
-    def numbers(self, claim: Claim, setting: Setting) -> dict[str, Any]:
-        """Return all figures by key for formulas; `against` has those of another network in the same setting."""
-        numbers = self.figures(claim, setting).numbers
-        if not claim.against:
-            return numbers
-        changes = setting.changes
-        other = changes._replace(network=claim.against, place=changes.place or claim.places.get("against"))
-        return numbers | {"against": self.figures(claim, setting._replace(changes=other)).numbers}
+    def numbers(self, claim: Claim, setting: Setting, **more: Any) -> Numbers:
+        """Return the figures for formulas; `against` has those of another network in the same setting."""
+        if claim.against:
+            changes = setting.changes
+            other = changes._replace(network=claim.against, place=changes.place or claim.places.get("against"))
+            more["against"] = Numbers(self.figures(claim, setting._replace(changes=other)))
+        return Numbers(self.figures(claim, setting), **more)
 
     def figures(self, claim: Claim, setting: Setting) -> Figures:
         """Return the figures of a setting's network; keep those of the network itself and of the last settings."""
