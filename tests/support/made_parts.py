@@ -61,7 +61,8 @@ def a_figure() -> str:
     """Return the code of one figure: its row in the registry, and its function."""
     row = re.search(r'^ *(Figure\("bytes_moved".*?\)),$', inspect.getsource(registry), re.DOTALL | re.MULTILINE)
     assert row
-    return f"```python\n{textwrap.dedent(row[1])}\n```\n\n```python\n{inspect.getsource(cost.bytes_moved)}```\n"
+    dented = textwrap.dedent(f"    {row[1]}")
+    return f"```python\n{dented}\n```\n\n```python\n{inspect.getsource(cost.bytes_moved)}```\n"
 
 
 def definitions() -> str:
