@@ -1,5 +1,6 @@
 """`archcalc ops NAME` says what the operator really does: no placeholder, no name that is not its own."""
 
+import inspect
 import re
 
 import pytest
@@ -53,6 +54,14 @@ def kinds_of(name):
 def test_the_arithmetic_is_told_kind_by_kind(name):
     text = told(name)["work"]
     assert {kind for kind, words in KINDS.items() if re.search(words, text)} == kinds_of(name), text
+
+
+def test_paragraphs_are_no_lines_of_the_code():
+    """A docstring is as wide as the code, and a terminal may be narrower."""
+    broken = {name: text for name in REGISTRY for text in told(name).values() if re.search("[^\n]\n[^\n]", text)}
+    assert broken == {}
+    assert told("conv")[""].count("\n\n") == 1
+    assert re.search("[^\n]\n[^\n]", inspect.getdoc(REGISTRY["conv"]))
 
 
 @pytest.mark.parametrize("name", REGISTRY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 from archcalc.errors import ArchcalcError
 from archcalc.ops import FAMILIES, REGISTRY, Operator, operator_hint, signature
@@ -15,6 +16,7 @@ COLUMNS = (
 )
 
 HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "Description", text=True))
+LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")  # within a paragraph of a docstring
 FIGURES = ("output", "weights", "buffers", "work", "writes", "saved")
 
 
@@ -33,8 +35,9 @@ def operator_help(name: str) -> Table:
     if name not in REGISTRY:
         raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them all'}")
     cls = REGISTRY[name]
-    rows = [{"figure": "", "text": inspect.getdoc(cls) or ""}]
-    rows += [{"figure": figure, "text": cls.says(figure).replace("Raises Refusal", "Refused")} for figure in FIGURES]
+    texts = {"": inspect.getdoc(cls) or "", **{figure: cls.says(figure) for figure in FIGURES}}
+    paragraphs = {key: LINE_BREAK.sub(" ", text).replace("Raises Refusal", "Refused") for key, text in texts.items()}
+    rows = [{"figure": figure, "text": text} for figure, text in paragraphs.items()]
     return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 
