@@ -299,7 +299,7 @@ def test_exit_1_names_the_first_difference(monkeypatch):
 def test_stopped_in_between(monkeypatch):
     seen = []
 
-    def work(graph, *arguments):
+    def work(graph, **conditions):
         seen.append(graph.name)
         if len(seen) == 2:
             raise KeyboardInterrupt

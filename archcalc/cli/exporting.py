@@ -46,14 +46,9 @@ class Kind(NamedTuple):
     needed: bool = True
 
 
-def _summaries(names: Sequence[str], options: Options) -> Sequence[Table]:
+def _one_by_one(table: Callable[..., Table], names: Sequence[str], options: Options) -> Sequence[Table]:
     called = titles(names)
-    return _each(names, lambda name: summary_of(name, called[name], **options))
-
-
-def _about(names: Sequence[str], options: Options) -> Sequence[Table]:
-    called = titles(names)
-    return _each(names, lambda name: facts_of(name, called[name]))
+    return _each(names, lambda name: table(name, called[name], **options))
 
 
 @kept()
@@ -86,11 +81,11 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 
 TABLES = {
-    "summarize": Kind(_summaries, (*ANALYSIS, *ROWS), each=True),
+    "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS), each=True),
     "compare": Kind(_comparison, ANALYSIS, alone=False),
     "audit": Kind(_audit, needed=False),
     "list": Kind(_list, alone=False, needed=False),
-    "show": Kind(_about, each=True),
+    "show": Kind(lambda names, options: _one_by_one(facts_of, names, {}), each=True),
 }
 
 

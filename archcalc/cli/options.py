@@ -76,12 +76,6 @@ def once(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) ->
     return values[0] if values else None
 
 
-def read_output(ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]) -> Path | None:
-    """Read the file to write; - is the standard output."""
-    path: Path | None = once(ctx, param, values)
-    return None if path == Path("-") else path
-
-
 def given(name: str) -> bool:
     """Whether the user gave this option on the command line."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -154,7 +148,8 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
                      help=f"Default: by the suffix of FILE ({', '.join(suffixes)}), otherwise {default}.{more}",
                      callback=read),
         click.option("-o", "--output", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-                     help="Write to this file; - is the standard output.", callback=read_output,
+                     help="Write to this file; - is the standard output.",
+                     callback=lambda *read: None if (path := once(*read)) == Path("-") else path,
                      is_eager=True),  # like --force, read before --format, which depends on both
         force_option,
     )  # fmt: skip

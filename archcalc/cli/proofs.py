@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -22,9 +22,6 @@ from archcalc.errors import ArchcalcError
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.spec.equal_calls import kept
-
-if TYPE_CHECKING:
-    from archcalc.graph.graph import Graph
 
 _Made = TypeVar("_Made")
 
@@ -119,7 +116,11 @@ def validate_networks(
     broken: dict[str, ArchcalcError] = {}
     graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
 
-    prove = partial(_prove, torch, source, (device, batch, dtype, fold_bn))
+    prove = partial(torch.validation.validate_or_say, device=device, batch=batch, dtype=dtype, folded=fold_bn)
+    if source:
+        from archcalc.codegen import pytorch_source
+
+        prove = partial(torch.source_proof.source_or_say, write=pytorch_source)
     done, stopped = run_each(list(graphs), lambda title: prove(graphs[title]))
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
@@ -136,14 +137,6 @@ def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> No
         raise click.UsageError("name networks or use --all, not both")
     if source and any(map(given, ("device", "batch", "dtype", "fold_bn"))):
         raise click.UsageError("--source runs on meta, without values; omit --device, --batch, --dtype and --fold-bn")
-
-
-def _prove(torch: Any, source: bool, conditions: tuple[Any, ...], graph: Graph) -> Any:
-    from archcalc.codegen import pytorch_source
-
-    if source:
-        return torch.source_proof.source_or_say(graph, pytorch_source)
-    return torch.validation.validate_or_say(graph, *conditions)
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:

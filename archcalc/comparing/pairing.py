@@ -97,10 +97,8 @@ class Aligner:
             parts = tuple(self.piece(inner, report) for inner in part.parts)
             whole = self._key(("block", *(inner.whole for inner in parts)))
             form = self._key(("form", *((inner.form, inner.label) for inner in parts)))
-            label = part.label
-            return Piece(
-                part.name, parts[0].start, parts[-1].stop, parts, whole, form, label, None, None, _scales(parts)
-            )
+            span = parts[0].start, parts[-1].stop
+            return Piece(part.name, *span, parts, whole, form, part.label, None, None, _scales(parts))
         layer = report.layers[part]
         node = layer.node
         whole = self._key((node.op, node.x, node.output, layer.activations, node.side))

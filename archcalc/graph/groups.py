@@ -85,9 +85,10 @@ class Repeats:
         return self.last_reader[one.way_out] <= other.last  # the second reads only one node: this one
 
     def _likeness(self, segment: Segment) -> _Likeness | None:
-        key = _end(segment, 0), _end(segment, -1)
+        indices = tuple(_indices(segment))
+        key = indices[0], indices[-1]
         if key not in self._known:
-            self._known[key] = self._look(segment, tuple(_indices(segment)))
+            self._known[key] = self._look(segment, indices)
         return self._known[key]
 
     def _look(self, segment: Segment, indices: Sequence[int]) -> _Likeness | None:
@@ -120,14 +121,6 @@ class _Likeness(NamedTuple):
     form: tuple[Any, ...]
     way_out: int
     last: int
-
-
-def _end(segment: Segment, side: int) -> int:
-    """Return its first index, or with -1 its last."""
-    part = segment[side]
-    while isinstance(part, Group):
-        part = part.parts[side]
-    return part
 
 
 def _indices(segment: Segment) -> Iterator[int]:

@@ -344,10 +344,6 @@ def _counts(ops: Iterable[Operator]) -> str:
     return ", ".join(f"{count} {name}" if count > 1 else name for name, count in counts.items())
 
 
-def _stride(stride: Sequence[int]) -> str:
-    return "" if tuple(stride) == (1, 1) else f"/{axes((stride[0], stride[1]))}"
-
-
 ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in order, and how; "": not shown
     "kernel_size": format_shape,
     "out_channels": str,
@@ -355,7 +351,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in o
     "output_size": format_shape,
     "size": lambda size: str(size) if isinstance(size, int) else format_shape(size),
     "scale_factor": lambda factor: f"×{axes(factor)}",
-    "stride": _stride,
+    "stride": lambda stride: "" if tuple(stride) == (1, 1) else f"/{axes((stride[0], stride[1]))}",
     "dilation": lambda dilation: "" if dilation == (1, 1) else f"dilation {axes(dilation)}",
     "groups": lambda groups: "" if groups == 1 else f"{groups} groups",
     "num_groups": lambda groups: f"{groups} groups",

@@ -35,9 +35,9 @@ def operator_help(name: str) -> Table:
     if name not in REGISTRY:
         raise ArchcalcError(f"no operator {name!r}; {operator_hint(name, REGISTRY) or '`archcalc ops` lists them all'}")
     cls = REGISTRY[name]
-    texts = {"": inspect.getdoc(cls) or "", **{figure: cls.says(figure) for figure in FIGURES}}
-    paragraphs = {key: LINE_BREAK.sub(" ", text).replace("Raises Refusal", "Refused") for key, text in texts.items()}
-    rows = [{"figure": figure, "text": text} for figure, text in paragraphs.items()]
+    says = {key: cls.says(key).replace("Raises Refusal", "Refused") for key in FIGURES}
+    texts = {"": inspect.getdoc(cls) or "", **says}
+    rows = [{"figure": figure, "text": LINE_BREAK.sub(" ", text)} for figure, text in texts.items()]
     return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 

@@ -91,16 +91,9 @@ def _network_row(made: Validation) -> dict[str, Any]:
 
 
 def _check_row(made: Validation, check: Check) -> dict[str, Any]:
-    return {
-        "network": made.network,
-        "device": made.device,
-        **check._asdict(),
-        "layer": check.layer or None,
-        "equal": check.equal,
-        "foreseen": plain(check.expected),
-        "found": plain(check.measured),
-        "agrees": "yes" if check.equal else "no",
-    }
+    facts = check._asdict() | {"layer": check.layer or None, "equal": check.equal}
+    said = {"foreseen": plain(check.expected), "found": plain(check.measured), "agrees": "yes" if check.equal else "no"}
+    return {"network": made.network, "device": made.device, **facts, **said}
 
 
 def _problem_row(made: Validation) -> dict[str, Any]:
