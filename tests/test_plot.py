@@ -317,6 +317,11 @@ def test_the_frontier():
     assert [p.name for p in frontier(some)] == ["b", "d", "f"]
 
 
+def test_the_caption_of_a_profile_has_its_conditions_and_no_convention_of_flops():
+    report = analyze(load("lenet5"), batch=2, mode="train")
+    assert profile.caption(report).startswith("input 1×32×32 · batch 2 (all figures) · float32 · training · MACs: ")
+
+
 def test_the_caption_names_protocol_and_sources():
     text = pareto.caption(points())
     assert "single crop" in text

@@ -10,8 +10,8 @@ from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
-from archcalc.render.table import bytes_text
-from archcalc.render.tables.summaries import about_text, by_block, conditions, grouped
+from archcalc.render.table import bytes_text, conditions_text
+from archcalc.render.tables.summaries import about_text, by_block, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,5 +120,5 @@ def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, 
 
 
 def caption(report: Report) -> str:
-    """Return conditions and conventions."""
-    return f"{conditions(report)} · {MEANING}"
+    """Return the conditions and what the figures count; no FLOPs are drawn."""
+    return f"{conditions_text(report.batch, report.dtype, report.mode, inputs=[report.graph.input])} · {MEANING}"
