@@ -107,7 +107,7 @@ def test_the_test_above_finds_what_computes(tmp_path):
     assert taken(PACKAGE / "comparing/accuracy.py")["archcalc.analysis.report"] == {"analyze"}
     (tmp_path / "a.py").write_text(
         "import json\nfrom archcalc import load\n\ndef f():\n    import archcalc.analysis.report\n"
-        "    from archcalc.analysis import report\n    from archcalc.ops.base import declared\n"
+        "    from archcalc.analysis import report\n    from archcalc.ops.base import operator\n"
     )
     expected = {"archcalc": {"load"}, "archcalc.analysis.report": {""}, "archcalc.analysis": {"report"}}
     assert taken(tmp_path / "a.py") == expected

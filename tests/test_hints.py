@@ -14,7 +14,6 @@ from archcalc.auditing.lint import check_spec
 from archcalc.cli import cli
 from archcalc.errors import Refusal
 from archcalc.ops import REGISTRY, make
-from archcalc.ops.base import declared
 from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, argument_name, operator_name
 
 HEAD = "name: net\ninput: [3, 8, 8]\n"
@@ -24,7 +23,7 @@ HEAD = "name: net\ninput: [3, 8, 8]\n"
 
 
 def test_synonyms_are_of_operators_and_arguments_that_are_there():
-    arguments = {field.name for cls in REGISTRY.values() for field in declared(cls)}
+    arguments = {name for cls in REGISTRY.values() for name in cls.types}
     assert OPERATORS.keys() <= REGISTRY.keys()
     assert ARGUMENTS.keys() <= arguments
     words = [word for others in OPERATORS.values() for word in others.split()]
@@ -60,7 +59,7 @@ def test_pytorchs_names_are_known(name):
     ],
 )  # fmt: skip
 def test_other_names_of_arguments(word, operator, own):
-    assert argument_name(word, [field.name for field in declared(REGISTRY[operator])]) == own
+    assert argument_name(word, REGISTRY[operator].types) == own
 
 
 def test_darknets_leaky_is_known():

@@ -7,7 +7,6 @@ import pytest
 from test_ops_torch import CASES
 
 from archcalc.ops import REGISTRY, make
-from archcalc.ops.base import declared
 from archcalc.render.tables.ops import FIGURES, operator_help
 
 KINDS = {  # how each kind of arithmetic reads
@@ -41,11 +40,7 @@ def told(name):
 
 def kinds_of(name):
     """The kinds of arithmetic over all cases of an operator."""
-    cases = [
-        (x, dict(zip([f.name for f in declared(REGISTRY[name])], args, strict=False)) | more)
-        for n, x, args, more in CASES
-        if n == name
-    ]
+    cases = [(x, dict(zip(REGISTRY[name].types, args, strict=False)) | more) for n, x, args, more in CASES if n == name]
     ops = [(make(REGISTRY[name], (), keywords), x) for x, keywords in cases]
     return {kind for op, x in ops for kind, count in op.work(x, op.output(x)).items() if count}
 
@@ -77,7 +72,7 @@ def test_activations(name):
 @pytest.mark.parametrize("name", REGISTRY)
 def test_no_placeholder_remains(name):
     """What stands in backquotes is the operator's own argument or tensor."""
-    own = {f.name for f in declared(REGISTRY[name])} | {"weight", "bias"}
+    own = {*REGISTRY[name].types, "weight", "bias"}
     for figure in FIGURES:
         text = told(name)[figure]
         assert text

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
-from archcalc.ops.base import declared
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
 from archcalc.ops.shaping import Dropout
@@ -95,8 +94,7 @@ def compare(example: Example) -> None:
 def by_name(case: Any) -> Example:
     """A case of `test_ops_torch.py`, all its arguments by name."""
     name, x, args, keywords = case
-    names = [field.name for field in declared(REGISTRY[name])]
-    return Example(name, x, dict(zip(names, args, strict=False)) | keywords)
+    return Example(name, x, dict(zip(REGISTRY[name].types, args, strict=False)) | keywords)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -204,7 +202,7 @@ CHANGES_NO_VALUE = {
 
 def test_every_argument_is_changed() -> None:
     changed = {(example.name, argument) for example, changes in CHANGES for argument in changes}
-    declared_ones = {(name, field.name) for name, cls in REGISTRY.items() for field in declared(cls)}
+    declared_ones = {(name, argument) for name, cls in REGISTRY.items() for argument in cls.types}
     assert changed | CHANGES_NO_VALUE.keys() == declared_ones
     assert not changed & CHANGES_NO_VALUE.keys()
 
@@ -242,9 +240,7 @@ def test_in_place(name: str, inplace: bool) -> None:
     assert (y.data_ptr() == x.data_ptr()) == inplace
 
 
-REALS = {
-    (name, field.name) for name, cls in REGISTRY.items() for field in declared(cls) if str(field.type).endswith("Real")
-}
+REALS = {(name, key) for name, cls in REGISTRY.items() for key, kind in cls.types.items() if kind.endswith("Real")}
 
 
 @pytest.mark.parametrize("value", [-1, -1e-5, 0, 0.0, 1e-300, 2**62])

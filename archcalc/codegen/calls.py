@@ -11,7 +11,6 @@ from archcalc.codegen import trees
 from archcalc.codegen.expressions import Context, Reader, undivided
 from archcalc.codegen.facts import Facts, arguments, fields, one
 from archcalc.ops import REGISTRY, Operator
-from archcalc.ops.base import declared
 from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block
@@ -49,10 +48,9 @@ def shape_of(shapes: set[Any], channels: ast.expr, start: int) -> list[ast.expr]
 
 def not_default(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
     """Return the arguments that differ from the defaults, and `inplace` as `in_place` says; one number equals two."""
-    defaults = {field.name: field.default for field in declared(cls)}
     changed = {
         own: tree for own, tree in values.items()
-        if own != "inplace" and not (trees.known(tree) and _is(trees.value_of(tree), defaults[own]))
+        if own != "inplace" and not (trees.known(tree) and _is(trees.value_of(tree), cls.defaults[own]))
     }  # fmt: skip
     return changed | ({"inplace": trees.const(True)} if in_place else {})
 

@@ -12,7 +12,6 @@ from archcalc.codegen.trees import Unstructured, const, name, names_in, referenc
 from archcalc.errors import Place
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
-from archcalc.ops.base import declared
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
 from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
@@ -185,7 +184,7 @@ def arguments(names: Iterable[tuple[str, Any]], plan: Any) -> dict[str, Argument
 
 def fields(cls: type[Operator]) -> dict[str, str]:
     """Return the kinds of an operator's arguments by name, in order."""
-    return {field.name: str(field.type).partition(" | ")[0] for field in declared(cls)}
+    return {name: kind.partition(" | ")[0] for name, kind in cls.types.items()}
 
 
 def may_overwrite(graph: Graph) -> set[int]:

@@ -14,7 +14,6 @@ from archcalc.comparing.pairing import Aligner, Match
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.groups import tree
 from archcalc.ops import Operator
-from archcalc.ops.base import declared
 
 if TYPE_CHECKING:
     from archcalc.analysis.report import Layer, Report
@@ -86,10 +85,10 @@ def _argument_changes(left: Operator, right: Operator) -> Iterator[Change]:
     if type(left) is not type(right):
         yield Change("operator", left, right)
         return
-    for argument in declared(type(left)):
-        values = getattr(left, argument.name), getattr(right, argument.name)
+    for name in left.types:
+        values = getattr(left, name), getattr(right, name)
         if values[0] != values[1]:
-            yield Change(argument.name, *values)
+            yield Change(name, *values)
 
 
 @uncollected

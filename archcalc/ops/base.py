@@ -80,14 +80,6 @@ def values(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-class Argument(NamedTuple):
-    """An argument of an operator: its name, its annotation, and its default, or MISSING."""
-
-    name: str
-    type: str
-    default: Any
-
-
 class Operator:
     """Base class of all operators. `x` is the input's shape; for a join it is the tuple of its inputs' shapes.
 
@@ -98,8 +90,7 @@ class Operator:
     joins: ClassVar[bool] = False
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     weighted: ClassVar[bool] = False  # counts in a network's depth: convolutions, linear layers and similar ones
-    arguments: ClassVar[tuple[Argument, ...]] = ()
-    types: ClassVar[dict[str, str]] = {}  # the annotations of the arguments, by name and in order
+    types: ClassVar[dict[str, str]] = {}  # the annotations of its arguments, by name and in order
     defaults: ClassVar[dict[str, Any]] = {}  # likewise; MISSING for an argument without a default
     needed: ClassVar[tuple[str, ...]] = ()
 
@@ -265,19 +256,13 @@ def operator(name: str) -> Callable[[_Class], _Class]:
     def register(cls: _Class) -> _Class:
         cls.name = name
         REGISTRY[name] = cls
-        own = ((key, kind) for key, kind in cls.__annotations__.items() if not kind.startswith("ClassVar"))
-        cls.arguments += tuple(Argument(key, kind, getattr(cls, key, MISSING)) for key, kind in own)
-        cls.types = {argument.name: argument.type for argument in cls.arguments}
-        cls.defaults = {argument.name: argument.default for argument in cls.arguments}
-        cls.needed = tuple(argument.name for argument in cls.arguments if argument.default is MISSING)
+        own = {key: kind for key, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")}
+        cls.types = cls.types | own
+        cls.defaults = cls.defaults | {key: getattr(cls, key, MISSING) for key in own}
+        cls.needed = tuple(key for key, value in cls.defaults.items() if value is MISSING)
         return cls
 
     return register
-
-
-def declared(cls: type[Operator]) -> tuple[Argument, ...]:
-    """The arguments of an operator, in order."""
-    return cls.arguments
 
 
 def signature(cls: type[Operator]) -> str:
@@ -326,5 +311,5 @@ def _checked(known: Mapping[str, str], name: str, value: object, argument: str |
 
 __all__ = [
     "KINDS", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
-    "declared", "format_shape", "make", "operator", "signature", "spatial", "values",
+    "format_shape", "make", "operator", "signature", "spatial", "values",
 ]  # fmt: skip

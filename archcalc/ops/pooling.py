@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, declared, operator, spatial, values
+from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, spatial, values
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
 
 
@@ -155,7 +155,7 @@ class Adaptive(Plain):
     @classmethod
     def says(cls, figure: str) -> str:
         if figure == "output":
-            return f"(channels, {'*output_size' if declared(cls) else '1, 1'})."
+            return f"(channels, {'*output_size' if cls.types else '1, 1'})."
         return super().says(figure)
 
     def cells(self, x: Shape) -> Any:
@@ -179,7 +179,7 @@ class AdaptiveAverage(Adaptive):
 
     @classmethod
     def says(cls, figure: str) -> str:
-        return "Nothing." if figure == "saved" and not declared(cls) else super().says(figure)
+        return "Nothing." if figure == "saved" and not cls.types else super().says(figure)
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 additions and a division."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 from archcalc.ops import REGISTRY
-from archcalc.ops.base import declared
 from archcalc.ops.synonyms import argument_name, operator_name
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
@@ -31,8 +30,9 @@ def arguments_hint(name: str, body: Value) -> str:
         return ""
     if isinstance(body, Mapping):
         arguments = [(key.text, item) for key, item in body.entries]
-        known = [field.name for field in declared(REGISTRY[own])]
-        fits = all(argument_name(key, known) for key, _ in arguments) and any(_is_value(item) for _, item in arguments)
+        fits = all(argument_name(key, REGISTRY[own].types) for key, _ in arguments) and any(
+            _is_value(item) for _, item in arguments
+        )
         return f"write {_call(own, arguments)}" if fits else ""
     items = body.items if isinstance(body, Sequence) else (body,)
     numbers = [item.text for item in items if isinstance(item, Scalar) and NUMBER.fullmatch(item.text)]
@@ -46,7 +46,7 @@ def _is_value(item: Value) -> bool:
 
 def _call(name: str, arguments: Iterable[tuple[str, Value]]) -> str:
     own = operator_name(name, REGISTRY) or name
-    known = [field.name for field in declared(REGISTRY[own])] if own in REGISTRY else []
+    known = REGISTRY[own].types if own in REGISTRY else ()
     written = {argument_name(key, known) or key: item.text for key, item in arguments if isinstance(item, Scalar)}
     return f"{own}({', '.join(f'{key}={text}' for key, text in written.items())})" if written else own
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops import REGISTRY, Operator, Shape, make
-from archcalc.ops.base import declared
 
 
 class Layer(NamedTuple):
@@ -139,7 +138,7 @@ def _part(step: Step) -> str:
 
 
 def _call(name: str, keywords: dict[str, Any]) -> str:
-    needed = [f.name for f in declared(REGISTRY[name]) if f.default is MISSING]
+    needed = REGISTRY[name].needed
     parts = [_value(keywords[key]) for key in needed]
     parts += [f"{key}={_value(value)}" for key, value in keywords.items() if key not in needed]
     return f"{name}({', '.join(parts)})" if parts else name

@@ -12,7 +12,6 @@ from archcalc.comparing.pairing import Match
 from archcalc.errors import shorten
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.arguments import show
-from archcalc.ops.base import declared
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
@@ -278,11 +277,9 @@ def _value(value: Any) -> str:
 def written(op: Operator) -> str:
     """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`."""
     texts: list[str] = []
-    for position, argument in enumerate(declared(type(op))):
-        value = getattr(op, argument.name)
-        if value != argument.default:
-            name = "" if position == len(texts) else f"{argument.name}="
-            texts.append(f"{name}{_value(value)}")
+    for position, (name, default) in enumerate(op.defaults.items()):
+        if (value := getattr(op, name)) != default:
+            texts.append(_value(value) if position == len(texts) else f"{name}={_value(value)}")
     return f"{op.name}({', '.join(texts)})" if texts else op.name
 
 
