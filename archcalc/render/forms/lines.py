@@ -39,7 +39,9 @@ def body(table: Table, columns: Sequence[Column]) -> Iterator[tuple[str, list[st
     last: list[str] = []
     for row in table.rows:
         own = _cells(row, headings)
-        yield from ((SUBHEADING if i else HEADING, [own[i]]) for i in range(_agree(own, last), len(own)))
+        for i, text in enumerate(own):
+            if own[: i + 1] != last[: i + 1]:  # it, or a heading around it
+                yield SUBHEADING if i else HEADING, [text]
         last = own
         yield ROW, _cells(row, columns)
         yield from ((BELOW, [cell(row[column.key])]) for column in below if row.get(column.key))
@@ -72,11 +74,3 @@ def grid(table: Table, form: str, escape: Callable[[str], str], strong: Callable
 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column]) -> list[str]:
     return [cell(row.get(column.key), column.plain) for column in columns]
-
-
-def _agree(texts: Sequence[str], others: Sequence[str]) -> int:
-    """Count how many texts are equal from the start."""
-    same = 0
-    while same < min(len(texts), len(others)) and texts[same] == others[same]:
-        same += 1
-    return same

@@ -168,12 +168,8 @@ class _Layout:
 
     def offset(self, key: str) -> int | None:
         """Return the position at which a column starts, or None."""
-        before = 0
-        for column in self.columns:
-            if column.key == key:
-                return before
-            before += self.widths[column.key] + self.gap
-        return None
+        keys = list(self.widths)
+        return sum(self.widths[own] + self.gap for own in keys[: keys.index(key)]) if key in keys else None
 
 
 def _rows(table: Table, layout: _Layout, width: int) -> Iterator[Line]:
