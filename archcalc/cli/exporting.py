@@ -55,8 +55,7 @@ def _one_by_one(table: Callable[..., Table], names: Sequence[str], options: Opti
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.render.tables.audit import audit_table
 
-    broken: dict[str, ArchcalcError] = {}
-    verdicts = of_each(tuple(names), lambda name, title: audit(load_with(name, {}, title=title)), broken)
+    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)))
     for text in broken:
         skipped(text)
     return [audit_table(verdicts)]

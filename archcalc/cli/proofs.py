@@ -54,27 +54,24 @@ def audit_networks(
     """
     from archcalc.render.tables.audit import audit_table
 
-    broken: dict[str, ArchcalcError] = {}
-    verdicts = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)), broken)
+    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)))
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:
         skipped(text)
     sys.exit(int(bool(broken) or not all(verdict.holds for judged in verdicts.values() for verdict in judged)))
 
 
-def of_each(
-    names: tuple[str, ...], work: Callable[[str, str], _Made], broken: dict[str, ArchcalcError]
-) -> dict[str, _Made]:
-    """Return the results of `work(name, title)` by title; errors of networks that are not in `names` go to `broken`."""
-    made = {}
-    for name, title in titles(matching(names, lambda error: broken.setdefault(str(error), error))).items():
+def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[dict[str, _Made], dict[str, None]]:
+    """Return the results of `work(name, title)` by title, and the errors of networks that are not in `names`."""
+    made, broken = {}, dict[str, None]()
+    for name, title in titles(matching(names, lambda error: broken.setdefault(str(error)))).items():
         try:
             made[title] = work(name, title)
         except ArchcalcError as error:  # noqa: PERF203  # one broken spec does not stop the others
             if name in names:
                 raise
-            broken.setdefault(str(error), error)
-    return made
+            broken[str(error)] = None
+    return made, broken
 
 
 @click.command("validate")
@@ -113,9 +110,7 @@ def validate_networks(
     """
     _check_request(names, everything, source)
     torch, start = torch_side(), time.perf_counter()
-    broken: dict[str, ArchcalcError] = {}
-    graphs = of_each(names, lambda name, title: load_with(name, settings, shape, title), broken)
-
+    graphs, broken = of_each(names, lambda name, title: load_with(name, settings, shape, title))
     prove = partial(torch.validation.validate_or_say, device=device, batch=batch, dtype=dtype, folded=fold_bn)
     if source:
         from archcalc.codegen import pytorch_source
