@@ -11,10 +11,10 @@ from archcalc.codegen import trees
 from archcalc.codegen.calls import Calls, joined
 from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
 from archcalc.codegen.expressions import Context, Reader
-from archcalc.codegen.facts import Facts, parts
+from archcalc.codegen.facts import Facts
 from archcalc.codegen.names import class_name, identifier, numbered
 from archcalc.ops.shaping import Identity
-from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use, parts
 from archcalc.spec.network_spec import Block
 
 ITSELF = trees.name("?itself")  # the output channels of the block that is being written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from archcalc.analysis.memory_plan import in_place
@@ -14,7 +14,7 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
-from archcalc.spec.layers import Argument, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.layers import Argument, Call, Choose, Each, Join, Label, Plan, Repeat, Side, Use, below, parts
 from archcalc.spec.network_spec import Block, Spec
 
 
@@ -192,24 +192,6 @@ def may_overwrite(graph: Graph) -> set[int]:
     training = in_place(graph, True)
     inference = iter(in_place(graph.without_sides(), False))
     return {i for i, node in enumerate(graph.nodes) if training[i] & (node.side or next(inference))}
-
-
-def parts(plan: Plan) -> Sequence[Plan]:
-    """Return the plans directly inside a plan."""
-    if isinstance(plan, Chain):
-        return plan.steps
-    if isinstance(plan, Choose):
-        return plan.yes, plan.no
-    if isinstance(plan, Join | Side):
-        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
-    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
-
-
-def below(plan: Plan) -> Iterator[Plan]:
-    """Yield a plan and all plans inside it."""
-    yield plan
-    for part in parts(plan):
-        yield from below(part)
 
 
 def _written(plan: Plan) -> Iterator[ast.expr]:

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archcalc.errors import Place, Refusal, shorten
+from archcalc.errors import Refusal, shorten
 from archcalc.ops import Operator, Shape
 from archcalc.spec.functions import DIMENSIONS
-from archcalc.spec.layers import Call
+from archcalc.spec.layers import Call, below
 from archcalc.spec.network_spec import Spec
 
 MOST = 4  # most layers in an error
@@ -47,23 +47,14 @@ def _agree(op: Operator, first: Shape, second: Shape) -> bool:
 
 def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> Iterator[tuple[Call, Shape, list[str]]]:
     """Yield the layers whose arguments mention one of these dimensions, with input shapes and dimensions."""
-    plans = [spec.layers, *(block.body for block in spec.blocks.values())]
-    calls = {(call.place.line, call.place.column): call for plan in plans for call in _calls(plan)}
+    bodies = [spec.layers, *(block.body for block in spec.blocks.values())]
+    calls = {plan.place[1:3]: plan for body in bodies for plan in below(body) if isinstance(plan, Call)}
     for node in made:
-        call = calls.get((node.place.line, node.place.column))
+        call = calls.get(node.place[1:3])
         mentioned = _mentions(call, dimensions) if call else []
         names = [name for name in mentioned if DIMENSIONS[name] < len(node.x)]
         if call and names:
             yield call, node.x, names
-
-
-def _calls(plan: Any) -> Iterator[Call]:
-    """Yield all calls of a plan."""
-    if isinstance(plan, Call):
-        yield plan
-    elif isinstance(plan, tuple) and not isinstance(plan, Place):
-        for part in plan:
-            yield from _calls(part)
 
 
 def _mentions(call: Call, dimensions: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
@@ -124,15 +124,27 @@ def is_reserved(name: str) -> bool:
     return name in (SIDE, USE, CHAIN) or is_join(name)
 
 
-def structured(plan: Plan) -> bool:
-    """Whether a plan itself has branches or labels: a block with such a body is a numbered module."""
+def parts(plan: Plan) -> Iterable[Plan]:
+    """Return the plans directly inside a plan."""
     if isinstance(plan, Chain):
-        return any(structured(step) for step in plan.steps)
-    if isinstance(plan, Repeat | Each):
-        return structured(plan.body)
+        return plan.steps
     if isinstance(plan, Choose):
-        return structured(plan.yes) or structured(plan.no)
-    return isinstance(plan, Join | Side | Label)
+        return plan.yes, plan.no
+    if isinstance(plan, Join | Side):
+        return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
+    return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
+
+
+def below(plan: Plan) -> Iterator[Plan]:
+    """Yield a plan and all plans inside it."""
+    yield plan
+    for part in parts(plan):
+        yield from below(part)
+
+
+def structured(plan: Plan) -> bool:
+    """Whether a plan has branches or labels: a block with such a body is a numbered module."""
+    return any(isinstance(part, Join | Side | Label) for part in below(plan))
 
 
 class Planner:
