@@ -7,7 +7,7 @@ accuracies are written one by one, or as a table: `columns`, and one row per net
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -34,22 +34,15 @@ STEPS = 10_000  # most steps of one expression over figures
 LEAST_STEPS = 10  # fewest steps that an expression over figures takes from a pool
 Fields: TypeAlias = dict[str, Value]
 Facts: TypeAlias = tuple[tuple[frozenset[str], Any], ...]  # networks, and a fact about all of them
-
-
-def _keys(*names: str) -> dict[str, str]:
-    return dict.fromkeys(names, "")
-
-
-ACCOUNTING = _keys("text", "value", "because", "set", "input", "mode", "convention")
-CELL = _keys("printed", "to", "note", "clash", "explained_by")
-COLUMN = _keys("figure", "what", "unit", "to", "mode", "value", "against", "note", "explained_by")
-CLAIM = _keys("of", "layer", "source") | COLUMN | CELL
-TABLE = _keys("of", "layer", "source", "note", "mode", "to", "against", "explained_by", "clash")  # for all cells
-ROWS = _keys("columns", "networks", "layers")
-TEST = _keys("source", "dataset", "protocol", "note")  # of an accuracy
-
-
 Formula: TypeAlias = Callable[[Numbers], Any]  # computes a value from figures by name
+
+ACCOUNTING = ("text", "value", "because", "set", "input", "mode", "convention")
+CELL = ("printed", "to", "note", "clash", "explained_by")
+COLUMN = ("figure", "what", "unit", "to", "mode", "value", "against", "note", "explained_by")
+CLAIM = tuple(dict.fromkeys(("of", "layer", "source", *COLUMN, *CELL)))
+TABLE = ("of", "layer", "source", "note", "mode", "to", "against", "explained_by", "clash")  # for all cells
+ROWS = ("columns", "networks", "layers")
+TEST = ("source", "dataset", "protocol", "note")  # of an accuracy
 
 
 class Setting(NamedTuple):
@@ -155,12 +148,12 @@ class _Reader:
 
     def claims(self, value: Value) -> Iterator[tuple[frozenset[str], Claim]]:
         """Yield the claims of a published figure, or of a table of them."""
-        entry = check_keys(value, CLAIM | ROWS, "a published figure")
+        entry = check_keys(value, (*CLAIM, *ROWS), "a published figure")
         fields = _fields(entry)
-        if not ROWS.keys() & fields.keys():
+        if fields.keys().isdisjoint(ROWS):
             yield self.claim(fields, entry.place)
             return
-        check_keys(value, TABLE | ROWS, "a table of published figures")
+        check_keys(value, (*TABLE, *ROWS), "a table of published figures")
         for where, column, cell in _table(entry, {"networks": "of", "layers": "layer"}):
             for key in where.keys() & fields.keys():
                 raise SpecError(f"`{key}` is written for the table and for its rows", fields[key].place)
@@ -198,12 +191,12 @@ class _Reader:
     def accuracy(self, value: Value) -> Iterator[tuple[frozenset[str], Accuracy]]:
         """Yield an accuracy, or a table of them: `columns` of METRICS, one row per network."""
         table = isinstance(value, Mapping) and value.get("columns") is not None
-        keys = TEST | _keys("columns", "networks") if table else _keys("of", *METRICS) | TEST
+        keys = (*TEST, "columns", "networks") if table else ("of", *METRICS, *TEST)
         entry = check_keys(value, keys, "a table of accuracies" if table else "an accuracy")
         fields = _fields(entry)
         if "source" not in fields:
             raise SpecError("an accuracy lacks `source`", entry.place)
-        test = {key: text_of(fields.get(key)) for key in ("dataset", "protocol", "source", "note")}
+        test = {key: text_of(fields.get(key)) for key in TEST}
         if not table:
             found = [Accuracy(key, _percent(fields[key]), **test) for key in METRICS if key in fields]
             if not found:
@@ -214,7 +207,7 @@ class _Reader:
 
     def recipe(self, value: Value) -> Iterator[tuple[frozenset[str], dict[str, str]]]:
         """Yield a training recipe."""
-        entry = check_keys(value, _keys("of", *RECIPE), "a recipe")
+        entry = check_keys(value, ("of", *RECIPE), "a recipe")
         if entry.get("source") is None:
             raise SpecError("a recipe lacks `source`", entry.place)
         facts = {key: text_of(item) for key, item in _fields(entry).items() if key != "of"}
@@ -251,7 +244,7 @@ def _fields(entry: Mapping) -> Fields:
     return {key.text: item for key, item in entry.entries}
 
 
-def _keyed(value: Value, key: str, known: dict[str, str], what: str) -> Fields:
+def _keyed(value: Value, key: str, known: Collection[str], what: str) -> Fields:
     """Return the keys of a column or cell; a text alone is the value of `key`."""
     return {key: value} if isinstance(value, Scalar) else _fields(check_keys(value, known, what))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
@@ -348,7 +348,7 @@ def _is_layer(node: ast.expr) -> bool:
     return isinstance(named, ast.Name) and named.id in REGISTRY
 
 
-def check_keys(value: Value, known: dict[str, str], what: str) -> Mapping:
+def check_keys(value: Value, known: Collection[str], what: str) -> Mapping:
     """Return `value` if it is a mapping with only known keys; otherwise raise SpecError."""
     if not isinstance(value, Mapping):
         raise SpecError(f"{what} needs keys: {', '.join(known)}", value.place)

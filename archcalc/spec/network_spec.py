@@ -35,8 +35,8 @@ OTHERS = {  # keys that `auditing` reads, in a spec or in the file beside it
 OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # not in a spec of aliases
 SUFFIXES = (".yaml", ".yml")  # of files; no network's name ends so
 MAX_PARAMETERS = 64  # of a block
-PAPER = dict.fromkeys(("authors", "title", "year", "venue", "arxiv", "url"), "")
-ALIAS = dict.fromkeys(("network", "set", "input"), "")
+PAPER = ("authors", "title", "year", "venue", "arxiv", "url")
+ALIAS = ("network", "set", "input")
 SHAPE_STEPS = 100  # most steps of an input's shape in changes
 
 
@@ -150,15 +150,22 @@ def _year(text: str, place: Place) -> int:
 
 def read_changes(entry: Mapping) -> Changes:
     """Read `network`, `set` and `input` of an alias or another entry."""
-    params = entry.get("set")
-    if params is not None and not isinstance(params, Mapping):
-        raise SpecError("set needs names with values", params.place, "such as set: {size: 227}")
+    params = _entries(entry.get("set"), "set needs names with values", "such as set: {size: 227}")
     shape = entry.get("input")
     size = value_of(shape).run(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
     if shape and not (isinstance(size, tuple) and size):
         raise SpecError("input needs a shape", shape.place, "such as input: [3, 227, 227]")
-    known = {key.text: value_of(item) for key, item in params.entries} if params else {}
+    known = {key.text: value_of(item) for key, item in params}
     return Changes(text_of(entry.get("network")), known, size, entry.place)
+
+
+def _entries(value: Value | None, needs: str, hint: str, some: bool = False) -> tuple[tuple[Scalar, Value], ...]:
+    """Return the names with their values, `some` if that is needed. Raises SpecError for anything else but None."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or (some and not value.entries):
+        raise SpecError(needs, value.place, hint)
+    return value.entries
 
 
 class _Reader:
@@ -191,11 +198,9 @@ class _Reader:
         for key, _ in self.root.entries:
             if key.text in OF_LAYERS:
                 raise SpecError(f"a spec with aliases cannot have `{key.text}`", key.place)
-        value = self.root.get("aliases")
-        if not isinstance(value, Mapping) or not value.entries:
-            place = value.place if value else self.root.place
-            raise SpecError("aliases needs names, each with its network", place, "such as resnet18_v1: resnet18")
-        aliases = {self.network_name(key): self.alias(item) for key, item in value.entries}
+        value, needs = self.need("aliases"), "aliases needs names, each with its network"
+        entries = _entries(value, needs, "such as resnet18_v1: resnet18", some=True)
+        aliases = {self.network_name(key): self.alias(item) for key, item in entries}
         none = Chain((), value.place)
         return Spec(name, constant((), value.place), {}, {}, {}, none, read_about(self.root, ""), aliases)
 
@@ -221,36 +226,23 @@ class _Reader:
 
     def settings(self, value: Value | None, what: str) -> dict[str, tuple[Compiled, Place]]:
         """Read names with the expressions of their values."""
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise SpecError(f"{what} needs names with values", value.place, f"such as {what}: {{size: 224}}")
         made = {}
-        for key, item in value.entries:
+        for key, item in _entries(value, f"{what} needs names with values", f"such as {what}: {{size: 224}}"):
             check_name(key.text, key.place)
             made[key.text] = (value_of(item, self.planner.mentions), key.place)
         return made
 
     def variants(self, params: dict[str, Any]) -> dict[str, dict[str, Compiled]]:
-        value = self.root.get("variants")
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping) or not value.entries:
-            raise SpecError("variants needs names, each with params", value.place, "such as small: {width: 32}")
-        made = {}
-        for key, item in value.entries:
+        made, needs = {}, "variants needs names, each with params"
+        for key, item in _entries(self.root.get("variants"), needs, "such as small: {width: 32}", some=True):
             settings = self.settings(item, key.text)
             made[self.network_name(key)] = {name: value for name, (value, _) in settings.items()}
         return made
 
     def blocks(self) -> list[Block]:
-        value = self.root.get("blocks")
-        if value is None:
-            return []
-        if not isinstance(value, Mapping):
-            raise SpecError("blocks needs names with steps", value.place, "such as conv_bn(n): [conv(n, 3), batchnorm]")
         made: dict[str, Block] = {}
-        for key, body in value.entries:
+        hint = "such as conv_bn(n): [conv(n, 3), batchnorm]"
+        for key, body in _entries(self.root.get("blocks"), "blocks needs names with steps", hint):
             block = self.block(key, body)
             if block.name in made:
                 first = made[block.name].place.line
@@ -269,9 +261,8 @@ class _Reader:
             raise SpecError(f"not a block's name: {shorten(key.text)}", key.place, hint)
         if not all(isinstance(arg, ast.Name) for arg in tree.args) or None in {k.arg for k in tree.keywords}:
             raise SpecError("the parameters of a block must be names, with or without a default", key.place)
-        parameters: list[tuple[str, Compiled | None]] = []
-        for arg in tree.args:
-            parameters += [(arg.id, None)] if isinstance(arg, ast.Name) else []
+        parameters: list[tuple[str, Compiled | None]]
+        parameters = [(arg.id, None) for arg in tree.args if isinstance(arg, ast.Name)]
         parameters += [(str(k.arg), header.value(k.value)) for k in tree.keywords]
         self.check_parameters([name for name, _ in parameters], key.place)
         name = tree.func.id
