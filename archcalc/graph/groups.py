@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.graph.graph import Graph
+
+T = TypeVar("T")
+
+
+def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list[list[T]]:
+    """Group neighbours: an item belongs to the group before it if `joins` is true for both."""
+    groups: list[list[T]] = []
+    for item in items:
+        if groups and joins(item, groups[-1]):
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
 
 
 class Group(NamedTuple):
@@ -69,13 +82,9 @@ class Repeats:
             self.last_reader[end] = len(graph.nodes)
         self._known: dict[tuple[int, int], _Likeness | None] = {}
 
-    def runs(self, segments: Sequence[Segment]) -> Iterator[range]:
-        """Yield ranges of segments, in which each repeats the one before it."""
-        start = 0
-        for i in range(1, len(segments) + 1):
-            if i == len(segments) or not self._repeats(segments[i - 1], segments[i]):
-                yield range(start, i)
-                start = i
+    def runs(self, segments: Sequence[Segment]) -> list[list[int]]:
+        """Return the indices of the segments in groups, in which each repeats the one before it."""
+        return grouped(range(len(segments)), lambda i, run: self._repeats(segments[i - 1], segments[i]))
 
     def _repeats(self, segment: Segment, following: Segment) -> bool:
         """Whether the second equals the first and reads its output, which nothing else reads."""

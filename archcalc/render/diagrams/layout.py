@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Graph, Node
-from archcalc.graph.groups import Group, Part, Repeats, Segment, tree
+from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, tree
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.reads import POINT
 from archcalc.render.table import MODE_NAMES, axes
@@ -165,9 +165,10 @@ class _Drawing:
 
     def _inside(self, copies: Sequence[Segment], depth: int) -> Iterator[Drawn]:
         """Yield the boxes and clusters of a block; `copies` are its parts and those of its repeats."""
-        spans = list(self._spans(copies[0]))
-        for run in self._runs([copies[0][span] for span in spans]):
-            segments = [copy[spans[i]] for copy in copies for i in run]
+        first = copies[0]
+        spans = grouped(range(len(first)), lambda i, span: self._follows(first[i - 1], first[i]))
+        for run in self._runs([[first[j] for j in span] for span in spans]):
+            segments = [[copy[j] for j in spans[i]] for copy in copies for i in run]
             blocks = [part for segment in segments for part in segment if isinstance(part, Group)]
             layers = [tuple(part for part in segment if not isinstance(part, Group)) for segment in segments]
             if blocks:
@@ -175,22 +176,12 @@ class _Drawing:
             elif not self._passes_on(layers[0]):
                 yield self._box(layers, len(run))
 
-    def _runs(self, segments: Sequence[Segment]) -> Iterable[range]:
-        if self.unfold:
-            return (range(i, i + 1) for i in range(len(segments)))
-        return self.repeats.runs(segments)
-
-    def _spans(self, parts: Segment) -> Iterator[slice]:
-        """Yield the parts of each box."""
-        start = 0
-        for i in range(1, len(parts) + 1):
-            if i == len(parts) or self.everything or not self._follows(parts[i - 1], parts[i]):
-                yield slice(start, i)
-                start = i
+    def _runs(self, segments: Sequence[Segment]) -> list[list[int]]:
+        return [[i] for i in range(len(segments))] if self.unfold else self.repeats.runs(segments)
 
     def _follows(self, before: Part, part: Part) -> bool:
         """Whether a layer belongs to the box before it: it only works on that output, by position, without a label."""
-        if isinstance(before, Group) or isinstance(part, Group):
+        if self.everything or isinstance(before, Group) or isinstance(part, Group):
             return False
         node, params = self.nodes[part], self.layers[part].params
         alone = node.inputs == (before,) and self.repeats.last_reader[before] == part and self.nodes[before].inputs

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from unicodedata import combining, east_asian_width
 
+from archcalc.graph.groups import grouped
 from archcalc.render.forms.lines import grid
 from archcalc.render.table import Table
 
@@ -40,7 +41,8 @@ def _grid(table: Table) -> str:
     signs: dict[str, int] = {}
 
     def measured(text: str) -> str:
-        return "".join(stand_in(cluster) for cluster in _clusters(text))
+        clusters = grouped(text, lambda sign, cluster: combining(sign) > 0)  # characters with the accents after them
+        return "".join(stand_in("".join(cluster)) for cluster in clusters)
 
     def stand_in(cluster: str) -> str:
         if cluster.isascii():
@@ -50,15 +52,6 @@ def _grid(table: Table) -> str:
 
     text = grid(table, "rst", lambda text: measured(_line(text)), lambda text: measured(f"**{_escape(text)}**"))
     return text.translate({sign: cluster for cluster, sign in signs.items()} | {ord(FILLER): ""})
-
-
-def _clusters(text: str) -> Iterator[str]:
-    """Yield characters, each with the combining accents after it."""
-    start = 0
-    for end in range(1, len(text) + 1):
-        if end == len(text) or not combining(text[end]):
-            yield text[start:end]
-            start = end
 
 
 def _line(text: str) -> str:

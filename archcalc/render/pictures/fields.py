@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from archcalc.analysis.field_figures import FIXED, WHOLE, pair
 from archcalc.analysis.report import Report, Totals
 from archcalc.errors import ArchcalcError, shorten
+from archcalc.graph.groups import grouped
 from archcalc.ops import format_shape
 from archcalc.render.pictures.names import Named, points_of, write_names
 from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, ticks_between
 from archcalc.render.table import MODE_NAMES
 from archcalc.render.tables.field_words import field_text
-from archcalc.render.tables.summaries import grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
+from archcalc.graph.groups import grouped
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
 from archcalc.render.table import bytes_text, conditions_text
-from archcalc.render.tables.summaries import about_text, by_block, grouped
+from archcalc.render.tables.summaries import about_text, by_block
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

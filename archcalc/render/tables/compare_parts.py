@@ -10,12 +10,13 @@ from archcalc.analysis.report import Layer, Report
 from archcalc.comparing.alignment import Alignment, Change
 from archcalc.comparing.pairing import Match
 from archcalc.errors import shorten
+from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.arguments import show
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
-from archcalc.render.tables.summaries import grouped, operators, owns_nothing
+from archcalc.render.tables.summaries import operators, owns_nothing
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # number of parts of a name

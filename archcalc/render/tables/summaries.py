@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import END, FIGURES, summed
@@ -15,13 +15,13 @@ from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
+from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape
 from archcalc.render.table import Column, Table, bytes_text, conditions_text
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text
 from archcalc.render.tables.figure_columns import data, figure_column
 
-T = TypeVar("T")
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
 COLUMNS = (
@@ -78,17 +78,6 @@ def summarize(
 def merge(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
     """Group layers into rows: a layer that owns nothing joins the row that ends with its only input."""
     return grouped(layers, lambda layer, row: not everything and _merges(layer, row))
-
-
-def grouped(items: Iterable[T], joins: Callable[[T, Sequence[T]], bool]) -> list[list[T]]:
-    """Group neighbours: an item belongs to the group before it if `joins` is true for both."""
-    groups: list[list[T]] = []
-    for item in items:
-        if groups and joins(item, groups[-1]):
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return groups
 
 
 def _merges(layer: Layer, row: Sequence[Layer]) -> bool:
