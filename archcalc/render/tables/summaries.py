@@ -283,23 +283,15 @@ def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _folding_notes(gone: Sequence[str] | None, report: Report) -> Iterable[str]:
-    if gone is not None:
-        left = sum(layer.node.op.name == "batchnorm" for layer in report.layers)
-        if gone or left:
-            yield _folding_note(len(gone), left)
-        else:
-            yield "There is no batch normalization to fold."
-
-
-def _folding_note(gone: int, left: int) -> str:
-    """Return `52 batch normalizations are folded into the layers before them; 1 stays.`"""
-    if not gone:
-        return f"No batch normalization can be folded; {left:,} {'stay' if left > 1 else 'stays'}."
-    folded = "1 batch normalization is folded into the layer before it"
-    if gone > 1:
-        folded = f"{gone:,} batch normalizations are folded into the layers before them"
+    """Yield `52 batch normalizations are folded into the layers before them; 1 stays.`"""
+    if gone is None:
+        return
+    left = sum(layer.node.op.name == "batchnorm" for layer in report.layers)
+    none = "No batch normalization can be folded" if left else "There is no batch normalization to fold"
+    few = {0: none, 1: "1 batch normalization is folded into the layer before it"}
+    many = f"{len(gone):,} batch normalizations are folded into the layers before them"
     stay = f"; {left:,} {'stay' if left > 1 else 'stays'}" if left else ""
-    return f"{folded}{stay}."
+    yield f"{few.get(len(gone), many)}{stay}."
 
 
 def _published(report: Report, verdicts: Sequence[Verdict]) -> list[Table]:
