@@ -161,14 +161,10 @@ def _attach(root: nn.Module, path: Sequence[str], module: nn.Module) -> None:
 
 
 def _steps(graph: Graph, training: bool) -> list[Step]:
-    kept = [i for i, node in enumerate(graph.nodes) if i and (training or not node.side)]
-    last = {j: i for i in kept for j in graph.nodes[i].inputs}
+    kept = {i: node.inputs for i, node in enumerate(graph.nodes) if i and (training or not node.side)}
+    last = {j: i for i, inputs in kept.items() for j in inputs}
     last |= dict.fromkeys((graph.result, *(graph.sides if training else ())), len(graph.nodes))
-    steps = []
-    for i in kept:
-        inputs = graph.nodes[i].inputs
-        steps.append(Step(i, inputs, tuple({j for j in inputs if last[j] == i})))
-    return steps
+    return [Step(i, inputs, tuple({j for j in inputs if last[j] == i})) for i, inputs in kept.items()]
 
 
 def _overwriting(graph: Graph, training: bool) -> dict[int, bool]:
