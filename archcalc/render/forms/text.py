@@ -43,9 +43,7 @@ def _pipe_cell(text: str) -> str:
 
 def _escape(text: str) -> str:
     """Escape text so that Markdown shows it unchanged."""
-    for sign in "\\|*_<`[~$&":
-        text = text.replace(sign, "\\" + sign)
-    return text
+    return re.sub(r"[\\|*_<`\[~$&]", r"\\\g<0>", text)
 
 
 def render_csv(tables: Sequence[Table], delimiter: str = ",") -> str:
