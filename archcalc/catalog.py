@@ -99,11 +99,6 @@ def _each(items: Iterable[K], work: Callable[[K], T], broken: Broken) -> Iterato
         yield item, made
 
 
-def members(family: str, broken: Broken = None) -> list[str]:
-    """Return the networks of a family. Raises ArchcalcError with the nearest names; `broken` as in `networks`."""
-    return list(_chosen(family, broken))
-
-
 def listed(
     row: Callable[[Graph], dict[str, Any]], family: str | None = None, broken: Broken = None
 ) -> Iterator[dict[str, Any]]:
@@ -120,6 +115,7 @@ def listed(
 
 
 def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
+    """Return all networks or those of a family. Raises ArchcalcError for an unknown one; `broken` as in `networks`."""
     found = _networks(broken)
     if family is None:
         return found
@@ -274,7 +270,7 @@ def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]
     for name in names:
         meant = matching([name], broken)
         found += meant if meant == [name] else [other for other in meant if other not in found]
-    kin = members(family, broken) if family is not None else []
+    kin = _chosen(family, broken) if family is not None else {}
     return found + [name for name in kin if name not in found]
 
 
