@@ -77,7 +77,7 @@ class Dimensions(NamedTuple):
         """Return exact, or "" if a printed dimension differs."""
         if len(computed) not in (1, 3):
             return ""
-        own = self._own()
+        own = (self.channels, 1, 1) if self.height is None else self
         pairs = zip(own, _three(computed), strict=True)
         return "exact" if all(printed in (None, dimension) for printed, dimension in pairs) else ""
 
@@ -88,9 +88,6 @@ class Dimensions(NamedTuple):
         channels, height, width = _three(computed)
         size = [height, width] if self.height is not None or (height, width) != (1, 1) else []
         return format_shape([*size, channels] if self.channels is not None else size)
-
-    def _own(self) -> tuple[int | None, ...]:
-        return (self.channels, 1, 1) if self.height is None else self
 
 
 def _three(shape: Shape) -> Shape:

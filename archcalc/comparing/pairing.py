@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 from math import log2, prod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -269,12 +270,9 @@ def _without_partner(left: Sequence[Piece], right: Sequence[Piece]) -> list[Matc
 
 def _equal_count(left: Sequence[Piece], right: Sequence[Piece], most: int | None = None) -> int:
     """Count how many pieces are equal from the start, labels included."""
-    count = 0
-    for mine, yours in zip(left[:most], right[:most], strict=False):
-        if mine.whole != yours.whole or mine.label != yours.label:
-            break
-        count += 1
-    return count
+    pairs = zip(left[:most], right[:most], strict=False)
+    equal = takewhile(lambda pair: pair[0].whole == pair[1].whole and pair[0].label == pair[1].label, pairs)
+    return len(list(equal))
 
 
 def _flat(pieces: Sequence[Piece]) -> bool:

@@ -216,9 +216,7 @@ def comparable(left: Any, right: Any) -> bool:
     if isinstance(left, tuple) and isinstance(right, tuple):
         pair = next(((a, b) for a, b in zip(left, right, strict=False) if a != b), None)
         return pair is None or comparable(*pair)
-    return all(isinstance(value, int | float) for value in (left, right)) or all(
-        isinstance(value, str) for value in (left, right)
-    )
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (int | float, str))
 
 
 def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:

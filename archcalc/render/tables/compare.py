@@ -143,14 +143,12 @@ def _megabytes(count: int) -> str:
 def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
     """Return the cells of published errors: as printed with the mark of their test, as numbers, and the test."""
     mark, width = marks[_test(errors)], max(map(len, marks.values()))
-    return {
+    return errors._asdict() | {
         "top1": _marked(errors.top1, mark, width),
         "top5": _marked(errors.top5, mark, width),
         "top1_error": errors.top1_error,
         "top5_error": errors.top5_error,
-        "dataset": errors.dataset,
         "protocol": errors.protocol or None,
-        "source": errors.source,
     }
 
 
