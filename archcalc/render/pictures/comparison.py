@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS
 from archcalc.analysis.report import Report
 from archcalc.errors import shorten
 from archcalc.ops import format_shape
-from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed, short
+from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, largest, prefixed, short
 from archcalc.render.table import conditions_text, ratio_text
 
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ def bar_values(reports: Sequence[Report], figure: str, relative: bool = False) -
 
 
 def _value(report: Report, figure: str) -> float | None:
-    value: float | tuple[float | None, ...] | None = getattr(report.totals, figure)
-    if not isinstance(value, tuple):
-        return value
-    known = [side for side in value if side is not None]
-    return max(known) if len(known) == len(value) else None
+    value: Any = getattr(report.totals, figure)
+    known: float | None = largest(value) if isinstance(value, tuple) else value
+    return known
 
 
 def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, relative: bool = False) -> None:

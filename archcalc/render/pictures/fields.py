@@ -12,7 +12,7 @@ from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.groups import grouped
 from archcalc.ops import format_shape
 from archcalc.render.pictures.names import Named, points_of, write_names
-from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, ticks_between
+from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, largest, ticks_between
 from archcalc.render.table import MODE_NAMES
 from archcalc.render.tables.field_words import field_text
 
@@ -58,7 +58,7 @@ def curve(report: Report) -> Curve:
             by_depth.setdefault(layer.depth, []).append(size)
         if layer.node.name == report.totals.receptive_field_at:
             break
-    known = [_largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
+    known = [largest(by_depth.get(depth, [None])) for depth in range(max(by_depth) + 1)]
     fields = [size and max(filter(None, known[: depth + 1])) for depth, size in enumerate(known)]
     shape = report.graph.input
     end = _end_text(report.totals, fields[-1])
@@ -73,11 +73,6 @@ def _end_text(totals: Totals, size: int | None) -> str:
     if size is None:
         return "unknown from here on"
     return f"{size:,}" if {WHOLE, FIXED}.isdisjoint(totals.field_status) else field_text(totals.field)
-
-
-def _largest(sizes: Sequence[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return max(known) if len(known) == len(sizes) else None
 
 
 def few(names: Sequence[str]) -> Sequence[str]:

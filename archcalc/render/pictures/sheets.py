@@ -160,6 +160,11 @@ def _settings(theme: Theme) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def largest(values: Sequence[Any]) -> Any:
+    """Return the largest value; None if one of them is None."""
+    return None if None in values else max(values)
+
+
 def prefixed(largest: float) -> tuple[float, str]:
     """Return factor and prefix for figures up to `largest`: 10⁹ G, 10⁶ M, 10³ k."""
     return next(((factor, prefix) for factor, prefix in PREFIXES if largest >= factor * 0.9995), (1, ""))
