@@ -77,22 +77,16 @@ class SpecError(ArchcalcError):
         self.trail = tuple(trail)
 
     def __str__(self) -> str:
-        before = [f"{self.place}: {self.message}", self.place.excerpt()] if self.place else [self.message]
-        return printable("\n".join([*before, *self._after()]))
+        what = [f"{self.place}: {self.message}", self.place.excerpt()] if self.place else [self.message]
+        trail, half = [f"  in {call}" for call in self.trail], MAX_TRAIL // 2
+        if len(trail) > MAX_TRAIL:
+            trail[half:-half] = [f"  … {len(trail) - 2 * half} more calls"]
+        return printable("\n".join([*what, *trail, *([f"  {self.hint}"] if self.hint else [])]))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
     __hash__ = ArchcalcError.__hash__
-
-    def _after(self) -> Iterable[str]:
-        trail = self.trail
-        if len(trail) > MAX_TRAIL:
-            half = MAX_TRAIL // 2
-            trail = (*trail[:half], f"… {len(trail) - 2 * half} more calls", *trail[-half:])
-        yield from (f"  in {call}" if not call.startswith("…") else f"  {call}" for call in trail)
-        if self.hint:
-            yield f"  {self.hint}"
 
 
 class MisfitError(SpecError):
