@@ -73,11 +73,10 @@ def say(text: str) -> None:
         raise ArchcalcError("the standard output is closed")
     try:
         click.echo(text, nl=False)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ArchcalcError(f"cannot write to the standard output: {error.strerror}") from None
+        if not isinstance(error, BrokenPipeError):
+            raise ArchcalcError(f"cannot write to the standard output: {error.strerror}") from None
 
 
 def writable(path: Path, force: bool) -> Path:
@@ -145,14 +144,12 @@ def create(fresh: Path, target: Path) -> None:
 def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], bool]:
     """Return the results for all names, and whether Ctrl-C stopped it; on a terminal show progress."""
     done: list[Any] = []
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    bar = click.progressbar(names, file=sys.stderr, show_pos=True, item_show_func=lambda name: name or "")
+    shown: Any = contextlib.nullcontext(names)
+    if sys.stderr is not None and sys.stderr.isatty():
+        shown = click.progressbar(names, file=sys.stderr, show_pos=True, item_show_func=lambda name: name or "")
     try:
-        if watched:
-            with bar:
-                done.extend(map(work, bar))
-        else:
-            done.extend(map(work, names))
+        with shown as each:
+            done.extend(map(work, each))
     except KeyboardInterrupt:
         return done, True
     return done, False
