@@ -155,8 +155,7 @@ class ConvTranspose(Weighted):
         """(out_channels, height, width). Raises Refusal if groups or paddings do not fit, or the output is empty."""
         channels, *size = spatial(x, self.name)
         check_groups(channels, self.out_channels, self.groups)
-        height, width = (self._length(axis, length) for axis, length in enumerate(size))
-        return self.out_channels, height, width
+        return self.out_channels, *(self._length(axis, length) for axis, length in enumerate(size))
 
     def _length(self, axis: int, length: int) -> int:
         kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]

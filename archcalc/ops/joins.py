@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import ClassVar, TypeAlias
 
 from archcalc.ops.arguments import Probability, every, require, same
@@ -70,10 +71,7 @@ class Multiply(Join):
         return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
 
     def _partial(self, x: Shapes) -> list[Shape]:
-        products = [x[0]]
-        for shape in x[1:-1]:
-            products.append(self.output((products[-1], shape)))
-        return products[1:]
+        return [*accumulate(x[:-1], lambda *pair: self.output(pair))][1:]
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
         """All inputs and all products except the last."""

@@ -46,10 +46,8 @@ class Pool(Plain):
         for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
             if padding > kernel // 2:
                 raise Refusal(f"padding {padding} is more than half of the kernel {kernel}")
-        height, width = (
-            pooled_length(length, window, self.ceil_mode) for length, window in zip(size, self.window(x), strict=True)
-        )
-        return channels, height, width
+        axes = zip(size, self.window(x), strict=True)
+        return channels, *(pooled_length(length, window, self.ceil_mode) for length, window in axes)
 
 
 @operator("maxpool")
@@ -161,10 +159,8 @@ class Adaptive(Plain):
     def cells(self, x: Shape) -> Any:
         """Number of input values that all windows of a channel read together; windows may overlap."""
         # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel except the last, H; each ceiling adds 1 unless whole
-        height, width = (
-            length + n - common_divisor(length, n) for length, n in zip(x[1:], self.output_size, strict=True)
-        )
-        return height * width
+        axes = zip(x[1:], self.output_size, strict=True)
+        return values([length + n - common_divisor(length, n) for length, n in axes])
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
         """The whole axis if its output is 1, else an interval for each output."""
