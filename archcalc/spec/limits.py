@@ -11,40 +11,32 @@ from contextvars import ContextVar
 
 
 class Pool:
-    """Steps for a `purpose`; steps that are taken from it are also taken from the pool around it, `outer`."""
+    """Steps for a `purpose`."""
 
-    def __init__(self, steps: int, purpose: str, outer: Pool | None) -> None:
+    def __init__(self, steps: int, purpose: str) -> None:
         self.steps = self.left = steps
         self.purpose = purpose
-        self.outer = outer
 
 
-_pool: ContextVar[Pool | None] = ContextVar("pool", default=None)
+_open: ContextVar[tuple[Pool, ...]] = ContextVar("open", default=())  # the innermost first
 
 
 @contextmanager
 def shared(steps: int, purpose: str) -> Iterator[None]:
     """Allow so many steps for all networks and formulas inside the `with` block together."""
-    token = _pool.set(Pool(steps, purpose, _pool.get()))
+    token = _open.set((Pool(steps, purpose), *_open.get()))
     try:
         yield
     finally:
-        _pool.reset(token)
+        _open.reset(token)
 
 
 def tightest() -> Pool | None:
     """Return the open pool with the fewest steps left."""
-    return min(_pools(), key=lambda pool: pool.left, default=None)
+    return min(_open.get(), key=lambda pool: pool.left, default=None)
 
 
 def take(steps: int) -> None:
     """Take steps from every open pool, down to 0."""
-    for pool in _pools():
+    for pool in _open.get():
         pool.left = max(0, pool.left - steps)
-
-
-def _pools() -> Iterator[Pool]:
-    pool = _pool.get()
-    while pool:
-        yield pool
-        pool = pool.outer
