@@ -35,7 +35,7 @@ class Loop(NamedTuple):
     @property
     def fixed(self) -> int | None:
         """The number of rounds of a repeat, if it is known."""
-        return trees.value_of(self.times) if self.times and trees.known(self.times) else None
+        return ast.literal_eval(self.times) if self.times and trees.known(self.times) else None
 
     def varying(self, formula: ast.expr) -> set[str]:
         """Return the loop's names in a formula."""
@@ -241,7 +241,7 @@ class Writer:
         if not trees.known(test) and not (self.facts.ran(plan.yes) and self.facts.ran(plan.no)):
             test = trees.const(self.facts.ran(plan.yes))
         if trees.known(test):
-            self.walk(plan.yes if trees.value_of(test) else plan.no, flow)
+            self.walk(plan.yes if ast.literal_eval(test) else plan.no, flow)
             return
         yes, no = (self.apart(side, flow.context, flow.label) for side in (plan.yes, plan.no))
         flow.add(ast.IfExp(test, wrapped(yes.pending), wrapped(no.pending)), yes.first or no.first)

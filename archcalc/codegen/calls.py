@@ -50,7 +50,7 @@ def not_default(cls: type[Operator], values: Mapping[str, ast.expr], in_place: b
     """Return the arguments that differ from the defaults, and `inplace` as `in_place` says; one number equals two."""
     changed = {
         own: tree for own, tree in values.items()
-        if own != "inplace" and not (trees.known(tree) and _is(trees.value_of(tree), cls.defaults[own]))
+        if own != "inplace" and not (trees.known(tree) and _is(ast.literal_eval(tree), cls.defaults[own]))
     }  # fmt: skip
     return changed | ({"inplace": trees.const(True)} if in_place else {})
 
@@ -178,7 +178,7 @@ class Calls:
             return Reader(self.facts, plan, context).value(written[own].value.tree, True)
         if all(len(node.x) > len(node.output) == 1 for node in nodes):
             lengths = shape_of({node.x for node in nodes}, context.channels, 1)
-            sizes = [length for length in lengths[1:] if trees.value_of(length) > 1]
+            sizes = [length for length in lengths[1:] if ast.literal_eval(length) > 1]
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, context.channels)
         return context.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
 

@@ -85,7 +85,7 @@ class Reader(NamedTuple):
         made = self.truth(node)
         if not trees.known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
             raise trees.Unstructured("`and` and `or` give True or False in a spec")
-        return trees.const(bool(trees.value_of(made))) if trees.known(made) else made
+        return trees.const(bool(ast.literal_eval(made))) if trees.known(made) else made
 
     def _call(self, node: ast.Call) -> ast.expr:
         """Translate a call of a function; make an iterator of Python a tuple."""

@@ -64,16 +64,11 @@ def assign(target: ast.expr | str, value: ast.expr) -> ast.Assign:
 
 
 def known(node: ast.expr) -> bool:
-    """Whether a tree is a plain value."""
+    """Whether a tree is a plain value, which `ast.literal_eval` returns."""
     with suppress(ValueError):
-        value_of(node)
+        ast.literal_eval(node)
         return True
     return False
-
-
-def value_of(node: ast.expr) -> Any:
-    """Return the value of a known tree. Raises ValueError for another tree."""
-    return ast.literal_eval(node)
 
 
 def is_const(node: ast.AST, value: int) -> bool:
@@ -182,7 +177,7 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
 def chosen(test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
     """Return `yes if test else no`, or one side if that is equivalent."""
     if known(test):
-        return yes if value_of(test) else no
+        return yes if ast.literal_eval(test) else no
     alike = {ast.dump(yes), ast.dump(no)}
     if len(alike) == 1 or alike in _pairs(test, ast.Eq, ast.And):
         return no
@@ -201,6 +196,6 @@ def _logic(node: ast.BoolOp) -> ast.expr:
     first, *rest = node.values
     if not known(first):
         return node
-    if not rest or bool(value_of(first)) is isinstance(node.op, ast.Or):  # it decides the test
-        return const(bool(value_of(first)))
+    if not rest or bool(ast.literal_eval(first)) is isinstance(node.op, ast.Or):  # it decides the test
+        return const(bool(ast.literal_eval(first)))
     return simplified(ast.BoolOp(node.op, rest)) if len(rest) > 1 else rest[0]
