@@ -12,10 +12,9 @@ layer over rows either, whose features are the last dimension, while the channel
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Graph, Node
+from archcalc.graph.graph import Graph, Node, reduced
 from archcalc.ops.convolution import Conv, ConvTranspose, Linear
 from archcalc.ops.normalization import BatchNorm
 
@@ -29,12 +28,8 @@ def fold_batchnorm(graph: Graph) -> Graph:
     """
     ran = graph.without_sides()
     hosts = _hosts(ran)
-    biased = set(hosts.values())
-    kept = [i for i in range(len(ran.nodes)) if i not in hosts]
-    new = {old: position for position, old in enumerate(kept)}
-    new |= {gone: new[host] for gone, host in hosts.items()}
-    nodes = tuple(_moved(ran.nodes[i], new, i in biased) for i in kept)
-    return Graph(graph.name, nodes, new[ran.result], graph.about)
+    kept = {i: node for i, node in enumerate(ran.nodes) if i not in hosts}
+    return reduced(ran, kept | {i: _biased(kept[i]) for i in hosts.values()}, hosts)
 
 
 def folds(graph: Graph) -> dict[str, str]:
@@ -68,9 +63,6 @@ def _can_host(node: Node) -> bool:
     return isinstance(node.op, Conv | ConvTranspose)
 
 
-def _moved(node: Node, new: Mapping[int, int], biased: bool) -> Node:
-    """Renumber the inputs of a node; give it a bias if `biased`."""
-    op = node.op
-    if biased and not getattr(op, "bias", True):
-        op = op.but(bias=True)
-    return node._replace(op=op, inputs=tuple([new[i] for i in node.inputs]))
+def _biased(node: Node) -> Node:
+    """Give a layer a bias if it has none."""
+    return node if getattr(node.op, "bias", True) else node._replace(op=node.op.but(bias=True))

@@ -85,11 +85,18 @@ class Graph(_Referred):
         """Return the network for inference, without side outputs (auxiliary classifiers) and without an origin."""
         if not any(node.side for node in self.nodes):
             return self
-        kept = [i for i, node in enumerate(self.nodes) if not node.side]
-        new = {old: position for position, old in enumerate(kept)}
-        nodes = (self.nodes[i] for i in kept)
-        moved = tuple(node._replace(inputs=tuple(new[i] for i in node.inputs)) for node in nodes)
-        return Graph(self.name, moved, new[self.result], self.about)
+        return reduced(self, {i: node for i, node in enumerate(self.nodes) if not node.side}, {})
+
+
+def reduced(graph: Graph, nodes: Mapping[int, Node], hosts: Mapping[int, int]) -> Graph:
+    """Reduce a graph to these nodes, by their indices in it, without side outputs and without an origin.
+
+    `hosts` maps each node that is gone, and whose output another node reads, to the node that replaces it.
+    """
+    new = {old: position for position, old in enumerate(nodes)}
+    new |= {gone: new[host] for gone, host in hosts.items()}
+    moved = tuple([node._replace(inputs=tuple([new[i] for i in node.inputs])) for node in nodes.values()])
+    return Graph(graph.name, moved, new[graph.result], graph.about)
 
 
 def require_graph(function: str, value: object) -> None:
