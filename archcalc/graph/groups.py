@@ -37,10 +37,6 @@ class Group(NamedTuple):
         """Whether it has a number instead of a label."""
         return self.label.isdigit()
 
-    def indices(self) -> Iterator[int]:
-        """Yield the indices of all its nodes, in order."""
-        return _indices(self.parts)
-
 
 Part: TypeAlias = Group | int  # a group, or the index of a node
 
@@ -94,10 +90,10 @@ class Repeats:
         return self.last_reader[one.way_out] <= other.last  # the second reads only one node: this one
 
     def _likeness(self, segment: Segment) -> _Likeness | None:
-        indices = tuple(_indices(segment))
-        key = indices[0], indices[-1]
+        every = tuple(indices(segment))
+        key = every[0], every[-1]
         if key not in self._known:
-            self._known[key] = self._look(segment, indices)
+            self._known[key] = self._look(segment, every)
         return self._known[key]
 
     def _look(self, segment: Segment, indices: Sequence[int]) -> _Likeness | None:
@@ -132,9 +128,10 @@ class _Likeness(NamedTuple):
     last: int
 
 
-def _indices(segment: Segment) -> Iterator[int]:
+def indices(segment: Segment) -> Iterator[int]:
+    """Yield the indices of all nodes in a segment, in order."""
     for part in segment:
         if isinstance(part, Group):
-            yield from part.indices()
+            yield from indices(part.parts)
         else:
             yield part

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Graph, Node
-from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, tree
+from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, indices, tree
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.reads import POINT
 from archcalc.render.table import MODE_NAMES, axes
@@ -235,7 +235,7 @@ class _Drawing:
                 yield self.nodes[part].op.name
 
     def _collapsed(self, label: str, blocks: Sequence[Group], times: int, inside: Sequence[Box]) -> Box:
-        copies = tuple(tuple(block.indices()) for block in blocks)
+        copies = tuple(tuple(indices(block.parts)) for block in blocks)
         layers = [self.layers[i] for copy in copies for i in copy]
         lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
         together = " together" if len(copies) > 1 else ""
@@ -342,7 +342,7 @@ ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in o
     "output_size": format_shape,
     "size": lambda size: str(size) if isinstance(size, int) else format_shape(size),
     "scale_factor": lambda factor: f"×{axes(factor)}",
-    "stride": lambda stride: "" if tuple(stride) == (1, 1) else f"/{axes((stride[0], stride[1]))}",
+    "stride": lambda stride: "" if stride == (1, 1) else f"/{axes(stride)}",
     "dilation": lambda dilation: "" if dilation == (1, 1) else f"dilation {axes(dilation)}",
     "groups": lambda groups: "" if groups == 1 else f"{groups} groups",
     "num_groups": lambda groups: f"{groups} groups",
