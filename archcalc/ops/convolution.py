@@ -99,8 +99,7 @@ class Conv(Weighted):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k·in/groups multiply-accumulates (with `connections` only its links) and its bias."""
         if self.connections is None:
-            kernel = values((*self.kernel_size, x[0] // self.groups))
-            work = {"mac": values(y) * kernel}
+            work = {"mac": values(y) * values((*self.kernel_size, x[0] // self.groups))}
         else:
             work = {"mac": y[1] * y[2] * values((sum(len(row) for row in self.connections), *self.kernel_size))}
         return work | ({"add": values(y)} if self.bias else {})

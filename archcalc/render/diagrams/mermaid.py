@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from archcalc.errors import printable, shorten
-from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram, Edge
+from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram
 
 MAX_EDGES, MAX_LETTERS = 500, 50_000  # the largest diagram that GitHub draws
 SETUP = (  # do not wrap the lines of boxes again; put titles of clusters beside incoming arrows
@@ -23,7 +23,7 @@ def render_mermaid(diagram: Diagram) -> str:
     numbers, clusters = count(), count()
     lines = [SETUP, "flowchart TB"]
     lines += [line for part in diagram.parts for line in _part(part, "  ", numbers, clusters)]
-    lines += [f"  n{edge.source} {_arrow(edge)} n{edge.target}" for edge in diagram.edges]
+    lines += [f'  n{e.source} {"-.->" if e.side else "-->"}|"{e.text}"| n{e.target}' for e in diagram.edges]
     lines += _styles(diagram.boxes(), next(clusters))
     notes = [*diagram.title, *diagram.notes]
     if len(diagram.edges) > MAX_EDGES or sum(map(len, lines)) > MAX_LETTERS:
@@ -61,10 +61,6 @@ def _part(part: Box | Cluster, indent: str, numbers: count[int], clusters: count
     for inner in part.parts:
         yield from _part(inner, indent + "  ", numbers, clusters)
     yield f"{indent}end"
-
-
-def _arrow(edge: Edge) -> str:
-    return f'-.->|"{edge.text}"|' if edge.side else f'-->|"{edge.text}"|'
 
 
 def _escape(text: str) -> str:

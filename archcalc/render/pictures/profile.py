@@ -40,12 +40,9 @@ def bars(report: Report, depth: int | None = None) -> list[Bar]:
 
     With `depth` return one bar per block, like the rows of `archcalc summarize --depth`.
     """
-    return [_bar(group, depth) for group in (by_block(report.layers, depth) if depth else by_weights(report.layers))]
-
-
-def by_weights(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Group layers: each layer with weights and the layers up to the next one."""
-    return grouped(layers, lambda layer, group: not layer.node.op.weighted)
+    layers = report.layers
+    groups = by_block(layers, depth) if depth else grouped(layers, lambda layer, _: not layer.node.op.weighted)
+    return [_bar(group, depth) for group in groups]
 
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
