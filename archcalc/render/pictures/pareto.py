@@ -151,12 +151,10 @@ def caption(points: Sequence[Point]) -> str:
     """Return protocol, sources, remarks and conditions."""
     sources = "; ".join(dict.fromkeys(p.source for p in points))
     notes = [f"{shorten(p.name, MAX_NAME)}: {p.note}" for p in points if p.note]
-    return " ".join(
-        [
-            f"Top-1 accuracy: {DATASET}, one network, single crop of the size of its input, as published in:",
-            f"{sources}.",
-            *(["If a source prints the error: 100 − error."] if any(p.error for p in points) else []),
-            *notes,
-            "MACs and params: computed, at inference with that input.",
-        ]
-    )
+    said = [
+        f"Top-1 accuracy: {DATASET}, one network, single crop of the size of its input, as published in: {sources}.",
+        *(["If a source prints the error: 100 − error."] if any(p.error for p in points) else []),
+        *notes,
+        "MACs and params: computed, at inference with that input.",
+    ]
+    return " ".join(said)
