@@ -82,7 +82,7 @@ class Expansion:
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
-        self.kept = kept_for(spec) if self.sharing else Kept()
+        self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
@@ -90,8 +90,8 @@ class Expansion:
         changed = settle_params(self.spec, network, overrides, self.globals)
         shape, given = settle_input(self.spec, input_shape, self.globals)
         root = Scope(None, "", 0)
-        if not all(type(size) is int for size in shape):
-            self.sharing, self.kept = False, Kept()
+        self.sharing &= all(type(size) is int for size in shape)
+        self.kept = kept_for(self.spec, self.globals) if self.sharing else Kept()
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
