@@ -103,9 +103,9 @@ CASES = {  # blocks and layers, and how often nodes are placed again
         "3 * b",
         2,
     ),
-    "one layer": ("b: [x: relu]", "3 * b", 0),
+    "one layer": ("b: [x: relu]", "3 * b", 2),
     "a chain": ("b: [relu, tanh]", "3 * b", 0),
-    "no layer": ("b(n): [x: n * relu]", "b(0) | b(0) | relu", 0),
+    "no layer": ("b(n): [x: n * relu]", "b(0) | b(0) | relu | b(1)", 1),
     "another depth": ("b: [add: [relu, tanh]]\n  c: [b]", "b | c | b | c", 2),
     "names that clash": ("b: [relu, add: {relu: tanh, relu1: relu}, relu]", "relu | b | b | relu\n- b1: b", 2),
 }
@@ -133,7 +133,10 @@ def test_what_is_placed_again(name, runs, monkeypatch):
         ("b: ['conv(in_channels + 1, 1)']", "3 * b", 0),
         ("b: ['use(s)', relu]", "s: tanh\n- relu\n- add: [b, identity]\n- add: [b, identity]", 0),
         ("c: [add: [relu, tanh]]\n  b: [relu, c]", "b | b", 0),
-        ("b(n): [n * relu]", "b(0) | b(0) | relu", 0),
+        ("b(n): [n * relu]", "b(0) | b(0) | relu", 1),
+        ("d: [x: 0 * relu]\n  b: [relu, d]\n  c: [add: [relu, tanh]]", "b | b | c | c", 0),
+        ("d: [x: relu, y: tanh]\n  b: [d]", "s: b\n- b | b", 0),
+        ("d: [add: [relu, tanh]]\n  b: d", "add(b, b)", 0),
         ("b: [relu, relu]", "relu | b | relu1: tanh\n- b | relu", 1),
     ],
 )
@@ -240,6 +243,37 @@ def test_blocks_are_copied_where_the_params_that_they_read_are_equal(runs):
         with pytest.raises(ArchcalcError, match="out_channels"):
             parse(PARAMS, "real")  # 4.0 equals 4, but is no number of channels
     assert runs["listed"] == 4, "a list as a param equals only itself"
+
+
+HIDING = """name: t
+input: [4, 16, 16]
+params: {rate: 0.0}
+blocks:
+  inner: [add: [relu, tanh]]
+  outer: [inner, add: [relu, dropout(rate)]]
+  own: [add: ['dropout(more)', relu]]
+layers: [outer, 'own if rate > 0 else outer']
+variants:
+  t: {}
+  operator: {relu: sigmoid}
+  block: {inner: elu}
+  negative: {rate: -0.0}
+  more: {rate: 0.5, more: 0.1}
+  unknown: {rate: 0.5}
+"""
+
+
+def test_params_that_hide_operators_or_blocks_are_not_shared(monkeypatch):
+    names = ["t", "operator", "t", "block", "operator", "negative", "t", "more", "unknown", "more"]
+
+    def made(sharing):
+        return [repr(outcome(lambda name=name: parse(HIDING, name), sharing, monkeypatch)) for name in names]
+
+    plain = made(sharing=False)
+    assert len(set(plain)) == 6
+    assert "unknown name more" in plain[8]
+    with kept():
+        assert made(sharing=True) == plain
 
 
 def test_without_equal_params_a_copy_would_be_wrong(runs, monkeypatch):

@@ -5,7 +5,7 @@ They are kept for one expansion; inside `kept` also for those that follow, of ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -48,40 +48,44 @@ class Expanded(NamedTuple):
             len(self.made) <= nodes
             and self.steps <= steps
             and all(
-                params[name] is value or (type(params[name]) is type(value) is not tuple and params[name] == value)
+                params[name] is value or (type(value) is not tuple and repr(params[name]) == repr(value))
                 for name, value in self.read.items()
             )
         )
 
 
 class Kept:
-    """What the calls of one file share. A list as a param is equal only to itself: comparing could take longer."""
+    """What the calls of networks with the same blocks and names of params share: a param can hide a block or operator.
 
-    def __init__(self) -> None:
+    A list as a param is equal only to itself: comparing could take longer.
+    """
+
+    def __init__(self, blocks: object = None, names: Set[str] = frozenset()) -> None:
+        self.blocks = blocks
+        self.names = names
         self.operators: dict[Any, Operator] = {}
         self.layers: dict[Any, tuple[Operator, Shape]] = {}
         self.expanded: dict[Any, Expanded] = {}
 
 
-_last: ContextVar[list[Any] | None] = ContextVar("last", default=None)
+_last: ContextVar[list[Kept] | None] = ContextVar("last", default=None)
 
 
 @contextmanager
 def kept() -> Iterator[None]:
     """Share the calls of networks in the same file, if they are expanded one after another."""
-    token = _last.set([None, None])
+    token = _last.set([Kept()])
     try:
         yield
     finally:
         _last.reset(token)
 
 
-def kept_for(spec: Spec) -> Kept:
-    """Return what the calls of a spec share."""
+def kept_for(spec: Spec, params: Names) -> Kept:
+    """Return what the calls of a spec with these params share."""
     last = _last.get()
     if last is None:
         return Kept()
-    if last[0] is not spec.blocks:
-        last[:] = spec.blocks, Kept()
-    found: Kept = last[1]
-    return found
+    if last[0].blocks is not spec.blocks or last[0].names != params.keys():
+        last[0] = Kept(spec.blocks, frozenset(params))
+    return last[0]

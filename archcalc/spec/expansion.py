@@ -82,7 +82,7 @@ class Expansion:
         self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
-        self.kept = kept_for(spec) if self.sharing else Kept()
+        self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
 
     def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
@@ -90,8 +90,8 @@ class Expansion:
         changed = settle_params(self.spec, network, overrides, self.globals)
         shape, given = settle_input(self.spec, input_shape, self.globals)
         root = Scope(None, "", 0)
-        if not all(type(size) is int for size in shape):
-            self.sharing, self.kept = False, Kept()
+        self.sharing &= all(type(size) is int for size in shape)
+        self.kept = kept_for(self.spec, self.globals) if self.sharing else Kept()
         first = self._add(root, "input", Input(shape), (), (), shape, None)
         result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
         about = self.spec.about._replace(params=dict(self.globals))
@@ -298,20 +298,22 @@ class Expansion:
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
         """Run a block call, or copy the nodes of an equal call. A plain chain merges into the scope around it."""
         own = block.structured
+        self.opened += own
         scope = Scope(frame.scope, "", frame.scope.enter("")) if own and not frame.alone else frame.scope
         key = block.name, given.text, self.made[x].output, self.side, len(self.calls)
         known = self.kept.expanded.get(key)
         if known and known.fits(self.globals, MAX_NODES - len(self.made), self.budget.left):
             return self._copy(known, x, scope)
-        made, ends, reached, read = len(self.made), len(self.ends), len(self.reached), len(self.globals.read)
-        left = self.budget.left
+        made, ends, reached = len(self.made), len(self.ends), len(self.reached)
+        left, opened = self.budget.left, self.opened
+        around, self.globals.read = self.globals.read, {}
         y = self._block(plan, block, given, x, Frame(self.globals, scope, own or frame.alone))
-        nodes, used = self.made[made:], self.reached[reached:]
-        whole = len(nodes) > 1 if own else {node.scope for node in nodes} == {scope}
-        if self.sharing and whole and (not used or min(used) >= made):
-            params = {name: self.globals[name] for name in self.globals.read[read:]}
-            steps, ends_here = left - self.budget.left, self.ends[ends:]
-            self.kept.expanded[key] = Expanded(scope if own else None, made, nodes, ends_here, y, steps, params)
+        read, self.globals.read = self.globals.read, around
+        around.update(read)
+        whole = (own or self.opened == opened) and min(self.reached[reached:], default=made) >= made
+        if self.sharing and whole:
+            nodes, ends_here, steps = self.made[made:], self.ends[ends:], left - self.budget.left
+            self.kept.expanded[key] = Expanded(scope if own else None, made, nodes, ends_here, y, steps, read)
         return y
 
     def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
@@ -338,7 +340,7 @@ class Expansion:
             self.made.append(Made(*entry, op, moved, *rest))
         self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
-        self.globals.read += known.read
+        self.globals.read.update(known.read)
         return x if known.result < first else known.result + shift
 
 

@@ -86,7 +86,7 @@ class Names(dict[str, Any]):
         self.later: frozenset[str] = parent.later if parent else frozenset()
         self.shape: tuple[int, ...] = ()
         if parent is None:
-            self.read: list[str] = []  # names of these that were read from inside, each time
+            self.read: dict[str, Any] = {}  # those of these that were read from inside
 
     def inner(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> Names:
         """Return these names with more inside, for an input of this shape."""
@@ -98,9 +98,10 @@ class Names(dict[str, Any]):
         around = self.parent
         while around is not None:
             if name in around:
+                value = around[name]
                 if around.parent is None:
-                    around.read.append(name)
-                return around[name]
+                    around.read[name] = value
+                return value
             around = around.parent
         if name in DIMENSIONS and len(self.shape) > DIMENSIONS[name]:
             return self.shape[DIMENSIONS[name]]
