@@ -1,5 +1,6 @@
 """What all tests share: hypothesis' profile, and an environment with archcalc installed from its wheel."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -35,6 +36,12 @@ if find_spec("torch") is None:
 def pytest_collection_modifyitems(items):
     """Start what takes longest first, and what needs `installed` in one piece: one worker makes it."""
     items.sort(key=lambda item: ("installed" not in item.fixturenames, item.get_closest_marker("slow") is None))
+
+
+def pytest_collection_finish():
+    """Exempt a million objects, the tests and what they import, from garbage collection: all live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
