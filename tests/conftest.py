@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -57,7 +58,12 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """A clean virtual environment with the wheel and nothing else; `run(command, cwd)` runs there."""
     folder = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    ours = find_spec("pip")
+    without = ["--without-pip"] if ours else []
+    subprocess.run([sys.executable, "-m", "venv", *without, folder / "venv"], check=True)
+    if ours:  # a copy of our pip is there sooner than one that `venv` installs
+        (packages,) = folder.glob("venv/lib/*/site-packages")
+        shutil.copytree(Path(ours.origin).parent, packages / "pip")
     pip = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
     subprocess.run(pip, check=True, capture_output=True)
     keep = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ARCHCALC_PATH", "COLUMNS")}

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,16 @@ HOME = {
 }
 
 
+def tree_of(path):
+    return parsed(path.read_text())
+
+
+parsed = cache(ast.parse)  # tests ask much of the same texts
+
+
 def imports(path):
     """Modules that a file imports: as it loads, inside functions and for types."""
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Import | ast.ImportFrom)]
     return [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
 
 
@@ -85,7 +93,7 @@ FREE = {"errors", "ops", "graph", "render"}  # render may import all of these
 def taken(path):
     """What a file imports of archcalc outside FREE, as module → names; a module as a whole has the name ""."""
     found = {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             found.setdefault(node.module, set()).update(alias.name for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -118,7 +126,7 @@ PUBLISHED = re.compile("claim|printed|published|accurac|recipe|verdict|clash", r
 
 def names_of_published(path):
     """Names in a file's code that are of what is published."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(tree_of(path)))
     names = [getattr(n, "id", None) or getattr(n, "attr", None) or getattr(n, "name", None) or "" for n in nodes]
     return {name for name in names if isinstance(name, str) and PUBLISHED.search(name)}
 
@@ -172,7 +180,7 @@ def test_the_test_above_would_notice():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "ops").rglob("*.py")), ids=lambda path: path.name)
 def test_operators_never_import_torch(path):
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Import | ast.ImportFrom)]
     names = [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
     assert not [name for name in names if name.split(".")[0] == "torch" or name.startswith("archcalc.pytorch")]
 
@@ -233,7 +241,7 @@ def modules(package):
     found = {}
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = path, ast.parse(path.read_text())
+        found[name] = path, tree_of(path)
     return found
 
 

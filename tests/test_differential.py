@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import runpy
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from support.plain_runs import Plain, Strict, shape
 from support.random_graphs import ARGUMENTS, JOINS, doubtful, networks, sweep
 from support.spec_steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
+from support.torch_seed import seed_torch
 from test_ops_torch import lopsided_padding
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ PRECISION = 1e-6  # of gradients in float64, relative to the largest; sums are a
 
 def differences(network: Network) -> list[Check]:
     """What archcalc says of a network and PyTorch does not. An error is a difference too."""
-    torch.manual_seed(0)
+    seed_torch(0)
     try:
         with lopsided_padding():
             graph = parse(network.spec())
@@ -81,7 +81,7 @@ def writes(graph: Graph) -> Iterator[Check]:
 
 def values(graph: Graph, network: Network) -> Iterator[Check]:
     """What the network computes in every mode, one after the other, and what it leaves."""
-    torch.manual_seed(1)
+    seed_torch(1)
     built = build(graph, dtype=torch.float64)
     nodes = nn.ModuleList(built.nodes[1:])
     plain = Plain(network, nodes)
@@ -137,7 +137,7 @@ MODES: dict[str, Callable[[nn.Module, nn.ModuleList, Tensor], Values]] = {
 
 def learned(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
     """All outputs, gradients and buffers."""
-    torch.manual_seed(2)
+    seed_torch(2)
     network.zero_grad()
     output = network(image.requires_grad_())
     outputs = [output.result, *output.sides.values()] if isinstance(output, Training) else [output]
@@ -343,21 +343,20 @@ def test_this_would_notice_a_missing_refusal(monkeypatch: pytest.MonkeyPatch) ->
 def noticed(strategy: st.SearchStrategy[Network], compare: Callable[[Network], list[Check]]) -> list[Check]:
     """What the first of 60 networks shows that shows anything."""
     found: list[Check] = []
-    sweep(strategy, lambda network: found or found.extend(compare(network)), 60)
+    sweep(strategy, lambda network: found or found.extend(compare(network)), 60, enough=lambda: bool(found))
     return found
 
 
 FUZZ = str(Path(__file__).parent.parent / "bench/fuzz.py")
 
 
-def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, FUZZ, *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_command_line_tells_how_many() -> None:
-    done = fuzz("10", "3")
-    assert done.returncode == 0
-    assert re.search(r"^10 graphs, 0 differences, seed 3, \d+ s$", done.stdout, re.MULTILINE)
+def test_the_command_line_tells_how_many(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script as Python runs it, in this process, which has PyTorch loaded."""
+    monkeypatch.setattr(sys, "argv", [FUZZ, "10", "3"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(FUZZ, run_name="__main__")
+    assert caught.value.code == 0
+    assert re.search(r"^10 graphs, 0 differences, seed 3, \d+ s$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.operator_strategies import FLAG, REAL, WRITTEN, examples
 from support.reference_operators import REFERENCES, compute
+from support.torch_seed import seed_torch
 from test_ops_torch import CASES, case_id, inputs, lopsided_padding
 from torch import Tensor, nn
 
@@ -56,7 +57,7 @@ def lopsided() -> Iterator[None]:
 def module(example: Example, training: bool) -> nn.Module:
     """The operator's module with random weights and buffers."""
     made = module_of(example.op, example.x).double().train(training)
-    torch.manual_seed(0)
+    seed_torch(0)
     for parameter in made.parameters():
         nn.init.normal_(parameter)
     for buffer in made.buffers():
@@ -66,7 +67,7 @@ def module(example: Example, training: bool) -> nn.Module:
 
 
 def images(example: Example) -> list[Tensor]:
-    torch.manual_seed(1)
+    seed_torch(1)
     return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
 
 
@@ -75,9 +76,9 @@ def outcomes(example: Example, training: bool) -> tuple[Outcome, Outcome]:
     made, xs = module(example, training), images(example)
     state = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     with torch.no_grad():
-        torch.manual_seed(2)
+        seed_torch(2)
         expected = Outcome(compute(example.name, example.keywords, xs, state, training), state)
-        torch.manual_seed(2)
+        seed_torch(2)
         return Outcome(made(*xs), made.state_dict()), expected
 
 
@@ -345,7 +346,7 @@ DRAWS = 4000
 
 def drawn(name: str, p: float, training: bool = True) -> Tensor:
     """What the operator makes of a batch of ones, so many images of six values."""
-    torch.manual_seed(0)
+    seed_torch(0)
     return module_of(make(REGISTRY[name], (p,), {}), (2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
 
 
@@ -372,7 +373,7 @@ def test_droppath_draws_each_image(p: float) -> None:
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_stochastic_depth_draws_each_batch(p: float) -> None:
-    torch.manual_seed(0)
+    seed_torch(0)
     module = module_of(make(REGISTRY["stochastic_depth"], (p,), {}), (2,))
     batches = torch.stack([module(torch.ones(BATCH, 2)) for _ in range(DRAWS)]).flatten(1)
     assert sorted(batches.unique().tolist()) == [0, 1]
@@ -383,7 +384,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
-    torch.manual_seed(0)
+    seed_torch(0)
     module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0
