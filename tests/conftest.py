@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.torch_warnings import lopsided_padding
 
 ROOT = Path(__file__).parent.parent
 os.environ.pop("COLUMNS", None)  # tables are as wide as a test says, whatever the terminal of whoever runs it
@@ -78,7 +79,5 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture
 def quiet_and_alone():
     """PyTorch warns of lopsided paddings."""
-    from test_ops_torch import lopsided_padding
-
     with lopsided_padding():
         yield

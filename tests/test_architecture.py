@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from support.fresh_python import HEAVY, imported_by, own_modules
 
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 BELOW_GRAPH = {"errors", "ops"}
@@ -141,16 +142,6 @@ def test_the_test_above_finds_who_does():
     assert {"claims", "Accuracy"} <= names_of_published(PACKAGE / "auditing/claims.py")
 
 
-HEAVY = "torch", "numpy", "matplotlib", "tabulate", "difflib"
-
-
-def imported_by(code):
-    """Which of HEAVY a fresh Python has loaded after some code."""
-    probe = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -206,13 +197,6 @@ def test_the_test_of_rich_would_notice():
     finally:
         os.close(terminal)
         os.close(ours)
-
-
-def own_modules(code):
-    """The modules of archcalc that a fresh Python has loaded after some code."""
-    probe = f"{code}\nimport sys\nprint(*sorted(name for name in sys.modules if name.startswith('archcalc')))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help", "-h"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.operator_strategies import Case, build, cases, examples
 from support.torch_seed import seed_torch
-from test_ops_torch import lopsided_padding
+from support.torch_warnings import lopsided_padding
 from torch import Tensor
 
 from archcalc.ops import REGISTRY
