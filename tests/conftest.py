@@ -46,6 +46,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def what_a_module_keeps():
+    """Exempt what a module leaves, too, such as the networks that `support.zoo` keeps."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The built wheel: what users install."""

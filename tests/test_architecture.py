@@ -46,7 +46,7 @@ def tree_of(path):
     return parsed(path.read_text())
 
 
-parsed = cache(ast.parse)  # tests ask much of the same texts
+parsed = cache(ast.parse)  # several tests read each file
 
 
 def imports(path):
