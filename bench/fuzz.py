@@ -15,8 +15,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from support.network_differences import agree, differences, disagreement
 from support.random_graphs import doubtful, networks, sweep
-from test_differential import agree, differences, disagreement
 
 
 class Progress:

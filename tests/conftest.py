@@ -1,6 +1,8 @@
 """What all tests share: hypothesis' profile, and an environment with archcalc installed from its wheel."""
 
+import gc
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.torch_warnings import lopsided_padding
 
 ROOT = Path(__file__).parent.parent
 os.environ.pop("COLUMNS", None)  # tables are as wide as a test says, whatever the terminal of whoever runs it
@@ -37,6 +40,20 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: ("installed" not in item.fixturenames, item.get_closest_marker("slow") is None))
 
 
+def pytest_collection_finish():
+    """Exempt a million objects, the tests and what they import, from garbage collection: all live to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_a_module_keeps():
+    """Exempt what a module leaves, too, such as the networks that `support.zoo` keeps."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The built wheel: what users install."""
@@ -50,7 +67,12 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """A clean virtual environment with the wheel and nothing else; `run(command, cwd)` runs there."""
     folder = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    ours = find_spec("pip")
+    without = ["--without-pip"] if ours else []
+    subprocess.run([sys.executable, "-m", "venv", *without, folder / "venv"], check=True)
+    if ours:  # a copy of our pip is there sooner than one that `venv` installs
+        (packages,) = folder.glob("venv/lib/*/site-packages")
+        shutil.copytree(Path(ours.origin).parent, packages / "pip")
     pip = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel]
     subprocess.run(pip, check=True, capture_output=True)
     keep = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ARCHCALC_PATH", "COLUMNS")}
@@ -65,7 +87,5 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture
 def quiet_and_alone():
     """PyTorch warns of lopsided paddings."""
-    from test_ops_torch import lopsided_padding
-
     with lopsided_padding():
         yield

@@ -6,9 +6,11 @@ import pty
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from support.fresh_python import HEAVY, imported_by, own_modules
 
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 BELOW_GRAPH = {"errors", "ops"}
@@ -40,9 +42,16 @@ HOME = {
 }
 
 
+def tree_of(path):
+    return parsed(path.read_text())
+
+
+parsed = cache(ast.parse)  # several tests read each file
+
+
 def imports(path):
     """Modules that a file imports: as it loads, inside functions and for types."""
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Import | ast.ImportFrom)]
     return [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
 
 
@@ -85,7 +94,7 @@ FREE = {"errors", "ops", "graph", "render"}  # render may import all of these
 def taken(path):
     """What a file imports of archcalc outside FREE, as module → names; a module as a whole has the name ""."""
     found = {}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom):
             found.setdefault(node.module, set()).update(alias.name for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -118,7 +127,7 @@ PUBLISHED = re.compile("claim|printed|published|accurac|recipe|verdict|clash", r
 
 def names_of_published(path):
     """Names in a file's code that are of what is published."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(tree_of(path)))
     names = [getattr(n, "id", None) or getattr(n, "attr", None) or getattr(n, "name", None) or "" for n in nodes]
     return {name for name in names if isinstance(name, str) and PUBLISHED.search(name)}
 
@@ -131,16 +140,6 @@ def test_specs_and_graphs_know_nothing_of_what_is_published():
 
 def test_the_test_above_finds_who_does():
     assert {"claims", "Accuracy"} <= names_of_published(PACKAGE / "auditing/claims.py")
-
-
-HEAVY = "torch", "numpy", "matplotlib", "tabulate", "difflib"
-
-
-def imported_by(code):
-    """Which of HEAVY a fresh Python has loaded after some code."""
-    probe = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_the_test_above_would_notice():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "ops").rglob("*.py")), ids=lambda path: path.name)
 def test_operators_never_import_torch(path):
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import | ast.ImportFrom)]
+    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Import | ast.ImportFrom)]
     names = [name for n in nodes for name in ([a.name for a in n.names] if isinstance(n, ast.Import) else [n.module])]
     assert not [name for name in names if name.split(".")[0] == "torch" or name.startswith("archcalc.pytorch")]
 
@@ -198,13 +197,6 @@ def test_the_test_of_rich_would_notice():
     finally:
         os.close(terminal)
         os.close(ours)
-
-
-def own_modules(code):
-    """The modules of archcalc that a fresh Python has loaded after some code."""
-    probe = f"{code}\nimport sys\nprint(*sorted(name for name in sys.modules if name.startswith('archcalc')))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
 
 
 @pytest.mark.parametrize("argument", ["--version", "--help", "-h"])
@@ -233,7 +225,7 @@ def modules(package):
     found = {}
     for path in sorted(package.rglob("*.py")):
         name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = path, ast.parse(path.read_text())
+        found[name] = path, tree_of(path)
     return found
 
 

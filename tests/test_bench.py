@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.torch_seed import seed_torch
 from torch import nn
 
 from archcalc import parse
@@ -78,7 +79,7 @@ class Toy(nn.Module):
 
 
 def test_weights_go_by_running_order(weights):
-    torch.manual_seed(1)
+    seed_torch(1)
     made = weights.compare(Toy(), parse(SPEC))
     assert (made.layers, made.outputs, made.verdict) == (7, 3, "equal")
     assert made.difference < 1e-6
@@ -95,7 +96,7 @@ def test_weights_go_by_running_order(weights):
     ],
 )
 def test_another_network_is_different(weights, old, new):
-    torch.manual_seed(2)
+    seed_torch(2)
     made = weights.compare(Toy(), parse(SPEC.replace(old, new)))
     assert made.verdict.startswith("DIFFERENT")
     assert made.difference > 1e-3

@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 import torch
+from support.torch_seed import seed_torch
 from torch import nn
 
 from archcalc import ArchcalcError, SpecError, load, networks, parse
@@ -189,7 +190,7 @@ def test_dtypes(dtype):
 
 def drawn(name):
     """The layers of a network with weights and biases, by name, as `build` draws them."""
-    torch.manual_seed(0)
+    seed_torch(0)
     graph = load(name)
     (rule,) = {recipe["initialization"] for recipe in recipes_of(graph.origin) if "initialization" in recipe}
     modules = zip(graph.nodes, build(graph, initialization=rule).nodes, strict=True)
@@ -197,7 +198,7 @@ def drawn(name):
 
 
 def test_he():
-    torch.manual_seed(0)
+    seed_torch(0)
     weight = build(load("resnet18"), initialization="He").nodes[1].weight  # 64 of 3·7·7
     assert weight.std().item() == pytest.approx((2 / 147) ** 0.5, rel=0.05)
 
@@ -257,9 +258,9 @@ def test_another_text_is_no_rule(text):
 
 
 def test_without_a_rule_pytorch_draws_the_weights():
-    torch.manual_seed(0)
+    seed_torch(0)
     ours = build(small("  - conv(4, 1)\n")).nodes[1]
-    torch.manual_seed(0)
+    seed_torch(0)
     assert torch.equal(ours.weight, torch.nn.Conv2d(3, 4, 1).weight)
 
 

@@ -5,9 +5,9 @@ import inspect
 
 import pytest
 from support.clashing_specs import Drawn, spec
+from support.fresh_python import imported_by
 from support.random_graphs import networks, sweep
 from support.source_runs import assert_same_operations, assert_same_values, made, run, states
-from test_architecture import imported_by
 
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.codegen import export, pytorch_source, source

@@ -1,212 +1,35 @@
 """Random networks, whole: every figure archcalc has of them against PyTorch, and what they compute against a plain run.
 
-`differences` holds a network against two oracles: PyTorch's own counts, layer by layer, as the network built from the
-graph runs in the drawn dtype (`archcalc.pytorch.validation`); and `Plain`, which runs the drawn steps as they stand, in
-float64. `disagreement` asks whether archcalc refuses what PyTorch refuses. `bench/fuzz.py` does the same with as
-many as one likes.
+`bench/fuzz.py` does the same with as many as one likes.
 """
 
 from __future__ import annotations
 
 import re
 import runpy
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import strategies as st
-from support.plain_runs import Plain, Strict, shape
+from support.network_differences import agree, differences, disagreement, refusal_here
 from support.random_graphs import ARGUMENTS, JOINS, doubtful, networks, sweep
 from support.spec_steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
-from test_ops_torch import lopsided_padding
-from torch import Tensor, nn
 
-from archcalc import Graph, SpecError, analyze, parse
+from archcalc import Graph, SpecError, parse
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.saved import saved_bytes
 from archcalc.ops import REGISTRY
 from archcalc.ops.activation import HardSwish, Tanh
 from archcalc.ops.convolution import Conv
 from archcalc.ops.shaping import ChannelShuffle
-from archcalc.pytorch import Check, Training, build, validate
+from archcalc.pytorch import Check, build
 from archcalc.pytorch import Network as Built
-from archcalc.pytorch.fold_weights import fold
 from archcalc.pytorch.layers import Concat
-
-BATCH = 2
-PRECISION = 1e-6  # of gradients in float64, relative to the largest; sums are added up in another order
-
-
-def differences(network: Network) -> list[Check]:
-    """What archcalc says of a network and PyTorch does not. An error is a difference too."""
-    torch.manual_seed(0)
-    try:
-        with lopsided_padding():
-            graph = parse(network.spec())
-            checks = [*validate(graph, "cpu", BATCH, network.dtype).checks, *writes(graph), *values(graph, network)]
-            return [check for check in checks if not check.equal]
-    except Exception as error:  # whatever it is, a network that fits together should not lead to it
-        return [Check("", "error", None, repr(error))]
-
-
-class Noting(Built):
-    """A built network that notes the values each node writes: none where it gives its input's memory."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
-        self.written: dict[str, int] = {}
-
-    def run(self, position: int, inputs: list[Tensor]) -> Tensor:
-        memory = {tensor.untyped_storage().data_ptr() for tensor in inputs}
-        output = super().run(position, inputs)
-        own = output.untyped_storage().data_ptr() not in memory
-        self.written[self.graph.nodes[position].name] = output.numel() if own else 0
-        return output
-
-
-def writes(graph: Graph) -> Iterator[Check]:
-    """The values that each layer writes."""
-    for mode in ("infer", "train"):
-        built = Noting(graph).train(mode == "train")
-        with torch.set_grad_enabled(mode == "train"):
-            built(torch.rand(BATCH, *graph.input))
-        for layer in analyze(graph, BATCH, mode=mode).layers[1:]:
-            yield Check(layer.node.name, f"activations, {mode}", layer.activations, built.written[layer.node.name])
-
-
-def values(graph: Graph, network: Network) -> Iterator[Check]:
-    """What the network computes in every mode, one after the other, and what it leaves."""
-    torch.manual_seed(1)
-    built = build(graph, dtype=torch.float64)
-    nodes = nn.ModuleList(built.nodes[1:])
-    plain = Plain(network, nodes)
-    image = torch.randn(BATCH, *graph.input, dtype=torch.float64)
-    for name, run in MODES.items():
-        seen = image.clone()
-        theirs = run(plain, plain.nodes, image.clone()) | {"image afterwards": image}
-        ours = run(built, nodes, seen) | {"image afterwards": seen.detach()}
-        for what in theirs | ours:
-            exact = "gradient of" not in what and run is not folded
-            yield Check("", f"{name}, {what}", "", unlike(ours.get(what), theirs.get(what), exact))
-
-
-Values: TypeAlias = dict[str, Any]
-
-
-def evaluated(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    network.eval()
-    with torch.no_grad():
-        return {"output": network(image)}
-
-
-def evaluated_with_gradients(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    return learned(network.eval(), nodes, image)
-
-
-def trained(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    return learned(network.train(), nodes, image)
-
-
-def trained_without_dropout(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    """With everything that drops at random as in evaluation."""
-    network.train()
-    for node in nodes:
-        node.train(not hasattr(node, "p"))
-    return learned(network, nodes, image)
-
-
-def folded(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    """Of a built network, the output with batch normalization folded."""
-    return evaluated(fold(network) if isinstance(network, Built) else network, nodes, image)
-
-
-MODES: dict[str, Callable[[nn.Module, nn.ModuleList, Tensor], Values]] = {
-    "evaluation": evaluated,
-    "evaluation with gradients": evaluated_with_gradients,
-    "training": trained,
-    "training but for dropout": trained_without_dropout,
-    "evaluation again": evaluated,
-    "folded": folded,
-}
-
-
-def learned(network: nn.Module, nodes: nn.ModuleList, image: Tensor) -> Values:
-    """All outputs, gradients and buffers."""
-    torch.manual_seed(2)
-    network.zero_grad()
-    output = network(image.requires_grad_())
-    outputs = [output.result, *output.sides.values()] if isinstance(output, Training) else [output]
-    sum((y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum() for y in outputs).backward()
-    found = {"gradient of the image": image.grad} | {f"output {i}": y.detach() for i, y in enumerate(outputs)}
-    found |= {f"gradient of {name}": parameter.grad for name, parameter in nodes.named_parameters()}
-    return found | {f"buffer {name}": buffer.clone() for name, buffer in nodes.named_buffers()}
-
-
-def unlike(ours: Any, plain: Any, exact: bool) -> str:
-    """How a value differs from the plain run's; "" if it is equal: to the bit, or within PRECISION."""
-    if not isinstance(ours, Tensor) or not isinstance(plain, Tensor) or ours.shape != plain.shape:
-        one, other = (f"shape {shape(x)}" if isinstance(x, Tensor) else type(x).__name__ for x in (ours, plain))
-        return "" if ours is plain is None else f"{one}, not {other}"
-    if not torch.equal(ours.isfinite(), plain.isfinite()):
-        return "finite where a plain run's is not"
-    ours, plain = (x.double().nan_to_num(0, 0, 0) for x in (ours, plain))
-    off = float((ours - plain).abs().max())
-    return f"up to {off:.2g} off a plain run's" if off > (not exact) * PRECISION * max(1, plain.abs().max()) else ""
-
-
-HERE_ONLY = ("dilated by", "cannot pad", "connections", "rows for", "rbf needs a vector")  # as in test_ops_torch.py
-
-
-def disagreement(network: Network) -> list[Check]:
-    """Whether only one of archcalc and PyTorch refuses a network; what differs in one that both take."""
-    ours, theirs = refusal_here(network), refusal_by_torch(network)
-    if ours is None and theirs is None:
-        return differences(network)
-    if any(text in str(ours) for text in HERE_ONLY) or (ours and theirs and ours.place):
-        return without_side(network) if isinstance(network.steps[-1], Side) else []
-    return [Check("", "refusal", repr(ours), repr(theirs))]
-
-
-def without_side(network: Network) -> list[Check]:
-    """A side output at the end that does not fit is, at inference, as if it were not there."""
-    bare = Network(network.shape, network.steps[:-1])
-    try:
-        totals = [analyze(parse(drawn.spec())).totals for drawn in (bare, network)]
-    except Exception as error:
-        return [Check("", "error", None, repr(error))]
-    expected, measured = (made.figures | {"receptive_field_at": ""} for made in totals)  # a block alone opens no level
-    expected["saved_bytes"] = None  # with that side output there is no training
-    return [] if expected == measured else [Check("", "totals without the side output", expected, measured)]
-
-
-def refusal_here(network: Network) -> SpecError | None:
-    try:
-        return parse(network.spec()).misfit
-    except SpecError as error:
-        return error
-
-
-def refusal_by_torch(network: Network) -> Exception | None:
-    try:
-        with lopsided_padding(), torch.no_grad():
-            Strict(network).eval()(torch.zeros(13, *network.shape))  # a batch that no number of channels is equal to
-    except (RuntimeError, ValueError, IndexError) as error:
-        return error
-    return None
-
-
-def agree(network: Network, compare: Callable[[Network], list[Check]] = differences) -> None:
-    """Raise AssertionError, with the spec, for a network of which archcalc and PyTorch say different things."""
-    found = compare(network)
-    if found:
-        lines = [f"{c.layer or 'the network'}: {c.figure}: expected {c.expected}, measured {c.measured}" for c in found]
-        raise AssertionError("\n".join([*lines, network.spec()]))
-
 
 CONV, RELU, NORM = Layer("conv", {"out_channels": 4, "kernel_size": 1}), Layer("relu", {}), Layer("batchnorm", {})
 LRN, FLATTEN = Layer("lrn", {"size": 3}), Layer("flatten", {})
@@ -343,21 +166,20 @@ def test_this_would_notice_a_missing_refusal(monkeypatch: pytest.MonkeyPatch) ->
 def noticed(strategy: st.SearchStrategy[Network], compare: Callable[[Network], list[Check]]) -> list[Check]:
     """What the first of 60 networks shows that shows anything."""
     found: list[Check] = []
-    sweep(strategy, lambda network: found or found.extend(compare(network)), 60)
+    sweep(strategy, lambda network: found or found.extend(compare(network)), 60, enough=lambda: bool(found))
     return found
 
 
 FUZZ = str(Path(__file__).parent.parent / "bench/fuzz.py")
 
 
-def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, FUZZ, *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_command_line_tells_how_many() -> None:
-    done = fuzz("10", "3")
-    assert done.returncode == 0
-    assert re.search(r"^10 graphs, 0 differences, seed 3, \d+ s$", done.stdout, re.MULTILINE)
+def test_the_command_line_tells_how_many(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script as Python runs it, in this process, which has PyTorch loaded."""
+    monkeypatch.setattr(sys, "argv", [FUZZ, "10", "3"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(FUZZ, run_name="__main__")
+    assert caught.value.code == 0
+    assert re.search(r"^10 graphs, 0 differences, seed 3, \d+ s$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

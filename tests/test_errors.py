@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from functools import cache
 
 import pytest
 from support.counted_calls import TooMuch, at_most
@@ -13,6 +12,7 @@ from support.golden_files import GOLDEN, check_golden
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.auditing.claims import claims_of
 from archcalc.auditing.lint import check_spec
+from archcalc.cli import main
 from archcalc.errors import Place, Source, printable, suggest
 
 FOLDER = GOLDEN / "errors"
@@ -28,28 +28,17 @@ def error_of(action):
     return caught.value
 
 
-@cache
-def error_in(name):
-    """The error of a bad spec of the folder, which is the current one."""
-    return error_of(lambda: check_spec(f"{name}.yaml"))
-
-
 def test_there_are_many_bad_specs_and_no_stray_texts():
     assert len(NAMES) >= 70
     assert sorted(path.stem for path in FOLDER.glob("*.txt")) == NAMES or os.environ.get("ARCHCALC_REWRITE")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_error_text(name, monkeypatch):
+def test_error_text_and_place(name, monkeypatch):
+    """The place is file:line:column, with a caret below the line."""
     monkeypatch.chdir(FOLDER)
-    check_golden(f"errors/{name}.txt", f"{error_in(name)}\n")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_error_has_its_place(name, monkeypatch):
-    """file:line:column, and a caret below the line."""
-    monkeypatch.chdir(FOLDER)
-    error = error_in(name)
+    error = error_of(lambda: check_spec(f"{name}.yaml"))
+    check_golden(f"errors/{name}.txt", f"{error}\n")
     assert isinstance(error, SpecError)
     assert error.place is not None
     first, line, caret, *_ = str(error).split("\n")
@@ -60,20 +49,34 @@ def test_error_has_its_place(name, monkeypatch):
     assert printable(str(error)) == str(error)
 
 
+def check_refused(name, code, out, err):
+    assert (code, out) == (2, "")
+    assert err == "error: " + (FOLDER / f"{name}.txt").read_text()
+    assert "Traceback" not in err
+
+
+COMMANDS = "summarize", "check"
 ON_THE_COMMAND_LINE = (
-    "block-recursion", "block-trail", "expression-power", "layer-zero-repeats", "yaml-empty", "yaml-escape-in-key",
-    "yaml-tag",
+    "block-trail", "expression-power", "layer-zero-repeats", "yaml-empty", "yaml-escape-in-key", "yaml-tag",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ON_THE_COMMAND_LINE)
-@pytest.mark.parametrize("command", ["summarize", "check"])
-def test_command_line_says_it_once_and_exits_with_2(name, command):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_line_says_it_once_and_exits_with_2(name, command, monkeypatch, capsys):
+    monkeypatch.chdir(FOLDER)
+    monkeypatch.setattr(sys, "argv", ["archcalc", command, f"{name}.yaml"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    check_refused(name, stop.value.code, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_process_of_its_own_says_it_too(command):
+    name = "block-recursion"  # how deep it may go depends on the stack
     run = [sys.executable, "-m", "archcalc", command, f"{name}.yaml"]
     done = subprocess.run(run, cwd=FOLDER, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: " + (FOLDER / f"{name}.txt").read_text()
-    assert "Traceback" not in done.stderr
+    check_refused(name, done.returncode, done.stdout, done.stderr)
 
 
 # Files that no golden folder can hold.

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.operator_strategies import FLAG, REAL, Case, cases, examples
+from support.torch_seed import seed_torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
@@ -85,7 +86,7 @@ def chain(x: Any, *ops: Operator) -> Graph:
 
 def trained(graph: Graph, dtype: torch.dtype = torch.float64) -> Network:
     """A network with random running statistics, scales and shifts, in evaluation mode."""
-    torch.manual_seed(0)
+    seed_torch(0)
     network = build(graph, dtype=dtype)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_var is not None:
@@ -310,8 +311,8 @@ def test_parameters_are_those_of_the_figures(name: str) -> None:
 
 def test_draws_no_random_numbers() -> None:
     network = trained(parse(SMALL))
-    torch.manual_seed(0)
+    seed_torch(0)
     fold(network)
     after = torch.rand(())
-    torch.manual_seed(0)
+    seed_torch(0)
     assert torch.equal(after, torch.rand(()))

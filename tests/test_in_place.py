@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.torch_seed import seed_torch
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.memory_plan import in_place
@@ -42,7 +43,7 @@ def overwriting(graph, training):
 
 def run(graph, overwrites):
     """The network's output and, in training, the gradients of its weights; in place where `overwrites` says so."""
-    torch.manual_seed(0)
+    seed_torch(0)
     image = torch.randn(2, *graph.input)
     values, parameters = [], []
     for node, yes in zip(graph.nodes, overwrites, strict=True):

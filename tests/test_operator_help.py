@@ -4,7 +4,7 @@ import inspect
 import re
 
 import pytest
-from test_ops_torch import CASES
+from support.operator_cases import CASES
 
 from archcalc.ops import REGISTRY, make
 from archcalc.render.tables.ops import FIGURES, operator_help

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.counting_arithmetic import FORMULAS, computed
+from support.operator_cases import CASES, case_id
 from support.operator_strategies import WRITTEN, examples
-from test_ops_torch import CASES, case_id, lopsided_padding
-from test_ops_values import Example, by_name, fits, fitting, images, module
+from support.operator_values import Example, by_name, fits, fitting, images, module
+from support.torch_warnings import lopsided_padding
 
 from archcalc.ops import REGISTRY
 from archcalc.ops.activation import GELU

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.torch_seed import seed_torch
 from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, make
@@ -99,7 +100,7 @@ def test_pad_shortcut(x: Tensor) -> None:
 
 
 def test_droppath_drops_whole_images() -> None:
-    torch.manual_seed(0)
+    seed_torch(0)
     module, x = layers.DropPath(0.25), torch.ones(4000, 2, 3)
     images = module(x).flatten(1)
     assert torch.equal(images.amin(1), images.amax(1))
@@ -113,7 +114,7 @@ def test_droppath_of_everything() -> None:
 
 
 def test_stochastic_depth_as_its_paper() -> None:
-    torch.manual_seed(0)
+    seed_torch(0)
     module, x = layers.StochasticDepth(0.25), torch.ones(5, 2, 3)
     seen = torch.stack([module(x) for _ in range(2000)]).flatten(1)
     assert torch.equal(seen.amin(1), seen.amax(1))
@@ -124,7 +125,7 @@ def test_stochastic_depth_as_its_paper() -> None:
 
 
 def test_drop_path_keeps_one_input_at_least() -> None:
-    torch.manual_seed(0)
+    seed_torch(0)
     module = layers.Mean(0.5)
     xs = [torch.full((2, 3), float(4**i)) for i in range(3)]
     seen = {module(*xs)[0, 0].item() for _ in range(300)}

@@ -14,10 +14,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_strategies import FLAG, REAL, WRITTEN, examples
+from support.operator_cases import CASES, case_id
+from support.operator_strategies import WRITTEN, examples
+from support.operator_values import BATCH, Example, by_name, fits, fitting, images, module
 from support.reference_operators import REFERENCES, compute
-from test_ops_torch import CASES, case_id, inputs, lopsided_padding
-from torch import Tensor, nn
+from support.torch_seed import seed_torch
+from support.torch_warnings import lopsided_padding
+from torch import Tensor
 
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
@@ -25,20 +28,6 @@ from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
 from archcalc.ops.shaping import Dropout
 from archcalc.pytorch.network import module_of
-
-BATCH = 3
-
-
-class Example(NamedTuple):
-    """An operator as a spec writes it, and its input's shape; for a join, those of its inputs."""
-
-    name: str
-    x: Any
-    keywords: dict[str, Any]
-
-    @property
-    def op(self) -> Operator:
-        return make(REGISTRY[self.name], (), self.keywords)
 
 
 class Outcome(NamedTuple):
@@ -52,31 +41,14 @@ def lopsided() -> Iterator[None]:
         yield
 
 
-def module(example: Example, training: bool) -> nn.Module:
-    """The operator's module with random weights and buffers."""
-    made = module_of(example.op, example.x).double().train(training)
-    torch.manual_seed(0)
-    for parameter in made.parameters():
-        nn.init.normal_(parameter)
-    for buffer in made.buffers():
-        if buffer.is_floating_point():
-            nn.init.uniform_(buffer, 0.5, 2)
-    return made
-
-
-def images(example: Example) -> list[Tensor]:
-    torch.manual_seed(1)
-    return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
-
-
 def outcomes(example: Example, training: bool) -> tuple[Outcome, Outcome]:
     """The module's and the reference's, with the same weights and the same draws."""
     made, xs = module(example, training), images(example)
     state = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     with torch.no_grad():
-        torch.manual_seed(2)
+        seed_torch(2)
         expected = Outcome(compute(example.name, example.keywords, xs, state, training), state)
-        torch.manual_seed(2)
+        seed_torch(2)
         return Outcome(made(*xs), made.state_dict()), expected
 
 
@@ -91,38 +63,9 @@ def compare(example: Example) -> None:
         torch.testing.assert_close(*outcomes(example, training), rtol=1e-12, atol=1e-12, equal_nan=True, msg=told)
 
 
-def by_name(case: Any) -> Example:
-    """A case of `test_ops_torch.py`, all its arguments by name."""
-    name, x, args, keywords = case
-    return Example(name, x, dict(zip(REGISTRY[name].types, args, strict=False)) | keywords)
-
-
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_hand_picked(case: Any) -> None:
     compare(by_name(case))
-
-
-PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
-MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # arguments that change no figure
-    "batchnorm": {"eps": REAL, "momentum": REAL, "track_running_stats": FLAG},
-    "layernorm": {"eps": REAL},
-    "groupnorm": {"eps": REAL},
-    "mean": {"p": PROBABILITY},
-}
-
-
-@st.composite
-def fitting(draw: st.DrawFn, name: str) -> Example:
-    x, keywords = draw(WRITTEN[name])
-    return Example(name, x, keywords | draw(st.fixed_dictionaries({}, optional=MORE.get(name, {}))))
-
-
-def fits(example: Example) -> bool:
-    try:
-        example.op.output(example.x)
-    except ValueError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -341,7 +284,7 @@ DRAWS = 4000
 
 def drawn(name: str, p: float, training: bool = True) -> Tensor:
     """What the operator makes of a batch of ones, so many images of six values."""
-    torch.manual_seed(0)
+    seed_torch(0)
     return module_of(make(REGISTRY[name], (p,), {}), (2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
 
 
@@ -368,7 +311,7 @@ def test_droppath_draws_each_image(p: float) -> None:
 
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_stochastic_depth_draws_each_batch(p: float) -> None:
-    torch.manual_seed(0)
+    seed_torch(0)
     module = module_of(make(REGISTRY["stochastic_depth"], (p,), {}), (2,))
     batches = torch.stack([module(torch.ones(BATCH, 2)) for _ in range(DRAWS)]).flatten(1)
     assert sorted(batches.unique().tolist()) == [0, 1]
@@ -379,7 +322,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
-    torch.manual_seed(0)
+    seed_torch(0)
     module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
 
 import pytest
 from click.testing import CliRunner
@@ -198,19 +197,28 @@ ENVIRONMENTS = [
 ]
 
 
+SEVERAL = """
+import sys
+from archcalc.cli import main
+
+for arguments, code in (["lenet5"], 0), (["-h"], 0), (sys.argv[1:], 2):
+    sys.argv = ["archcalc", "summarize", *arguments]
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == code, (arguments, stop.code)
+    else:
+        raise AssertionError("main has returned")
+"""
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
 def test_an_odd_environment(environment):
-    commands = [["summarize", "lenet5"], ["summarize", "-h"], ["summarize", "größe"]]
-    with ExitStack() as stack:
-        started = [
-            stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "archcalc", *command],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
-                )
-            )
-            for command in commands
-        ]  # fmt: skip
-        results = [(process.communicate(), process.returncode) for process in started]
-    assert [code for _, code in results] == [0, 0, 2], results
-    assert not [said for (_, said), _ in results if b"Traceback" in said]
+    """A table, a help text and an error, one after the other in one process."""
+    command = [sys.executable, "-c", SEVERAL, "größe"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment}, check=False)
+    assert done.returncode == 0, done
+    assert b"60,000" in done.stdout
+    assert b"Usage: " in done.stdout
+    assert done.stderr.startswith(b"error: ")
+    assert b"Traceback" not in done.stderr

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.operator_strategies import Case, build, cases, examples
-from test_ops_torch import lopsided_padding
+from support.torch_seed import seed_torch
+from support.torch_warnings import lopsided_padding
 from torch import Tensor
 
 from archcalc.ops import REGISTRY
@@ -24,7 +25,7 @@ LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 
 def read_by_torch(case: Case, axis: int) -> list[set[int]]:
     """For each output position the input positions that change it, on an axis; of a vector there is one position."""
-    torch.manual_seed(0)
+    seed_torch(0)
     module = module_of(case.op, case.x).double().eval()
     for parameter in module.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)

@@ -14,6 +14,7 @@ import time
 import pytest
 import torch
 from click.testing import CliRunner
+from support.torch_seed import seed_torch
 from support.zoo import NAMES, network
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -127,7 +128,7 @@ def cancelling(end):
 @pytest.mark.parametrize("end", CANCELLING)
 def test_an_output_of_about_zero_is_no_false_alarm(end):
     for seed in range(5):
-        torch.manual_seed(seed)
+        seed_torch(seed)
         assert validate_folded(cancelling(end), "cpu").differences == ()
 
 

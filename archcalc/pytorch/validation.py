@@ -20,7 +20,7 @@ from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
 from archcalc.pytorch.fold_weights import batchnorms, differences, fold
 from archcalc.pytorch.measure import Watched, uncounted
-from archcalc.pytorch.meta_batchnorm import MetaBatchNorm
+from archcalc.pytorch.meta_kernels import MetaKernels
 from archcalc.pytorch.network import Network
 
 # Largest difference of a folded layer's output in float64, relative to its largest value or to a tenth of its largest
@@ -78,7 +78,7 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         network = Watched(graph).to(getattr(torch, dtype))
         image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), requires_grad=True)
     network.train()
-    with MetaBatchNorm() if where == "meta" else nullcontext():
+    with MetaKernels() if where == "meta" else nullcontext():
         network.measure(image)
     report = analyze(graph, batch, dtype, "train")
     checks = tuple(_checks(network, report, where))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from archcalc import analyze
 from archcalc.catalog import matching, papers_own
 from archcalc.cli import cli
-from archcalc.comparing.accuracy import published_points
+from archcalc.comparing.accuracy import published_point
 from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
@@ -75,13 +75,16 @@ def reports(names, **options):
 
 
 @cache
+def point(name):
+    return published_point(name)
+
+
 def points(*patterns):
-    return published_points(matching(patterns))[0]
+    return [found for name in matching(patterns) if (found := point(name))]
 
 
-@cache
 def papers():
-    return published_points(papers_own(matching(())))[0]
+    return [found for name in papers_own(matching(())) if (found := point(name))]
 
 
 def label_texts(made):

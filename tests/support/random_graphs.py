@@ -423,13 +423,20 @@ def loose_layers(draw: Draw, names: list[str]) -> Layer:
     return Layer(name, keywords)
 
 
-def sweep(strategy: st.SearchStrategy[Network], check: Callable[[Network], None], most: int, seed: int = 0) -> None:
+def sweep(
+    strategy: st.SearchStrategy[Network],
+    check: Callable[[Network], None],
+    most: int,
+    seed: int = 0,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
     """Check so many different networks; report the simplest failing one that hypothesis finds.
 
-    It draws in batches of ten: in longer runs hypothesis varies earlier networks, and finds fewer new ones.
+    It draws in batches of ten: in longer runs hypothesis varies earlier networks, and finds fewer new ones. It draws
+    no further batch once `enough()` is true.
     """
     batches, known = Random(seed), set()
-    while len(known) < most:
+    while len(known) < most and not enough():
 
         @seeded(batches.getrandbits(64))
         @settings(

@@ -6,6 +6,7 @@ import torch
 
 from archcalc.pytorch import Training, build, validate_source
 from archcalc.pytorch.source_proof import listed, run_source
+from support.torch_seed import seed_torch
 
 IMPORTS = {"torch"}  # what the source may import
 
@@ -45,7 +46,7 @@ def carrying(source):
 
 def assert_same_values(source, graph, carry=None):
     """Raise AssertionError unless both have equal outputs for equal weights, in evaluation and in training."""
-    torch.manual_seed(0)
+    seed_torch(0)
     built, own = build(graph), run(source)()
     with torch.no_grad():
         for value in built.state_dict().values():
@@ -71,7 +72,7 @@ def _assert_equal(expected, given):
 
 def seeded(network, image):
     """Return the output of a network; dropout and similar layers draw equal numbers each time."""
-    torch.manual_seed(1)
+    seed_torch(1)
     return network(image.clone())
 
 

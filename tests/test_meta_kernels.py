@@ -1,4 +1,4 @@
-"""Batch normalization without values: every figure is that of PyTorch's own decomposition."""
+"""Operations without values, as one kernel each: every figure is that of PyTorch's own decomposition."""
 
 import operator
 
@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import load
 from archcalc.graph.batchnorm_folding import fold_batchnorm
-from archcalc.pytorch import meta_batchnorm, validate
+from archcalc.pytorch import meta_kernels, validate
 from archcalc.pytorch.measure import Watched
-from archcalc.pytorch.meta_batchnorm import KERNELS, MetaBatchNorm
+from archcalc.pytorch.meta_kernels import KERNELS, MetaKernels
 from archcalc.pytorch.validation import validate_folded
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -53,9 +53,36 @@ def tensors_of(shape, dtype, training, tracked, affine, last):
 def test_tensors_are_those_of_pytorch(shape, dtype, training, tracked, affine):
     for last in (False, True):
         expected = tensors_of(shape, dtype, training, tracked, affine, last)
-        with MetaBatchNorm():
+        with MetaKernels():
             assert tensors_of(shape, dtype, training, tracked, affine, last) == expected
         assert len(expected[2]) > 1
+
+
+def relu_gradient(shape, dtype, layout, expand):
+    """Outline of the gradient of ReLU's input; that of its output is dense, or one value for all."""
+    x = torch.empty(shape, dtype=dtype, device="meta").to(memory_format=layout).requires_grad_()
+    y = F.relu(x)
+    gradient = torch.empty((), dtype=dtype, device="meta").expand(shape) if expand else torch.empty_like(y)
+    return outline(*torch.autograd.grad(y, x, gradient))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("expand", [True, False])
+def test_gradients_of_relu_are_those_of_pytorch(dtype, layout, expand):
+    for shape in (2, 3, 4, 5), (2, 1, 1, 7):
+        expected = relu_gradient(shape, dtype, layout, expand)
+        with MetaKernels():
+            assert relu_gradient(shape, dtype, layout, expand) == expected
+
+
+def test_the_test_of_gradients_would_notice(monkeypatch):
+    arguments = (2, 3, 4, 5), torch.float32, torch.channels_last, False
+    expected = relu_gradient(*arguments)
+    wrong = {torch.ops.aten.threshold_backward.default: lambda gradient, x, threshold: x.new_empty(x.shape)}
+    monkeypatch.setattr(meta_kernels, "KERNELS", wrong)
+    with MetaKernels():
+        assert relu_gradient(*arguments) != expected
 
 
 def figures(graph, dtype, training):
@@ -85,14 +112,14 @@ def test_figures_of_networks_are_those_of_pytorch(name, params):
     for folded, dtype, training in SETTINGS:
         given = fold_batchnorm(graph) if folded else graph
         expected = figures(given, dtype, training)
-        with MetaBatchNorm():
+        with MetaKernels():
             assert figures(given, dtype, training) == expected
 
 
 @pytest.mark.parametrize("compare", [validate, validate_folded])
 def test_a_validation_has_the_same_checks(compare, monkeypatch):
     made = compare(load("torchvision/resnet18"), "meta")
-    monkeypatch.setattr(meta_batchnorm, "KERNELS", {})
+    monkeypatch.setattr(meta_kernels, "KERNELS", {})
     assert compare(load("torchvision/resnet18"), "meta").checks == made.checks
 
 
@@ -107,8 +134,8 @@ TRAINED = torch.ops.aten.native_batch_norm.default
 def test_the_tests_above_would_notice(lie, monkeypatch):
     graph = load("resnet20", n=1)
     expected = figures(graph, torch.float32, True)
-    monkeypatch.setattr(meta_batchnorm, "KERNELS", KERNELS | {TRAINED: LIES[lie]})
-    with MetaBatchNorm():
+    monkeypatch.setattr(meta_kernels, "KERNELS", KERNELS | {TRAINED: LIES[lie]})
+    with MetaKernels():
         try:
             found = figures(graph, torch.float32, True)
         except (RuntimeError, IndexError):  # the next layer cannot run
@@ -122,10 +149,12 @@ def test_every_kernel_is_used(monkeypatch):
     def noted(operation):
         return lambda *arguments: used.add(operation) or KERNELS[operation](*arguments)
 
-    monkeypatch.setattr(meta_batchnorm, "KERNELS", {operation: noted(operation) for operation in KERNELS})
+    monkeypatch.setattr(meta_kernels, "KERNELS", {operation: noted(operation) for operation in KERNELS})
     for flags in FLAGS:
-        with MetaBatchNorm():
+        with MetaKernels():
             tensors_of((2, 3, 4, 5), torch.float32, *flags, last=False)
+    with MetaKernels():
+        relu_gradient((2, 3, 4, 5), torch.float32, torch.contiguous_format, expand=False)
     assert used == set(KERNELS)
 
 
@@ -133,12 +162,12 @@ def test_every_kernel_is_used(monkeypatch):
 def test_channels_that_do_not_match_are_refused(wrong):
     layer = torch.nn.BatchNorm2d(3, device="meta")
     setattr(layer, wrong, torch.nn.Parameter(torch.empty(4, device="meta"), requires_grad=wrong == "weight"))
-    with MetaBatchNorm(), pytest.raises(RuntimeError, match=f"{wrong} should contain 3 elements not 4"):
+    with MetaKernels(), pytest.raises(RuntimeError, match=f"{wrong} should contain 3 elements not 4"):
         layer(torch.empty(2, 3, 5, 5, device="meta"))
 
 
 def test_values_elsewhere_are_computed():
     layer, x = torch.nn.BatchNorm2d(3), torch.rand(2, 3, 5, 5)
-    with MetaBatchNorm():
+    with MetaKernels():
         assert torch.allclose(layer(x).mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
     assert layer.running_mean.abs().min() > 0

@@ -1,0 +1,77 @@
+"""Hand-picked cases of every operator: its name, the shape of its input, positional arguments and arguments by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archcalc.ops import REGISTRY, Operator
+from archcalc.ops.arguments import format_shape
+
+OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
+LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
+
+CASES = [
+    ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
+    ("conv", (3, 23, 23), (4, 11), {"stride": 4, "padding": 2}),
+    ("conv", (6, 9, 13), (4, (1, 7)), {"padding": (0, 3), "bias": False}),
+    ("conv", (6, 9, 9), (12, 3), {"groups": 6, "stride": 2, "padding": 1}),
+    ("conv", (6, 9, 9), (9, 3), {"groups": 3, "dilation": (2, 3), "padding": "same"}),
+    ("conv", (4, 9, 9), (6, 4), {"padding": "same"}),
+    ("conv", (4, 9, 9), (6, (2, 3)), {"padding": "same", "dilation": (3, 1)}),
+    ("conv", (4, 9, 9), (5, 5), {"connections": LENET_TABLE}),
+    ("conv", (4, 9, 9), (5, 2), {"connections": LENET_TABLE, "padding": "same", "bias": False}),
+    ("conv_transpose", (4, 5, 7), (6, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ("conv_transpose", (4, 5, 7), (6, (2, 4)), {"groups": 2, "dilation": (3, 2), "output_padding": (2, 1)}),
+    ("linear", (12,), (5,), {}),
+    ("linear", (3, 4, 6), (5, False), {}),
+    ("rbf", (84,), (10,), {}),
+    ("batchnorm", (5, 4, 3), (), {}),
+    ("batchnorm", (5,), (), {"affine": False}),
+    ("layernorm", (5, 4, 3), (), {}),
+    ("layernorm", (5, 4, 3), ((4, 3),), {"bias": False}),
+    ("layernorm", (7,), (), {"elementwise_affine": False}),
+    ("groupnorm", (6, 4, 3), (3,), {}),
+    ("groupnorm", (6,), (2,), {"affine": False}),
+    ("lrn", (6, 5, 5), (5,), {"k": 2}),
+    ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
+    *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
+    *((name, (5, 4, 3), (flag,), {}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    *(("leaky_relu", (5, 4, 3), (slope, flag), {}) for slope in [0.1, 0] for flag in [True, False]),
+    ("leaky_relu", (7,), (-0.5,), {}),
+    *((name, (5, 4, 3), (), {}) for name in ["sigmoid", "tanh", "scaled_tanh", "softmax", "identity", "flatten"]),
+    ("softmax", (10,), (), {}),
+    ("gelu", (5, 4, 3), (), {}),
+    ("gelu", (5, 4, 3), ("tanh",), {}),
+    ("maxpool", (4, 11, 12), (3, 2), {"padding": 1}),
+    ("maxpool", (4, 11, 12), (3, 2), {"ceil_mode": True}),
+    ("maxpool", (4, 11, 12), ((2, 3),), {"dilation": (3, 2)}),
+    ("avgpool", (4, 11, 12), (3, 2), {"padding": 1, "count_include_pad": False}),
+    ("avgpool", (4, 11, 12), ((2, 3), (2, 1)), {"ceil_mode": True}),
+    ("subsample", (6, 10, 10), (2,), {}),
+    ("subsample", (6, 10, 11), (3, 2), {"ceil_mode": True, "padding": 1}),
+    *((name, (4, 7, 10), (target,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for target in [1, (3, 5)]),
+    ("global_avgpool", (4, 7, 5), (), {}),
+    ("global_maxpool", (4, 7, 5), (), {}),
+    ("upsample", (4, 5, 6), (), {"size": (7, 11)}),
+    ("upsample", (4, 5, 6), (), {"scale_factor": 2, "mode": "bilinear"}),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [1, 2, 3, 4]),
+    ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
+    ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
+    *(("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3))[:count], (), {}) for count in [1, 2, 3]),
+    ("input", (), ((3, 8, 8),), {}),
+    ("channel_shuffle", (6, 4, 3), (3,), {}),
+    ("pad_shortcut", (4, 7, 8), (9,), {"stride": 2}),
+    *(("dropout", (5, 4, 3), (p, flag), {}) for p in [0, 0.3, 1] for flag in [True, False]),
+    *((name, (5, 4, 3), (p,), {}) for name in ["droppath", "stochastic_depth"] for p in [0, 0.3, 1]),
+    ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
+]  # fmt: skip
+
+
+def case_id(case: Any) -> str:
+    name, x, args, keywords = case
+    return "-".join([name, "+".join(map(format_shape, x if REGISTRY[name].joins else [x])), *map(str, args), *keywords])
+
+
+def inputs(op: Operator, x: Any) -> list[Any]:
+    """Return the shapes of all inputs; of `input`, the image's."""
+    return list(x) if op.joins else [getattr(op, "shape", x)]
