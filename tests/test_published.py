@@ -483,3 +483,20 @@ def test_what_a_claim_cannot_say(more, message):
 def test_an_accounting_of_one_cell_says_why():
     with pytest.raises(SpecError, match="an accounting of one cell lacks `because`"):
         verdicts(COLUMN % "{printed: '512', explained_by: {text: half, value: computed / 2}}")
+
+
+@pytest.mark.parametrize("value", ["macs if params else expected_macs", "macs * sum(depth for depth in [1])"])
+def test_a_formula_computes_only_what_it_reads(value, monkeypatch):
+    plain = Figures.figure
+    read = []
+    monkeypatch.setattr(Figures, "figure", lambda self, name, *part: read.append(name) or plain(self, name, *part))
+    claim = f"{{what: own, value: '{value}', printed: 1792, source: nowhere}}"
+    assert audit(parse(SPEC.split("  - {{", maxsplit=1)[0] + f"  - {claim}\n"))[0].verdict == "exact"
+    assert set(read) <= {"macs", "params"}
+
+
+@pytest.mark.parametrize("value", ["macs + against", "against[against]", "len(against) * macs"])
+def test_the_figures_of_another_network_are_named_in_an_error(value):
+    claim = f"{{what: own, value: '{value}', against: lenet5, printed: 1792, source: nowhere}}"
+    with pytest.raises(SpecError, match="the figures of lenet5"):
+        audit(parse(SPEC.split("  - {{", maxsplit=1)[0] + f"  - {claim}\n"))

@@ -12,13 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.analysis.figures import numbers
 from archcalc.auditing.figures import Numbers
 from archcalc.catalog import published_file, shown, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
 from archcalc.spec.expression import value_of
-from archcalc.spec.functions import FUNCTIONS, Budget, Fault, Names, Reference
+from archcalc.spec.functions import FUNCTIONS, Budget, Fault, Names
 from archcalc.spec.layers import check_keys
 from archcalc.spec.network_spec import OTHERS, Changes, read_changes, text_of
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, read_text
@@ -298,13 +297,11 @@ def _formula(value: Value | None) -> Formula | None:
         raise SpecError("a value must use figures", value.place, "write a formula such as macs / 2")
 
     def compute(figures: Numbers) -> Any:
-        try:
-            used = {name: figures[name] for name in sorted(mentions & {*numbers(), *figures.more})}
-        except Fault as fault:
-            raise SpecError(str(fault), value.place) from None
-        names = Names(used, dict.fromkeys(numbers(), Reference("")), Budget(STEPS))  # a library only to suggest
+        names = Names({}, figures, Budget(STEPS))
         try:
             return run(names)
+        except Fault as fault:
+            raise SpecError(str(fault), value.place) from None
         finally:
             names.budget.close(LEAST_STEPS)
 

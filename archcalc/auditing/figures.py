@@ -17,11 +17,6 @@ from archcalc.ops import REGISTRY
 from archcalc.spec.functions import Fault
 
 
-def unknown(name: str, of: str = "this network") -> str:
-    """Return the text of the error that a figure is unknown."""
-    return f"{name} ({FIGURES[name].title}) is unknown for {of}: see docs/reference/figures.md"
-
-
 class Total(int):
     """A total with its parts: `macs["3x3"]` of a layer or block, `macs["op:conv"]` of an operator."""
 
@@ -37,25 +32,32 @@ class Total(int):
             raise Fault(str(error)) from None
 
 
-class Numbers:
+class Numbers(dict[str, Any]):
     """The figures of a network that are numbers, by key, each computed when it is read; `more` are other values."""
 
     def __init__(self, figures: Figures, **more: Any) -> None:
+        super().__init__(dict.fromkeys(numbers()), **more)
         self.figures = figures
-        self.more = more
 
     def __getitem__(self, name: Any) -> Any:
         """Return a figure with its parts. Raises Fault if there is none of that name, or if it is unknown."""
-        if name in self.more:
-            return self.more[name]
-        if name not in numbers():
-            known = suggest(str(name), numbers()) or "one of " + ", ".join(numbers())
-            raise Fault(f"no figure {shorten(str(name))!r}; {known}")
-        value = self.figures.number(name)
+        key = str(name)
+        if key not in self:
+            raise Fault(f"no figure {shorten(key)!r}; {suggest(key, self) or 'one of ' + ', '.join(self)}")
+        value = super().__getitem__(key)
+        if value is not None:
+            return value
+        try:
+            value = self.figures.figure(key)
+        except ArchcalcError as error:
+            raise Fault(str(error)) from None
         if isinstance(value, int):
             value = Total(value)
-            value.part = partial(self.figures.figure, name)
+            value.part = partial(self.figures.figure, key)
         return value
+
+    def __repr__(self) -> str:
+        return f"the figures of {self.figures.report.graph.name}"
 
 
 class Figures:
@@ -76,21 +78,13 @@ class Figures:
         """The layers of each part, by name."""
         return parts_by_name(self.report.layers)
 
-    def number(self, name: str) -> Any:
-        """Return a figure that is a number; a receptive field only if it is equal on both axes. Raises Fault."""
-        value = getattr(self.report.totals, name)
-        if isinstance(value, tuple):
-            value = value[0] if value[0] == value[1] else None
-        if value is None:
-            raise Fault(unknown(name))
-        return value
-
     def _of_network(self, name: str) -> Any:
         value, figure = getattr(self.report.totals, name), FIGURES[name]
         if figure.unit == "pixels":
             return _square(value, figure)
         if value is None:
-            raise ArchcalcError(unknown(name, self.report.graph.name))
+            of = self.report.graph.name
+            raise ArchcalcError(f"{name} ({figure.title}) is unknown for {of}: see docs/reference/figures.md")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:

@@ -77,7 +77,7 @@ class Names(dict[str, Any]):
     __slots__ = ("budget", "later", "library", "parent", "read", "shape")
 
     def __init__(
-        self, values: Mapping[str, Any], library: Mapping[str, Reference], budget: Budget, parent: Names | None = None
+        self, values: Mapping[str, Any], library: Mapping[str, Any], budget: Budget, parent: Names | None = None
     ) -> None:
         super().__init__(values)
         self.library = library
