@@ -1,6 +1,8 @@
 """Equal calls of a block are run once; the graph is the same as if each were run, and so is what is refused."""
 
+import gc
 from collections import Counter
+from weakref import ref
 
 import pytest
 from support.random_graphs import networks as random_networks
@@ -281,3 +283,15 @@ def test_without_equal_params_a_copy_would_be_wrong(runs, monkeypatch):
     with kept():
         parse(PARAMS, "t")
         assert parse(PARAMS, "wide").nodes[1].output[0] == 4
+
+
+def test_a_side_output_that_does_not_fit_keeps_nothing_alive(monkeypatch):
+    expansions = []
+    plain = Expansion.graph
+    monkeypatch.setattr(Expansion, "graph", lambda self, *more: expansions.append(ref(self)) or plain(self, *more))
+    gc.disable()
+    try:
+        assert parse(written("b: relu", "b\n- side: {s: 'conv(3, 99)'}\n- b")).misfit
+        assert expansions[0]() is None
+    finally:
+        gc.enable()

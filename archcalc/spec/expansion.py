@@ -229,6 +229,7 @@ class Expansion:
             end = self._branch(branch, "side", x, frame.names, frame.scope)
         except MisfitError as error:
             error.trail = tuple(self.trail())
+            error.__context__ = error.__traceback__ = None  # they refer to this object
             self.misfit = self.misfit or error
             del self.made[made:], self.calls[calls:], self.ends[ends:]
             self.reached.append(-1)
