@@ -1,6 +1,7 @@
 """Tables: golden pictures of them, and how rows are merged and renderers escape."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from markdown_it import MarkdownIt
@@ -369,3 +370,12 @@ def test_ratios_are_shown_as_far_as_they_are_printed(printed, value, shown):
     head = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 1)\npublished:\n"
     graph = parse(f"{head}  - {{what: x, value: {value}, printed: '{printed}', source: s}}\n")
     assert audit_table({"t": audit(graph)}).rows[0]["value"] == shown
+
+
+def test_a_report_with_other_conditions_has_their_figures():
+    graph = load("googlenet")
+    report = analyze(graph)
+    assert report.layers[1].saved_bytes
+    other = replace(report, batch=2, mode="train")
+    assert other == analyze(graph, batch=2, mode="train") != report
+    assert other.layers == analyze(graph, batch=2, mode="train").layers

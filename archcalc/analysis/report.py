@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -57,11 +57,6 @@ class Totals:
         self.report = report
 
     @property
-    def runs(self) -> list[tuple[Run, int]]:
-        """Each distinct layer, and the number of equal ones."""
-        return self.report.distinct
-
-    @property
     def field(self) -> Mapping[str, Any]:
         """The figures of the receptive field."""
         return by_key(self.report.fields[self.report.field_end])
@@ -70,7 +65,7 @@ class Totals:
         if key in FIGURES and FIGURES[key].of is None:
             return self._of_graph(key)
         of = rule(key)
-        return sum([of(run) * count for run, count in self.runs])
+        return sum([of(run) * count for run, count in self.report.distinct])
 
     def _of_graph(self, key: str) -> Any:
         report, ran = self.report, self.report.ran
@@ -101,7 +96,6 @@ class Report:
     dtype: str
     mode: str
     convention: Convention
-    runs: tuple[Run, ...] = field(repr=False)  # of each layer
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -112,6 +106,14 @@ class Report:
     def totals(self) -> Totals:
         """The figures of the whole network."""
         return Totals(self)  # not kept, because it refers to this report
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The counts of each layer; those of equal layers are computed once."""
+        conditions = Conditions(self.batch, DTYPES[self.dtype], MODES[self.mode], self.convention)
+        keys = list(zip(first_equals(self.ran), in_place(self.ran, conditions.training), strict=True))
+        known = {(i, free): _run(self.ran.nodes[i], conditions, free) for i, free in dict.fromkeys(keys)}
+        return tuple([known[key] for key in keys])
 
     @cached_property
     def distinct(self) -> list[tuple[Run, int]]:
@@ -177,13 +179,13 @@ def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "i
     whole graph raises when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
-    rule = choose("convention", flops, CONVENTIONS)
-    value_bytes, training = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
-    batch = images(batch)
-    if training and graph.misfit:
+    convention = choose("convention", flops, CONVENTIONS)
+    choose("dtype", dtype, DTYPES)
+    if choose("mode", mode, MODES) and graph.misfit:
         raise graph.misfit
-    ran = graph if training else graph.without_sides()
-    return Report(graph, batch, dtype, mode, rule, _runs(ran, Conditions(batch, value_bytes, training, rule)))
+    report = Report(graph, images(batch), dtype, mode, convention)
+    report.runs  # noqa: B018  # raises if a layer has no rule
+    return report
 
 
 def images(batch: object) -> int:
@@ -193,13 +195,6 @@ def images(batch: object) -> int:
         given = "a number beyond 2^63" if isinstance(count, int) and abs(count) >= 2**63 else shorten(repr(batch))
         raise ArchcalcError(f"batch must be a whole number from 1 to {MAX_BATCH:,}, not {given}")
     return count
-
-
-def _runs(graph: Graph, conditions: Conditions) -> tuple[Run, ...]:
-    """Return the counts of each node; those of equal nodes are computed once."""
-    keys = list(zip(first_equals(graph), in_place(graph, conditions.training), strict=True))
-    known = {(i, free): _run(graph.nodes[i], conditions, free) for i, free in dict.fromkeys(keys)}
-    return tuple([known[key] for key in keys])
 
 
 def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:

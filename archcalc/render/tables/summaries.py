@@ -56,7 +56,7 @@ def summarize(
     groups = by_block(report.layers, depth) if depth else merge(report.layers, everything)
     names = _names(groups, depth)
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
-    sums = sums_of(report.totals.runs)
+    sums = sums_of(report.distinct)
     rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
     merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
