@@ -66,8 +66,9 @@ class Expansion:
     """One expansion of a spec, by `graph`. Every step goes through `run`, which a subclass may override.
 
     The first of equal calls of a block runs, the others copy its nodes: calls with equal arguments and inputs, at the
-    same depth of calls, that read equal params. This requires a block with its own scope, in which no `use` refers to a
-    label outside and no side output is dropped. With `sharing = False` every call runs.
+    same depth of calls, that read equal params. This requires that no `use` in the block refers to a label outside,
+    that no side output is dropped, and that a block without its own scope calls none with one. With `sharing = False`
+    every call runs.
     """
 
     sharing = True
