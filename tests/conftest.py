@@ -17,6 +17,8 @@ from support.torch_warnings import lopsided_padding
 
 ROOT = Path(__file__).parent.parent
 os.environ.pop("COLUMNS", None)  # tables are as wide as a test says, whatever the terminal of whoever runs it
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # 150 processes would each compile the package
+sys.dont_write_bytecode = False  # and each worker the tests
 os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from threads, and workers share the cores
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +44,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Exempt a million objects, the tests and what they import, from garbage collection: all live to the end."""
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 100)  # full collections are rarer: each module ends with one
     gc.collect()
     gc.freeze()
 

@@ -13,7 +13,7 @@ from support.field_oracle import check, graphs, stated, walk
 
 from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables
-from archcalc.analysis.field_figures import Figures, by_key, pair
+from archcalc.analysis.field_figures import FieldFigures, by_key, pair
 from archcalc.analysis.field_tables import Laid, Room, Worked, merge, through
 from archcalc.ops.convolution import Conv
 from archcalc.ops.reads import Nearest, Reads, Transposed, Window
@@ -26,7 +26,7 @@ def report(layers: str, size: int = 60, channels: int = 3):
     return analyze(parse(HEAD.format([channels, size, size]) + steps))
 
 
-def field(layers: str, size: int = 60, channels: int = 3) -> Figures:
+def field(layers: str, size: int = 60, channels: int = 3) -> FieldFigures:
     """The figures of the last layer, which are the same by height and width."""
     height, width = pair(report(layers, size, channels).layers[-1].field)
     assert height == width
