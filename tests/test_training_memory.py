@@ -1,0 +1,163 @@
+"""The memory of training steps: by hand, and byte for byte against PyTorch's CPU allocator, phase by phase."""
+
+import pytest
+import torch
+from support.random_graphs import networks, sweep
+
+from archcalc import load, parse
+from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.ops.joins import Add
+from archcalc.pytorch import Network
+from archcalc.pytorch.training_memory import differences, measure_training
+
+HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"
+CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of which changes nothing
+    "in place, pooling, dropout": "  - batchnorm | relu | maxpool(2) | dropout | flatten | linear(5)",
+    "a residual block": "  - relu\n  - add(body=conv(4, 3, padding=1) | batchnorm | relu | conv(4, 1), skip=identity)",
+    "a dense block": "  - 2 * concat(identity, batchnorm | relu | conv(4, 1))",
+    "three readers of one value": "  - add(conv(4, 1), sigmoid, gelu, identity)\n  - mean(tanh, conv(4, 1), silu)",
+    "a gate": "  - multiply(body=identity, gate=global_avgpool | conv(4, 1) | sigmoid)",
+    "local response normalization": "  - relu | lrn(5) | lrn(3) | conv(5, 1)",
+    "in place in a view": "  - linear(6)\n  - add(linear(5), linear(5))\n  - channel_shuffle(2) | relu | linear(3)",
+    "a slice that a matrix copies": "  - concat(linear(4), identity | linear(4)) | groupnorm(4)",
+    "copies in place": "  - hardswish(inplace=True) | conv(4, 1) | silu(inplace=True) | relu6(inplace=True)",
+    "a shortcut of zeros": "  - relu | pad_shortcut(7, stride=2) | batchnorm | adaptive_avgpool(2)",
+    "stochastic branches": "  - add(body=conv(4, 1) | stochastic_depth(0.5), skip=droppath(0.5))",
+    "padding on one side": "  - conv(4, 2, padding='same') | upsample(scale_factor=2) | conv_transpose(3, 2)",
+    "side outputs": "  - side: [global_avgpool | flatten | linear(5)]\n  - layernorm | flatten | linear(5)",
+    "places": "  - groupnorm(2) | leaky_relu(inplace=True) | adaptive_maxpool(3) | softmax",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("what", CONSTRUCTS)
+def test_constructs_take_the_memory_that_pytorch_takes(what):
+    graph = parse(HEAD + CONSTRUCTS[what])
+    assert differences(graph, Recipe("momentum", weight_decay=True), 3) == []
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("weight_decay", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers_take_the_memory_that_pytorch_takes(optimizer, weight_decay, foreach):
+    assert differences(load("lenet5"), Recipe(optimizer, weight_decay, foreach), 2) == []
+
+
+RECIPES = {
+    "lenet5": Recipe("sgd", smoothing=True),
+    "resnet20": Recipe("adam", True, accumulate=2),
+    "d2l/densenet": Recipe("momentum", frozen=("stem", "block1")),
+    "squeezenet1.1": Recipe(),
+    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
+    "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_take_the_memory_that_pytorch_takes(name):
+    assert differences(load(name), RECIPES[name], 2) == []
+
+
+def test_one_image():
+    graph = parse(HEAD + CONSTRUCTS["a slice that a matrix copies"])
+    assert differences(graph, Recipe("sgd"), 1) == []
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_random_networks():
+    def check(network):
+        graph = parse(network.spec())
+        trained = any(node.op.weights(node.x) for node in graph.nodes)
+        if network.dtype == "float32":
+            assert differences(graph, Recipe("sgd" if trained else ""), 2) == []
+
+    sweep(networks(), check, 20, seed=3)
+
+
+def test_the_tests_above_would_notice_one_gradient_more(monkeypatch):
+    graph = parse(HEAD + CONSTRUCTS["a residual block"])
+    calls = Add.calls
+    monkeypatch.setattr(Add, "calls", lambda *args: tuple(call._replace(grads=()) for call in calls(*args)))
+    found = {check.figure for check in differences(graph, Recipe("sgd", steps=2), 3)}
+    assert found == {"allocated of backward 1", "allocated of backward 2"}
+
+
+def test_the_tests_above_would_notice_a_value_held_too_long(monkeypatch):
+    held = []
+
+    def run(self, position, inputs):
+        held.append(inputs)
+        return Network.node(self, position)(*inputs)
+
+    monkeypatch.setattr(Network, "run", run)
+    found = [check.figure for check in differences(parse(HEAD + "  - sigmoid | tanh"), Recipe(), 3)]
+    assert found == ["peak of inference 0", "end of inference 0"]
+
+
+# By hand
+
+
+def phases(trace, batch):
+    return {(peak.phase, peak.step): (peak.peak, peak.end) for peak in trace.peaks(batch)}
+
+
+def test_a_perceptron_by_hand():
+    """Two linear layers 8 → 4 → 2, batch 10: 46 parameters, 320 bytes of images, 80 of targets."""
+    graph = parse("name: t\ninput: [8]\nlayers:\n  - linear(4) | relu | linear(2)\n")
+    trace = simulate(graph, Recipe("momentum"))
+    state = 4 * (8 * 4 + 4 + 4 * 2 + 2) + 320 + 80
+    hidden, output, gradients = 10 * 4 * 4, 10 * 2 * 4, 184
+    kept = hidden + output + 4 + 4  # the hidden values, log-probabilities, the loss, and the number of places
+    found = phases(trace, 10)
+    assert found["state", 0] == (state, state)
+    assert found["inference", 0] == (state + hidden + output, state)
+    assert found["forward", 1] == (state + output + kept, state + output + kept)
+    after_loss = state + output + 4  # output and loss
+    # at the ReLU: the loss's gradient, the ReLU's values, its gradient and the next, and those of linear2's weights
+    assert found["backward", 1] == (after_loss + 4 + 3 * hidden + 4 * (4 * 2 + 2), after_loss + gradients)
+    assert found["optimizer", 1] == (after_loss + 2 * gradients, after_loss + gradients)
+    assert found["forward", 2] == found["forward", 3]
+    assert found["forward", 2][0] == found["forward", 1][0] + gradients + 4  # momentum, and the last loss
+
+
+def test_budget_and_peaks_agree():
+    trace = simulate(load("resnet20"), Recipe("adam", smoothing=True))
+    curve = trace.curve(4)
+    assert curve[-1] == sum(event.bytes for event in trace.events(4))
+    for peak in trace.peaks(4):
+        held = trace.budget(4, peak.at)
+        assert sum(held.values()) == peak.peak == curve[peak.at]
+        assert {kind for kind, _ in held} <= {*KINDS}
+
+
+@pytest.mark.parametrize("limit", [10**6, 3 * 10**6, 10**8])
+def test_the_largest_batch_is_the_largest(limit):
+    trace = simulate(load("resnet20"), Recipe("momentum"))
+    batch = trace.largest_batch(limit)
+    assert batch == 0 or max(trace.curve(batch)) <= limit
+    assert max(trace.curve(batch + 1)) > limit
+
+
+def test_what_is_frozen_keeps_less():
+    graph = load("resnet20")
+    whole = simulate(graph, Recipe("adam"))
+    part = simulate(graph, Recipe("adam", frozen=("stem", "stage1")))
+    for (name, peak), (_, less) in zip(phases(whole, 8).items(), phases(part, 8).items(), strict=True):
+        assert peak == less if name[1] == 0 else less < peak
+
+
+def test_work_is_linear_in_the_layers():
+    def events(layers):
+        graph = parse(f"name: t\ninput: [4, 8, 8]\nlayers:\n  - {layers} * (conv(4, 1) | relu)\n")
+        return len(simulate(graph, Recipe("momentum")).changes)
+
+    assert events(400) - events(200) == events(300) - events(100)
+
+
+def test_what_kernels_allocate_is_apart():
+    measured = measure_training(load("lenet5"), Recipe("sgd", steps=1), 2)
+    assert all(phase.in_kernels >= 0 for phase in measured)
+    assert max(phase.in_kernels for phase in measured[1:]) > 0
+    assert torch.get_num_threads() >= 1
