@@ -30,5 +30,5 @@ def cross_entropy(y: Shape, smoothing: bool) -> Calls:
         Call((9, 8), SCALAR, keeps=(8,), holds=(7,)),
         Call((2,), SCALAR),  # · (1 − smoothing)
         Call((10,), SCALAR),  # · smoothing / classes
-        Call((11, 12), SCALAR, grads=(SAME, SAME), holds=(2, 5, 6, 8, 10)),
+        Call((11, 12), SCALAR, grads=(SAME, SAME), holds=(1, 2, 5, 6, 10)),
     )

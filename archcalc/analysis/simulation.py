@@ -42,6 +42,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import Update
+from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Calls, Extra, Shape
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call
@@ -90,6 +91,7 @@ class Compiled(NamedTuple):
     done: list[int]
 
 
+@uncollected
 def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps; all operators' weights must be trainable."""
     run = _Run(graph, recipe)

@@ -119,18 +119,26 @@ class Change(NamedTuple):
     kernels: tuple[int, ...]
 
 
-def differences(graph: Graph, recipe: Recipe, batch: int) -> list[Check]:
-    """Simulate and run a network on the CPU; return what differs: of each phase peak, end and sum of allocations.
+def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[tuple[Measured, list[Check]]]:
+    """Simulate and run a network on the CPU; compare of each phase the peak, the end and the sum of all allocations.
 
     Of the first phase only the end is compared: how initial weights are made is no part of the simulation.
     """
     expected = simulate(graph, recipe._replace(single=batch == 1)).peaks(batch)
-    checks = list[Check]()
+    compared = []
     for ours, theirs in zip(expected, measure_training(graph, recipe, batch), strict=True):
-        for figure in ("end",) if theirs.phase == "state" else ("peak", "end", "allocated"):
-            name = f"{figure} of {theirs.phase} {theirs.step}"
-            checks.append(Check("", name, getattr(ours, figure), getattr(theirs, figure)))
-    return [check for check in checks if not check.equal]
+        figures = ("end",) if theirs.phase == "state" else ("peak", "end", "allocated")
+        name = f"{theirs.phase} {theirs.step}"
+        checks = [
+            Check("", f"{figure} of {name}", getattr(ours, figure), getattr(theirs, figure)) for figure in figures
+        ]
+        compared.append((theirs, checks))
+    return compared
+
+
+def differences(graph: Graph, recipe: Recipe, batch: int) -> list[Check]:
+    """Return the figures of `compare_memory` that differ."""
+    return [check for _, checks in compare_memory(graph, recipe, batch) for check in checks if not check.equal]
 
 
 def measure_training(graph: Graph, recipe: Recipe, batch: int) -> list[Measured]:
