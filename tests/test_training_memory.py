@@ -1,7 +1,9 @@
 """The memory of training steps: by hand, and byte for byte against PyTorch's CPU allocator, phase by phase."""
 
+import json
+from pathlib import Path
+
 import pytest
-import torch
 from support.random_graphs import networks, sweep
 
 from archcalc import load, parse
@@ -96,6 +98,43 @@ def test_the_tests_above_would_notice_a_value_held_too_long(monkeypatch):
     assert found == ["peak of inference 0", "end of inference 0"]
 
 
+# On CUDA
+
+RECORD = json.loads(next((Path(__file__).parent.parent / "bench/records").glob("*-memory.json")).read_text())
+CUBLAS = 0, 33 * 2**20, 65 * 2**20  # workspaces on an H100: of no thread, of the one that runs forward, of both
+SIMULATED = [
+    case
+    for case in RECORD["cases"]
+    if case["module"] == "build" and case["precision"] != "autocast" and not case["problem"]
+    if not {*case["options"]} - {"loop", "smoothing", "accumulate"} and not case["network"].startswith("fractalnet")
+]  # FractalNet's joins dropped branches at random there
+
+
+@pytest.mark.parametrize("case", SIMULATED[::25], ids=lambda case: f"{case['network']}-{case['optimizer']}")
+def test_recorded_on_a_gpu(case):
+    """All phases end at the predicted byte, and cuBLAS's workspaces; only library workspaces lift peaks."""
+    recipe = Recipe(
+        case["optimizer"].replace("none", ""),
+        case["weight_decay"] > 0,
+        False if "loop" in case["options"] else None,
+        case["precision"],
+        "cuda",
+        smoothing="smoothing" in case["options"],
+        accumulate=2 if "accumulate" in case["options"] else 1,
+        single=case["batch"] == 1,
+    )
+    workspace = 0
+    measured = [counts for phase, counts in case["phases"].items() if phase != "weights"]
+    for peak, (most, end, *_) in zip(
+        simulate(load(case["network"]), recipe).peaks(case["batch"]), measured, strict=True
+    ):
+        assert end - peak.end in CUBLAS
+        assert most >= peak.peak + workspace
+        workspace = end - peak.end
+        if peak.phase == "optimizer":
+            assert most == peak.peak + workspace
+
+
 # By hand
 
 
@@ -160,4 +199,3 @@ def test_what_kernels_allocate_is_apart():
     measured = measure_training(load("lenet5"), Recipe("sgd", steps=1), 2)
     assert all(phase.in_kernels >= 0 for phase in measured)
     assert max(phase.in_kernels for phase in measured[1:]) > 0
-    assert torch.get_num_threads() >= 1
