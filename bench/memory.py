@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from support.random_graphs import networks, sweep
 
 from archcalc import Graph, load, parse
+from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.simulation import Recipe
 from archcalc.pytorch.training_memory import compare_memory
 
@@ -74,8 +75,9 @@ OTHERS = [  # of SIX networks
     Recipe("momentum", accumulate=3),
     Recipe("adam", frozen=("stem", "conv1", "conv", "stage1", "block1")),
     Recipe("momentum", dtype="bfloat16"),
+    Recipe("momentum", checkpoint=("all",)),
 ]
-SIX = ("lenet5", "resnet20", "densenet-40-12", "squeezenet1.0", "googlenet", "resnet18")
+SIX = ("lenet5", "resnet20", "densenet-40-12", "squeezenet1.0", "torchvision/googlenet", "resnet18")
 
 
 class Row(NamedTuple):
@@ -108,7 +110,8 @@ def of_networks(names: Sequence[str]) -> Iterator[Row]:
         for recipe in RECIPES + OTHERS * (name in SIX):
             for batch, side in NETWORKS[name]:
                 graph = load(name, input=(3, side, side)) if side else load(name)
-                row = row.after(graph, recipe, batch)
+                checkpoint = tuple(blocks(graph)) if recipe.checkpoint else ()
+                row = row.after(graph, recipe._replace(checkpoint=checkpoint), batch)
         yield row
 
 

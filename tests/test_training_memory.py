@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from support.random_graphs import networks, sweep
 
-from archcalc import load, parse
+from archcalc import ArchcalcError, load, parse
+from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.simulation import Recipe, simulate
@@ -23,6 +24,7 @@ CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of wh
     "a gate": "  - multiply(body=identity, gate=global_avgpool | conv(4, 1) | sigmoid)",
     "local response normalization": "  - relu | lrn(5) | lrn(3) | conv(5, 1)",
     "in place in a view": "  - linear(6)\n  - add(linear(5), linear(5))\n  - channel_shuffle(2) | relu | linear(3)",
+    "in place in a view, beside a branch": "  - mean(tanh, linear(8) | relu, conv(16, 1) | sigmoid | conv(4, 1))",
     "a slice that a matrix copies": "  - concat(linear(4), identity | linear(4)) | groupnorm(4)",
     "copies in place": "  - hardswish(inplace=True) | conv(4, 1) | silu(inplace=True) | relu6(inplace=True)",
     "a shortcut of zeros": "  - relu | pad_shortcut(7, stride=2) | batchnorm | adaptive_avgpool(2)",
@@ -60,6 +62,42 @@ RECIPES = {
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_take_the_memory_that_pytorch_takes(name):
     assert differences(load(name), RECIPES[name], 2) == []
+
+
+@pytest.mark.parametrize("name", ["resnet20", "lenet5", "d2l/densenet", "squeezenet1.1"])
+def test_checkpointed_blocks_take_the_memory_that_pytorch_takes(name):
+    graph = load(name)
+    recipe = Recipe("momentum", checkpoint=tuple(blocks(graph)), steps=2)
+    assert differences(graph, recipe, 2) == []
+    most = [max(peak.peak for peak in simulate(graph, each).peaks(64)) for each in (recipe, Recipe("momentum"))]
+    assert most[0] < most[1]
+
+
+GATED = (
+    "input: [3, 8, 8]\nblocks:\n  gated:\n"
+    "    - multiply(body=relu | conv(4, 1) | relu, gate=global_avgpool | conv(4, 1) | sigmoid)\n"
+    "    - stochastic_depth(0.5)\n"
+    "name: t\nlayers:\n  - conv(4, 3)\n  - a: gated\n  - b: gated\n  - flatten | linear(5)\n"
+)
+
+
+def test_a_checkpointed_block_does_not_overwrite_its_input():
+    graph = parse(GATED)
+    assert blocks(graph) == ["a", "b"]
+    assert differences(graph, Recipe("sgd", checkpoint=("a", "b")), 2) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("stage9", "resnet20 has no block 'stage9'; `archcalc summarize resnet20` lists them"),
+        ("stage1.0.add", "stage1.0.add cannot be checkpointed: it has several inputs or outputs"),
+    ],
+)
+def test_blocks_that_cannot_be_checkpointed(block, problem):
+    with pytest.raises(ArchcalcError) as caught:
+        simulate(load("resnet20"), Recipe("sgd", checkpoint=(block,)))
+    assert str(caught.value) == problem
 
 
 def test_one_image():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
 from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM
@@ -26,13 +27,24 @@ class Edge(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A call that has a gradient: its node, its edges, the memory that it keeps, and the size of its result."""
+    """A call that has a gradient: its node and edges, its result's size, and the tensors and numbers that it keeps."""
 
     node: int
     edges: list[Edge]
-    kept: list[int]
     size: Size
+    kept: list[int]
+    numbers: list[int]
     rebased: int | None = None  # if it works in place in a view: the origin of the view's base
+    checkpoint: Checkpoint | None = None  # where it runs again before its gradient
+
+
+class Checkpoint:
+    """A segment that has run: its input, what it keeps, and its calls that keep something when they run again."""
+
+    def __init__(self, nodes: range, inputs: dict[int, Any], kept: list[int]) -> None:
+        self.nodes, self.inputs, self.kept = nodes, inputs, kept
+        self.keeping: list[int] = []  # positions of calls
+        self.ran_again = False
 
 
 class Gradient(NamedTuple):
@@ -46,8 +58,8 @@ class Gradient(NamedTuple):
 class Backward:
     """Recorded calls, and the gradients of parameters."""
 
-    def __init__(self, trace: Trace, single: bool) -> None:
-        self.trace, self.single = trace, single
+    def __init__(self, trace: Trace, single: bool, run_again: Callable[[Checkpoint], None]) -> None:
+        self.trace, self.single, self.run_again = trace, single, run_again
         self.tape: list[Record] = []
         self.gradients: dict[int, int] = {}  # by parameter: its memory
         self.waiting: dict[int, tuple[int, int]] = {}  # by call: the gradient of its result so far, and its state
@@ -60,12 +72,18 @@ class Backward:
         for position in range(len(self.tape) - 1, -1, -1):
             if position in self.waiting:
                 incoming, state = self.waiting.pop(position)
+                self.trace.node = self.tape[position].node
+                checkpoint = self.tape[position].checkpoint
+                if checkpoint and not checkpoint.ran_again:
+                    self.run_again(checkpoint)
                 self._differentiate(self.tape[position], incoming, state)
+                if checkpoint and position == checkpoint.keeping[0]:
+                    self.trace.drop(*checkpoint.kept)
         trace.drop(one)
         self.tape.clear()
 
     def _differentiate(self, record: Record, incoming: int, state: int) -> None:
-        trace, trace.node = self.trace, record.node
+        trace = self.trace
         if record.rebased is not None:
             made = self._make_of_base(record, record.rebased)
         elif state == GAPS and record.edges[0].rule == PACKED:
@@ -74,7 +92,7 @@ class Backward:
             trace.drop(packed)
         else:
             made = self._make(record, incoming, state)
-        trace.drop(incoming, *record.kept)
+        trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
         trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
         for edge, storage, _ in made:
             if edge.origin < NOWHERE and self.gradients.setdefault(edge.origin, storage) != storage:
@@ -93,6 +111,8 @@ class Backward:
                 least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
+        if record.checkpoint:  # nothing else holds what the segment kept as it ran again
+            trace.drop(*record.kept)
         for i, (edge, storage, _) in enumerate(made):
             if edge.rule in (FULL, SUM) and edge.size != record.size:
                 made[i] = Gradient(edge, trace.make(edge.size, edge.kind), OWN)

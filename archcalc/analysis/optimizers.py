@@ -8,13 +8,14 @@ from one parameter to the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
 
 
 class Optimizer(NamedTuple):
-    """Copies of each parameter in the state, whether it counts steps, and the functions of its temporaries."""
+    """Tensors that the first step creates for each parameter, whether it counts steps, and what each step runs."""
 
     copies: int
     counts: bool
@@ -30,7 +31,7 @@ class Update:
         self.locals: dict[str, list[int]] = {}
 
     def run(self, name: str, foreach: bool) -> None:
-        """Run one step of an optimizer; in the first one it creates its state, with a counter for each parameter."""
+        """Run one step of an optimizer; the first one creates its state."""
         optimizer = OPTIMIZERS[name]
         for size in self.sizes if self.first else ():
             self.state(*[(4 * self.host, 0)] * optimizer.counts, *[size] * optimizer.copies)
@@ -42,11 +43,6 @@ class Update:
         made = [self.trace.make(size, "temporary") for size in sizes]
         self.clear(name)
         self.locals[name] = made
-
-    def move(self, name: str, to: str) -> None:
-        """Assign a variable's tensors to another one."""
-        self.clear(to)
-        self.locals[to] = self.locals.pop(name)
 
     def clear(self, *names: str) -> None:
         """Free the tensors of variables."""
@@ -66,51 +62,32 @@ class Update:
             self.trace.make(size, "optimizer state")
 
 
-def sgd_loop(update: Update) -> None:
-    """Without momentum."""
+def sgd_loop(update: Update, momentum: bool = False, nesterov: bool = False) -> None:
+    """The decayed gradient; the momentum buffer begins as its copy."""
     for size in update.sizes:
         update.clear("grad")
         if update.decay:
             update.set("grad", size)
-
-
-def momentum_loop(update: Update, nesterov: bool = False) -> None:
-    """With momentum: the buffer is a copy of the first gradient."""
-    for size in update.sizes:
-        update.clear("grad")
-        if update.decay:
-            update.set("grad", size)
-        if update.first:
+        if momentum and update.first:
             update.state(size)
-        else:
+        elif momentum:
             update.number()
         if nesterov:
             update.set("grad", size)
-        else:
+        elif momentum:
             update.clear("grad")
 
 
-def nesterov_loop(update: Update) -> None:
-    """With Nesterov's momentum."""
-    momentum_loop(update, nesterov=True)
-
-
-def sgd_foreach(update: Update) -> None:
-    """Without momentum."""
+def sgd_foreach(update: Update, momentum: bool = False) -> None:
+    """All decayed gradients at once."""
     if update.decay:
         update.set("grads", *update.sizes)
-
-
-def momentum_foreach(update: Update) -> None:
-    """With momentum, also Nesterov's."""
-    sgd_foreach(update)
-    if update.first:
-        for size in update.sizes:
-            update.state(size)
+    if momentum and update.first:
+        update.state(*update.sizes)
 
 
 def adam_loop(update: Update, decoupled: bool = False) -> None:
-    """Adam: two averages, and the root of the second one, divided."""
+    """The decayed gradient (AdamW decays in place), and the root of the second moment, which is divided."""
     for size in update.sizes:
         update.clear("grad")
         update.number()
@@ -123,30 +100,21 @@ def adam_loop(update: Update, decoupled: bool = False) -> None:
         update.number("divided", size)
         update.clear("root")
         update.number()
-        update.move("divided", "denom")
+        update.clear("denom")
+        update.locals["denom"] = update.locals.pop("divided")
 
 
-def adamw_loop(update: Update) -> None:
-    """Adam with weight decay of its own, in place."""
-    adam_loop(update, decoupled=True)
-
-
-def adam_foreach(update: Update) -> None:
-    """Adam."""
+def adam_foreach(update: Update, decoupled: bool = False) -> None:
+    """All decayed gradients, which are freed before all roots."""
     update.number(count=4)
-    sgd_foreach(update)
+    if not decoupled:
+        sgd_foreach(update)
     update.clear("grads")
     update.set("roots", *update.sizes)
 
 
-def adamw_foreach(update: Update) -> None:
-    """Adam with weight decay of its own, in place."""
-    update.number(count=4)
-    update.set("roots", *update.sizes)
-
-
 def rmsprop_loop(update: Update) -> None:
-    """RMSProp: an average of squares, and its root."""
+    """The decayed gradient, and the root of the average of squares."""
     for size in update.sizes:
         update.clear("grad")
         update.number()
@@ -158,17 +126,18 @@ def rmsprop_loop(update: Update) -> None:
 
 
 def rmsprop_foreach(update: Update) -> None:
-    """RMSProp."""
+    """All decayed gradients and all roots."""
     update.number(count=4)
     sgd_foreach(update)
     update.set("averages", *update.sizes)
 
 
+_MOMENTUM = partial(sgd_foreach, momentum=True)
 OPTIMIZERS = {
     "sgd": Optimizer(0, False, sgd_loop, sgd_foreach),
-    "momentum": Optimizer(0, False, momentum_loop, momentum_foreach),
-    "nesterov": Optimizer(0, False, nesterov_loop, momentum_foreach),
+    "momentum": Optimizer(0, False, partial(sgd_loop, momentum=True), _MOMENTUM),
+    "nesterov": Optimizer(0, False, partial(sgd_loop, momentum=True, nesterov=True), _MOMENTUM),
     "adam": Optimizer(2, True, adam_loop, adam_foreach),
-    "adamw": Optimizer(2, True, adamw_loop, adamw_foreach),
+    "adamw": Optimizer(2, True, partial(adam_loop, decoupled=True), partial(adam_foreach, decoupled=True)),
     "rmsprop": Optimizer(1, True, rmsprop_loop, rmsprop_foreach),
 }

@@ -29,23 +29,25 @@ What each operator calls is in `ops` (see `ops.calls`), the loss in `analysis.lo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import zip_longest
 from typing import NamedTuple
 
-from archcalc.analysis.backward import NOWHERE, Backward, Edge, Record
-from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
+from archcalc.analysis.checkpoints import Segment, reading_entries, segments
+from archcalc.analysis.cost import COUNTERS
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import Update
+from archcalc.analysis.programs import Compiled, Programs, calls_as_run
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node
-from archcalc.ops.base import Calls, Extra, Shape
-from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call
+from archcalc.ops.base import Extra, Shape
+from archcalc.ops.calls import IN_PLACE, NEW, VIEW
+
+RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
 
 
 class Recipe(NamedTuple):
@@ -60,14 +62,8 @@ class Recipe(NamedTuple):
     smoothing: bool = False  # label smoothing
     accumulate: int = 1  # batches per step
     frozen: tuple[str, ...] = ()  # names of nodes and blocks whose parameters need no gradient
+    checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
     single: bool = False  # whether the batch is one image: then no slice of it has gaps
-
-
-class Base(NamedTuple):
-    """The tensor that a view shows in another shape."""
-
-    origin: int
-    written: bool = False  # whether a call has worked in place in the view
 
 
 class Value(NamedTuple):
@@ -76,19 +72,7 @@ class Value(NamedTuple):
     storage: int
     size: Size
     origin: int
-    base: Base | None = None  # None: it is no view
-
-
-class Compiled(NamedTuple):
-    """A call with sizes in bytes, its gradients as (read, rule, scratch), and the values to free after it."""
-
-    call: Call
-    size: Size
-    extras: list[Size]
-    copies: list[Size]
-    uses: list[Size]
-    grads: list[tuple[int, str, int]]
-    done: list[int]
+    base: int | None = None  # of a view: the origin of the tensor that it shows in another shape
 
 
 @uncollected
@@ -109,16 +93,14 @@ class _Run:
 
     def __init__(self, graph: Graph, recipe: Recipe) -> None:
         self.graph, self.recipe, self.trace = graph, recipe, Trace()
-        self.backward = Backward(self.trace, recipe.single)
-        self.views: dict[int, int] = {}  # by call in place in a view: the call that takes the view anew
-        self.programs: dict[tuple[object, ...], list[Compiled]] = {}
+        self.backward = Backward(self.trace, recipe.single, self.run_again)
+        self.segments = segments(graph, recipe.checkpoint)
+        self.within: Checkpoint | None = None  # the checkpoint whose calls run
+        self.left = -1  # of the calls that keep something, when a segment runs again
+        self.programs = Programs(recipe.dtype, recipe.device)
         self.parameters: list[list[Value]] = []  # by node
         self.ends: list[int] = []  # storages of the last output and side outputs
         self.loss: list[Value] = []
-
-    def size(self, extra: Extra) -> Size:
-        """Return the size of a tensor."""
-        return size_of(extra, self.recipe.dtype, self.recipe.device)
 
     def build(self) -> None:
         """Allocate parameters and buffers, image and targets."""
@@ -128,16 +110,16 @@ class _Run:
             trained = not is_frozen(node.name, self.recipe.frozen)
             self.parameters.append(list(self.weights(node, trained)))
             for name, shape in node.op.buffers(node.x).items():
-                trace.make(self.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
-        size = self.size(Extra("image", self.graph.input))
+                trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
+        size = self.programs.size(Extra("image", self.graph.input))
         self.image = Value(trace.make(size, "input"), size, NOWHERE)
         for places in places_of(self.graph):
-            trace.make(self.size(Extra("target", places, "int64")), "input")
+            trace.make(self.programs.size(Extra("target", places, "int64")), "input")
 
     def weights(self, node: Node, trained: bool) -> Iterator[Value]:
         """Allocate the parameters of a node; each has a number below NOWHERE."""
         for name, shape in node.op.weights(node.x).items():
-            size = self.size(Extra(name, shape, per_image=False))
+            size = self.programs.size(Extra(name, shape, per_image=False))
             storage = self.trace.make(size, "parameter")
             yield Value(storage, size, NOWHERE - 1 - storage if trained else NOWHERE)
 
@@ -158,15 +140,14 @@ class _Run:
             self.lose(value, self.graph.nodes[i].output, first=value is results[0])
         trace.begin("backward", step)
         self.backward.run(self.loss[-1].origin, self.loss[-1].size)
-        self.views.clear()
 
     def lose(self, output: Value, shape: Shape, first: bool) -> None:
         """Compute the loss of an output; it replaces that of the last step, or is added to that of other outputs."""
         smoothing = self.recipe.smoothing
-        loss = self.call(self.program(("loss", shape), 1, lambda: cross_entropy(shape, smoothing)), [output], True)
+        loss = self.call(self.programs.of(("loss", shape), 1, lambda: cross_entropy(shape, smoothing)), [output], True)
         if not first:
             parts = [*self.loss, loss]
-            loss = self.call(self.program(("sum",), 2, lambda: SUM_OF_TWO), parts, True)
+            loss = self.call(self.programs.of("sum", 2, lambda: SUM_OF_TWO), parts, True)
             self.trace.drop(parts[1].storage)
         self.trace.drop(*[value.storage for value in self.loss])
         self.loss = [loss]
@@ -187,68 +168,105 @@ class _Run:
         graph, trace, nodes = self.graph, self.trace, self.graph.nodes
         ends = (graph.result, *(graph.sides if training else ()))
         kept = [i for i, node in enumerate(nodes) if training or not node.side]
-        last = {j: i for i in kept for j in nodes[i].inputs} | dict.fromkeys(ends, len(nodes))
-        equals, overwriting = first_equals(graph), self.overwriting(training)
-        values = {0: self.image._replace(storage=trace.share(self.image.storage))}
+        self.last = {j: i for i in kept for j in nodes[i].inputs} | dict.fromkeys(ends, len(nodes))
+        self.overwriting = self.overwriters(training)
+        values, done = {0: self.image._replace(storage=trace.share(self.image.storage))}, 0
         for i in kept[1:]:
-            node, trace.node = nodes[i], i
-            read = [*[values[j] for j in node.inputs], *self.parameters[i]]
-            calls = partial(calls_as_run, node, training, overwriting[i])
-            values[i] = self.call(self.program((equals[i], training, overwriting[i]), len(read), calls), read, training)
-            trace.drop(*[values.pop(j).storage for j in {*node.inputs} if last[j] == i])
+            if training and i in self.segments:
+                self.run_segment(self.segments[i], values)
+                done = self.segments[i].nodes.stop
+            elif i >= done:
+                self.run_node(i, values, training)
         results = [values[i]._replace(storage=trace.share(values[i].storage)) for i in ends]
         trace.drop(*[value.storage for value in values.values()])
         return results
 
-    def overwriting(self, training: bool) -> Sequence[bool]:
+    def run_node(self, i: int, values: dict[int, Value], training: bool) -> None:
+        """Run a node, and free the values that nothing reads after it."""
+        node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
+        read = [*[values[j] for j in node.inputs], *self.parameters[i]]
+        calls = partial(calls_as_run, node, training, overwrites)
+        program = self.programs.of((first_equals(self.graph)[i], training, overwrites), len(read), calls)
+        values[i] = self.call(program, read, training)
+        self.trace.drop(*[values.pop(j).storage for j in {*node.inputs} if self.last[j] == i])
+
+    def run_segment(self, segment: Segment, values: dict[int, Value]) -> None:
+        """Run a segment as torch.utils.checkpoint does: it keeps its input, and the state of the random numbers."""
+        trace, entry = self.trace, segment.entry
+        kept = [trace.make(self.programs.size(RANDOM_STATE), "kept"), trace.share(values[entry].storage)]
+        checkpoint = self.within = Checkpoint(segment.nodes, {entry: values[entry]}, kept)
+        inner = self.entered(checkpoint)
+        for i in segment.nodes:
+            self.run_node(i, inner, training=True)
+        self.within = None
+        values[segment.nodes[-1]] = inner.pop(segment.nodes[-1])
+        trace.drop(*[value.storage for value in inner.values()])
+        if self.last[entry] in segment.nodes:
+            trace.drop(values.pop(entry).storage)
+        if not checkpoint.keeping:
+            trace.drop(*kept)
+
+    def entered(self, checkpoint: Checkpoint) -> dict[int, Value]:
+        """Return the values with which a segment begins, with references of their own."""
+        return {i: value._replace(storage=self.trace.share(value.storage)) for i, value in checkpoint.inputs.items()}
+
+    def run_again(self, checkpoint: Checkpoint) -> None:
+        """Run a segment again, up to the last tensor that it keeps; then its calls keep what they need."""
+        trace, node, backward = self.trace, self.trace.node, self.backward
+        checkpoint.ran_again = True
+        state = trace.make(self.programs.size(RANDOM_STATE), "temporary")
+        tape, backward.tape = backward.tape, list[Record]()
+        self.left, inner = len(checkpoint.keeping), self.entered(checkpoint)
+        for i in checkpoint.nodes:
+            if self.left:
+                self.run_node(i, inner, training=True)
+        self.left = -1
+        trace.drop(*[value.storage for value in inner.values()], state)
+        trace.drop(*[number for record in backward.tape for number in record.numbers])
+        again = [record for record in backward.tape if record.kept]
+        for position, record in zip(checkpoint.keeping, again, strict=True):
+            tape[position] = tape[position]._replace(kept=record.kept)
+        backward.tape, trace.node = tape, node
+
+    def overwriters(self, training: bool) -> Sequence[bool]:
         """Return for each node whether it works in place."""
         graph = self.graph
+        if self.segments and training:
+            needed_again = reading_entries(graph, self.segments)
+            return [able and i not in needed_again for i, able in enumerate(in_place(graph, training))]
         if training or not graph.sides:
             return in_place(graph, training)
         allowed = iter(in_place(graph.without_sides(), training))
         return [not node.side and next(allowed) for node in graph.nodes]
 
-    def program(self, key: tuple[object, ...], inputs: int, calls: Callable[[], Calls]) -> list[Compiled]:
-        """Return compiled calls that read so many inputs and weights; equal keys share them."""
-        found = self.programs.get(key)
-        if found is None:
-            found = self.programs[key] = self.compiled(calls(), inputs)
-        return found
-
-    def compiled(self, calls: Calls, first: int) -> list[Compiled]:
-        """Compute the sizes of calls; their results have numbers from `first` on."""
-        last = {value: i for i, call in enumerate(calls) for value in (first + i, *call.reads, *call.holds)}
-        done: list[list[int]] = [[] for _ in calls]
-        for value, i in last.items():
-            if first <= value < first + len(calls) - 1:
-                done[i].append(value)
-        return [self.sized(call, ended) for call, ended in zip(calls, done, strict=True)]
-
-    def sized(self, call: Call, done: list[int]) -> Compiled:
-        """Compute the sizes of one call."""
-        extras, copies, uses = ([*map(self.size, tensors)] for tensors in (call.extras, call.copies, call.uses))
-        rules = zip_longest(call.reads, call.grads, call.scratch)
-        grads = [(read, rule or NEW, scratch or 0) for read, rule, scratch in rules]
-        return Compiled(call, self.size(call.makes), extras, copies, uses, grads, done)
-
     def call(self, program: Sequence[Compiled], values: list[Value], gradients: bool) -> Value:
         """Run calls on inputs and weights; return the last result, with a reference of its own."""
         trace = self.trace
-        for step in program:
-            call = step.call
-            needs = gradients and any(values[i].origin != NOWHERE for i in call.reads)
-            if needs:
-                self.reread(values, call.reads[call.where == IN_PLACE :])
-            made, rebased = self.result(step, values, needs)
-            values.append(made)
-            extras = [trace.make(size, "kept" if needs else "temporary") for size in step.extras]
-            trace.drop(*[trace.make(size, "temporary") for size in step.uses])
-            if needs:
-                self.record(step, values, extras, rebased)
-            else:
-                trace.drop(*extras)
+        for position, step in enumerate(program):
+            self.run_call(step, values, gradients)
             trace.drop(*[values[i].storage for i in step.done])
+            if self.left == 0:  # it runs again, and nothing more of it is needed
+                later = [i for other in program[position + 1 :] for i in other.done]
+                trace.drop(*[values[i].storage for i in later if i < len(values) - 1])
+                break
         return values[-1] if program else values[0]._replace(storage=trace.share(values[0].storage))
+
+    def run_call(self, step: Compiled, values: list[Value], gradients: bool) -> None:
+        """Run one call and append its result to the values."""
+        call, trace = step.call, self.trace
+        needs = gradients and any(values[i].origin != NOWHERE for i in call.reads)
+        if needs and self.left == 1 and (call.keeps or step.extras) and len(values) not in call.keeps:
+            made, rebased = values[0]._replace(storage=trace.share(values[0].storage)), None  # it stops in this call
+        else:
+            made, rebased = self.result(step, values, needs)
+        values.append(made)
+        kind = "kept" if needs else "temporary"
+        extras, numbers = ([trace.make(size, kind) for size in sizes] for sizes in (step.extras, step.numbers))
+        trace.drop(*[trace.make(size, "temporary") for size in step.uses])
+        if needs:
+            self.record(step, values, Record(trace.node, [], step.size, extras, numbers, rebased))
+        else:
+            trace.drop(*extras, *numbers)
 
     def result(self, step: Compiled, values: list[Value], needs: bool) -> tuple[Value, int | None]:
         """Create the result of a call; if it works in place in a view, return the origin of the view's base, too."""
@@ -259,57 +277,33 @@ class _Run:
         first = values[call.reads[0]]
         made = Value(trace.share(first.storage), step.size, origin, first.base)
         if call.where == VIEW:
-            return made._replace(base=first.base or Base(first.origin)), None
+            return made._replace(base=first.origin if first.base is None else first.base), None
         if call.where != IN_PLACE or first.base is None or not needs:
             return made, None
-        values[call.reads[0]] = first._replace(origin=first.base.origin)
-        return made._replace(base=Base(origin, written=True)), first.base.origin
+        values[call.reads[0]] = first._replace(origin=first.base)
+        return made._replace(origin=origin + 1, base=origin), first.base
 
-    def record(self, step: Compiled, values: list[Value], kept: list[int], rebased: int | None) -> None:
-        """Record a call for backward, with what it keeps."""
-        call, trace = step.call, self.trace
+    def record(self, step: Compiled, values: list[Value], record: Record) -> None:
+        """Record a call for backward, with its edges and what it keeps."""
+        call, trace, kept = step.call, self.trace, record.kept
         kept += [trace.make(size, "kept") for size in step.copies]
         for i in call.keeps:
             if not call.crossed or any(values[j].origin != NOWHERE for j in call.reads if j != i):
                 kept.append(trace.share(values[i].storage))
-                if trace.kinds[kept[-1]] == "activation":
+                if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
         edges = [Edge(values[i].origin, values[i].size, rule, scratch) for i, rule, scratch in step.grads]
         edges = [edge for edge in edges if edge.origin != NOWHERE]
-        self.backward.tape.append(Record(trace.node, edges, kept, step.size, rebased))
-
-    def reread(self, values: list[Value], reads: Sequence[int]) -> None:
-        """Before reading a view in which a call has worked in place, take it anew from its base (as_strided)."""
-        for i in reads:
-            _, size, origin, base = values[i]
-            if base and base.written:
-                if origin not in self.views:
-                    self.views[origin] = len(self.backward.tape)
-                    self.backward.tape.append(Record(self.trace.node, [Edge(origin, size, NEW, 0)], [], size))
-                values[i] = values[i]._replace(origin=self.views[origin], base=Base(base.origin))
-
-
-def calls_as_run(node: Node, training: bool, overwrites: bool) -> Calls:
-    """Return the calls of a node that does or does not overwrite its input."""
-    able = getattr(node.op, "inplace", False)
-    op = node.op if overwrites or not able else node.op.but(inplace=False)
-    return op.calls(node.x, node.output, training, overwrites)
-
-
-def size_of(extra: Extra, dtype: str, device: str) -> Size:
-    """Return the size of a tensor; Python's numbers take no memory on CUDA."""
-    own, cuda = DTYPES[dtype], device == "cuda"
-    others = {
-        "int64": 8,
-        "bool": 1,
-        "mask": 1 if cuda else own,
-        "sums": own if device == "cpu" else max(own, DTYPES["float32"]),
-        "number": 0 if cuda else 8,
-        "flag": 0 if cuda else 1,
-        "draw": 0 if cuda else 4,
-    }
-    count = math.prod(extra.shape) * (others[extra.dtype] if extra.dtype else own)
-    return (0, count) if extra.per_image else (count, 0)
+        checkpoint = self.within if kept else None
+        if checkpoint:
+            checkpoint.keeping.append(len(self.backward.tape))
+            trace.drop(*kept)
+            kept = []
+        self.left -= bool(kept) and self.left > 0
+        self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
+        if record.rebased is not None:  # the view is taken anew from its base (as_strided)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0)
+            self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 
 def is_frozen(name: str, frozen: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from archcalc.analysis.measured import Check
 from archcalc.analysis.simulation import Recipe, is_frozen, places_of, simulate
 from archcalc.graph.graph import Graph
-from archcalc.pytorch.network import Training, build
+from archcalc.pytorch.network import Checkpointed, Network, Training
 
 MARK = "archcalc: phase"
 SGD = torch.optim.SGD
@@ -45,7 +45,9 @@ class Loop:
         """Create network, optimizer, image and target."""
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
-        self.network = build(graph, recipe.device, dtype)
+        with torch.device(recipe.device):
+            network = Checkpointed(graph, recipe.checkpoint) if recipe.checkpoint else Network(graph)
+        self.network = network.to(dtype)
         for node, module in zip(graph.nodes, self.network.nodes, strict=True):
             if node.op.joins and hasattr(module, "p"):
                 module.p = 0
