@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.random_graphs import networks, sweep
 
-from archcalc import ArchcalcError, load, parse
+from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
@@ -98,6 +98,29 @@ def test_blocks_that_cannot_be_checkpointed(block, problem):
     with pytest.raises(ArchcalcError) as caught:
         simulate(load("resnet20"), Recipe("sgd", checkpoint=(block,)))
     assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "problem"),
+    [
+        (Recipe("adamW"), "unknown optimizer 'adamW'; did you mean adamw"),
+        (Recipe("sgd", dtype="float8"), "unknown dtype 'float8'"),
+        (Recipe("sgd", device="tpu"), "unknown device 'tpu'"),
+        (
+            Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),
+            "lenet5 cannot be trained: no part of it has weights",
+        ),
+    ],
+)
+def test_recipes_that_make_no_sense(recipe, problem):
+    with pytest.raises(ArchcalcError) as caught:
+        simulate(load("lenet5"), recipe)
+    assert str(caught.value).startswith(problem)
+
+
+def test_a_side_output_that_does_not_fit():
+    with pytest.raises(SpecError):
+        simulate(load("googlenet", input=(3, 64, 64)), Recipe())
 
 
 def test_one_image():

@@ -35,18 +35,20 @@ from typing import NamedTuple
 
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
-from archcalc.analysis.cost import COUNTERS
+from archcalc.analysis.cost import COUNTERS, DTYPES
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
-from archcalc.analysis.optimizers import Update
+from archcalc.analysis.optimizers import OPTIMIZERS, Update
 from archcalc.analysis.programs import Compiled, Programs, calls_as_run
+from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Graph, Node
+from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops.base import Extra, Shape
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW
 
+DEVICES = dict.fromkeys(("cpu", "cuda"))
 RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
 
 
@@ -77,7 +79,18 @@ class Value(NamedTuple):
 
 @uncollected
 def simulate(graph: Graph, recipe: Recipe) -> Trace:
-    """Simulate an inference and, with an optimizer, training steps; all operators' weights must be trainable."""
+    """Simulate an inference and, with an optimizer, training steps.
+
+    Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
+    is trained; SpecError if a side output does not accept the graph's input.
+    """
+    require_graph("simulate", graph)
+    choose("dtype", recipe.dtype, DTYPES)
+    choose("device", recipe.device, DEVICES)
+    if recipe.optimizer:
+        choose("optimizer", recipe.optimizer, OPTIMIZERS)
+    if graph.misfit:
+        raise graph.misfit
     run = _Run(graph, recipe)
     run.build()
     run.infer()
@@ -138,6 +151,8 @@ class _Run:
         trace.node = NO_NODE
         for i, value in zip((self.graph.result, *self.graph.sides), results, strict=True):
             self.lose(value, self.graph.nodes[i].output, first=value is results[0])
+        if self.loss[-1].origin == NOWHERE:
+            raise ArchcalcError(f"{self.graph.name} cannot be trained: no part of it has weights that are not frozen")
         trace.begin("backward", step)
         self.backward.run(self.loss[-1].origin, self.loss[-1].size)
 
