@@ -124,6 +124,7 @@ class _Run:
             self.parameters.append(list(self.weights(node, trained)))
             for name, shape in node.op.buffers(node.x).items():
                 trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
+        trace.node = NO_NODE
         size = self.programs.size(Extra("image", self.graph.input))
         self.image = Value(trace.make(size, "input"), size, NOWHERE)
         for places in places_of(self.graph):
