@@ -10,7 +10,7 @@ import click
 from archcalc.analysis.cards import CARDS, Card, find_card
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.optimizers import OPTIMIZERS
-from archcalc.analysis.report import MODES
+from archcalc.analysis.report import MAX_BATCH, MODES
 from archcalc.analysis.simulation import Recipe, is_frozen
 from archcalc.cli.options import given, together
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
@@ -27,6 +27,8 @@ def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = No
     return lambda ctx, param, value: choose(what, value, names)
 
 
+batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True,
+                            help="Images per batch.")  # fmt: skip
 recipe_options = together(
     click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True),
     click.option("--optimizer", default=USUAL, show_default=True, metavar="NAME",
@@ -62,8 +64,6 @@ def recipe_of(
         return Recipe(dtype=dtype, device=device)
     for part in frozen:
         _require_part(graph, part)
-    if all(is_frozen(node.name, frozen) for node in graph.nodes if node.op.weights(node.x)):
-        raise ArchcalcError(f"nothing in {graph.name} is left to train; freeze less, or use --mode infer")
     return Recipe(
         optimizer, weight_decay, dtype=dtype, device=device, smoothing=smoothing, accumulate=accumulate, frozen=frozen
     )
