@@ -76,7 +76,8 @@ def test_on_the_cpu_there_is_no_allocator():
 
 def test_without_a_card_the_terms_are_the_largest():
     report = analyze(load("lenet5"), mode="train")
-    highest = [max(sizes) for sizes in zip(*[[t.high for t in workspace_terms(report, c)] for c in CARDS.values()])]
+    terms = [[term.high for term in workspace_terms(report, card)] for card in CARDS.values()]
+    highest = [max(sizes) for sizes in zip(*terms, strict=True)]
     assert [term.high for term in workspace_terms(report, LARGEST)] == highest
     assert [term.high for term in needs_of("lenet5", batch=1).terms] == highest
 
@@ -85,10 +86,10 @@ def test_without_a_card_the_terms_are_the_largest():
 def test_whether_it_fits(batch, fits):
     needs = needs_of("vgg16", batch=batch, card="l4")
     assert needs.room.fits is fits
-    assert (needs.room.lacking > 0) == (fits is False)
     assert needs.room.least == needs.top.peak + sum(term.low for term in needs.terms)
     assert needs.room.most == needs.reserved[1] + sum(term.high for term in needs.terms)
-    assert fits is None or fits == (needs.room.most <= needs.card.memory)
+    assert (needs.room.least > needs.card.memory) == (fits is False)
+    assert (needs.room.most <= needs.card.memory) == (fits is True)
 
 
 def test_times_are_those_of_a_forward_pass():

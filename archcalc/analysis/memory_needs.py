@@ -47,12 +47,11 @@ class Curve(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Whether it fits a card together with the terms. None: that depends on their sizes within the intervals."""
+    """Whether it fits a card: yes if the most that it may need does, no if the least does not, otherwise unknown."""
 
     fits: bool | None
     least: int  # bytes: requested by tensors, and the least of each term
     most: int  # bytes: reserved by the allocator, and the most of each term
-    lacking: int  # bytes, at least, if it does not fit
 
 
 @dataclass(frozen=True)
@@ -143,17 +142,14 @@ class Needs:
         """What CUDA takes beside the tensors: on the card, or without one at most on any."""
         return workspace_terms(self.report, self.card or LARGEST) if self.recipe.device == "cuda" else ()
 
-    @cached_property
+    @property
     def room(self) -> Room | None:
-        """Whether it fits the card; None without one. It does not if the allocator fails beside the least terms."""
+        """Whether it fits the card; None without one."""
         if self.card is None or self.reserved is None:
             return None
         low, high = (sum(sizes) for sizes in zip(*[(term.low, term.high) for term in self.terms], strict=True))
-        failure = replay([("", chain(*self._events))], self.card.memory - low).failure
-        least, most = self.top.peak + low, self.reserved[1] + high
-        if failure:
-            return Room(False, least, most, max(failure.lacking, least - self.card.memory))
-        return Room(True if most <= self.card.memory else None, least, most, 0)
+        least, most, memory = self.top.peak + low, self.reserved[1] + high, self.card.memory
+        return Room(True if most <= memory else False if least > memory else None, least, most)
 
     @cached_property
     def times(self) -> tuple[float, list[LayerTime]] | None:

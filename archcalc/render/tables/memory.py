@@ -110,7 +110,6 @@ def outcome(needs: Needs) -> dict[str, Any]:
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
         "fits": room and room.fits, "needed_bytes": room and [room.least, room.most],
-        "lacking_bytes": room and room.lacking,
         "forward_seconds_least": times and times[0],
         "forward_seconds_by_layer": times and sum(time.seconds for time in times[1]),
     }  # fmt: skip
@@ -130,11 +129,11 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
     if card and room:
         fits: dict[bool | None, str] = {
             True: "it fits",
-            False: f"it does not fit; at least {size_text(room.lacking)} are lacking",
+            False: f"it does not fit; at least {size_text(room.least - card.memory)} are lacking",
             None: "it may fit, which depends on what stands beside the tensors",
         }
         yield card.key, f"{bytes_text(card.memory)}; {fits[room.fits]}"
-        yield "needed", f"{_interval(room.least, room.most)} with what stands beside the tensors"
+        yield "needed", f"{_interval(room.least, room.most)}, with what stands beside the tensors"
         yield "time", _time_text(needs, card.key)
 
 
