@@ -38,7 +38,7 @@ def memory(
     archcalc memory vgg16 --batch 64 --dtype bf16 --gpu a100-40
     archcalc memory resnet50 --batch 32 --mode infer --depth 1
     """
-    from archcalc.analysis.memory_needs import memory_needs
+    from archcalc.analysis.needed_memory import memory_needs
     from archcalc.render.tables.memory import curve_table, layers_table, memory_table
 
     graph, card = load_with(name, settings, shape), options["card"]

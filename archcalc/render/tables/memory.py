@@ -13,7 +13,7 @@ from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
-    from archcalc.analysis.memory_needs import Needs
+    from archcalc.analysis.needed_memory import Needs
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 MOST = 8  # layers that people see

@@ -4,8 +4,8 @@ import pytest
 
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.cards import CARDS, find_card
-from archcalc.analysis.memory_needs import LARGEST, memory_needs
 from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.needed_memory import LARGEST, memory_needs
 from archcalc.analysis.report import analyze
 from archcalc.analysis.simulation import Recipe, simulate
 from archcalc.analysis.workspaces import workspace_terms
