@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.render.table import Column, Table, bytes_text, conditions_text
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
@@ -152,8 +152,8 @@ def _time_text(needs: Needs, card: str) -> str:
     each, bounds = sum(time.seconds for time in layers), Counter(time.bound for time in layers if time.bound)
     counts = ", ".join(f"{count} by {bound}" for bound, count in bounds.most_common())
     return (
-        f"a forward pass takes at least {least * 1000:,.3g} ms, at the card's peaks\n"
-        f"{each * 1000:,.3g} ms layer by layer, an optimistic estimate; layers bound: {counts}"
+        f"a forward pass takes at least {ratio_text(least * 1000)} ms, at the card's peaks\n"
+        f"{ratio_text(each * 1000)} ms layer by layer, an optimistic estimate; layers bound: {counts}"
     )
 
 
@@ -174,7 +174,7 @@ def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Map
     took = seconds.get(name or "")
     own: dict[str, Any] = {key: kinds[kind] for kind, key in KEYS.items()}
     own |= {"name": name, "bytes": kinds.total(), "forward_seconds": took}
-    return _row(own, needs.top.peak) | {"milliseconds": took and f"{took * 1000:.3g}"}
+    return _row(own, needs.top.peak) | {"milliseconds": took and ratio_text(took * 1000)}
 
 
 def curve_table(needs: Needs, width: int | None, ascii: bool) -> Table:
