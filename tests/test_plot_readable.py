@@ -45,12 +45,6 @@ PICTURES = {
 
 # the layout is the same
 DARK_TOO = "profile googlenet by block", "memory training", "fields many", "compare ratios", "pareto torchvision"
-    "profile googlenet by block",
-    "memory training",
-    "fields many",
-    "compare ratios",
-    "pareto torchvision",
-)  # the layout is the same
 THEMES = [(name, dark) for name in PICTURES for dark in (False, True) if not dark or name in DARK_TOO]
 
 
