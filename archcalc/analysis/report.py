@@ -83,6 +83,8 @@ class Totals:
                 return depths(ran)[ran.result]
             case "saved_bytes":
                 return None if report.saved is None else sum(report.saved)
+            case "peak_inference_bytes" | "peak_training_bytes":
+                return report.peaks[key == "peak_training_bytes"]
             case "receptive_field_at":
                 return ran.nodes[report.field_end].name
         return getattr(report.expected, key) if key in Expected._fields else self.field[key]
@@ -144,6 +146,17 @@ class Report:
     def saved(self) -> list[int] | None:
         """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
         return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
+
+    @cached_property
+    def peaks(self) -> tuple[int, int | None]:
+        """The most bytes that tensors hold on CUDA, at inference and in training; None if nothing can be trained."""
+        from archcalc.analysis.simulation import Recipe, simulate  # few figures need it
+
+        optimizer = "momentum" if self.totals.params and not self.graph.misfit else ""
+        recipe = Recipe(optimizer, dtype=self.dtype, device="cuda", steps=2, single=self.batch == 1)
+        peaks = simulate(self.graph, recipe).peaks(self.batch)
+        training = max((peak.peak for peak in peaks if peak.step), default=None)
+        return max(peak.peak for peak in peaks if not peak.step), training
 
     @cached_property
     @uncollected
