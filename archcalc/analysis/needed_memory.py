@@ -19,7 +19,7 @@ from archcalc.analysis.cards import CARDS, Card
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
 from archcalc.analysis.report import Report, analyze
 from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
-from archcalc.analysis.simulation import Recipe, is_frozen, simulate
+from archcalc.analysis.simulation import Recipe, simulate
 from archcalc.analysis.workspaces import Term, workspace_terms
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
@@ -181,14 +181,10 @@ class Needs:
 
 
 def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Needs:
-    """Compute what memory a recipe needs for batches of so many images.
+    """Compute what memory a recipe needs for batches of so many images; without an optimizer no side output runs.
 
-    Raises ArchcalcError for an invalid batch, and in training for a network without anything to train; SpecError for a
-    side output that does not accept the input.
+    Raises ArchcalcError for an invalid batch, and like `simulate`.
     """
     report = analyze(graph, batch, recipe.dtype, "train" if recipe.optimizer else "infer")
-    trained = (node.op.weights(node.x) and not is_frozen(node.name, recipe.frozen) for node in graph.nodes)
-    if recipe.optimizer and not any(trained):
-        raise ArchcalcError(f"nothing in {graph.name} is trained; freeze less, or use --mode infer")
     recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
-    return Needs(graph, recipe, report.batch, card, report, simulate(graph, recipe))
+    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe))

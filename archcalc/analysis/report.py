@@ -66,6 +66,16 @@ class Totals:
         """The figures of the receptive field."""
         return by_key(self.report.fields[self.report.field_end])
 
+    @property
+    def peak_inference_bytes(self) -> int | None:
+        """The most that tensors hold on CUDA at inference."""
+        return self.report.peak("")
+
+    @property
+    def peak_training_bytes(self) -> int | None:
+        """The most that tensors hold on CUDA in training with SGD and momentum; None if nothing can be trained."""
+        return self.report.peak("momentum")
+
     def __getattr__(self, key: str) -> Any:
         if key in FIGURES and FIGURES[key].of is None:
             return self._of_graph(key)
@@ -83,8 +93,6 @@ class Totals:
                 return depths(ran)[ran.result]
             case "saved_bytes":
                 return None if report.saved is None else sum(report.saved)
-            case "peak_inference_bytes" | "peak_training_bytes":
-                return report.peaks[key == "peak_training_bytes"]
             case "receptive_field_at":
                 return ran.nodes[report.field_end].name
         return getattr(report.expected, key) if key in Expected._fields else self.field[key]
@@ -147,16 +155,15 @@ class Report:
         """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
         return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
 
-    @cached_property
-    def peaks(self) -> tuple[int, int | None]:
-        """The most bytes that tensors hold on CUDA, at inference and in training; None if nothing can be trained."""
+    def peak(self, optimizer: str) -> int | None:
+        """Return the most bytes that tensors hold on CUDA, in training with an optimizer, or at inference without."""
         from archcalc.analysis.simulation import Recipe, simulate  # few figures need it
 
-        optimizer = "momentum" if self.totals.params and not self.graph.misfit else ""
+        if optimizer and (self.graph.misfit or not self.totals.params):
+            return None
         recipe = Recipe(optimizer, dtype=self.dtype, device="cuda", steps=2, single=self.batch == 1)
-        peaks = simulate(self.graph, recipe).peaks(self.batch)
-        training = max((peak.peak for peak in peaks if peak.step), default=None)
-        return max(peak.peak for peak in peaks if not peak.step), training
+        trace = simulate(self.graph if optimizer else self.graph.without_sides(), recipe)
+        return max(peak.peak for peak in trace.peaks(self.batch))
 
     @cached_property
     @uncollected

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from archcalc.analysis.cards import CARDS, Card, find_card
+from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.report import MAX_BATCH, MODES
@@ -18,7 +19,14 @@ from archcalc.graph.graph import Graph
 
 USUAL = "momentum"  # the optimizer of most published recipes, and of the figure `peak_training_bytes`
 SHORT = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
-TRAINING = "optimizer", "weight_decay", "smoothing", "accumulate", "frozen"  # options that only training reads
+TRAINING = (
+    "optimizer",
+    "weight_decay",
+    "smoothing",
+    "accumulate",
+    "frozen",
+    "checkpoint",
+)  # options that only training reads
 
 
 def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:
@@ -39,6 +47,8 @@ recipe_options = together(
                  help="Add up the gradients of N batches before each step of the optimizer."),
     click.option("--freeze", "frozen", multiple=True, metavar="PART",
                  help="Do not train this layer or block, e.g. stem. Can be repeated."),
+    click.option("--checkpoint", multiple=True, metavar="BLOCK",
+                 help="Run this block again in backward and keep only its input; blocks: all of them."),
     click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                  callback=one_of("dtype", DTYPES, SHORT), help=f"One of {', '.join(DTYPES)}; or e.g. bf16."),
     click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True),
@@ -49,7 +59,7 @@ recipe_options = together(
 
 def recipe_of(
     graph: Graph, *, mode: str, optimizer: str, weight_decay: bool, smoothing: bool, accumulate: int,
-    frozen: tuple[str, ...], dtype: str, device: str, card: Card | None,
+    frozen: tuple[str, ...], checkpoint: tuple[str, ...], dtype: str, device: str, card: Card | None,
 ) -> Recipe:  # fmt: skip
     """Return the recipe that the options describe, for a network.
 
@@ -64,9 +74,12 @@ def recipe_of(
         return Recipe(dtype=dtype, device=device)
     for part in frozen:
         _require_part(graph, part)
+    if "blocks" in checkpoint and not (checkpoint := tuple(blocks(graph))):
+        raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")
     return Recipe(
-        optimizer, weight_decay, dtype=dtype, device=device, smoothing=smoothing, accumulate=accumulate, frozen=frozen
-    )
+        optimizer, weight_decay, dtype=dtype, device=device, smoothing=smoothing, accumulate=accumulate, frozen=frozen,
+        checkpoint=checkpoint,
+    )  # fmt: skip
 
 
 def _require_part(graph: Graph, part: str) -> None:

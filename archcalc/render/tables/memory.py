@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, ratio_text
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
@@ -59,11 +60,17 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         summary=list(summary(needs)),
         data=outcome(needs),
         parts=[
-            Table("", PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
+            _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
             layers_table(needs, depth, every),
-            Table("", TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
+            _table(TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
         ],
     )
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: str) -> Table:
+    """Make a table that shows the columns in which something is known."""
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    return Table("", [own._replace(shown=own.shown and own.key in known) for own in columns], rows, key)
 
 
 def _row(row: Mapping[str, Any], whole: int = 0) -> dict[str, Any]:
@@ -83,7 +90,8 @@ def facts(needs: Needs) -> dict[str, Any]:
     own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
-    return own | {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate, "frozen": list(recipe.frozen)}
+    own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
+    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint)}
 
 
 def conditions(needs: Needs) -> str:
@@ -94,7 +102,8 @@ def conditions(needs: Needs) -> str:
         "weight decay": recipe.weight_decay,
         "label smoothing": recipe.smoothing,
         f"{recipe.accumulate} batches per step": recipe.accumulate > 1,
-        f"frozen: {', '.join(recipe.frozen)}": bool(recipe.frozen),
+        f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
+        f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
         recipe.device.upper(): True,
         BUILD: True,
     }
@@ -106,7 +115,8 @@ def outcome(needs: Needs) -> dict[str, Any]:
     """Return the figures of the whole for data."""
     top, room, times = needs.top, needs.room, needs.times
     return {
-        "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step, "peak_layer": needs.layer_at(top),
+        "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step or None,
+        "peak_layer": needs.layer_at(top),
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
         "fits": room and room.fits, "needed_bytes": room and [room.least, room.most],
@@ -167,7 +177,7 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     shown = rows if every else sorted(rows, key=lambda row: -row["bytes"])[:MOST]
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
-    return Table("", LAYERS, [*shown, rest], "layers", facts(needs), notes=notes, label=f"{needs.graph.name}, memory")
+    return replace(_table(LAYERS, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
 
 
 def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:
