@@ -73,7 +73,7 @@ _ROWS = (
     Figure("saved_bytes", "kept for backward", "bytes", SUM,
            "tensors that PyTorch keeps from the forward to the backward pass, each once, without weights and buffers"),
     Figure("peak_inference_bytes", "peak at inference", "bytes", NETWORK,
-           "most that tensors hold at a time in an inference on CUDA, params and input included, as `build` runs it"),
+           "most that tensors hold at a time in an inference on CUDA, params and input included"),
     Figure("peak_training_bytes", "peak in training", "bytes", NETWORK,
            "the same in training steps with SGD and momentum; null if nothing can be trained"),
     Figure("depth", "depth", "layers", PATH, "count of weighted layers on the longest path", counted="weighted layers"),
