@@ -46,15 +46,7 @@ def memory(
     rows = form in ("csv", "tsv")
     table = layers_table(needs, depth) if rows else memory_table(needs, depth, FORMATS[form].every)
     if form == "table":
-        curve = curve_table(needs, screen()[0], not encodes("█"))
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        curve = curve_table(needs, screen()[0], ascii="█".encode(encoding, "replace") == b"?")
         table = replace(table, parts=[curve, *table.parts])
     deliver(table, form, output, force)
-
-
-def encodes(text: str) -> bool:
-    """Whether the standard output can show a text."""
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

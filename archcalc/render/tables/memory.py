@@ -142,7 +142,7 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
             False: f"it does not fit; at least {size_text(room.least - card.memory)} are lacking",
             None: "it may fit, which depends on what stands beside the tensors",
         }
-        yield card.key, f"{bytes_text(card.memory)}; {fits[room.fits]}"
+        yield card.key, f"{bytes_text(card.memory)}{'' if card.reported else ', nominal'}; {fits[room.fits]}"
         yield "needed", f"{_interval(room.least, room.most)}, with what stands beside the tensors"
         yield "time", _time_text(needs, card.key)
 
