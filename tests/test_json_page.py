@@ -14,7 +14,11 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
     ],
     "compare": ["compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
-    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml lenet5 --by layer"],
+    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
+    "memory": [
+        "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",
+        "memory lenet5 --mode infer --device cpu", "memory lenet5 --optimizer adam",
+    ],
     "list": ["list --family resnet"],
     "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml"],
     "audit": ["audit googlenet lenet5 stochastic-depth-110"],
@@ -96,7 +100,7 @@ def problems(found, title, seen):
 
 
 def kinds(text):
-    return [text] if text in TYPES else text.split(" or ")
+    return [text] if text in TYPES else re.split(" or (?!false)", text)
 
 
 def check(title, commands, tmp_path, monkeypatch):
