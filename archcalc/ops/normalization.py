@@ -53,7 +53,7 @@ class BatchNorm(SameShape):
         return add_work(work, {"mul": 5 * x[0], "add": 2 * x[0]} if self.track_running_stats else {})
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
-        """γ/σ · (g − Σg/n − (x − μ)·k), where k = Σ(g·(x − μ))/σ/σ/n per channel; weight_gradient has the sums.
+        """γ/σ · (g − Σg/n − (x − μ)·k), where k = Σ(g·(x − μ))/σ/σ/n per channel; the weight gradient has the sums.
 
         For n values in C channels 2n additions, 2n + 2C products, 2C divisions. Without weights also the sums, 3n − 2C
         additions and n products.
@@ -126,7 +126,7 @@ class LayerNorm(SameShape):
         return statistics_gradient(batch * values(x), batch * groups, self.elementwise_affine)
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
-        """Σ(g·(x − μ)·1/σ) and Σg: for n values 2n products; 2n additions for the weight, n for the bias, less sums."""
+        """Σ(g·(x − μ)·1/σ) and Σg: for n values n differences, 2n products, and n − m sums for m weights or biases."""
         return affine_gradient(batch * values(x), self.weights(x))
 
     def saved(self, x: Shape, y: Shape) -> Saved:

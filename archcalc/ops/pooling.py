@@ -201,7 +201,8 @@ class AdaptiveAverage(Adaptive):
 
     @classmethod
     def says(cls, figure: str) -> str:
-        return "Nothing." if figure == "saved" and not cls.types else super().says(figure)
+        everything = {"saved": "Nothing.", "input_gradient": "A division for each value of the input."}
+        return everything[figure] if figure in everything and not cls.types else super().says(figure)
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 additions and a division."""
