@@ -16,9 +16,11 @@ from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals
+from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
+from archcalc.analysis.training_step import USUAL, Gradients, Training, gradients
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -120,6 +122,12 @@ class Report:
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
 
     @property
+    def optimizer(self) -> str:
+        """The optimizer of a training step, such as `adamw with weight decay`; empty at inference."""
+        recipe = self.runs[0].conditions.recipe
+        return (recipe.optimizer + " with weight decay" * recipe.weight_decay) * MODES[self.mode]
+
+    @property
     def totals(self) -> Totals:
         """The figures of the whole network."""
         return Totals(self)  # not kept, because it refers to this report
@@ -187,22 +195,29 @@ class Report:
 
 
 @uncollected
-def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all") -> Report:
-    """Compute all figures of a network for one forward pass of `batch` images.
+def analyze(
+    graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all",
+    training: Training = USUAL,
+) -> Report:  # fmt: skip
+    """Compute all figures of a network for one forward pass of `batch` images, and in training for one step.
 
-    `mode="train"` includes side outputs and what dropout writes; the arithmetic is that of inference in both modes (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for an invalid batch, dtype, mode or convention;
-    SpecError, with its place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the
-    whole graph raises when it is read), and in training for a side output that does not accept this input.
+    `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others), which
+    `training` describes; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops` names a
+    convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with its
+    place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph raises
+    when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
     rule = choose("convention", flops, CONVENTIONS)
-    value_bytes, training = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
+    value_bytes, trains = choose("dtype", dtype, DTYPES), choose("mode", mode, MODES)
+    choose("optimizer", training.optimizer, OPTIMIZERS)
+    if not trains and training != USUAL:
+        raise ArchcalcError("optimizer, weight decay and a gradient for the image apply to training; use mode train")
     batch = images(batch)
-    if training and graph.misfit:
+    if trains and graph.misfit:
         raise graph.misfit
-    ran = graph if training else graph.without_sides()
-    return Report(graph, batch, dtype, mode, rule, _runs(ran, Conditions(batch, value_bytes, training, rule)))
+    ran = graph if trains else graph.without_sides()
+    return Report(graph, batch, dtype, mode, rule, _runs(ran, Conditions(batch, value_bytes, trains, rule, training)))
 
 
 def images(batch: object) -> int:
@@ -216,13 +231,15 @@ def images(batch: object) -> int:
 
 def _runs(graph: Graph, conditions: Conditions) -> tuple[Run, ...]:
     """Return the counts of each node; those of equal nodes are computed once."""
-    keys = list(zip(first_equals(graph), in_place(graph, conditions.training), strict=True))
-    known = {(i, free): _run(graph.nodes[i], conditions, free) for i, free in dict.fromkeys(keys)}
+    nodes, trains = graph.nodes, conditions.training
+    needed = gradients(graph, conditions.recipe.image_gradient) if trains else [None] * len(nodes)
+    keys = list(zip(first_equals(graph), in_place(graph, trains), needed, strict=True))
+    known = {key: _run(nodes[key[0]], conditions, *key[1:]) for key in dict.fromkeys(keys)}
     return tuple([known[key] for key in keys])
 
 
-def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:
+def _run(node: Node, conditions: Conditions, overwrites: bool, needed: Gradients | None) -> Run:
     try:
-        return run_of(node, conditions, overwrites)
+        return run_of(node, conditions, overwrites, needed)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
