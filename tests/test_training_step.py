@@ -22,6 +22,7 @@ from archcalc.analysis.figures import FIGURES, STEP
 from archcalc.analysis.optimizers import OPTIMIZERS, work_per_value
 from archcalc.analysis.report import Layer, Report
 from archcalc.analysis.training_step import Training
+from archcalc.auditing.recipe_cost import with_cost
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
@@ -257,6 +258,22 @@ def test_the_update_of_a_network() -> None:
     totals = trained("lenet5", optimizer="adamw", weight_decay=True).totals
     assert totals.optimizer_flops == totals.params * (5 + 5 + 2 + 1 + 1)
     assert trained("lenet5").totals.optimizer_flops == totals.params * 4
+
+
+# recipes
+
+
+@pytest.mark.parametrize(
+    ("iterations", "batch", "images"),
+    [("370,000", "256", 370_000 * 256), ("up to 64,000", "128", 64_000 * 128), ("about 10", "2", 20),
+     ("600 epochs", "128", 0), ("100", "32 on each of 8 GPUs", 0), ("", "128", 0)],
+)  # fmt: skip
+def test_the_cost_of_a_recipe(iterations: str, batch: str, images: int) -> None:
+    recipe = {"source": "a", "iterations": iterations, "batch": batch}
+    macs = trained("lenet5").totals.step_macs
+    cost = f"{iterations} iterations × {batch} images × {macs:,} MACs = {images * macs:,} MACs"
+    assert with_cost(load("lenet5"), recipe) == recipe | ({"cost": cost} if images else {})
+    assert with_cost(load("lenet5"), {"source": "a"}) == {"source": "a"}
 
 
 # bad input

@@ -106,12 +106,14 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
 def facts_of(name: str, title: str) -> Table:
     """What is known of a network, called `title` if given."""
     from archcalc.auditing.claims import accuracies_of, recipes_of
+    from archcalc.auditing.recipe_cost import with_cost
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.show import about_network
 
     graph = load_with(name, {}, title=title)
     own = graph.origin
-    return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes_of(own))
+    recipes = [with_cost(graph, recipe) for recipe in recipes_of(own)]
+    return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes)
 
 
 @click.command()
