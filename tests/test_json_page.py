@@ -13,7 +13,7 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "summarize resnet18 --fold-bn", "summarize googlenet --mode train --batch 2", "summarize googlenet --input 64",
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
     ],
-    "compare": ["compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
+    "compare": ["compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
     "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
     "memory": [
         "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",

@@ -10,14 +10,14 @@ from archcalc.ops import REGISTRY, make
 from archcalc.render.tables.ops import FIGURES, operator_help
 
 KINDS = {  # how each kind of arithmetic reads
-    "mac": r"multiply-accumulates",
+    "mac": r"multiply-accumulates?",
     "add": r"additions?|sums?|differences|subtraction|bias",
     "mul": r"multiplications?|products?|square",
     "div": r"divisions?",
     "compare": r"comparisons?",
     "exp": r"powers? of e",
     "sqrt": r"roots?",
-    "pow": r"the power",
+    "pow": r"(the|a) power(?! of)",
     "tanh": r"tanh\b(?!,)",
     "erf": r"erf",
 }
@@ -38,17 +38,29 @@ def told(name):
     return {row["figure"]: row["text"] for row in operator_help(name).rows}
 
 
-def kinds_of(name):
+def kinds_of(name, rule="work"):
     """The kinds of arithmetic over all cases of an operator."""
     cases = [(x, dict(zip(REGISTRY[name].types, args, strict=False)) | more) for n, x, args, more in CASES if n == name]
     ops = [(make(REGISTRY[name], (), keywords), x) for x, keywords in cases]
-    return {kind for op, x in ops for kind, count in op.work(x, op.output(x)).items() if count}
+    batch = () if rule == "work" else (2,)
+    return {kind for op, x in ops for kind, count in getattr(op, rule)(x, op.output(x), *batch).items() if count}
 
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_the_arithmetic_is_told_kind_by_kind(name):
     text = told(name)["work"]
     assert {kind for kind, words in KINDS.items() if re.search(words, text)} == kinds_of(name), text
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.parametrize("rule", ["training_work", "input_gradient", "weight_gradient"])
+def test_the_arithmetic_of_training_is_told_kind_by_kind(name, rule):
+    text = told(name)[rule.replace("_", " ")]
+    if rule == "training_work" and text == "As at inference.":
+        assert kinds_of(name, rule) == kinds_of(name)
+        return
+    words = text.rpartition(": ")[2] if name in ACTIVATIONS else text  # without the formula
+    assert {kind for kind, pattern in KINDS.items() if re.search(pattern, words)} == kinds_of(name, rule), text
 
 
 def test_paragraphs_are_no_lines_of_the_code():
@@ -74,7 +86,7 @@ def test_no_placeholder_remains(name):
     """What stands in backquotes is the operator's own argument or tensor."""
     own = {*REGISTRY[name].types, "weight", "bias"}
     for figure in FIGURES:
-        text = told(name)[figure]
+        text = told(name)[figure.replace("_", " ")]
         assert text
         assert set(re.findall(r"`(\w+)`", text)) <= own, text
         assert not re.search("target|per_value|an `inplace` argument|as the derivative needs", text), text

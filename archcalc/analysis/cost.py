@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from archcalc.analysis.conventions import Convention
+from archcalc.analysis.training_step import NO_STEP, USUAL, Gradients, Step, Training, step_of
 from archcalc.graph.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
@@ -21,6 +22,7 @@ class Conditions(NamedTuple):
     value_bytes: int
     training: bool
     convention: Convention
+    recipe: Training = USUAL
 
 
 class Run(NamedTuple):
@@ -36,22 +38,29 @@ class Run(NamedTuple):
     work: Mapping[str, int]
     connections: int
     activations: int
+    step: Step  # of training
+
+    def flops(self, work: Mapping[str, int]) -> int:
+        """Return the FLOPs of some work by the report's convention."""
+        return self.conditions.convention.flops(work)
 
 
-def run_of(node: Node, conditions: Conditions, in_place: bool = True) -> Run:
+def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gradients | None = None) -> Run:
     """Return the counts of a layer. Raises NotImplementedError for an operator without a rule.
 
-    An operator that could work in place, but must not (`in_place` False), writes its output.
+    An operator that could work in place, but must not (`in_place` False), writes its output. `needed` says which
+    gradients a training step computes; None: it is no training.
     """
-    op, x, y, (batch, _, training, _) = node.op, node.x, node.output, conditions
+    op, x, y, (batch, _, training, _, recipe) = node.op, node.x, node.output, conditions
     trained = {name: math.prod(shape) for name, shape in op.weights(x).items()}
     kept = {name: math.prod(shape) for name, shape in op.buffers(x).items()}
     biases = trained.pop("bias", 0)
     statistics, counters = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS))
     work = {kind: batch * count for kind, count in op.work(x, y).items()}
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
+    step = step_of(node, batch, sum(trained.values()) + biases, recipe, needed) if needed else NO_STEP
     owned = sum(trained.values()), biases, statistics, counters, sum(kept.values())
-    return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written)
+    return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written, step)
 
 
 def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:
@@ -68,7 +77,7 @@ def buffer_bytes(run: Run) -> int:
 
 
 def bytes_moved(run: Run) -> int:
-    node, (batch, value_bytes, training, _) = run.node, run.conditions
+    node, (batch, value_bytes, training, *_) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
     read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
     return moves * (batch * (read + math.prod(node.output)) * value_bytes + param_bytes(run) + buffer_bytes(run))

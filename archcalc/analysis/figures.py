@@ -6,6 +6,7 @@ and one function of a layer's `Run` in `cost`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -60,7 +61,26 @@ _ROWS = (
     Figure("macs", "MACs", "operations", SUM, "multiply-accumulates; only convolutions and linear layers have them",
            lambda run: run.work.get("mac", 0)),
     Figure("flops", "FLOPs", "operations", SUM, "arithmetic operations, each kind times its weight in the convention",
-           lambda run: run.conditions.convention.flops(run.work)),
+           lambda run: run.flops(run.work)),
+    Figure("forward_flops", "forward FLOPs", "operations", SUM,
+           "FLOPs of a forward pass in training, with statistics of the batch and dropout",
+           lambda run: run.flops(run.step.forward)),
+    Figure("backward_input_macs", "backward input MACs", "operations", SUM,
+           "multiply-accumulates for the gradients of inputs; the image needs none",
+           lambda run: run.step.of_input.get("mac", 0)),
+    Figure("backward_input_flops", "backward input FLOPs", "operations", SUM, "FLOPs for the gradients of inputs",
+           lambda run: run.flops(run.step.of_input)),
+    Figure("backward_weight_macs", "backward weight MACs", "operations", SUM,
+           "multiply-accumulates for the gradients of weights", lambda run: run.step.of_weight.get("mac", 0)),
+    Figure("backward_weight_flops", "backward weight FLOPs", "operations", SUM, "FLOPs for the gradients of weights",
+           lambda run: run.flops(run.step.of_weight)),
+    Figure("optimizer_flops", "optimizer FLOPs", "operations", SUM, "FLOPs of the update of all weights and biases",
+           lambda run: run.flops(run.step.optimizer)),
+    Figure("step_macs", "step MACs", "operations", SUM, "multiply-accumulates of a training step: forward and backward",
+           lambda run: sum([work.get("mac", 0) for work in run.step])),
+    Figure("step_flops", "step FLOPs", "operations", SUM,
+           "FLOPs of a training step: forward, backward and optimizer, without the loss",
+           lambda run: sum([run.flops(work) for work in run.step])),
     Figure("connections", "connections", "links", SUM,
            "pairs of an output value and an input value or bias, in weighted layers", lambda run: run.connections),
     Figure("activations", "activations", "values", SUM,
@@ -106,6 +126,7 @@ _ROWS = (
     Figure("input", "input", "shape", END, "shape of the input, without the batch"),
 )  # fmt: skip
 FIGURES = {figure.key: figure for figure in _ROWS}
+STEP = [key for key in FIGURES if re.match("forward_|backward_|optimizer_|step_", key)]  # of training; at inference 0
 
 
 def stated() -> dict[str, Figure]:

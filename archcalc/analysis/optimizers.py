@@ -12,15 +12,17 @@ from functools import partial
 from typing import NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
+from archcalc.ops.base import Work, add_work
 
 
 class Optimizer(NamedTuple):
-    """Tensors that the first step creates for each parameter, whether it counts steps, and what each step runs."""
+    """Tensors that the first step creates for each parameter, whether it counts steps, what each runs, and its work."""
 
     copies: int
     counts: bool
     loop: Callable[[Update], None]
     foreach: Callable[[Update], None]
+    work: Work  # for each trainable value, from the second step on
 
 
 class Update:
@@ -133,11 +135,25 @@ def rmsprop_foreach(update: Update) -> None:
 
 
 _MOMENTUM = partial(sgd_foreach, momentum=True)
+ADAM = {"mul": 5, "add": 5, "div": 2, "sqrt": 1}
 OPTIMIZERS = {
-    "sgd": Optimizer(0, False, sgd_loop, sgd_foreach),
-    "momentum": Optimizer(0, False, partial(sgd_loop, momentum=True), _MOMENTUM),
-    "nesterov": Optimizer(0, False, partial(sgd_loop, momentum=True, nesterov=True), _MOMENTUM),
-    "adam": Optimizer(2, True, adam_loop, adam_foreach),
-    "adamw": Optimizer(2, True, partial(adam_loop, decoupled=True), partial(adam_foreach, decoupled=True)),
-    "rmsprop": Optimizer(1, True, rmsprop_loop, rmsprop_foreach),
+    "sgd": Optimizer(0, False, sgd_loop, sgd_foreach, {"mul": 1, "add": 1}),  # p − rate·g
+    # b = momentum·b + g; p − rate·b
+    "momentum": Optimizer(0, False, partial(sgd_loop, momentum=True), _MOMENTUM, {"mul": 2, "add": 2}),
+    # likewise; p − rate·(g + momentum·b)
+    "nesterov": Optimizer(0, False, partial(sgd_loop, momentum=True, nesterov=True), _MOMENTUM, {"mul": 3, "add": 3}),
+    # m + (1 − β₁)·(g − m); β₂·v + (1 − β₂)·g·g; p − rate·m / (√v/c + ε)
+    "adam": Optimizer(2, True, adam_loop, adam_foreach, ADAM),
+    "adamw": Optimizer(2, True, partial(adam_loop, decoupled=True), partial(adam_foreach, decoupled=True), ADAM),
+    # α·v + (1 − α)·g·g; p − rate·g / (√v + ε)
+    "rmsprop": Optimizer(1, True, rmsprop_loop, rmsprop_foreach, {"mul": 4, "add": 3, "div": 1, "sqrt": 1}),
 }
+
+
+def work_per_value(name: str, decay: bool) -> Work:
+    """Return the operations for each trainable value; what is computed once per step or parameter is free.
+
+    Weight decay is g + decay·p, but in AdamW p·(1 − rate·decay).
+    """
+    more = {"mul": 1} if name == "adamw" else {"mul": 1, "add": 1}
+    return add_work(OPTIMIZERS[name].work, more if decay else {})

@@ -16,9 +16,11 @@ from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals
+from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
+from archcalc.analysis.training_step import USUAL, Gradients, Training, gradients
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -107,11 +109,17 @@ class Report:
     dtype: str
     mode: str
     convention: Convention
+    training: Training = USUAL
 
     @property
     def conditions(self) -> dict[str, Any]:
         """The conditions of the figures, as in tables and JSON: batch, dtype, mode and the name of the convention."""
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer of a training step, such as `adamw with weight decay`; empty at inference."""
+        return (self.training.optimizer + " with weight decay" * self.training.weight_decay) * MODES[self.mode]
 
     @property
     def totals(self) -> Totals:
@@ -121,9 +129,12 @@ class Report:
     @cached_property
     def runs(self) -> tuple[Run, ...]:
         """The counts of each layer; those of equal layers are computed once."""
-        conditions = Conditions(self.batch, DTYPES[self.dtype], MODES[self.mode], self.convention)
-        keys = list(zip(first_equals(self.ran), in_place(self.ran, conditions.training), strict=True))
-        known = {(i, free): _run(self.ran.nodes[i], conditions, free) for i, free in dict.fromkeys(keys)}
+        trains = MODES[self.mode]
+        conditions = Conditions(self.batch, DTYPES[self.dtype], trains, self.convention, self.training)
+        nodes = self.ran.nodes
+        needed = gradients(self.ran, self.training.image_gradient) if trains else [None] * len(nodes)
+        keys = list(zip(first_equals(self.ran), in_place(self.ran, trains), needed, strict=True))
+        known = {key: _run(nodes[key[0]], conditions, *key[1:]) for key in dict.fromkeys(keys)}
         return tuple([known[key] for key in keys])
 
     @cached_property
@@ -189,20 +200,28 @@ class Report:
 
 
 @uncollected
-def analyze(graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all") -> Report:
-    """Compute all figures of a network for one forward pass of `batch` images.
+def analyze(
+    graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all",
+    training: Training = USUAL,
+) -> Report:  # fmt: skip
+    """Compute all figures of a network for one forward pass of `batch` images, and in training for one step.
 
-    `mode="train"` includes side outputs and what dropout writes; the arithmetic is that of inference in both modes (see
-    `ops.base`). `flops` names a convention. Raises ArchcalcError for an invalid batch, dtype, mode or convention;
-    SpecError, with its place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the
-    whole graph raises when it is read), and in training for a side output that does not accept this input.
+    `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others), which
+    `training` describes; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops` names a
+    convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with its
+    place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph raises
+    when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
     convention = choose("convention", flops, CONVENTIONS)
     choose("dtype", dtype, DTYPES)
-    if choose("mode", mode, MODES) and graph.misfit:
+    trains = choose("mode", mode, MODES)
+    choose("optimizer", training.optimizer, OPTIMIZERS)
+    if not trains and training != USUAL:
+        raise ArchcalcError("optimizer, weight decay and a gradient for the image apply to training; use mode train")
+    if trains and graph.misfit:
         raise graph.misfit
-    report = Report(graph, images(batch), dtype, mode, convention)
+    report = Report(graph, images(batch), dtype, mode, convention, training)
     report.runs  # noqa: B018  # raises if a layer has no rule
     return report
 
@@ -216,8 +235,8 @@ def images(batch: object) -> int:
     return count
 
 
-def _run(node: Node, conditions: Conditions, overwrites: bool) -> Run:
+def _run(node: Node, conditions: Conditions, overwrites: bool, needed: Gradients | None) -> Run:
     try:
-        return run_of(node, conditions, overwrites)
+        return run_of(node, conditions, overwrites, needed)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None

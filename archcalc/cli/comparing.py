@@ -9,8 +9,9 @@ import click
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
+from archcalc.analysis.training_step import Training
 from archcalc.catalog import loaded
-from archcalc.cli.options import NetworkName, columns_option, family_option, given, network_options, output_options
+from archcalc.cli import options
 from archcalc.cli.output import deliver, skipped
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
@@ -21,18 +22,19 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=NetworkName(), metavar="NAME...")
-@family_option
+@click.argument("names", nargs=-1, type=options.NetworkName(), metavar="NAME...")
+@options.family_option
 @click.option("--by", type=click.Choice(["stage", "block", "layer"]), help="Show where two networks differ.")
 @click.option("--sort", metavar="COLUMN", default="", help="Sort by a column, e.g. macs; -macs: largest first.")
-@columns_option
-@network_options
-@output_options
+@options.columns_option
+@options.network_options
+@options.training_options
+@options.output_options
 @kept()
 def compare(
     names: tuple[str, ...], family: str | None, by: str | None, sort: str, columns: tuple[str, ...],
     settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str,
-    form: str, output: Path | None, force: bool,
+    optimizer: str, weight_decay: bool, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Compare networks: totals side by side, ratios to the first network, and published error rates.
 
@@ -50,10 +52,12 @@ def compare(
         raise click.UsageError("name networks, e.g. archcalc compare resnet50 vgg16, or use --family")
     if by and (sort or columns):
         raise click.UsageError("--sort and --columns apply to totals; omit them with --by")
-    if by and given("convention") and not FORMATS[form].every:
+    if by and options.given("convention") and not FORMATS[form].every:
         raise click.UsageError("--convention applies to FLOPs; with --by only --format csv, tsv and json contain them")
+    options.require_training((*columns, sort.removeprefix("-")), mode)
     graphs = loaded(names, family, settings, shape, skipped)
-    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention), graphs)  # keeps no graph
+    recipe = Training(optimizer, weight_decay)
+    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention, training=recipe), graphs)
     if by:
         with shared(MAX_STEPS, "comparing two networks part by part"):
             table = aligned(list(reports), by, FORMATS[form].every)

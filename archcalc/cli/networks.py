@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from archcalc.analysis.report import analyze
+from archcalc.analysis.training_step import USUAL, Training
 from archcalc.catalog import load_with
-from archcalc.cli.options import NetworkName, network_options, output_options, row_options
+from archcalc.cli.options import NetworkName, network_options, output_options, row_options, training_options
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
@@ -23,6 +24,7 @@ from archcalc.render.tables.bars import with_bars
 @click.command()
 @click.argument("name", type=NetworkName())
 @network_options
+@training_options
 @row_options
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options
@@ -46,6 +48,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int,
     dtype: str, mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
+    optimizer: str = USUAL.optimizer, weight_decay: bool = False,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
@@ -60,7 +63,8 @@ def summary_of(
         raise click.UsageError("--fold-bn needs --mode infer: in training batch normalization cannot be folded")
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
-    report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention)
+    recipe = Training(optimizer, weight_decay)
+    report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention, recipe)
     return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
 
 
@@ -102,12 +106,14 @@ def show(name: str, form: str, output: Path | None, force: bool) -> None:
 def facts_of(name: str, title: str) -> Table:
     """What is known of a network, called `title` if given."""
     from archcalc.auditing.claims import accuracies_of, recipes_of
+    from archcalc.auditing.recipe_cost import with_cost
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.show import about_network
 
     graph = load_with(name, {}, title=title)
     own = graph.origin
-    return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes_of(own))
+    recipes = [with_cost(graph, recipe) for recipe in recipes_of(own)]
+    return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes)
 
 
 @click.command()

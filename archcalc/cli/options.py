@@ -11,7 +11,10 @@ import click
 
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.figures import STEP
+from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.report import MAX_BATCH, MODES
+from archcalc.analysis.training_step import USUAL
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import shorten
@@ -81,6 +84,13 @@ def given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
+def require_training(figures: Iterable[str], mode: str) -> None:
+    """Raise UsageError for figures of a training step unless the mode is training."""
+    for figure in figures:
+        if figure in STEP and not MODES[mode]:
+            raise click.UsageError(f"{figure} is a figure of training; add --mode train")
+
+
 def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
     """Combine several options to one decorator; help lists them in this order."""
 
@@ -114,6 +124,12 @@ network_options = together(
     figure_options,
     click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
                  help=f"What FLOPs count. {'; '.join(f'{c.name}: {c.text}' for c in CONVENTIONS.values())}."),
+)  # fmt: skip
+# How a network is trained, for commands that show the arithmetic of a step.
+training_options = together(
+    click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
+                 help=f"Whose arithmetic a training step has: {', '.join(OPTIMIZERS)}."),
+    click.option("--weight-decay", is_flag=True, help="Add that of weight decay to a training step."),
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip

@@ -187,7 +187,8 @@ def compare(
 
     if not names and family is None:
         raise click.UsageError("name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family")
-    if options.given("convention") and "flops" not in figures:
+    options.require_training(figures, mode)
+    if options.given("convention") and not any(figure.endswith("flops") for figure in figures):
         raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
     graphs = loaded(names, family, settings, shape, skipped)
     reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]

@@ -32,6 +32,7 @@ class Comparison(NamedTuple):
     dtype: str
     mode: str
     convention: str
+    optimizer: str  # of training steps; empty at inference
     entries: tuple[Entry, ...]
 
 
@@ -56,12 +57,14 @@ def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparis
     """Compare reports that come one by one, and keep only their totals: all figures, or those of `keys` and RATIOS."""
     wanted = list(dict.fromkeys((*RATIOS, "input", *keys)))
     entries: list[Entry] = []
-    conditions: tuple[int, str, str, str] | None = None
+    conditions: tuple[int, str, str, str, str] | None = None
     for report in reports:
-        own = report.batch, report.dtype, report.mode, report.convention.name
+        own = report.batch, report.dtype, report.mode, report.convention.name, report.optimizer
         conditions = conditions or own
         if own != conditions:
-            texts = " and ".join(", ".join(map(str, (f"batch {c[0]}", *c[1:]))) for c in (conditions, own))
+            texts = " and ".join(
+                ", ".join(map(str, (f"batch {c[0]}", *filter(None, c[1:])))) for c in (conditions, own)
+            )
             raise ArchcalcError(f"{report.graph.name} has other conditions than the networks before it: {texts}")
         entries.append(_entry(report, wanted, entries[0] if entries else None))
         del report  # frees it before the next one is computed

@@ -27,11 +27,16 @@ class Activation(SameShape):
     """An elementwise function; `per_value` is its work for one value."""
 
     per_value: ClassVar[Work]
+    gradient: ClassVar[tuple[str, Work]]  # its formula, where g is the output's gradient, and its work for one value
     keeps_output: ClassVar[bool] = False  # whether backward needs the result; if not, the input
 
     def work(self, x: Shape, y: Shape) -> Work:
         """`per_value` for each value."""
         return {kind: values(y) * count if count > 1 else values(y) for kind, count in self.per_value.items()}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """`gradient` for each value."""
+        return {kind: batch * values(y) * count for kind, count in self.gradient[1].items()}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The result or the input, whichever the derivative needs; in place a copy of the input."""
@@ -43,6 +48,8 @@ class Activation(SameShape):
     def says(cls, figure: str) -> str:
         if figure == "work" and cls.work is Activation.work:
             return f"For each value {_in_words(cls.per_value)}."
+        if figure == "input_gradient" and cls.input_gradient is Activation.input_gradient:
+            return f"{cls.gradient[0]}: for each value {_in_words(cls.gradient[1])}."
         if figure == "saved" and cls.saved is Activation.saved:
             copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
             return "The result." if cls.keeps_output else f"The input{copied}."
@@ -66,6 +73,7 @@ class ReLU(Activation):
 
     code: ClassVar[str] = "nn.ReLU(inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g if y > 0, else 0", {"compare": 1}
     keeps_output: ClassVar[bool] = True
     inplace: Flag = True
 
@@ -76,6 +84,7 @@ class ReLU6(Activation):
 
     code: ClassVar[str] = "nn.ReLU6(inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 2}
+    gradient: ClassVar[tuple[str, Work]] = "g if 0 < x < 6, else 0", {"compare": 2}
     inplace: Flag = False
 
 
@@ -85,6 +94,7 @@ class LeakyReLU(Activation):
 
     code: ClassVar[str] = "nn.LeakyReLU(negative_slope, inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g if x > 0, else negative_slope·g", {"compare": 1, "mul": 1}
     negative_slope: Real = 0.01
     inplace: Flag = False
 
@@ -105,6 +115,7 @@ class Sigmoid(Activation):
 
     code: ClassVar[str] = "nn.Sigmoid()"
     per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g·(1 − y)·y", {"add": 1, "mul": 2}
     keeps_output: ClassVar[bool] = True
 
 
@@ -114,6 +125,7 @@ class Tanh(Activation):
 
     code: ClassVar[str] = "nn.Tanh()"
     per_value: ClassVar[Work] = {"tanh": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g·(1 − y²)", {"add": 1, "mul": 2}
     keeps_output: ClassVar[bool] = True
 
 
@@ -123,6 +135,7 @@ class ScaledTanh(Activation):
 
     code: ClassVar[str] = "ScaledTanh(amplitude=amplitude, slope=slope)"
     per_value: ClassVar[Work] = {"mul": 2, "tanh": 1}
+    gradient: ClassVar[tuple[str, Work]] = "s·(a·g·(1 − t²)), t = tanh(s·x)", {"add": 1, "mul": 4}
     amplitude: Real = 1.7159
     slope: Real = 2 / 3
 
@@ -143,6 +156,10 @@ class SiLU(Activation):
 
     code: ClassVar[str] = "nn.SiLU(inplace=inplace)"
     per_value: ClassVar[Work] = {"exp": 1, "add": 1, "div": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = (
+        "g·s·(1 + x·(1 − s)), s = sigmoid(x)",
+        {"exp": 1, "add": 3, "div": 1, "mul": 3},
+    )
     inplace: Flag = False
 
 
@@ -152,6 +169,7 @@ class HardSigmoid(Activation):
 
     code: ClassVar[str] = "nn.Hardsigmoid(inplace=inplace)"
     per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g·(1/6) if −3 < x < 3, else 0", {"compare": 2, "mul": 1}
     inplace: Flag = False
 
 
@@ -161,6 +179,10 @@ class HardSwish(Activation):
 
     code: ClassVar[str] = "nn.Hardswish(inplace=inplace)"
     per_value: ClassVar[Work] = {"add": 1, "compare": 2, "div": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = (
+        "0 if x ≤ −3, g if x ≥ 3, else g·(x/3 + 1/2)",
+        {"compare": 2, "div": 1, "add": 1, "mul": 1},
+    )
     inplace: Flag = False
 
 
@@ -178,6 +200,16 @@ class GELU(Activation):
             return {"mul": count * 6, "add": count * 2, "tanh": count}
         return {"mul": count * 3, "add": count, "erf": count}
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """g·(Φ + x·φ), Φ = (1 + erf(x/√2))/2, φ = c·e^(−x·x/2): 7 products, 2 sums, erf and power of e for each value.
+
+        By tanh g·((1 + t)/2 + x/2·(1 − t·t)·c·(1 + 3d·x·x)), where t = tanh(c·(x + d·x·x·x)): 12, 5 and a tanh.
+        """
+        count = batch * values(y)
+        if self.approximate == "tanh":
+            return {"mul": count * 12, "add": count * 5, "tanh": count}
+        return {"mul": count * 7, "add": count * 2, "erf": count, "exp": count}
+
 
 @operator("softmax")
 class Softmax(Activation):
@@ -190,3 +222,8 @@ class Softmax(Activation):
         """For C channels at each position: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
         count, places = values(y), values(y[1:])
         return {"compare": count - places, "add": count + (count - places), "exp": count, "div": count}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """y·(g − Σg·y): for C channels at each position 2C products, C − 1 sums and C differences."""
+        count, places = batch * values(y), batch * values(y[1:])
+        return {"mul": count * 2, "add": count + (count - places)}

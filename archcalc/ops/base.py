@@ -9,6 +9,8 @@ output     the output's shape, without the batch: `(channels, height, width)` or
 weights    shapes of its trainable tensors by name; a tensor named `bias` is a bias
 buffers    shapes of the tensors that it keeps but does not train (running statistics, fixed prototypes)
 work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
+training_work, input_gradient, weight_gradient
+           arithmetic of a training step for a whole batch: forward, and the gradients of inputs and of weights
 writes     values that it writes to memory: none for a view or in place; dropout writes only in training
 overwrites whether it works in the memory of its (first) input; `analysis.in_place` decides where it can
 saved      the tensors that PyTorch keeps for backward, by name, so that a tensor of two layers counts once
@@ -20,6 +22,10 @@ links      connections of a weighted layer: pairs of an output value and an inpu
 Multiplications by the zeros of a padded border count as work, as in every published figure and in PyTorch's counter.
 Constants per channel that do not depend on the image (scale and shift of batch normalization at inference) are computed
 before the pass and cost nothing. A change of sign costs nothing.
+
+Gradients are counted by the formula that each rule states, with the values that are kept for backward. Sums over n
+values take n − 1 additions; values that are added to a gradient of zeros (of windows) take one each. Drawing random
+numbers is no arithmetic. A value that several layers read has a gradient from each; `analysis.training_step` adds them.
 
 A method that an operator lacks raises `NotImplementedError` with the operator's name: an unknown figure is an error,
 never zero. Dimensions may be integers or NumPy int64 arrays; from arrays the figures are arrays too.
@@ -68,6 +74,11 @@ class Saved(NamedTuple):
 def values(shape: Sequence[int]) -> int:
     """Number of values in a tensor of this shape."""
     return math.prod(shape)
+
+
+def add_work(first: Work, second: Work) -> Work:
+    """Add up the operations of each kind."""
+    return first | {kind: first.get(kind, 0) + count for kind, count in second.items()}
 
 
 class Operator:
@@ -124,6 +135,22 @@ class Operator:
     def work(self, x: Any, y: Shape) -> Work:
         """Number of operations by kind."""
         raise self._no_rule("work")
+
+    def training_work(self, x: Any, y: Shape, batch: int) -> Work:
+        """As at inference."""
+        return {kind: batch * count for kind, count in self.work(x, y).items()}
+
+    def input_gradient(self, x: Any, y: Shape, batch: int) -> Work:
+        """Number of operations by kind for the gradients of all inputs."""
+        raise self._no_rule("input's gradient")
+
+    def gradients_of(self, x: Any, y: Shape, batch: int, needed: Sequence[bool]) -> Work:
+        """Number of operations by kind for the gradients of those inputs that need one."""
+        return self.input_gradient(x, y, batch) if any(needed) else {}
+
+    def weight_gradient(self, x: Any, y: Shape, batch: int) -> Work:
+        """Number of operations by kind for the gradients of all weights."""
+        raise self._no_rule("weights' gradient")
 
     def writes(self, x: Any, y: Shape, training: bool) -> int:
         """Number of values written: the output's, unless it is a view or in place."""
@@ -194,6 +221,10 @@ class Plain(Operator):
         return {}
 
     def buffers(self, x: Any) -> dict[str, Shape]:
+        """None."""
+        return {}
+
+    def weight_gradient(self, x: Any, y: Shape, batch: int) -> Work:
         """None."""
         return {}
 
@@ -309,5 +340,5 @@ def _checked(known: Mapping[str, str], name: str, value: object, argument: str |
 
 __all__ = [
     "KINDS", "REGISTRY", "Call", "Calls", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
-    "format_shape", "make", "operator", "signature", "spatial", "values",
+    "add_work", "format_shape", "make", "operator", "signature", "spatial", "values",
 ]  # fmt: skip

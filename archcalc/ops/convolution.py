@@ -28,6 +28,15 @@ class Weighted(Operator):
         """Input and weight; not the bias."""
         return Saved(input=True, state=("weight",))
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A multiply-accumulate for each one of the forward pass: the output's gradient times the weight."""
+        return {"mac": batch * self.work(x, y)["mac"]}
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A multiply-accumulate for each one of the forward pass; for the bias a sum over images and positions."""
+        bias = self.weights(x).get("bias")
+        return self.input_gradient(x, y, batch) | ({"add": batch * values(y) - values(bias)} if bias else {})
+
     def links(self, x: Shape, y: Shape) -> int:
         """One for each multiply-accumulate and for each added bias."""
         work = self.work(x, y)
@@ -264,6 +273,15 @@ class RBF(Weighted):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each link a subtraction and a product; for each output n − 1 additions for n inputs."""
         return {"add": y[0] * x[0] + y[0] * (x[0] - 1), "mul": y[0] * x[0]}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """Σ gradient · (2 · (x − w)): for each link 2 products, for each input value n − 1 additions for n outputs."""
+        links = batch * y[0] * x[0]
+        return {"mul": 2 * links, "add": links - batch * x[0]}
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """None: the prototypes are fixed."""
+        return {}
 
     def links(self, x: Shape, y: Shape) -> int:
         """One for each value of the prototypes."""

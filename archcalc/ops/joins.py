@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import ClassVar, TypeAlias
 
@@ -24,6 +25,10 @@ class Join(Plain):
         """The inputs' shape. Raises Refusal if they differ."""
         require(same(x), "branches differ in shape")
         return x[0]
+
+    def input_gradient(self, x: Shapes, y: Shape, batch: int) -> Work:
+        """None: each input has the output's gradient, or a part of it."""
+        return {}
 
     def saved(self, x: Shapes, y: Shape) -> Saved:
         """Nothing."""
@@ -75,6 +80,19 @@ class Multiply(Join):
             return {}
         return {"mul": values(y) + sum(values(shape) for shape in self._partial(x))}
 
+    def input_gradient(self, x: Shapes, y: Shape, batch: int) -> Work:
+        """For each factor of each product one with the other factor; for a gate the sum of these over its positions."""
+        return self.gradients_of(x, y, batch, [True] * len(x))
+
+    def gradients_of(self, x: Shapes, y: Shape, batch: int, needed: Sequence[bool]) -> Work:
+        left, known, work = x[0], needed[0], {"mul": 0, "add": 0}
+        for right, needs, made in zip(x[1:], needed[1:], (*self._partial(x), y), strict=False):
+            for factor, wanted in (left, known), (right, needs):
+                work["mul"] += batch * values(made) * wanted
+                work["add"] += batch * (values(made) - values(factor)) * wanted
+            left, known = made, known or needs
+        return work
+
     def _partial(self, x: Shapes) -> list[Shape]:
         return [*accumulate(x[:-1], lambda *pair: self.output(pair))][1:]
 
@@ -101,7 +119,7 @@ class Mean(Join):
     """Elementwise mean of its inputs, FractalNet's join (Larsson et al. 2016).
 
     With p > 0 (drop-path) training drops each input for the whole batch with probability p, but always keeps one, and
-    returns the mean of those kept.
+    returns the mean of those kept. The arithmetic of training counts all inputs.
     """
 
     code: ClassVar[str] = "Mean(p)"
@@ -110,6 +128,10 @@ class Mean(Join):
     def work(self, x: Shapes, y: Shape) -> Work:
         """For each value n − 1 additions and a division."""
         return {"add": values(y) * (len(x) - 1), "div": values(y)}
+
+    def input_gradient(self, x: Shapes, y: Shape, batch: int) -> Work:
+        """For each value a division; each input has the same gradient."""
+        return {"div": batch * values(y)}
 
     def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
         """The sum, and a division in place, which keeps its number. No branch is dropped."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
-from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, format_shape, operator, values
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, add_work, format_shape, operator, values
 from archcalc.ops.calls import NUMBER, PACKED, SAME, Call
 from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
 
@@ -41,6 +42,30 @@ class BatchNorm(SameShape):
         if not self.track_running_stats:
             raise NotImplementedError("without running statistics the work for one image is not defined")
         return {"mul": values(y), "add": values(y)}
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """As of layernorm, with the channels of the batch as groups; then the averages of mean and n/(n − 1)·variance.
+
+        For n values in C channels 3n − C sums, 2n products, 3C divisions, C roots; n for each of weight and bias. For
+        each channel's running averages, momentum·new + (1 − momentum)·old, 5 products and 2 sums.
+        """
+        work = statistics_work(batch * values(y), x[0], self.affine, self.affine)
+        return add_work(work, {"mul": 5 * x[0], "add": 2 * x[0]} if self.track_running_stats else {})
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """γ/σ · (g − Σg/n − (x − μ)·k), where k = Σ(g·(x − μ))/σ/σ/n per channel; the weight gradient has the sums.
+
+        For n values in C channels 2n additions, 2n + 2C products, 2C divisions. Without weights also the sums, 3n − 2C
+        additions and n products.
+        """
+        count, channels = batch * values(x), x[0]
+        work = {"add": count * 2, "mul": count * 2 + channels * 2, "div": channels * 2}
+        return work if self.affine else add_work(work, {"add": count * 3 - channels * 2, "mul": count})
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """Σ(g·(x − μ))/σ and Σg: for n values in C channels 3n − 2C additions and n + C products."""
+        count, channels = batch * values(x), x[0]
+        return {"add": count * 3 - channels * 2, "mul": count + channels} if self.affine else {}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, running statistics, and mean and 1/σ of the batch (on CUDA at least float32)."""
@@ -91,6 +116,19 @@ class LayerNorm(SameShape):
         groups = values(x[: len(x) - len(self._over(x))])
         return statistics_work(values(y), groups, self.elementwise_affine, self.elementwise_affine and self.bias)
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """1/σ · (h − Σh/n − (x − μ)·k), where h = γ·g and k = Σ(h·(x − μ))/n·(1/σ)² per group.
+
+        For n values in g groups 4n − 2g additions, 3n + 2g products, 2g divisions; with a weight n products, without
+        one n differences x − μ.
+        """
+        groups = values(x[: len(x) - len(self._over(x))])
+        return statistics_gradient(batch * values(x), batch * groups, self.elementwise_affine)
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """Σ(g·(x − μ)·1/σ) and Σg: for n values n differences, 2n products, and n − m sums for m weights or biases."""
+        return affine_gradient(batch * values(x), self.weights(x))
+
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, bias, and mean and 1/σ of each group (on CUDA at least float32)."""
         groups = x[: len(x) - len(self._over(x))]
@@ -129,6 +167,14 @@ class GroupNorm(SameShape):
     def work(self, x: Shape, y: Shape) -> Work:
         """For n values in g groups 3n − g sums, 2n products, 3g divisions, g roots; n for each of weight and bias."""
         return statistics_work(values(y), self.num_groups, self.affine, self.affine)
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """As of layernorm: 4n − 2g additions, 3n + 2g products, 2g divisions; with weights n products, else n sums."""
+        return statistics_gradient(batch * values(x), batch * self.num_groups, self.affine)
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """As of layernorm: for n values and C channels 2n products and 3n − 2C additions."""
+        return affine_gradient(batch * values(x), self.weights(x))
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, and mean and 1/σ of each group."""
@@ -169,6 +215,14 @@ class LRN(SameShape):
         count = values(y)
         return {"mul": count + count, "add": count * (self.size - 1) + count, "pow": count, "div": count}
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """g/d + s·x + s·x with d = b^beta = x/y and, by window, s = Σ(−g·(x/d/d) · (beta·b^(beta − 1)) · alpha/size).
+
+        For each value size + 1 additions, 6 products, 3 divisions, a power.
+        """
+        count = batch * values(x)
+        return {"add": count * (self.size + 1), "mul": count * 6, "div": count * 3, "pow": count}
+
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, the padded squares, the base and the result of the power."""
         padded = (x[0] + self.size - 1, *x[1:])
@@ -198,3 +252,21 @@ def statistics_work(count: int, groups: int, scaled: bool, shifted: bool) -> Wor
         "div": groups * 3,
         "sqrt": groups,
     }
+
+
+def statistics_gradient(count: int, groups: int, scaled: bool) -> Work:
+    """γ·g, x − μ, their product, both sums (n − g additions) and their means, k, (x − μ)·k, 2 differences, 1/σ.
+
+    If `scaled`, the gradient of γ has computed x − μ.
+    """
+    return {
+        "add": (count - groups) * 2 + count * (2 if scaled else 3),
+        "mul": count * (4 if scaled else 3) + groups * 2,
+        "div": groups * 2,
+    }
+
+
+def affine_gradient(count: int, weights: Mapping[str, Shape]) -> Work:
+    """x − μ, g·(x − μ)·1/σ, and for each weight and bias a sum of its values."""
+    sums = sum(count - values(shape) for shape in weights.values())
+    return {"add": count + sums, "mul": count * 2} if weights else {}

@@ -83,6 +83,10 @@ class MaxPool(Pool):
         """For each output value k·k − 1 comparisons."""
         return {"compare": values(y) * (values(self.kernel_size) - 1)}
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value an addition to its maximum's gradient."""
+        return {"add": batch * values(y)}
+
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input and the positions of the maxima."""
         return Saved(input=True, extras=(Extra("indices", y, "int64"),))
@@ -105,6 +109,10 @@ class AvgPool(Pool):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k − 1 additions and a division, also where a window covers padding."""
         return {"add": values(y) * (values(self.kernel_size) - 1), "div": values(y)}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value a division, and k·k additions to its window's gradients, also where that is padding."""
+        return {"div": batch * values(y), "add": batch * values(y) * values(self.kernel_size)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input."""
@@ -132,6 +140,14 @@ class Subsample(Pool):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k − 1 additions, a product and the bias."""
         return {"add": values(y) * (values(self.kernel_size) - 1) + values(y), "mul": values(y)}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value a product, and k·k additions to its window's gradients, also where that is padding."""
+        return {"mul": batch * values(y), "add": batch * values(y) * values(self.kernel_size)}
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value a product with its window's sum; for coefficient and bias a sum per channel."""
+        return {"mul": batch * values(y), "add": (batch * values(y) - x[0]) * 2}
 
     def links(self, x: Shape, y: Shape) -> int:
         """For each output value its window and the bias, as the paper counts: 5 for 2×2."""
@@ -185,11 +201,21 @@ class AdaptiveAverage(Adaptive):
 
     @classmethod
     def says(cls, figure: str) -> str:
-        return "Nothing." if figure == "saved" and not cls.types else super().says(figure)
+        everything = {"saved": "Nothing.", "input_gradient": "A division for each value of the input."}
+        return everything[figure] if figure in everything and not cls.types else super().says(figure)
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 additions and a division."""
         return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A division for each output value, and an addition to each gradient of its window.
+
+        If output_size is 1, PyTorch spreads the gradient first: a division for each value of the input, no additions.
+        """
+        if self.output_size == (1, 1):
+            return {"div": batch * values(x)}
+        return {"div": batch * values(y), "add": batch * y[0] * self.cells(x)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input; nothing if output_size is 1, since the mean is over everything."""
@@ -202,6 +228,10 @@ class AdaptiveMaximum(Adaptive):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 comparisons."""
         return {"compare": y[0] * self.cells(x) - values(y)}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value an addition to its maximum's gradient."""
+        return {"add": batch * values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input and the positions of the maxima."""
@@ -260,6 +290,11 @@ class Upsample(Plain):
     def work(self, x: Shape, y: Shape) -> Work:
         """nearest: none, it copies; bilinear: for each value 6 products and 3 sums, to weight four neighbours."""
         return {} if self.mode == "nearest" else {"mul": values(y) * 6, "add": values(y) * 3}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each output value an addition; bilinear: 6 products, and an addition to each of four neighbours."""
+        count = batch * values(y)
+        return {"add": count} if self.mode == "nearest" else {"mul": count * 6, "add": count * 4}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""

@@ -17,9 +17,23 @@ class Mover(SameShape):
         """None."""
         return {}
 
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """None."""
+        return {}
+
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""
         return Saved()
+
+
+class Dropper(Mover):
+    """An operator that drops values at random in training."""
+
+    p: Probability
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each value a product with what the forward pass drew; with p = 0 none."""
+        return {"mul": batch * values(y)} if self.p else {}
 
 
 class View(Mover):
@@ -126,12 +140,18 @@ class PadShortcut(Mover):
 
 
 @operator("dropout")
-class Dropout(Mover):
+class Dropout(Dropper):
     """Drop values with probability p in training, `torch.nn.Dropout` (Srivastava et al. 2014)."""
 
     code: ClassVar[str] = "nn.Dropout(p, inplace=inplace)"
     p: Probability = 0.5
     inplace: Flag = False
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each value a comparison of a random number, a division by 1 − p and a product; with p = 1 only that."""
+        count = batch * values(y)
+        noise = {"compare": count, "div": count} if self.p < 1 else {}
+        return noise | {"mul": count} if self.p else {}
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The output, in training only."""
@@ -153,11 +173,16 @@ class Dropout(Mover):
 
 
 @operator("droppath")
-class DropPath(Mover):
+class DropPath(Dropper):
     """In training drop a whole branch of an image with probability p, and scale kept branches by 1/(1 − p)."""
 
     code: ClassVar[str] = "DropPath(p)"
     p: Probability
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each image a comparison and, if p < 1, a division by 1 − p; for each value a product; with p = 0 none."""
+        noise = {"compare": batch, "div": batch} if self.p < 1 else {"compare": batch}
+        return noise | {"mul": batch * values(y)} if self.p else {}
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The output, in training only."""
@@ -176,7 +201,7 @@ class DropPath(Mover):
 
 
 @operator("stochastic_depth")
-class StochasticDepth(Mover):
+class StochasticDepth(Dropper):
     """In training drop a whole branch for the batch with probability p; in evaluation scale it by 1 − p.
 
     As in Huang et al. (2016), training does not scale a branch that it keeps. A dropped branch need not run.
@@ -188,6 +213,10 @@ class StochasticDepth(Mover):
     def work(self, x: Shape, y: Shape) -> Work:
         """A multiplication for each value, also at inference; with p = 0 none."""
         return {"mul": values(y)} if self.p else {}
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A comparison for the batch, and a product for each value, as if the branch were kept; with p = 0 none."""
+        return {"compare": 1, "mul": batch * values(y)} if self.p else {}
 
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The scaled output; with p = 0 nothing."""

@@ -52,6 +52,9 @@ class Counted:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def __rsub__(self, other: Any) -> Counted:
+        return self.made("add", plain(other) - self.data)
+
     def __rtruediv__(self, other: Any) -> Counted:
         return self.made("div", plain(other) / self.data)
 
@@ -63,6 +66,10 @@ class Counted:
 
     def smallest(self, other: float) -> Counted:
         return self.made("compare", np.minimum(self.data, other))
+
+    def chosen(self, condition: Array, other: Any = 0) -> Counted:
+        """Return these values where a condition holds, and others elsewhere."""
+        return self.made("compare", np.where(condition, self.data, plain(other)))
 
     def exp(self) -> Counted:
         return self.made("exp", np.exp(self.data))
@@ -276,7 +283,8 @@ def windows(
         firsts = [i * step - edge for i in range(length + 2 * edge) if i * step - edge < length + edge]
         over = apart * (k - 1)
         inside = [first for first in firsts if first + over < length + edge]
-        late = firsts[len(inside) : len(inside) + 1] if ceil_mode and (inside[-1] + over < length + edge - 1) else []
+        more = not inside or inside[-1] + over < length + edge - 1
+        late = firsts[len(inside) : len(inside) + 1] if ceil_mode and more else []
         starts = inside + [first for first in late if first < length]
         lengths.append(starts)
         cells.append([range(first + edge, first + edge + over + 1, apart) for first in starts])

@@ -16,9 +16,9 @@ from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
-from archcalc.ops import FAMILIES, REGISTRY
+from archcalc.ops import FAMILIES, REGISTRY, Operator
 from archcalc.render.tables.audit import TALLY, audit_table
-from archcalc.render.tables.ops import first_line, written
+from archcalc.render.tables.ops import ARITHMETIC, first_line, written
 from support.pages import in_process
 
 
@@ -50,6 +50,15 @@ def operators_by_family() -> Iterator[str]:
             rest = (cls.__doc__ or "").strip().partition("\n")[2]
             details = "\n".join(line.strip() for line in rest.strip().splitlines())
             yield f"### `{written(cls)}`\n\n{first_line(cls)}\n" + (f"\n{details}\n" if details else "")
+            yield "".join(f"- {key.replace('_', ' ')}: {text}\n" for key, text in arithmetic(cls))
+
+
+def arithmetic(cls: type[Operator]) -> Iterator[tuple[str, str]]:
+    """Yield what an operator computes: forward, in training if that differs, and the gradients that it has."""
+    for key in ARITHMETIC:
+        text = cls.says(key)
+        if text != (Operator.says(key) if key == "training_work" else "None."):
+            yield key, plain(" ".join(text.split())).replace("\\`", "`")
 
 
 def operator_class(name: str) -> str:

@@ -17,7 +17,8 @@ COLUMNS = (
 
 HELP_COLUMNS = (Column("figure", "Figure", text=True), Column("text", "Description", text=True))
 LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")  # within a paragraph of a docstring
-FIGURES = ("output", "weights", "buffers", "work", "writes", "saved")
+ARITHMETIC = ("work", "training_work", "input_gradient", "weight_gradient")
+FIGURES = ("output", "weights", "buffers", *ARITHMETIC, "writes", "saved")
 
 
 def operators() -> Table:
@@ -37,7 +38,7 @@ def operator_help(name: str) -> Table:
     cls = REGISTRY[name]
     says = {key: cls.says(key).replace("Raises Refusal", "Refused") for key in FIGURES}
     texts = {"": inspect.getdoc(cls) or "", **says}
-    rows = [{"figure": figure, "text": LINE_BREAK.sub(" ", text)} for figure, text in texts.items()]
+    rows = [{"figure": figure.replace("_", " "), "text": LINE_BREAK.sub(" ", text)} for figure, text in texts.items()]
     return Table(written(cls), HELP_COLUMNS, rows, "figures", {"name": name, "signature": written(cls)})
 
 

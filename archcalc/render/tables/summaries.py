@@ -44,6 +44,9 @@ COLUMNS = (
 )
 
 
+PASSES = "forward_flops", "backward_input_flops", "backward_weight_flops", "optimizer_flops"
+
+
 def summarize(
     report: Report, everything: bool = False, depth: int | None = None, gone: Sequence[str] | None = None,
     verdicts: Sequence[Verdict] = (),
@@ -178,7 +181,8 @@ def _columns(report: Report) -> Iterator[Column]:
             yield own._replace(unit="")
         else:
             yield own
-    named = {own.key for own in COLUMNS}
+    yield from (figure_column(key, 7)._replace(shown=report.mode == "train") for key in PASSES)
+    named = {own.key for own in COLUMNS} | {*PASSES}
     yield from data(key for key in summed() if key not in named)  # programs read every figure of a layer
 
 
@@ -190,7 +194,14 @@ def about_text(about: About) -> str:
 
 def facts(report: Report) -> dict[str, Any]:
     """Return the conditions of a table for JSON and CSV."""
-    return {"schema": SCHEMA, "name": report.graph.name, "input": list(report.graph.input), **report.conditions}
+    training = {"optimizer": report.optimizer} if report.optimizer else {}
+    return {
+        "schema": SCHEMA,
+        "name": report.graph.name,
+        "input": list(report.graph.input),
+        **report.conditions,
+        **training,
+    }
 
 
 def conditions(report: Report) -> str:
@@ -213,6 +224,8 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     yield "peak", f"{bytes_text(t.peak_inference_bytes)} at inference{in_training}"
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
+    if report.mode == "train":
+        yield "step", _step_text(report)
     yield "connections", f"{t.connections:,}"
     yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
     yield "field", field_line(t, report.graph.input)
@@ -235,6 +248,15 @@ def _training_text(report: Report, folded: bool) -> str:
     }
     more = ", ".join(remark for remark, holds in remarks.items() if holds)
     return f"{kept:,} bytes kept for backward{size}" + (f"\n{more}" if more else "")
+
+
+def _step_text(report: Report) -> str:
+    """Return the MACs and FLOPs of a training step, each as a sum."""
+    t = report.totals
+    macs = f"{t.macs:,} forward + {t.backward_input_macs:,} for inputs + {t.backward_weight_macs:,} for weights"
+    flops = f"{t.backward_input_flops:,} for inputs + {t.backward_weight_flops:,} for weights + "
+    flops += f"{t.optimizer_flops:,} {report.optimizer}"
+    return f"{t.step_macs:,} MACs = {macs}\n{t.step_flops:,} FLOPs = {t.forward_flops:,} forward + {flops}"
 
 
 def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
@@ -269,7 +291,7 @@ def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
     if merged:
         yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
     if report.mode == "train":
-        yield "Training includes side outputs and what dropout writes; the arithmetic is that of one pass at inference."
+        yield "Training includes side outputs and what dropout writes; MACs and FLOPs are of one pass at inference."
 
 
 def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:

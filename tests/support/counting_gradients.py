@@ -1,0 +1,546 @@
+"""Gradients in arithmetic that counts itself: those of every operator, of its inputs and of its weights, for a batch.
+
+Like `counting_arithmetic`, with which it shares the arithmetic: each function computes what PyTorch's autograd does, in
+single operations. `g` is the gradient of the output. What forward keeps (means, roots, indices) is free.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from support.counting_arithmetic import (
+    Array,
+    Counted,
+    State,
+    cells,
+    channelwise,
+    neighbours,
+    pair,
+    standardized,
+    windows,
+)
+
+FREE = Counter[str]  # operations that another gradient counts
+
+
+class Case(NamedTuple):
+    """Arrays of one backward pass: gradient of the output, inputs, output and state; `tally` counts what they take."""
+
+    g: Counted
+    xs: tuple[Counted, ...]
+    y: Counted
+    state: State
+    keywords: Mapping[str, Any]
+
+    @property
+    def x(self) -> Counted:
+        return self.xs[0]
+
+    @property
+    def tally(self) -> Counter[str]:
+        return self.g.tally
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.keywords.get(name, default)
+
+
+Gradient = Callable[[Case], Counted]
+
+
+def sigmoid_of(x: Counted) -> Counted:
+    return 1 / (1 + (-x).exp())
+
+
+def silu(case: Case) -> Counted:
+    s = sigmoid_of(case.x)
+    return case.g * s * (1 + case.x * (1 - s))
+
+
+def hardswish(case: Case) -> Counted:
+    x = case.x.data
+    return case.g.chosen(x >= 3, (case.g * (case.x / 3 + 0.5)).chosen(x > -3))
+
+
+def leaky_relu(case: Case) -> Counted:
+    return case.g.chosen(case.x.data > 0, case.g * case.get("negative_slope", 0.01))
+
+
+def scaled_tanh(case: Case) -> Counted:
+    amplitude, slope = case.get("amplitude", 1.7159), case.get("slope", 2 / 3)
+    t = Counted(np.tanh(slope * case.x.data), case.tally)
+    return case.g * amplitude * (1 - t * t) * slope
+
+
+def gelu(case: Case) -> Counted:
+    x, g = case.x, case.g
+    if case.get("approximate", "none") == "none":
+        share = (1 + (x * np.sqrt(0.5)).erf()) * 0.5
+        return g * (share + x * ((x * x * -0.5).exp() * (1 / np.sqrt(2 * np.pi))))
+    c, d = np.sqrt(2 / np.pi), 0.044715
+    square = x * x
+    t = (c * (x + d * (square * x))).tanh()
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (c * (1 + 3 * d * square)))
+
+
+def softmax(case: Case) -> Counted:
+    return case.y * (case.g - (case.g * case.y).sum(1))
+
+
+ACTIVATIONS: dict[str, Gradient] = {
+    "relu": lambda case: case.g.chosen(case.y.data > 0),
+    "relu6": lambda case: case.g.chosen(case.x.data > 0).chosen(case.x.data < 6),
+    "leaky_relu": leaky_relu,
+    "sigmoid": lambda case: case.g * (1 - case.y) * case.y,
+    "tanh": lambda case: case.g * (1 - case.y * case.y),
+    "scaled_tanh": scaled_tanh,
+    "silu": silu,
+    "hardsigmoid": lambda case: (case.g * float(np.float32(1 / 6))).chosen(case.x.data > -3).chosen(case.x.data < 3),
+    "hardswish": hardswish,
+    "gelu": gelu,
+    "softmax": softmax,
+}
+
+
+# normalizations: rows of values that share their statistics
+
+
+def by_channel(x: Counted) -> Counted:
+    return Counted(np.moveaxis(x.data, 1, 0).reshape(x.data.shape[1], -1), x.tally)
+
+
+def images_again(rows: Counted, like: Counted) -> Counted:
+    shape = like.data.shape
+    return Counted(np.moveaxis(rows.data.reshape(shape[1], shape[0], *shape[2:]), 0, 1), rows.tally)
+
+
+def kept(rows: Counted, eps: float) -> tuple[Array, Array]:
+    """Return mean and 1/σ of each row, which forward keeps."""
+    return rows.data.mean(1, keepdims=True), 1 / np.sqrt(rows.data.var(1, keepdims=True) + eps)
+
+
+def batchnorm_sums(g: Counted, x: Counted, mean: Array) -> tuple[Counted, Counted, Counted]:
+    """Return x − μ, Σg·(x − μ) and Σg of each channel."""
+    apart = x - mean
+    return apart, (apart * g).sum(1), g.sum(1)
+
+
+def batchnorm(case: Case) -> Counted:
+    """Use the sums of the weights' gradients if there are any."""
+    g, x = by_channel(case.g), by_channel(case.x)
+    affine, (mean, inverse), count = case.get("affine", True), kept(x, case.get("eps", 1e-5)), x.data.shape[1]
+    where = FREE() if affine else case.tally
+    apart, dot, total = batchnorm_sums(Counted(g.data, where), Counted(x.data, where), mean)
+    dot = dot * inverse
+    apart, dot, total = (Counted(part.data, case.tally) for part in (apart, dot, total))
+    scale: Any = Counted(inverse, case.tally) * case.state["weight"][:, None] if affine else inverse
+    return images_again((g - total / count - apart * (dot * inverse / count)) * scale, case.g)
+
+
+def batchnorm_weights(case: Case) -> dict[str, Counted]:
+    if not case.get("affine", True):
+        return {}
+    x = by_channel(case.x)
+    mean, inverse = kept(x, case.get("eps", 1e-5))
+    _, dot, total = batchnorm_sums(by_channel(case.g), x, mean)
+    return {"weight": dot * inverse, "bias": total}
+
+
+def standard(case: Case, rows: tuple[int, int], scale: Array | None) -> Counted:
+    """Return the input's gradient of normalized rows; the weight's gradient has x − μ if there is one."""
+    g, x = case.g, case.x.shaped(rows)
+    h = g if scale is None else g * scale
+    h, (mean, inverse), count = h.shaped(rows), kept(x, case.get("eps", 1e-5)), rows[1]
+    apart = Counted(x.data - mean, case.tally) if scale is not None else x - mean
+    root = Counted(inverse, case.tally)
+    k = (h * apart).sum(1) / count * (root * root)
+    return ((h - h.sum(1) / count - apart * k) * inverse).shaped(g.data.shape)
+
+
+def standard_weights(case: Case, rows: tuple[int, int], axes: tuple[int, ...]) -> dict[str, Counted]:
+    x = case.x.shaped(rows)
+    mean, inverse = kept(x, case.get("eps", 1e-5))
+    products = ((case.g.shaped(rows) * (x - mean)) * inverse).shaped(case.g.data.shape)
+    return {"weight": products.sum(axes), "bias": case.g.sum(axes)}
+
+
+def layernorm_rows(case: Case) -> tuple[int, int]:
+    over = case.get("normalized_shape") or case.x.data.shape[1:]
+    count = int(np.prod(over))
+    return case.x.data.size // count, count
+
+
+def layernorm(case: Case) -> Counted:
+    return standard(case, layernorm_rows(case), case.state.get("weight"))
+
+
+def layernorm_weights(case: Case) -> dict[str, Counted]:
+    if "weight" not in case.state:
+        return {}
+    axes = tuple(range(case.x.data.ndim - case.state["weight"].ndim))
+    made = standard_weights(case, layernorm_rows(case), axes) if "bias" in case.state else {}
+    if not made:
+        bare = Case(Counted(case.g.data, FREE()), case.xs, case.y, case.state, case.keywords)
+        made = standard_weights(bare, layernorm_rows(case), axes)
+        products = case.g.data.size
+        case.tally.update({"mul": 2 * products, "add": products - case.state["weight"].size})
+    return {name: made[name] for name in ("weight", "bias") if name in case.state}
+
+
+def groupnorm_rows(case: Case) -> tuple[int, int]:
+    groups = case.get("num_groups") * len(case.x.data)
+    return groups, case.x.data.size // groups
+
+
+def groupnorm(case: Case) -> Counted:
+    scale = case.state.get("weight")
+    return standard(case, groupnorm_rows(case), None if scale is None else channelwise(scale, case.x.data.ndim - 1))
+
+
+def groupnorm_weights(case: Case) -> dict[str, Counted]:
+    axes = tuple(axis for axis in range(case.x.data.ndim) if axis != 1)
+    return standard_weights(case, groupnorm_rows(case), axes) if "weight" in case.state else {}
+
+
+def around(x: Array, size: int, before: int, after: int) -> list[Array]:
+    wide = np.pad(x, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+    return [wide[:, i : i + x.shape[1]] for i in range(size)]
+
+
+def lrn(case: Case) -> Counted:
+    size, alpha, beta = case.get("size"), case.get("alpha", 1e-4), case.get("beta", 0.75)
+    g, x, before, after = case.g, case.x, size // 2, (size - 1) // 2
+    base = Counted(sum(around(x.data**2, size, before, after)) * (alpha / size) + case.get("k", 1.0), case.tally)
+    d = base.data**beta
+    of_base = -g * (x / d / d) * (beta * base ** (beta - 1))
+    of_sum = of_base * (alpha / size)
+    shifted = [Counted(part, case.tally) for part in around(of_sum.data, size, after, before)]
+    of_square = reduce(Counted.__add__, shifted)
+    return g / d + (of_square * x + of_square * x)
+
+
+# layers with weights
+
+
+class Link(NamedTuple):
+    """An output value of a convolution, its window in the padded input, and its kernel's place in the weight."""
+
+    at: tuple[int, ...]
+    window: Any
+    kernel: Any
+
+
+def conv_links(case: Case) -> Iterator[Link]:
+    options = dict(case.keywords)
+    kernel, down = pair(options["kernel_size"]), pair(options.get("dilation", 1))
+    stride, groups, table = pair(options.get("stride", 1)), options.get("groups", 1), options.get("connections")
+    each, first = case.x.data.shape[1] // groups, 0
+    _, channels, height, width = case.y.data.shape
+    for channel in range(channels):
+        start = channel // (channels // groups) * each
+        seen = list(range(start, start + each)) if table is None else list(table[channel])
+        place = channel if table is None else slice(first, first + len(seen))
+        first += len(seen)
+        for row, column in np.ndindex(height, width):
+            rows, columns = (
+                slice(at * step, at * step + apart * (k - 1) + 1, apart)
+                for at, step, apart, k in zip((row, column), stride, down, kernel, strict=True)
+            )
+            yield Link((channel, row, column), (seen, rows, columns), place)
+
+
+def conv_margins(case: Case) -> list[tuple[int, int]]:
+    if case.get("padding", 0) != "same":
+        return [(margin, margin) for margin in pair(case.get("padding", 0))]
+    over = [d * (k - 1) for d, k in zip(pair(case.get("dilation", 1)), pair(case.get("kernel_size")), strict=True)]
+    return [(n // 2, n - n // 2) for n in over]
+
+
+def conv_input(case: Case) -> Counted:
+    margins = conv_margins(case)
+    made = np.zeros_like(np.pad(case.x.data, ((0, 0), (0, 0), *margins)))
+    for link in conv_links(case):
+        weight = case.state["weight"][link.kernel]
+        for image in range(len(made)):
+            made[image][link.window] += case.g.data[(image, *link.at)] * weight
+            case.tally["mac"] += weight.size
+    (top, _), (left, _) = margins
+    height, width = case.x.data.shape[2:]
+    return Counted(made[:, :, top : top + height, left : left + width], case.tally)
+
+
+def conv_weights(case: Case) -> dict[str, Counted]:
+    wide = np.pad(case.x.data, ((0, 0), (0, 0), *conv_margins(case)))
+    made = np.zeros_like(case.state["weight"])
+    for link in conv_links(case):
+        for image in range(len(wide)):
+            window = wide[image][link.window]
+            made[link.kernel] += case.g.data[(image, *link.at)] * window
+            case.tally["mac"] += window.size
+    return {"weight": Counted(made, case.tally)} | bias_of(case, (0, 2, 3))
+
+
+def bias_of(case: Case, axes: tuple[int, ...]) -> dict[str, Counted]:
+    return {"bias": case.g.sum(axes)} if "bias" in case.state else {}
+
+
+def transposed_windows(case: Case) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Yield each input value and the window of the uncut output that its kernels reach."""
+    steps, apart = pair(case.get("stride", 1)), pair(case.get("dilation", 1))
+    kernel, groups = pair(case.get("kernel_size")), case.get("groups", 1)
+    each, given = case.get("out_channels") // groups, case.x.data.shape[1] // groups
+    for at in np.ndindex(case.x.data.shape):
+        group = at[1] // given
+        rows, columns = (
+            slice(place * step, place * step + d * (k - 1) + 1, d)
+            for place, step, d, k in zip(at[2:], steps, apart, kernel, strict=True)
+        )
+        yield at, (at[0], slice(group * each, (group + 1) * each), rows, columns)
+
+
+def uncut(case: Case) -> Array:
+    """Return the output's gradient with zeros where padding cuts off."""
+    (top, left), (height, width) = pair(case.get("padding", 0)), case.g.data.shape[2:]
+    sizes = [
+        (n - 1) * step + d * (k - 1) + 1 + extra
+        for n, step, d, k, extra in zip(
+            case.x.data.shape[2:], pair(case.get("stride", 1)), pair(case.get("dilation", 1)),
+            pair(case.get("kernel_size")), pair(case.get("output_padding", 0)), strict=True,
+        )
+    ]  # fmt: skip
+    made = np.zeros((*case.g.data.shape[:2], *sizes))
+    made[:, :, top : top + height, left : left + width] = case.g.data
+    return made
+
+
+def transposed_input(case: Case) -> Counted:
+    wide, made = uncut(case), np.zeros_like(case.x.data)
+    for at, window in transposed_windows(case):
+        made[at] = Counted(wide[window], case.tally).dot(case.state["weight"][at[1]])
+    return Counted(made, case.tally)
+
+
+def transposed_weights(case: Case) -> dict[str, Counted]:
+    wide, made = uncut(case), np.zeros_like(case.state["weight"])
+    for at, window in transposed_windows(case):
+        made[at[1]] += case.x.data[at] * wide[window]
+        case.tally["mac"] += wide[window].size
+    return {"weight": Counted(made, case.tally)} | bias_of(case, (0, 2, 3))
+
+
+def linear_input(case: Case) -> Counted:
+    weight = case.state["weight"]
+    rows = [[case.g[at].dot(column) for column in weight.T] for at in np.ndindex(case.g.data.shape[:-1])]
+    return Counted(np.array(rows).reshape(case.x.data.shape), case.tally)
+
+
+def linear_weights(case: Case) -> dict[str, Counted]:
+    made = np.zeros_like(case.state["weight"])
+    for at in np.ndindex(case.g.data.shape[:-1]):
+        made += np.outer(case.g.data[at], case.x.data[at])
+        case.tally["mac"] += made.size
+    return {"weight": Counted(made, case.tally)} | bias_of(case, tuple(range(case.g.data.ndim - 1)))
+
+
+def rbf(case: Case) -> Counted:
+    apart = Counted(case.x.data[:, None] - case.state["prototypes"], case.tally)  # kept
+    return (case.g[:, :, None] * (2 * apart)).sum(1)[:, 0]
+
+
+# pools: gradients are added to those of the windows
+
+
+def numbers(x: Counted) -> Counted:
+    """Return the position of each value of an image, from 0."""
+    image = x.data[0]
+    return Counted(np.arange(image.size, dtype=float).reshape(image.shape), FREE())
+
+
+def add_at(case: Case, places: Sequence[tuple[Array, Counted]]) -> Counted:
+    """Add values to a gradient of zeros at positions of the image; those below 0 are padding."""
+    made = np.zeros((len(case.x.data), case.x.data[0].size))
+    for where, values in places:
+        at = where.astype(int)
+        flat = np.broadcast_to(values.data, (len(made), *at.shape)) * (at >= 0)
+        case.tally["add"] += flat.size
+        for image, part in zip(made, flat, strict=True):
+            np.add.at(image, np.maximum(at, 0), part)
+    return Counted(made.reshape(case.x.data.shape), case.tally)
+
+
+def geometry(case: Case) -> dict[str, Any]:
+    return {key: value for key, value in case.keywords.items() if key != "count_include_pad"}
+
+
+def maxpool(case: Case) -> Counted:
+    places = windows(numbers(case.x), -1, **geometry(case)).data
+    made = np.zeros((len(case.x.data), case.x.data[0].size))
+    for image, x, g in zip(made, case.x.data, case.g.data, strict=True):
+        found = windows(Counted(x, FREE()), -np.inf, **geometry(case)).data
+        where = np.take_along_axis(places, found.argmax(3)[..., None], 3)[..., 0]
+        np.add.at(image, where.astype(int), g)
+        case.tally["add"] += g.size
+    return Counted(made.reshape(case.x.data.shape), case.tally)
+
+
+def avgpool(case: Case) -> Counted:
+    places = windows(numbers(case.x), -1, **geometry(case)).data
+    if case.get("count_include_pad", True):
+        rows, columns = ((margin, margin) for margin in pair(case.get("padding", 0)))
+        ones = Counted(np.ones_like(case.x.data[0]), FREE()).padded(1, rows, columns)
+        divisor = windows(ones, 0, **geometry(case) | {"padding": 0}).data.sum(3)
+    else:
+        divisor = (places >= 0).sum(3)
+    return add_at(case, [(places, (case.g / divisor)[..., None])])
+
+
+def subsample(case: Case) -> Counted:
+    places = windows(numbers(case.x), -1, **case.keywords).data
+    return add_at(case, [(places, (case.g * channelwise(case.state["weight"], 3))[..., None])])
+
+
+def subsample_weights(case: Case) -> dict[str, Counted]:
+    sums = np.stack([windows(Counted(x, FREE()), 0, **case.keywords).data.sum(3) for x in case.x.data])  # kept
+    return {"weight": (case.g * sums).sum((0, 2, 3)), "bias": case.g.sum((0, 2, 3))}
+
+
+def adaptive_parts(case: Case) -> Iterator[tuple[tuple[int, int], Array]]:
+    target = pair(case.get("output_size", 1))
+    yield from zip(np.ndindex(target), (part.data for part in cells(numbers(case.x), target)), strict=True)  # type: ignore[misc]  # a pair
+
+
+def adaptive_avgpool(case: Case) -> Counted:
+    if case.g.data.shape[2:] == (1, 1):
+        spread = Counted(np.broadcast_to(case.g.data, case.x.data.shape), case.tally)
+        return spread / (case.x.data[0, 0].size)
+    places = []
+    for (row, column), part in adaptive_parts(case):
+        places.append((part, case.g[:, :, row : row + 1, column : column + 1] / part[0].size))
+    return add_at(case, places)
+
+
+def adaptive_maxpool(case: Case) -> Counted:
+    made = np.zeros((len(case.x.data), case.x.data[0].size))
+    for (row, column), part in adaptive_parts(case):
+        at = part.reshape(len(part), -1).astype(int)
+        for image, x, g in zip(made, case.x.data, case.g.data, strict=True):
+            largest = np.take_along_axis(at, x.reshape(-1)[at].argmax(1)[:, None], 1)[:, 0]
+            np.add.at(image, largest, g[:, row, column])
+            case.tally["add"] += len(largest)
+    return Counted(made.reshape(case.x.data.shape), case.tally)
+
+
+def upsample(case: Case) -> Counted:
+    lengths, target, positions = case.x.data.shape[2:], case.y.data.shape[2:], numbers(case.x).data
+    if case.get("mode", "nearest") == "nearest":
+        rows, columns = ([i * n // m for i in range(m)] for n, m in zip(lengths, target, strict=True))
+        return add_at(case, [(positions[:, rows][:, :, columns], case.g)])
+    (up, down, low), (left, right, far) = (neighbours(n, m) for n, m in zip(lengths, target, strict=True))
+    above, below = (1 - low[:, None]) * case.g, low[:, None] * case.g
+    return add_at(case, [
+        (positions[:, rows][:, :, columns], share * part)
+        for rows, part in ((up, above), (down, below))
+        for columns, share in ((left, 1 - far), (right, far))
+    ])  # fmt: skip
+
+
+# joins, and operators that move or drop values
+
+
+def multiply(case: Case) -> list[Counted]:
+    """Return each factor's gradient, from the last product to the first."""
+    partial, made, g = [case.xs[0].data], list[Counted](), case.g
+    for x in case.xs[1:]:
+        partial.append(partial[-1] * x.data)
+    for left, right in reversed(list(zip(partial, case.xs[1:], strict=False))):
+        made.append(summed(g * left, right.data.shape))
+        g = summed(g * right.data, left.shape)
+    return [g, *reversed(made)]
+
+
+def summed(x: Counted, shape: tuple[int, ...]) -> Counted:
+    axes = tuple(axis for axis, (own, other) in enumerate(zip(x.data.shape, shape, strict=True)) if own != other)
+    return x.sum(axes) if axes else x
+
+
+def noise(case: Case) -> Counted:
+    """Multiply by the factor that forward drew: of each value, or of the image or batch."""
+    if not case.get("p", 0.5):
+        return Counted(case.g.data, FREE())
+    return case.g * (case.y.data / case.x.data)
+
+
+def moved(case: Case) -> None:
+    """Move values without arithmetic."""
+
+
+INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
+    **ACTIVATIONS, "batchnorm": batchnorm, "layernorm": layernorm, "groupnorm": groupnorm, "lrn": lrn,
+    "conv": conv_input, "conv_transpose": transposed_input, "linear": linear_input, "rbf": rbf, "maxpool": maxpool,
+    "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
+    "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
+    "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
+    "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
+    **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
+}  # fmt: skip
+WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
+    "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
+    "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
+    "subsample": subsample_weights,
+}  # fmt: skip
+
+
+def trained_batchnorm(case: Case) -> dict[str, Counted]:
+    """Return the output in training, and the running averages."""
+    rows, affine, momentum = by_channel(case.x), case.get("affine", True), case.get("momentum", 0.1)
+    y = standardized(rows, case.get("eps", 1e-5))
+    y = y * case.state["weight"][:, None] + case.state["bias"][:, None] if affine else y
+    count = rows.data.shape[1]
+    made = {"output": images_again(y, case.x)}
+    if case.get("track_running_stats", True):
+        mean = Counted(rows.data.mean(1), case.tally)  # of the statistics above
+        variance = Counted(rows.data.var(1), case.tally) * (count / (count - 1))
+        for name, new in ("running_mean", mean), ("running_var", variance):
+            made[name] = momentum * new + Counted(case.state[name], case.tally) * (1 - momentum)
+    return made
+
+
+def trained_dropout(case: Case, drawn: Array | None = None) -> dict[str, Counted]:
+    """Return the output in training; what was drawn is read from it."""
+    p, per_value = case.get("p", 0.5), drawn is None
+    if not p:
+        return {}
+    found = case.y.data != 0 if drawn is None else drawn
+    if p == 1 and per_value:
+        return {"output": case.x * 0}
+    keep: Any = Counted(found.astype(float), case.tally).made("compare", found.astype(float))
+    return {"output": case.x * (keep / (1 - p) if p < 1 else keep)}
+
+
+def trained_droppath(case: Case) -> dict[str, Counted]:
+    images = (case.y.data != 0).reshape(len(case.y.data), -1).any(1)
+    return trained_dropout(case, images.reshape(-1, *[1] * (case.x.data.ndim - 1)))
+
+
+def trained_depth(case: Case) -> dict[str, Counted]:
+    if not case.get("p"):
+        return {}
+    found = np.array(case.y.data.any(), dtype=float)
+    return {"output": case.x * Counted(found, case.tally).made("compare", found)}
+
+
+TRAINED: dict[str, Callable[[Case], dict[str, Counted]]] = {
+    "batchnorm": trained_batchnorm, "dropout": trained_dropout, "droppath": trained_droppath,
+    "stochastic_depth": trained_depth,
+}  # fmt: skip
+
+
+def case_of(g: Array, xs: Sequence[Array], y: Array, state: State, keywords: Mapping[str, Any]) -> Case:
+    """Collect the arrays of a backward pass, with a new tally."""
+    tally: Counter[str] = Counter()
+    made, of_output = tuple(Counted(x, tally) for x in xs), Counted(y, tally)
+    return Case(Counted(g, tally), made, of_output, state, keywords)

@@ -1,0 +1,309 @@
+"""The arithmetic of a training step: which gradients it needs, what the optimizer does, and PyTorch's counter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from support.counting_arithmetic import Counted
+from support.operator_cases import CASES, case_id
+from support.operator_values import BATCH, by_name, images, module
+from support.torch_seed import seed_torch
+from support.torch_warnings import lopsided_padding
+from support.zoo import NAMES
+from torch.utils.flop_counter import FlopCounterMode
+
+from archcalc import analyze, load, parse
+from archcalc.analysis.figures import FIGURES, STEP
+from archcalc.analysis.optimizers import OPTIMIZERS, work_per_value
+from archcalc.analysis.report import Layer, Report
+from archcalc.analysis.training_step import Training
+from archcalc.auditing.recipe_cost import with_cost
+from archcalc.cli import cli
+from archcalc.errors import ArchcalcError
+from archcalc.graph.graph import Graph, Node
+from archcalc.pytorch.meta_kernels import MetaKernels
+from archcalc.pytorch.network import Network
+from archcalc.pytorch.network import Training as Outputs
+
+LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
+
+
+def trained(name: str, batch: int = 1, **training: Any) -> Report:
+    return analyze(load(name), batch, mode="train", training=Training(**training))
+
+
+# against PyTorch's counter
+
+
+def counted(graph: Graph, image_gradient: bool = False) -> tuple[int, int]:
+    """Return the multiply-accumulates that PyTorch counts of two images on meta, forward and backward."""
+    with torch.device("meta"):
+        network = Network(graph).train()
+        image = torch.rand(2, *graph.input, requires_grad=image_gradient)
+    for node, made in zip(graph.nodes, network.nodes, strict=True):
+        if node.op.joins and hasattr(made, "p"):
+            made.p = 0
+    with lopsided_padding(), MetaKernels(), FlopCounterMode(display=False) as counter:
+        output = network(image)
+        forward = counter.get_total_flops()
+        result, sides = output if isinstance(output, Outputs) else (output, {})
+        sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
+    return forward // 2, (counter.get_total_flops() - forward) // 2
+
+
+def dense(node: Node, macs: int) -> int:
+    """Return the MACs of a convolution with a connection table as PyTorch runs it, with zeros for missing links."""
+    table = getattr(node.op, "connections", None)
+    return macs if table is None else macs // sum(map(len, table)) * node.x[0] * len(table)
+
+
+def over(layer: Layer) -> int:
+    """Return how often PyTorch's counter counts a gradient of weights: once for each group of a convolution."""
+    return getattr(layer.node.op, "groups", 1)
+
+
+def expected(report: Report) -> tuple[int, int]:
+    """Return the multiply-accumulates that PyTorch's counter should find, forward and backward."""
+    forward = sum(dense(layer.node, layer.macs) for layer in report.layers)
+    backward = [layer.backward_input_macs + layer.backward_weight_macs * over(layer) for layer in report.layers]
+    return forward, sum(dense(layer.node, macs) for layer, macs in zip(report.layers, backward, strict=True))
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in NAMES])
+def test_macs_are_those_of_pytorch(name: str) -> None:
+    assert counted(load(name)) == expected(trained(name, 2))
+
+
+@pytest.mark.parametrize("name", ["resnext50-32x4d", "alexnet", "googlenet"])
+def test_a_gradient_for_the_image_counts_as_in_pytorch(name: str) -> None:
+    assert counted(load(name), image_gradient=True) == expected(trained(name, 2, image_gradient=True))
+
+
+def test_the_comparison_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "resnext50-32x4d"
+    found = counted(load(name))
+    assert found == expected(trained(name, 2)) != expected(trained(name, 2, image_gradient=True))
+    monkeypatch.setitem(globals(), "over", lambda layer: 1)
+    assert found != expected(trained(name, 2))
+
+
+def test_resnet18_as_pytorch_tests_it() -> None:
+    """The FLOPs of torch's test_flop_counter.py, with a gradient for the image, and those without."""
+    assert 2 * trained("torchvision/resnet18").totals.step_macs == 10_648_412_160
+    assert 2 * trained("torchvision/resnet18", image_gradient=True).totals.step_macs == 10_884_440_064
+
+
+MATRICES = [case for case in CASES if case[0] in {"conv", "conv_transpose", "linear"}]
+
+
+@pytest.mark.parametrize("case", MATRICES, ids=case_id)
+def test_an_operator_against_pytorchs_counter(case: Any) -> None:
+    example = by_name(case)
+    op, x, made, xs = example.op, example.x, module(example, training=True), images(example)
+    found = []
+    for image_gradient in (False, True):
+        with lopsided_padding():
+            output = made(*[image.clone().requires_grad_(image_gradient) for image in xs])
+        with FlopCounterMode(display=False) as counter:
+            output.sum().backward()
+        found.append(counter.get_total_flops() // 2)
+    node = Node("layer", op, (0,), x, op.output(x), None, side=False)
+    weight, image = (
+        dense(node, rule(x, node.output, BATCH)["mac"]) for rule in (op.weight_gradient, op.input_gradient)
+    )
+    assert found == [weight * getattr(op, "groups", 1), weight * getattr(op, "groups", 1) + image]
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "keywords", "macs"),
+    [
+        ("conv", (3, 8, 8), {"out_channels": 5, "kernel_size": 3}, 6 * 6 * 5 * 3 * 3 * 3),
+        ("conv", (6, 8, 8), {"out_channels": 4, "kernel_size": 3, "groups": 2}, 6 * 6 * 4 * 3 * 3 * 3),
+        ("conv", (6, 8, 8), {"out_channels": 6, "kernel_size": 3, "groups": 6}, 6 * 6 * 6 * 3 * 3),
+        ("conv_transpose", (3, 4, 4), {"out_channels": 5, "kernel_size": 2, "stride": 2}, 4 * 4 * 3 * 2 * 2 * 5),
+        ("linear", (7,), {"out_features": 5}, 35),
+    ],
+)
+def test_macs_by_hand(name: str, x: Any, keywords: Any, macs: int) -> None:
+    """Each product of the forward pass has one in the gradient of its input, and one in that of its weight."""
+    op = by_name((name, x, (), keywords)).op
+    y = op.output(x)
+    bias = int(np.prod(y)) * 2 - op.weights(x)["bias"][0]
+    assert op.input_gradient(x, y, 2) == {"mac": 2 * macs}
+    assert op.weight_gradient(x, y, 2) == {"mac": 2 * macs, "add": bias}
+
+
+# which gradients a network needs
+
+SPEC = """
+name: small
+input: [3, 8, 8]
+layers:
+  - relu(inplace=False)
+  - first: conv(4, 1, bias=False)
+  - add:
+      body: relu(inplace=False) | conv(4, 1, bias=False)
+      skip: identity
+      other: relu(inplace=False)
+  - side:
+      aux: flatten | linear(2)
+  - flatten | linear(5)
+"""
+
+
+def test_gradients_by_hand() -> None:
+    report = analyze(parse(SPEC), batch=2, mode="train")
+    found = {layer.node.name: layer.run.step.of_input for layer in report.layers}
+    nonzero = {name: {kind: n for kind, n in work.items() if n} for name, work in found.items()}
+    assert nonzero == {
+        "input": {},
+        "relu": {},  # nothing before it has weights
+        "first": {"add": 2 * 2 * 256},  # three gradients of its output are added up; it needs none itself
+        "body.relu": {"compare": 512},
+        "body.conv": {"mac": 2 * 64 * 16},
+        "skip": {},
+        "other": {"compare": 512},
+        "add": {"add": 2 * 256},  # the side output and the classifier read it
+        "aux.flatten": {},
+        "aux.linear": {"mac": 2 * 2 * 256},
+        "flatten": {},
+        "linear": {"mac": 2 * 5 * 256},
+    }
+    with_image = analyze(parse(SPEC), batch=2, mode="train", training=Training(image_gradient=True))
+    more = {layer.node.name: layer.run.step.of_input for layer in with_image.layers}
+    assert more["relu"] == {"compare": 2 * 192, "add": 0}
+    assert more["first"] == {"mac": 2 * 64 * 12, "add": 2 * 2 * 256}
+
+
+@pytest.mark.parametrize("name", ["googlenet", "resnet50", "densenet-40-12", "lenet5", "alexnet"])
+def test_totals_add_up_and_the_forward_pass_stays(name: str) -> None:
+    totals, at_inference = trained(name).totals, analyze(load(name).without_sides()).totals
+    parts = totals.forward_flops + totals.backward_input_flops + totals.backward_weight_flops + totals.optimizer_flops
+    assert totals.step_flops == parts
+    assert totals.step_macs == totals.macs + totals.backward_input_macs + totals.backward_weight_macs
+    assert totals.backward_weight_macs == totals.macs > totals.backward_input_macs
+    assert [getattr(at_inference, key) for key in STEP] == [0] * len(STEP)
+    if not load(name).sides:
+        assert (totals.macs, totals.flops) == (at_inference.macs, at_inference.flops)
+
+
+def test_the_figures_of_a_step() -> None:
+    assert len(STEP) == 8
+    assert all("training" in FIGURES[key].means or "gradients" in FIGURES[key].means for key in STEP[:-3])
+
+
+# optimizers
+
+Step = dict[str, Counted]
+
+
+def updated(name: str, decay: float, p: Counted, g: Counted, state: dict[str, Any], step: int) -> Counted:
+    """Return the new values after one step of torch.optim with rate 0.1, and change the state."""
+    if decay and name == "adamw":
+        p = p * (1 - 0.1 * decay)
+    elif decay:
+        g = g + decay * p
+    if name == "sgd":
+        return p - 0.1 * g
+    if name in ("momentum", "nesterov"):
+        state["b"] = b = 0.9 * state["b"] + g if "b" in state else g
+        return p - 0.1 * (g + 0.9 * b if name == "nesterov" else b)
+    zero = Counted(np.zeros_like(g.data), g.tally)
+    m, v = state.get("m", zero), state.get("v", zero)
+    if name == "rmsprop":
+        state["v"] = v = 0.99 * v + g * g * 0.01
+        return p - 0.1 * g / (v.sqrt() + 1e-8)
+    state["m"] = m = m + 0.1 * (g - m)
+    state["v"] = v = 0.999 * v + g * g * 0.001
+    rate, root = 0.1 / (1 - 0.9**step), np.sqrt(1 - 0.999**step)
+    return p - rate * m / (v.sqrt() / root + 1e-8)
+
+
+MADE = {
+    "sgd": lambda p, decay: torch.optim.SGD([p], 0.1, weight_decay=decay),
+    "momentum": lambda p, decay: torch.optim.SGD([p], 0.1, momentum=0.9, weight_decay=decay),
+    "nesterov": lambda p, decay: torch.optim.SGD([p], 0.1, momentum=0.9, nesterov=True, weight_decay=decay),
+    "adam": lambda p, decay: torch.optim.Adam([p], 0.1, weight_decay=decay),
+    "adamw": lambda p, decay: torch.optim.AdamW([p], 0.1, weight_decay=decay),
+    "rmsprop": lambda p, decay: torch.optim.RMSprop([p], 0.1, weight_decay=decay),
+}
+
+
+@pytest.mark.parametrize("decay", [0, 0.01])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_update_takes_what_its_formula_takes(name: str, decay: float) -> None:
+    seed_torch(0)
+    p = torch.nn.Parameter(torch.randn(7, dtype=torch.float64))
+    optimizer = MADE[name](p, decay)
+    state: dict[str, Any] = {}
+    for step in (1, 2, 3):
+        p.grad = torch.randn_like(p)
+        tally: Counter[str] = Counter()
+        state = {key: Counted(value.data, tally) for key, value in state.items()}
+        found = updated(
+            name, decay, Counted(p.detach().numpy().copy(), tally), Counted(p.grad.numpy(), tally), state, step
+        )
+        optimizer.step()
+        np.testing.assert_allclose(found.data, p.detach().numpy(), rtol=1e-10)
+        expected_work = {kind: 7 * count for kind, count in work_per_value(name, bool(decay)).items()}
+        assert (tally == expected_work) == (step > 1 or name not in ("momentum", "nesterov")), (step, tally)
+
+
+def test_the_update_of_a_network() -> None:
+    totals = trained("lenet5", optimizer="adamw", weight_decay=True).totals
+    assert totals.optimizer_flops == totals.params * (5 + 5 + 2 + 1 + 1)
+    assert trained("lenet5").totals.optimizer_flops == totals.params * 4
+
+
+# recipes
+
+
+@pytest.mark.parametrize(
+    ("iterations", "batch", "images"),
+    [("370,000", "256", 370_000 * 256), ("up to 64,000", "128", 64_000 * 128), ("about 10", "2", 20),
+     ("600 epochs", "128", 0), ("100", "32 on each of 8 GPUs", 0), ("", "128", 0)],
+)  # fmt: skip
+def test_the_cost_of_a_recipe(iterations: str, batch: str, images: int) -> None:
+    recipe = {"source": "a", "iterations": iterations, "batch": batch}
+    macs = trained("lenet5").totals.step_macs
+    cost = f"{iterations} iterations × {batch} images × {macs:,} MACs = {images * macs:,} MACs"
+    assert with_cost(load("lenet5"), recipe) == recipe | ({"cost": cost} if images else {})
+    assert with_cost(load("lenet5"), {"source": "a"}) == {"source": "a"}
+
+
+# bad input
+
+
+def test_an_optimizer_is_of_training() -> None:
+    with pytest.raises(ArchcalcError, match="use mode train"):
+        analyze(load("lenet5"), training=Training("adam"))
+    with pytest.raises(ArchcalcError, match="unknown optimizer 'adm'; did you mean adam"):
+        trained("lenet5", optimizer="adm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("compare lenet5 --columns params,step_macs", "step_macs is a figure of training; add --mode train"),
+        ("compare lenet5 --sort -step_flops", "step_flops is a figure of training; add --mode train"),
+        ("plot compare lenet5 --columns step_macs -o a.svg", "step_macs is a figure of training; add --mode train"),
+        ("compare lenet5 --optimizer adam", "apply to training"),
+        ("summarize lenet5 --weight-decay", "apply to training"),
+        ("summarize lenet5 --mode train --optimizer adm", "did you mean adam"),
+    ],
+)
+def test_messages(arguments: str, message: str) -> None:
+    result = CliRunner().invoke(cli, arguments.split())
+    assert result.exit_code != 0
+    assert message in result.output + str(result.exception)
+
+
+def test_a_table_names_the_optimizer() -> None:
+    arguments = ["compare", "lenet5", "--mode", "train", "--columns", "step_flops", "--optimizer", "adamw"]
+    assert "optimizer: adamw" in CliRunner().invoke(cli, arguments).output
+    assert "optimizer" not in CliRunner().invoke(cli, ["compare", "lenet5"]).output
