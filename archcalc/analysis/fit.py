@@ -6,8 +6,8 @@ that cuDNN chooses. So there are three:
 - `bound`: one more cannot fit. What its tensors request, rounded up to the allocator's pieces, exceeds the memory.
 - `likely`: the largest that the replayed allocator fits, if each convolution takes a workspace as large as its tensors,
   the most frequent size, or none where it does not get one: cuDNN then chooses another algorithm.
-- `guaranteed`: the largest that the replayed allocator fits, if each convolution must get a workspace larger than any in
-  our records. A smaller batch can leave worse gaps in memory, so smaller ones are tried, too, and none may fail.
+- `guaranteed`: the largest that the replayed allocator fits, if each convolution must get a workspace larger than any
+  in our records. A smaller batch can leave worse gaps in memory, so smaller ones are tried, too, and none may fail.
 
 Both replays run an inference and STEPS steps, with what cuBLAS keeps. On the CPU the sum of the tensors decides.
 """
@@ -35,7 +35,7 @@ LIGHTER = {  # optimizers with less state
 }
 CUDNN = "cuDNN"  # the storage of its workspace
 WORKING = "inference", "forward", "backward"  # phases in which convolutions run
-STEPS = 4  # of training to replay
+STEPS = 3  # of training to replay, as in our records
 
 
 class Space(NamedTuple):
@@ -44,6 +44,11 @@ class Space(NamedTuple):
     least: int
     most: int
     cuda: bool = True
+
+    @property
+    def unit(self) -> int:
+        """Each tensor takes a multiple of so many bytes."""
+        return ROUNDING if self.cuda else 1
 
 
 class Libraries(NamedTuple):
@@ -111,10 +116,9 @@ def largest_batch(cases: Cases, space: Space) -> Fit:
 
 def fit(cases: Cases, space: Space, most: int) -> Fit:
     """Return the largest amounts that fit, up to `most`."""
-    unit = ROUNDING if space.cuda else 1
 
     def requested(amount: int) -> int:
-        return needed(cases(amount), unit)
+        return needed(cases(amount), space.unit)
 
     bound = _largest(lambda amount: requested(amount) <= space.most, most)
     if not bound:
