@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from archcalc import load, parse
-from archcalc.analysis.fit import Space, batches, needed
+from archcalc.analysis.fit import STEPS, Space, batches, needed
 from archcalc.analysis.fit_size import Sizes, largest_size, sizes_of
 from archcalc.analysis.simulation import Recipe
 from archcalc.errors import ArchcalcError
@@ -68,7 +68,8 @@ def test_the_largest_size_against_all_sizes(recipe):
     space = Space(50_000_000, 50_000_000, recipe.device == "cuda")
     found = largest_size(sizes, lambda shape: at(input=shape), recipe, space, batch=3)
     needs = [
-        needed(batches(at(input=sizes.shape(number)), recipe)(3), space.unit) for number in range(1, found.bound + 2)
+        needed(batches(at(input=sizes.shape(number)), recipe)(3, STEPS), space.unit)
+        for number in range(1, found.bound + 2)
     ]
     assert needs == sorted(needs)
     assert needs[-2] <= space.most < needs[-1]

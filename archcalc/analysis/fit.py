@@ -9,12 +9,13 @@ that cuDNN chooses. So there are three:
 - `guaranteed`: the largest that the replayed allocator fits, if each convolution must get a workspace larger than any
   in our records. A smaller batch can leave worse gaps in memory, so smaller ones are tried, too, and none may fail.
 
-Both replays run an inference and STEPS steps, with what cuBLAS keeps. On the CPU the sum of the tensors decides.
+Both replays run an inference and STEPS steps, with what cuBLAS keeps; the guaranteed one is confirmed with LONG steps.
+On the CPU the sum of the tensors decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
 from math import prod
@@ -35,7 +36,7 @@ LIGHTER = {  # optimizers with less state
 }
 CUDNN = "cuDNN"  # the storage of its workspace
 WORKING = "inference", "forward", "backward"  # phases in which convolutions run
-STEPS = 3  # of training to replay, as in our records
+STEPS, LONG = 3, 12  # of training to replay: as in our records, and to confirm
 
 
 class Space(NamedTuple):
@@ -60,14 +61,23 @@ class Libraries(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A program with a batch."""
+    """A program with a batch. Its requests are storages with bytes and bytes per image, negative where they are freed.
+
+    They include the libraries', with a workspace as large as a convolution's tensors.
+    """
 
     trace: Trace
+    requests: Sequence[tuple[Hashable, int, int]]
     batch: int
-    libraries: Libraries
+
+    def events(self, times: int) -> Iterator[Event]:
+        """Yield what an allocator gets, with workspaces of cuDNN that are so many times larger."""
+        for storage, fixed, each in self.requests:
+            size = fixed + self.batch * each
+            yield storage, size * times if storage == CUDNN else size
 
 
-Cases: TypeAlias = Callable[[int], Case]  # by amount, from 1
+Cases: TypeAlias = Callable[[int, int], Case]  # by amount, from 1, and number of steps
 
 
 class Fit(NamedTuple):
@@ -87,13 +97,14 @@ def space_of(card: Card) -> Space:
 
 def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
     """Return the cases of a network by the number of images."""
-    used = libraries_of(graph, recipe.dtype, card)
+    libraries = libraries_of(graph, recipe.dtype, card)
 
     @cache
-    def trace(single: bool) -> Trace:
-        return simulate(graph, recipe._replace(single=single, steps=STEPS))
+    def program(single: bool, steps: int) -> tuple[Trace, Sequence[tuple[Hashable, int, int]]]:
+        trace = simulate(graph, recipe._replace(single=single, steps=steps))
+        return trace, [*requests(trace, libraries)]
 
-    return lambda batch: Case(trace(batch == 1), batch, used)
+    return lambda batch, steps: Case(*program(batch == 1, steps), batch)
 
 
 def libraries_of(graph: Graph, dtype: str, card: Card | None) -> Libraries:
@@ -109,28 +120,48 @@ def libraries_of(graph: Graph, dtype: str, card: Card | None) -> Libraries:
     return Libraries(one, {i for i, node in enumerate(graph.nodes) if node.op.name == "linear"}, sizes)
 
 
+def requests(trace: Trace, libraries: Libraries) -> Iterator[tuple[Hashable, int, int]]:
+    """Yield the requests of a program and its libraries: cuBLAS has a workspace per thread, and backward its own."""
+    cublas = libraries.cublas
+    kept = {False: {"cuBLAS": cublas, "cuBLASLt": CUBLASLT}, True: {"cuBLAS of backward": cublas}}
+    for storage, size, phase, _, node, _ in trace.events(1):
+        (fixed, each), sign = trace.sizes[storage], 1 if size > 0 else -1
+        yield storage, sign * fixed, sign * each
+        if node is not None and size > 0 and phase in WORKING:
+            if node in libraries.convolutions:
+                yield CUDNN, *libraries.convolutions[node]
+                yield CUDNN, -1, 0
+            elif node in libraries.products:
+                yield from ((name, count, 0) for name, count in kept.pop(phase == "backward", {}).items())
+
+
 def largest_batch(cases: Cases, space: Space) -> Fit:
     """Return the largest batches that fit."""
-    return fit(cases, space, max(1, cases(2).trace.largest_batch(space.most)))
+    return largest(cases, space, max(1, cases(2, STEPS).trace.largest_batch(space.most)))
 
 
-def fit(cases: Cases, space: Space, most: int) -> Fit:
+def largest(cases: Cases, space: Space, most: int) -> Fit:
     """Return the largest amounts that fit, up to `most`."""
 
     def requested(amount: int) -> int:
-        return needed(cases(amount), space.unit)
+        return needed(cases(amount, STEPS), space.unit)
 
-    bound = _largest(lambda amount: requested(amount) <= space.most, most)
+    def lasts(amount: int, steps: int = STEPS) -> bool:
+        return runs(cases(amount, steps), space.least, worst=True)
+
+    bound = _edge(lambda amount: requested(amount) <= space.most, most)
     if not bound:
         return Fit(0, 0, 0, requested(1) - space.most)
     if not space.cuda:
         return Fit(bound, bound, bound)
-    likely = _largest(lambda amount: runs(cases(amount), space.least), bound)
-    return Fit(_safe(lambda amount: runs(cases(amount), space.least, worst=True), likely), likely, bound)
+    likely = guaranteed = _edge(lambda amount: runs(cases(amount, STEPS), space.least), bound)
+    while (guaranteed := _safe(lasts, guaranteed)) and not lasts(guaranteed, LONG):
+        guaranteed -= 1
+    return Fit(guaranteed, likely, bound)
 
 
 def needed(case: Case, unit: int = ROUNDING) -> int:
-    """Return the peak of all requests, each rounded up to a multiple of `unit` bytes: at least so much is allocated."""
+    """Return the peak of all tensors, each rounded up to a multiple of `unit` bytes: at least so much is allocated."""
     changes = (event.bytes for event in case.trace.events(case.batch))
     return max(accumulate(-(-change // unit) * unit if change > 0 else change // unit * unit for change in changes))
 
@@ -138,31 +169,13 @@ def needed(case: Case, unit: int = ROUNDING) -> int:
 def runs(case: Case, cap: int, worst: bool = False) -> bool:
     """Whether the replayed allocator fits a program under a cap, with the usual or the worst workspaces."""
     allocator = Allocator(cap)
-    for storage, size in requests(case, CUDNN_MOST if worst else 1):
+    for storage, size in case.events(CUDNN_MOST if worst else 1):
         if size > 0:
             if not allocator.allocate(storage, size) and (worst or storage != CUDNN):
                 return False
         elif storage in allocator.live:
             allocator.free(storage)
     return True
-
-
-def requests(case: Case, times: int) -> Iterator[Event]:
-    """Yield a program's events and those of libraries; cuDNN takes so many times the tensors of a convolution.
-
-    cuBLAS has a workspace for each thread, and backward runs in one of its own.
-    """
-    trace, batch, (cublas, products, convolutions) = case
-    kept = {False: {"cuBLAS": cublas, "cuBLASLt": CUBLASLT}, True: {"cuBLAS of backward": cublas}}
-    for storage, size, phase, _, node, _ in trace.events(batch):
-        yield storage, size
-        if node is not None and size > 0 and phase in WORKING:
-            if node in convolutions:
-                fixed, each = convolutions[node]
-                yield CUDNN, times * (fixed + batch * each)
-                yield CUDNN, -1
-            elif node in products:
-                yield from kept.pop(phase == "backward", {}).items()
 
 
 def leaner(graph: Graph, recipe: Recipe, card: Card | None = None) -> dict[str, Recipe]:
@@ -187,7 +200,7 @@ def _first_part(graph: Graph, recipe: Recipe) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def _largest(fits: Callable[[int], bool], most: int) -> int:
+def _edge(fits: Callable[[int], bool], most: int) -> int:
     """Return an amount up to `most` that fits while one more does not, 0 if none was found."""
     low, high, step = most, most + 1, 1
     while low and not fits(low):
@@ -199,9 +212,9 @@ def _largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _safe(fits: Callable[[int], bool], most: int) -> int:
-    """Return an amount like `_largest`, of which smaller ones that were tried all fit."""
+    """Return an amount like `_edge`, of which smaller ones that were tried all fit."""
     fits = cache(fits)
-    while most := _largest(fits, most):
+    while most := _edge(fits, most):
         failing = [amount for amount in tried_below(most) if not fits(amount)]
         if not failing:
             break
@@ -210,5 +223,5 @@ def _safe(fits: Callable[[int], bool], most: int) -> int:
 
 
 def tried_below(amount: int) -> list[int]:
-    """Return the smaller amounts to try, ever farther away: 1, 2, 4, 8, … less."""
+    """Return the smaller amounts to try, ever farther away: 1, 2, 4, 8 … less."""
     return [amount - (1 << k) for k in range(amount.bit_length()) if amount > 1 << k]

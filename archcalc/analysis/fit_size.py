@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis.cards import Card
-from archcalc.analysis.fit import Fit, Space, batches, fit, needed
+from archcalc.analysis.fit import STEPS, Case, Fit, Space, batches, largest, needed
 from archcalc.analysis.simulation import Recipe
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
@@ -34,12 +34,18 @@ def largest_size(
     sizes: Sizes, at: Loader, recipe: Recipe, space: Space, batch: int = 1, card: Card | None = None
 ) -> Fit:
     """Return the numbers of the largest sizes of which a batch fits."""
-    cases = cache(lambda number: batches(at(sizes.shape(number)), recipe, card)(batch))
-    requested = cache(lambda number: needed(cases(number), space.unit))
+    of_size = cache(lambda number: batches(at(sizes.shape(number)), recipe, card))
+
+    def cases(number: int, steps: int) -> Case:
+        return of_size(number)(batch, steps)
+
+    def requested(number: int) -> int:
+        return needed(cases(number, STEPS), space.unit)
+
     beyond = FIRST
     while requested(beyond) <= space.most:
         beyond *= 2
-    return fit(cases, space, max(1, bisect_right(range(1, beyond), space.most, key=requested)))
+    return largest(cases, space, max(1, bisect_right(range(1, beyond), space.most, key=requested)))
 
 
 def sizes_of(graph: Graph, at: Loader) -> Sizes:
