@@ -15,6 +15,10 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
     ],
     "compare": ["compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
     "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml lenet5 --by layer"],
+    "fit": [
+        "fit lenet5 --memory 64MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
+        "fit squeezenet1.0 --memory 1GB --device cpu --vary size --batch 100",
+    ],
     "list": ["list --family resnet"],
     "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml"],
     "audit": ["audit googlenet lenet5 stochastic-depth-110"],
