@@ -78,6 +78,7 @@ SHOWN = {  # all that `render` may import from packages that compute: results, t
     "archcalc.analysis.memory_trace": {"KINDS"},
     "archcalc.analysis.field_figures": {"FIXED", "VARIES", "WHOLE", "by_key", "pair"},
     "archcalc.analysis.figures": {"END", "FIGURES", "SMALL_COUNTS", "numbers", "summed"},
+    "archcalc.analysis.fit": {"Fit", "Space"},
     "archcalc.analysis.needed_memory": {"Needs"},
     "archcalc.analysis.parts": {"Sums", "blocks", "end", "sums_of", "total", "within"},
     "archcalc.analysis.receptive_field": {"Axes"},

@@ -14,10 +14,14 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
     ],
     "compare": ["compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
-    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
+    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml lenet5 --by layer"],
     "memory": [
         "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",
         "memory lenet5 --mode infer --device cpu", "memory lenet5 --optimizer adam",
+    ],
+    "fit": [
+        "fit lenet5 --memory 64MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
+        "fit squeezenet1.0 --memory 1GB --device cpu --vary size --batch 100",
     ],
     "list": ["list --family resnet"],
     "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml"],

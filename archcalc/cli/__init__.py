@@ -29,6 +29,7 @@ COMMANDS = {
     "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
+    "fit": Home("archcalc.cli.fitting", "fit_memory", "Find the largest batch or images that fit into memory."),
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
     "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),

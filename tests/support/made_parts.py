@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,12 +15,15 @@ from test_architecture import ALLOWED
 from archcalc import audit, load, networks
 from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
+from archcalc.analysis.cards import find_card
+from archcalc.analysis.fit import Space, batches, largest_batch
+from archcalc.analysis.simulation import Recipe
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY, Operator
 from archcalc.render.tables.audit import TALLY, audit_table
 from archcalc.render.tables.ops import ARITHMETIC, first_line, written
-from support.pages import in_process
+from support.pages import ROOT, in_process
 
 
 def commands() -> str:
@@ -168,6 +172,21 @@ def plain(text: object) -> str:
     return re.sub(r"([\\|*_<`\[~])", r"\\\1", str(text))
 
 
+def largest_batches() -> str:
+    """Return the largest batches that were measured under a cap, beside those of `archcalc fit`."""
+    record = json.loads(next((ROOT / "bench" / "records").glob("*-fit.json")).read_text())
+    lines = [
+        "| network | cap | guaranteed | likely | at most | measured |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for case in (case for case in record["cases"] if case["module"] == "build"):
+        cases = batches(load(case["network"]), Recipe(case["optimizer"], device="cuda"), find_card("h100"))
+        found = largest_batch(cases, Space(case["tries"][0]["cap"], case["tries"][0]["cap"]))
+        cells = case["network"], f"{case['cap'] / 2**30:g} GiB", *found[:3], case["largest"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
 TYPES = {  # types in JSON of figures that are not whole numbers
     "saved_bytes": "whole number or null",
     "peak_inference_bytes": "whole number",
@@ -193,6 +212,7 @@ MADE: dict[str, Callable[[], str]] = {
     "imports": imports,
     "diagram of lenet5": diagram,
     "tally": tally,
+    "largest batches": largest_batches,
     "contradicted figures": partial(figures, "contradicted"),
     "explained figures": partial(figures, "explained"),
 }

@@ -1,0 +1,85 @@
+"""The largest images that fit into memory, of sizes that the network accepts without other weights."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+from archcalc.analysis.cards import Card
+from archcalc.analysis.fit import STEPS, Case, Fit, Space, batches, largest, needed
+from archcalc.analysis.simulation import Recipe
+from archcalc.errors import ArchcalcError
+from archcalc.graph.graph import Graph
+from archcalc.ops.base import Shape
+
+Loader: TypeAlias = Callable[[Shape], Graph]  # a network for another input
+
+FIRST = 256  # the number of the first size to try
+
+
+class Sizes(NamedTuple):
+    """The sizes that a network accepts: the smallest, and the pixels between one and the next."""
+
+    smallest: Shape
+    step: int
+
+    def shape(self, number: int) -> Shape:
+        """Return a size by its number, from 1."""
+        return grown(self.smallest, (number - 1) * self.step)
+
+
+def largest_size(
+    sizes: Sizes, at: Loader, recipe: Recipe, space: Space, batch: int = 1, card: Card | None = None
+) -> Fit:
+    """Return the numbers of the largest sizes of which a batch fits."""
+    of_size = cache(lambda number: batches(at(sizes.shape(number)), recipe, card))
+
+    def cases(number: int, steps: int) -> Case:
+        return of_size(number)(batch, steps)
+
+    def requested(number: int) -> int:
+        return needed(cases(number, STEPS), space.unit)
+
+    beyond = FIRST
+    while requested(beyond) <= space.most:
+        beyond *= 2
+    return largest(cases, space, max(1, bisect_right(range(1, beyond), space.most, key=requested)))
+
+
+def sizes_of(graph: Graph, at: Loader) -> Sizes:
+    """Return the sizes that a network accepts. Raises ArchcalcError if it takes images of one size only."""
+    step = _step(graph, at)
+    shapes = [grown(graph.input, -by) for by in range(0, min(graph.input[1:]), step)][::-1]
+    return Sizes(shapes[bisect_left(shapes, True, key=lambda shape: not _problem(graph, at, shape))], step)
+
+
+def grown(shape: Shape, by: int) -> Shape:
+    """Return the shape of an image that is larger by so many pixels in height and width."""
+    return (shape[0], *[side + by for side in shape[1:]])
+
+
+def _step(graph: Graph, at: Loader) -> int:
+    """Return the fewest pixels by which images can grow, and grow again; it is a power of two."""
+    problem = "its input has no height and width"
+    side = min(graph.input[1:]) if len(graph.input) == 3 else 0
+    for step in [1 << k for k in range(side.bit_length())]:
+        larger = (grown(graph.input, step * steps) for steps in (1, 2, -(-side // step)))
+        problem = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")
+        if not problem:
+            return step
+    raise ArchcalcError(f"{graph.name} takes images of one size only: {problem}; use --vary batch")
+
+
+def _problem(graph: Graph, at: Loader, shape: Shape) -> str:
+    """Return why a network cannot take another input with the same weights, "" if it can."""
+    try:
+        nodes = at(shape).nodes
+    except ArchcalcError as error:
+        return str(error).splitlines()[0]
+    if [node.name for node in nodes] != [node.name for node in graph.nodes]:
+        return "its layers depend on the size"
+    pairs = zip(graph.nodes, nodes, strict=True)
+    other = [node.name for node, same in pairs if node.op.weights(node.x) != same.op.weights(same.x)]
+    return f"the weights of {other[0]} depend on the size" if other else ""

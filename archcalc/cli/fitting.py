@@ -1,0 +1,118 @@
+"""The command `fit`: the largest batch or images that fit into memory."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archcalc.catalog import load_with
+from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
+from archcalc.cli.options import NetworkName, given, output_options, spec_options
+from archcalc.cli.output import deliver
+from archcalc.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from archcalc.analysis.cards import Card
+    from archcalc.analysis.fit import Fit, Space
+    from archcalc.analysis.fit_size import Loader, Sizes
+    from archcalc.analysis.simulation import Recipe
+
+UNITS = {"mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30, "tb": 10**12, "tib": 2**40}
+
+
+def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Read `24GB` (10^9 bytes each) or `16GiB` (2^30 each) as bytes."""
+    if value is None:
+        return None
+    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-z]+)", value.strip().lower())
+    if not parts or parts[2] not in UNITS:
+        raise click.BadParameter(
+            f"{value[:60]!r} is no size with a unit (MB, MiB, GB, GiB …); write e.g. 24GB or 16GiB"
+        )
+    count = int(float(parts[1]) * UNITS[parts[2]])
+    if not count:
+        raise click.BadParameter("nothing fits into 0 bytes; write e.g. 24GB or 16GiB")
+    return count
+
+
+@click.command("fit")
+@click.argument("name", type=NetworkName())
+@spec_options
+@click.option(
+    "--memory",
+    callback=read_memory,
+    metavar="SIZE",
+    help="Memory for PyTorch, e.g. 24GB (10^9 bytes each) or 16GiB (2^30); or use --gpu.",
+)
+@click.option(
+    "--vary",
+    type=click.Choice(["batch", "size"]),
+    default="batch",
+    show_default=True,
+    help="What to enlarge: the batch, or the images.",
+)
+@batch_option
+@recipe_options
+@output_options
+def fit_memory(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, memory: int | None, vary: str, batch: int,
+    form: str, output: Path | None, force: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Find the largest batch, or with --vary size the largest images, that fit into memory, and what would help.
+
+    On a GPU there are three answers. Guaranteed: PyTorch's allocator, replayed, fits it with the largest workspaces of
+    libraries. Likely: with usual ones. At most: one more cannot fit. Of the memory of --gpu, CUDA's context takes a
+    part; that of --memory is for PyTorch alone. The exit code is 1 if nothing fits.
+
+    \b
+    archcalc fit vgg16 --memory 16GiB
+    archcalc fit resnet50 --gpu a100-40 --optimizer adamw --dtype bf16
+    archcalc fit resnet50 --gpu t4 --mode infer --vary size
+    """
+    from archcalc.analysis.fit import Space, leaner, space_of
+    from archcalc.analysis.fit_size import sizes_of
+    from archcalc.analysis.needed_memory import memory_needs
+    from archcalc.render.tables.fit import fit_table
+
+    card, at = options["card"], cache(partial(_loaded, name, settings, options["mode"]))
+    _check_request(memory, card, vary)
+    graph = at(shape)
+    recipe = recipe_of(graph, **options)
+    needs = memory_needs(graph, recipe, batch, card)
+    space = space_of(card) if memory is None else Space(memory, memory, recipe.device == "cuda")
+    sizes = sizes_of(graph, at) if vary == "size" else None
+    recipes = {"": recipe, **leaner(graph, recipe, card)}
+    found = {change: _fit(graph, own, space, card, sizes, at, batch) for change, own in recipes.items()}
+    deliver(fit_table(needs, space, found, sizes and sizes.shape), form, output, force)
+    sys.exit(0 if found[""].bound else 1)
+
+
+def _check_request(memory: int | None, card: Card | None, vary: str) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if (memory is None) == (card is None):
+        raise click.UsageError("write either --memory, e.g. 24GB, or --gpu, e.g. a100-40")
+    if vary == "batch" and given("batch"):
+        raise click.UsageError("fit finds the batch; omit --batch, or use --vary size")
+
+
+def _fit(
+    graph: Graph, recipe: Recipe, space: Space, card: Card | None, sizes: Sizes | None, at: Loader, batch: int
+) -> Fit:
+    """Return what fits: batches, or with `sizes` their numbers."""
+    from archcalc.analysis.fit import batches, largest_batch
+    from archcalc.analysis.fit_size import largest_size
+
+    if sizes:
+        return largest_size(sizes, at, recipe, space, batch, card)
+    return largest_batch(batches(graph, recipe, card), space)
+
+
+def _loaded(name: str, settings: dict[str, str], mode: str, shape: tuple[int, ...] | None) -> Graph:
+    """Load a network for an input; for inference without its side outputs, which may not take it."""
+    graph = load_with(name, settings, shape)
+    return graph if mode == "train" else graph.without_sides()

@@ -1,0 +1,66 @@
+"""The table of `archcalc fit`: the largest batch or images that fit, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from archcalc.render.table import Column, Table, bytes_text
+from archcalc.render.tables.figure_columns import data
+from archcalc.render.tables.memory import conditions, facts, size_text
+from archcalc.render.tables.summaries import about_text
+
+if TYPE_CHECKING:
+    from archcalc.analysis.fit import Fit, Space
+    from archcalc.analysis.needed_memory import Needs
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+COLUMNS = (
+    Column("what", "", text=True, data=False),
+    *data(("change",)),
+    Column("guaranteed", "Guaranteed"),
+    Column("likely", "Likely"),
+    Column("bound", "At most"),
+    *data(("lacking_bytes",)),
+)
+NOTES = (
+    "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with the largest workspaces.",
+    "Likely: with usual workspaces.",
+    "At most: one more requests more than the memory.",
+)
+
+
+def fit_table(
+    needs: Needs, space: Space, found: Mapping[str, Fit], shape: Callable[[int], Sequence[int]] | None = None
+) -> Table:
+    """Make the table of what fits as asked (the change "") and with each change: batches, or images of a `shape`."""
+    facts_ = {**facts(needs), "schema": SCHEMA, "vary": "size" if shape else "batch"}
+    if shape is None:
+        needs = replace(needs, batch=0)
+    own = f"the largest {'images' if shape else 'batch'} in {_interval(space)}"
+    lacking = found[""].lacking
+    return Table(
+        " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
+        [column for column in COLUMNS if space.cuda or column.key not in ("guaranteed", "likely")],
+        [_row(change, fit, shape) for change, fit in found.items()],
+        "rows",
+        facts_ | {"batch": needs.batch or None, "memory_bytes": [space.least, space.most]},
+        f"{own} · {conditions(needs)}",
+        summary=[("nothing fits", f"the smallest needs {size_text(lacking)} more")] if lacking else [],
+        notes=NOTES if space.cuda else (),
+    )
+
+
+def _row(change: str, fit: Fit, shape: Callable[[int], Sequence[int]] | None) -> dict[str, Any]:
+    """Return a row; a batch of 0, or no shape, means that none fits."""
+    amounts: dict[str, Any] = fit._asdict()
+    lacking = amounts.pop("lacking")
+    if shape:
+        amounts = {key: list(shape(number)) if number else None for key, number in amounts.items()}
+    what = f"with {change}" if change else "as asked"
+    return {"what": what, "change": change or None, **amounts, "lacking_bytes": lacking}
+
+
+def _interval(space: Space) -> str:
+    return " to ".join(dict.fromkeys(map(bytes_text, (space.least, space.most))))
