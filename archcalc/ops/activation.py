@@ -10,7 +10,8 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Approximation, Flag, Real, show
-from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, operator, values
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, values
+from archcalc.ops.calls import NUMBER, Call
 
 OPERATIONS = {  # names of the kinds of work, singular and plural
     "add": ("an addition", "additions"),
@@ -46,6 +47,11 @@ class Activation(SameShape):
             copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
             return "The result." if cls.keeps_output else f"The input{copied}."
         return super().says(figure)
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; in place it copies its input for backward."""
+        (call,) = super().calls(x, y, training, overwrites)
+        return (call._replace(copies=call.extras, extras=()),)
 
 
 def _in_words(work: Work) -> str:
@@ -123,6 +129,12 @@ class ScaledTanh(Activation):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The result of the inner tanh."""
         return Saved(extras=(Extra("tanh", y),))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """slope·x, its tanh, and amplitude·tanh; each product keeps its number."""
+        made = Extra("tanh", y)
+        product = Call((0,), made, extras=(NUMBER,))
+        return product, Call((1,), made, keeps=(2,)), product._replace(reads=(2,))
 
 
 @operator("silu")

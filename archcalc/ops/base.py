@@ -12,6 +12,7 @@ work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a
 writes     values that it writes to memory: none for a view or in place; dropout writes only in training
 overwrites whether it works in the memory of its (first) input; `analysis.in_place` decides where it can
 saved      the tensors that PyTorch keeps for backward, by name, so that a tensor of two layers counts once
+calls      the functions of PyTorch that it runs, and the memory of each and of its gradients (see `ops.calls`)
 window     which positions of its input one output position reads, by axis (see `ops.reads`)
 links      connections of a weighted layer: pairs of an output value and an input value or bias
 =========  ====================================================================================================
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import format_shape, read, show
+from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
 from archcalc.ops.formula import Term
 from archcalc.ops.reads import POINT, Axis
 from archcalc.ops.synonyms import argument_hint
@@ -48,22 +50,10 @@ else:
 
 
 Shape: TypeAlias = tuple[int, ...]
+Calls: TypeAlias = tuple[Call, ...]
 Work: TypeAlias = dict[str, int]
 
 KINDS = ("mac", "add", "mul", "div", "compare", "exp", "sqrt", "pow", "tanh", "erf")
-
-
-class Extra(NamedTuple):
-    """A tensor that exists only for backward; without a `dtype` it has the network's.
-
-    Two dtypes depend on the device: on CUDA `mask` is one byte per value, and `sums` is at least float32. On the CPU
-    both are the network's dtype.
-    """
-
-    name: str
-    shape: Shape
-    dtype: str = ""
-    per_image: bool = True
 
 
 class Saved(NamedTuple):
@@ -146,6 +136,14 @@ class Operator:
     def saved(self, x: Any, y: Shape) -> Saved:
         """The tensors that training keeps for backward."""
         raise self._no_rule("saved tensors")
+
+    def calls(self, x: Any, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function of its inputs and weights, which keeps what `saved` says."""
+        saved, inputs = self.saved(x, y), len(x) if self.joins else 1
+        reads = tuple(range(inputs + len(self.weights(x))))
+        keeps = reads[:inputs] * saved.input + (len(reads),) * saved.output
+        where = IN_PLACE if overwrites else NEW if self.writes(x, y, training) else VIEW
+        return (Call(reads, Extra("output", y), where, keeps, saved.extras),)
 
     def window(self, x: Any) -> tuple[Axis, Axis]:
         """Which positions an output position reads, by height and width."""
@@ -310,6 +308,6 @@ def _checked(known: Mapping[str, str], name: str, value: object, argument: str |
 
 
 __all__ = [
-    "KINDS", "REGISTRY", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
+    "KINDS", "REGISTRY", "Call", "Calls", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
     "format_shape", "make", "operator", "signature", "spatial", "values",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
-from archcalc.ops.base import Extra, Operator, Saved, Shape, Work, format_shape, operator, spatial, values
+from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, format_shape, operator, spatial, values
+from archcalc.ops.calls import JOINED, SLICE, SUM, UNSAFE_VIEW, VIEW, Call
 from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
 
@@ -129,6 +130,22 @@ class Conv(Weighted):
             return f"TableConv2d(in_channels, connections, {geometry}, bias=bias)"
         return f"nn.Conv2d(in_channels, out_channels, {geometry}, groups=groups, bias=bias)"
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """The convolution; before it padding if "same" pads unequally, or filling a dense weight by `connections`."""
+        extras = {extra.name: extra for extra in self.saved(x, y).extras}
+        weights = tuple(range(1, 1 + len(self.weights(x))))
+        source, dense, made, calls, holds = 0, 1, len(weights) + 1, list[Call](), tuple[int, ...]()
+        if self.connections is not None:
+            links, zeros, dense = made, made + 1, made + 2
+            calls += [Call((), extras["links"]), Call((), extras["dense weight"])]
+            calls += [Call((1, zeros), extras["dense weight"], keeps=(links,))]
+            holds = (links,)
+        if "padded input" in extras:
+            source = made + len(calls)
+            calls += [Call((0,), extras["padded input"])]
+        reads, keeps = (source, dense, *weights[1:]), (source, dense)
+        return *calls, Call(reads, Extra("output", y), keeps=keeps, holds=holds)
+
 
 @operator("conv_transpose")
 class ConvTranspose(Weighted):
@@ -207,6 +224,19 @@ class Linear(Weighted):
         """Features have no positions; on channels×height×width it reads the whole width."""
         return (EACH, ALL) if len(x) == 3 else POINT
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function, which keeps the input only for the weight's gradient."""
+        (call,) = super().calls(x, y, training, overwrites)
+        if len(x) == 1:
+            return (call._replace(keeps=(0, 1), crossed=True),)
+        n = len(call.reads)  # PyTorch makes a matrix of the input, and the output from a matrix
+        joined = VIEW if values(x[:-1]) == 1 else JOINED
+        return (
+            Call((0,), Extra("matrix", x), VIEW, grads=(VIEW,)),
+            call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1), crossed=True),
+            Call((n + 1,), call.makes, VIEW if self.bias else UNSAFE_VIEW, grads=(joined,)),
+        )
+
 
 @operator("rbf")
 class RBF(Weighted):
@@ -246,3 +276,13 @@ class RBF(Weighted):
     def window(self, x: Shape) -> tuple[Axis, Axis]:
         """Features have no positions."""
         return POINT
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """x − w, its square, which keeps it, and the sum."""
+        differences = Extra("differences", (y[0], x[0]))
+        return (
+            Call((0,), Extra("row", x), VIEW, grads=(VIEW,)),
+            Call((1,), differences, grads=(SUM,)),
+            Call((2,), differences, keeps=(2,), scratch=(2,)),  # grad · (2 · x¹)
+            Call((3,), Extra("output", y), grads=(SLICE,)),
+        )

@@ -9,7 +9,8 @@ from itertools import accumulate
 from typing import ClassVar, TypeAlias
 
 from archcalc.ops.arguments import Probability, every, require, same
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, values
+from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Work, operator, values
+from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, Call
 
 Shapes: TypeAlias = tuple[Shape, ...]
 
@@ -46,6 +47,10 @@ class Add(Join):
     def overwrites(self, training: bool) -> bool:
         return True
 
+    def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One sum after the other, in place from the second on."""
+        return sums(x, y, overwrites)
+
 
 @operator("multiply")
 class Multiply(Join):
@@ -78,6 +83,18 @@ class Multiply(Join):
         partial = tuple(Extra("partial product", shape) for shape in self._partial(x))
         return Saved(input=len(x) > 1, extras=partial)
 
+    def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One product after the other; each keeps its factors for each other's gradients."""
+        if len(x) == 1:
+            return (Call((0,), Extra("output", y), grads=(SAME,)),)
+        calls, left, shape = [], 0, x[0]
+        for right, (other, made) in enumerate(zip(x[1:], (*self._partial(x), y), strict=True), 1):
+            grads = tuple([NEW if read == made else FULL for read in (shape, other)])
+            call = Call((left, right), Extra("product", made), keeps=(left, right), grads=grads, crossed=True)
+            calls.append(call)
+            left, shape = len(x) + right - 1, made
+        return tuple(calls)
+
 
 @operator("mean")
 class Mean(Join):
@@ -94,6 +111,11 @@ class Mean(Join):
         """For each value n − 1 additions and a division."""
         return {"add": values(y) * (len(x) - 1), "div": values(y)}
 
+    def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """The sum, and a division in place, which keeps its number. No branch is dropped."""
+        divide = Call((2 * len(x) - 2,), Extra("output", y), IN_PLACE, extras=(NUMBER,))
+        return sums(x, y, overwrites=False) + (divide,) * (len(x) > 1)
+
 
 @operator("concat")
 class Concat(Join):
@@ -109,3 +131,16 @@ class Concat(Join):
     def work(self, x: Shapes, y: Shape) -> Work:
         """None: it copies."""
         return {}
+
+    def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; its gradients are slices of the incoming one."""
+        return (Call(tuple(range(len(x))), Extra("output", y), grads=(SLICE,) * len(x)),)
+
+
+def sums(x: Shapes, y: Shape, overwrites: bool) -> Calls:
+    """x₁ + x₂ into new memory unless it `overwrites` x₁, then the others in place; of one input a copy."""
+    made, last = Extra("sum", y), len(x) - 1
+    if not last:
+        return () if overwrites else (Call((0,), made, grads=(SAME,)),)
+    first = Call((0, 1), made, IN_PLACE if overwrites else NEW, grads=(SAME, SAME))
+    return first, *(first._replace(reads=(last + i - 1, i), where=IN_PLACE) for i in range(2, last + 1))

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
-from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, format_shape, operator, values
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, format_shape, operator, values
+from archcalc.ops.calls import NUMBER, PACKED, SAME, Call
 from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
 
 
@@ -51,6 +52,13 @@ class BatchNorm(SameShape):
     def pytorch(self, x: Shape) -> str:
         options = "eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats"
         return f"nn.BatchNorm{2 if len(x) == 3 else 1}d(in_channels, {options})"
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; with running statistics it counts batches, and has those of the batch, only in training."""
+        (call,) = super().calls(x, y, training, overwrites)
+        if not self.track_running_stats:
+            return (call,)
+        return (Call((), NUMBER), call) if training else (call._replace(extras=()),)
 
 
 @operator("layernorm")
@@ -132,6 +140,11 @@ class GroupNorm(SameShape):
         """Each position, and through the statistics all positions."""
         return (EACH_AND_ALL, EACH_AND_ALL) if len(x) == 3 else POINT
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function."""
+        (call,) = super().calls(x, y, training, overwrites)
+        return (call._replace(grads=(PACKED,) * len(call.reads)),)
+
 
 @operator("lrn")
 class LRN(SameShape):
@@ -160,6 +173,19 @@ class LRN(SameShape):
         """Input, the padded squares, the base and the result of the power."""
         padded = (x[0] + self.size - 1, *x[1:])
         return Saved(input=True, extras=(Extra("squares", padded), Extra("base", x), Extra("power", x)))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """x², padded, averaged, · alpha, + k, to the power of beta, and x divided by that."""
+        squares, made = Extra("squares", (x[0] + self.size - 1, *x[1:])), Extra("values", x)
+        return (
+            Call((0, 0), made, keeps=(0,)),
+            Call((1,), squares),
+            Call((2,), made, keeps=(2,)),
+            Call((3,), made, extras=(NUMBER,)),
+            Call((4,), made, uses=(NUMBER,), holds=(3,), grads=(SAME,)),
+            Call((5,), made, keeps=(5,), holds=(3,), scratch=(2,)),  # grad · (beta · x^(beta − 1))
+            Call((6, 0), made, keeps=(6, 0), scratch=(3,)),  # −grad · (x / y / y), computed first
+        )
 
 
 def statistics_work(count: int, groups: int, scaled: bool, shifted: bool) -> Work:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
-from archcalc.ops.base import Extra, Plain, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.calls import FULL, NEW, SAME, SUM, Call
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
 
 
@@ -139,6 +140,15 @@ class Subsample(Pool):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input, the sums over the windows (for the coefficient's gradient) and the coefficient."""
         return Saved(input=True, state=("weight",), extras=(Extra("sum", y),))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """The sum over the window, · weight, + bias."""
+        made = Extra("sum", y)
+        return (
+            Call((0,), made, keeps=(0,)),
+            Call((3, 1), made, keeps=(3, 1), grads=(NEW, FULL), crossed=True),
+            Call((4, 2), made, holds=(3,), grads=(SAME, SUM)),
+        )
 
 
 class Adaptive(Plain):

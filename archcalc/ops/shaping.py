@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
-from archcalc.ops.base import Extra, SameShape, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.calls import DRAW, FLAG, IN_PLACE, NEW, NUMBER, VIEW, Call
 from archcalc.ops.reads import ALL, POINT, Axis, Window
 
 
@@ -28,6 +29,10 @@ class View(Mover):
         """Nothing."""
         return 0
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """A view."""
+        return (Call((0,), Extra("view", y), VIEW, grads=(VIEW,)),)
+
 
 @operator("input")
 class Input(Mover):
@@ -47,6 +52,10 @@ class Identity(View):
 
     code: ClassVar[str] = "nn.Identity()"
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """None."""
+        return ()
+
 
 @operator("flatten")
 class Flatten(View):
@@ -57,6 +66,10 @@ class Flatten(View):
     def output(self, x: Shape) -> Shape:
         """(features,)."""
         return (values(x),)
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """A view; of a vector none."""
+        return super().calls(x, y, training, overwrites) if len(x) > 1 else ()
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
         """The whole input: a vector has no positions."""
@@ -74,6 +87,12 @@ class ChannelShuffle(Mover):
         """The input's shape. Raises Refusal if the channels cannot be divided into the groups."""
         require(x[0] % self.groups == 0, f"{x[0]} channels cannot be divided into {self.groups} groups")
         return x
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One copy; its gradient is a copy too, unless the channels keep their order."""
+        made = Extra("output", y)
+        copy = Call((0,), made, grads=(VIEW if self.groups in (1, x[0]) else NEW,))
+        return copy, Call((1,), made, VIEW, grads=(VIEW,))
 
 
 @operator("pad_shortcut")
@@ -97,6 +116,14 @@ class PadShortcut(Mover):
         """Every stride-th position."""
         return Window(1, self.stride[0]), Window(1, self.stride[1])
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """Take every stride-th row, then column, as views with gradients of their own, and pad."""
+        rows = Extra("rows", (x[0], y[1], x[2]))
+        columns = Extra("columns", (x[0], *y[1:]))
+        takes = [extra for extra, stride in zip((rows, columns), self.stride, strict=True) if stride > 1]
+        calls = [Call((i,), extra, VIEW) for i, extra in enumerate((*takes, Extra("output", y)))]
+        return *calls[:-1], calls[-1]._replace(where=NEW)
+
 
 @operator("dropout")
 class Dropout(Mover):
@@ -119,6 +146,11 @@ class Dropout(Mover):
         noise = drawn if self.p < 1 else Extra("noise", (), per_image=False)
         return Saved(extras=(noise,) if self.p else ())
 
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """In training a product with the noise."""
+        where = IN_PLACE if overwrites else NEW
+        return (Call((0,), Extra("output", y), where, extras=self.saved(x, y).extras),) * (training and self.p > 0)
+
 
 @operator("droppath")
 class DropPath(Mover):
@@ -134,6 +166,13 @@ class DropPath(Mover):
     def saved(self, x: Shape, y: Shape) -> Saved:
         """One factor per image."""
         return Saved(extras=(Extra("noise", (1,)),) if self.p else ())
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """In training a product with the factors, which are divided by a number."""
+        product = Call((0,), Extra("output", y), extras=self.saved(x, y).extras)
+        if not training or self.p == 0:
+            return ()
+        return (Call((), NUMBER), product) if self.p < 1 else (product,)
 
 
 @operator("stochastic_depth")
@@ -153,3 +192,10 @@ class StochasticDepth(Mover):
     def writes(self, x: Shape, y: Shape, training: bool) -> int:
         """The scaled output; with p = 0 nothing."""
         return values(y) if self.p else 0
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """A product with a number, which is a bool in training, drawn before."""
+        product = Call((0,), Extra("output", y), extras=(FLAG if training else NUMBER,))
+        if self.p == 0:
+            return ()
+        return (Call((), DRAW), product) if training else (product,)

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from archcalc.analysis.checkpoints import reading_entries, segments
 from archcalc.analysis.memory_plan import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -69,17 +71,21 @@ class Network(Container):
     def forward(self, image: Tensor) -> Tensor | Training:
         self._settle()
         values = {0: image}
-        for step in self.steps[self.training]:
-            inputs = [values[i] for i in step.inputs]
-            for i in step.done:
-                del values[i]
-            values[step.position] = self.run(step.position, inputs)
-            del inputs
+        self.run_steps(self.steps[self.training], values)
         result = values.pop(self.graph.result)
         if not (self.training and self.graph.sides):
             return result
         values = {i: values.get(i, result) for i in self.graph.sides}
         return Training(result, {self.graph.nodes[i].name: value for i, value in values.items()})
+
+    def run_steps(self, steps: Sequence[Step], values: dict[int, Tensor]) -> None:
+        """Run steps; add their values, and remove those that nothing reads after them."""
+        for step in steps:
+            inputs = [values[i] for i in step.inputs]
+            for i in step.done:
+                del values[i]
+            values[step.position] = self.run(step.position, inputs)
+            del inputs
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
         """Run the module of one node; subclasses may inspect its inputs and output."""
@@ -108,6 +114,43 @@ class Network(Container):
         known = known and (self.training or not torch.is_grad_enabled())
         for position, overwrites in self.overwriting[self.training].items():
             self.node(position).inplace = overwrites and known
+
+
+class Checkpointed(Network):
+    """A network some of whose blocks keep only their input in training, and run again in backward.
+
+    Raises ArchcalcError if a block has several inputs or outputs.
+    """
+
+    def __init__(self, graph: Graph, blocks: Sequence[str]) -> None:
+        super().__init__(graph)
+        self.segments = segments(graph, blocks)
+        self.overwriting[True] |= dict.fromkeys(
+            reading_entries(graph, self.segments) & self.overwriting[True].keys(), False
+        )
+
+    def run_steps(self, steps: Sequence[Step], values: dict[int, Tensor]) -> None:
+        if not (self.training and torch.is_grad_enabled()):
+            return super().run_steps(steps, values)
+        position = 0
+        while position < len(steps):
+            part = self.segments.get(steps[position].position)
+            of_part = steps[position : position + (len(part.nodes) if part else 1)]
+            if part is None:
+                super().run_steps(of_part, values)
+            else:
+                value = values[part.entry]
+                if any(part.entry in step.done for step in of_part):
+                    del values[part.entry]
+                values[part.nodes[-1]] = checkpoint(self._run_part, of_part, part.entry, value, use_reentrant=False)
+                del value
+            position += len(of_part)
+        return None
+
+    def _run_part(self, steps: Sequence[Step], entry: int, value: Tensor) -> Tensor:
+        values = {entry: value}
+        super().run_steps(steps, values)
+        return values.pop(steps[-1].position)
 
 
 def build(

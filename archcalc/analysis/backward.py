@@ -1,0 +1,145 @@
+"""The backward pass of a simulated program: the gradients of recorded calls, in reverse order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from archcalc.analysis.memory_trace import Size, Trace
+from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM
+
+NOWHERE = -1  # the origin of a value that needs no gradient
+OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
+
+
+class Edge(NamedTuple):
+    """A gradient to make: for the result of a call, or for a parameter (below NOWHERE); its size, and how."""
+
+    origin: int
+    size: Size
+    rule: str
+    scratch: int
+
+    @property
+    def kind(self) -> str:
+        """What its memory holds."""
+        return "gradient" if self.origin < NOWHERE else "activation gradient"
+
+
+class Record(NamedTuple):
+    """A call that has a gradient: its node and edges, its result's size, and the tensors and numbers that it keeps."""
+
+    node: int
+    edges: list[Edge]
+    size: Size
+    kept: list[int]
+    numbers: list[int]
+    rebased: int | None = None  # if it works in place in a view: the origin of the view's base
+    checkpoint: Checkpoint | None = None  # where it runs again before its gradient
+
+
+class Checkpoint:
+    """A segment that has run: its input, what it keeps, and its calls that keep something when they run again."""
+
+    def __init__(self, nodes: range, inputs: dict[int, Any], kept: list[int]) -> None:
+        self.nodes, self.inputs, self.kept = nodes, inputs, kept
+        self.keeping: list[int] = []  # positions of calls
+        self.ran_again = False
+
+
+class Gradient(NamedTuple):
+    """A gradient that is made: its memory, and whose that is."""
+
+    edge: Edge
+    storage: int
+    state: int
+
+
+class Backward:
+    """Recorded calls, and the gradients of parameters."""
+
+    def __init__(self, trace: Trace, single: bool, run_again: Callable[[Checkpoint], None]) -> None:
+        self.trace, self.single, self.run_again = trace, single, run_again
+        self.tape: list[Record] = []
+        self.gradients: dict[int, int] = {}  # by parameter: its memory
+        self.waiting: dict[int, tuple[int, int]] = {}  # by call: the gradient of its result so far, and its state
+
+    def run(self, loss: int, size: Size) -> None:
+        """Compute all gradients from that of the call `loss`, which is one."""
+        trace = self.trace
+        one = trace.make(size, "temporary")
+        self.waiting[loss] = trace.share(one), OWN
+        for position in range(len(self.tape) - 1, -1, -1):
+            if position in self.waiting:
+                incoming, state = self.waiting.pop(position)
+                self.trace.node = self.tape[position].node
+                checkpoint = self.tape[position].checkpoint
+                if checkpoint and not checkpoint.ran_again:
+                    self.run_again(checkpoint)
+                self._differentiate(self.tape[position], incoming, state)
+                if checkpoint and position == checkpoint.keeping[0]:
+                    self.trace.drop(*checkpoint.kept)
+        trace.drop(one)
+        self.tape.clear()
+
+    def _differentiate(self, record: Record, incoming: int, state: int) -> None:
+        trace = self.trace
+        if record.rebased is not None:
+            made = self._make_of_base(record, record.rebased)
+        elif state == GAPS and record.edges[0].rule == PACKED:
+            packed = trace.make(record.size, "temporary")
+            made = self._make(record, packed, OWN)
+            trace.drop(packed)
+        else:
+            made = self._make(record, incoming, state)
+        trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
+        trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
+        for edge, storage, _ in made:
+            if edge.origin < NOWHERE and self.gradients.setdefault(edge.origin, storage) != storage:
+                trace.drop(storage)
+
+    def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
+        """Make the gradients of a call, one after the other; then sum those that are broadcast."""
+        trace, made = self.trace, list[Gradient]()
+        for edge in record.edges:
+            scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
+            if edge.rule in (NEW, FULL, PACKED) or (edge.rule == JOINED and state == GAPS):
+                size = record.size if edge.rule == FULL else edge.size
+                made.append(Gradient(edge, trace.make(size, edge.kind), OWN))
+            else:
+                gaps = edge.rule == SLICE and not self.single and edge.size != record.size
+                least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
+                made.append(Gradient(edge, trace.share(incoming), max(state, least)))
+            trace.drop(*scratch)
+        if record.checkpoint:  # nothing else holds what the segment kept as it ran again
+            trace.drop(*record.kept)
+        for i, (edge, storage, _) in enumerate(made):
+            if edge.rule in (FULL, SUM) and edge.size != record.size:
+                made[i] = Gradient(edge, trace.make(edge.size, edge.kind), OWN)
+                trace.drop(storage)
+        return made
+
+    def _make_of_base(self, record: Record, base: int) -> list[Gradient]:
+        """Like `_make` for a call in place in a view: copy the view's part of the base's gradient, and copy it back."""
+        trace = self.trace
+        whole, part = trace.make(record.size, "activation gradient"), trace.make(record.size, "temporary")
+        made = self._make(record, part, OWN)
+        trace.drop(part)
+        if base == NOWHERE:
+            trace.drop(whole)
+        else:
+            trace.drop(made[0].storage)
+            made[0] = Gradient(made[0].edge, whole, OWN)
+        return made
+
+    def _add(self, grad: Gradient) -> bool:
+        """Deliver a gradient to its call; return whether it was added to an earlier one."""
+        origin = grad.edge.origin
+        if origin not in self.waiting:
+            self.waiting[origin] = grad.storage, grad.state
+            return False
+        earlier, state = self.waiting[origin]
+        if state != OWN or self.trace.refs[earlier] > 1:
+            self.waiting[origin] = self.trace.make(grad.edge.size, grad.edge.kind), OWN
+            self.trace.drop(earlier)
+        return True

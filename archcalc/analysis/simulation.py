@@ -1,0 +1,331 @@
+"""The memory of inference and of training steps, simulated as PyTorch runs `archcalc.pytorch.build`.
+
+`simulate(graph, Recipe(...))` returns a `Trace`: every allocation and every free, in order, for every batch:
+
+- `trace.events(batch)`: the events with their bytes; the input of an allocator
+- `trace.curve(batch)`: the sum after each event
+- `trace.peaks(batch)`: for each phase its largest and its last sum, and where the largest is
+- `trace.budget(batch, at)`: what is allocated after an event, by kind and node: `at` is a peak's
+- `trace.largest_batch(limit)`: the largest batch whose sums are within a limit
+
+The phases are `state` (parameters, buffers, image and target), `inference`, and for each step `forward` (with the
+loss), `backward` and `optimizer` (with `zero_grad`). From the second step on all steps are alike.
+
+The rules, and where PyTorch has them:
+
+- A value is freed after its last use, as `pytorch.network.Network.forward` does. The caller holds image, output and
+  loss, the last two until the next step replaces them.
+- Backward runs the calls of the forward pass in reverse (torch/csrc/autograd/engine.cpp: of the functions that are
+  ready the last one runs first). It makes a call's gradients while its incoming gradient and what it keeps are alive;
+  then it frees the incoming gradient, then what is kept; then it adds each gradient to that of earlier readers.
+- It adds in place if nothing else holds the earlier gradient, and that is no view; else into new memory
+  (input_buffer.cpp). The first gradient of a parameter is not copied (accumulate_grad.h).
+- A call that works in place in a view has the gradient of the view's base (custom_function.cpp and CopySlices).
+- The gradient of the loss lives until backward returns.
+
+What each operator calls is in `ops` (see `ops.calls`), the loss in `analysis.loss`, the optimizers in
+`analysis.optimizers`. Library workspaces are not in it, nor anything else that a kernel allocates and frees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
+from archcalc.analysis.checkpoints import Segment, reading_entries, segments
+from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
+from archcalc.analysis.memory_plan import in_place
+from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
+from archcalc.analysis.once_per_graph import first_equals
+from archcalc.analysis.optimizers import OPTIMIZERS, Update
+from archcalc.analysis.programs import Compiled, Programs, calls_as_run
+from archcalc.errors import ArchcalcError, choose
+from archcalc.graph.gc_pause import uncollected
+from archcalc.graph.graph import Graph, Node, require_graph
+from archcalc.ops.base import Extra, Shape
+from archcalc.ops.calls import IN_PLACE, NEW, VIEW
+
+DEVICES = dict.fromkeys(("cpu", "cuda"))
+RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
+
+
+class Recipe(NamedTuple):
+    """How a network is trained; without an optimizer it only infers."""
+
+    optimizer: str = ""  # a key of `analysis.optimizers.OPTIMIZERS`
+    weight_decay: bool = False
+    foreach: bool | None = None  # the optimizer's functions of whole lists; None: as PyTorch chooses, on CUDA
+    dtype: str = "float32"
+    device: str = "cpu"
+    steps: int = 3
+    smoothing: bool = False  # label smoothing
+    accumulate: int = 1  # batches per step
+    frozen: tuple[str, ...] = ()  # names of nodes and blocks whose parameters need no gradient
+    checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
+    single: bool = False  # whether the batch is one image: then no slice of it has gaps
+
+
+class Value(NamedTuple):
+    """A tensor. Its origin is the number of the call that made it, or of a parameter; NOWHERE if without gradient."""
+
+    storage: int
+    size: Size
+    origin: int
+    base: int | None = None  # of a view: the origin of the tensor that it shows in another shape
+
+
+@uncollected
+def simulate(graph: Graph, recipe: Recipe) -> Trace:
+    """Simulate an inference and, with an optimizer, training steps.
+
+    Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
+    is trained; SpecError if a side output does not accept the graph's input.
+    """
+    require_graph("simulate", graph)
+    choose("dtype", recipe.dtype, DTYPES)
+    choose("device", recipe.device, DEVICES)
+    if recipe.optimizer:
+        choose("optimizer", recipe.optimizer, OPTIMIZERS)
+    if graph.misfit:
+        raise graph.misfit
+    run = _Run(graph, recipe)
+    run.build()
+    run.infer()
+    for step in range(1, recipe.steps + 1) if recipe.optimizer else ():
+        for _ in range(recipe.accumulate):
+            run.train(step)
+        run.optimize(step)
+    return run.trace
+
+
+class _Run:
+    """A program that runs: its tensors, and the calls whose gradients backward must compute."""
+
+    def __init__(self, graph: Graph, recipe: Recipe) -> None:
+        self.graph, self.recipe, self.trace = graph, recipe, Trace()
+        self.backward = Backward(self.trace, recipe.single, self.run_again)
+        self.segments = segments(graph, recipe.checkpoint)
+        self.within: Checkpoint | None = None  # the checkpoint whose calls run
+        self.left = -1  # of the calls that keep something, when a segment runs again
+        self.programs = Programs(recipe.dtype, recipe.device)
+        self.parameters: list[list[Value]] = []  # by node
+        self.ends: list[int] = []  # storages of the last output and side outputs
+        self.loss: list[Value] = []
+
+    def build(self) -> None:
+        """Allocate parameters and buffers, image and targets."""
+        trace = self.trace
+        trace.begin("state")
+        for trace.node, node in enumerate(self.graph.nodes):
+            trained = not is_frozen(node.name, self.recipe.frozen)
+            self.parameters.append(list(self.weights(node, trained)))
+            for name, shape in node.op.buffers(node.x).items():
+                trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
+        size = self.programs.size(Extra("image", self.graph.input))
+        self.image = Value(trace.make(size, "input"), size, NOWHERE)
+        for places in places_of(self.graph):
+            trace.make(self.programs.size(Extra("target", places, "int64")), "input")
+
+    def weights(self, node: Node, trained: bool) -> Iterator[Value]:
+        """Allocate the parameters of a node; each has a number below NOWHERE."""
+        for name, shape in node.op.weights(node.x).items():
+            size = self.programs.size(Extra(name, shape, per_image=False))
+            storage = self.trace.make(size, "parameter")
+            yield Value(storage, size, NOWHERE - 1 - storage if trained else NOWHERE)
+
+    def infer(self) -> None:
+        """Run forward without gradients, and drop the result."""
+        self.trace.begin("inference")
+        self.trace.drop(*[value.storage for value in self.forward(training=False)])
+
+    def train(self, step: int) -> None:
+        """Run forward, loss and backward."""
+        trace = self.trace
+        trace.begin("forward", step)
+        results = self.forward(training=True)
+        trace.drop(*self.ends)
+        self.ends = [value.storage for value in results]
+        trace.node = NO_NODE
+        for i, value in zip((self.graph.result, *self.graph.sides), results, strict=True):
+            self.lose(value, self.graph.nodes[i].output, first=value is results[0])
+        if self.loss[-1].origin == NOWHERE:
+            raise ArchcalcError(f"{self.graph.name} cannot be trained: no part of it has weights that are not frozen")
+        trace.begin("backward", step)
+        self.backward.run(self.loss[-1].origin, self.loss[-1].size)
+
+    def lose(self, output: Value, shape: Shape, first: bool) -> None:
+        """Compute the loss of an output; it replaces that of the last step, or is added to that of other outputs."""
+        smoothing = self.recipe.smoothing
+        loss = self.call(self.programs.of(("loss", shape), 1, lambda: cross_entropy(shape, smoothing)), [output], True)
+        if not first:
+            parts = [*self.loss, loss]
+            loss = self.call(self.programs.of("sum", 2, lambda: SUM_OF_TWO), parts, True)
+            self.trace.drop(parts[1].storage)
+        self.trace.drop(*[value.storage for value in self.loss])
+        self.loss = [loss]
+
+    def optimize(self, step: int) -> None:
+        """Run the optimizer, and free the gradients."""
+        recipe, trace, gradients = self.recipe, self.trace, self.backward.gradients
+        trace.begin("optimizer", step)
+        trained = [value for values in self.parameters for value in values if value.origin in gradients]
+        foreach = recipe.device == "cuda" if recipe.foreach is None else recipe.foreach
+        host = recipe.device != "cuda"
+        update = Update(trace, [value.size for value in trained], host, step == 1, recipe.weight_decay)
+        update.run(recipe.optimizer, foreach)
+        trace.drop(*[gradients.pop(value.origin) for value in trained])
+
+    def forward(self, training: bool) -> list[Value]:
+        """Run the network; return its result, and in training its side outputs."""
+        graph, trace, nodes = self.graph, self.trace, self.graph.nodes
+        ends = (graph.result, *(graph.sides if training else ()))
+        kept = [i for i, node in enumerate(nodes) if training or not node.side]
+        self.last = {j: i for i in kept for j in nodes[i].inputs} | dict.fromkeys(ends, len(nodes))
+        self.overwriting = self.overwriters(training)
+        values, done = {0: self.image._replace(storage=trace.share(self.image.storage))}, 0
+        for i in kept[1:]:
+            if training and i in self.segments:
+                self.run_segment(self.segments[i], values)
+                done = self.segments[i].nodes.stop
+            elif i >= done:
+                self.run_node(i, values, training)
+        results = [values[i]._replace(storage=trace.share(values[i].storage)) for i in ends]
+        trace.drop(*[value.storage for value in values.values()])
+        return results
+
+    def run_node(self, i: int, values: dict[int, Value], training: bool) -> None:
+        """Run a node, and free the values that nothing reads after it."""
+        node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
+        read = [*[values[j] for j in node.inputs], *self.parameters[i]]
+        calls = partial(calls_as_run, node, training, overwrites)
+        program = self.programs.of((first_equals(self.graph)[i], training, overwrites), len(read), calls)
+        values[i] = self.call(program, read, training)
+        self.trace.drop(*[values.pop(j).storage for j in {*node.inputs} if self.last[j] == i])
+
+    def run_segment(self, segment: Segment, values: dict[int, Value]) -> None:
+        """Run a segment as torch.utils.checkpoint does: it keeps its input, and the state of the random numbers."""
+        trace, entry = self.trace, segment.entry
+        kept = [trace.make(self.programs.size(RANDOM_STATE), "kept"), trace.share(values[entry].storage)]
+        checkpoint = self.within = Checkpoint(segment.nodes, {entry: values[entry]}, kept)
+        inner = self.entered(checkpoint)
+        for i in segment.nodes:
+            self.run_node(i, inner, training=True)
+        self.within = None
+        values[segment.nodes[-1]] = inner.pop(segment.nodes[-1])
+        trace.drop(*[value.storage for value in inner.values()])
+        if self.last[entry] in segment.nodes:
+            trace.drop(values.pop(entry).storage)
+        if not checkpoint.keeping:
+            trace.drop(*kept)
+
+    def entered(self, checkpoint: Checkpoint) -> dict[int, Value]:
+        """Return the values with which a segment begins, with references of their own."""
+        return {i: value._replace(storage=self.trace.share(value.storage)) for i, value in checkpoint.inputs.items()}
+
+    def run_again(self, checkpoint: Checkpoint) -> None:
+        """Run a segment again, up to the last tensor that it keeps; then its calls keep what they need."""
+        trace, node, backward = self.trace, self.trace.node, self.backward
+        checkpoint.ran_again = True
+        state = trace.make(self.programs.size(RANDOM_STATE), "temporary")
+        tape, backward.tape = backward.tape, list[Record]()
+        self.left, inner = len(checkpoint.keeping), self.entered(checkpoint)
+        for i in checkpoint.nodes:
+            if self.left:
+                self.run_node(i, inner, training=True)
+        self.left = -1
+        trace.drop(*[value.storage for value in inner.values()], state)
+        trace.drop(*[number for record in backward.tape for number in record.numbers])
+        again = [record for record in backward.tape if record.kept]
+        for position, record in zip(checkpoint.keeping, again, strict=True):
+            tape[position] = tape[position]._replace(kept=record.kept)
+        backward.tape, trace.node = tape, node
+
+    def overwriters(self, training: bool) -> Sequence[bool]:
+        """Return for each node whether it works in place."""
+        graph = self.graph
+        if self.segments and training:
+            needed_again = reading_entries(graph, self.segments)
+            return [able and i not in needed_again for i, able in enumerate(in_place(graph, training))]
+        if training or not graph.sides:
+            return in_place(graph, training)
+        allowed = iter(in_place(graph.without_sides(), training))
+        return [not node.side and next(allowed) for node in graph.nodes]
+
+    def call(self, program: Sequence[Compiled], values: list[Value], gradients: bool) -> Value:
+        """Run calls on inputs and weights; return the last result, with a reference of its own."""
+        trace = self.trace
+        for position, step in enumerate(program):
+            self.run_call(step, values, gradients)
+            trace.drop(*[values[i].storage for i in step.done])
+            if self.left == 0:  # it runs again, and nothing more of it is needed
+                later = [i for other in program[position + 1 :] for i in other.done]
+                trace.drop(*[values[i].storage for i in later if i < len(values) - 1])
+                break
+        return values[-1] if program else values[0]._replace(storage=trace.share(values[0].storage))
+
+    def run_call(self, step: Compiled, values: list[Value], gradients: bool) -> None:
+        """Run one call and append its result to the values."""
+        call, trace = step.call, self.trace
+        needs = gradients and any(values[i].origin != NOWHERE for i in call.reads)
+        if needs and self.left == 1 and (call.keeps or step.extras) and len(values) not in call.keeps:
+            made, rebased = values[0]._replace(storage=trace.share(values[0].storage)), None  # it stops in this call
+        else:
+            made, rebased = self.result(step, values, needs)
+        values.append(made)
+        kind = "kept" if needs else "temporary"
+        extras, numbers = ([trace.make(size, kind) for size in sizes] for sizes in (step.extras, step.numbers))
+        trace.drop(*[trace.make(size, "temporary") for size in step.uses])
+        if needs:
+            self.record(step, values, Record(trace.node, [], step.size, extras, numbers, rebased))
+        else:
+            trace.drop(*extras, *numbers)
+
+    def result(self, step: Compiled, values: list[Value], needs: bool) -> tuple[Value, int | None]:
+        """Create the result of a call; if it works in place in a view, return the origin of the view's base, too."""
+        call, trace = step.call, self.trace
+        origin = len(self.backward.tape) if needs else NOWHERE
+        if call.where == NEW:
+            return Value(trace.make(step.size, "activation"), step.size, origin), None
+        first = values[call.reads[0]]
+        made = Value(trace.share(first.storage), step.size, origin, first.base)
+        if call.where == VIEW:
+            return made._replace(base=first.origin if first.base is None else first.base), None
+        if call.where != IN_PLACE or first.base is None or not needs:
+            return made, None
+        values[call.reads[0]] = first._replace(origin=first.base)
+        return made._replace(origin=origin + 1, base=origin), first.base
+
+    def record(self, step: Compiled, values: list[Value], record: Record) -> None:
+        """Record a call for backward, with its edges and what it keeps."""
+        call, trace, kept = step.call, self.trace, record.kept
+        kept += [trace.make(size, "kept") for size in step.copies]
+        for i in call.keeps:
+            if not call.crossed or any(values[j].origin != NOWHERE for j in call.reads if j != i):
+                kept.append(trace.share(values[i].storage))
+                if trace.kinds[kept[-1]] == "activation" and not self.within:
+                    trace.kinds[kept[-1]] = "kept"
+        edges = [Edge(values[i].origin, values[i].size, rule, scratch) for i, rule, scratch in step.grads]
+        edges = [edge for edge in edges if edge.origin != NOWHERE]
+        checkpoint = self.within if kept else None
+        if checkpoint:
+            checkpoint.keeping.append(len(self.backward.tape))
+            trace.drop(*kept)
+            kept = []
+        self.left -= bool(kept) and self.left > 0
+        self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
+        if record.rebased is not None:  # the view is taken anew from its base (as_strided)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0)
+            self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
+
+
+def is_frozen(name: str, frozen: Sequence[str]) -> bool:
+    """Whether a node is one of these nodes, or in one of these blocks."""
+    return any(f"{name}.".startswith(f"{part}.") for part in frozen)
+
+
+def places_of(graph: Graph) -> list[Shape]:
+    """Return the shapes of the outputs without their channels, each once: each has a target for the loss."""
+    return [*dict.fromkeys(graph.nodes[i].output[1:] for i in (graph.result, *graph.sides))]

@@ -1,0 +1,209 @@
+"""Measure the memory of inference and training steps, phase by phase, by the events of PyTorch's CPU allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from itertools import accumulate, count
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from archcalc.analysis.measured import Check
+from archcalc.analysis.simulation import Recipe, is_frozen, places_of, simulate
+from archcalc.graph.graph import Graph
+from archcalc.pytorch.network import Checkpointed, Network, Training
+
+MARK = "archcalc: phase"
+SGD = torch.optim.SGD
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": partial(SGD, lr=1e-3),
+    "momentum": partial(SGD, lr=1e-3, momentum=0.9),
+    "nesterov": partial(SGD, lr=1e-3, momentum=0.9, nesterov=True),
+    "adam": partial(torch.optim.Adam, lr=1e-3),
+    "adamw": partial(torch.optim.AdamW, lr=1e-3),
+    "rmsprop": partial(torch.optim.RMSprop, lr=1e-3),
+}
+
+
+class Loop:
+    """A network and the state of its training loop.
+
+    Output and loss live until the next step replaces them; gradients are freed after the optimizer step. Joins drop no
+    branch.
+    """
+
+    def __init__(self, graph: Graph, recipe: Recipe, batch: int) -> None:
+        self.graph, self.recipe, self.batch = graph, recipe, batch
+        self.output: Any = None
+        self.loss: Any = None
+
+    def state(self) -> None:
+        """Create network, optimizer, image and target."""
+        recipe, graph = self.recipe, self.graph
+        dtype = getattr(torch, recipe.dtype)
+        with torch.device(recipe.device):
+            network = Checkpointed(graph, recipe.checkpoint) if recipe.checkpoint else Network(graph)
+        self.network = network.to(dtype)
+        for node, module in zip(graph.nodes, self.network.nodes, strict=True):
+            if node.op.joins and hasattr(module, "p"):
+                module.p = 0
+            if is_frozen(node.name, recipe.frozen):
+                module.requires_grad_(False)
+        if recipe.optimizer:
+            decay = {"weight_decay": 1e-4 if recipe.weight_decay else 0}
+            make = OPTIMIZERS[recipe.optimizer]
+            self.optimizer = make(self.network.parameters(), foreach=recipe.foreach, **decay)
+        self.image = torch.rand(self.batch, *graph.input, dtype=dtype, device=recipe.device)
+        self.targets = {
+            places: torch.zeros(self.batch, *places, dtype=torch.long, device=recipe.device)
+            for places in places_of(graph)
+        }
+
+    def infer(self) -> None:
+        """Run a forward pass in evaluation and drop its result."""
+        self.network.eval()
+        with torch.no_grad():
+            self.network(self.image)
+        self.network.train()
+
+    def forward(self) -> None:
+        """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
+        self.output = self.network(self.image)
+        result, sides = self.output if isinstance(self.output, Training) else (self.output, {})
+        self.loss = self._loss(result)
+        for side in sides.values():
+            self.loss = self.loss + self._loss(side)
+
+    def backward(self) -> None:
+        """Compute the gradients."""
+        self.loss.backward()
+
+    def optimize(self) -> None:
+        """Update the weights and free the gradients."""
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def phases(self) -> Iterator[tuple[str, int, Callable[[], None]]]:
+        """Yield all phases in order, with their steps."""
+        yield "state", 0, self.state
+        yield "inference", 0, self.infer
+        for step in range(1, self.recipe.steps + 1) if self.recipe.optimizer else ():
+            for _ in range(self.recipe.accumulate):
+                yield "forward", step, self.forward
+                yield "backward", step, self.backward
+            yield "optimizer", step, self.optimize
+
+    def _loss(self, output: Tensor) -> Tensor:
+        smoothing = 0.1 if self.recipe.smoothing else 0.0
+        return cross_entropy(output, self.targets[output.shape[2:]], label_smoothing=smoothing)
+
+
+class Measured(NamedTuple):
+    """Bytes of one phase: its largest and its last sum, all allocations, and how much higher kernels lift the peak."""
+
+    phase: str
+    step: int
+    peak: int
+    end: int
+    allocated: int
+    in_kernels: int
+
+
+class Change(NamedTuple):
+    """An allocation, or with negative bytes a free, and the kernels that run, by their numbers."""
+
+    address: int
+    bytes: int
+    kernels: tuple[int, ...]
+
+
+def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[tuple[Measured, list[Check]]]:
+    """Simulate and run a network on the CPU; compare of each phase the peak, the end and the sum of all allocations.
+
+    Of the first phase only the end is compared: how initial weights are made is no part of the simulation.
+    """
+    expected = simulate(graph, recipe._replace(single=batch == 1)).peaks(batch)
+    compared = []
+    for ours, theirs in zip(expected, measure_training(graph, recipe, batch), strict=True):
+        figures = ("end",) if theirs.phase == "state" else ("peak", "end", "allocated")
+        name = f"{theirs.phase} {theirs.step}"
+        checks = [
+            Check("", f"{figure} of {name}", getattr(ours, figure), getattr(theirs, figure)) for figure in figures
+        ]
+        compared.append((theirs, checks))
+    return compared
+
+
+def differences(graph: Graph, recipe: Recipe, batch: int) -> list[Check]:
+    """Return the figures of `compare_memory` that differ."""
+    return [check for _, checks in compare_memory(graph, recipe, batch) for check in checks if not check.equal]
+
+
+def measure_training(graph: Graph, recipe: Recipe, batch: int) -> list[Measured]:
+    """Run a network on the CPU, phase by phase, and add up the events of PyTorch's allocator.
+
+    What a kernel allocates and frees itself is left out, and reported as `in_kernels`. A kernel is an operator of
+    PyTorch that does not only run other operators.
+    """
+    loop, phases = Loop(graph, recipe, batch), list[tuple[str, int]]()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        for phase, step, work in loop.phases():
+            phases.append((phase, step))
+            with record_function(MARK):
+                work()
+    roots = [event for event in profiled.profiler.kineto_results.experimental_event_tree() if event.name == MARK]
+    changes = [list(_changes(root)) for root in roots]
+    inside, position, measured = _within_kernels([change for part in changes for change in part]), count(), []
+    total = whole = 0
+    for (phase, step), part in zip(phases, changes, strict=True):
+        outside = [0 if next(position) in inside else change.bytes for change in part]
+        curve = [*accumulate(outside, initial=total)]
+        with_kernels = [*accumulate((change.bytes for change in part), initial=whole)]
+        total, whole = curve[-1], with_kernels[-1]
+        allocated = sum(change for change in outside if change > 0)
+        measured.append(Measured(phase, step, max(curve), total, allocated, max(with_kernels) - max(curve)))
+    return measured
+
+
+def _changes(root: Any) -> Iterator[Change]:
+    """Yield the CPU's allocations and frees below an event of the profiler, in order."""
+    composed, both = _composed()
+    stack: list[tuple[Any, tuple[int, ...]]] = [(root, ())]
+    while stack:
+        event, kernels = stack.pop()
+        if event.tag.name == "Allocation":
+            fields = event.typed[1]
+            if fields.device.type == "cpu" and fields.alloc_size:
+                yield Change(fields.ptr, fields.alloc_size, kernels)
+            continue
+        runs_others = event.name in both and any(child.name == event.name for child in event.children)
+        if event.name.startswith("aten::") and event.name not in composed and not runs_others:
+            kernels = (*kernels, event.id)
+        stack += [(child, kernels) for child in reversed(event.children)]
+
+
+@lru_cache
+def _composed() -> tuple[set[str], set[str]]:
+    """Return the operators that only run other operators, and those of which some overloads do, such as upsampling."""
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    composite = {*torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")}
+    for name in torch._C._dispatch_get_all_op_names():
+        operator, _, overload = name.partition(".")
+        if "out" not in overload:
+            found[name in composite].add(operator)
+    return found[True] - found[False], found[True] & found[False]
+
+
+def _within_kernels(changes: list[Change]) -> set[int]:
+    """Return the positions of allocations that are freed within the same kernel, and of those frees."""
+    made, found = dict[int, int](), set[int]()
+    for i, change in enumerate(changes):
+        if change.bytes > 0:
+            made[change.address] = i
+        elif {*changes[made[change.address]].kernels} & {*change.kernels}:
+            found |= {made[change.address], i}
+    return found

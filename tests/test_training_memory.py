@@ -1,0 +1,262 @@
+"""The memory of training steps: by hand, and byte for byte against PyTorch's CPU allocator, phase by phase."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.random_graphs import networks, sweep
+
+from archcalc import ArchcalcError, SpecError, load, parse
+from archcalc.analysis.checkpoints import blocks
+from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.ops.joins import Add
+from archcalc.pytorch import Network
+from archcalc.pytorch.training_memory import differences, measure_training
+
+HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"
+CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of which changes nothing
+    "in place, pooling, dropout": "  - batchnorm | relu | maxpool(2) | dropout | flatten | linear(5)",
+    "a residual block": "  - relu\n  - add(body=conv(4, 3, padding=1) | batchnorm | relu | conv(4, 1), skip=identity)",
+    "a dense block": "  - 2 * concat(identity, batchnorm | relu | conv(4, 1))",
+    "three readers of one value": "  - add(conv(4, 1), sigmoid, gelu, identity)\n  - mean(tanh, conv(4, 1), silu)",
+    "a gate": "  - multiply(body=identity, gate=global_avgpool | conv(4, 1) | sigmoid)",
+    "local response normalization": "  - relu | lrn(5) | lrn(3) | conv(5, 1)",
+    "in place in a view": "  - linear(6)\n  - add(linear(5), linear(5))\n  - channel_shuffle(2) | relu | linear(3)",
+    "in place in a view, beside a branch": "  - mean(tanh, linear(8) | relu, conv(16, 1) | sigmoid | conv(4, 1))",
+    "a slice that a matrix copies": "  - concat(linear(4), identity | linear(4)) | groupnorm(4)",
+    "copies in place": "  - hardswish(inplace=True) | conv(4, 1) | silu(inplace=True) | relu6(inplace=True)",
+    "a shortcut of zeros": "  - relu | pad_shortcut(7, stride=2) | batchnorm | adaptive_avgpool(2)",
+    "stochastic branches": "  - add(body=conv(4, 1) | stochastic_depth(0.5), skip=droppath(0.5))",
+    "padding on one side": "  - conv(4, 2, padding='same') | upsample(scale_factor=2) | conv_transpose(3, 2)",
+    "side outputs": "  - side: [global_avgpool | flatten | linear(5)]\n  - layernorm | flatten | linear(5)",
+    "places": "  - groupnorm(2) | leaky_relu(inplace=True) | adaptive_maxpool(3) | softmax",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("what", CONSTRUCTS)
+def test_constructs_take_the_memory_that_pytorch_takes(what):
+    graph = parse(HEAD + CONSTRUCTS[what])
+    assert differences(graph, Recipe("momentum", weight_decay=True), 3) == []
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("weight_decay", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers_take_the_memory_that_pytorch_takes(optimizer, weight_decay, foreach):
+    assert differences(load("lenet5"), Recipe(optimizer, weight_decay, foreach), 2) == []
+
+
+RECIPES = {
+    "lenet5": Recipe("sgd", smoothing=True),
+    "resnet20": Recipe("adam", True, accumulate=2),
+    "d2l/densenet": Recipe("momentum", frozen=("stem", "block1")),
+    "squeezenet1.1": Recipe(),
+    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
+    "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_take_the_memory_that_pytorch_takes(name):
+    assert differences(load(name), RECIPES[name], 2) == []
+
+
+@pytest.mark.parametrize("name", ["resnet20", "lenet5", "d2l/densenet", "squeezenet1.1"])
+def test_checkpointed_blocks_take_the_memory_that_pytorch_takes(name):
+    graph = load(name)
+    recipe = Recipe("momentum", checkpoint=tuple(blocks(graph)), steps=2)
+    assert differences(graph, recipe, 2) == []
+    most = [max(peak.peak for peak in simulate(graph, each).peaks(64)) for each in (recipe, Recipe("momentum"))]
+    assert most[0] < most[1]
+
+
+GATED = (
+    "input: [3, 8, 8]\nblocks:\n  gated:\n"
+    "    - multiply(body=relu | conv(4, 1) | relu, gate=global_avgpool | conv(4, 1) | sigmoid)\n"
+    "    - stochastic_depth(0.5)\n"
+    "name: t\nlayers:\n  - conv(4, 3)\n  - a: gated\n  - b: gated\n  - flatten | linear(5)\n"
+)
+
+
+def test_a_checkpointed_block_does_not_overwrite_its_input():
+    graph = parse(GATED)
+    assert blocks(graph) == ["a", "b"]
+    assert differences(graph, Recipe("sgd", checkpoint=("a", "b")), 2) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "problem"),
+    [
+        ("stage9", "resnet20 has no block 'stage9'; `archcalc summarize resnet20` lists them"),
+        ("stage1.0.add", "stage1.0.add cannot be checkpointed: it has several inputs or outputs"),
+    ],
+)
+def test_blocks_that_cannot_be_checkpointed(block, problem):
+    with pytest.raises(ArchcalcError) as caught:
+        simulate(load("resnet20"), Recipe("sgd", checkpoint=(block,)))
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "problem"),
+    [
+        (Recipe("adamW"), "unknown optimizer 'adamW'; did you mean adamw"),
+        (Recipe("sgd", dtype="float8"), "unknown dtype 'float8'"),
+        (Recipe("sgd", device="tpu"), "unknown device 'tpu'"),
+        (
+            Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),
+            "lenet5 cannot be trained: no part of it has weights",
+        ),
+    ],
+)
+def test_recipes_that_make_no_sense(recipe, problem):
+    with pytest.raises(ArchcalcError) as caught:
+        simulate(load("lenet5"), recipe)
+    assert str(caught.value).startswith(problem)
+
+
+def test_a_side_output_that_does_not_fit():
+    with pytest.raises(SpecError):
+        simulate(load("googlenet", input=(3, 64, 64)), Recipe())
+
+
+def test_one_image():
+    graph = parse(HEAD + CONSTRUCTS["a slice that a matrix copies"])
+    assert differences(graph, Recipe("sgd"), 1) == []
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_random_networks():
+    def check(network):
+        graph = parse(network.spec())
+        trained = any(node.op.weights(node.x) for node in graph.nodes)
+        if network.dtype == "float32":
+            assert differences(graph, Recipe("sgd" if trained else ""), 2) == []
+
+    sweep(networks(), check, 20, seed=3)
+
+
+def test_the_tests_above_would_notice_one_gradient_more(monkeypatch):
+    graph = parse(HEAD + CONSTRUCTS["a residual block"])
+    calls = Add.calls
+    monkeypatch.setattr(Add, "calls", lambda *args: tuple(call._replace(grads=()) for call in calls(*args)))
+    found = {check.figure for check in differences(graph, Recipe("sgd", steps=2), 3)}
+    assert found == {"allocated of backward 1", "allocated of backward 2"}
+
+
+def test_the_tests_above_would_notice_a_value_held_too_long(monkeypatch):
+    held = []
+
+    def run(self, position, inputs):
+        held.append(inputs)
+        return Network.node(self, position)(*inputs)
+
+    monkeypatch.setattr(Network, "run", run)
+    found = [check.figure for check in differences(parse(HEAD + "  - sigmoid | tanh"), Recipe(), 3)]
+    assert found == ["peak of inference 0", "end of inference 0"]
+
+
+# On CUDA
+
+RECORD = json.loads(next((Path(__file__).parent.parent / "bench/records").glob("*-memory.json")).read_text())
+CUBLAS = 0, 33 * 2**20, 65 * 2**20  # workspaces on an H100: of no thread, of the one that runs forward, of both
+SIMULATED = [
+    case
+    for case in RECORD["cases"]
+    if case["module"] == "build" and case["precision"] != "autocast" and not case["problem"]
+    if not {*case["options"]} - {"loop", "smoothing", "accumulate"} and not case["network"].startswith("fractalnet")
+]  # FractalNet's joins dropped branches at random there
+
+
+@pytest.mark.parametrize("case", SIMULATED[::25], ids=lambda case: f"{case['network']}-{case['optimizer']}")
+def test_recorded_on_a_gpu(case):
+    """All phases end at the predicted byte, and cuBLAS's workspaces; only library workspaces lift peaks."""
+    recipe = Recipe(
+        case["optimizer"].replace("none", ""),
+        case["weight_decay"] > 0,
+        False if "loop" in case["options"] else None,
+        case["precision"],
+        "cuda",
+        smoothing="smoothing" in case["options"],
+        accumulate=2 if "accumulate" in case["options"] else 1,
+        single=case["batch"] == 1,
+    )
+    workspace = 0
+    measured = [counts for phase, counts in case["phases"].items() if phase != "weights"]
+    for peak, (most, end, *_) in zip(
+        simulate(load(case["network"]), recipe).peaks(case["batch"]), measured, strict=True
+    ):
+        assert end - peak.end in CUBLAS
+        assert most >= peak.peak + workspace
+        workspace = end - peak.end
+        if peak.phase == "optimizer":
+            assert most == peak.peak + workspace
+
+
+# By hand
+
+
+def phases(trace, batch):
+    return {(peak.phase, peak.step): (peak.peak, peak.end) for peak in trace.peaks(batch)}
+
+
+def test_a_perceptron_by_hand():
+    """Two linear layers 8 → 4 → 2, batch 10: 46 parameters, 320 bytes of images, 80 of targets."""
+    graph = parse("name: t\ninput: [8]\nlayers:\n  - linear(4) | relu | linear(2)\n")
+    trace = simulate(graph, Recipe("momentum"))
+    state = 4 * (8 * 4 + 4 + 4 * 2 + 2) + 320 + 80
+    hidden, output, gradients = 10 * 4 * 4, 10 * 2 * 4, 184
+    kept = hidden + output + 4 + 4  # the hidden values, log-probabilities, the loss, and the number of places
+    found = phases(trace, 10)
+    assert found["state", 0] == (state, state)
+    assert found["inference", 0] == (state + hidden + output, state)
+    assert found["forward", 1] == (state + output + kept, state + output + kept)
+    after_loss = state + output + 4  # output and loss
+    # at the ReLU: the loss's gradient, the ReLU's values, its gradient and the next, and those of linear2's weights
+    assert found["backward", 1] == (after_loss + 4 + 3 * hidden + 4 * (4 * 2 + 2), after_loss + gradients)
+    assert found["optimizer", 1] == (after_loss + 2 * gradients, after_loss + gradients)
+    assert found["forward", 2] == found["forward", 3]
+    assert found["forward", 2][0] == found["forward", 1][0] + gradients + 4  # momentum, and the last loss
+
+
+def test_budget_and_peaks_agree():
+    trace = simulate(load("resnet20"), Recipe("adam", smoothing=True))
+    curve = trace.curve(4)
+    assert curve[-1] == sum(event.bytes for event in trace.events(4))
+    for peak in trace.peaks(4):
+        held = trace.budget(4, peak.at)
+        assert sum(held.values()) == peak.peak == curve[peak.at]
+        assert {kind for kind, _ in held} <= {*KINDS}
+
+
+@pytest.mark.parametrize("limit", [10**6, 3 * 10**6, 10**8])
+def test_the_largest_batch_is_the_largest(limit):
+    trace = simulate(load("resnet20"), Recipe("momentum"))
+    batch = trace.largest_batch(limit)
+    assert batch == 0 or max(trace.curve(batch)) <= limit
+    assert max(trace.curve(batch + 1)) > limit
+
+
+def test_what_is_frozen_keeps_less():
+    graph = load("resnet20")
+    whole = simulate(graph, Recipe("adam"))
+    part = simulate(graph, Recipe("adam", frozen=("stem", "stage1")))
+    for (name, peak), (_, less) in zip(phases(whole, 8).items(), phases(part, 8).items(), strict=True):
+        assert peak == less if name[1] == 0 else less < peak
+
+
+def test_work_is_linear_in_the_layers():
+    def events(layers):
+        graph = parse(f"name: t\ninput: [4, 8, 8]\nlayers:\n  - {layers} * (conv(4, 1) | relu)\n")
+        return len(simulate(graph, Recipe("momentum")).changes)
+
+    assert events(400) - events(200) == events(300) - events(100)
+
+
+def test_what_kernels_allocate_is_apart():
+    measured = measure_training(load("lenet5"), Recipe("sgd", steps=1), 2)
+    assert all(phase.in_kernels >= 0 for phase in measured)
+    assert max(phase.in_kernels for phase in measured[1:]) > 0
