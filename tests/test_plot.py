@@ -4,15 +4,16 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
-from support.pictures import MANY, figures, label_texts, plot, points, reports
+from support.pictures import MANY, figures, label_texts, needs, plot, points, reports
 
 from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables
 from archcalc.analysis.figures import numbers
+from archcalc.analysis.memory_trace import KINDS
 from archcalc.auditing.claims import accuracies_of
 from archcalc.catalog import matching
 from archcalc.comparing.accuracy import Point, frontier, published_errors, published_point, published_points
-from archcalc.render.pictures import comparison, fields, pareto, profile
+from archcalc.render.pictures import comparison, fields, memory, pareto, profile
 from archcalc.render.pictures.sheets import sheet, short, ticks_between
 
 FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
@@ -75,6 +76,26 @@ def test_a_field_ends_as_the_totals_say(name):
         assert sizes[-1] == max(report.totals.receptive_field)
         assert max(sizes) == sizes[-1]
         assert None not in sizes
+
+
+@pytest.mark.parametrize("recipe", [("momentum",), ()])
+def test_memory_is_drawn_to_scale(recipe):
+    found = needs("vgg16", *recipe)
+    points = found.curve(memory.MOST).points
+    with sheet(*memory.SIZE) as made:
+        memory.draw(made, found)
+        ax = made.figure.axes[0]
+        drawn = {patch.get_gid(): patch.get_data() for patch in ax.patches if patch.get_gid() in KINDS}
+    factor = FACTORS[ax.get_ylabel().removesuffix("B")]
+    for i, kind in enumerate(KINDS):
+        values = [point[i] for point in points]
+        assert (kind in drawn) == any(values)
+        if kind in drawn:
+            height = (drawn[kind].values - drawn[kind].baseline) * factor
+            assert height == pytest.approx(values, abs=1)
+    (peak,) = [line.get_ydata()[0] for line in ax.lines if line.get_gid() == "peak"]
+    assert peak * factor == pytest.approx(found.top.peak, abs=1)
+    assert ax.get_ylim()[1] > peak
 
 
 UNEVEN = """

@@ -20,6 +20,7 @@ from archcalc.render.pictures.sheets import DARK, sheet
 COMMANDS = {
     "pareto": ("pareto", "alexnet", "resnet50"),
     "profile": ("profile", "lenet5", "--batch", "2"),
+    "memory": ("memory", "lenet5", "--batch", "2", "--optimizer", "adam"),
     "receptive-field": ("receptive-field", "lenet5", "squeezenet1.0", "--input", "3x64x64"),
     "compare": ("compare", "lenet5", "alexnet", "--relative", "--columns", "flops"),
 }

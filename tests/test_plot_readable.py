@@ -5,11 +5,11 @@ from itertools import combinations
 
 import matplotlib
 import pytest
-from support.pictures import MANY, check_leaders, check_readable, label_texts, papers, points, reports
+from support.pictures import MANY, check_leaders, check_readable, label_texts, needs, papers, points, reports
 
 from archcalc import analyze, parse
 from archcalc.analysis.figures import numbers
-from archcalc.render.pictures import comparison, fields, names, pareto, profile
+from archcalc.render.pictures import comparison, fields, memory, names, pareto, profile
 from archcalc.render.pictures.labels import Spot, place
 from archcalc.render.pictures.sheets import DARK, LIGHT, sheet
 
@@ -22,6 +22,9 @@ PICTURES = {
     "profile resnet1202": (profile, profile.SIZE, lambda: (reports("resnet1202")[0],)),
     "profile one layer": (profile, profile.SIZE, lambda: (reports("blocks/conv3x3")[0],)),
     "profile 1D": (profile, profile.SIZE, lambda: (analyze(parse("name: t\ninput: [9]\nlayers: [linear(2)]\n")),)),
+    "memory training": (memory, memory.SIZE, lambda: (needs("resnet50", "momentum"),)),
+    "memory inference": (memory, memory.SIZE, lambda: (needs("lenet5"),)),
+    "memory many batches": (memory, memory.SIZE, lambda: (needs("vgg16", "adam", accumulate=8),)),
     "fields one": (fields, fields.SIZE, lambda: (reports("vgg16"),)),
     "fields two": (fields, fields.SIZE, lambda: (reports("vgg16 resnet1202"),)),
     "fields many": (fields, fields.SIZE, lambda: (reports(MANY),)),
@@ -40,7 +43,8 @@ PICTURES = {
 }
 
 
-DARK_TOO = "profile googlenet by block", "fields many", "compare ratios", "pareto torchvision"  # the layout is the same
+# the layout is the same
+DARK_TOO = "profile googlenet by block", "memory training", "fields many", "compare ratios", "pareto torchvision"
 THEMES = [(name, dark) for name in PICTURES for dark in (False, True) if not dark or name in DARK_TOO]
 
 

@@ -14,12 +14,12 @@ Size: TypeAlias = tuple[int, int]  # bytes, and bytes per image
 NO_NODE = -1
 KINDS = {  # of storages, in the order of a budget
     "parameter": "weights and biases",
-    "buffer": "running statistics, counters and fixed values",
+    "buffer": "running statistics and other buffers",
     "input": "the images and the targets",
     "optimizer state": "what the optimizer keeps between steps",
     "gradient": "gradients of parameters",
     "kept": "what the forward pass keeps for backward",
-    "activation": "values of the forward pass that backward does not need",
+    "activation": "values that backward does not need",
     "activation gradient": "gradients of values",
     "temporary": "what a function allocates for itself",
 }

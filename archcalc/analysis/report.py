@@ -61,6 +61,16 @@ class Totals:
         """The figures of the receptive field."""
         return by_key(self.report.fields[self.report.field_end])
 
+    @property
+    def peak_inference_bytes(self) -> int | None:
+        """The most that tensors hold on CUDA at inference."""
+        return self.report.peak("")
+
+    @property
+    def peak_training_bytes(self) -> int | None:
+        """The most that tensors hold on CUDA in training with SGD and momentum; None if nothing can be trained."""
+        return self.report.peak("momentum")
+
     def __getattr__(self, key: str) -> Any:
         if key in FIGURES and FIGURES[key].of is None:
             return self._of_graph(key)
@@ -146,6 +156,16 @@ class Report:
     def saved(self) -> list[int] | None:
         """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
         return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
+
+    def peak(self, optimizer: str) -> int | None:
+        """Return the most bytes that tensors hold on CUDA, in training with an optimizer, or at inference without."""
+        from archcalc.analysis.simulation import Recipe, simulate  # few figures need it
+
+        if optimizer and (self.graph.misfit or not self.totals.params):
+            return None
+        recipe = Recipe(optimizer, dtype=self.dtype, device="cuda", steps=2, single=self.batch == 1)
+        trace = simulate(self.graph if optimizer else self.graph.without_sides(), recipe)
+        return max(peak.peak for peak in trace.peaks(self.batch))
 
     @cached_property
     @uncollected

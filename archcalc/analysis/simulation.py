@@ -82,14 +82,14 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps.
 
     Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
-    is trained; SpecError if a side output does not accept the graph's input.
+    is trained; SpecError in training for a side output that does not accept the graph's input.
     """
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
     choose("device", recipe.device, DEVICES)
     if recipe.optimizer:
         choose("optimizer", recipe.optimizer, OPTIMIZERS)
-    if graph.misfit:
+    if graph.misfit and recipe.optimizer:
         raise graph.misfit
     run = _Run(graph, recipe)
     run.build()
@@ -124,6 +124,7 @@ class _Run:
             self.parameters.append(list(self.weights(node, trained)))
             for name, shape in node.op.buffers(node.x).items():
                 trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
+        trace.node = NO_NODE
         size = self.programs.size(Extra("image", self.graph.input))
         self.image = Value(trace.make(size, "input"), size, NOWHERE)
         for places in places_of(self.graph):

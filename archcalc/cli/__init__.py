@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
+    "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),
     "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),
     "plot": Home("archcalc.cli.pictures", "plot", "Draw charts of networks as SVG, PNG or PDF."),
     "show": Home(
@@ -51,6 +52,7 @@ def cli() -> None:
     archcalc summarize vgg16            show a network layer by layer
     archcalc summarize my.yaml          show your own network
     archcalc compare resnet50 vgg16     compare networks side by side
+    archcalc memory vgg16 --batch 32    show what memory training needs
     archcalc export vgg16 -o vgg16.tex  write a table for a document
     archcalc plot pareto -o pareto.svg  draw a chart
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, loaded, matching, papers_own, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
+from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
 from archcalc.cli.output import skipped, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
@@ -28,6 +30,7 @@ def plot() -> None:
     \b
     archcalc plot pareto -o pareto.svg
     archcalc plot profile resnet50 -o resnet50.png --dark
+    archcalc plot memory resnet50 --batch 32 -o memory.svg
     archcalc plot receptive-field vgg16 resnet50 -o fields.pdf
     archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
     """
@@ -115,6 +118,29 @@ def profile(
 
     report = analyze(load_with(name, settings, shape), batch, dtype, mode)
     _draw(partial(picture.draw, report=report, depth=depth), picture.SIZE, output, dark, force)
+
+
+@plot.command(short_help="Draw the memory over a training step or an inference.")
+@click.argument("name", type=options.NetworkName())
+@options.spec_options
+@batch_option
+@recipe_options
+@picture_options
+def memory(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, output: Path, dark: bool,
+    force: bool, **recipe: Any,
+) -> None:  # fmt: skip
+    """Draw the memory over a training step or an inference: tensors by kind, phases, and the peak.
+
+    \b
+    archcalc plot memory resnet50 --batch 32 -o memory.svg
+    """
+    from archcalc.analysis.needed_memory import memory_needs
+    from archcalc.render.pictures import memory as picture
+
+    graph = load_with(name, settings, shape)
+    needs = memory_needs(graph, recipe_of(graph, **recipe), batch, recipe["card"])
+    _draw(partial(picture.draw, needs=needs), picture.SIZE, output, dark, force)
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")

@@ -6,6 +6,8 @@ from itertools import combinations
 from click.testing import CliRunner
 
 from archcalc import analyze
+from archcalc.analysis.needed_memory import memory_needs
+from archcalc.analysis.simulation import Recipe
 from archcalc.catalog import matching, papers_own
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import published_point
@@ -68,6 +70,11 @@ def check_leaders(figure):
 @cache
 def figures(name, **options):
     return analyze(network(name), **options)
+
+
+@cache
+def needs(name, *recipe, batch=4, **options):
+    return memory_needs(network(name), Recipe(*recipe, **options), batch)
 
 
 def reports(names, **options):

@@ -1,0 +1,190 @@
+"""What memory an inference or a training step needs: one result, which tables, JSON and pictures read.
+
+`memory_needs(graph, recipe, batch, card)` simulates the recipe, on CUDA replays PyTorch's allocator, and gives for the
+moment at which most is held the bytes by kind and by layer. The CUDA context and what libraries take beside the tensors
+are `terms`, each an interval, and in no other figure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, groupby
+from typing import NamedTuple
+
+from archcalc.analysis.allocator import replay, reserved_range
+from archcalc.analysis.cards import CARDS, Card
+from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
+from archcalc.analysis.report import Report, analyze
+from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
+from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.workspaces import Term, workspace_terms
+from archcalc.errors import ArchcalcError
+from archcalc.graph.graph import Graph
+
+STEPS = 2  # from the second one on all are alike
+LARGEST = CARDS["h100"]  # no other card has larger workspaces
+
+
+class PhaseNeeds(NamedTuple):
+    """Bytes at the peak and at the end of a phase; the last step stands for all later ones."""
+
+    phase: str
+    step: int | None  # None: before training
+    peak: int
+    end: int
+    allocated: int | None  # the peak of PyTorch's allocator; None on the CPU
+    layer: str | None  # see `layer_at`
+
+
+class Curve(NamedTuple):
+    """What is held over a step: points with the bytes of each of KINDS, and where phases begin among them."""
+
+    points: list[tuple[int, ...]]
+    starts: list[tuple[str, int]]
+
+
+class Room(NamedTuple):
+    """Whether it fits a card: yes if the most that it may need does, no if the least does not, otherwise unknown."""
+
+    fits: bool | None
+    least: int  # bytes: requested by tensors, and the least of each term
+    most: int  # bytes: reserved by the allocator, and the most of each term
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The memory that a recipe needs for one batch; see `memory_needs`. On the CPU there is no `Room`."""
+
+    graph: Graph
+    recipe: Recipe
+    batch: int
+    card: Card | None
+    report: Report = field(repr=False)  # of a forward pass
+    trace: Trace = field(repr=False)
+
+    @cached_property
+    def peaks(self) -> list[Peak]:
+        """The peaks of all phases; if it trains, without that of the inference."""
+        return [peak for peak in self.trace.peaks(self.batch) if peak.step or peak.phase in self._before]
+
+    @property
+    def _before(self) -> Sequence[str]:
+        return ("state",) if self.recipe.optimizer else ("state", "inference")
+
+    @cached_property
+    def top(self) -> Peak:
+        """The first phase with the highest peak."""
+        return max(self.peaks, key=lambda peak: peak.peak)
+
+    @cached_property
+    def inference(self) -> Peak:
+        """The peak of an inference."""
+        return next(peak for peak in self.trace.peaks(self.batch) if peak.phase == "inference")
+
+    def layer_at(self, peak: Peak) -> str | None:
+        """Return the layer at which a peak is reached; None: the loss, the optimizer or what was there before."""
+        node = NO_NODE if peak.phase in ("state", "optimizer") else self.trace.changes[peak.at][2]
+        return None if node == NO_NODE else self.graph.nodes[node].name
+
+    def held(self, peak: Peak, depth: int | None = None) -> dict[str | None, Counter[str]]:
+        """Return what is held at a peak: bytes by kind, of each layer in order, and of no layer (None).
+
+        With `depth`, layers whose names start with the same `depth` parts count as one.
+        """
+        names = [".".join(node.name.split(".")[:depth]) for node in self.graph.nodes]
+        found: dict[str | None, Counter[str]] = {name: Counter() for name in (*names, None)}
+        for (kind, node), count in self.trace.budget(self.batch, peak.at).items():
+            found[None if node is None else names[node]][kind] += count
+        return found
+
+    def budget(self, peak: Peak) -> dict[str, int]:
+        """Return what is held at a peak: bytes of each of KINDS, 0 included."""
+        held = sum(self.held(peak).values(), Counter[str]())
+        return {kind: held[kind] for kind in KINDS}
+
+    @cached_property
+    def _events(self) -> list[list[tuple[int, int]]]:
+        """The events of each of `peaks`, for the allocator."""
+        events = (event for event in self.trace.events(self.batch) if event.step or event.phase in self._before)
+        runs = groupby(events, lambda event: (event.phase, event.step))
+        return [[(event.storage, event.bytes) for event in run] for _, run in runs]
+
+    @cached_property
+    def phases(self) -> list[PhaseNeeds]:
+        """The phases in order; of equal ones, as when gradients of many batches are added up, the first."""
+        allocated: Sequence[int | None] = [None] * len(self.peaks)
+        if self.recipe.device == "cuda":
+            replayed = replay((str(i), events) for i, events in enumerate(self._events))
+            allocated = [phase.peak.allocated for phase in replayed.phases.values()]
+        rows = zip(self.peaks, allocated, strict=True)
+        return list(
+            dict.fromkeys(
+                PhaseNeeds(own.phase, own.step or None, own.peak, own.end, count, self.layer_at(own))
+                for own, count in rows
+            )
+        )
+
+    @property
+    def allocated(self) -> int | None:
+        """The peak of what PyTorch's allocator allocates; None on the CPU."""
+        return max((phase.allocated for phase in self.phases if phase.allocated), default=None)
+
+    @cached_property
+    def reserved(self) -> tuple[int, int] | None:
+        """The peak of what the allocator reserves, by two orders of addresses (`reserved_range`); None on the CPU."""
+        return reserved_range([*chain(*self._events)]) if self.recipe.device == "cuda" else None
+
+    @cached_property
+    def terms(self) -> Sequence[Term]:
+        """What CUDA takes beside the tensors: on the card, or without one at most on any."""
+        return workspace_terms(self.report, self.card or LARGEST) if self.recipe.device == "cuda" else ()
+
+    @property
+    def room(self) -> Room | None:
+        """Whether it fits the card; None without one."""
+        if self.card is None or self.reserved is None:
+            return None
+        low, high = (sum(sizes) for sizes in zip(*[(term.low, term.high) for term in self.terms], strict=True))
+        least, most, memory = self.top.peak + low, self.reserved[1] + high, self.card.memory
+        return Room(True if most <= memory else False if least > memory else None, least, most)
+
+    @cached_property
+    def times(self) -> tuple[float, list[LayerTime]] | None:
+        """Seconds of a forward pass on the card: at least, and of each layer; None without a card or known peak."""
+        try:
+            return (lower_bound(self.report, self.card), layer_times(self.report, self.card)) if self.card else None
+        except ArchcalcError:
+            return None
+
+    def curve(self, most: int) -> Curve:
+        """Return what is held over the step of the peak, in at most so many points.
+
+        A point is the moment of its part of the events at which most is held.
+        """
+        changes, phases = self.trace.changes, self.trace.phases
+        own = [i for i, phase in enumerate(phases) if phase.step == self.top.step and phase.name != "state"]
+        start, end = phases[own[0]].start, [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
+        count = min(most, end - start)
+        sums, total, highest = dict.fromkeys(KINDS, 0), 0, [-1] * count
+        points: list[tuple[int, ...]] = [()] * count
+        for i, (storage, sign, _) in enumerate(changes[:end]):
+            fixed, each = self.trace.sizes[storage]
+            change = sign * (fixed + self.batch * each)
+            sums[self.trace.kinds[storage]] += change
+            total += change
+            if i >= start and total > highest[at := (i - start) * count // (end - start)]:
+                highest[at], points[at] = total, tuple(sums.values())
+        return Curve(points, [(phases[i].name, (phases[i].start - start) * count // (end - start)) for i in own])
+
+
+def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Needs:
+    """Compute what memory a recipe needs for batches of so many images; without an optimizer no side output runs.
+
+    Raises ArchcalcError for an invalid batch, and like `simulate`.
+    """
+    report = analyze(graph, batch, recipe.dtype, "train" if recipe.optimizer else "infer")
+    recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
+    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe))

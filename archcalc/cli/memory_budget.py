@@ -1,0 +1,60 @@
+"""The command `memory`: what one inference or training step needs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archcalc.catalog import load_with
+from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
+from archcalc.cli.options import NetworkName, depth_option, output_options, spec_options
+from archcalc.cli.output import deliver, screen
+from archcalc.render.formats import FORMATS
+
+
+@click.command()
+@click.argument("name", type=NetworkName())
+@spec_options
+@batch_option
+@recipe_options
+@depth_option
+@output_options
+def memory(
+    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, depth: int | None, form: str,
+    output: Path | None, force: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Show the memory that training or inference needs: by kind, over the step, by layer, and whether a card has it.
+
+    The figures are of archcalc's own PyTorch module, and of tensors; --gpu and --device cuda add the allocator's.
+    What stands beside the tensors (CUDA's context, workspaces of libraries) has an interval each. CSV and TSV contain
+    the layers.
+
+    \b
+    archcalc memory resnet50 --batch 32 --optimizer adamw
+    archcalc memory vgg16 --batch 64 --dtype bf16 --gpu a100-40
+    archcalc memory resnet50 --batch 32 --mode infer --depth 1
+    """
+    from archcalc.analysis.needed_memory import memory_needs
+    from archcalc.render.tables.memory import curve_table, layers_table, memory_table
+
+    graph, card = load_with(name, settings, shape), options["card"]
+    needs = memory_needs(graph, recipe_of(graph, **options), batch, card)
+    rows = form in ("csv", "tsv")
+    table = layers_table(needs, depth) if rows else memory_table(needs, depth, FORMATS[form].every)
+    if form == "table":
+        curve = curve_table(needs, screen()[0], not encodes("█"))
+        table = replace(table, parts=[curve, *table.parts])
+    deliver(table, form, output, force)
+
+
+def encodes(text: str) -> bool:
+    """Whether the standard output can show a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""The tables of `archcalc memory`: what an inference or a training step needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from archcalc.analysis.memory_trace import KINDS
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
+from archcalc.render.tables.figure_columns import data
+from archcalc.render.tables.summaries import about_text
+
+if TYPE_CHECKING:
+    from archcalc.analysis.needed_memory import Needs
+
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+MOST = 8  # layers that people see
+HEIGHT, WIDTH = 8, 100  # most characters of the curve
+BLOCKS, ASCII = " ▁▂▃▄▅▆▇█", " .:#"
+BUILD = "archcalc's own build; a hand-written module may hold more"
+KEYS = {kind: f"{kind.replace(' ', '_')}_bytes" for kind in KINDS}
+
+
+def _bytes(key: str, title: str, rank: int = 0) -> tuple[Column, ...]:
+    """Return the columns of bytes: with a unit for people, as a number for programs."""
+    return Column(f"{key}_text", title, rank=rank, data=False), *data((key,))
+
+
+BUDGET = (Column("what", "Held at the peak", text=True, data=False), *data(("kind",)), *_bytes("bytes", "Memory"),
+          Column("share", "Share", rank=1, data=False), *_bytes("inference_bytes", "Inference", 2))  # fmt: skip
+PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), *_bytes("peak", "Peak"),
+          *_bytes("allocated", "Allocated", 2), *_bytes("end", "At the end", 1),
+          Column("layer", "Peak at", text=True))  # fmt: skip
+LAYERS = (Column("name", "Layer", text=True), *_bytes("bytes", "Memory"), Column("share", "Share", data=False),
+          *_bytes("kept_bytes", "Kept", 1), *data(key for key in KEYS.values() if key != "kept_bytes"),
+          Column("milliseconds", "Forward", "ms", 2, data=False), *data(("forward_seconds",)))  # fmt: skip
+TERMS = (Column("name", "Beside the tensors", text=True), *_bytes("low", "At least"), *data(("usual",)),
+         *_bytes("high", "At most"), Column("lasts", "Lasts", rank=1, text=True),
+         Column("why", "For", rank=2, text=True))  # fmt: skip
+
+
+def memory_table(needs: Needs, depth: int | None = None, every: bool = False) -> Table:
+    """Make the tables of the budget at the peak, of phases, layers and terms beside the tensors; see `layers_table`."""
+    top, budget, inference = needs.top, needs.budget(needs.top), needs.budget(needs.inference)
+    rows = [
+        _row({"kind": kind, "what": what, "bytes": budget[kind], "inference_bytes": inference[kind]}, top.peak)
+        for kind, what in KINDS.items()
+    ]
+    return Table(
+        " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
+        BUDGET if needs.recipe.optimizer else [column for column in BUDGET if column.title != "Inference"],
+        rows,
+        "budget",
+        facts(needs),
+        conditions(needs),
+        totals=_row({"what": "total", "bytes": top.peak, "inference_bytes": needs.inference.peak}, top.peak),
+        summary=list(summary(needs)),
+        data=outcome(needs),
+        parts=[
+            _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
+            layers_table(needs, depth, every),
+            _table(TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
+        ],
+    )
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: str) -> Table:
+    """Make a table that shows the columns in which something is known."""
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    return Table("", [own._replace(shown=own.shown and own.key in known) for own in columns], rows, key)
+
+
+def _row(row: Mapping[str, Any], whole: int = 0) -> dict[str, Any]:
+    """Add what people see: each number of bytes with its unit, and the share of the whole."""
+    shown = {f"{key}_text": size_text(value) for key, value in row.items() if type(value) is int}
+    return {**row, **shown} | ({"share": f"{row['bytes'] / whole:.1%}"} if whole else {})
+
+
+def size_text(count: int) -> str:
+    """Format bytes: `60.95 MB`, below 1 MB `1,234 B`."""
+    return bytes_text(count).partition(" = ")[0]
+
+
+def facts(needs: Needs) -> dict[str, Any]:
+    """Return the conditions for data: those of the recipe too."""
+    recipe, report = needs.recipe, needs.report
+    own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
+    own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
+    own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
+    own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
+    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint)}
+
+
+def conditions(needs: Needs) -> str:
+    """Return the conditions for people."""
+    recipe, report = needs.recipe, needs.report
+    texts = {
+        recipe.optimizer: True,
+        "weight decay": recipe.weight_decay,
+        "label smoothing": recipe.smoothing,
+        f"{recipe.accumulate} batches per step": recipe.accumulate > 1,
+        f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
+        f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
+        recipe.device.upper(): True,
+        BUILD: True,
+    }
+    own = conditions_text(needs.batch, recipe.dtype, report.mode, inputs=[needs.graph.input])
+    return " · ".join([own, *(text for text, holds in texts.items() if text and holds)])
+
+
+def outcome(needs: Needs) -> dict[str, Any]:
+    """Return the figures of the whole for data."""
+    top, room, times = needs.top, needs.room, needs.times
+    return {
+        "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step or None,
+        "peak_layer": needs.layer_at(top),
+        "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
+        "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
+        "fits": room and room.fits, "needed_bytes": room and [room.least, room.most],
+        "forward_seconds_least": times and times[0],
+        "forward_seconds_by_layer": times and sum(time.seconds for time in times[1]),
+    }  # fmt: skip
+
+
+def summary(needs: Needs) -> Iterator[tuple[str, str]]:
+    """Yield the figures of the whole as text with units."""
+    top, room, card = needs.top, needs.room, needs.card
+    step = {0: "", 1: " of the first step"}.get(top.step, f" of step {top.step} and later ones")
+    layer = needs.layer_at(top)
+    yield "peak", f"{_exactly(top.peak)}\nin {top.phase}{step}" + (f", at {layer}" if layer else "")
+    if needs.recipe.optimizer:
+        yield "inference", _exactly(needs.inference.peak)
+    if needs.allocated and needs.reserved:
+        yield "allocated", f"{bytes_text(needs.allocated)} by PyTorch's allocator"
+        yield "reserved", f"{_interval(*needs.reserved)} in segments, whose addresses the driver chooses"
+    if card and room:
+        fits: dict[bool | None, str] = {
+            True: "it fits",
+            False: f"it does not fit; at least {size_text(room.least - card.memory)} are lacking",
+            None: "it may fit, which depends on what stands beside the tensors",
+        }
+        yield card.key, f"{bytes_text(card.memory)}; {fits[room.fits]}"
+        yield "needed", f"{_interval(room.least, room.most)}, with what stands beside the tensors"
+        yield "time", _time_text(needs, card.key)
+
+
+def _exactly(count: int) -> str:
+    return f"{count:,} bytes" + (f" = {bytes_text(count)}" if count >= 10**6 else "")
+
+
+def _interval(low: int, high: int) -> str:
+    return bytes_text(low) if low == high else f"{bytes_text(low)} to {bytes_text(high)}"
+
+
+def _time_text(needs: Needs, card: str) -> str:
+    if not needs.times:
+        return f"unknown: no peak of {card} in {needs.recipe.dtype} is published"
+    least, layers = needs.times
+    each, bounds = sum(time.seconds for time in layers), Counter(time.bound for time in layers if time.bound)
+    counts = ", ".join(f"{count} by {bound}" for bound, count in bounds.most_common())
+    return (
+        f"a forward pass takes at least {ratio_text(least * 1000)} ms, at the card's peaks\n"
+        f"{ratio_text(each * 1000)} ms layer by layer, an optimistic estimate; layers bound: {counts}"
+    )
+
+
+def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> Table:
+    """Make a table of what layers hold at the peak, or with `depth` blocks; unless `every`, of those that hold most."""
+    seconds = dict[str, float]()
+    for time in needs.times[1] if needs.times else ():
+        part = ".".join(time.node.name.split(".")[:depth])
+        seconds[part] = seconds.get(part, 0) + time.seconds
+    *rows, rest = [_layer_row(needs, name, kinds, seconds) for name, kinds in needs.held(needs.top, depth).items()]
+    shown = rows if every else sorted(rows, key=lambda row: -row["bytes"])[:MOST]
+    notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
+    notes.append("–: what belongs to no layer, such as the optimizer's state.")
+    return replace(_table(LAYERS, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
+
+
+def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:
+    took = seconds.get(name or "")
+    own: dict[str, Any] = {key: kinds[kind] for kind, key in KEYS.items()}
+    own |= {"name": name, "bytes": kinds.total(), "forward_seconds": took}
+    return _row(own, needs.top.peak) | {"milliseconds": took and ratio_text(took * 1000)}
+
+
+def curve_table(needs: Needs, width: int | None, ascii: bool) -> Table:
+    """Make a table whose lines draw the memory over the step of the peak, in `width` characters at most."""
+    curve = needs.curve(min(width or WIDTH, WIDTH))
+    marks = ASCII if ascii else BLOCKS
+    steps, sums = len(marks) - 1, [sum(point) for point in curve.points]
+    heights = [round(total / needs.top.peak * HEIGHT * steps) for total in sums]
+    lines = ["".join(marks[min(max(h - i * steps, 0), steps)] for h in heights) for i in reversed(range(HEIGHT))]
+    parts = pairwise([*curve.starts, ("", len(sums))])
+    lines.append("".join(f"|{name}"[: end - start].ljust(end - start) for (name, start), (_, end) in parts))
+    title = f"Memory over the step of the peak, from 0 to {size_text(needs.top.peak)}, allocation by allocation"
+    return Table(title, (Column("line", "", text=True),), [{"line": line} for line in lines])

@@ -1,0 +1,125 @@
+"""What a recipe needs: one peak by kind, layer, phase and moment, and whether a card has room for it."""
+
+import pytest
+
+from archcalc import ArchcalcError, SpecError, load, parse
+from archcalc.analysis.cards import CARDS, find_card
+from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.needed_memory import LARGEST, memory_needs
+from archcalc.analysis.report import analyze
+from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.workspaces import workspace_terms
+
+TRAIN = Recipe("momentum", device="cuda")
+NETWORKS = ["vgg16", "resnet18", "googlenet", "lenet5"]
+
+
+def needs_of(name, recipe=TRAIN, batch=4, card=None):
+    return memory_needs(load(name), recipe, batch, card and find_card(card))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("recipe", [TRAIN, Recipe("adam", weight_decay=True), Recipe(device="cuda")])
+def test_kinds_and_layers_add_up_to_the_peak(name, recipe):
+    needs = needs_of(name, recipe)
+    assert sum(needs.budget(needs.top).values()) == needs.top.peak
+    for depth in (None, 1, 2):
+        held = needs.held(needs.top, depth)
+        assert sum(kinds.total() for kinds in held.values()) == needs.top.peak
+    assert max(sum(point) for point in needs.curve(50).points) == needs.top.peak
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_budget_has_what_is_known_otherwise(name):
+    needs, totals = needs_of(name), analyze(load(name), 4, mode="train").totals
+    budget, inference = needs.budget(needs.top), needs.budget(needs.inference)
+    assert list(budget) == list(KINDS)
+    assert budget["parameter"] == budget["optimizer state"] == totals.param_bytes
+    assert budget["buffer"] == inference["buffer"] == totals.buffer_bytes
+    assert inference["kept"] == inference["gradient"] == inference["optimizer state"] == 0
+
+
+def test_two_steps_stand_for_all():
+    graph = load("resnet18")
+    more = simulate(graph, TRAIN._replace(steps=5)).peaks(4)
+    assert needs_of("resnet18").top.peak == max(peak.peak for peak in more if peak.step)
+
+
+def test_phases_and_the_moment_of_the_peak():
+    needs = needs_of("vgg16")
+    phases = [(phase.phase, phase.step) for phase in needs.phases]
+    assert phases == [("state", None)] + [(n, s) for s in (1, 2) for n in ("forward", "backward", "optimizer")]
+    assert max(phase.peak for phase in needs.phases) == needs.top.peak
+    top = next(phase for phase in needs.phases if phase.peak == needs.top.peak)
+    assert (top.phase, top.step, top.layer) == (needs.top.phase, needs.top.step, needs.layer_at(needs.top))
+    assert [phase.layer for phase in needs.phases if phase.phase == "optimizer"] == [None, None]
+    assert [phase.phase for phase in needs_of("vgg16", Recipe()).phases] == ["state", "inference"]
+
+
+def test_equal_batches_of_a_step_are_one_row():
+    first, second = (needs_of("lenet5", TRAIN._replace(accumulate=count)).phases for count in (8, 16))
+    assert first == second
+    assert len(first) == 1 + 2 * (2 + 2 + 1)  # the state; of each step the first batch, a later one, the optimizer
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_more_is_allocated_than_requested_and_more_reserved(name):
+    needs = needs_of(name)
+    assert needs.top.peak <= needs.allocated <= needs.reserved[0] <= needs.reserved[1]
+    assert all(phase.peak <= phase.allocated for phase in needs.phases)
+
+
+def test_on_the_cpu_there_is_no_allocator():
+    needs = needs_of("lenet5", TRAIN._replace(device="cpu"))
+    assert (needs.allocated, needs.reserved, needs.room, needs.times, needs.terms) == (None, None, None, None, ())
+
+
+def test_without_a_card_the_terms_are_the_largest():
+    report = analyze(load("lenet5"), mode="train")
+    terms = [[term.high for term in workspace_terms(report, card)] for card in CARDS.values()]
+    highest = [max(sizes) for sizes in zip(*terms, strict=True)]
+    assert [term.high for term in workspace_terms(report, LARGEST)] == highest
+    assert [term.high for term in needs_of("lenet5", batch=1).terms] == highest
+
+
+@pytest.mark.parametrize(("batch", "fits"), [(32, True), (192, None), (600, False)])
+def test_whether_it_fits(batch, fits):
+    needs = needs_of("vgg16", batch=batch, card="l4")
+    assert needs.room.fits is fits
+    assert needs.room.least == needs.top.peak + sum(term.low for term in needs.terms)
+    assert needs.room.most == needs.reserved[1] + sum(term.high for term in needs.terms)
+    assert (needs.room.least > needs.card.memory) == (fits is False)
+    assert (needs.room.most <= needs.card.memory) == (fits is True)
+
+
+def test_times_are_those_of_a_forward_pass():
+    least, layers = needs_of("vgg16", card="a100-40").times
+    assert 0 < least <= sum(layer.seconds for layer in layers)
+    assert needs_of("vgg16", TRAIN._replace(dtype="bfloat16"), card="t4").times is None
+    assert needs_of("vgg16", TRAIN._replace(dtype="float64"), card="h100").room.fits
+
+
+def test_a_curve_of_every_event_and_of_few():
+    needs = needs_of("lenet5")
+    every, few = needs.curve(10**6), needs.curve(20)
+    assert [name for name, _ in every.starts] == ["forward", "backward", "optimizer"] == [n for n, _ in few.starts]
+    assert len(few.points) == 20 < len(every.points)
+    sums = [sum(point) for point in every.points]
+    assert max(sums[slice(*[start for _, start in every.starts[1:]])]) == needs.top.peak  # in backward
+
+
+def test_what_cannot_be_trained():
+    with pytest.raises(ArchcalcError, match="plain cannot be trained"):
+        memory_needs(parse("name: plain\ninput: [3, 8, 8]\nlayers: [relu]"), TRAIN)
+    with pytest.raises(ArchcalcError, match="lenet5 cannot be trained: no part of it has weights"):
+        needs_of("lenet5", TRAIN._replace(frozen=tuple(node.name for node in load("lenet5").nodes)))
+    with pytest.raises(SpecError):
+        memory_needs(load("googlenet", input=(3, 64, 64)), TRAIN)
+    with pytest.raises(ArchcalcError, match="batch must be a whole number"):
+        needs_of("lenet5", batch=0)
+    assert memory_needs(load("googlenet", input=(3, 64, 64)), Recipe()).top.peak
+
+
+def test_a_single_image_is_simulated_as_such():
+    assert needs_of("googlenet", batch=1).recipe.single
+    assert not needs_of("googlenet", batch=2).recipe.single
