@@ -68,7 +68,7 @@ def test_exit_1_where_a_phase_differs(tiny, monkeypatch):
     assert done.exit_code == 1
     wrong = [row["phase"] for row in csv.DictReader(io.StringIO(done.stdout)) if row["equal"] == "False"]
     assert wrong == ["optimizer"] * 3
-    assert "tiny: the network: allocations of optimizer 1: expected " in done.stderr
+    assert "tiny: the network: peak of optimizer 1: expected " in done.stderr
 
 
 def test_what_does_not_fit_is_not_run(tiny, monkeypatch):
