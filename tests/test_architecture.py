@@ -74,7 +74,7 @@ def test_imports_go_one_way(path):
 
 SHOWN = {  # all that `render` may import from packages that compute: results, their words, and sums over a row's layers
     "archcalc": {"__version__"},
-    "archcalc.analysis.measured": {"Check", "Validation"},
+    "archcalc.analysis.measured": {"Check", "PhaseMemory", "Validation"},
     "archcalc.analysis.memory_trace": {"KINDS"},
     "archcalc.analysis.field_figures": {"FIXED", "VARIES", "WHOLE", "by_key", "pair"},
     "archcalc.analysis.figures": {"END", "FIGURES", "SMALL_COUNTS", "numbers", "summed"},

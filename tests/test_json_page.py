@@ -54,7 +54,9 @@ TYPES = {
     "list of objects": lambda v: type(v) is list and all(type(item) is dict for item in v),
     "anything": lambda v: True,
 }
-NEEDS_TORCH = {"validate": ["validate lenet5 --device meta"]}
+NEEDS_TORCH = {
+    "validate": ["validate lenet5 --device meta", "validate plain.yaml --device cpu --memory --mode infer"],
+}
 NEVER_SEEN = {  # what no small network shows: too many positions that differ
     "receptive_field", "field_min", "field_seen", "field_seen_min", "local_field", "local_field_min",
     "effective_stride", "effective_padding", "field_period", "saved_bytes", "year", "by",

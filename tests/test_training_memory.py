@@ -13,7 +13,13 @@ from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.simulation import Recipe, simulate
 from archcalc.ops.joins import Add
 from archcalc.pytorch import Network
-from archcalc.pytorch.training_memory import differences, measure_training
+from archcalc.pytorch.memory_validation import compare_memory
+from archcalc.pytorch.training_memory import measure_training
+
+
+def differences(graph, recipe, batch):
+    return [check for phase in compare_memory(graph, recipe, batch) for check in phase.differences()]
+
 
 HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"
 CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of which changes nothing
@@ -120,7 +126,7 @@ def test_recipes_that_make_no_sense(recipe, problem):
 
 def test_a_side_output_that_does_not_fit():
     with pytest.raises(SpecError):
-        simulate(load("googlenet", input=(3, 64, 64)), Recipe())
+        simulate(load("googlenet", input=(3, 64, 64)), Recipe("sgd"))
 
 
 def test_one_image():
@@ -144,7 +150,7 @@ def test_the_tests_above_would_notice_one_gradient_more(monkeypatch):
     calls = Add.calls
     monkeypatch.setattr(Add, "calls", lambda *args: tuple(call._replace(grads=()) for call in calls(*args)))
     found = {check.figure for check in differences(graph, Recipe("sgd", steps=2), 3)}
-    assert found == {"allocated of backward 1", "allocated of backward 2"}
+    assert found == {"allocations of backward 1", "allocations of backward 2"}
 
 
 def test_the_tests_above_would_notice_a_value_held_too_long(monkeypatch):

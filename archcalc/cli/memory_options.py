@@ -37,7 +37,7 @@ def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = No
 
 batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True,
                             help="Images per batch.")  # fmt: skip
-recipe_options = together(
+training_options = together(
     click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True),
     click.option("--optimizer", default=USUAL, show_default=True, metavar="NAME",
                  callback=one_of("optimizer", OPTIMIZERS), help=f"One of {', '.join(OPTIMIZERS)}."),
@@ -49,6 +49,9 @@ recipe_options = together(
                  help="Do not train this layer or block, e.g. stem. Can be repeated."),
     click.option("--checkpoint", multiple=True, metavar="BLOCK",
                  help="Run this block again in backward and keep only its input; blocks: all of them."),
+)  # fmt: skip
+recipe_options = together(
+    training_options,
     click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                  callback=one_of("dtype", DTYPES, SHORT), help=f"One of {', '.join(DTYPES)}; or e.g. bf16."),
     click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True),

@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,9 +16,11 @@ import click
 from archcalc.analysis.report import MAX_BATCH
 from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
+from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
+from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.spec.equal_calls import kept
@@ -91,11 +93,15 @@ def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[di
 @click.option(
     "--source", is_flag=True, help="Validate the source of export --format pytorch, operation by operation, on meta."
 )
+@click.option(
+    "--memory", is_flag=True, help="Validate the memory of inference and three training steps, phase by phase."
+)
+@training_options
 @click.option("--verbose", is_flag=True, help="Show all checks, and the FLOPs that PyTorch's counter omits.")
 @output_options
 def validate_networks(
-    names: tuple[str, ...], everything: bool, settings: dict[str, str], shape: tuple[int, ...] | None, device: str,
-    batch: int, dtype: str, fold_bn: bool, source: bool, verbose: bool, form: str, output: Path | None, force: bool,
+    names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, verbose: bool, form: str,
+    output: Path | None, force: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
@@ -107,15 +113,12 @@ def validate_networks(
     archcalc validate resnet50
     archcalc validate --all --device meta
     archcalc validate my.yaml --source
+    archcalc validate resnet20 --memory --optimizer adam --device cpu
     """
-    _check_request(names, everything, source)
+    _check_request(names, **asked)
     torch, start = torch_side(), time.perf_counter()
     graphs, broken = of_each(names, lambda name, title: load_with(name, settings, shape, title))
-    prove = partial(torch.validation.validate_or_say, device=device, batch=batch, dtype=dtype, folded=fold_bn)
-    if source:
-        from archcalc.codegen import pytorch_source
-
-        prove = partial(torch.source_proof.source_or_say, write=pytorch_source)
+    prove = _prover(torch, graphs, **asked)
     done, stopped = run_each(list(graphs), lambda title: prove(graphs[title]))
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
@@ -126,19 +129,46 @@ def validate_networks(
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
 
 
-def _check_request(names: tuple[str, ...], everything: bool, source: bool) -> None:
+def _check_request(
+    names: tuple[str, ...], *, everything: bool, device: str, fold_bn: bool, source: bool, memory: bool, **_: Any
+) -> None:
     """Raise UsageError for options that exclude each other."""
     if bool(names) == everything:
         raise click.UsageError("name networks or use --all, not both")
-    if source and any(map(given, ("device", "batch", "dtype", "fold_bn"))):
-        raise click.UsageError("--source runs on meta, without values; omit --device, --batch, --dtype and --fold-bn")
+    if source and any(map(given, ("device", "batch", "dtype", "fold_bn", "memory"))):
+        raise click.UsageError(
+            "--source runs on meta, without values; omit --device, --batch, --dtype, --fold-bn and --memory"
+        )
+    if memory and fold_bn:
+        raise click.UsageError("--memory validates the network as it is trained; omit --fold-bn")
+    if memory and device == "meta":
+        raise click.UsageError("--memory needs a device with memory; use --device cpu or --device cuda")
+    for name in filter(given, () if memory else ("mode", *TRAINING)):
+        option = next(own.opts[0] for own in click.get_current_context().command.params if own.name == name)
+        raise click.UsageError(f"{option} says how a network is trained; add --memory")
+
+
+def _prover(
+    torch: Any, graphs: Mapping[str, Graph], *, everything: bool, device: str, batch: int, dtype: str, fold_bn: bool,
+    source: bool, memory: bool, **training: Any,
+) -> Callable[[Graph], Any]:  # fmt: skip
+    """Return the function that validates a network as the options ask."""
+    if source:
+        from archcalc.codegen import pytorch_source
+
+        return partial(torch.source_proof.source_or_say, write=pytorch_source)
+    if memory:
+        where = {"device": torch.device.pick(device), "dtype": dtype, "card": None}
+        recipes = {title: recipe_of(graph, **training, **where) for title, graph in graphs.items()}
+        return partial(torch.memory_validation.memory_or_say, recipes=recipes, batch=batch)
+    return partial(torch.validation.validate_or_say, device=device, batch=batch, dtype=dtype, folded=fold_bn)
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:
-    from archcalc.render.tables.validate import checks_table, validation_table
+    from archcalc.render.tables.validate import checks_table, phases_table, validation_table
 
     if form in ("csv", "tsv"):
-        return checks_table(done)
+        return phases_table(done) if any(made.phases for made in done) else checks_table(done)
     return validation_table(done, verbose or FORMATS[form].every, seconds)
 
 

@@ -17,8 +17,9 @@ except ModuleNotFoundError as error:
     ) from None
 
 from archcalc.analysis.measured import Check, Validation
+from archcalc.pytorch.memory_validation import compare_memory
 from archcalc.pytorch.network import Network, Training, build
 from archcalc.pytorch.source_proof import validate_source
 from archcalc.pytorch.validation import validate
 
-__all__ = ["Check", "Network", "Training", "Validation", "build", "validate", "validate_source"]
+__all__ = ["Check", "Network", "Training", "Validation", "build", "compare_memory", "validate", "validate_source"]

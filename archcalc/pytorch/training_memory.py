@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from itertools import accumulate, count
@@ -12,8 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from archcalc.analysis.measured import Check
-from archcalc.analysis.simulation import Recipe, is_frozen, places_of, simulate
+from archcalc.analysis.simulation import Recipe, is_frozen, places_of
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Checkpointed, Network, Training
 
@@ -121,34 +121,13 @@ class Change(NamedTuple):
     kernels: tuple[int, ...]
 
 
-def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[tuple[Measured, list[Check]]]:
-    """Simulate and run a network on the CPU; compare of each phase the peak, the end and the sum of all allocations.
-
-    Of the first phase only the end is compared: how initial weights are made is no part of the simulation.
-    """
-    expected = simulate(graph, recipe._replace(single=batch == 1)).peaks(batch)
-    compared = []
-    for ours, theirs in zip(expected, measure_training(graph, recipe, batch), strict=True):
-        figures = ("end",) if theirs.phase == "state" else ("peak", "end", "allocated")
-        name = f"{theirs.phase} {theirs.step}"
-        checks = [
-            Check("", f"{figure} of {name}", getattr(ours, figure), getattr(theirs, figure)) for figure in figures
-        ]
-        compared.append((theirs, checks))
-    return compared
-
-
-def differences(graph: Graph, recipe: Recipe, batch: int) -> list[Check]:
-    """Return the figures of `compare_memory` that differ."""
-    return [check for _, checks in compare_memory(graph, recipe, batch) for check in checks if not check.equal]
-
-
 def measure_training(graph: Graph, recipe: Recipe, batch: int) -> list[Measured]:
     """Run a network on the CPU, phase by phase, and add up the events of PyTorch's allocator.
 
     What a kernel allocates and frees itself is left out, and reported as `in_kernels`. A kernel is an operator of
     PyTorch that does not only run other operators.
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler prints that it starts and stops
     loop, phases = Loop(graph, recipe, batch), list[tuple[str, int]]()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         for phase, step, work in loop.phases():

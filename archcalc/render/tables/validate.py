@@ -9,7 +9,7 @@ from archcalc.render.table import Column, Table, cell, listed
 from archcalc.render.tables.figure_columns import data
 
 if TYPE_CHECKING:
-    from archcalc.analysis.measured import Check, Validation
+    from archcalc.analysis.measured import Check, PhaseMemory, Validation
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 NETWORK_COLUMNS = (
@@ -32,6 +32,28 @@ CHECK_COLUMNS = (
     Column("found", "Measured", text=True, data=False),
     Column("agrees", "Equal", text=True, data=False),
 )
+SHOWN_FIGURES = {  # of memory: title, and which of predicted, measured and difference people see
+    "peak": ("Peak", ("predicted", "measured", "difference")),
+    "end": ("End", ("difference",)),
+    "allocations": ("Sum", ("difference",)),
+    "allocated": ("Allocated", ("predicted", "measured")),
+    "reserved": ("Reserved", ("predicted", "measured")),
+}
+PHASE_COLUMNS = (
+    Column("network", "Network", text=True, heading=True),
+    *data(("device",)),
+    Column("phase", "Phase", text=True),
+    Column("step", "Step"),
+    *(
+        Column(f"{side}_{figure}", title, side, rank=0 if figure == "peak" else 1, shown=side in shown)
+        for figure, (title, shown) in SHOWN_FIGURES.items()
+        for side in ("predicted", "measured", "difference")
+    ),
+    Column("in_kernels", "In kernels", "on top"),
+    Column("workspaces", "Workspaces", "at most", data=False),
+    *data(("spare_peak", "spare_end", "equal")),
+    Column("agrees", "Equal", text=True, data=False),
+)
 
 
 def validation_table(validations: Sequence[Validation], every: bool = False, seconds: float | None = None) -> Table:
@@ -41,7 +63,7 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
     """
     conditions = _conditions(validations)
     notes = [f"{made.network}: {_uncounted_text(made)}" for made in validations if every and made.uncounted]
-    checks = checks_table(validations, every)
+    checks = phases_table(validations) if any(made.phases for made in validations) else checks_table(validations, every)
     return Table(
         "",
         NETWORK_COLUMNS,
@@ -61,6 +83,26 @@ def checks_table(validations: Sequence[Validation], every: bool = True) -> Table
     rows = [_check_row(made, check) for made, checks in shown for check in checks]
     rows += [_problem_row(made) for made in validations if every and not made.checks]
     return Table("", CHECK_COLUMNS, rows, "checks", _conditions(validations))
+
+
+def phases_table(validations: Sequence[Validation]) -> Table:
+    """Make a table of memory with one row per phase of each network that was run."""
+    rows = [_phase_row(made, phase) for made in validations for phase in made.phases]
+    known = {name for row in rows for name, value in row.items() if value is not None}
+    columns = [own._replace(shown=own.shown and own.key in known) for own in PHASE_COLUMNS]
+    return Table("", columns, rows, "phases", _conditions(validations))
+
+
+def _phase_row(made: Validation, phase: PhaseMemory) -> dict[str, Any]:
+    equal = not phase.differences()
+    row = {"network": made.network, "device": made.device, "phase": phase.phase, "step": phase.step or None}
+    row |= {"equal": equal, "agrees": "yes" if equal else "no"}
+    row |= {"in_kernels": phase.in_kernels, "workspaces": phase.spare.get("peak") or None}
+    for figure, predicted in phase.predicted.items():
+        measured = phase.measured[figure]
+        row |= {f"predicted_{figure}": predicted, f"measured_{figure}": measured}
+        row[f"difference_{figure}"] = measured - predicted
+    return row | {f"spare_{figure}": phase.spare.get(figure) for figure in ("peak", "end")}
 
 
 def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
