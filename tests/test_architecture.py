@@ -159,6 +159,7 @@ def test_the_test_above_finds_who_does():
         ["export", "lenet5", "--format", "pytorch"],
         ["graph", "resnet18"],
         ["summarize", "vgg16", "--bars"],
+        ["memory", "lenet5", "--gpu", "t4"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h
     ],
 )

@@ -27,11 +27,10 @@ def memory(
     name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, depth: int | None, form: str,
     output: Path | None, force: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Show the memory that training or inference needs: by kind, over the step, by layer, and whether a card has it.
+    """Show what memory training or inference needs: by kind, over a step, by layer, and whether it fits on a card.
 
-    The figures are of archcalc's own PyTorch module, and of tensors; --gpu and --device cuda add the allocator's.
-    What stands beside the tensors (CUDA's context, workspaces of libraries) has an interval each. CSV and TSV contain
-    the layers.
+    The figures are of the PyTorch module that archcalc builds; a module written by hand may hold more. CUDA's context
+    and the workspaces of libraries are not in them: they have an interval each. CSV and TSV contain the layers.
 
     \b
     archcalc memory resnet50 --batch 32 --optimizer adamw

@@ -38,7 +38,8 @@ def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = No
 batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True,
                             help="Images per batch.")  # fmt: skip
 training_options = together(
-    click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True),
+    click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True,
+                 help="Training steps, or an inference without side outputs."),
     click.option("--optimizer", default=USUAL, show_default=True, metavar="NAME",
                  callback=one_of("optimizer", OPTIMIZERS), help=f"One of {', '.join(OPTIMIZERS)}."),
     click.option("--weight-decay", is_flag=True, help="With weight decay, which may need copies of the gradients."),
@@ -50,7 +51,7 @@ training_options = together(
     click.option("--checkpoint", multiple=True, metavar="BLOCK",
                  help="Run this block again in backward and keep only its input; blocks: all of them."),
 )  # fmt: skip
-recipe_options = together(
+training_options = together(
     training_options,
     click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                  callback=one_of("dtype", DTYPES, SHORT), help=f"One of {', '.join(DTYPES)}; or e.g. bf16."),
