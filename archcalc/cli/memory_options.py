@@ -51,7 +51,7 @@ training_options = together(
     click.option("--checkpoint", multiple=True, metavar="BLOCK",
                  help="Run this block again in backward and keep only its input; blocks: all of them."),
 )  # fmt: skip
-training_options = together(
+recipe_options = together(
     training_options,
     click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                  callback=one_of("dtype", DTYPES, SHORT), help=f"One of {', '.join(DTYPES)}; or e.g. bf16."),
