@@ -303,6 +303,15 @@ def test_messages(arguments: str, message: str) -> None:
     assert message in result.output + str(result.exception)
 
 
+def test_a_wide_table_has_a_column_for_each_pass() -> None:
+    arguments = ["summarize", "lenet5", "--depth", "1", "--format", "markdown"]
+    headings = ["Forward", "Backward input", "Backward weight", "Optimizer"]
+    shown = CliRunner().invoke(cli, [*arguments, "--mode", "train"]).output
+    assert [title for title in headings if f"{title} (FLOPs)" in shown] == headings
+    assert f"{trained('lenet5').totals.backward_input_flops:,}" in shown
+    assert "Backward" not in CliRunner().invoke(cli, arguments).output
+
+
 def test_a_table_names_the_optimizer() -> None:
     arguments = ["compare", "lenet5", "--mode", "train", "--columns", "step_flops", "--optimizer", "adamw"]
     assert "optimizer: adamw" in CliRunner().invoke(cli, arguments).output

@@ -20,7 +20,7 @@ from archcalc.ops import Operator, Shape
 from archcalc.render.table import Column, Table, bytes_text, conditions_text
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text
-from archcalc.render.tables.figure_columns import data, figure_column
+from archcalc.render.tables.figure_columns import data, figure_column, heading
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
@@ -181,7 +181,9 @@ def _columns(report: Report) -> Iterator[Column]:
             yield own._replace(unit="")
         else:
             yield own
-    yield from (figure_column(key, 7)._replace(shown=report.mode == "train") for key in PASSES)
+    for rank, key in enumerate(PASSES, 7):
+        title = heading(key).removesuffix(" FLOPs")
+        yield figure_column(key, rank, "FLOPs")._replace(title=title, shown=report.mode == "train")
     named = {own.key for own in COLUMNS} | {*PASSES}
     yield from data(key for key in summed() if key not in named)  # programs read every figure of a layer
 
