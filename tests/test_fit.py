@@ -155,7 +155,7 @@ def test_a_card_without_its_context():
 def test_the_search_finds_the_edge(edge):
     for most in range(edge, 40):
         asked = []
-        assert fits._edge(lambda n: asked.append(n) or n <= edge, most) == edge  # noqa: B023
+        assert fits.edge(lambda n: asked.append(n) or n <= edge, most) == edge  # noqa: B023
         assert len(asked) <= 12
 
 

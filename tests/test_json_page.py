@@ -14,14 +14,14 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
     ],
     "compare": ["compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
-    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml lenet5 --by layer"],
+    "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
     "memory": [
         "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",
         "memory lenet5 --mode infer --device cpu", "memory lenet5 --optimizer adam",
     ],
     "fit": [
-        "fit lenet5 --memory 64MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
-        "fit squeezenet1.0 --memory 1GB --device cpu --vary size --batch 100",
+        "fit lenet5 --memory 256MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
+        "fit squeezenet1.0 --memory 1MB --device cpu --vary size --batch 10",
     ],
     "list": ["list --family resnet"],
     "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml"],
@@ -116,7 +116,7 @@ def check(title, commands, tmp_path, monkeypatch):
     seen = {}
     for command in commands:
         code, printed = in_process([*command.split(), "--format", "json"])
-        assert code == 0, printed
+        assert code in (0, 1), printed  # 1: nothing fits
         assert not list(problems(json.loads(printed), title, seen)), command
     for section, keys in seen.items():
         assert not documented(section).keys() - keys, f"{section}: documented, but no command prints it"

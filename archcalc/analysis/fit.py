@@ -149,12 +149,12 @@ def largest(cases: Cases, space: Space, most: int) -> Fit:
     def lasts(amount: int, steps: int = STEPS) -> bool:
         return runs(cases(amount, steps), space.least, worst=True)
 
-    bound = _edge(lambda amount: requested(amount) <= space.most, most)
+    bound = edge(lambda amount: requested(amount) <= space.most, most)
     if not bound:
         return Fit(0, 0, 0, requested(1) - space.most)
     if not space.cuda:
         return Fit(bound, bound, bound)
-    likely = guaranteed = _edge(lambda amount: runs(cases(amount, STEPS), space.least), bound)
+    likely = guaranteed = edge(lambda amount: runs(cases(amount, STEPS), space.least), bound)
     while (guaranteed := _safe(lasts, guaranteed)) and not lasts(guaranteed, LONG):
         guaranteed -= 1
     return Fit(guaranteed, likely, bound)
@@ -200,7 +200,7 @@ def _first_part(graph: Graph, recipe: Recipe) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def _edge(fits: Callable[[int], bool], most: int) -> int:
+def edge(fits: Callable[[int], bool], most: int) -> int:
     """Return an amount up to `most` that fits while one more does not, 0 if none was found."""
     low, high, step = most, most + 1, 1
     while low and not fits(low):
@@ -212,9 +212,9 @@ def _edge(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _safe(fits: Callable[[int], bool], most: int) -> int:
-    """Return an amount like `_edge`, of which smaller ones that were tried all fit."""
+    """Return an amount like `edge`, of which smaller ones that were tried all fit."""
     fits = cache(fits)
-    while most := _edge(fits, most):
+    while most := edge(fits, most):
         failing = [amount for amount in tried_below(most) if not fits(amount)]
         if not failing:
             break
@@ -224,4 +224,4 @@ def _safe(fits: Callable[[int], bool], most: int) -> int:
 
 def tried_below(amount: int) -> list[int]:
     """Return the smaller amounts to try, ever farther away: 1, 2, 4, 8 … less."""
-    return [amount - (1 << k) for k in range(amount.bit_length()) if amount > 1 << k]
+    return [amount - 2**k for k in range(amount.bit_length()) if amount > 2**k]

@@ -1,6 +1,7 @@
 """The command line: parse options, call the library, print the result; it computes nothing.
 
-Exit codes: 0 done, 1 a check found a difference, 2 the request or the spec is wrong, 3 a bug in archcalc.
+Exit codes: 0 done, 1 a check found a difference or nothing fits, 2 the request or the spec is wrong, 3 a bug in
+archcalc.
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
         return None
     parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-z]+)", value.strip().lower())
     if not parts or parts[2] not in UNITS:
-        raise click.BadParameter(
-            f"{value[:60]!r} is no size with a unit (MB, MiB, GB, GiB …); write e.g. 24GB or 16GiB"
-        )
+        raise click.BadParameter(f"{value[:60]!r} has no unit such as MB, MiB, GB or GiB; write e.g. 24GB or 16GiB")
     count = int(float(parts[1]) * UNITS[parts[2]])
     if not count:
         raise click.BadParameter("nothing fits into 0 bytes; write e.g. 24GB or 16GiB")
@@ -44,18 +42,9 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.argument("name", type=NetworkName())
 @spec_options
 @click.option(
-    "--memory",
-    callback=read_memory,
-    metavar="SIZE",
-    help="Memory for PyTorch, e.g. 24GB (10^9 bytes each) or 16GiB (2^30); or use --gpu.",
+    "--memory", callback=read_memory, metavar="SIZE", help="24GB (10^9 bytes each) or 16GiB (2^30), for PyTorch."
 )
-@click.option(
-    "--vary",
-    type=click.Choice(["batch", "size"]),
-    default="batch",
-    show_default=True,
-    help="What to enlarge: the batch, or the images.",
-)
+@click.option("--vary", type=click.Choice(["batch", "size"]), default="batch", help="What grows; by default the batch.")
 @batch_option
 @recipe_options
 @output_options

@@ -24,6 +24,7 @@ COLUMNS = (
     Column("bound", "At most"),
     *data(("lacking_bytes",)),
 )
+REPLAYED = "guaranteed", "likely"  # on the CPU they are the same as the bound
 NOTES = (
     "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with the largest workspaces.",
     "Likely: with usual workspaces.",
@@ -42,7 +43,7 @@ def fit_table(
     lacking = found[""].lacking
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
-        [column for column in COLUMNS if space.cuda or column.key not in ("guaranteed", "likely")],
+        [column._replace(shown=column.shown and (space.cuda or column.key not in REPLAYED)) for column in COLUMNS],
         [_row(change, fit, shape) for change, fit in found.items()],
         "rows",
         facts_ | {"batch": needs.batch or None, "memory_bytes": [space.least, space.most]},
