@@ -169,9 +169,8 @@ def without_side(network: Network) -> list[Check]:
         totals = [analyze(parse(drawn.spec())).totals for drawn in (bare, network)]
     except Exception as error:
         return [Check("", "error", None, repr(error))]
-    expected, measured = (
-        made.figures() | {"receptive_field_at": ""} for made in totals
-    )  # a block alone opens no level
+    # a block alone opens no level
+    expected, measured = (made.figures() | {"receptive_field_at": ""} for made in totals)
     expected["saved_bytes"] = None  # with that side output there is no training
     return [] if expected == measured else [Check("", "totals without the side output", expected, measured)]
 
