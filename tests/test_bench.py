@@ -13,6 +13,7 @@ from support.torch_seed import seed_torch
 from torch import nn
 
 from archcalc import parse
+from archcalc.analysis.measured import PhaseMemory
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -179,6 +180,40 @@ def test_each_checkout_runs_its_own_code(tmp_path):
         assert startup.cpu_time(command, startup.HERE) > 0
         with pytest.raises(SystemExit, match="failed"):
             startup.cpu_time(command, tmp_path)
+
+
+# memory.py
+
+
+@pytest.fixture
+def memory():
+    return bench("memory")
+
+
+def test_phases_that_differ_are_counted(memory, monkeypatch):
+    state = PhaseMemory("state", 0, {"end": 1}, {"end": 1}, {"end": 0})
+    forward = PhaseMemory("forward", 1, {"peak": 5, "end": 4}, {"peak": 7, "end": 3}, {"peak": 0, "end": 0}, 9)
+    monkeypatch.setattr(memory, "compare_memory", lambda *_: [state, forward])
+    row = memory.Row("toy").after(parse(SPEC), memory.SHOWN, 2)
+    assert row == memory.Row("toy", phases=2, differing=1, largest=2, in_kernels=9, peak=7)
+    assert row.after(parse(SPEC), memory.Recipe(), 2)[1:] == (4, 2, 2, 9, 7)
+
+
+def test_a_record_has_a_row_per_network_and_recipe(memory, monkeypatch, tmp_path, capsys):
+    other = "Nesterov"
+    done = [
+        (memory.Task("lenet5"), memory.Row("lenet5", 180)),
+        (memory.Task("lenet5", other), memory.Row("lenet5", 22)),
+    ]
+    monkeypatch.setattr(memory, "of_networks", lambda names, jobs: iter(done))
+    path = tmp_path / "record.json"
+    assert memory.main(["lenet5", "--record", str(path)]) == 0
+    record = json.loads(path.read_text())
+    assert [(row["network"], row["sides"], row["phases"]) for row in record["networks"]] == [("lenet5", [32, 36], 180)]
+    assert record["recipes"] == [{"recipe": other, "phases": 22, "differing": 0, "largest": 0}]
+    done.append((memory.Task("alexnet"), memory.Row("alexnet", 180, 1, 4)))
+    assert memory.main([]) == 1
+    assert capsys.readouterr().out.endswith("382 phases, 1 differ\n")
 
 
 # gpu.py
