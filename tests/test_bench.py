@@ -14,6 +14,8 @@ from torch import nn
 
 from archcalc import parse
 from archcalc.analysis.measured import PhaseMemory
+from archcalc.analysis.simulation import Recipe
+from archcalc.pytorch.training_memory import Loop
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -275,19 +277,20 @@ def test_counts_are_reset_before_each_phase(gpu, monkeypatch):
     assert line == "requested 3.0, allocated 0.0, reserved 0.0 MiB at the peak of a step"
 
 
-def test_phases_train(gpu):
+def test_phases_train():
     """Weights change, momentum is kept, gradients go; a network with heads takes their losses too."""
-    trainer = gpu.Trainer(parse(SPEC), "cpu", 4, "float32")
-    before = [parameter.clone() for parameter in trainer.network.parameters()]
-    trainer.infer()
-    assert trainer.network.training
-    trainer.forward()
-    trainer.backward()
-    assert all(parameter.grad is not None for parameter in trainer.network.parameters())
-    trainer.optimize()
-    assert all(parameter.grad is None for parameter in trainer.network.parameters())
-    assert len(trainer.sgd.state) == len(before)
-    assert all((old != new).any() for old, new in zip(before, trainer.network.parameters(), strict=True))
+    loop = Loop(parse(SPEC), Recipe("momentum"), 4)
+    loop.state()
+    before = [parameter.clone() for parameter in loop.network.parameters()]
+    loop.infer()
+    assert loop.network.training
+    loop.forward()
+    loop.backward()
+    assert all(parameter.grad is not None for parameter in loop.network.parameters())
+    loop.optimize()
+    assert all(parameter.grad is None for parameter in loop.network.parameters())
+    assert len(loop.optimizer.state) == len(before)
+    assert all((old != new).any() for old, new in zip(before, loop.network.parameters(), strict=True))
 
 
 def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
@@ -298,7 +301,7 @@ def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
     made = gpu.validation("lenet5", "cpu", 2, "float32")
     assert made["problem"].startswith("out of memory; the estimate was ")
     assert gpu.validation_line(made | {"seconds": 0.0}) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
-    monkeypatch.setattr(gpu, "build", fails)
+    monkeypatch.setattr(gpu, "Loop", fails)
     made = gpu.memory("lenet5", "cpu", 2, "float32")
     assert made["problem"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     assert gpu.memory_line(made) == made["problem"]
