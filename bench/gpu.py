@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from archcalc import ArchcalcError, Graph, __version__, load
 from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.simulation import Recipe
 from archcalc.catalog import matching, origin
 from archcalc.cli.output import write
-from archcalc.pytorch import Training, build
+from archcalc.pytorch.training_memory import Loop
 from archcalc.pytorch.validation import validate_or_say
 
 SCHEMA = 1  # of the record; it rises when a key changes its meaning or is removed
@@ -74,41 +74,6 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-class Trainer:
-    """A network and the state of its training loop, phase by phase."""
-
-    def __init__(self, graph: Graph, device: str, batch: int, dtype: str) -> None:
-        torch.manual_seed(0)
-        self.network = build(graph, device, getattr(torch, dtype))
-        self.sgd = torch.optim.SGD(self.network.parameters(), lr=1e-3, momentum=0.9)
-        self.image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), device=device)
-        self.target = torch.zeros(batch, dtype=torch.long, device=device)
-
-    def infer(self) -> None:
-        """Run a forward pass in evaluation and drop its result."""
-        self.network.eval()
-        with torch.no_grad():
-            self.network(self.image)
-        self.network.train()
-
-    def forward(self) -> None:
-        """Compute output and loss, which replace those of the last step; add the losses of auxiliary heads."""
-        self.output = self.network(self.image)
-        result, sides = self.output if isinstance(self.output, Training) else (self.output, {})
-        self.loss = cross_entropy(result, self.target)
-        for side in sides.values():
-            self.loss = self.loss + cross_entropy(side, self.target)
-
-    def backward(self) -> None:
-        """Compute the gradients."""
-        self.loss.backward()
-
-    def optimize(self) -> None:
-        """Update the weights and free the gradients."""
-        self.sgd.step()
-        self.sgd.zero_grad(set_to_none=True)
-
-
 def counts() -> dict[str, dict[str, int]]:
     """Return for each count of the allocator its peak since the last reset, and its current value, in bytes."""
     stats = torch.cuda.memory_stats()
@@ -131,13 +96,13 @@ def metered(work: Callable[[], None], device: str) -> dict[str, dict[str, int]] 
 
 def protocol(graph: Graph, device: str, batch: int, dtype: str) -> Iterator[tuple[str, Any]]:
     """Run the phases; yield the name and the counts of each."""
-    trainer = Trainer(graph, device, batch, dtype)
-    yield "state", counts() if device == "cuda" else None  # weights, buffers, image and target
-    yield "inference", metered(trainer.infer, device)
-    phases = {"forward": trainer.forward, "backward": trainer.backward, "optimizer": trainer.optimize}
-    for step in range(STEPS):
-        for name, work in phases.items():
-            yield f"{name}{step + 1}", metered(work, device)
+    torch.manual_seed(0)
+    loop = Loop(graph, Recipe("momentum", dtype=dtype, device=device, steps=STEPS), batch)
+    (state, *_), *phases = loop.phases()
+    loop.state()
+    yield state, counts() if device == "cuda" else None  # weights, buffers, image and target
+    for name, step, work in phases:
+        yield f"{name}{step or ''}", metered(work, device)
 
 
 def memory(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:

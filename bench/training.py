@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import accumulate, count
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from archcalc import load
 from archcalc.pytorch import build
+from archcalc.pytorch.training_memory import OPTIMIZERS
 
 STEPS = 3
 COUNTS = {  # with the allocator's names; a record has the peak of each in a phase, and its value at the end
@@ -28,14 +28,6 @@ COUNTS = {  # with the allocator's names; a record has the peak of each in a pha
     "segments": "segment",
 }
 COLUMNS = [f"{name} {kind}" for name in COUNTS for kind in ("peak", "end")]
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": partial(torch.optim.SGD, lr=1e-3),
-    "momentum": partial(torch.optim.SGD, lr=1e-3, momentum=0.9),
-    "nesterov": partial(torch.optim.SGD, lr=1e-3, momentum=0.9, nesterov=True),
-    "adam": partial(torch.optim.Adam, lr=1e-3),
-    "adamw": partial(torch.optim.AdamW, lr=1e-3),
-    "rmsprop": partial(torch.optim.RMSprop, lr=1e-3),
-}
 OPTIONS = {  # optional changes of a case
     "loop": "the optimizer's plain loop, foreach=False",
     "fused": "the optimizer's fused kernel, fused=True",

@@ -13,6 +13,9 @@ from support.torch_seed import seed_torch
 from torch import nn
 
 from archcalc import parse
+from archcalc.analysis.measured import PhaseMemory
+from archcalc.analysis.simulation import Recipe
+from archcalc.pytorch.training_memory import Loop
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -181,6 +184,40 @@ def test_each_checkout_runs_its_own_code(tmp_path):
             startup.cpu_time(command, tmp_path)
 
 
+# memory.py
+
+
+@pytest.fixture
+def memory():
+    return bench("memory")
+
+
+def test_phases_that_differ_are_counted(memory, monkeypatch):
+    state = PhaseMemory("state", 0, {"end": 1}, {"end": 1}, {"end": 0})
+    forward = PhaseMemory("forward", 1, {"peak": 5, "end": 4}, {"peak": 7, "end": 3}, {"peak": 0, "end": 0}, 9)
+    monkeypatch.setattr(memory, "compare_memory", lambda *_: [state, forward])
+    row = memory.Row("toy").after(parse(SPEC), memory.SHOWN, 2)
+    assert row == memory.Row("toy", phases=2, differing=1, largest=2, in_kernels=9, peak=7)
+    assert row.after(parse(SPEC), memory.Recipe(), 2)[1:] == (4, 2, 2, 9, 7)
+
+
+def test_a_record_has_a_row_per_network_and_recipe(memory, monkeypatch, tmp_path, capsys):
+    other = "Nesterov"
+    done = [
+        (memory.Task("lenet5"), memory.Row("lenet5", 180)),
+        (memory.Task("lenet5", other), memory.Row("lenet5", 22)),
+    ]
+    monkeypatch.setattr(memory, "of_networks", lambda names, jobs: iter(done))
+    path = tmp_path / "record.json"
+    assert memory.main(["lenet5", "--record", str(path)]) == 0
+    record = json.loads(path.read_text())
+    assert [(row["network"], row["sides"], row["phases"]) for row in record["networks"]] == [("lenet5", [32, 36], 180)]
+    assert record["recipes"] == [{"recipe": other, "phases": 22, "differing": 0, "largest": 0}]
+    done.append((memory.Task("alexnet"), memory.Row("alexnet", 180, 1, 4)))
+    assert memory.main([]) == 1
+    assert capsys.readouterr().out.endswith("382 phases, 1 differ\n")
+
+
 # gpu.py
 
 
@@ -240,19 +277,20 @@ def test_counts_are_reset_before_each_phase(gpu, monkeypatch):
     assert line == "requested 3.0, allocated 0.0, reserved 0.0 MiB at the peak of a step"
 
 
-def test_phases_train(gpu):
+def test_phases_train():
     """Weights change, momentum is kept, gradients go; a network with heads takes their losses too."""
-    trainer = gpu.Trainer(parse(SPEC), "cpu", 4, "float32")
-    before = [parameter.clone() for parameter in trainer.network.parameters()]
-    trainer.infer()
-    assert trainer.network.training
-    trainer.forward()
-    trainer.backward()
-    assert all(parameter.grad is not None for parameter in trainer.network.parameters())
-    trainer.optimize()
-    assert all(parameter.grad is None for parameter in trainer.network.parameters())
-    assert len(trainer.sgd.state) == len(before)
-    assert all((old != new).any() for old, new in zip(before, trainer.network.parameters(), strict=True))
+    loop = Loop(parse(SPEC), Recipe("momentum"), 4)
+    loop.state()
+    before = [parameter.clone() for parameter in loop.network.parameters()]
+    loop.infer()
+    assert loop.network.training
+    loop.forward()
+    loop.backward()
+    assert all(parameter.grad is not None for parameter in loop.network.parameters())
+    loop.optimize()
+    assert all(parameter.grad is None for parameter in loop.network.parameters())
+    assert len(loop.optimizer.state) == len(before)
+    assert all((old != new).any() for old, new in zip(before, loop.network.parameters(), strict=True))
 
 
 def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
@@ -263,7 +301,7 @@ def test_what_goes_wrong_with_a_network_is_kept(gpu, monkeypatch):
     made = gpu.validation("lenet5", "cpu", 2, "float32")
     assert made["problem"].startswith("out of memory; the estimate was ")
     assert gpu.validation_line(made | {"seconds": 0.0}) == f"0 checks, 0 different, 0.0 s; {made['problem']}"
-    monkeypatch.setattr(gpu, "build", fails)
+    monkeypatch.setattr(gpu, "Loop", fails)
     made = gpu.memory("lenet5", "cpu", 2, "float32")
     assert made["problem"] == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     assert gpu.memory_line(made) == made["problem"]

@@ -30,7 +30,7 @@ FAMILIES = (
     "alexnet", "bn-inception", "densenet-40-12", "fractalnet-20", "googlenet", "inception-v3", "lenet5", "nin",
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
-    "blocks/residual-basic", "torchvision/googlenet",
+    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from archcalc import analyze, load
+from archcalc.analysis.simulation import Recipe, simulate
 
 RECORDS = Path(__file__).parent.parent / "bench" / "records"
 BYTES = {"float32": 4, "autocast": 4, "float16": 2, "bfloat16": 2}  # per weight
@@ -45,6 +46,23 @@ def requested(case):
     dtype = "float32" if case["precision"] == "autocast" else case["precision"]
     weights, values = weights_and_image(case["network"], dtype)
     return weights, weights + case["batch"] * (values * BYTES[dtype] + LABEL)
+
+
+PHASES = json.loads((RECORDS / "cpu-phases.json").read_text())
+
+
+def test_no_phase_on_the_cpu_differed():
+    assert [row for row in (*PHASES["networks"], *PHASES["recipes"]) if row["differing"] or row["largest"]] == []
+    assert min(row["phases"] for row in PHASES["networks"]) == 180  # 9 recipes, most with 11 phases, at two sizes
+
+
+@pytest.mark.parametrize("row", PHASES["networks"][:: max(len(PHASES["networks"]) // 5, 1)], ids=lambda r: r["network"])
+def test_peaks_recorded_on_the_cpu(row):
+    graph = load(row["network"])
+    graph = load(row["network"], input=(graph.input[0], row["sides"][-1], row["sides"][-1]))
+    trace = simulate(graph, Recipe("momentum"))
+    assert max(trace.curve(row["batches"][-1])) == row["peak"]
+    assert max(trace.curve(row["batches"][-1] + 1)) != row["peak"]
 
 
 @pytest.mark.parametrize("record", records("-memory"))

@@ -106,7 +106,8 @@ def validate_networks(
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.
 
     The figures are output shapes, weights, buffers, MACs, bytes written and bytes kept for backward. NAME may be a
-    pattern such as 'resnet*'. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the report
+    pattern such as 'resnet*'. With --memory they are the bytes of each phase of training; the options from --mode to
+    --checkpoint describe it. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the report
     contains the networks done so far.
 
     \b

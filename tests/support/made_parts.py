@@ -199,6 +199,26 @@ TYPES = {  # types in JSON of figures that are not whole numbers
     "input": "whole numbers",
     "output": "whole numbers",
 }
+
+
+def memory_on_the_cpu() -> str:
+    """Return the tables of the last run of `python bench/memory.py --record`."""
+    record = json.loads((ROOT / "bench/records/cpu-phases.json").read_text())
+    lines = [
+        f"PyTorch {record['torch']}.",
+        "",
+        "| network | images | phases | differ | in kernels | peak with momentum |",
+    ]
+    lines.append("| --- | --- | ---: | ---: | ---: | ---: |")
+    for row in record["networks"]:
+        images = ", ".join(f"{n} of {side}×{side}" for n, side in zip(row["batches"], row["sides"], strict=True))
+        counts = " | ".join(f"{row[key]:,}" for key in ("phases", "differing", "in_kernels", "peak"))
+        lines.append(f"| {row['network']} | {images} | {counts} |")
+    lines += ["", "| recipe, of six networks | phases | differ |", "| --- | ---: | ---: |"]
+    lines += [f"| {row['recipe']} | {row['phases']:,} | {row['differing']:,} |" for row in record["recipes"]]
+    return "\n".join([*lines, ""])
+
+
 MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
@@ -206,6 +226,7 @@ MADE: dict[str, Callable[[], str]] = {
     "an operator": partial(operator_class, "relu6"),
     "an operator with rules of its own": partial(operator_class, "leaky_relu"),
     "definitions of figures": definitions,
+    "memory on the CPU": memory_on_the_cpu,
     "keys of totals": partial(keys, registry.FIGURES),
     "keys of layers": partial(keys, of_layers()),
     "keys of compared networks": partial(keys, [*registry.numbers(), "receptive_field_at", "field_status"]),
