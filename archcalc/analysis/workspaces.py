@@ -17,7 +17,8 @@ CUBLAS = {"Hopper": 32 * 2**20, "Blackwell": 32 * 2**20}  # bytes of a workspace
 CUBLAS_ELSEWHERE = 8_519_680  # 2 · 4 MiB + 8 · 16 KiB
 CUBLASLT = 2**20
 MEASURED = "Hopper", "2.11"  # the architecture and version of PyTorch of our records
-CUDNN_MOST = 4  # times a convolution's bytes: more than any convolution took in our records
+CUDNN_MOST = 4  # times a convolution's bytes, or
+CUDNN_SMALL = 64 * 2**20  # bytes where that is less: more than any convolution took in our records
 
 
 class Term(NamedTuple):
@@ -60,4 +61,5 @@ def _cublas(report: Report, card: Card, torch: str) -> Term:
 def _cudnn(report: Report) -> Term:
     """Return what one convolution needs at a time: most often copies of its tensors with their channels last."""
     one = max((bytes_moved(run) for run in report.runs if run.node.op.name.startswith("conv")), default=0)
-    return Term("cuDNN", 0, one, CUDNN_MOST * one, "during one convolution", "workspace of its largest convolution")
+    most = max(CUDNN_MOST * one, CUDNN_SMALL) if one else 0
+    return Term("cuDNN", 0, one, most, "during one convolution", "workspace of its largest convolution")
