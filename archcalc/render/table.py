@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,8 +32,9 @@ class Table:
     """Rows of values by column key, with title, conditions, totals and notes.
 
     `facts` are the conditions by name, for data; `conditions` are the same as text. `totals` is the last row, by column
-    key; `summary` are labelled lines below. JSON contains `data` unchanged, and the rows under `rows_key` unless it is
-    empty. `parts` are tables that follow. `label` names the table if its facts have no name.
+    key; `summary` are labelled lines below. JSON contains what `data` returns (called for JSON alone), and the rows
+    under `rows_key` unless it is empty. `parts` are tables that follow. `label` names the table if its facts have no
+    name.
     """
 
     title: str
@@ -45,7 +46,7 @@ class Table:
     totals: Mapping[str, Any] = field(default_factory=dict)
     summary: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Callable[[], Mapping[str, Any]] = dict
     parts: Sequence[Table] = ()
     label: str = ""
 

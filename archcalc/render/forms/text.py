@@ -122,7 +122,7 @@ def _json_lines(value: Any) -> str:
 def _data(table: Table) -> dict[str, Any]:
     keys = table.data_keys()
     rows = ({key: row.get(key) for key in keys} for row in table.rows)  # one by one, like in CSV
-    data = {**table.facts, **table.data} | ({table.rows_key: rows} if table.rows_key else {})
+    data = {**table.facts, **table.data()} | ({table.rows_key: rows} if table.rows_key else {})
     for part in table.parts:
         data |= _data(part)
     return data

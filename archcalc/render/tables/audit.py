@@ -54,7 +54,7 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
         "figures",
         {"schema": SCHEMA, **CONDITIONS},
         f"{figures} of {networks}" + (f": {tally}" if tally else ""),
-        data={"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
+        data=lambda: {"verdicts": {verdict: counts[verdict] for verdict in VERDICTS}},
         label=f"{listed(list(verdicts))}, published figures",
     )
 

@@ -57,7 +57,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         totals={"part": "total", **_figures(left.layers, right.layers)},
         summary=list(_summary(left, right)),
         notes=list(_notes(alignment, rows)),
-        data={f"totals_{side}": report.totals.figures() for side, report in (("a", left), ("b", right))},
+        data=lambda: {f"totals_{side}": report.totals.figures() for side, report in (("a", left), ("b", right))},
         label=f"{left.graph.name}, {right.graph.name}, by {by}",
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         conditions(needs),
         totals=_row({"what": "total", "bytes": top.peak, "inference_bytes": needs.inference.peak}, top.peak),
         summary=list(summary(needs)),
-        data=outcome(needs),
+        data=partial(outcome, needs),
         parts=[
             _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
             layers_table(needs, depth, every),

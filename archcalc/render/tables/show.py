@@ -46,7 +46,7 @@ def about_network(
     }
     facts = {"schema": SCHEMA, "name": graph.name, **CONDITIONS}
     parts, label = list(_parts(verdicts, accuracies, recipes)), f"{graph.name}, facts"
-    return Table(graph.name, COLUMNS, rows, "facts", facts, data=data, parts=parts, label=label)
+    return Table(graph.name, COLUMNS, rows, "facts", facts, data=lambda: data, parts=parts, label=label)
 
 
 def _facts(graph: Graph) -> Iterator[tuple[str, str]]:

@@ -73,7 +73,7 @@ def summarize(
         | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(merged, report), *_field_notes(rows), *_folding_notes(gone, report)],
-        data={"totals": report.totals.figures()},
+        data=lambda: {"totals": report.totals.figures()},
         parts=_published(report, verdicts),
     )
 
@@ -221,9 +221,6 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
     yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
     yield "training", _training_text(report, folded)
-    trained = t.peak_training_bytes
-    in_training = "" if trained is None else f"\n{bytes_text(trained)} in training with SGD and momentum"
-    yield "peak", f"{bytes_text(t.peak_inference_bytes)} at inference{in_training}"
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     if report.mode == "train":
