@@ -73,3 +73,27 @@ def test_weights_and_image_are_what_the_allocator_was_asked_for(record):
     for case in built:
         measured = tuple(case["phases"][phase][end] for phase in ("weights", "state"))
         assert measured == requested(case), case["network"]
+
+
+@pytest.mark.parametrize("record", records("-tried"))
+def test_what_a_device_needed_more_than_predicted_is_within_the_workspaces(record):
+    assert record["complete"]
+    assert len(record["memory"]) == 190
+    for made in record["memory"]:
+        assert not made["problem"], made
+        assert not made["wrong"], made
+        for phase, peak in made["phases"].items():
+            assert 0 <= peak - made["predicted"][phase] <= made["workspaces_at_most"], (made["network"], phase)
+    for made in record["memory"][::15]:
+        trace = simulate(load(made["network"]), Recipe(made["optimizer"], device="cuda"))
+        predicted = {f"{peak.phase}{peak.step or ''}": peak.peak for peak in trace.peaks(made["batch"])}
+        assert predicted == made["predicted"], made["network"]
+
+
+@pytest.mark.parametrize("record", records("-tried"))
+def test_the_largest_batches_lie_where_fit_says(record):
+    assert len(record["fits"]) == 10
+    for made in record["fits"]:
+        assert made["guaranteed"] <= made["largest"] <= made["bound"], made
+        assert not made["tries"][str(made["guaranteed"])], made
+        assert made["tries"][str(made["largest"] + 1)], made
