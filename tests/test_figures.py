@@ -6,8 +6,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from archcalc import analyze, audit, compare, load, parse
-from archcalc.analysis.figures import FIGURES, NETWORK, SUM, Figure, numbers, stated, summed
+from archcalc import ArchcalcError, analyze, audit, compare, load, parse
+from archcalc.analysis.figures import FIGURES, NETWORK, STEP, SUM, Figure, numbers, stated, summed
 from archcalc.auditing.figures import Figures, Numbers
 from archcalc.cli import cli
 from archcalc.pytorch.network import Network
@@ -98,13 +98,23 @@ def test_totals_have_every_figure_and_nothing_else(name):
 
 
 def test_a_block_has_what_the_registry_says():
-    figures = Figures(analyze(load("resnet18")))
+    figures = Figures(analyze(load("resnet18"), mode="train"))
     for key, figure in stated().items():
         if figure.adds == NETWORK:
             with pytest.raises(Exception, match="only a whole network has"):
                 figures.figure(key, "stage1")
         else:
             assert figures.figure(key, "stage1") is not None
+
+
+@pytest.mark.parametrize("part", ["", "stage1"])
+def test_a_claim_on_a_training_step_needs_the_mode(part):
+    """Without a step these figures are 0, which is no answer to what a step takes."""
+    figures = Figures(analyze(load("resnet18")))
+    assert len(STEP) == 8
+    for key in STEP:
+        with pytest.raises(ArchcalcError, match=rf"{key} .* is a figure of training: add `mode: train`"):
+            figures.figure(key, part)
 
 
 MOVED = {  # the layers, the last layer's bytes by hand for 2 images in float32: at inference and in training

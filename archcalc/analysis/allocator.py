@@ -106,9 +106,12 @@ class Allocator:
         return Counts(self.requested, self.allocated, self.reserved, self.segments)
 
     def allocate(self, storage: Hashable, requested: int) -> bool:
-        """Allocate a storage; return False if it does not fit under the cap. Raises ValueError if it is allocated."""
-        if storage in self.live:
-            raise ValueError(f"storage {storage!r} is allocated twice")
+        """Allocate a storage; return False if it does not fit under the cap.
+
+        Raises ValueError if it is allocated, or for no bytes: those take no piece.
+        """
+        if storage in self.live or requested <= 0:
+            raise ValueError(f"storage {storage!r} is allocated twice, or with {requested} bytes")
         size = -(-requested // ROUNDING) * ROUNDING
         pool = self.pools[size > SMALL]
         at = bisect_left(pool, (size,))

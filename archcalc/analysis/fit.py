@@ -27,7 +27,7 @@ from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size, Trace
 from archcalc.analysis.simulation import Recipe, is_frozen, simulate
-from archcalc.analysis.workspaces import CONTEXT, CUBLAS, CUBLAS_ELSEWHERE, CUBLASLT, CUDNN_MOST
+from archcalc.analysis.workspaces import CONTEXT, CUBLAS, CUBLAS_ELSEWHERE, CUBLASLT, cudnn_most
 from archcalc.graph.graph import Graph
 
 LIGHTER = {  # optimizers with less state
@@ -70,11 +70,11 @@ class Case(NamedTuple):
     requests: Sequence[tuple[Hashable, int, int]]
     batch: int
 
-    def events(self, times: int) -> Iterator[Event]:
-        """Yield what an allocator gets, with workspaces of cuDNN that are so many times larger."""
+    def events(self, worst: bool) -> Iterator[Event]:
+        """Yield what an allocator gets; in the worst case with the largest workspaces of cuDNN."""
         for storage, fixed, each in self.requests:
             size = fixed + self.batch * each
-            yield storage, size * times if storage == CUDNN else size
+            yield storage, cudnn_most(size) if worst and storage == CUDNN and size > 0 else size
 
 
 Cases: TypeAlias = Callable[[int, int], Case]  # by amount, from 1, and number of steps
@@ -169,7 +169,7 @@ def needed(case: Case, unit: int = ROUNDING) -> int:
 def runs(case: Case, cap: int, worst: bool = False) -> bool:
     """Whether the replayed allocator fits a program under a cap, with the usual or the worst workspaces."""
     allocator = Allocator(cap)
-    for storage, size in case.events(CUDNN_MOST if worst else 1):
+    for storage, size in case.events(worst):
         if size > 0:
             if not allocator.allocate(storage, size) and (worst or storage != CUDNN):
                 return False

@@ -61,5 +61,10 @@ def _cublas(report: Report, card: Card, torch: str) -> Term:
 def _cudnn(report: Report) -> Term:
     """Return what one convolution needs at a time: most often copies of its tensors with their channels last."""
     one = max((bytes_moved(run) for run in report.runs if run.node.op.name.startswith("conv")), default=0)
-    most = max(CUDNN_MOST * one, CUDNN_SMALL) if one else 0
+    most = cudnn_most(one) if one else 0
     return Term("cuDNN", 0, one, most, "during one convolution", "workspace of its largest convolution")
+
+
+def cudnn_most(tensors: int) -> int:
+    """Return the most bytes of a convolution's workspace; `tensors` are those of its input, output and weights."""
+    return max(CUDNN_MOST * tensors, CUDNN_SMALL)

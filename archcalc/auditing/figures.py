@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
-from archcalc.analysis.figures import FIGURES, NETWORK, SUM, Figure, numbers
+from archcalc.analysis.figures import FIGURES, NETWORK, STEP, SUM, Figure, numbers
 from archcalc.analysis.parts import part_figure, parts_by_name
-from archcalc.analysis.report import Layer, Report
+from archcalc.analysis.report import MODES, Layer, Report
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.ops import REGISTRY
 from archcalc.spec.functions import Fault
@@ -69,6 +69,8 @@ class Figures:
 
     def figure(self, name: str, part: str = "") -> Any:
         """Return a figure of the network or of a part: a number or a shape. Raises ArchcalcError if it is unknown."""
+        if name in STEP and not MODES[self.report.mode]:
+            raise ArchcalcError(f"{name} ({FIGURES[name].title}) is a figure of training: add `mode: train`")
         if (name, part) not in self.known:
             self.known[name, part] = self._of_part(name, part) if part else self._of_network(name)
         return self.known[name, part]
