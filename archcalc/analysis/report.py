@@ -72,7 +72,7 @@ class Totals:
     def peak_training_bytes(self) -> int | None:
         """The most that tensors hold on CUDA in training with SGD and momentum; None if nothing can be trained."""
         trains = self.params and not self.report.graph.misfit
-        return self.report.peak("momentum") if trains else None
+        return self.report.peak(USUAL.optimizer) if trains else None
 
     def __getattr__(self, key: str) -> Any:
         if key in FIGURES and FIGURES[key].of is None:

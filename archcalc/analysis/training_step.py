@@ -17,7 +17,7 @@ from archcalc.ops.base import Work, add_work, values
 class Training(NamedTuple):
     """How a network is trained, as far as the arithmetic depends on it."""
 
-    optimizer: str = "momentum"  # that of most published recipes
+    optimizer: str = "momentum"  # that of most published recipes, and of the figure `peak_training_bytes`
     weight_decay: bool = False
     image_gradient: bool = False  # whether the image needs a gradient, too
 

@@ -13,11 +13,11 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.report import MAX_BATCH, MODES
 from archcalc.analysis.simulation import Recipe, is_frozen
+from archcalc.analysis.training_step import USUAL
 from archcalc.cli.options import given, together
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
 from archcalc.graph.graph import Graph
 
-USUAL = "momentum"  # the optimizer of most published recipes, and of the figure `peak_training_bytes`
 SHORT = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 TRAINING = (
     "optimizer",
@@ -40,7 +40,7 @@ batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), defaul
 training_options = together(
     click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True,
                  help="Training steps, or an inference without side outputs."),
-    click.option("--optimizer", default=USUAL, show_default=True, metavar="NAME",
+    click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
                  callback=one_of("optimizer", OPTIMIZERS), help=f"One of {', '.join(OPTIMIZERS)}."),
     click.option("--weight-decay", is_flag=True, help="With weight decay, which may need copies of the gradients."),
     click.option("--label-smoothing", "smoothing", is_flag=True, help="With label smoothing in the loss."),

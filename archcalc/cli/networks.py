@@ -11,7 +11,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.analysis.training_step import USUAL, Training
 from archcalc.catalog import load_with
-from archcalc.cli.options import NetworkName, network_options, output_options, row_options, training_options
+from archcalc.cli.options import NetworkName, network_options, output_options, row_options, step_options
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
@@ -24,7 +24,7 @@ from archcalc.render.tables.bars import with_bars
 @click.command()
 @click.argument("name", type=NetworkName())
 @network_options
-@training_options
+@step_options
 @row_options
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options

@@ -126,7 +126,7 @@ network_options = together(
                  help=f"What FLOPs count. {'; '.join(f'{c.name}: {c.text}' for c in CONVENTIONS.values())}."),
 )  # fmt: skip
 # How a network is trained, for commands that show the arithmetic of a step.
-training_options = together(
+step_options = together(
     click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
                  help=f"Whose arithmetic a training step has: {', '.join(OPTIMIZERS)}."),
     click.option("--weight-decay", is_flag=True, help="Add that of weight decay to a training step."),
