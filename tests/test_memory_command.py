@@ -15,8 +15,8 @@ from support.pages import in_process
 
 from archcalc import analyze, load
 from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.training_step import USUAL
 from archcalc.cli import cli
-from archcalc.cli.memory_options import USUAL
 from archcalc.render.tables.memory import ASCII, BLOCKS, KEYS
 
 CASES = {
@@ -79,7 +79,7 @@ def test_csv_has_the_layers_with_the_conditions():
     assert [row["name"] for row in rows] == [layer["name"] or "" for layer in found]
     assert [int(row["kept_bytes"]) for row in rows] == [layer["kept_bytes"] for layer in found]
     facts = {(row["network"], row["input"], row["batch"], row["optimizer"]) for row in rows}
-    assert facts == {("resnet18", "3x224x224", "2", USUAL)}
+    assert facts == {("resnet18", "3x224x224", "2", USUAL.optimizer)}
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "rst", "html", "tsv"])
