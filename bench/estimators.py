@@ -18,7 +18,7 @@ import torch
 
 from archcalc import Graph, load
 from archcalc.analysis.needed_memory import memory_needs
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.codegen import pytorch_source
 
 NETWORKS = ("vgg16", "resnet50", "densenet121", "squeezenet1.0", "unet")

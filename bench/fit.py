@@ -31,7 +31,8 @@ import torch
 from archcalc import analyze, load
 from archcalc.analysis.cards import Card, find_card
 from archcalc.analysis.fit import Fit, Space, batches, edge, largest_batch
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
 from archcalc.catalog import matching
 from archcalc.errors import ArchcalcError

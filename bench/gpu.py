@@ -34,7 +34,7 @@ import torch
 
 from archcalc import ArchcalcError, Graph, __version__, load
 from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.catalog import matching, origin
 from archcalc.cli.output import write
 from archcalc.pytorch.training_memory import Loop

@@ -26,7 +26,7 @@ from support.random_graphs import networks, sweep
 
 from archcalc import Graph, load, parse
 from archcalc.analysis.checkpoints import blocks
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch import compare_memory
 
 NETWORKS = {  # the sides of the images, for batches of 2 and 3

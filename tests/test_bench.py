@@ -14,7 +14,7 @@ from torch import nn
 
 from archcalc import parse
 from archcalc.analysis.measured import PhaseMemory
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch.training_memory import Loop
 
 BENCH = Path(__file__).parent.parent / "bench"

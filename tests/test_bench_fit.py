@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 from archcalc import load
 from archcalc.analysis.cards import find_card
 from archcalc.analysis.fit import STEPS, Fit, batches, runs
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 
 BENCH = Path(__file__).parent.parent / "bench"
 RECORD = next((BENCH / "records").glob("*-memory.json"))

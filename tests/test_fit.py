@@ -23,7 +23,7 @@ from archcalc.analysis.fit import (
     space_of,
     tried_below,
 )
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.workspaces import CUDNN_MOST, CUDNN_SMALL, workspace_terms
 
 MIB, GIB = 2**20, 2**30

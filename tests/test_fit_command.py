@@ -7,7 +7,7 @@ from support.pages import in_process
 
 from archcalc import load
 from archcalc.analysis.fit import STEPS, Space, batches, largest_batch, needed
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 
 
 def fit(*arguments):

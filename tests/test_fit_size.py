@@ -7,7 +7,7 @@ import pytest
 from archcalc import load, parse
 from archcalc.analysis.fit import STEPS, Space, batches, needed
 from archcalc.analysis.fit_size import Sizes, largest_size, sizes_of
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.errors import ArchcalcError
 
 UNET = """

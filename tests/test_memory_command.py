@@ -15,7 +15,7 @@ from support.pages import in_process
 
 from archcalc import analyze, load
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.analysis.training_step import USUAL
+from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
 from archcalc.render.tables.memory import ASCII, BLOCKS, KEYS
 
@@ -119,7 +119,7 @@ def curve(text):
 
 def test_the_curve_is_as_high_as_the_memory():
     from archcalc.analysis.needed_memory import memory_needs
-    from archcalc.analysis.simulation import Recipe
+    from archcalc.analysis.recipe import Recipe
 
     lines, names = curve(printed("vgg16 --batch 8", 80))
     needs = memory_needs(load("vgg16"), Recipe("momentum", device="cuda"), 8)

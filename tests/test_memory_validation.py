@@ -10,7 +10,8 @@ import torch
 from click.testing import CliRunner
 
 from archcalc import ArchcalcError, parse
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.cli import cli
 from archcalc.pytorch import compare_memory
 

@@ -6,8 +6,9 @@ from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.cards import CARDS, find_card
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.needed_memory import LARGEST, memory_needs
+from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
 
 TRAIN = Recipe("momentum", device="cuda")

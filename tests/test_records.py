@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from archcalc import analyze, load
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 
 RECORDS = Path(__file__).parent.parent / "bench" / "records"
 BYTES = {"float32": 4, "autocast": 4, "float16": 2, "bfloat16": 2}  # per weight

@@ -11,7 +11,8 @@ from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.ops.joins import Add
 from archcalc.pytorch import Network
 from archcalc.pytorch.memory_validation import _workspaces, compare_memory
@@ -63,6 +64,7 @@ RECIPES = {
     "squeezenet1.1": Recipe(),
     "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
     "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
+    "blocks/residual-basic": Recipe("sgd", image_gradient=True),
 }
 
 

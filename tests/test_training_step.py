@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from archcalc import analyze, load, parse
 from archcalc.analysis.figures import FIGURES, STEP
 from archcalc.analysis.optimizers import OPTIMIZERS, work_per_value
+from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import Layer, Report
-from archcalc.analysis.training_step import Training
 from archcalc.auditing.recipe_cost import with_cost
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
@@ -33,8 +33,8 @@ from archcalc.pytorch.network import Training as Outputs
 LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 
 
-def trained(name: str, batch: int = 1, **training: Any) -> Report:
-    return analyze(load(name), batch, mode="train", training=Training(**training))
+def trained(name: str, batch: int = 1, **recipe: Any) -> Report:
+    return analyze(load(name), batch, mode="train", recipe=USUAL._replace(**recipe))
 
 
 # against PyTorch's counter
@@ -174,7 +174,7 @@ def test_gradients_by_hand() -> None:
         "flatten": {},
         "linear": {"mac": 2 * 5 * 256},
     }
-    with_image = analyze(parse(SPEC), batch=2, mode="train", training=Training(image_gradient=True))
+    with_image = analyze(parse(SPEC), batch=2, mode="train", recipe=USUAL._replace(image_gradient=True))
     more = {layer.node.name: layer.run.step.of_input for layer in with_image.layers}
     assert more["relu"] == {"compare": 2 * 192, "add": 0}
     assert more["first"] == {"mac": 2 * 64 * 12, "add": 2 * 2 * 256}
@@ -281,7 +281,7 @@ def test_the_cost_of_a_recipe(iterations: str, batch: str, images: int) -> None:
 
 def test_an_optimizer_is_of_training() -> None:
     with pytest.raises(ArchcalcError, match="use mode train"):
-        analyze(load("lenet5"), training=Training("adam"))
+        analyze(load("lenet5"), recipe=USUAL._replace(optimizer="adam"))
     with pytest.raises(ArchcalcError, match="unknown optimizer 'adm'; did you mean adam"):
         trained("lenet5", optimizer="adm")
 

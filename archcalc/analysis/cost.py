@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from archcalc.analysis.conventions import Convention
-from archcalc.analysis.training_step import NO_STEP, USUAL, Gradients, Step, Training, step_of
+from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
@@ -22,7 +23,7 @@ class Conditions(NamedTuple):
     value_bytes: int
     training: bool
     convention: Convention
-    recipe: Training = USUAL
+    recipe: Recipe = USUAL
 
 
 class Run(NamedTuple):

@@ -26,7 +26,8 @@ from archcalc.analysis.cards import Card
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.analysis.simulation import Recipe, is_frozen, simulate
+from archcalc.analysis.recipe import Recipe, is_frozen
+from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import CONTEXT, CUBLAS, CUBLAS_ELSEWHERE, CUBLASLT, cudnn_most
 from archcalc.graph.graph import Graph
 

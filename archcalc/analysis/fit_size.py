@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis.cards import Card
 from archcalc.analysis.fit import STEPS, Case, Fit, Space, batches, largest, needed
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Shape

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from archcalc.analysis.allocator import replay, reserved_range
 from archcalc.analysis.cards import CARDS, Card
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
+from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import Report, analyze
 from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import Term, workspace_terms
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph

@@ -18,9 +18,10 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.receptive_field import Axes, receptive_fields
+from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
-from archcalc.analysis.training_step import USUAL, Gradients, Training, gradients
+from archcalc.analysis.training_step import Gradients, gradients
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -109,7 +110,7 @@ class Report:
     dtype: str
     mode: str
     convention: Convention
-    training: Training = USUAL
+    recipe: Recipe = USUAL
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -119,7 +120,7 @@ class Report:
     @property
     def optimizer(self) -> str:
         """The optimizer of a training step, such as `adamw with weight decay`; empty at inference."""
-        return (self.training.optimizer + " with weight decay" * self.training.weight_decay) * MODES[self.mode]
+        return (self.recipe.optimizer + " with weight decay" * self.recipe.weight_decay) * MODES[self.mode]
 
     @property
     def totals(self) -> Totals:
@@ -130,9 +131,9 @@ class Report:
     def runs(self) -> tuple[Run, ...]:
         """The counts of each layer; those of equal layers are computed once."""
         trains = MODES[self.mode]
-        conditions = Conditions(self.batch, DTYPES[self.dtype], trains, self.convention, self.training)
+        conditions = Conditions(self.batch, DTYPES[self.dtype], trains, self.convention, self.recipe)
         nodes = self.ran.nodes
-        needed = gradients(self.ran, self.training.image_gradient) if trains else [None] * len(nodes)
+        needed = gradients(self.ran, self.recipe) if trains else [None] * len(nodes)
         keys = list(zip(first_equals(self.ran), in_place(self.ran, trains), needed, strict=True))
         known = {key: _run(nodes[key[0]], conditions, *key[1:]) for key in dict.fromkeys(keys)}
         return tuple([known[key] for key in keys])
@@ -171,7 +172,7 @@ class Report:
 
     def peak(self, optimizer: str) -> int:
         """Return the most bytes that tensors hold on CUDA, in training with an optimizer, or at inference without."""
-        from archcalc.analysis.simulation import Recipe, simulate  # few figures need it
+        from archcalc.analysis.simulation import simulate  # few figures need it
 
         recipe = Recipe(optimizer, dtype=self.dtype, device="cuda", steps=2, single=self.batch == 1)
         trace = simulate(self.graph if optimizer else self.graph.without_sides(), recipe)
@@ -202,12 +203,12 @@ class Report:
 @uncollected
 def analyze(
     graph: Graph, batch: int = 1, dtype: str = "float32", mode: str = "infer", flops: str = "all",
-    training: Training = USUAL,
+    recipe: Recipe = USUAL,
 ) -> Report:  # fmt: skip
     """Compute all figures of a network for one forward pass of `batch` images, and in training for one step.
 
     `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others), which
-    `training` describes; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops` names a
+    `recipe` describes; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops` names a
     convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with its
     place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph raises
     when it is read), and in training for a side output that does not accept this input.
@@ -216,12 +217,12 @@ def analyze(
     convention = choose("convention", flops, CONVENTIONS)
     choose("dtype", dtype, DTYPES)
     trains = choose("mode", mode, MODES)
-    choose("optimizer", training.optimizer, OPTIMIZERS)
-    if not trains and training != USUAL:
+    choose("optimizer", recipe.optimizer, OPTIMIZERS)
+    if not trains and recipe != USUAL:
         raise ArchcalcError("optimizer, weight decay and a gradient for the image apply to training; use mode train")
     if trains and graph.misfit:
         raise graph.misfit
-    report = Report(graph, images(batch), dtype, mode, convention, training)
+    report = Report(graph, images(batch), dtype, mode, convention, recipe)
     report.runs  # noqa: B018  # raises if a layer has no rule
     return report
 

@@ -42,30 +42,15 @@ from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import OPTIMIZERS, Update
 from archcalc.analysis.programs import Compiled, Programs, calls_as_run
+from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops.base import Extra, Shape
-from archcalc.ops.calls import IN_PLACE, NEW, VIEW
+from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
 
 DEVICES = dict.fromkeys(("cpu", "cuda"))
 RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
-
-
-class Recipe(NamedTuple):
-    """How a network is trained; without an optimizer it only infers."""
-
-    optimizer: str = ""  # a key of `analysis.optimizers.OPTIMIZERS`
-    weight_decay: bool = False
-    foreach: bool | None = None  # the optimizer's functions of whole lists; None: as PyTorch chooses, on CUDA
-    dtype: str = "float32"
-    device: str = "cpu"
-    steps: int = 3
-    smoothing: bool = False  # label smoothing
-    accumulate: int = 1  # batches per step
-    frozen: tuple[str, ...] = ()  # names of nodes and blocks whose parameters need no gradient
-    checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
-    single: bool = False  # whether the batch is one image: then no slice of it has gaps
 
 
 class Value(NamedTuple):
@@ -126,7 +111,7 @@ class _Run:
                 trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
         trace.node = NO_NODE
         size = self.programs.size(Extra("image", self.graph.input))
-        self.image = Value(trace.make(size, "input"), size, NOWHERE)
+        self.image = Value(trace.make(size, "input"), size, 0 if self.recipe.image_gradient else NOWHERE)
         for places in places_of(self.graph):
             trace.make(self.programs.size(Extra("target", places, "int64")), "input")
 
@@ -146,6 +131,9 @@ class _Run:
         """Run forward, loss and backward."""
         trace = self.trace
         trace.begin("forward", step)
+        if self.recipe.image_gradient:  # call 0 adds up what its readers give
+            edge = Edge(NOWHERE - 1 - self.image.storage, self.image.size, SAME, 0)
+            self.backward.tape.append(Record(NO_NODE, [edge], edge.size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
         self.ends = [value.storage for value in results]
@@ -320,11 +308,6 @@ class _Run:
         if record.rebased is not None:  # the view is taken anew from its base (as_strided)
             edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0)
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
-
-
-def is_frozen(name: str, frozen: Sequence[str]) -> bool:
-    """Whether a node is one of these nodes, or in one of these blocks."""
-    return any(f"{name}.".startswith(f"{part}.") for part in frozen)
 
 
 def places_of(graph: Graph) -> list[Shape]:

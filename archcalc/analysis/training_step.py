@@ -10,16 +10,9 @@ from collections import Counter
 from typing import NamedTuple
 
 from archcalc.analysis.optimizers import work_per_value
+from archcalc.analysis.recipe import Recipe
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Work, add_work, values
-
-
-class Training(NamedTuple):
-    """How a network is trained, as far as the arithmetic depends on it."""
-
-    optimizer: str = "momentum"  # that of most published recipes, and of the figure `peak_training_bytes`
-    weight_decay: bool = False
-    image_gradient: bool = False  # whether the image needs a gradient, too
 
 
 class Gradients(NamedTuple):
@@ -38,25 +31,29 @@ class Step(NamedTuple):
     optimizer: Work
 
 
-USUAL, NO_STEP = Training(), Step({}, {}, {}, {})
+NO_STEP = Step({}, {}, {}, {})
 
 
-def gradients(graph: Graph, image: bool) -> list[Gradients]:
+def gradients(graph: Graph, recipe: Recipe) -> list[Gradients]:
     """Return for each node which gradients a step computes."""
     arriving = Counter([*(i for node in graph.nodes for i in node.inputs), graph.result, *graph.sides])
     needed: list[bool] = []
     for node in graph.nodes:
-        needed.append(any(needed[i] for i in node.inputs) or bool(node.op.weights(node.x)) or (image and not needed))
+        needed.append(
+            any(needed[i] for i in node.inputs)
+            or bool(node.op.weights(node.x))
+            or (recipe.image_gradient and not needed)
+        )
     return [
         Gradients(tuple([needed[i] for i in node.inputs]), needed[position] * max(arriving[position] - 1, 0))
         for position, node in enumerate(graph.nodes)
     ]
 
 
-def step_of(node: Node, batch: int, params: int, training: Training, needed: Gradients) -> Step:
+def step_of(node: Node, batch: int, params: int, recipe: Recipe, needed: Gradients) -> Step:
     """Return the operations of a layer with so many trainable values."""
     op, x, y = node.op, node.x, node.output
     added = {"add": needed.added * batch * values(y)}
-    update = {kind: params * count for kind, count in work_per_value(training.optimizer, training.weight_decay).items()}
+    update = {kind: params * count for kind, count in work_per_value(recipe.optimizer, recipe.weight_decay).items()}
     of_input = add_work(op.gradients_of(x, y, batch, needed.inputs), added)
     return Step(op.training_work(x, y, batch), of_input, op.weight_gradient(x, y, batch), update)

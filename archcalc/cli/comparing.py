@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import Report, analyze
-from archcalc.analysis.training_step import Training
 from archcalc.catalog import loaded
 from archcalc.cli import options
 from archcalc.cli.output import deliver, skipped
@@ -56,8 +56,8 @@ def compare(
         raise click.UsageError("--convention applies to FLOPs; with --by only --format csv, tsv and json contain them")
     options.require_training((*columns, sort.removeprefix("-")), mode)
     graphs = loaded(names, family, settings, shape, skipped)
-    recipe = Training(optimizer, weight_decay)
-    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention, training=recipe), graphs)
+    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay)
+    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention, recipe=recipe), graphs)
     if by:
         with shared(MAX_STEPS, "comparing two networks part by part"):
             table = aligned(list(reports), by, FORMATS[form].every)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archcalc.analysis.cards import Card
     from archcalc.analysis.fit import Fit, Space
     from archcalc.analysis.fit_size import Loader, Sizes
-    from archcalc.analysis.simulation import Recipe
+    from archcalc.analysis.recipe import Recipe
 
 UNITS = {"mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30, "tb": 10**12, "tib": 2**40}
 

@@ -11,9 +11,8 @@ from archcalc.analysis.cards import CARDS, Card, find_card
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.analysis.recipe import USUAL, Recipe, is_frozen
 from archcalc.analysis.report import MAX_BATCH, MODES
-from archcalc.analysis.simulation import Recipe, is_frozen
-from archcalc.analysis.training_step import USUAL
 from archcalc.cli.options import given, together
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
 from archcalc.graph.graph import Graph

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import analyze
-from archcalc.analysis.training_step import USUAL, Training
 from archcalc.catalog import load_with
 from archcalc.cli.options import NetworkName, network_options, output_options, row_options, step_options
 from archcalc.cli.output import deliver, say, skipped
@@ -63,7 +63,7 @@ def summary_of(
         raise click.UsageError("--fold-bn needs --mode infer: in training batch normalization cannot be folded")
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
-    recipe = Training(optimizer, weight_decay)
+    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay)
     report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention, recipe)
     return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
 

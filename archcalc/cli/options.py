@@ -13,8 +13,8 @@ from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES
-from archcalc.analysis.training_step import USUAL
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import shorten

@@ -19,8 +19,9 @@ from archcalc.analysis.cards import find_card
 from archcalc.analysis.measured import PhaseMemory, Validation
 from archcalc.analysis.memory_trace import Peak, Trace
 from archcalc.analysis.needed_memory import LARGEST
+from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
-from archcalc.analysis.simulation import Recipe, simulate
+from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from archcalc.analysis.simulation import Recipe, is_frozen, places_of
+from archcalc.analysis.recipe import Recipe, is_frozen
+from archcalc.analysis.simulation import places_of
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Checkpointed, Network, Training
 
@@ -58,6 +59,7 @@ class Loop:
             make = OPTIMIZERS[recipe.optimizer]
             self.optimizer = make(self.network.parameters(), foreach=recipe.foreach, **decay)
         self.image = torch.rand(self.batch, *graph.input, dtype=dtype, device=recipe.device)
+        self.image.requires_grad_(recipe.image_gradient)
         self.targets = {
             places: torch.zeros(self.batch, *places, dtype=torch.long, device=recipe.device)
             for places in places_of(graph)

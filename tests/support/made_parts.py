@@ -17,7 +17,7 @@ from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
 from archcalc.analysis.cards import find_card
 from archcalc.analysis.fit import Space, batches, largest_batch
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY, Operator

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from archcalc import analyze
 from archcalc.analysis.needed_memory import memory_needs
-from archcalc.analysis.simulation import Recipe
+from archcalc.analysis.recipe import Recipe
 from archcalc.catalog import matching, papers_own
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import published_point

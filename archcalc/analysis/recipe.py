@@ -1,0 +1,31 @@
+"""How a network is trained: the one description that the arithmetic of a step and the simulated memory read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Recipe(NamedTuple):
+    """How a network is trained; without an optimizer it only infers."""
+
+    optimizer: str = ""  # a key of `analysis.optimizers.OPTIMIZERS`
+    weight_decay: bool = False
+    foreach: bool | None = None  # the optimizer's functions of whole lists; None: as PyTorch chooses, on CUDA
+    dtype: str = "float32"
+    device: str = "cpu"
+    steps: int = 3
+    smoothing: bool = False  # label smoothing
+    accumulate: int = 1  # batches per step
+    frozen: tuple[str, ...] = ()  # names of nodes and blocks whose parameters need no gradient
+    checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
+    single: bool = False  # whether the batch is one image: then no slice of it has gaps
+    image_gradient: bool = False  # whether the image needs a gradient, too
+
+
+USUAL = Recipe("momentum", device="cuda")  # of most published recipes
+
+
+def is_frozen(name: str, frozen: Sequence[str]) -> bool:
+    """Whether a node is one of these nodes, or in one of these blocks."""
+    return any(f"{name}.".startswith(f"{part}.") for part in frozen)
