@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from itertools import accumulate, count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -19,6 +19,7 @@ from archcalc.graph.graph import Graph
 from archcalc.pytorch.network import Checkpointed, Network, Training
 
 MARK = "archcalc: phase"
+Maker: TypeAlias = Callable[[Graph, Recipe], nn.Module]
 SGD = torch.optim.SGD
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": partial(SGD, lr=1e-3),
@@ -30,15 +31,25 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-class Loop:
-    """A network and the state of its training loop.
+def own_network(graph: Graph, recipe: Recipe) -> nn.Module:
+    """Build a network for a recipe, with its checkpoints and frozen parts. Its joins drop no branch."""
+    network = Checkpointed(graph, recipe.checkpoint) if recipe.checkpoint else Network(graph)
+    for node, module in zip(graph.nodes, network.nodes, strict=True):
+        if node.op.joins and hasattr(module, "p"):
+            module.p = 0
+        if is_frozen(node.name, recipe.frozen):
+            module.requires_grad_(False)
+    return network
 
-    Output and loss live until the next step replaces them; gradients are freed after the optimizer step. Joins drop no
-    branch.
+
+class Loop:
+    """A network, built by `make`, and the state of its training loop.
+
+    Output and loss live until the next step replaces them; gradients are freed after the optimizer step.
     """
 
-    def __init__(self, graph: Graph, recipe: Recipe, batch: int) -> None:
-        self.graph, self.recipe, self.batch = graph, recipe, batch
+    def __init__(self, graph: Graph, recipe: Recipe, batch: int, make: Maker = own_network) -> None:
+        self.graph, self.recipe, self.batch, self.make = graph, recipe, batch, make
         self.output: Any = None
         self.loss: Any = None
 
@@ -47,13 +58,7 @@ class Loop:
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
         with torch.device(recipe.device):
-            network = Checkpointed(graph, recipe.checkpoint) if recipe.checkpoint else Network(graph)
-        self.network = network.to(dtype)
-        for node, module in zip(graph.nodes, self.network.nodes, strict=True):
-            if node.op.joins and hasattr(module, "p"):
-                module.p = 0
-            if is_frozen(node.name, recipe.frozen):
-                module.requires_grad_(False)
+            self.network = self.make(graph, recipe).to(dtype)
         if recipe.optimizer:
             decay = {"weight_decay": 1e-4 if recipe.weight_decay else 0}
             make = OPTIMIZERS[recipe.optimizer]
@@ -75,9 +80,9 @@ class Loop:
     def forward(self) -> None:
         """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
         self.output = self.network(self.image)
-        result, sides = self.output if isinstance(self.output, Training) else (self.output, {})
+        result, *sides = tensors(self.output)
         self.loss = self._loss(result)
-        for side in sides.values():
+        for side in sides:
             self.loss = self.loss + self._loss(side)
 
     def backward(self) -> None:
@@ -104,6 +109,13 @@ class Loop:
         return cross_entropy(output, self.targets[output.shape[2:]], label_smoothing=smoothing)
 
 
+def tensors(output: Any) -> list[Tensor]:
+    """Return result and side outputs of our networks (`Training`), or of others that return tensors or tuples."""
+    if isinstance(output, Training):
+        return [output.result, *output.sides.values()]
+    return [output] if isinstance(output, Tensor) else [tensor for tensor in output if tensor is not None]
+
+
 class Measured(NamedTuple):
     """Bytes of one phase: its largest and its last sum, all allocations, and how much higher kernels lift the peak."""
 
@@ -123,14 +135,14 @@ class Change(NamedTuple):
     kernels: tuple[int, ...]
 
 
-def measure_training(graph: Graph, recipe: Recipe, batch: int) -> list[Measured]:
-    """Run a network on the CPU, phase by phase, and add up the events of PyTorch's allocator.
+def measure_training(graph: Graph, recipe: Recipe, batch: int, make: Maker = own_network) -> list[Measured]:
+    """Run the network that `make` builds on the CPU, phase by phase, and add up the events of PyTorch's allocator.
 
     What a kernel allocates and frees itself is left out, and reported as `in_kernels`. A kernel is an operator of
     PyTorch that does not only run other operators.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler prints that it starts and stops
-    loop, phases = Loop(graph, recipe, batch), list[tuple[str, int]]()
+    loop, phases = Loop(graph, recipe, batch, make), list[tuple[str, int]]()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         for phase, step, work in loop.phases():
             phases.append((phase, step))
