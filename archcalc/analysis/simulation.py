@@ -1,5 +1,7 @@
 """The memory of inference and of training steps, simulated as PyTorch runs `archcalc.pytorch.build`.
 
+With `Recipe(module="torchvision")` it is that of a module written by hand (see `analysis.frames`).
+
 `simulate(graph, Recipe(...))` returns a `Trace`: every allocation and every free, in order, for every batch:
 
 - `trace.events(batch)`: the events with their bytes; the input of an allocator
@@ -31,11 +33,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import and_
 from typing import NamedTuple
 
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
 from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.frames import MODULES, as_written, lifetimes, overwritable
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
@@ -72,6 +76,7 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
     choose("device", recipe.device, DEVICES)
+    choose("module", recipe.module, MODULES)
     if recipe.optimizer:
         choose("optimizer", recipe.optimizer, OPTIMIZERS)
     if graph.misfit and recipe.optimizer:
@@ -90,7 +95,9 @@ class _Run:
     """A program that runs: its tensors, and the calls whose gradients backward must compute."""
 
     def __init__(self, graph: Graph, recipe: Recipe) -> None:
-        self.graph, self.recipe, self.trace = graph, recipe, Trace()
+        self.by_hand = recipe.module != "build"
+        lists = self.by_hand and not recipe.checkpoint  # a checkpointed block has one input
+        self.graph, self.recipe, self.trace = as_written(graph) if lists else graph, recipe, Trace()
         self.backward = Backward(self.trace, recipe.single, self.run_again)
         self.segments = segments(graph, recipe.checkpoint)
         self.within: Checkpoint | None = None  # the checkpoint whose calls run
@@ -174,6 +181,12 @@ class _Run:
         kept = [i for i, node in enumerate(nodes) if training or not node.side]
         self.last = {j: i for i in kept for j in nodes[i].inputs} | dict.fromkeys(ends, len(nodes))
         self.overwriting = self.overwriters(training)
+        if self.by_hand:
+            self.last = lifetimes(graph, kept, self.last)
+            self.overwriting = [*map(and_, self.overwriting, overwritable(graph))]
+        self.ending = dict[int, list[int]]()  # by node: the values that are freed after it
+        for j, i in self.last.items():
+            self.ending.setdefault(i, []).append(j)
         values, done = {0: self.image._replace(storage=trace.share(self.image.storage))}, 0
         for i in kept[1:]:
             if training and i in self.segments:
@@ -186,13 +199,13 @@ class _Run:
         return results
 
     def run_node(self, i: int, values: dict[int, Value], training: bool) -> None:
-        """Run a node, and free the values that nothing reads after it."""
+        """Run a node, and free the values that nothing holds after it."""
         node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
         read = [*[values[j] for j in node.inputs], *self.parameters[i]]
         calls = partial(calls_as_run, node, training, overwrites)
         program = self.programs.of((first_equals(self.graph)[i], training, overwrites), len(read), calls)
         values[i] = self.call(program, read, training)
-        self.trace.drop(*[values.pop(j).storage for j in {*node.inputs} if self.last[j] == i])
+        self.trace.drop(*[values.pop(j).storage for j in self.ending.get(i, ()) if j in values])
 
     def run_segment(self, segment: Segment, values: dict[int, Value]) -> None:
         """Run a segment as torch.utils.checkpoint does: it keeps its input, and the state of the random numbers."""
@@ -205,8 +218,7 @@ class _Run:
         self.within = None
         values[segment.nodes[-1]] = inner.pop(segment.nodes[-1])
         trace.drop(*[value.storage for value in inner.values()])
-        if self.last[entry] in segment.nodes:
-            trace.drop(values.pop(entry).storage)
+        trace.drop(*[values.pop(j).storage for j in [*values] if self.last[j] in segment.nodes])
         if not checkpoint.keeping:
             trace.drop(*kept)
 
