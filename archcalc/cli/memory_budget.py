@@ -29,8 +29,9 @@ def memory(
 ) -> None:  # fmt: skip
     """Show what memory training or inference needs: by kind, over a step, by layer, and whether it fits on a card.
 
-    The figures are of the PyTorch module that archcalc builds; a module written by hand may hold more. CUDA's context
-    and the workspaces of libraries are not in them: they have an interval each. CSV and TSV contain the layers.
+    The figures are of the PyTorch module that archcalc builds, or with --module torchvision of one written by hand,
+    which may hold more. CUDA's context and the workspaces of libraries are not in them: they have an interval each. CSV
+    and TSV contain the layers.
 
     \b
     archcalc memory resnet50 --batch 32 --optimizer adamw

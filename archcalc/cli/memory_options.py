@@ -10,6 +10,7 @@ import click
 from archcalc.analysis.cards import CARDS, Card, find_card
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.frames import MODULES
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL, Recipe, is_frozen
 from archcalc.analysis.report import MAX_BATCH, MODES
@@ -55,6 +56,8 @@ recipe_options = together(
     click.option("--dtype", default="float32", show_default=True, metavar="NAME",
                  callback=one_of("dtype", DTYPES, SHORT), help=f"One of {', '.join(DTYPES)}; or e.g. bf16."),
     click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True),
+    click.option("--module", default="build", show_default=True, metavar="NAME", callback=one_of("module", MODULES),
+                 help="archcalc's own build, or torchvision: written by hand, as torchvision does; it may hold more."),
     click.option("--gpu", "card", metavar="NAME", callback=lambda ctx, param, name: name and find_card(name),
                  help=f"A card: {', '.join(CARDS)}; or the name that its driver gives it."),
 )  # fmt: skip
@@ -63,6 +66,7 @@ recipe_options = together(
 def recipe_of(
     graph: Graph, *, mode: str, optimizer: str, weight_decay: bool, smoothing: bool, accumulate: int,
     frozen: tuple[str, ...], checkpoint: tuple[str, ...], dtype: str, device: str, card: Card | None,
+    module: str = "build",
 ) -> Recipe:  # fmt: skip
     """Return the recipe that the options describe, for a network.
 
@@ -74,14 +78,14 @@ def recipe_of(
         for name in filter(given, TRAINING):
             option = next(o.opts[0] for o in click.get_current_context().command.params if o.name == name)
             raise click.UsageError(f"{option} applies to training; omit it with --mode infer")
-        return Recipe(dtype=dtype, device=device)
+        return Recipe(dtype=dtype, device=device, module=module)
     for part in frozen:
         _require_part(graph, part)
     if "blocks" in checkpoint and not (checkpoint := tuple(blocks(graph))):
         raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")
     return Recipe(
         optimizer, weight_decay, dtype=dtype, device=device, smoothing=smoothing, accumulate=accumulate, frozen=frozen,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint, module=module,
     )  # fmt: skip
 
 

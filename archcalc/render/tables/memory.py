@@ -21,7 +21,10 @@ SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 MOST = 8  # layers that people see
 HEIGHT, WIDTH = 8, 100  # most characters of the curve
 BLOCKS, ASCII = " ▁▂▃▄▅▆▇█", " .:#"
-BUILD = "archcalc's own build; a hand-written module may hold more"
+MODULES = {
+    "build": "archcalc's own build; a hand-written module may hold more",
+    "torchvision": "a hand-written module, as torchvision writes them",
+}
 KEYS = {kind: f"{kind.replace(' ', '_')}_bytes" for kind in KINDS}
 
 
@@ -92,7 +95,7 @@ def facts(needs: Needs) -> dict[str, Any]:
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
     own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
-    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint)}
+    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint), "module": recipe.module}
 
 
 def conditions(needs: Needs) -> str:
@@ -106,7 +109,7 @@ def conditions(needs: Needs) -> str:
         f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
         f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
         recipe.device.upper(): True,
-        BUILD: True,
+        MODULES[recipe.module]: True,
     }
     own = conditions_text(needs.batch, recipe.dtype, report.mode, inputs=[needs.graph.input])
     return " · ".join([own, *(text for text, holds in texts.items() if text and holds)])
