@@ -2,10 +2,10 @@
 
     python bench/torchvision_weights.py [NAME]...
 
-NAME is a name of torchvision (`resnet50`); without one, all networks. Nothing is downloaded: weights, biases, scales
-and shifts of batch normalization are random; random images set its running statistics. (With the initial zeros and
-ones of PyTorch, those of two layers could be swapped unnoticed.) Weights and buffers of torchvision's module are
-copied into ours layer by layer, in the order in which they run. Then the outputs for two images are compared, in
+NAME is a name of torchvision (`resnet50`); without one, all of them, and MobileNetV2. Nothing is downloaded: weights,
+biases, scales and shifts of batch normalization are random; random images set its running statistics. (With the initial
+zeros and ones of PyTorch, those of two layers could be swapped unnoticed.) Weights and buffers of torchvision's module
+are copied into ours layer by layer, in the order in which they run. Then the outputs for two images are compared, in
 evaluation and float32, including auxiliary heads. The largest difference may be 1e-4. Outputs that hardly depend on
 the image fail too, since they prove nothing. Exit code 1: a network failed; 2: torchvision is missing or the network
 is unknown.
@@ -19,6 +19,7 @@ import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +29,7 @@ from archcalc import Graph, load, networks
 from archcalc.pytorch import Network, Training, build
 
 FOLDER = "torchvision/"
+MOBILENET = Path(__file__).parent / "mobilenet_v2.yaml"  # the zoo has none
 LIMIT = 1e-4  # for the largest difference
 SEED = 0
 BATCHNORM = nn.modules.batchnorm._BatchNorm
@@ -85,6 +87,24 @@ def torchvision_models() -> Any:
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     torchvision_models.library = library  # keep it alive: its definitions end with it
     return importlib.import_module("torchvision.models")
+
+
+def graph_of(name: str, shape: tuple[int, ...] | None = None) -> Graph:
+    """Load our network for a name of torchvision; MobileNetV2 is not in the zoo."""
+    return load(str(MOBILENET) if name == MOBILENET.stem else FOLDER + name, input=shape)
+
+
+def module_of(graph: Graph) -> nn.Module:
+    """Create torchvision's module of such a network, on the CPU."""
+    headed = HEADED if any(node.side for node in graph.nodes) else {}
+    with torch.device("cpu"):
+        made: nn.Module = torchvision_models().get_model(graph.name.removeprefix(FOLDER), weights=None, **headed)
+    return made
+
+
+def known_names() -> list[str]:
+    """Return the names of torchvision that `graph_of` knows."""
+    return [*(name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)), MOBILENET.stem]
 
 
 def randomise(module: nn.Module, images: Tensor) -> None:
@@ -199,13 +219,12 @@ def _largest(tensors: Iterable[Tensor]) -> float:
     return float(torch.stack([tensor.abs().max() for tensor in tensors]).max())
 
 
-def verdict(models: Any, name: str) -> tuple[str, bool]:
+def verdict(name: str) -> tuple[str, bool]:
     """Return the line about one network, and whether it is equal."""
     torch.manual_seed(SEED)
-    graph = load(FOLDER + name)
-    headed = HEADED if any(node.side for node in graph.nodes) else {}
+    graph = graph_of(name)
     try:
-        made = compare(models.get_model(name, weights=None, **headed), graph)
+        made = compare(module_of(graph), graph)
     except ValueError as error:
         return f"DIFFERENT: {error}", False
     return str(made), made.verdict == "equal"
@@ -213,17 +232,17 @@ def verdict(models: Any, name: str) -> tuple[str, bool]:
 
 def main(names: Sequence[str]) -> int:
     try:
-        models = torchvision_models()
+        torchvision_models()
     except ModuleNotFoundError as error:
         print(f"torchvision needs the module {error.name}: pip install -e '.[bench]'", file=sys.stderr)
         return 2
-    known = [name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)]
+    known = known_names()
     if unknown := [name for name in names if name not in known]:
         print(f"not in specs/{FOLDER}: {', '.join(unknown)}; known: {', '.join(known)}", file=sys.stderr)
         return 2
     start, failed = time.perf_counter(), 0
     for name in names or known:
-        line, equal = verdict(models, name)
+        line, equal = verdict(name)
         print(f"{FOLDER + name:<29}  {line}", flush=True)
         failed += not equal
     print(f"{len(names or known)} networks, {failed} failed · {time.perf_counter() - start:.0f} s", end=" · ")

@@ -8,17 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import accumulate, count
+from itertools import accumulate, count, cycle, islice
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torchvision_weights import graph_of, module_of
 
-from archcalc import load
-from archcalc.pytorch import build
-from archcalc.pytorch.training_memory import OPTIMIZERS
+from archcalc import Graph, load
+from archcalc.analysis.recipe import Recipe
+from archcalc.pytorch.training_memory import OPTIMIZERS, Loop, own_network
 
 STEPS = 3
 COUNTS = {  # with the allocator's names; a record has the peak of each in a phase, and its value at the end
@@ -38,8 +38,6 @@ OPTIONS = {  # optional changes of a case
     "no-tf32": "without TF32 in cuDNN",
     "weights": "only move the weights to the device",
 }
-SIDES = ("googlenet", "inception_v3")  # torchvision's networks with side outputs
-SIZE, SIZES = (224, 224), {"inception_v3": (299, 299)}
 ACTIONS = {  # a letter for each event of the allocator
     "alloc": "a",
     "free_requested": "f",
@@ -70,96 +68,63 @@ class Case(NamedTuple):
         return " ".join(filter(None, [*parts, f"cap{self.cap / 2**30:g}GiB" if self.cap else ""]))
 
 
-class Loop:
-    """A network and the state of its training loop, phase by phase.
-
-    Output and loss live until the next step replaces them; gradients are freed after the optimizer step.
-    """
+class CaseLoop(Loop):
+    """The training loop of a case; the weights are a phase of their own."""
 
     def __init__(self, case: Case, device: str) -> None:
         torch.manual_seed(0)
         torch.backends.cudnn.benchmark = "benchmark" in case.options
         torch.backends.cudnn.deterministic = "deterministic" in case.options
         torch.backends.cudnn.allow_tf32 = "no-tf32" not in case.options
-        self.case, self.device = case, device
-        self.dtype = getattr(torch, "float32" if case.precision == "autocast" else case.precision)
-        self.output: Any = None
-        self.loss: Any = None
+        self.case, by_hand = case, case.module == "torchvision"
+        recipe = Recipe(
+            case.optimizer.replace("none", ""),
+            case.weight_decay > 0,
+            False if "loop" in case.options else None,
+            "float32" if case.precision == "autocast" else case.precision,
+            device,
+            STEPS,
+            "smoothing" in case.options,
+            2 if "accumulate" in case.options else 1,
+        )
+        graph = graph_of(case.network) if by_hand else load(case.network)
+        super().__init__(graph, recipe, case.batch, written if by_hand else own_network)
 
-    def weights(self) -> None:
-        """Build the network on the device."""
-        if self.case.module == "torchvision":
-            import torchvision  # only the hand-written networks need it
-
-            made = {"aux_logits": True, "init_weights": False} if self.case.network in SIDES else {}
-            network = getattr(torchvision.models, self.case.network)(weights=None, **made)
-            self.network, self.input = network.to(self.device, self.dtype), (3, *SIZES.get(self.case.network, SIZE))
-        else:
-            graph = load(self.case.network)
-            self.network, self.input = build(graph, self.device, self.dtype), graph.input
-
-    def state(self) -> None:
+    def rest(self) -> None:
         """Create optimizer, image and target."""
-        if make := OPTIMIZERS.get(self.case.optimizer):
-            loop = {"foreach": False} if "loop" in self.case.options else {}
-            fused = {"fused": True} if "fused" in self.case.options else {}
-            weights = self.network.parameters()
-            self.optimizer = make(weights, weight_decay=self.case.weight_decay, **loop, **fused)
-        self.image = torch.rand(self.case.batch, *self.input, dtype=self.dtype, device=self.device)
-        self.target = torch.zeros(self.case.batch, dtype=torch.long, device=self.device)
+        super().rest()
+        if "fused" in self.case.options:
+            make = OPTIMIZERS[self.case.optimizer]
+            self.optimizer = make(self.network.parameters(), weight_decay=self.case.weight_decay, fused=True)
 
     def infer(self) -> None:
         """Run a forward pass in evaluation and drop its result."""
-        self.network.eval()
-        with torch.no_grad(), self._casting():
-            self.network(self.image)
-        self.network.train()
+        with self._casting():
+            super().infer()
 
     def forward(self) -> None:
-        """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
+        """Compute output and loss, which replace those of the last step."""
         with self._casting():
-            self.output = self.network(self.image)
-            result, *sides = _tensors(self.output)
-            self.loss = self._loss(result)
-            for side in sides:
-                self.loss = self.loss + self._loss(side)
+            super().forward()
 
-    def backward(self) -> None:
-        """Compute the gradients."""
-        self.loss.backward()
-
-    def optimize(self) -> None:
-        """Update the weights and free the gradients."""
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def phases(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield all phases in order."""
+    def named_phases(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield all phases in order; with two batches per step, `a` and `b`."""
         yield "weights", self.weights
         if "weights" in self.case.options:
             return
-        yield "state", self.state
-        yield "inference", self.infer
-        for step in range(1, STEPS + 1) if self.case.optimizer != "none" else ():
-            for part in ("a", "b") if "accumulate" in self.case.options else ("",):
-                yield f"forward{step}{part}", self.forward
-                yield f"backward{step}{part}", self.backward
-            yield f"optimizer{step}", self.optimize
-
-    def _loss(self, output: Tensor) -> Tensor:
-        return cross_entropy(output, self.target, label_smoothing=0.1 if "smoothing" in self.case.options else 0.0)
+        yield "state", self.rest
+        parts = cycle("aabb" if self.recipe.accumulate > 1 else [""])
+        for phase, step, work in islice(self.phases(), 1, None):
+            yield f"{phase}{step or ''}{next(parts) if phase in ('forward', 'backward') else ''}", work
 
     def _casting(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device, torch.bfloat16) if self.case.precision == "autocast" else nullcontext()
+        casts = self.case.precision == "autocast"
+        return torch.autocast(self.recipe.device, torch.bfloat16) if casts else nullcontext()
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    """Return result and side outputs of archcalc's networks (`Training`) and of torchvision's (named tuples)."""
-    if isinstance(output, Tensor):
-        return [output]
-    first, *rest = output
-    sides = rest[0].values() if rest and isinstance(rest[0], dict) else rest
-    return [first, *(side for side in sides if side is not None)]
+def written(graph: Graph, recipe: Recipe) -> nn.Module:
+    """Create torchvision's module of a network and move it to the device."""
+    return module_of(graph).to(recipe.device)
 
 
 def counts() -> list[int]:
@@ -176,8 +141,7 @@ def protocol(case: Case, device: str, after: Callable[[str], None] = lambda phas
         if cuda:
             torch.cuda.init()
             made["cap"] = cap(case.cap)
-        loop = Loop(case, device)
-        for phase, work in loop.phases():
+        for phase, work in CaseLoop(case, device).named_phases():
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
             work()

@@ -168,7 +168,7 @@ def test_torchvisions_own(weights, capsys):
 @needs_torchvision
 def test_an_unknown_network_is_reported(weights, capsys):
     assert weights.main(["resnet5"]) == 2
-    assert "resnet5; there are alexnet" in capsys.readouterr().err
+    assert "resnet5; known: alexnet" in capsys.readouterr().err
 
 
 # startup.py

@@ -55,10 +55,18 @@ class Loop:
 
     def state(self) -> None:
         """Create network, optimizer, image and target."""
+        self.weights()
+        self.rest()
+
+    def weights(self) -> None:
+        """Create the network."""
+        with torch.device(self.recipe.device):
+            self.network = self.make(self.graph, self.recipe).to(getattr(torch, self.recipe.dtype))
+
+    def rest(self) -> None:
+        """Create optimizer, image and target."""
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
-        with torch.device(recipe.device):
-            self.network = self.make(graph, recipe).to(dtype)
         if recipe.optimizer:
             decay = {"weight_decay": 1e-4 if recipe.weight_decay else 0}
             make = OPTIMIZERS[recipe.optimizer]
