@@ -171,6 +171,23 @@ def test_an_unknown_network_is_reported(weights, capsys):
     assert "resnet5; known: alexnet" in capsys.readouterr().err
 
 
+# by_hand.py
+
+
+def test_a_phase_that_needs_more_than_predicted_is_wrong(monkeypatch):
+    monkeypatch.syspath_prepend(BENCH)
+    by_hand = bench("by_hand")
+    case = by_hand.Case("squeezenet1_1", 96, "sgd")
+    peaks = [(of.phase, of.step, of.peak, of.end) for of in by_hand.simulate(case.graph, case.recipe).peaks(2)]
+    text, wrong = by_hand.row(case, peaks)
+    assert (text, wrong) == ("| squeezenet1_1 | 2 of 96×96 | sgd | 10 | 10 | 0 | 102,392 |", False)
+    phase, step, peak, end = peaks[1]
+    assert by_hand.row(case, [peaks[0], (phase, step, peak + 1, end), *peaks[2:]])[1]
+    assert by_hand.row(case, [peaks[0], (phase, step, peak, end - 1), *peaks[2:]])[1]
+    text, wrong = by_hand.row(case, [peaks[0], (phase, step, peak - 1, end), *peaks[2:]])
+    assert ("| 9 | 1 (0.00%, inference) |" in text, wrong) == (True, False)
+
+
 # startup.py
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from support.random_graphs import networks, sweep
+from support.torchvisions import torchvisions
 
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.checkpoints import blocks
+from archcalc.analysis.frames import MODULES
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import Recipe
@@ -177,15 +179,18 @@ CUBLAS = 0, 33 * 2**20, 65 * 2**20  # workspaces on an H100: of no thread, of th
 SIMULATED = [
     case
     for case in RECORD["cases"]
-    if case["module"] == "build" and case["precision"] != "autocast" and not case["problem"]
+    if case["precision"] != "autocast" and not case["problem"] and "weights" not in case["options"]
     if not {*case["options"]} - {"loop", "smoothing", "accumulate"} and not case["network"].startswith("fractalnet")
 ]  # FractalNet's joins dropped branches at random there
 
 
-SMALLEST = [case for case in SIMULATED if case["network"] == "alexnet" and case["batch"] == 1][:1]  # cuDNN needs most
+BUILT, WRITTEN = ([case for case in SIMULATED if case["module"] == module] for module in MODULES)
+SMALLEST = [case for case in BUILT if case["network"] == "alexnet" and case["batch"] == 1][:1]  # cuDNN needs most
 
 
-@pytest.mark.parametrize("case", SIMULATED[::25] + SMALLEST, ids=lambda case: f"{case['network']}-{case['optimizer']}")
+@pytest.mark.parametrize(
+    "case", BUILT[::25] + SMALLEST + WRITTEN[:11], ids=lambda case: f"{case['network']}-{case['module']}"
+)
 def test_recorded_on_a_gpu(case, monkeypatch):
     """All phases end at the predicted byte, and cuBLAS's workspaces; only library workspaces lift peaks."""
     recipe = Recipe(
@@ -194,17 +199,17 @@ def test_recorded_on_a_gpu(case, monkeypatch):
         False if "loop" in case["options"] else None,
         case["precision"],
         "cuda",
+        module=case["module"],
         smoothing="smoothing" in case["options"],
         accumulate=2 if "accumulate" in case["options"] else 1,
         single=case["batch"] == 1,
     )
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: RECORD["device"])
-    spare = _workspaces(load(case["network"]), recipe, case["batch"])
+    graph = load(case["network"]) if case["module"] == "build" else torchvisions(case["network"])
+    spare = _workspaces(graph, recipe, case["batch"])
     workspace = 0
     measured = [counts for phase, counts in case["phases"].items() if phase != "weights"]
-    for peak, (most, end, *_) in zip(
-        simulate(load(case["network"]), recipe).peaks(case["batch"]), measured, strict=True
-    ):
+    for peak, (most, end, *_) in zip(simulate(graph, recipe).peaks(case["batch"]), measured, strict=True):
         assert end - peak.end in CUBLAS
         assert most >= peak.peak + workspace
         assert most <= peak.peak + spare["peak"] or peak.phase == "state"
