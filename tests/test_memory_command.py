@@ -140,6 +140,16 @@ def test_without_blocks_in_the_encoding_the_curve_is_ascii():
 # Wrong requests
 
 
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_the_module_is_a_condition(mode):
+    arguments = f"densenet121 --mode {mode} --device cpu --batch 2"
+    own, by_hand = data(arguments), data(f"{arguments} --module torchvision")
+    assert (own["module"], by_hand["module"]) == ("build", "torchvision")
+    assert by_hand["inference_peak_bytes"] > own["inference_peak_bytes"]
+    assert "a hand-written module, as torchvision writes them" in printed(f"{arguments} --module torchvision", 200)
+    assert "archcalc's own build; a hand-written module may hold more" in printed(arguments, 200)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,6 +158,7 @@ def test_without_blocks_in_the_encoding_the_curve_is_ascii():
         ("lenet5 --gpu rtx4091", "unknown card 'rtx4091'; did you mean rtx-4090?"),
         ("lenet5 --gpu a100", "card 'a100' is not exact; type a100-80 or a100-40"),
         ("lenet5 --dtype bf17", "unknown dtype 'bf17'; did you mean bf16"),
+        ("lenet5 --module torchvison", "unknown module 'torchvison'; did you mean torchvision?"),
         ("lenet5 --freeze c1.con", "lenet5 has no part 'c1.con'; did you mean c1.conv"),
         ("lenet5 --freeze zzz", "lenet5 has no part 'zzz'; `archcalc summarize lenet5` lists them"),
         ("lenet5 --device cpu --gpu t4", "--gpu needs --device cuda"),
