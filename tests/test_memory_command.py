@@ -95,6 +95,11 @@ def test_the_columns_of_compare_are_those_of_the_command():
         command = f"{name} --batch 2 --dtype fp16"
         assert totals.peak_training_bytes == data(command)["peak_bytes"]
         assert totals.peak_inference_bytes == data(f"{command} --mode infer")["peak_bytes"]
+    options = ["--optimizer", "adamw", "--weight-decay", "--freeze", "c1", "--freeze", "f6"]
+    command = ["compare", "lenet5", "--mode", "train", "--batch", "64", "--format", "json", *options]
+    totals = json.loads(CliRunner().invoke(cli, command).output)["networks"][0]
+    needs = [data(f"lenet5 --batch 64 {' '.join(given)}")["peak_bytes"] for given in (options, [])]
+    assert totals["peak_training_bytes"] == needs[0] != needs[1]
     lines = printed("lenet5 --columns peak_training_bytes,peak_inference_bytes", command="compare").splitlines()
     assert lines[1].split() == ["Peak", "in", "training", "Peak", "at", "inference"]
 
@@ -104,6 +109,8 @@ def test_the_peak_in_training_is_unknown_where_nothing_can_be_trained(tmp_path):
     path.write_text("name: plain\ninput: [3, 8, 8]\nlayers: [relu]\n")
     assert analyze(load(str(path))).totals.peak_training_bytes is None
     assert analyze(load("googlenet", input=(3, 64, 64))).totals.peak_training_bytes is None
+    frozen = USUAL._replace(frozen=("c1", "s2", "c3", "s4", "c5", "f6"))
+    assert analyze(load("lenet5"), mode="train", recipe=frozen).totals.peak_training_bytes is None
     assert data("googlenet --input 64 --mode infer")["peak_bytes"] > 0
 
 
@@ -162,7 +169,7 @@ def test_the_module_is_a_condition(mode):
         ("lenet5 --freeze c1.con", "lenet5 has no part 'c1.con'; did you mean c1.conv"),
         ("lenet5 --freeze zzz", "lenet5 has no part 'zzz'; `archcalc summarize lenet5` lists them"),
         ("lenet5 --device cpu --gpu t4", "--gpu needs --device cuda"),
-        ("lenet5 --mode infer --accumulate 2", "--accumulate applies to training; omit it with --mode infer"),
+        ("lenet5 --mode infer --accumulate 2", "--accumulate applies to training; use --mode train"),
         ("lenet5 --mode infer --checkpoint blocks", "--checkpoint applies to training"),
         ("flat.yaml --checkpoint blocks", "flat has no blocks to checkpoint; omit --checkpoint"),
         ("flat.yaml --freeze conv", "flat cannot be trained: no part of it has weights that are not frozen"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from archcalc import analyze, load, parse
 from archcalc.analysis.figures import FIGURES, STEP
 from archcalc.analysis.optimizers import OPTIMIZERS, work_per_value
-from archcalc.analysis.recipe import USUAL
+from archcalc.analysis.recipe import USUAL, is_frozen
 from archcalc.analysis.report import Layer, Report
 from archcalc.auditing.recipe_cost import with_cost
 from archcalc.cli import cli
@@ -40,7 +41,7 @@ def trained(name: str, batch: int = 1, **recipe: Any) -> Report:
 # against PyTorch's counter
 
 
-def counted(graph: Graph, image_gradient: bool = False) -> tuple[int, int]:
+def counted(graph: Graph, image_gradient: bool = False, frozen: Sequence[str] = ()) -> tuple[int, int]:
     """Return the multiply-accumulates that PyTorch counts of two images on meta, forward and backward."""
     with torch.device("meta"):
         network = Network(graph).train()
@@ -48,6 +49,8 @@ def counted(graph: Graph, image_gradient: bool = False) -> tuple[int, int]:
     for node, made in zip(graph.nodes, network.nodes, strict=True):
         if node.op.joins and hasattr(made, "p"):
             made.p = 0
+        if is_frozen(node.name, frozen):
+            made.requires_grad_(False)
     with lopsided_padding(), MetaKernels(), FlopCounterMode(display=False) as counter:
         output = network(image)
         forward = counter.get_total_flops()
@@ -82,6 +85,23 @@ def test_macs_are_those_of_pytorch(name: str) -> None:
 @pytest.mark.parametrize("name", ["resnext50-32x4d", "alexnet", "googlenet"])
 def test_a_gradient_for_the_image_counts_as_in_pytorch(name: str) -> None:
     assert counted(load(name), image_gradient=True) == expected(trained(name, 2, image_gradient=True))
+
+
+FROZEN = {
+    "resnet18": ("stem", "stage1"),  # the first layers
+    "resnext50-32x4d": ("stage2", "stage4.0"),  # layers in between: gradients of their inputs remain
+    "alexnet": ("fc6", "fc8"),
+    "googlenet": ("conv1", "conv2.conv1", "3a", "4a.3x3", "head1"),
+    "densenet-40-12": ("stem", "block1"),
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_frozen_layers_compute_what_pytorch_computes(name: str) -> None:
+    frozen = FROZEN[name]
+    found = counted(load(name), frozen=frozen)
+    assert found == expected(trained(name, 2, frozen=frozen))
+    assert found[1] < counted(load(name))[1]
 
 
 def test_the_comparison_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +217,26 @@ def test_the_figures_of_a_step() -> None:
     assert all("training" in FIGURES[key].means or "gradients" in FIGURES[key].means for key in STEP[:-3])
 
 
+def test_a_frozen_layer_by_hand() -> None:
+    """The image's side of the first trained layer needs no gradient; a frozen layer hands one on."""
+    body = "name: t\ninput: [3, 8, 8]\nlayers:\n  - a: conv(4, 1)\n  - r: relu\n  - b: conv(5, 1)\n  - c: conv(6, 1)\n"
+
+    def works(*frozen: str) -> dict[str, tuple[int, int, int]]:
+        report = analyze(parse(body), mode="train", recipe=USUAL._replace(optimizer="sgd", frozen=frozen))
+        steps = {layer.node.name: layer.run.step for layer in report.layers[1:]}
+        return {
+            name: (sum(step.of_input.values()), step.of_weight.get("mac", 0), sum(step.optimizer.values()))
+            for name, step in steps.items()
+        }
+
+    nothing, a, b, c = (0, 0, 0), (0, 64 * 12, 2 * 16), (64 * 20, 64 * 20, 2 * 25), (64 * 30, 64 * 30, 2 * 36)
+    assert works() == {"a": a, "r": (64 * 4, 0, 0), "b": b, "c": c}
+    assert works("a") == {"a": nothing, "r": nothing, "b": (0, *b[1:]), "c": c}
+    assert works("b") == {"a": a, "r": (64 * 4, 0, 0), "b": (b[0], 0, 0), "c": c}
+    assert works("a", "b") == {"a": nothing, "r": nothing, "b": nothing, "c": (0, *c[1:])}
+    assert works("a", "b", "c") == dict.fromkeys("arbc", nothing)
+
+
 # optimizers
 
 Step = dict[str, Counted]
@@ -292,8 +332,12 @@ def test_an_optimizer_is_of_training() -> None:
         ("compare lenet5 --columns params,step_macs", "step_macs is a figure of training; add --mode train"),
         ("compare lenet5 --sort -step_flops", "step_flops is a figure of training; add --mode train"),
         ("plot compare lenet5 --columns step_macs -o a.svg", "step_macs is a figure of training; add --mode train"),
-        ("compare lenet5 --optimizer adam", "apply to training"),
-        ("summarize lenet5 --weight-decay", "apply to training"),
+        ("compare lenet5 --optimizer adam", "--optimizer applies to training; use --mode train"),
+        ("summarize lenet5 --weight-decay", "--weight-decay applies to training"),
+        ("export lenet5 --freeze c1", "--freeze applies to training"),
+        ("plot compare lenet5 --freeze c1 -o a.svg", "--freeze applies to training"),
+        ("summarize lenet5 --mode train --freeze c2", "lenet5 has no part 'c2'; `archcalc summarize"),
+        ("compare lenet5 vgg11 --mode train --freeze c1", "vgg11 has no part 'c1'"),
         ("summarize lenet5 --mode train --optimizer adm", "did you mean adam"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from archcalc.graph.graph import Node
+
 
 class Recipe(NamedTuple):
     """How a network is trained; without an optimizer it only infers."""
@@ -30,3 +32,8 @@ USUAL = Recipe("momentum", device="cuda")  # of most published recipes
 def is_frozen(name: str, frozen: Sequence[str]) -> bool:
     """Whether a node is one of these nodes, or in one of these blocks."""
     return any(f"{name}.".startswith(f"{part}.") for part in frozen)
+
+
+def is_trained(node: Node, recipe: Recipe) -> bool:
+    """Whether a node has weights that are not frozen."""
+    return bool(node.op.weights(node.x)) and not is_frozen(node.name, recipe.frozen)

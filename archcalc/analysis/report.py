@@ -18,7 +18,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.receptive_field import Axes, receptive_fields
-from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.analysis.recipe import USUAL, Recipe, is_trained
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
 from archcalc.analysis.training_step import Gradients, gradients
@@ -66,14 +66,15 @@ class Totals:
 
     @property
     def peak_inference_bytes(self) -> int:
-        """The most that tensors hold on CUDA at inference."""
-        return self.report.peak("")
+        """The most that tensors hold at inference."""
+        return self.report.peak(self.report.recipe._replace(optimizer=""))
 
     @property
     def peak_training_bytes(self) -> int | None:
-        """The most that tensors hold on CUDA in training with SGD and momentum; None if nothing can be trained."""
-        trains = self.params and not self.report.graph.misfit
-        return self.report.peak(USUAL.optimizer) if trains else None
+        """The most that tensors hold in training by the recipe; None if nothing can be trained."""
+        graph, recipe = self.report.graph, self.report.recipe
+        trains = not graph.misfit and any(is_trained(node, recipe) for node in graph.nodes)
+        return self.report.peak(recipe) if trains else None
 
     def __getattr__(self, key: str) -> Any:
         if key in FIGURES and FIGURES[key].of is None:
@@ -119,8 +120,10 @@ class Report:
 
     @property
     def optimizer(self) -> str:
-        """The optimizer of a training step, such as `adamw with weight decay`; empty at inference."""
-        return (self.recipe.optimizer + " with weight decay" * self.recipe.weight_decay) * MODES[self.mode]
+        """What updates which weights in training, as in `adamw with weight decay, stem frozen`; "" at inference."""
+        own = self.recipe
+        texts = [own.optimizer + " with weight decay" * own.weight_decay, *[f"{part} frozen" for part in own.frozen]]
+        return ", ".join(texts) * MODES[self.mode]
 
     @property
     def totals(self) -> Totals:
@@ -170,12 +173,12 @@ class Report:
         """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
         return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
 
-    def peak(self, optimizer: str) -> int:
-        """Return the most bytes that tensors hold on CUDA, in training with an optimizer, or at inference without."""
+    def peak(self, recipe: Recipe) -> int:
+        """Return the most bytes that tensors hold by a recipe, with this report's batch and dtype."""
         from archcalc.analysis.simulation import simulate  # few figures need it
 
-        recipe = Recipe(optimizer, dtype=self.dtype, device="cuda", steps=2, single=self.batch == 1)
-        trace = simulate(self.graph if optimizer else self.graph.without_sides(), recipe)
+        recipe = recipe._replace(dtype=self.dtype, steps=2, single=self.batch == 1)
+        trace = simulate(self.graph if recipe.optimizer else self.graph.without_sides(), recipe)
         return max(peak.peak for peak in trace.peaks(self.batch))
 
     @cached_property
@@ -219,7 +222,7 @@ def analyze(
     trains = choose("mode", mode, MODES)
     choose("optimizer", recipe.optimizer, OPTIMIZERS)
     if not trains and recipe != USUAL:
-        raise ArchcalcError("optimizer, weight decay and a gradient for the image apply to training; use mode train")
+        raise ArchcalcError("a recipe applies to training; use mode train")
     if trains and graph.misfit:
         raise graph.misfit
     report = Report(graph, images(batch), dtype, mode, convention, recipe)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from archcalc.analysis.figures import FIGURES
-from archcalc.analysis.recipe import USUAL
-from archcalc.analysis.report import Report, analyze
+from archcalc.analysis.report import Report
 from archcalc.catalog import loaded
 from archcalc.cli import options
 from archcalc.cli.output import deliver, skipped
@@ -28,13 +28,12 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @click.option("--sort", metavar="COLUMN", default="", help="Sort by a column, e.g. macs; -macs: largest first.")
 @options.columns_option
 @options.network_options
-@options.step_options
 @options.output_options
 @kept()
 def compare(
     names: tuple[str, ...], family: str | None, by: str | None, sort: str, columns: tuple[str, ...],
-    settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str,
-    optimizer: str, weight_decay: bool, form: str, output: Path | None, force: bool,
+    settings: dict[str, str], shape: tuple[int, ...] | None, form: str, output: Path | None, force: bool,
+    **conditions: Any,
 ) -> None:  # fmt: skip
     """Compare networks: totals side by side, ratios to the first network, and published error rates.
 
@@ -54,10 +53,9 @@ def compare(
         raise click.UsageError("--sort and --columns apply to totals; omit them with --by")
     if by and options.given("convention") and not FORMATS[form].every:
         raise click.UsageError("--convention applies to FLOPs; with --by only --format csv, tsv and json contain them")
-    options.require_training((*columns, sort.removeprefix("-")), mode)
+    options.require_training((*columns, sort.removeprefix("-")), conditions["mode"])
     graphs = loaded(names, family, settings, shape, skipped)
-    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay)
-    reports = map(partial(analyze, batch=batch, dtype=dtype, mode=mode, flops=convention, recipe=recipe), graphs)
+    reports = map(partial(options.analyzed, **conditions), graphs)
     if by:
         with shared(MAX_STEPS, "comparing two networks part by part"):
             table = aligned(list(reports), by, FORMATS[form].every)

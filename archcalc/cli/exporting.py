@@ -10,11 +10,20 @@ from typing import Any, NamedTuple
 
 import click
 
-from archcalc.analysis.report import analyze
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli.networks import facts_of, row, summary_of
-from archcalc.cli.options import NetworkName, family_option, given, network_options, row_options, written_as
+from archcalc.cli.options import (
+    STEP_OPTIONS,
+    NetworkName,
+    analyzed,
+    family_option,
+    given,
+    network_options,
+    row_options,
+    written,
+    written_as,
+)
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
 from archcalc.errors import ArchcalcError
@@ -26,7 +35,8 @@ from archcalc.spec.equal_calls import kept
 SOURCE = "pytorch"  # the only format that is not a table
 SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
 GRAPH = ("settings", "shape")
-ANALYSIS = (*GRAPH, "batch", "dtype", "mode", "convention")
+CONDITIONS = ("batch", "dtype", "mode", "convention", *STEP_OPTIONS)
+ANALYSIS = (*GRAPH, *CONDITIONS)
 ROWS = ("depth", "everything", "fold_bn")
 SPEC = re.compile(r"(?:.*/)?([^/]*)\.ya?ml(?::(.+))?")
 
@@ -75,8 +85,8 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.render.tables.compare import comparison_table
 
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
-    conditions = {key: options[key] for key in ("batch", "dtype", "mode")}
-    return [comparison_table(gather(map(partial(analyze, flops=options["convention"], **conditions), graphs)))]
+    conditions = {key: options[key] for key in CONDITIONS}
+    return [comparison_table(gather(map(partial(analyzed, **conditions), graphs)))]
 
 
 TABLES = {
@@ -148,9 +158,8 @@ def _check_options(kind: str, form: str) -> None:
     """Raise UsageError for an option that would have no effect."""
     used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options)
     what = "--format pytorch" if form == SOURCE else f"the table of {kind}"
-    for param in click.get_current_context().command.params:
-        if param.name in ("kind", *ANALYSIS, *ROWS) and param.name not in used and given(param.name):
-            raise click.UsageError(f"{param.opts[0]} has no effect on {what}; omit it")
+    for option in written(name for name in ("kind", *ANALYSIS, *ROWS) if name not in used):
+        raise click.UsageError(f"{option} has no effect on {what}; omit it")
 
 
 def _check_into(kind: str, form: str, into: Path) -> None:

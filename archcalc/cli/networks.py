@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
-from archcalc.cli.options import NetworkName, network_options, output_options, row_options, step_options
+from archcalc.cli.options import NetworkName, analyzed, network_options, output_options, row_options
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
@@ -24,7 +23,6 @@ from archcalc.render.tables.bars import with_bars
 @click.command()
 @click.argument("name", type=NetworkName())
 @network_options
-@step_options
 @row_options
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options
@@ -46,9 +44,8 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 
 
 def summary_of(
-    name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int,
-    dtype: str, mode: str, convention: str, depth: int | None, everything: bool, fold_bn: bool,
-    optimizer: str = USUAL.optimizer, weight_decay: bool = False,
+    name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None,
+    depth: int | None, everything: bool, fold_bn: bool, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
@@ -59,12 +56,11 @@ def summary_of(
 
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
-    if fold_bn and mode == "train":
+    if fold_bn and conditions["mode"] == "train":
         raise click.UsageError("--fold-bn needs --mode infer: in training batch normalization cannot be folded")
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
-    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay)
-    report = analyze(fold_batchnorm(graph) if fold_bn else graph, batch, dtype, mode, convention, recipe)
+    report = analyzed(fold_batchnorm(graph) if fold_bn else graph, **conditions)
     return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
 
 

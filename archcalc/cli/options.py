@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +13,12 @@ from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
-from archcalc.analysis.recipe import USUAL
-from archcalc.analysis.report import MAX_BATCH, MODES
+from archcalc.analysis.recipe import USUAL, is_frozen
+from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
-from archcalc.errors import shorten
+from archcalc.errors import ArchcalcError, choose, shorten, suggest
+from archcalc.graph.graph import Graph
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.hints import channels_last
 
@@ -64,6 +65,12 @@ def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) 
     return tuple(name for part in (value or "").split(",") if (name := part.strip()))
 
 
+def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:
+    """Return a callback that reads one of these names, or a short form; a wrong one is an error with the nearest."""
+    names = {name: name for name in known} | dict(short or {})
+    return lambda ctx, param, value: choose(what, value, names)
+
+
 def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> str:
     """Return the suffix of a file name in lower case. Raises BadParameter if it is unknown."""
     if path.suffix.lower() not in suffixes:
@@ -84,11 +91,45 @@ def given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
+def written(names: Iterable[str]) -> Iterator[str]:
+    """Yield those of some options that the user gave on the command line, as they are written: `--weight-decay`."""
+    named = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+    return (named[name] for name in names if given(name))
+
+
 def require_training(figures: Iterable[str], mode: str) -> None:
     """Raise UsageError for figures of a training step unless the mode is training."""
     for figure in figures:
         if figure in STEP and not MODES[mode]:
             raise click.UsageError(f"{figure} is a figure of training; add --mode train")
+
+
+def refuse_training(options: Iterable[str], mode: str) -> None:
+    """Raise UsageError if one of these options is given and the mode is not training."""
+    for option in () if MODES[mode] else written(options):
+        raise click.UsageError(f"{option} applies to training; use --mode train")
+
+
+def require_parts(graph: Graph, parts: Iterable[str]) -> None:
+    """Raise ArchcalcError, with the nearest names, for what is no layer or block of a network."""
+    names = [node.name for node in graph.nodes]
+    for part in parts:
+        if not any(is_frozen(name, [part]) for name in names):
+            paths = (name.split(".") for name in names)
+            known = {".".join(path[: end + 1]) for path in paths for end in range(len(path))}
+            hint = suggest(part, known) or f"`archcalc summarize {graph.name}` lists them"
+            raise ArchcalcError(f"{graph.name} has no part {shorten(repr(part))}; {hint}")
+
+
+def analyzed(
+    graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, optimizer: str, weight_decay: bool,
+    frozen: tuple[str, ...],
+) -> Report:  # fmt: skip
+    """Analyze a network as `network_options` say. Raises UsageError for options of training at inference."""
+    refuse_training(STEP_OPTIONS, mode)
+    require_parts(graph, frozen)
+    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay, frozen=frozen)
+    return analyze(graph, batch, dtype, mode, convention, recipe)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
@@ -119,17 +160,21 @@ figure_options = together(
     dtype_option,
     mode_option,
 )
-# The same, for commands that show FLOPs.
+# What a training step computes.
+STEP_OPTIONS = "optimizer", "weight_decay", "frozen"
+step_options = together(
+    click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
+                 callback=one_of("optimizer", OPTIMIZERS), help=f"For training; one of {', '.join(OPTIMIZERS)}."),
+    click.option("--weight-decay", is_flag=True, help="Train with weight decay."),
+    click.option("--freeze", "frozen", multiple=True, metavar="PART",
+                 help="Do not train this layer or block, e.g. stem. Can be repeated."),
+)  # fmt: skip
+# All of these, for commands that show FLOPs.
 network_options = together(
     figure_options,
     click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
                  help=f"What FLOPs count. {'; '.join(f'{c.name}: {c.text}' for c in CONVENTIONS.values())}."),
-)  # fmt: skip
-# How a network is trained, for commands that show the arithmetic of a step.
-step_options = together(
-    click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
-                 help=f"Whose arithmetic a training step has: {', '.join(OPTIMIZERS)}."),
-    click.option("--weight-decay", is_flag=True, help="Add that of weight decay to a training step."),
+    step_options,
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip

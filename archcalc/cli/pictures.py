@@ -174,8 +174,7 @@ def receptive_field(
 @picture_options
 def compare(
     names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
-    shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str, convention: str, output: Path, dark: bool,
-    force: bool,
+    shape: tuple[int, ...] | None, output: Path, dark: bool, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Draw totals of networks side by side, with one panel per figure and one bar per network.
 
@@ -187,10 +186,10 @@ def compare(
 
     if not names and family is None:
         raise click.UsageError("name networks, e.g. archcalc plot compare resnet50 vgg16, or use --family")
-    options.require_training(figures, mode)
+    options.require_training(figures, conditions["mode"])
     if options.given("convention") and not any(figure.endswith("flops") for figure in figures):
         raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
     graphs = loaded(names, family, settings, shape, skipped)
-    reports = [analyze(graph, batch, dtype, mode, convention) for graph in graphs]
+    reports = [options.analyzed(graph, **conditions) for graph in graphs]
     draw = partial(picture.draw, reports=reports, figures=figures, relative=relative)
     _draw(draw, picture.size(len(reports), len(figures)), output, dark, force)

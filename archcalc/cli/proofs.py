@@ -17,7 +17,7 @@ from archcalc.analysis.report import MAX_BATCH
 from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
-from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options
+from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options, written
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
@@ -144,8 +144,7 @@ def _check_request(
         raise click.UsageError("--memory validates the network as it is trained; omit --fold-bn")
     if memory and device == "meta":
         raise click.UsageError("--memory needs a device with memory; use --device cpu or --device cuda")
-    for name in filter(given, () if memory else ("mode", *TRAINING)):
-        option = next(own.opts[0] for own in click.get_current_context().command.params if own.name == name)
+    for option in written(() if memory else ("mode", *TRAINING)):
         raise click.UsageError(f"{option} says how a network is trained; add --memory")
 
 

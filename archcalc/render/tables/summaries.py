@@ -254,7 +254,7 @@ def _step_text(report: Report) -> str:
     t = report.totals
     macs = f"{t.macs:,} forward + {t.backward_input_macs:,} for inputs + {t.backward_weight_macs:,} for weights"
     flops = f"{t.backward_input_flops:,} for inputs + {t.backward_weight_flops:,} for weights + "
-    flops += f"{t.optimizer_flops:,} {report.optimizer}"
+    flops += f"{t.optimizer_flops:,} {report.recipe.optimizer}"
     return f"{t.step_macs:,} MACs = {macs}\n{t.step_flops:,} FLOPs = {t.forward_flops:,} forward + {flops}"
 
 
