@@ -30,6 +30,7 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.pytorch.meta_kernels import MetaKernels
 from archcalc.pytorch.network import Network
 from archcalc.pytorch.network import Training as Outputs
+from archcalc.render.table import bytes_text
 
 LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 
@@ -349,11 +350,36 @@ def test_messages(arguments: str, message: str) -> None:
 
 def test_a_wide_table_has_a_column_for_each_pass() -> None:
     arguments = ["summarize", "lenet5", "--depth", "1", "--format", "markdown"]
-    headings = ["Forward", "Backward input", "Backward weight", "Optimizer"]
+    headings = ["Forward (FLOPs)", "Backward (input FLOPs)", "Backward (weight FLOPs)", "Optimizer (FLOPs)"]
     shown = CliRunner().invoke(cli, [*arguments, "--mode", "train"]).output
-    assert [title for title in headings if f"{title} (FLOPs)" in shown] == headings
+    assert [title for title in headings if title in shown] == headings
     assert f"{trained('lenet5').totals.backward_input_flops:,}" in shown
     assert "Backward" not in CliRunner().invoke(cli, arguments).output
+
+
+@pytest.mark.parametrize(
+    ("command", "width", "headings"),
+    [
+        ("resnet50 --depth 1", 120, "Output Activations Params Forward Backward Backward Optimizer"),
+        ("googlenet --batch 32", 120, "Output Activations Forward Backward Backward Optimizer"),
+        ("resnet50 --depth 1", 80, "Output Forward Backward Backward Optimizer"),
+        ("vgg16", 80, "Output Forward Backward Backward"),
+        ("vgg16", 60, "Output Forward Backward"),
+    ],
+)
+def test_the_passes_stay_as_a_terminal_gets_narrower(command: str, width: int, headings: str) -> None:
+    arguments = ["summarize", *command.split(), "--mode", "train"]
+    lines = CliRunner().invoke(cli, arguments, env={"COLUMNS": str(width)}).output.splitlines()
+    assert " ".join(next(line for line in lines if "Output" in line).split()) == headings
+
+
+def test_a_summary_of_training_has_the_peak() -> None:
+    arguments = ["summarize", "lenet5", "--batch", "64", "--freeze", "c1", "--optimizer", "adam"]
+    peak = trained("lenet5", 64, optimizer="adam", frozen=("c1",)).totals.peak_training_bytes
+    shown = CliRunner().invoke(cli, [*arguments, "--mode", "train"]).output
+    assert f"memory       {bytes_text(peak)} at the peak of training on CUDA\n" in shown
+    assert "optimizer: adam, c1 frozen\n" in shown
+    assert "at the peak" not in CliRunner().invoke(cli, arguments[:2]).output
 
 
 def test_a_table_names_the_optimizer() -> None:

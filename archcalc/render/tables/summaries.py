@@ -20,7 +20,7 @@ from archcalc.ops import Operator, Shape
 from archcalc.render.table import Column, Table, bytes_text, conditions_text
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text
-from archcalc.render.tables.figure_columns import data, figure_column, heading
+from archcalc.render.tables.figure_columns import data, figure_column
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 
@@ -44,7 +44,14 @@ COLUMNS = (
 )
 
 
-PASSES = "forward_flops", "backward_input_flops", "backward_weight_flops", "optimizer_flops"
+PASSES = {  # of a training step: titles and units
+    "forward_flops": ("Forward", "FLOPs"),
+    "backward_input_flops": ("Backward", "input FLOPs"),
+    "backward_weight_flops": ("Backward", "weight FLOPs"),
+    "optimizer_flops": ("Optimizer", "FLOPs"),
+}
+# In training, if the table is too wide, the last of these is left out first.
+IN_TRAINING = (*PASSES, "activations", "macs", "params", "formula", "flops", "field", "op")
 
 
 def summarize(
@@ -174,16 +181,15 @@ def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
 
 def _columns(report: Report) -> Iterator[Column]:
     """Yield the columns, with the convention of FLOPs, and without C×H×W if no layer has height and width."""
-    for own in COLUMNS:
+    trains = report.mode == "train"
+    passes = [Column(key, title, unit, shown=trains) for key, (title, unit) in PASSES.items()]
+    for own in (*COLUMNS, *passes):
+        column = own._replace(rank=IN_TRAINING.index(own.key) + 1) if trains and own.key in IN_TRAINING else own
         if own.key == "flops":
-            yield own._replace(title=f"FLOPs ({report.convention.name})")
+            column = column._replace(title=f"FLOPs ({report.convention.name})")
         elif own.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
-            yield own._replace(unit="")
-        else:
-            yield own
-    for rank, key in enumerate(PASSES, 7):
-        title = heading(key).removesuffix(" FLOPs")
-        yield figure_column(key, rank, "FLOPs")._replace(title=title, shown=report.mode == "train")
+            column = column._replace(unit="")
+        yield column
     named = {own.key for own in COLUMNS} | {*PASSES}
     yield from data(key for key in summed() if key not in named)  # programs read every figure of a layer
 
@@ -208,7 +214,8 @@ def facts(report: Report) -> dict[str, Any]:
 
 def conditions(report: Report) -> str:
     """Return the conditions of a table for people."""
-    return conditions_text(**report.conditions, inputs=[report.graph.input])
+    training = f" · optimizer: {report.optimizer}" if report.optimizer else ""
+    return conditions_text(**report.conditions, inputs=[report.graph.input]) + training
 
 
 def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
@@ -221,6 +228,8 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
     yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
     yield "training", _training_text(report, folded)
+    if report.mode == "train" and (peak := t.peak_training_bytes):
+        yield "memory", f"{bytes_text(peak)} at the peak of training on CUDA"
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     if report.mode == "train":
