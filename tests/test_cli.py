@@ -106,6 +106,12 @@ def test_set_and_input():
         (["summarize", "vgg16", "--input", "3x0x0"], "is not a shape; write channels x height x width, e.g."),
         (["summarize", "vgg16", "--input", "3x20x20"], "kernel 2 is larger than the padded input 1"),
         (["summarize", "vgg16", "--batch", "0"], "0 is not in the range"),
+        (
+            ["summarize", "vgg16", "--batch", "2", "--batch=2"],
+            "'--batch': write it once; run the command once for each",
+        ),
+        (["memory", "vgg16", "--mode", "train", "--mode", "infer"], "'--mode': write it once"),
+        (["compare", "vgg16", "--columns", "macs", "--columns", "params"], "'--columns': write it once"),
         (["summarize", "vgg16", "--dtype", "int3"], "'int3' is not one of"),
         (["summarize", "vgg16", "--format", "xml"], "'xml' is not one of"),
         (["summarize", "vgg16", "--depth", "1", "--all"], "use one of them"),
@@ -192,9 +198,16 @@ def test_a_file_that_cannot_be_written_is_told_before_any_work(command, tmp_path
 def test_a_suffix_that_says_no_format_is_refused(command, name, tmp_path):
     result = CliRunner().invoke(cli, [*command, "-o", str(tmp_path / name)])
     assert result.exit_code == 2
-    assert "is not one of .txt, .md, .csv" in " ".join(result.stderr.split())
+    text = " ".join(result.stderr.split())
+    assert "invalid value for '-o' / '--output': the suffix of" in text.replace("Invalid", "invalid")
+    assert "is not one of .txt, .md, .csv" in text
     with pytest.raises(ArchcalcError, match=r"no (network|family|operator)"):
         output(*command, "--format", "csv", "-o", str(tmp_path / name))
+
+
+def test_flags_and_repeatable_options_may_be_written_twice():
+    arguments = ["--all", "--all", "--set", "classes=5", "--set", "classes=7"]
+    assert output("summarize", "vgg11", *arguments) == output("summarize", "vgg11", "--all", "--set", "classes=7")
 
 
 def test_a_closed_pipe_is_no_error():

@@ -304,8 +304,11 @@ def test_a_dash_is_the_standard_output(file, arguments, tmp_path, monkeypatch):
         (["lenet5", "--into", ".", "-o", "x.md"], "use one of them"),
         (["lenet5", "--into", ".", "-o", "-"], "use one of them"),
         (["lenet5", "--into", "-"], "--into writes one file per network to a folder; omit it for the standard output"),
-        (["lenet5", "--format", "csv", "--format", "json"], "write it once, not csv and json; run the command once"),
-        (["lenet5", "-o", "a.md", "-o", "-"], "write it once, not a.md and -; run the command once for each"),
+        (
+            ["lenet5", "--format", "csv", "--format", "json"],
+            "'--format': write it once; run the command",
+        ),
+        (["lenet5", "-o", "a.md", "-o", "-"], "'-o' / '--output': write it once; run the command once"),
         (["lenet5", "--into", ".", "--table", "list"], "list has one table for all networks; use -o FILE"),
         (["lenet5", "--into", ".", "--table", "compare"], "compare has one table for all networks"),
         (["lenet5", "--table", "list", "--batch", "2"], "--batch has no effect on the table of list; omit it"),

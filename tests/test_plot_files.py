@@ -181,7 +181,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         ),
         (["profile", "lenet5", "-o", "x"], "the suffix of 'x' is not one of"),
         (["profile", "lenet5", "-o", "-"], "the suffix of '-' is not one of"),
-        (["profile", "lenet5", "-o", "x.svg", "-o", "x.png"], "write it once, not x.svg and x.png; run the command"),
+        (["profile", "lenet5", "-o", "x.svg", "-o", "x.png"], "'-o' / '--output': write it once"),
         (["profile", "lenet5"], "missing option '-o'"),
         (["profile", "lenet55", "-o", "x.svg"], "did you mean lenet5 or alexnet?"),
         (["profile", "-o", "x.svg"], "missing argument 'NAME'"),

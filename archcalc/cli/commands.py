@@ -1,8 +1,9 @@
-"""Groups of commands that suggest the nearest name for an unknown command, and import a command when it is used."""
+"""Commands that refuse doubled options, and groups of commands that suggest names and import a command when it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -11,8 +12,27 @@ import click
 from archcalc.errors import suggest
 
 
+class Command(click.Command):
+    """A command that refuses an option given twice, unless it can be repeated; click would ignore all but the last."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for param, count in Counter(order).items():
+            once = isinstance(param, click.Option) and not (param.multiple or param.is_flag)
+            if count > 1 and once and not ctx.resilient_parsing:
+                raise click.BadParameter("write it once; run the command once for each value", ctx, param)
+        return super().parse_args(ctx, args)
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+    """Return a decorator that makes such a command."""
+    return click.command(name, cls=Command)
+
+
 class Commands(click.Group):
     """A group of commands that suggests the nearest name for an unknown command."""
+
+    command_class = Command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):

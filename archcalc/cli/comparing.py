@@ -12,6 +12,7 @@ from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report
 from archcalc.catalog import loaded
 from archcalc.cli import options
+from archcalc.cli.commands import command
 from archcalc.cli.output import deliver, skipped
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
@@ -21,7 +22,7 @@ from archcalc.spec.limits import shared
 MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memory
 
 
-@click.command()
+@command()
 @click.argument("names", nargs=-1, type=options.NetworkName(), metavar="NAME...")
 @options.family_option
 @click.option("--by", type=click.Choice(["stage", "block", "layer"]), help="Show where two networks differ.")

@@ -11,6 +11,7 @@ import click
 
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
+from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, mode_option, spec_options, written_as
 from archcalc.cli.output import put
 
@@ -25,7 +26,7 @@ RENDERERS = {
 SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".svg": "svg"}
 
 
-@click.command()
+@command()
 @click.argument("name", type=NetworkName())
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Draw blocks of N name parts as one box.")
 @click.option("--all", "everything", is_flag=True, help="Draw every layer, also those that write nothing.")

@@ -12,6 +12,7 @@ import click
 
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, loaded, matching, named, titles
+from archcalc.cli.commands import command
 from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import (
     STEP_OPTIONS,
@@ -98,7 +99,7 @@ TABLES = {
 }
 
 
-@click.command()
+@command()
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @family_option
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archcalc.catalog import load_with
+from archcalc.cli.commands import command
 from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, given, output_options, spec_options
 from archcalc.cli.output import deliver
@@ -38,7 +39,7 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
     return count
 
 
-@click.command("fit")
+@command("fit")
 @click.argument("name", type=NetworkName())
 @spec_options
 @click.option(

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from archcalc.catalog import load_with
+from archcalc.cli.commands import command
 from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, depth_option, output_options, spec_options
 from archcalc.cli.output import deliver, screen
 from archcalc.render.formats import FORMATS
 
 
-@click.command()
+@command()
 @click.argument("name", type=NetworkName())
 @spec_options
 @batch_option

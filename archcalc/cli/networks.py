@@ -10,6 +10,7 @@ import click
 
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
+from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, analyzed, network_options, output_options, row_options
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
@@ -20,7 +21,7 @@ from archcalc.render.table import Table
 from archcalc.render.tables.bars import with_bars
 
 
-@click.command()
+@command()
 @click.argument("name", type=NetworkName())
 @network_options
 @row_options
@@ -64,7 +65,7 @@ def summary_of(
     return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
 
 
-@click.command("list")
+@command("list")
 @click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.")
 @output_options
 def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -87,7 +88,7 @@ def row(graph: Graph) -> dict[str, Any]:
     return row_of(analyze(graph))
 
 
-@click.command()
+@command()
 @click.argument("name", type=NetworkName())
 @output_options
 def show(name: str, form: str, output: Path | None, force: bool) -> None:
@@ -112,7 +113,7 @@ def facts_of(name: str, title: str) -> Table:
     return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes)
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
 @output_options
 def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
@@ -127,7 +128,7 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     deliver(operator_help(name) if name else operators(), form, output, force)
 
 
-@click.command()
+@command()
 @click.argument("file", type=click.Path())
 def check(file: str) -> None:
     """Read a spec, expand every network in it, and report errors and unused parts.

@@ -72,18 +72,12 @@ def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = No
 
 
 def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> str:
-    """Return the suffix of a file name in lower case. Raises BadParameter if it is unknown."""
+    """Return the suffix of the file of -o in lower case. Raises BadParameter if it is unknown."""
     if path.suffix.lower() not in suffixes:
         listed = ", ".join(suffixes)
-        raise click.BadParameter(f"the suffix of {shorten(str(path))!r} is not one of {listed}{otherwise}")
+        problem = f"the suffix of {shorten(str(path))!r} is not one of {listed}{otherwise}"
+        raise click.BadParameter(problem, param_hint="'-o' / '--output'")
     return path.suffix.lower()
-
-
-def once(ctx: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
-    """Return the value of an option. Raises BadParameter if the option is given several times: none is ignored."""
-    if len(values) > 1:
-        raise click.BadParameter(f"write it once, not {' and '.join(map(str, values))}; run the command once for each")
-    return values[0] if values else None
 
 
 def given(name: str) -> bool:
@@ -196,8 +190,7 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
     A file that cannot be written, or has an unknown suffix, is an error before any work starts.
     """
 
-    def read(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> str:
-        value: str = once(ctx, param, values)
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
         path: Path | None = ctx.params.get("output")
         if path is None:
             return value or default
@@ -205,12 +198,12 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
         return value or suffixes[known_suffix(path, suffixes, "; change it, or use --format")]
 
     return together(
-        click.option("--format", "form", multiple=True, type=click.Choice(list(dict.fromkeys(suffixes.values()))),
+        click.option("--format", "form", type=click.Choice(list(dict.fromkeys(suffixes.values()))),
                      help=f"Default: by the suffix of FILE ({', '.join(suffixes)}), otherwise {default}.{more}",
                      callback=read),
-        click.option("-o", "--output", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
                      help="Write to this file; - is the standard output.",
-                     callback=lambda *read: None if (path := once(*read)) == Path("-") else path,
+                     callback=lambda ctx, param, path: None if path == Path("-") else path,
                      is_eager=True),  # like --force, read before --format, which depends on both
         force_option,
     )  # fmt: skip

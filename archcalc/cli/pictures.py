@@ -36,9 +36,8 @@ def plot() -> None:
     """
 
 
-def read_picture(ctx: click.Context, param: click.Parameter, values: tuple[Path, ...]) -> Path:
+def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     """Check before any work that the file has the suffix of a picture and can be written, and import matplotlib."""
-    value: Path = options.once(ctx, param, values)
     options.known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
     with sheet(1, 1):
@@ -54,7 +53,7 @@ def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list
 
 
 picture_options = options.together(
-    click.option("-o", "--output", multiple=True, type=click.Path(path_type=Path), required=True, metavar="FILE",
+    click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE",
                  help=f"Write the picture to this file ({', '.join(SUFFIXES)}).", callback=read_picture),
     click.option("--dark", is_flag=True, help="Draw light on dark, e.g. for dark slides."),
     options.force_option,

@@ -16,6 +16,7 @@ import click
 from archcalc.analysis.report import MAX_BATCH
 from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
+from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options, written
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
@@ -28,7 +29,7 @@ from archcalc.spec.equal_calls import kept
 _Made = TypeVar("_Made")
 
 
-@click.command("audit")
+@command("audit")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @click.option(
     "--only",
@@ -76,7 +77,7 @@ def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[di
     return made, broken
 
 
-@click.command("validate")
+@command("validate")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Validate every network that archcalc knows.")
 @spec_options
