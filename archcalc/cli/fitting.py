@@ -12,8 +12,8 @@ import click
 
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
-from archcalc.cli.options import NetworkName, given, output_options, spec_options
+from archcalc.cli.memory_options import recipe_of, recipe_options
+from archcalc.cli.options import NetworkName, batch_option, given, output_options, spec_options
 from archcalc.cli.output import deliver
 from archcalc.graph.graph import Graph
 

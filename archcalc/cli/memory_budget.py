@@ -11,8 +11,8 @@ import click
 
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
-from archcalc.cli.options import NetworkName, depth_option, output_options, spec_options
+from archcalc.cli.memory_options import recipe_of, recipe_options
+from archcalc.cli.options import NetworkName, batch_option, depth_option, output_options, spec_options
 from archcalc.cli.output import deliver, screen
 from archcalc.render.formats import FORMATS
 

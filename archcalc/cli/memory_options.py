@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from archcalc.analysis.cards import CARDS, Card, find_card
@@ -9,7 +11,7 @@ from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.frames import MODULES
 from archcalc.analysis.recipe import Recipe
-from archcalc.analysis.report import MAX_BATCH, MODES
+from archcalc.analysis.report import MODES
 from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, require_parts, step_options, together
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
@@ -17,8 +19,6 @@ from archcalc.graph.graph import Graph
 SHORT = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 TRAINING = (*STEP_OPTIONS, "smoothing", "accumulate", "checkpoint")  # options that only training reads
 
-batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True,
-                            help="Images per batch.")  # fmt: skip
 training_options = together(
     click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True,
                  help="Training steps, or an inference without side outputs."),
@@ -41,24 +41,20 @@ recipe_options = together(
 )  # fmt: skip
 
 
-def recipe_of(
-    graph: Graph, *, mode: str, optimizer: str, weight_decay: bool, smoothing: bool, accumulate: int,
-    frozen: tuple[str, ...], checkpoint: tuple[str, ...], dtype: str, device: str, card: Card | None,
-    module: str = "build",
-) -> Recipe:  # fmt: skip
-    """Return the recipe that the options describe, for a network.
+def recipe_of(graph: Graph, *, mode: str, card: Card | None, **fields: Any) -> Recipe:
+    """Return the recipe that the options describe, for a network; they have the names of its fields.
 
     Raises UsageError for options that exclude each other, ArchcalcError for parts that the network does not have.
     """
-    if card and device != "cuda":
+    recipe = Recipe(**fields)
+    if card and recipe.device != "cuda":
         raise click.UsageError("--gpu needs --device cuda; omit one of them")
     refuse_training(TRAINING, mode)
     if not MODES[mode]:
-        return Recipe(dtype=dtype, device=device, module=module)
-    require_parts(graph, frozen)
-    if "blocks" in checkpoint and not (checkpoint := tuple(blocks(graph))):
-        raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")
-    return Recipe(
-        optimizer, weight_decay, dtype=dtype, device=device, smoothing=smoothing, accumulate=accumulate, frozen=frozen,
-        checkpoint=checkpoint, module=module,
-    )  # fmt: skip
+        return recipe._replace(optimizer="")
+    require_parts(graph, recipe.frozen)
+    if "blocks" not in recipe.checkpoint:
+        return recipe
+    if found := tuple(blocks(graph)):
+        return recipe._replace(checkpoint=found)
+    raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")

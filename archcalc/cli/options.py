@@ -115,15 +115,11 @@ def require_parts(graph: Graph, parts: Iterable[str]) -> None:
             raise ArchcalcError(f"{graph.name} has no part {shorten(repr(part))}; {hint}")
 
 
-def analyzed(
-    graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, optimizer: str, weight_decay: bool,
-    frozen: tuple[str, ...],
-) -> Report:  # fmt: skip
+def analyzed(graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, **recipe: Any) -> Report:
     """Analyze a network as `network_options` say. Raises UsageError for options of training at inference."""
     refuse_training(STEP_OPTIONS, mode)
-    require_parts(graph, frozen)
-    recipe = USUAL._replace(optimizer=optimizer, weight_decay=weight_decay, frozen=frozen)
-    return analyze(graph, batch, dtype, mode, convention, recipe)
+    require_parts(graph, recipe["frozen"])
+    return analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
@@ -146,11 +142,13 @@ spec_options = together(
 )  # fmt: skip
 mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                            help="train includes side outputs and dropout.")  # fmt: skip
+batch_option = click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True,
+                            help="Images per batch.")  # fmt: skip
 dtype_option = click.option("--dtype", type=click.Choice(list(DTYPES)), default="float32", show_default=True)
 # Options that change its figures.
 figure_options = together(
     spec_options,
-    click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=1, show_default=True, help="Images per batch."),
+    batch_option,
     dtype_option,
     mode_option,
 )

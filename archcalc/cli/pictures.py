@@ -14,7 +14,7 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, loaded, matching, papers_own, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
-from archcalc.cli.memory_options import batch_option, recipe_of, recipe_options
+from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.output import skipped, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
@@ -122,7 +122,7 @@ def profile(
 @plot.command(short_help="Draw the memory over a training step or an inference.")
 @click.argument("name", type=options.NetworkName())
 @options.spec_options
-@batch_option
+@options.batch_option
 @recipe_options
 @picture_options
 def memory(
