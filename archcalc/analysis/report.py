@@ -210,11 +210,11 @@ def analyze(
 ) -> Report:  # fmt: skip
     """Compute all figures of a network for one forward pass of `batch` images, and in training for one step.
 
-    `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others), which
-    `recipe` describes; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops` names a
-    convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with its
-    place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph raises
-    when it is read), and in training for a side output that does not accept this input.
+    `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others) by
+    `recipe`, whose dtype is not read; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops`
+    names a convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with
+    its place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph
+    raises when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
     convention = choose("convention", flops, CONVENTIONS)

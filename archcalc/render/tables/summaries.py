@@ -229,7 +229,7 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
     yield "training", _training_text(report, folded)
     if report.mode == "train" and (peak := t.peak_training_bytes):
-        yield "memory", f"{bytes_text(peak)} at the peak of training on CUDA"
+        yield "memory", f"{bytes_text(peak)} at the peak of training on {report.recipe.device.upper()}"
     yield "MACs", f"{t.macs:,}"
     yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
     if report.mode == "train":
