@@ -106,10 +106,9 @@ def refuse_training(options: Iterable[str], mode: str) -> None:
 
 def require_parts(graph: Graph, parts: Iterable[str]) -> None:
     """Raise ArchcalcError, with the nearest names, for what is no layer or block of a network."""
-    names = [node.name for node in graph.nodes]
     for part in parts:
-        if not any(is_frozen(name, [part]) for name in names):
-            paths = (name.split(".") for name in names)
+        if not any(is_frozen(node.name, [part]) for node in graph.nodes):
+            paths = (node.name.split(".") for node in graph.nodes)
             known = {".".join(path[: end + 1]) for path in paths for end in range(len(path))}
             hint = suggest(part, known) or f"`archcalc summarize {graph.name}` lists them"
             raise ArchcalcError(f"{graph.name} has no part {shorten(repr(part))}; {hint}")
