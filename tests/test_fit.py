@@ -24,7 +24,7 @@ from archcalc.analysis.fit import (
     tried_below,
 )
 from archcalc.analysis.recipe import Recipe
-from archcalc.analysis.workspaces import CUDNN_MOST, CUDNN_SMALL, workspace_terms
+from archcalc.analysis.workspaces import CUDNN_SMALL, cudnn_most, workspace_terms
 
 MIB, GIB = 2**20, 2**30
 MOMENTUM = Recipe("momentum", device="cuda")
@@ -58,7 +58,7 @@ def fixed(size):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_replay_succeeds_up_to_the_guaranteed_batch_and_fails_above_the_bound(name):
-    cap = 3 * GIB if name in ("vgg11", "vgg16") else GIB
+    cap = 3 * GIB if name in ("zfnet", "vgg11", "vgg16") else GIB
     cases = batches(load(name), MOMENTUM)
     guaranteed, likely, bound, lacking = largest_batch(cases, fixed(cap))
     assert (0 < guaranteed <= likely <= bound, lacking) == (True, 0)
@@ -140,7 +140,7 @@ CONVOLUTION = "name: one\ninput: [8, 512, 512]\nlayers: ['conv(8, 3, padding=1)'
 
 
 def test_a_convolution_that_gets_no_workspace_runs_without_one():
-    """Image, output and a workspace as large as both take 32 MiB, cuBLAS 33 more; the largest workspace takes 64."""
+    """Image, output and a workspace as large as both take 32 MiB, cuBLAS 33 more; the largest workspace takes 128."""
     case = batches(parse(CONVOLUTION), Recipe(device="cuda"))(1, STEPS)
     workspaces = {size for storage, size in case.events(worst=False) if storage == fits.CUDNN and size > 0}
     assert workspaces == {4 * (8 * 8 * 9 + 8) + 4 * 2 * 8 * 512**2}
@@ -209,4 +209,4 @@ def test_the_largest_workspace_is_that_of_archcalc_memory(name, batch):
     assert most == cudnn.high >= CUDNN_SMALL
     usual = max(size for storage, size in case.events(worst=False) if storage == fits.CUDNN)
     assert usual == cudnn.usual
-    assert (most == CUDNN_MOST * usual) == (CUDNN_MOST * usual >= CUDNN_SMALL)
+    assert most == cudnn_most(usual)

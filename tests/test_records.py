@@ -9,8 +9,10 @@ import pytest
 from support.torchvisions import torchvisions
 
 from archcalc import analyze, load
+from archcalc.analysis.cards import find_card
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
+from archcalc.analysis.workspaces import workspace_terms
 
 RECORDS = Path(__file__).parent.parent / "bench" / "records"
 BYTES = {"float32": 4, "autocast": 4, "float16": 2, "bfloat16": 2}  # per weight
@@ -107,6 +109,12 @@ def test_weights_and_image_are_what_the_allocator_was_asked_for(record):
         assert measured == requested(case), case["network"]
 
 
+def workspaces_at_most(made):
+    """As of today; when the record was made, four times a convolution's tensors were allowed."""
+    *_, cublas, cudnn = workspace_terms(analyze(load(made["network"]), made["batch"], mode="train"), find_card("h100"))
+    return cublas.high + cudnn.high
+
+
 @pytest.mark.parametrize("record", records("-tried"))
 def test_what_a_device_needed_more_than_predicted_is_within_the_workspaces(record):
     assert record["complete"]
@@ -114,8 +122,9 @@ def test_what_a_device_needed_more_than_predicted_is_within_the_workspaces(recor
     for made in record["memory"]:
         assert not made["problem"], made
         assert not made["wrong"], made
+        most = workspaces_at_most(made)
         for phase, peak in made["phases"].items():
-            assert 0 <= peak - made["predicted"][phase] <= made["workspaces_at_most"], (made["network"], phase)
+            assert 0 <= peak - made["predicted"][phase] <= most, (made["network"], phase)
     for made in record["memory"][::15]:
         trace = simulate(load(made["network"]), Recipe(made["optimizer"], device="cuda"))
         predicted = {f"{peak.phase}{peak.step or ''}": peak.peak for peak in trace.peaks(made["batch"])}
