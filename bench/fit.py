@@ -30,7 +30,7 @@ import torch
 
 from archcalc import analyze, load
 from archcalc.analysis.cards import Card, find_card
-from archcalc.analysis.fit import Fit, Space, batches, edge, largest_batch
+from archcalc.analysis.fit import Fit, Space, batches, edge, largest
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
@@ -98,7 +98,7 @@ def compared(made: dict[str, Any], card: Card) -> dict[str, Any]:
 
 def tried(network: str, cap: int, card: Card, train: Callable[[Try], dict[str, Any]]) -> dict[str, Any]:
     """Search the largest batch under a cap around what `fit` says; return it with all tries."""
-    found = largest_batch(batches(load(network), Try(network, 2, "momentum").recipe, card), Space(cap, cap))
+    found = largest(batches(load(network), Try(network, 2, "momentum").recipe, card), Space(cap, cap))
     tries = dict[int, str]()
 
     def trains(batch: int) -> bool:
@@ -106,9 +106,9 @@ def tried(network: str, cap: int, card: Card, train: Callable[[Try], dict[str, A
             tries[batch] = train(Try(network, batch, "momentum", cap))["problem"]
         return not tries[batch]
 
-    largest = search(trains, found)
-    made = {"network": network, "optimizer": "momentum", "cap": cap, **found._asdict(), "largest": largest}
-    right = found.guaranteed <= largest <= found.bound and all(map(trains, {found.guaranteed} - {0}))
+    trained = search(trains, found)
+    made = {"network": network, "optimizer": "momentum", "cap": cap, **found._asdict(), "largest": trained}
+    right = found.guaranteed <= trained <= found.bound and all(map(trains, {found.guaranteed} - {0}))
     problems = {batch: text for batch, text in tries.items() if text and "out of memory" not in text}
     return {**made, "tries": tries, "wrong": [] if right and not problems else ["largest", *problems.values()]}
 
@@ -213,7 +213,7 @@ def predict(names: Sequence[str], gib: float) -> int:
     print("| network | guaranteed | likely | at most | seconds |\n| --- | ---: | ---: | ---: | ---: |")
     for name in names:
         began = time.process_time()
-        found = largest_batch(batches(load(name), Recipe("momentum", device="cuda")), space)
+        found = largest(batches(load(name), Recipe("momentum", device="cuda")), space)
         print(f"| {name} | {found.guaranteed} | {found.likely} | {found.bound} | {time.process_time() - began:.2f} |")
     print(f"{len(names)} networks with {gib:g} GiB: {time.process_time() - start:.1f} s of CPU")
     return 0

@@ -1,6 +1,6 @@
 """The CUDA allocator's rules: by hand, each with a mutant that breaks it, and against a second, slow allocator."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 from math import prod
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from archcalc import load
 from archcalc.analysis import allocator
-from archcalc.analysis.allocator import APART, Allocator, Counts, Failure, Phase, replay, reserved_range
+from archcalc.analysis.allocator import APART, Allocator, Counts, Phase, replay
 
 MIB = 2**20
 KIB = 2**10
@@ -25,6 +25,17 @@ def events(*sizes):
             live[number] = size
             made.append((number, size))
     return made
+
+
+def run(made, cap=None):
+    """The allocator after events, and the number of the one that failed under a cap, None if none did."""
+    state = Allocator(cap)
+    for number, (storage, size) in enumerate(made):
+        if size < 0:
+            state.free(storage)
+        elif not state.allocate(storage, size):
+            return state, number
+    return state, None
 
 
 def at_end(requested, allocated, reserved, segments, retries=0):
@@ -66,9 +77,9 @@ RULES = {  # events, a cap, and the counts at their end, worked out by hand
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_by_hand(rule):
     sizes, cap, expected = RULES[rule]
-    result = replay([("all", events(*sizes))], cap)
-    assert result.failure is None
-    assert (*result.phases["all"].end, result.retries) == expected
+    state, failed = run(events(*sizes), cap)
+    assert failed is None
+    assert (*state.counts, state.retries) == expected
 
 
 def never_merge(self, storage):
@@ -120,41 +131,35 @@ def test_the_rules_notice_a_mutant(change, rules, monkeypatch):
     monkeypatch.setattr(f"archcalc.analysis.allocator.{name}", value)
     for rule in rules:
         sizes, cap, expected = RULES[rule]
-        result = replay([("all", events(*sizes))], cap)
-        assert result.failure or (*result.phases["all"].end, result.retries) != expected, rule
+        state, failed = run(events(*sizes), cap)
+        assert failed is not None or (*state.counts, state.retries) != expected, rule
 
 
-def test_a_request_that_does_not_fit_fails_by_so_many_bytes():
-    phases = [("a", events(30 * MIB)), ("b", [("x", 1), ("y", 9 * MIB), ("x", -1)]), ("c", [("z", 1)])]
-    result = replay(phases, cap=40 * MIB)
-    assert result.failure == Failure(event=1, requested=9 * MIB, lacking=12 * MIB)  # 30 + 2 + 20 are 12 too many
-    assert list(result.phases) == ["a", "b"]
-    assert result.phases["b"].end == Counts(30 * MIB + 1, 30 * MIB + 512, 32 * MIB, 2)
-    assert replay(phases, cap=52 * MIB - 1).failure == Failure(1, 9 * MIB, 1)
-    assert replay(phases, cap=52 * MIB).failure is None
+def test_a_request_that_does_not_fit_fails():
+    made = [*events(30 * MIB), ("x", 1), ("y", 9 * MIB), ("z", 1)]
+    state, failed = run(made, cap=52 * MIB - 1)  # 30 + 2 + 20 are one byte too many
+    assert failed == 2
+    assert state.counts == Counts(30 * MIB + 1, 30 * MIB + 512, 32 * MIB, 2)
+    assert run(made, cap=52 * MIB)[1] is None
 
 
-def test_peaks_of_phases_and_of_all():
-    result = replay([("up", events(4 * MIB, 24 * MIB, "-1")), ("down", [(0, -4 * MIB), ("empty", 0)])])
+def test_peaks_of_phases():
     up = Phase(Counts(28 * MIB, 28 * MIB, 44 * MIB, 2), Counts(4 * MIB, 4 * MIB, 44 * MIB, 2))
     down = Phase(Counts(4 * MIB, 4 * MIB, 44 * MIB, 2), Counts(0, 0, 44 * MIB, 2))
-    assert result.phases == {"up": up, "down": down}
-    assert result.peak == up.peak
+    assert replay([events(4 * MIB, 24 * MIB, "-1"), [(0, -4 * MIB), ("empty", 0)]]) == [up, down]
 
 
 def test_impossible_events_are_errors():
     with pytest.raises(ValueError, match="'a' is allocated twice"):
-        replay([("", [("a", 1), ("a", 1)])])
+        replay([[("a", 1), ("a", 1)]])
     with pytest.raises(KeyError, match="'a'"):
-        replay([("", [("a", -1)])])
-    with pytest.raises(ValueError, match="there are two phases 'forward'; number them"):
-        replay([("forward", []), ("backward", []), ("forward", [])])
+        replay([[("a", -1)]])
 
 
-def test_the_range_shows_what_addresses_change():
+def test_addresses_that_rise_change_what_is_reserved():
     sizes, _, _ = RULES["of equal pieces the one at the lower address"]
-    assert reserved_range(events(*sizes)) == (32 * MIB, 52 * MIB)
-    assert reserved_range(events(1, 2 * MIB)) == (22 * MIB, 22 * MIB)
+    found = [replay([events(*sizes)], addresses)[0].end.reserved for addresses in (None, count(0, APART))]
+    assert found == [52 * MIB, 32 * MIB]
 
 
 def weights(name):
@@ -166,8 +171,8 @@ def weights(name):
 
 def test_resnet18_takes_what_was_published():
     """`memory_allocated() / 1024**2` after `resnet18().to("cuda")`: github.com/pytorch/pytorch/issues/107667."""
-    result = replay([("weights", weights("torchvision/resnet18"))])
-    assert result.peak.allocated / MIB == 44.6904296875
+    (phase,) = replay([weights("torchvision/resnet18")])
+    assert phase.peak.allocated / MIB == 44.6904296875
     rounded = sum(-(-size // 512) * 512 for _, size in weights("torchvision/resnet18"))
     assert f"{rounded / MIB:.3f}" == "44.644"  # the rest are tails of 20 MiB segments that are not split off
 
@@ -284,18 +289,19 @@ def test_what_is_all_freed_is_one_piece_per_segment(made):
 
 @given(runs(), st.data())
 def test_a_cap_changes_nothing_above_the_peak_and_stops_below_what_is_needed(made, data):
-    free = replay([("all", made)])
-    assert replay([("all", made)], cap=free.peak.reserved) == free
+    free, _ = run(made)
+    capped, failed = run(made, free.reserved)
+    assert (capped.counts, capped.retries, failed) == (free.counts, 0, None)
     sums, live = [], 0
     for _, size in made:
         live += (1 if size > 0 else -1) * -(-abs(size) // 512) * 512
         sums.append(live)
     cap = data.draw(st.integers(0, max(sums) - 1))
-    failure = replay([("all", made)], cap=cap).failure
-    assert failure
-    assert sums[failure.event] > cap or failure.lacking > 0
+    state, failed = run(made, cap)
+    assert failed is not None
+    assert state.reserved <= cap
 
 
 @given(runs())
 def test_a_replay_is_the_same_whatever_storages_are_called(made):
-    assert replay([("all", [(f"s{storage}", size) for storage, size in made])]) == replay([("all", made)])
+    assert replay([[(f"s{storage}", size) for storage, size in made]]) == replay([made])

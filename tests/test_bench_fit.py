@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from archcalc import load
 from archcalc.analysis.cards import find_card
-from archcalc.analysis.fit import STEPS, Fit, batches, runs
+from archcalc.analysis.fit import STEPS, Fit, batches, replayed
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
 
@@ -75,7 +75,7 @@ def trains_by_replay(job):
     peaks = {
         f"{peak.phase}{peak.step or ''}": peak.peak for peak in simulate(load(job.network), job.recipe).peaks(job.batch)
     }
-    fits = not job.cap or runs(case, job.cap)
+    fits = not job.cap or replayed(case, job.cap)
     return {**job._asdict(), "problem": "" if fits else "forward1: CUDA out of memory", "phases": peaks}
 
 

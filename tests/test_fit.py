@@ -1,30 +1,33 @@
 """The largest batch that fits: against brute force, the replayed allocator, and what was measured on a GPU."""
 
 import json
+import random
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from archcalc import analyze, load, parse
-from archcalc.analysis import fit as fits
-from archcalc.analysis.allocator import replay
+from archcalc.analysis.allocator import Allocator
 from archcalc.analysis.cards import find_card
 from archcalc.analysis.fit import (
+    CUDNN,
     LONG,
     STEPS,
     Fit,
     Space,
     batches,
-    largest_batch,
+    edge,
+    largest,
     leaner,
     needed,
-    runs,
+    replayed,
     space_of,
     tried_below,
 )
+from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
-from archcalc.analysis.workspaces import CUDNN_SMALL, cudnn_most, workspace_terms
+from archcalc.analysis.workspaces import cudnn_most, workspace_terms
 
 MIB, GIB = 2**20, 2**30
 MOMENTUM = Recipe("momentum", device="cuda")
@@ -42,34 +45,101 @@ NETWORKS = (
 )
 
 
-def events(case, worst=None):
-    """The events of a program, with those of libraries if `worst` says which workspaces cuDNN takes."""
-    return (
-        case.events(worst)
-        if worst is not None
-        else [(event.storage, event.bytes) for event in case.trace.events(case.batch)]
-    )
-
-
 def fixed(size):
     """Exactly so much memory, for the allocator."""
     return Space(size, size)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_replay_succeeds_up_to_the_guaranteed_batch_and_fails_above_the_bound(name):
+def trains(case, cap, workspace):
+    """Whether the allocator fits a program under a cap; `workspace` says how much each convolution asks for.
+
+    Of what does not fit, workspaces alone do not matter: cuDNN finds another way.
+    """
+    allocator = Allocator(cap)
+    for storage, fixed, each in case.requests:
+        size = fixed + case.batch * each
+        if storage == CUDNN:
+            size = size > 0 and workspace(size)
+            if size and allocator.allocate(CUDNN, size):
+                allocator.free(CUDNN)
+        elif size < 0:
+            allocator.free(storage)
+        elif not allocator.allocate(storage, size):
+            return False
+    return True
+
+
+@cache
+def searched(name):
     cap = 3 * GIB if name in ("zfnet", "vgg11", "vgg16") else GIB
     cases = batches(load(name), MOMENTUM)
-    guaranteed, likely, bound, lacking = largest_batch(cases, fixed(cap))
-    assert (0 < guaranteed <= likely <= bound, lacking) == (True, 0)
+    return cases, cap, largest(cases, fixed(cap))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_replay_succeeds_up_to_the_guaranteed_batch_and_fails_above_the_bound(name):
+    cases, cap, (guaranteed, likely, bound, _) = searched(name)
+    assert 0 < guaranteed <= likely <= bound
     for case in (cases(guaranteed, LONG), *(cases(batch, STEPS) for batch in tried_below(guaranteed))):
-        assert replay([("", events(case, worst=True))], cap).failure is None
-        assert replay([("", events(case))], cap).failure is None
-    more = cases(bound + 1, STEPS)
-    assert needed(cases(bound, STEPS)) <= cap < needed(more)
-    assert replay([("", events(more))], cap).failure
-    assert runs(cases(likely, STEPS), cap)
-    assert likely == bound or not runs(cases(likely + 1, STEPS), cap)
+        assert replayed(case, cap, worst=True)
+        assert all(trains(case, cap, workspace) for workspace in (lambda size: 0, lambda size: size, cudnn_most))
+    assert needed(cases(bound, STEPS)) <= cap < needed(cases(bound + 1, STEPS))
+    assert not trains(cases(bound + 1, STEPS), cap, lambda size: 0)
+    assert replayed(cases(likely, STEPS), cap)
+    assert likely == bound or not replayed(cases(likely + 1, STEPS), cap)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_guaranteed_batch_trains_whatever_workspaces_convolutions_take(name):
+    """Each size of a convolution takes one at random, as large as none recorded, and none where it does not get it."""
+    cases, cap, (guaranteed, *_) = searched(name)
+    for seed in range(10):
+        draw = random.Random(seed)
+        taken = cache(lambda size: draw.choice([0, size, draw.randrange(cudnn_most(size))]))  # noqa: B023
+        assert trains(cases(guaranteed, STEPS), cap, taken)
+
+
+def test_the_test_above_would_notice_a_larger_guaranteed_batch():
+    """As with workspaces of once the tensors."""
+    failing = 0
+    for name in NETWORKS:
+        cases, cap, found = searched(name)
+        failing += not all(trains(cases(found.likely, STEPS), cap, lambda size: k * size) for k in (0, 1, 2))  # noqa: B023
+    assert failing > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "key"),
+    [
+        ("vgg16", MOMENTUM, "t4"),
+        ("alexnet", MOMENTUM, "a100-40"),
+        ("resnet18", MOMENTUM, "rtx-3080"),
+        ("squeezenet1.0", Recipe("adamw", device="cuda", dtype="float16"), "t4"),
+        ("vgg11", Recipe("sgd", device="cuda", dtype="bfloat16", frozen=("stage1",)), "a100-40"),
+        ("googlenet", Recipe(device="cuda"), "rtx-3080"),
+        ("resnet20", Recipe(device="cuda"), "v100-16"),
+    ],
+)
+def test_memory_and_fit_say_the_same(name, recipe, key):
+    """One judgement serves both commands."""
+    graph, card = load(name), find_card(key)
+    found = largest(batches(graph, recipe, card), space_of(card))
+    assert 0 < found.guaranteed < found.bound
+    edges = {found.guaranteed: True, found.guaranteed + 1: None, found.bound: None, found.bound + 1: False}
+    for batch, fits in edges.items():
+        own = memory_needs(graph, recipe, batch, card).fit
+        assert (own[:3], own.fits(batch)) == (found[:3], fits)
+        assert own.lacking == 0 if fits else own.lacking > 0 or fits is None
+
+
+def test_what_is_lacking_is_enough():
+    """Above the bound one byte less is too little; below it, that much suffices for the replay."""
+    cases, cap, found = searched("resnet18")
+    too_many, some = (largest(cases, fixed(cap), amount).lacking for amount in (found.bound + 1, found.likely))
+    assert needed(cases(found.bound + 1, STEPS)) == cap + too_many
+    assert some > 0
+    assert replayed(cases(found.likely, LONG), cap + some, worst=True)
+    assert not replayed(cases(found.likely, STEPS), cap, worst=True)
 
 
 RECORD = next((Path(__file__).parent.parent / "bench" / "records").glob("*-fit.json"))
@@ -79,7 +149,7 @@ MEASURED = [case for case in json.loads(RECORD.read_text())["cases"] if case["mo
 @cache
 def found_under_the_cap(number):
     case = MEASURED[number]
-    return largest_batch(batches(load(case["network"]), MOMENTUM, find_card("h100")), fixed(case["tries"][0]["cap"]))
+    return largest(batches(load(case["network"]), MOMENTUM, find_card("h100")), fixed(case["tries"][0]["cap"]))
 
 
 @pytest.mark.parametrize("number", range(8), ids=lambda n: f"{MEASURED[n]['network']}-{MEASURED[n]['cap'] // GIB}GiB")
@@ -100,7 +170,7 @@ def test_the_test_above_would_notice_other_bounds():
 @pytest.mark.parametrize("optimizer", ["", "sgd", "adamw"])
 def test_on_the_cpu_the_sum_of_the_tensors_decides(optimizer):
     cases, size = batches(load("lenet5"), Recipe(optimizer)), 10**7
-    found = largest_batch(cases, Space(size, size, cuda=False))
+    found = largest(cases, Space(size, size, cuda=False))
     sums = [max(cases(batch, STEPS).trace.curve(batch)) for batch in range(1, found.bound + 2)]
     assert sums == sorted(sums)
     assert found == Fit(found.bound, found.bound, found.bound)
@@ -110,22 +180,22 @@ def test_on_the_cpu_the_sum_of_the_tensors_decides(optimizer):
 def test_what_one_image_lacks():
     cases = batches(load("resnet18"), MOMENTUM)
     one = needed(cases(1, STEPS))
-    assert largest_batch(cases, fixed(one - 1)) == Fit(0, 0, 0, 1)
-    assert largest_batch(cases, fixed(one)).bound == 1
-    assert largest_batch(cases, fixed(one)).guaranteed == 0  # the allocator's segments are larger
+    assert largest(cases, fixed(one - 1)) == Fit(0, 0, 0, 1)
+    assert largest(cases, fixed(one)).bound == 1
+    assert largest(cases, fixed(one)).guaranteed == 0  # the allocator's segments are larger
 
 
 def test_the_guaranteed_batch_lasts_for_more_steps(monkeypatch):
     """A batch that the allocator fits for three steps, but not for twelve, is not guaranteed."""
     cases, cap = batches(load("densenet-40-12"), MOMENTUM), GIB
-    three = largest_batch(cases, fixed(cap)).guaranteed
-    long, real = cases(three, LONG).trace, fits.runs
+    three = largest(cases, fixed(cap)).guaranteed
+    long, real = cases(three, LONG).trace, replayed
 
-    def runs_but_for(case, cap, worst=False):
-        return real(case, cap, worst) and not (case.trace is long and case.batch == three)
+    def but_for(case, cap, worst=False):
+        return None if case.trace is long and case.batch == three else real(case, cap, worst)
 
-    monkeypatch.setattr(fits, "runs", runs_but_for)
-    found = largest_batch(cases, fixed(cap))
+    monkeypatch.setattr("archcalc.analysis.fit.replayed", but_for)
+    found = largest(cases, fixed(cap))
     assert 0 < found.guaranteed < three <= found.likely
     assert real(cases(found.guaranteed, LONG), cap, worst=True)
 
@@ -139,22 +209,25 @@ def test_a_batch_of_one_image_has_a_trace_of_its_own():
 CONVOLUTION = "name: one\ninput: [8, 512, 512]\nlayers: ['conv(8, 3, padding=1)', global_avgpool, flatten, linear(2)]\n"
 
 
+def requested(case, name):
+    return {size + case.batch * each for storage, size, each in case.requests if storage == name and size > 0}
+
+
 def test_a_convolution_that_gets_no_workspace_runs_without_one():
     """Image, output and a workspace as large as both take 32 MiB, cuBLAS 33 more; the largest workspace takes 128."""
     case = batches(parse(CONVOLUTION), Recipe(device="cuda"))(1, STEPS)
-    workspaces = {size for storage, size in case.events(worst=False) if storage == fits.CUDNN and size > 0}
-    assert workspaces == {4 * (8 * 8 * 9 + 8) + 4 * 2 * 8 * 512**2}
+    assert requested(case, CUDNN) == {4 * (8 * 8 * 9 + 8) + 4 * 2 * 8 * 512**2}
     cap = 70 * MIB
-    assert runs(case, cap)
-    assert not runs(case, cap, worst=True)
+    assert replayed(case, cap)
+    assert not replayed(case, cap, worst=True)
 
 
 def test_cublas_keeps_a_workspace_in_each_thread():
+    names = "cuBLAS", "cuBLASLt", "cuBLAS of backward"
     case = batches(load("lenet5"), MOMENTUM, find_card("a100-40"))(1, STEPS)
-    kept = [(storage, size) for storage, size in case.events(worst=False) if str(storage).startswith("cuBLAS")]
-    assert kept == [("cuBLAS", 8_519_680), ("cuBLASLt", MIB), ("cuBLAS of backward", 8_519_680)]
+    assert [requested(case, name) for name in names] == [{8_519_680}, {MIB}, {8_519_680}]
     case = batches(load("lenet5"), Recipe(device="cuda"))(1, STEPS)
-    assert [size for storage, size in case.events(worst=False) if str(storage).startswith("cuBLAS")] == [32 * MIB, MIB]
+    assert [requested(case, name) for name in names] == [{32 * MIB}, {MIB}, set()]
 
 
 def test_a_card_without_its_context():
@@ -162,19 +235,29 @@ def test_a_card_without_its_context():
     assert space_of(card) == Space(card.memory - 10**9, card.memory - 2 * 10**8)
 
 
-@pytest.mark.parametrize("edge", range(8))
-def test_the_search_finds_the_edge(edge):
-    for most in range(edge, 40):
+@pytest.mark.parametrize("last", range(8))
+def test_the_search_finds_the_edge(last):
+    for most in range(last, 40):
         asked = []
-        assert fits.edge(lambda n: asked.append(n) or n <= edge, most) == edge  # noqa: B023
+        assert edge(lambda n: asked.append(n) or n <= last, most) == last  # noqa: B023
         assert len(asked) <= 12
 
 
-def test_a_smaller_amount_that_fails_lowers_the_guaranteed_one():
-    assert fits._safe(lambda n: n <= 20, 30) == 20
-    assert fits._safe(lambda n: n <= 20 and n != 16, 30) == 15  # 20 - 4
-    assert fits._safe(lambda n: n <= 20 and n not in (16, 14), 30) == 13
-    assert fits._safe(lambda n: False, 30) == 0
+@pytest.mark.parametrize(
+    ("failing", "guaranteed"), [([], 30), ([30], 29), ([28], 27), ([14, 26], 13), ([*range(1, 31)], 0)]
+)
+def test_a_smaller_batch_that_fails_lowers_the_guaranteed_one(failing, guaranteed, monkeypatch):
+    """Of up to 30 images; 28, 26 and 14 are among those that are tried for 30."""
+    cases = batches(load("lenet5"), MOMENTUM)
+
+    def made_up(case, cap, worst=False):
+        return None if case.batch > 30 or (worst and case.batch in failing) else Allocator()
+
+    monkeypatch.setattr("archcalc.analysis.fit.replayed", made_up)
+    assert largest(cases, fixed(needed(cases(40, STEPS)))).guaranteed == guaranteed
+
+
+def test_amounts_tried_below():
     assert tried_below(20) == [19, 18, 16, 12, 4]
     assert tried_below(1) == []
 
@@ -204,9 +287,6 @@ def test_every_change_needs_less():
 def test_the_largest_workspace_is_that_of_archcalc_memory(name, batch):
     graph, card = load(name), find_card("h100")
     case = batches(graph, MOMENTUM, card)(batch, STEPS)
-    most = max(size for storage, size in case.events(worst=True) if storage == fits.CUDNN)
     _, _, cudnn = workspace_terms(analyze(graph, batch, mode="train"), card)
-    assert most == cudnn.high >= CUDNN_SMALL
-    usual = max(size for storage, size in case.events(worst=False) if storage == fits.CUDNN)
-    assert usual == cudnn.usual
-    assert most == cudnn_most(usual)
+    assert max(requested(case, CUDNN)) == cudnn.usual
+    assert cudnn.high == cudnn_most(cudnn.usual)

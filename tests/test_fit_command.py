@@ -6,7 +6,7 @@ import pytest
 from support.pages import in_process
 
 from archcalc import load
-from archcalc.analysis.fit import STEPS, Space, batches, largest_batch, needed
+from archcalc.analysis.fit import STEPS, Space, batches, largest, needed
 from archcalc.analysis.recipe import Recipe
 
 
@@ -27,7 +27,7 @@ def test_rows_are_what_the_library_finds():
     own = Recipe("adamw", device="cuda")
     expected = {None: own, "--optimizer sgd": own._replace(optimizer="sgd")}
     for change, recipe in expected.items():
-        assert rows[change] == largest_batch(batches(load("lenet5"), recipe), space)
+        assert rows[change] == largest(batches(load("lenet5"), recipe), space)
     assert [*rows][:3] == [None, "--optimizer momentum", "--optimizer sgd"]
 
 
@@ -48,11 +48,13 @@ def test_a_card_has_its_memory_without_the_context():
 def test_nothing_fits():
     code, printed = fit("vgg16", "--memory", "1GB")
     assert code == 1
-    assert "nothing fits  the smallest needs 723.00 MB more" in printed
+    assert "nothing fits  the smallest needs 723.00 MB more, 169.57 MB more with --optimizer sgd" in printed
+    assert "nothing is guaranteed  with " in fit("vgg16", "--memory", "1.8GB")[1]
     code, found = data("vgg16", "--memory", "1GB")
     lacking = needed(batches(load("vgg16"), Recipe("momentum", device="cuda"))(1, STEPS)) - 10**9
     assert (code, found["rows"][0]["bound"], found["rows"][0]["lacking_bytes"]) == (1, 0, lacking)
     assert found["rows"][-1]["bound"] > 0  # with --dtype bfloat16
+    assert "with --dtype bfloat16" not in printed.partition("nothing fits")[2]
 
 
 def test_sizes_of_images():
@@ -82,6 +84,8 @@ def test_on_the_cpu_there_is_one_number():
         ("vgg16 --memory 24GB --gpu t4", "write either --memory, e.g. 24GB, or --gpu, e.g. a100-40"),
         ("vgg16 --memory 24GB --batch 8", "fit finds the batch; omit --batch, or use --vary size"),
         ("vgg16 --gpu a100", "card 'a100' is not exact; type a100-80 or a100-40"),
+        ("vgg16 --memory 24GB --vary size --batch 0", "0 is not in the range"),
+        ("lenet5 --memory 24GB --checkpoint zz", "lenet5 has no block 'zz'"),
         ("vgg16 --memory 24GB --optimizer adm", "did you mean adam or adamw?"),
         ("vgg16 --memory 24GB --vary size", "the weights of fc6.linear depend on the size; use --vary batch"),
         ("vgg61 --memory 24GB", "no network is called 'vgg61'; did you mean"),

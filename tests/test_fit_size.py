@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from archcalc import load, parse
-from archcalc.analysis.fit import STEPS, Space, batches, needed
-from archcalc.analysis.fit_size import Sizes, largest_size, sizes_of
+from archcalc.analysis.fit import STEPS, Space, batches, largest, needed
+from archcalc.analysis.fit_size import Sizes, by_size, sizes_of
 from archcalc.analysis.recipe import Recipe
 from archcalc.errors import ArchcalcError
 
@@ -66,9 +66,9 @@ def test_the_largest_size_against_all_sizes(recipe):
     at = partial(parse, UNET)
     sizes = sizes_of(at(), lambda shape: at(input=shape))
     space = Space(50_000_000, 50_000_000, recipe.device == "cuda")
-    found = largest_size(sizes, lambda shape: at(input=shape), recipe, space, batch=3)
+    found = largest(by_size(sizes, lambda shape: at(input=shape), recipe, batch=3), space)
     needs = [
-        needed(batches(at(input=sizes.shape(number)), recipe)(3, STEPS), space.unit)
+        needed(batches(at(input=sizes.shape(number)), recipe)(3, STEPS), space.cuda)
         for number in range(1, found.bound + 2)
     ]
     assert needs == sorted(needs)

@@ -65,9 +65,9 @@ def test_all_data_add_up_to_the_peak(arguments):
 
 def test_terms_and_times_of_a_card():
     found = data(CASES["resnet50"])
-    low, high = (sum(term[key] for term in found["beside"]) for key in ("low", "high"))
-    assert found["needed_bytes"] == [found["peak_bytes"] + low, found["reserved_bytes"][1] + high]
-    assert found["fits"] is True
+    assert [term["name"] for term in found["beside"]] == ["CUDA context", "cuBLAS", "cuDNN"]
+    assert (found["fits"], found["lacking_bytes"]) == (True, 0)
+    assert found["batch"] <= found["largest_batches"][0] <= found["largest_batches"][1] <= found["largest_batches"][2]
     seconds = sum(row["forward_seconds"] or 0 for row in found["layers"])
     assert seconds == pytest.approx(found["forward_seconds_by_layer"])
     assert found["forward_seconds_least"] <= found["forward_seconds_by_layer"]
@@ -163,6 +163,7 @@ def test_the_module_is_a_condition(mode):
         ("lenet5 --batch 0", "0 is not in the range"),
         ("lenet5 --optimizer adamm", "unknown optimizer 'adamm'; did you mean adam or adamw?"),
         ("lenet5 --gpu rtx4091", "unknown card 'rtx4091'; did you mean rtx-4090?"),
+        ("lenet5 --gpu=", "unknown card ''; one of b200, h200"),
         ("lenet5 --gpu a100", "card 'a100' is not exact; type a100-80 or a100-40"),
         ("lenet5 --dtype bf17", "unknown dtype 'bf17'; did you mean bf16"),
         ("lenet5 --module torchvison", "unknown module 'torchvison'; did you mean torchvision?"),

@@ -5,7 +5,7 @@ import pytest
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.cards import CARDS, find_card
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.analysis.needed_memory import LARGEST, memory_needs
+from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
 from archcalc.analysis.simulation import simulate
@@ -72,32 +72,30 @@ def test_more_is_allocated_than_requested_and_more_reserved(name):
 
 def test_on_the_cpu_there_is_no_allocator():
     needs = needs_of("lenet5", TRAIN._replace(device="cpu"))
-    assert (needs.allocated, needs.reserved, needs.room, needs.times, needs.terms) == (None, None, None, None, ())
+    assert (needs.allocated, needs.reserved, needs.fit, needs.times, needs.terms) == (None, None, None, None, ())
 
 
 def test_without_a_card_the_terms_are_the_largest():
     report = analyze(load("lenet5"), mode="train")
     terms = [[term.high for term in workspace_terms(report, card)] for card in CARDS.values()]
     highest = [max(sizes) for sizes in zip(*terms, strict=True)]
-    assert [term.high for term in workspace_terms(report, LARGEST)] == highest
+    assert [term.high for term in workspace_terms(report)] == highest
     assert [term.high for term in needs_of("lenet5", batch=1).terms] == highest
 
 
 @pytest.mark.parametrize(("batch", "fits"), [(32, True), (192, None), (600, False)])
 def test_whether_it_fits(batch, fits):
-    needs = needs_of("vgg16", batch=batch, card="l4")
-    assert needs.room.fits is fits
-    assert needs.room.least == needs.top.peak + sum(term.low for term in needs.terms)
-    assert needs.room.most == needs.reserved[1] + sum(term.high for term in needs.terms)
-    assert (needs.room.least > needs.card.memory) == (fits is False)
-    assert (needs.room.most <= needs.card.memory) == (fits is True)
+    found = needs_of("vgg16", batch=batch, card="l4").fit
+    assert found.fits(batch) is fits
+    assert (found.lacking > 0) == (fits is not True)
+    assert 32 < found.guaranteed < 192 < found.bound < 600
 
 
 def test_times_are_those_of_a_forward_pass():
     least, layers = needs_of("vgg16", card="a100-40").times
     assert 0 < least <= sum(layer.seconds for layer in layers)
     assert needs_of("vgg16", TRAIN._replace(dtype="bfloat16"), card="t4").times is None
-    assert needs_of("vgg16", TRAIN._replace(dtype="float64"), card="h100").room.fits
+    assert needs_of("vgg16", TRAIN._replace(dtype="float64"), card="h100").fit.fits(4)
 
 
 def test_a_curve_of_every_event_and_of_few():

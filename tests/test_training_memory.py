@@ -254,14 +254,6 @@ def test_budget_and_peaks_agree():
         assert {kind for kind, _ in held} <= {*KINDS}
 
 
-@pytest.mark.parametrize("limit", [10**6, 3 * 10**6, 10**8])
-def test_the_largest_batch_is_the_largest(limit):
-    trace = simulate(load("resnet20"), Recipe("momentum"))
-    batch = trace.largest_batch(limit)
-    assert batch == 0 or max(trace.curve(batch)) <= limit
-    assert max(trace.curve(batch + 1)) > limit
-
-
 def test_what_is_frozen_keeps_less():
     graph = load("resnet20")
     whole = simulate(graph, Recipe("adam"))

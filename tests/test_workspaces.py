@@ -146,12 +146,12 @@ def test_no_convolution_took_more(number):
     assert all(size <= cudnn_most(tensors) for tensors, size in by_convolution(number))
 
 
-@pytest.mark.parametrize(("low", "high", "most"), [(0, 64, 0.71), (64, 256, 0.76), (256, 10**6, 0.77)])
-def test_the_most_by_size_is_a_third_more_than_recorded_at_most(low, high, most):
+@pytest.mark.parametrize(("low", "high", "most"), [(0, 8, 0.68), (8, 64, 0.71), (64, 256, 0.76), (256, 10**6, 0.77)])
+def test_the_most_by_size_is_half_as_much_again_as_recorded_at_most(low, high, most):
     """Of convolutions with so many MiB of tensors."""
     pairs = [pair for number in SIMULATED for pair in by_convolution(number) if low <= pair[0] / 2**20 < high]
     assert len(pairs) > 100
-    assert 0.7 < max(size / cudnn_most(tensors) for tensors, size in pairs) <= most
+    assert 0.67 < max(size / cudnn_most(tensors) for tensors, size in pairs) <= most
 
 
 def test_where_memory_is_short_convolutions_run_without_their_workspace():

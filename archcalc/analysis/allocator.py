@@ -17,13 +17,13 @@ PyTorch's source calls a piece a block, a word that has another meaning in archc
 
 **The address of a segment is the driver's choice, and a rule depends on it**: which of two equal pieces is taken. With
 the addresses of a recorded run a replay equals the run. Without them we assume that each segment lies below all earlier
-ones, which agrees best with our records. `reserved_range` replays the opposite order, too.
+ones, which agrees best with our records.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, TypeAlias
@@ -56,27 +56,6 @@ class Phase(NamedTuple):
     end: Counts
 
 
-class Failure(NamedTuple):
-    """The event that failed in the last phase, from 0, its bytes, and by how many bytes its segment exceeds the cap."""
-
-    event: int
-    requested: int
-    lacking: int
-
-
-class Replay(NamedTuple):
-    """The phases in order, up to the failure if there is one, and how often free segments had to be released."""
-
-    phases: Mapping[str, Phase]
-    failure: Failure | None
-    retries: int
-
-    @property
-    def peak(self) -> Counts:
-        """The peak of each count over all phases."""
-        return Counts(*map(max, zip(*(phase.peak for phase in self.phases.values()), strict=True)))
-
-
 @dataclass(eq=False, slots=True)
 class Piece:
     """Part of a segment; `requested` is 0 while it is free. `before` and `after` are its neighbours in the segment."""
@@ -98,7 +77,6 @@ class Allocator:
         self.pools: tuple[Pool, Pool] = [], []  # of small requests, and of others
         self.live: dict[Hashable, Piece] = {}
         self.requested = self.allocated = self.reserved = self.segments = self.retries = 0
-        self.lacking = 0  # bytes, when a request failed
 
     @property
     def counts(self) -> Counts:
@@ -145,8 +123,7 @@ class Allocator:
         whole = SMALL_SEGMENT if size <= SMALL else SHARED_SEGMENT if size < SHARED else own
         if self.cap is not None and self.reserved + whole > self.cap:
             self._release()
-            self.lacking = self.reserved + whole - self.cap
-            if self.lacking > 0:
+            if self.reserved + whole > self.cap:
                 return None
         self.reserved += whole
         self.segments += 1
@@ -189,42 +166,19 @@ def _link(before: Piece | None, after: Piece | None) -> None:
         after.before = before
 
 
-def replay(
-    phases: Iterable[tuple[str, Iterable[Event]]], cap: int | None = None, addresses: Iterator[int] | None = None
-) -> Replay:
-    """Replay the events of each named phase until one fails under the cap.
+def replay(phases: Iterable[Iterable[Event]], addresses: Iterator[int] | None = None) -> list[Phase]:
+    """Replay the events of each phase, without a cap.
 
-    Raises ValueError if two phases have the same name or a storage is allocated twice, KeyError if a storage is freed
-    that is not allocated.
+    Raises ValueError if a storage is allocated twice, KeyError if one is freed that is not allocated.
     """
-    allocator, made, failure = Allocator(cap, addresses), dict[str, Phase](), None
-    for name, events in phases:
-        if name in made:
-            raise ValueError(f"there are two phases {name!r}; number them")
-        peak, failure = _run(allocator, events)
-        made[name] = Phase(peak, allocator.counts)
-        if failure:
-            break
-    return Replay(made, failure, allocator.retries)
-
-
-def _run(allocator: Allocator, events: Iterable[Event]) -> tuple[Counts, Failure | None]:
-    """Apply the events of a phase; return the peak of each count, and the failure that stopped it."""
-    peak = allocator.counts
-    for number, (storage, size) in enumerate(events):
-        if size < 0:
-            allocator.free(storage)
-        elif size:
-            if not allocator.allocate(storage, size):
-                return peak, Failure(number, size, allocator.lacking)
-            peak = Counts(*map(max, peak, allocator.counts))
-    return peak, None
-
-
-def reserved_range(events: Sequence[Event]) -> tuple[int, int]:
-    """Return the smaller and the larger peak of reserved bytes if addresses only fall, and if they only rise.
-
-    It shows how much the unknown addresses matter. It is no bound: other orders may give a peak outside.
-    """
-    peaks = [replay([("", events)], addresses=count(0, step)).peak.reserved for step in (-APART, APART)]
-    return min(peaks), max(peaks)
+    allocator, made = Allocator(addresses=addresses), list[Phase]()
+    for events in phases:
+        peak = allocator.counts
+        for storage, size in events:
+            if size > 0:
+                allocator.allocate(storage, size)
+                peak = Counts(*map(max, peak, allocator.counts))
+            elif size:
+                allocator.free(storage)
+        made.append(Phase(peak, allocator.counts))
+    return made

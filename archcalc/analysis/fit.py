@@ -15,29 +15,26 @@ On the CPU the sum of the tensors decides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate
-from math import prod
 from typing import NamedTuple, TypeAlias
 
-from archcalc.analysis.allocator import ROUNDING, Allocator, Event
+from archcalc.analysis.allocator import ROUNDING, Allocator
 from archcalc.analysis.cards import Card
 from archcalc.analysis.checkpoints import blocks
-from archcalc.analysis.cost import DTYPES
-from archcalc.analysis.memory_trace import Size, Trace
+from archcalc.analysis.memory_trace import Trace
 from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.analysis.simulation import simulate
-from archcalc.analysis.workspaces import CONTEXT, CUBLAS, CUBLAS_ELSEWHERE, CUBLASLT, cudnn_most
+from archcalc.analysis.workspaces import CONTEXT, CUBLASLT, Libraries, cudnn_most, libraries_of
 from archcalc.graph.graph import Graph
 
-LIGHTER = {  # optimizers with less state
-    **dict.fromkeys(("adam", "adamw", "rmsprop"), ("momentum", "sgd")),
-    **dict.fromkeys(("momentum", "nesterov"), ("sgd",)),
-}
+LIGHTER = {"sgd": (), "momentum": ("sgd",), "nesterov": ("sgd",)}  # optimizers with less state than these
 CUDNN = "cuDNN"  # the storage of its workspace
 WORKING = "inference", "forward", "backward"  # phases in which convolutions run
 STEPS, LONG = 3, 12  # of training to replay: as in our records, and to confirm
+FIRST = 256  # the first amount to try
 
 
 class Space(NamedTuple):
@@ -46,19 +43,6 @@ class Space(NamedTuple):
     least: int
     most: int
     cuda: bool = True
-
-    @property
-    def unit(self) -> int:
-        """Each tensor takes a multiple of so many bytes."""
-        return ROUNDING if self.cuda else 1
-
-
-class Libraries(NamedTuple):
-    """What libraries allocate: a workspace of cuBLAS for good, and sizes of convolutions' tensors, for cuDNN."""
-
-    cublas: int
-    products: set[int]  # nodes that use cuBLAS
-    convolutions: Mapping[int, Size]
 
 
 class Case(NamedTuple):
@@ -71,23 +55,24 @@ class Case(NamedTuple):
     requests: Sequence[tuple[Hashable, int, int]]
     batch: int
 
-    def events(self, worst: bool) -> Iterator[Event]:
-        """Yield what an allocator gets; in the worst case with the largest workspaces of cuDNN."""
-        for storage, fixed, each in self.requests:
-            size = fixed + self.batch * each
-            yield storage, cudnn_most(size) if worst and storage == CUDNN and size > 0 else size
-
 
 Cases: TypeAlias = Callable[[int, int], Case]  # by amount, from 1, and number of steps
 
 
 class Fit(NamedTuple):
-    """The largest amounts (see above), 0 if none fits; then also by how many bytes the smallest exceeds the memory."""
+    """The largest amounts (see above), 0 if none fits, and by how many bytes another amount exceeds the memory.
+
+    That is at least, if it does not fit; if this is unknown at most: with so much more the allocator needs no cap.
+    """
 
     guaranteed: int
     likely: int
     bound: int
     lacking: int = 0
+
+    def fits(self, amount: int) -> bool | None:
+        """Whether an amount fits: yes up to the guaranteed one, no above the bound, unknown between them."""
+        return amount <= self.guaranteed or (None if amount <= self.bound else False)
 
 
 def space_of(card: Card) -> Space:
@@ -98,6 +83,7 @@ def space_of(card: Card) -> Space:
 
 def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
     """Return the cases of a network by the number of images."""
+    graph = graph if recipe.optimizer else graph.without_sides()
     libraries = libraries_of(graph, recipe.dtype, card)
 
     @cache
@@ -106,19 +92,6 @@ def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
         return trace, [*requests(trace, libraries)]
 
     return lambda batch, steps: Case(*program(batch == 1, steps), batch)
-
-
-def libraries_of(graph: Graph, dtype: str, card: Card | None) -> Libraries:
-    """Return what libraries allocate at most; without a card, on any."""
-    own, one = DTYPES[dtype], max(CUBLAS.values())
-    if card:
-        one = CUBLAS.get(card.architecture, CUBLAS_ELSEWHERE)
-    sizes = {
-        i: (own * sum(map(prod, node.op.weights(node.x).values())), own * (prod(node.x) + prod(node.output)))
-        for i, node in enumerate(graph.nodes)
-        if node.op.name.startswith("conv")
-    }
-    return Libraries(one, {i for i, node in enumerate(graph.nodes) if node.op.name == "linear"}, sizes)
 
 
 def requests(trace: Trace, libraries: Libraries) -> Iterator[tuple[Hashable, int, int]]:
@@ -136,54 +109,65 @@ def requests(trace: Trace, libraries: Libraries) -> Iterator[tuple[Hashable, int
                 yield from ((name, count, 0) for name, count in kept.pop(phase == "backward", {}).items())
 
 
-def largest_batch(cases: Cases, space: Space) -> Fit:
-    """Return the largest batches that fit."""
-    return largest(cases, space, max(1, cases(2, STEPS).trace.largest_batch(space.most)))
-
-
-def largest(cases: Cases, space: Space, most: int) -> Fit:
-    """Return the largest amounts that fit, up to `most`."""
+def largest(cases: Cases, space: Space, amount: int = 1) -> Fit:
+    """Return the largest amounts that fit, and what is lacking for `amount`."""
 
     def requested(amount: int) -> int:
-        return needed(cases(amount, STEPS), space.unit)
+        return needed(cases(amount, STEPS), space.cuda)
 
-    def lasts(amount: int, steps: int = STEPS) -> bool:
-        return runs(cases(amount, steps), space.least, worst=True)
+    @cache
+    def lasts(amount: int, steps: int = STEPS, worst: bool = True) -> bool:
+        return replayed(cases(amount, steps), space.least, worst) is not None
 
-    bound = edge(lambda amount: requested(amount) <= space.most, most)
-    if not bound:
-        return Fit(0, 0, 0, requested(1) - space.most)
-    if not space.cuda:
-        return Fit(bound, bound, bound)
-    likely = guaranteed = edge(lambda amount: runs(cases(amount, STEPS), space.least), bound)
-    while (guaranteed := _safe(lasts, guaranteed)) and not lasts(guaranteed, LONG):
-        guaranteed -= 1
-    return Fit(guaranteed, likely, bound)
+    beyond = FIRST
+    while requested(beyond) <= space.most:
+        beyond *= 2
+    likely = guaranteed = bound = bisect_right(range(1, beyond), space.most, key=requested)
+    if space.cuda:
+        likely = guaranteed = edge(lambda amount: lasts(amount, worst=False), bound)
+    while space.cuda and (guaranteed := edge(lasts, guaranteed)):
+        if failing := [smaller for smaller in tried_below(guaranteed) if not lasts(smaller)]:
+            guaranteed = min(failing) - 1
+        elif lasts(guaranteed, LONG):
+            break
+        else:
+            guaranteed -= 1
+    lacking = 0
+    if amount > bound:
+        lacking = requested(amount) - space.most
+    elif amount > guaranteed and (whole := replayed(cases(amount, LONG), None, worst=True)):
+        lacking = max(whole.reserved - space.least, 0)
+    return Fit(guaranteed, likely, bound, lacking)
 
 
-def needed(case: Case, unit: int = ROUNDING) -> int:
-    """Return the peak of all tensors, each rounded up to a multiple of `unit` bytes: at least so much is allocated."""
-    changes = (event.bytes for event in case.trace.events(case.batch))
-    return max(accumulate(-(-change // unit) * unit if change > 0 else change // unit * unit for change in changes))
+def needed(case: Case, cuda: bool = True) -> int:
+    """Return the peak of all tensors, on CUDA each rounded up as the allocator does: at least so much is allocated."""
+    unit = ROUNDING if cuda else 1
+    sizes = [-(-(fixed + case.batch * each) // unit) * unit for fixed, each in case.trace.sizes]
+    return max(accumulate(sign * sizes[storage] for storage, sign, _ in case.trace.changes))
 
 
-def runs(case: Case, cap: int, worst: bool = False) -> bool:
-    """Whether the replayed allocator fits a program under a cap, with the usual or the worst workspaces."""
+def replayed(case: Case, cap: int | None, worst: bool = False) -> Allocator | None:
+    """Return the allocator after a program, with the usual or the worst workspaces; None if the cap is too small."""
     allocator = Allocator(cap)
-    for storage, size in case.events(worst):
+    for storage, fixed, each in case.requests:
+        size = fixed + case.batch * each
         if size > 0:
+            if worst and storage == CUDNN:
+                size = cudnn_most(size)
             if not allocator.allocate(storage, size) and (worst or storage != CUDNN):
-                return False
+                return None
         elif storage in allocator.live:
             allocator.free(storage)
-    return True
+    return allocator
 
 
 def leaner(graph: Graph, recipe: Recipe, card: Card | None = None) -> dict[str, Recipe]:
     """Return recipes that need less memory, by what changes: an option of the command line with its value."""
-    lighter = LIGHTER.get(recipe.optimizer, ())
-    changed = {f"--optimizer {name}": recipe._replace(optimizer=name) for name in lighter}
+    changed = dict[str, Recipe]()
     if recipe.optimizer:
+        lighter = LIGHTER.get(recipe.optimizer, ("momentum", "sgd"))
+        changed |= {f"--optimizer {name}": recipe._replace(optimizer=name) for name in lighter}
         if (found := blocks(graph)) and not recipe.checkpoint:
             changed["--checkpoint blocks"] = recipe._replace(checkpoint=tuple(found))
         if part := _first_part(graph, recipe):
@@ -210,17 +194,6 @@ def edge(fits: Callable[[int], bool], most: int) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
-
-
-def _safe(fits: Callable[[int], bool], most: int) -> int:
-    """Return an amount like `edge`, of which smaller ones that were tried all fit."""
-    fits = cache(fits)
-    while most := edge(fits, most):
-        failing = [amount for amount in tried_below(most) if not fits(amount)]
-        if not failing:
-            break
-        most = min(failing) - 1
-    return most
 
 
 def tried_below(amount: int) -> list[int]:

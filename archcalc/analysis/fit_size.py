@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis.cards import Card
-from archcalc.analysis.fit import STEPS, Case, Fit, Space, batches, largest, needed
+from archcalc.analysis.fit import Cases, batches
 from archcalc.analysis.recipe import Recipe
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Shape
 
 Loader: TypeAlias = Callable[[Shape], Graph]  # a network for another input
-
-FIRST = 256  # the number of the first size to try
 
 
 class Sizes(NamedTuple):
@@ -30,22 +28,10 @@ class Sizes(NamedTuple):
         return grown(self.smallest, (number - 1) * self.step)
 
 
-def largest_size(
-    sizes: Sizes, at: Loader, recipe: Recipe, space: Space, batch: int = 1, card: Card | None = None
-) -> Fit:
-    """Return the numbers of the largest sizes of which a batch fits."""
+def by_size(sizes: Sizes, at: Loader, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Cases:
+    """Return the cases of a batch by the number of its images' size."""
     of_size = cache(lambda number: batches(at(sizes.shape(number)), recipe, card))
-
-    def cases(number: int, steps: int) -> Case:
-        return of_size(number)(batch, steps)
-
-    def requested(number: int) -> int:
-        return needed(cases(number, STEPS), space.unit)
-
-    beyond = FIRST
-    while requested(beyond) <= space.most:
-        beyond *= 2
-    return largest(cases, space, max(1, bisect_right(range(1, beyond), space.most, key=requested)))
+    return lambda number, steps: of_size(number)(batch, steps)
 
 
 def sizes_of(graph: Graph, at: Loader) -> Sizes:

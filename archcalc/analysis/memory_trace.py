@@ -129,22 +129,9 @@ class Trace:
             held[self.kinds[storage], None if node < 0 else node] += fixed + batch * each
         return held
 
-    def largest_batch(self, limit: int) -> int:
-        """Return the largest batch whose every sum is within a limit of bytes, 0 if there is none.
-
-        Each sum is affine in the batch, so each gives one bound.
-        """
-        fixed, each, largest = 0, 0, limit
-        for fixed_change, change in self._signed():
-            fixed, each = fixed + fixed_change, each + change
-            largest = min(largest, (limit - fixed) // each if each else limit * (fixed <= limit))
-        return max(largest, 0)
-
-    def _signed(self) -> list[Size]:
-        return [(sign * self.sizes[i][0], sign * self.sizes[i][1]) for i, sign, _ in self.changes]
-
     def _deltas(self, batch: int) -> list[int]:
-        return [fixed + batch * each for fixed, each in self._signed()]
+        sizes = [fixed + batch * each for fixed, each in self.sizes]
+        return [sign * sizes[storage] for storage, sign, _ in self.changes]
 
     def _parts(self) -> Iterator[tuple[Phase, int]]:
         """Yield each phase with the position after its last event."""

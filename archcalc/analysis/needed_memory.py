@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import count, groupby, zip_longest
 from typing import NamedTuple
 
-from archcalc.analysis.allocator import replay, reserved_range
-from archcalc.analysis.cards import CARDS, Card
+from archcalc.analysis.allocator import APART, replay
+from archcalc.analysis.allocator import Phase as Replayed
+from archcalc.analysis.cards import Card
+from archcalc.analysis.fit import Fit, batches, largest, space_of
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import Report, analyze
@@ -26,7 +28,6 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 STEPS = 2  # from the second one on all are alike
-LARGEST = CARDS["h100"]  # no other card has larger workspaces
 
 
 class PhaseNeeds(NamedTuple):
@@ -47,17 +48,9 @@ class Curve(NamedTuple):
     starts: list[tuple[str, int]]
 
 
-class Room(NamedTuple):
-    """Whether it fits a card: yes if the most that it may need does, no if the least does not, otherwise unknown."""
-
-    fits: bool | None
-    least: int  # bytes: requested by tensors, and the least of each term
-    most: int  # bytes: reserved by the allocator, and the most of each term
-
-
 @dataclass(frozen=True)
 class Needs:
-    """The memory that a recipe needs for one batch; see `memory_needs`. On the CPU there is no `Room`."""
+    """The memory that a recipe needs for one batch; see `memory_needs`."""
 
     graph: Graph
     recipe: Recipe
@@ -97,8 +90,8 @@ class Needs:
         """
         names = [".".join(node.name.split(".")[:depth]) for node in self.graph.nodes]
         found: dict[str | None, Counter[str]] = {name: Counter() for name in (*names, None)}
-        for (kind, node), count in self.trace.budget(self.batch, peak.at).items():
-            found[None if node is None else names[node]][kind] += count
+        for (kind, node), held in self.trace.budget(self.batch, peak.at).items():
+            found[None if node is None else names[node]][kind] += held
         return found
 
     def budget(self, peak: Peak) -> dict[str, int]:
@@ -114,43 +107,46 @@ class Needs:
         return [[(event.storage, event.bytes) for event in run] for _, run in runs]
 
     @cached_property
+    def _replayed(self) -> list[Replayed]:
+        """What the allocator makes of each of `peaks`; empty on the CPU."""
+        return replay(self._events) if self.recipe.device == "cuda" else []
+
+    @cached_property
     def phases(self) -> list[PhaseNeeds]:
         """The phases in order; of equal ones, as when gradients of many batches are added up, the first."""
-        allocated: Sequence[int | None] = [None] * len(self.peaks)
-        if self.recipe.device == "cuda":
-            replayed = replay((str(i), events) for i, events in enumerate(self._events))
-            allocated = [phase.peak.allocated for phase in replayed.phases.values()]
-        rows = zip(self.peaks, allocated, strict=True)
-        return list(
-            dict.fromkeys(
-                PhaseNeeds(own.phase, own.step or None, own.peak, own.end, count, self.layer_at(own))
-                for own, count in rows
-            )
-        )
+        rows = dict[PhaseNeeds, None]()
+        for own, made in zip_longest(self.peaks, self._replayed):
+            allocated = made.peak.allocated if made else None
+            rows[PhaseNeeds(own.phase, own.step or None, own.peak, own.end, allocated, self.layer_at(own))] = None
+        return list(rows)
 
     @property
     def allocated(self) -> int | None:
         """The peak of what PyTorch's allocator allocates; None on the CPU."""
-        return max((phase.allocated for phase in self.phases if phase.allocated), default=None)
+        return max((phase.peak.allocated for phase in self._replayed), default=None)
 
     @cached_property
     def reserved(self) -> tuple[int, int] | None:
-        """The peak of what the allocator reserves, by two orders of addresses (`reserved_range`); None on the CPU."""
-        return reserved_range([*chain(*self._events)]) if self.recipe.device == "cuda" else None
+        """The peak of what the allocator reserves if addresses only fall and if they only rise, the smaller one first.
+
+        It shows how much the unknown addresses matter, and is no bound. None on the CPU.
+        """
+        if not self._replayed:
+            return None
+        ends = sorted(made[-1].end.reserved for made in (self._replayed, replay(self._events, count(0, APART))))
+        return ends[0], ends[1]
 
     @cached_property
     def terms(self) -> Sequence[Term]:
         """What CUDA takes beside the tensors: on the card, or without one at most on any."""
-        return workspace_terms(self.report, self.card or LARGEST) if self.recipe.device == "cuda" else ()
+        return workspace_terms(self.report, self.card) if self.recipe.device == "cuda" else ()
 
-    @property
-    def room(self) -> Room | None:
-        """Whether it fits the card; None without one."""
-        if self.card is None or self.reserved is None:
+    @cached_property
+    def fit(self) -> Fit | None:
+        """The largest batches that fit the card, and what is lacking for this one; None without a card."""
+        if self.card is None:
             return None
-        low, high = (sum(sizes) for sizes in zip(*[(term.low, term.high) for term in self.terms], strict=True))
-        least, most, memory = self.top.peak + low, self.reserved[1] + high, self.card.memory
-        return Room(True if most <= memory else False if least > memory else None, least, most)
+        return largest(batches(self.graph, self.recipe, self.card), space_of(self.card), self.batch)
 
     @cached_property
     def times(self) -> tuple[float, list[LayerTime]] | None:
@@ -168,17 +164,17 @@ class Needs:
         changes, phases = self.trace.changes, self.trace.phases
         own = [i for i, phase in enumerate(phases) if phase.step == self.top.step and phase.name != "state"]
         start, end = phases[own[0]].start, [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
-        count = min(most, end - start)
-        sums, total, highest = dict.fromkeys(KINDS, 0), 0, [-1] * count
-        points: list[tuple[int, ...]] = [()] * count
+        width = min(most, end - start)
+        sums, total, highest = dict.fromkeys(KINDS, 0), 0, [-1] * width
+        points: list[tuple[int, ...]] = [()] * width
         for i, (storage, sign, _) in enumerate(changes[:end]):
             fixed, each = self.trace.sizes[storage]
             change = sign * (fixed + self.batch * each)
             sums[self.trace.kinds[storage]] += change
             total += change
-            if i >= start and total > highest[at := (i - start) * count // (end - start)]:
+            if i >= start and total > highest[at := (i - start) * width // (end - start)]:
                 highest[at], points[at] = total, tuple(sums.values())
-        return Curve(points, [(phases[i].name, (phases[i].start - start) * count // (end - start)) for i in own])
+        return Curve(points, [(phases[i].name, (phases[i].start - start) * width // (end - start)) for i in own])
 
 
 def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Needs:

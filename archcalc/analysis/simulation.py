@@ -8,7 +8,6 @@ With `Recipe(module="torchvision")` it is that of a module written by hand (see 
 - `trace.curve(batch)`: the sum after each event
 - `trace.peaks(batch)`: for each phase its largest and its last sum, and where the largest is
 - `trace.budget(batch, at)`: what is allocated after an event, by kind and node: `at` is a peak's
-- `trace.largest_batch(limit)`: the largest batch whose sums are within a limit
 
 The phases are `state` (parameters, buffers, image and target), `inference`, and for each step `forward` (with the
 loss), `backward` and `optimizer` (with `zero_grad`). From the second step on all steps are alike.

@@ -19,9 +19,6 @@ from archcalc.graph.graph import Graph
 
 if TYPE_CHECKING:
     from archcalc.analysis.cards import Card
-    from archcalc.analysis.fit import Fit, Space
-    from archcalc.analysis.fit_size import Loader, Sizes
-    from archcalc.analysis.recipe import Recipe
 
 UNITS = {"mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30, "tb": 10**12, "tib": 2**40}
 
@@ -64,8 +61,8 @@ def fit_memory(
     archcalc fit resnet50 --gpu a100-40 --optimizer adamw --dtype bf16
     archcalc fit resnet50 --gpu t4 --mode infer --vary size
     """
-    from archcalc.analysis.fit import Space, leaner, space_of
-    from archcalc.analysis.fit_size import sizes_of
+    from archcalc.analysis.fit import Space, batches, largest, leaner, space_of
+    from archcalc.analysis.fit_size import by_size, sizes_of
     from archcalc.analysis.needed_memory import memory_needs
     from archcalc.render.tables.fit import fit_table
 
@@ -76,8 +73,10 @@ def fit_memory(
     needs = memory_needs(graph, recipe, batch, card)
     space = space_of(card) if memory is None else Space(memory, memory, recipe.device == "cuda")
     sizes = sizes_of(graph, at) if vary == "size" else None
-    recipes = {"": recipe, **leaner(graph, recipe, card)}
-    found = {change: _fit(graph, own, space, card, sizes, at, batch) for change, own in recipes.items()}
+    found = {
+        change: largest(by_size(sizes, at, own, batch, card) if sizes else batches(graph, own, card), space)
+        for change, own in {"": recipe, **leaner(graph, recipe, card)}.items()
+    }
     deliver(fit_table(needs, space, found, sizes and sizes.shape), form, output, force)
     sys.exit(0 if found[""].bound else 1)
 
@@ -88,18 +87,6 @@ def _check_request(memory: int | None, card: Card | None, vary: str) -> None:
         raise click.UsageError("write either --memory, e.g. 24GB, or --gpu, e.g. a100-40")
     if vary == "batch" and given("batch"):
         raise click.UsageError("fit finds the batch; omit --batch, or use --vary size")
-
-
-def _fit(
-    graph: Graph, recipe: Recipe, space: Space, card: Card | None, sizes: Sizes | None, at: Loader, batch: int
-) -> Fit:
-    """Return what fits: batches, or with `sizes` their numbers."""
-    from archcalc.analysis.fit import batches, largest_batch
-    from archcalc.analysis.fit_size import largest_size
-
-    if sizes:
-        return largest_size(sizes, at, recipe, space, batch, card)
-    return largest_batch(batches(graph, recipe, card), space)
 
 
 def _loaded(name: str, settings: dict[str, str], mode: str, shape: tuple[int, ...] | None) -> Graph:

@@ -36,7 +36,8 @@ recipe_options = together(
     click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True),
     click.option("--module", default="build", show_default=True, metavar="NAME", callback=one_of("module", MODULES),
                  help="archcalc's own build, or torchvision: written by hand, as torchvision does; it may hold more."),
-    click.option("--gpu", "card", metavar="NAME", callback=lambda ctx, param, name: name and find_card(name),
+    click.option("--gpu", "card", metavar="NAME",
+                 callback=lambda ctx, param, name: None if name is None else find_card(name),
                  help=f"A card: {', '.join(CARDS)}; or the name that its driver gives it."),
 )  # fmt: skip
 

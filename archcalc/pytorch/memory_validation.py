@@ -18,7 +18,6 @@ from archcalc.analysis.allocator import replay
 from archcalc.analysis.cards import find_card
 from archcalc.analysis.measured import PhaseMemory, Validation
 from archcalc.analysis.memory_trace import Peak, Trace
-from archcalc.analysis.needed_memory import LARGEST
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
 from archcalc.analysis.simulation import simulate
@@ -86,7 +85,7 @@ def _workspaces(graph: Graph, recipe: Recipe, batch: int) -> dict[str, int]:
     try:
         card = find_card(torch.cuda.get_device_name())
     except ArchcalcError:
-        card = LARGEST
+        card = None
     _, cublas, cudnn = workspace_terms(report, card, torch.__version__)
     return {"peak": cublas.high + cudnn.high, "end": cublas.high}
 
@@ -97,8 +96,7 @@ def _allocator_figures(trace: Trace, batch: int) -> Iterator[tuple[Peak, dict[st
     sizes = [fixed + batch * each for fixed, each in trace.sizes]
     events = [(storage, sign * sizes[storage]) for storage, sign, _ in trace.changes]
     parts = [events[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
-    replayed = replay((str(i), part) for i, part in enumerate(parts)).phases.values()
-    for peak, (most, _) in zip(trace.peaks(batch), replayed, strict=True):
+    for peak, (most, _) in zip(trace.peaks(batch), replay(parts), strict=True):
         figures = peak.peak, peak.end, most.allocated, most.reserved
         yield peak, dict(zip(COUNTS, figures, strict=True))
 

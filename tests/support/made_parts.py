@@ -16,7 +16,7 @@ from archcalc import audit, load, networks
 from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
 from archcalc.analysis.cards import find_card
-from archcalc.analysis.fit import Space, batches, largest_batch
+from archcalc.analysis.fit import Space, batches, largest
 from archcalc.analysis.recipe import Recipe
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
@@ -181,7 +181,7 @@ def largest_batches() -> str:
     ]
     for case in (case for case in record["cases"] if case["module"] == "build"):
         cases = batches(load(case["network"]), Recipe(case["optimizer"], device="cuda"), find_card("h100"))
-        found = largest_batch(cases, Space(case["tries"][0]["cap"], case["tries"][0]["cap"]))
+        found = largest(cases, Space(case["tries"][0]["cap"], case["tries"][0]["cap"]))
         cells = case["network"], f"{case['cap'] / 2**30:g} GiB", *found[:3], case["largest"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join([*lines, ""])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.table import Column, Table, bytes_text
+from archcalc.render.table import Column, Table
 from archcalc.render.tables.figure_columns import data
-from archcalc.render.tables.memory import conditions, facts, size_text
+from archcalc.render.tables.memory import conditions, facts, interval, size_text
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
@@ -16,14 +16,8 @@ if TYPE_CHECKING:
     from archcalc.analysis.needed_memory import Needs
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
-COLUMNS = (
-    Column("what", "", text=True, data=False),
-    *data(("change",)),
-    Column("guaranteed", "Guaranteed"),
-    Column("likely", "Likely"),
-    Column("bound", "At most"),
-    *data(("lacking_bytes",)),
-)
+COLUMNS = (Column("what", "", text=True, data=False), *data(("change",)), Column("guaranteed", "Guaranteed"),
+           Column("likely", "Likely"), Column("bound", "At most"), *data(("lacking_bytes",)))  # fmt: skip
 REPLAYED = "guaranteed", "likely"  # on the CPU they are the same as the bound
 NOTES = (
     "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with the largest workspaces.",
@@ -39,8 +33,7 @@ def fit_table(
     facts_ = {**facts(needs), "schema": SCHEMA, "vary": "size" if shape else "batch"}
     if shape is None:
         needs = replace(needs, batch=0)
-    own = f"the largest {'images' if shape else 'batch'} in {_interval(space)}"
-    lacking = found[""].lacking
+    own = f"the largest {'images' if shape else 'batch'} in {interval(space.least, space.most)}"
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
         [column._replace(shown=column.shown and (space.cuda or column.key not in REPLAYED)) for column in COLUMNS],
@@ -48,20 +41,24 @@ def fit_table(
         "rows",
         facts_ | {"batch": needs.batch or None, "memory_bytes": [space.least, space.most]},
         f"{own} · {conditions(needs)}",
-        summary=[("nothing fits", f"the smallest needs {size_text(lacking)} more")] if lacking else [],
+        summary=[*_summary(found)],
         notes=NOTES if space.cuda else (),
     )
 
 
+def _summary(found: Mapping[str, Fit]) -> Iterator[tuple[str, str]]:
+    lacking = {change: size_text(fit.lacking) for change, fit in found.items() if not fit.bound}
+    if "" in lacking:
+        texts = (f"{count} more{f' with {change}' * bool(change)}" for change, count in lacking.items())
+        yield "nothing fits", f"the smallest needs {', '.join(texts)}"
+    elif found[""].lacking:
+        yield "nothing is guaranteed", f"with {size_text(found[''].lacking)} more the smallest would be"
+
+
 def _row(change: str, fit: Fit, shape: Callable[[int], Sequence[int]] | None) -> dict[str, Any]:
     """Return a row; a batch of 0, or no shape, means that none fits."""
-    amounts: dict[str, Any] = fit._asdict()
-    lacking = amounts.pop("lacking")
+    amounts: dict[str, Any] = {"guaranteed": fit.guaranteed, "likely": fit.likely, "bound": fit.bound}
     if shape:
         amounts = {key: list(shape(number)) if number else None for key, number in amounts.items()}
     what = f"with {change}" if change else "as asked"
-    return {"what": what, "change": change or None, **amounts, "lacking_bytes": lacking}
-
-
-def _interval(space: Space) -> str:
-    return " to ".join(dict.fromkeys(map(bytes_text, (space.least, space.most))))
+    return {"what": what, "change": change or None, **amounts, "lacking_bytes": fit.lacking}

@@ -15,6 +15,7 @@ from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
+    from archcalc.analysis.fit import Fit
     from archcalc.analysis.needed_memory import Needs
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -117,13 +118,14 @@ def conditions(needs: Needs) -> str:
 
 def outcome(needs: Needs) -> dict[str, Any]:
     """Return the figures of the whole for data."""
-    top, room, times = needs.top, needs.room, needs.times
+    top, fit, times = needs.top, needs.fit, needs.times
     return {
         "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step or None,
         "peak_layer": needs.layer_at(top),
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
-        "fits": room and room.fits, "needed_bytes": room and [room.least, room.most],
+        "fits": fit and fit.fits(needs.batch), "lacking_bytes": fit and fit.lacking,
+        "largest_batches": fit and list(fit[:3]),
         "forward_seconds_least": times and times[0],
         "forward_seconds_by_layer": times and sum(time.seconds for time in times[1]),
     }  # fmt: skip
@@ -131,7 +133,7 @@ def outcome(needs: Needs) -> dict[str, Any]:
 
 def summary(needs: Needs) -> Iterator[tuple[str, str]]:
     """Yield the figures of the whole as text with units."""
-    top, room, card = needs.top, needs.room, needs.card
+    top, fit, card = needs.top, needs.fit, needs.card
     step = {0: "", 1: " of the first step"}.get(top.step, f" of step {top.step} and later ones")
     layer = needs.layer_at(top)
     yield "peak", f"{_exactly(top.peak)}\nin {top.phase}{step}" + (f", at {layer}" if layer else "")
@@ -139,24 +141,30 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
         yield "inference", _exactly(needs.inference.peak)
     if needs.allocated and needs.reserved:
         yield "allocated", f"{bytes_text(needs.allocated)} by PyTorch's allocator"
-        yield "reserved", f"{_interval(*needs.reserved)} in segments, whose addresses the driver chooses"
-    if card and room:
-        fits: dict[bool | None, str] = {
-            True: "it fits",
-            False: f"it does not fit; at least {size_text(room.least - card.memory)} are lacking",
-            None: "it may fit, which depends on what stands beside the tensors",
-        }
-        yield card.key, f"{bytes_text(card.memory)}{'' if card.reported else ', nominal'}; {fits[room.fits]}"
-        yield "needed", f"{_interval(room.least, room.most)}, with what stands beside the tensors"
+        yield "reserved", f"{interval(*needs.reserved)} in segments, whose addresses the driver chooses"
+    if card and fit:
+        yield (
+            card.key,
+            f"{bytes_text(card.memory)}{'' if card.reported else ', nominal'}; {_fits_text(fit, needs.batch)}",
+        )
         yield "time", _time_text(needs, card.key)
+
+
+def _fits_text(fit: Fit, batch: int) -> str:
+    fits, lacking = fit.fits(batch), size_text(fit.lacking)
+    text = {True: "it fits", None: "it may fit", False: f"it does not fit: at least {lacking} are lacking"}[fits]
+    if fits is None and fit.lacking:
+        text += f": at most {lacking} are lacking"
+    return f"{text}\nlargest batch: {fit.guaranteed:,} guaranteed, {fit.likely:,} likely, {fit.bound:,} at most"
 
 
 def _exactly(count: int) -> str:
     return f"{count:,} bytes" + (f" = {bytes_text(count)}" if count >= 10**6 else "")
 
 
-def _interval(low: int, high: int) -> str:
-    return bytes_text(low) if low == high else f"{bytes_text(low)} to {bytes_text(high)}"
+def interval(*ends: int) -> str:
+    """Format bytes from one number to another, or one if they are equal."""
+    return " to ".join(dict.fromkeys(map(bytes_text, ends)))
 
 
 def _time_text(needs: Needs, card: str) -> str:
