@@ -254,6 +254,28 @@ def test_budget_and_peaks_agree():
         assert {kind for kind, _ in held} <= {*KINDS}
 
 
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("googlenet", Recipe("adamw", weight_decay=True, accumulate=3)),
+        ("densenet-40-12", Recipe("rmsprop", device="cuda", smoothing=True)),
+        ("fractalnet-20", Recipe("nesterov", weight_decay=True)),
+        ("resnet20", Recipe("momentum", device="cuda", frozen=("stem",), checkpoint=("stage2.0",), dtype="bfloat16")),
+        ("lenet5", Recipe("sgd", single=True)),
+    ],
+)
+def test_a_longer_trace_is_that_of_more_steps(name, recipe):
+    graph = load(name)
+    longer, expected = simulate(graph, recipe).longer(4), simulate(graph, recipe._replace(steps=7))
+    for part in ("changes", "sizes", "kinds", "phases"):
+        assert getattr(longer, part) == getattr(expected, part)
+
+
+def test_the_first_step_is_no_model_of_others():
+    graph, recipe = load("lenet5"), Recipe("adam", device="cuda")
+    assert simulate(graph, recipe._replace(steps=2)).longer(1).changes != simulate(graph, recipe).changes
+
+
 def test_what_is_frozen_keeps_less():
     graph = load("resnet20")
     whole = simulate(graph, Recipe("adam"))

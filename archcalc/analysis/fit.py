@@ -88,7 +88,10 @@ def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
 
     @cache
     def program(single: bool, steps: int) -> tuple[Trace, Sequence[tuple[Hashable, int, int]]]:
-        trace = simulate(graph, recipe._replace(single=single, steps=steps))
+        if recipe.optimizer and steps > STEPS:
+            trace = program(single, STEPS)[0].longer(steps - STEPS)
+        else:
+            trace = simulate(graph, recipe._replace(single=single, steps=steps))
         return trace, [*requests(trace, libraries)]
 
     return lambda batch, steps: Case(*program(batch == 1, steps), batch)

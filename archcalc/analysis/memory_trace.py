@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from copy import copy
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
@@ -91,6 +92,20 @@ class Trace:
             self.refs[storage] -= 1
             if not self.refs[storage]:
                 self.changes.append((storage, -1, self.node))
+
+    def longer(self, steps: int) -> Trace:
+        """Return a trace with more steps like the last one. The one before must be like it, too."""
+        made, step = copy(self), self.phases[-1].step
+        phases = [phase for phase in self.phases if phase.step == step]
+        before = next(phase.start for phase in self.phases if phase.step == step - 1)
+        changes, events = self.changes[phases[0].start :], len(self.changes) - phases[0].start
+        earliest, first = (sum(sign > 0 for _, sign, _ in self.changes[:at]) for at in (before, phases[0].start))
+        more = len(self.sizes) - first  # storages that the last step makes; what is older than two steps stays
+        for i in range(1, steps + 1):
+            made.changes = made.changes + [(s + i * more * (s >= earliest), sign, node) for s, sign, node in changes]
+            made.phases = made.phases + [Phase(name, step + i, start + i * events) for name, _, start in phases]
+        made.sizes, made.kinds = self.sizes + steps * self.sizes[first:], self.kinds + steps * self.kinds[first:]
+        return made
 
     def events(self, batch: int) -> Iterator[Event]:
         """Yield all events except those of empty tensors."""
