@@ -52,9 +52,9 @@ def fit_memory(
 ) -> None:  # fmt: skip
     """Find the largest batch, or with --vary size the largest images, that fit into memory, and what would help.
 
-    On a GPU there are three answers. Guaranteed: PyTorch's allocator, replayed, fits it with the largest workspaces of
-    libraries. Likely: with usual ones. At most: one more cannot fit. Of the memory of --gpu, CUDA's context takes a
-    part; that of --memory is for PyTorch alone. The exit code is 1 if nothing fits.
+    On a GPU there are three answers. Guaranteed: PyTorch's allocator, replayed, fits it with workspaces of libraries
+    larger than any recorded. Likely: with usual ones. At most: one more cannot fit. Of the memory of --gpu, CUDA's
+    context takes a part; that of --memory is for PyTorch alone. The exit code is 1 if nothing fits.
 
     \b
     archcalc fit vgg16 --memory 16GiB

@@ -20,7 +20,8 @@ COLUMNS = (Column("what", "", text=True, data=False), *data(("change",)), Column
            Column("likely", "Likely"), Column("bound", "At most"), *data(("lacking_bytes",)))  # fmt: skip
 REPLAYED = "guaranteed", "likely"  # on the CPU they are the same as the bound
 NOTES = (
-    "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with the largest workspaces.",
+    "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with workspaces of cuDNN larger "
+    "than any recorded, on one H100; another card can take more.",
     "Likely: with usual workspaces.",
     "At most: one more requests more than the memory.",
 )

@@ -143,10 +143,8 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
         yield "allocated", f"{bytes_text(needs.allocated)} by PyTorch's allocator"
         yield "reserved", f"{interval(*needs.reserved)} in segments, whose addresses the driver chooses"
     if card and fit:
-        yield (
-            card.key,
-            f"{bytes_text(card.memory)}{'' if card.reported else ', nominal'}; {_fits_text(fit, needs.batch)}",
-        )
+        nominal = ", nominal" * (not card.reported)
+        yield card.key, f"{bytes_text(card.memory)}{nominal}; {_fits_text(fit, needs.batch)}"
         yield "time", _time_text(needs, card.key)
 
 
