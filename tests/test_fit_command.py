@@ -6,7 +6,7 @@ import pytest
 from support.pages import in_process
 
 from archcalc import load
-from archcalc.analysis.fit import STEPS, Space, batches, largest, needed
+from archcalc.analysis.fit import STEPS, Fit, Space, batches, largest, needed
 from archcalc.analysis.recipe import Recipe
 
 
@@ -19,10 +19,14 @@ def data(*arguments):
     return code, json.loads(printed)
 
 
+def memory_of(found):
+    return found["memory_bytes_least"], found["memory_bytes_most"]
+
+
 def test_rows_are_what_the_library_finds():
     code, found = data("lenet5", "--memory", "64MiB", "--optimizer", "adamw")
     space = Space(64 * 2**20, 64 * 2**20)
-    assert (code, found["batch"], found["vary"], found["memory_bytes"]) == (0, None, "batch", [*space[:2]])
+    assert (code, found["batch"], found["vary"], *memory_of(found)) == (0, None, "batch", *space[:2])
     rows = {row.pop("change"): tuple(row.values()) for row in found["rows"]}
     own = Recipe("adamw", device="cuda")
     expected = {None: own, "--optimizer sgd": own._replace(optimizer="sgd")}
@@ -35,13 +39,13 @@ def test_rows_are_what_the_library_finds():
     ("size", "count"), [("1GB", 10**9), ("1GiB", 2**30), ("1.5 gib", 3 * 2**29), ("2TB", 2 * 10**12)]
 )
 def test_sizes(size, count):
-    assert data("lenet5", "--memory", size, "--device", "cpu")[1]["memory_bytes"] == [count, count]
+    assert data("lenet5", "--memory", size, "--device", "cpu")[1]["memory_bytes_most"] == count
 
 
 def test_a_card_has_its_memory_without_the_context():
     _, found = data("lenet5", "--gpu", "t4", "--mode", "infer")
     memory = 14_930 * 2**20
-    assert found["memory_bytes"] == [memory - 10**9, memory - 2 * 10**8]
+    assert memory_of(found) == (memory - 10**9, memory - 2 * 10**8)
     assert [row["change"] for row in found["rows"]] == [None, "--dtype float16"]
 
 
@@ -95,3 +99,11 @@ def test_wrong_requests(arguments, message):
     code, printed = fit(*arguments.split())
     assert code == 2
     assert message in printed
+
+
+def test_a_change_that_does_not_help_is_omitted():
+    asked, better, worse = Fit(8, 16, 20), Fit(8, 15, 21), Fit(7, 16, 20)
+    assert [fit.helps(asked) for fit in (asked, better, worse)] == [False, True, False]
+    assert [Fit(0, 0, 0, lacking).helps(Fit(0, 0, 0, 200)) for lacking in (100, 200)] == [True, False]
+    rows = data("lenet5", "--memory", "24GB")[1]["rows"]
+    assert all(max(row[key] - rows[0][key] for key in ("guaranteed", "likely", "bound")) > 0 for row in rows[1:])

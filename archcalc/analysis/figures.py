@@ -99,8 +99,8 @@ _ROWS = (
     Figure("peak_inference_bytes", "peak at inference", "bytes", NETWORK,
            "most that tensors hold at a time in an inference on CUDA, params and input included"),
     Figure("peak_training_bytes", "peak in training", "bytes", NETWORK,
-           "the same in training steps with SGD and momentum, unless the options --optimizer, --weight-decay and "
-           "--freeze say otherwise; null if nothing can be trained"),
+           "most that tensors hold at a time in training steps on CUDA, with SGD and momentum unless --optimizer, "
+           "--weight-decay or --freeze say otherwise; unknown if nothing can be trained"),
     Figure("depth", "depth", "layers", PATH, "count of weighted layers on the longest path", counted="weighted layers"),
     Figure("receptive_field", "receptive field", "pixels", END,
            "largest size at any position of the last layer with height and width, before global pooling"),

@@ -74,6 +74,11 @@ class Fit(NamedTuple):
         """Whether an amount fits: yes up to the guaranteed one, no above the bound, unknown between them."""
         return amount <= self.guaranteed or (None if amount <= self.bound else False)
 
+    def helps(self, asked: Fit) -> bool:
+        """Whether by any of the numbers more fits than as asked."""
+        mine, theirs = ((fit.guaranteed, fit.likely, fit.bound, -fit.lacking) for fit in (self, asked))
+        return any(own > other for own, other in zip(mine, theirs, strict=True))
+
 
 def space_of(card: Card) -> Space:
     """Return what a card has for tensors: its memory without the context."""

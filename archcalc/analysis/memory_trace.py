@@ -14,15 +14,15 @@ from typing import NamedTuple, TypeAlias
 Size: TypeAlias = tuple[int, int]  # bytes, and bytes per image
 NO_NODE = -1
 KINDS = {  # of storages, in the order of a budget
-    "parameter": "weights and biases",
-    "buffer": "running statistics and other buffers",
-    "input": "the images and the targets",
-    "optimizer state": "what the optimizer keeps between steps",
+    "parameter": "parameters",
+    "buffer": "buffers",
+    "input": "images and targets",
+    "optimizer state": "optimizer state",
     "gradient": "gradients of parameters",
-    "kept": "what the forward pass keeps for backward",
-    "activation": "values that backward does not need",
+    "kept": "kept for backward",
+    "activation": "values not kept",
     "activation gradient": "gradients of values",
-    "temporary": "what a function allocates for itself",
+    "temporary": "temporaries",
 }
 
 

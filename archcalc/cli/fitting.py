@@ -77,6 +77,7 @@ def fit_memory(
         change: largest(by_size(sizes, at, own, batch, card) if sizes else batches(graph, own, card), space)
         for change, own in {"": recipe, **leaner(graph, recipe, card)}.items()
     }
+    found = {change: own for change, own in found.items() if not change or own.helps(found[""])}
     deliver(fit_table(needs, space, found, sizes and sizes.shape), form, output, force)
     sys.exit(0 if found[""].bound else 1)
 

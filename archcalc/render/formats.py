@@ -58,8 +58,8 @@ def render_all(
 
 
 def cut(table: Table) -> Table:
-    """Cut a table to MOST_ROWS rows and add a note; totals still include all rows."""
-    count, parts = len(table.rows), [cut(part) for part in table.parts]
+    """Cut a table to MOST_ROWS rows and add a note; totals still include all rows. Leave out parts without rows."""
+    count, parts = len(table.rows), [cut(part) for part in table.parts if part.rows]
     if count <= MOST_ROWS:
         return replace(table, parts=parts)
     note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; CSV, TSV and JSON contain all rows."

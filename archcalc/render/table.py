@@ -82,10 +82,11 @@ def axes(value: tuple[int, int] | None) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """Format bytes: `60.95 MB = 58.13 MiB`; below 1 MB as `1,234 B`."""
+    """Format bytes: `60.95 MB = 58.13 MiB`; below 1 MB as `1,234 B`, from 10 GB as `24.00 GB = 22.35 GiB`."""
     if count < 10**6:
         return f"{count:,} B"
-    return f"{count / 10**6:,.2f} MB = {count / 2**20:,.2f} MiB"
+    prefix, power = ("M", 2) if count < 10**10 else ("G", 3) if count < 10**13 else ("T", 4)
+    return f"{count / 1000**power:,.2f} {prefix}B = {count / 1024**power:,.2f} {prefix}iB"
 
 
 def ratio_text(ratio: float) -> str:

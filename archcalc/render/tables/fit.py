@@ -40,10 +40,11 @@ def fit_table(
         [column._replace(shown=column.shown and (space.cuda or column.key not in REPLAYED)) for column in COLUMNS],
         [_row(change, fit, shape) for change, fit in found.items()],
         "rows",
-        facts_ | {"batch": needs.batch or None, "memory_bytes": [space.least, space.most]},
+        facts_ | {"batch": needs.batch or None, "memory_bytes_least": space.least, "memory_bytes_most": space.most},
         f"{own} · {conditions(needs)}",
         summary=[*_summary(found)],
         notes=NOTES if space.cuda else (),
+        label=f"{needs.graph.name}, what fits",
     )
 
 

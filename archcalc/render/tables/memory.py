@@ -64,6 +64,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         totals=_row({"what": "total", "bytes": top.peak, "inference_bytes": needs.inference.peak}, top.peak),
         summary=list(summary(needs)),
         data=partial(outcome, needs),
+        label=f"{needs.graph.name}, memory",
         parts=[
             _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
             layers_table(needs, depth, every),
