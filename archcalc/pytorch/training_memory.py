@@ -81,17 +81,18 @@ class Loop:
     def infer(self) -> None:
         """Run a forward pass in evaluation and drop its result."""
         self.network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             self.network(self.image)
         self.network.train()
 
     def forward(self) -> None:
         """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
-        self.output = self.network(self.image)
-        result, *sides = tensors(self.output)
-        self.loss = self._loss(result)
-        for side in sides:
-            self.loss = self.loss + self._loss(side)
+        with self.autocast():
+            self.output = self.network(self.image)
+            result, *sides = tensors(self.output)
+            self.loss = self._loss(result)
+            for side in sides:
+                self.loss = self.loss + self._loss(side)
 
     def backward(self) -> None:
         """Compute the gradients."""
@@ -101,6 +102,10 @@ class Loop:
         """Update the weights and free the gradients."""
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of forward and loss."""
+        return torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.amp)
 
     def phases(self) -> Iterator[tuple[str, int, Callable[[], None]]]:
         """Yield all phases in order, with their steps."""
@@ -181,8 +186,10 @@ def _changes(root: Any) -> Iterator[Change]:
             if fields.device.type == "cpu" and fields.alloc_size:
                 yield Change(fields.ptr, fields.alloc_size, kernels)
             continue
-        runs_others = event.name in both and any(child.name == event.name for child in event.children)
-        if event.name.startswith("aten::") and event.name not in composed and not runs_others:
+        inner = {child.name for child in event.children if child.tag.name != "Allocation"}
+        casts = inner == {"aten::to", event.name}  # for autocast, before it runs
+        runs_itself = casts or (event.name in both and event.name in inner)
+        if event.name.startswith("aten::") and event.name not in composed and not runs_itself:
             kernels = (*kernels, event.id)
         stack += [(child, kernels) for child in reversed(event.children)]
 
