@@ -67,6 +67,19 @@ def test_optimizers_take_the_memory_that_pytorch_takes(optimizer, weight_decay, 
     assert differences(load("lenet5"), Recipe(optimizer, weight_decay, foreach), 2) == []
 
 
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_master_weights_take_the_memory_that_pytorch_takes(optimizer, foreach):
+    recipe = Recipe(optimizer, True, foreach, "bfloat16", frozen=("c1",), master_weights=True)
+    assert differences(load("lenet5"), recipe, 2) == []
+
+
+def test_the_test_above_would_notice_masters_in_low_precision(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.clone)
+    found = differences(load("lenet5"), Recipe("sgd", dtype="bfloat16", master_weights=True), 2)
+    assert "end of optimizer 1" in {check.figure for check in found}
+
+
 RECIPES = {
     "lenet5": Recipe("sgd", smoothing=True),
     "resnet20": Recipe("adam", True, accumulate=2),
@@ -130,6 +143,7 @@ def test_blocks_that_cannot_be_checkpointed(block, problem):
         (Recipe("adamW"), "unknown optimizer 'adamW'; did you mean adamw"),
         (Recipe("sgd", dtype="float8"), "unknown dtype 'float8'"),
         (Recipe("sgd", device="tpu"), "unknown device 'tpu'"),
+        (Recipe("sgd", master_weights=True), "master weights need a network in float16 or bfloat16, not float32"),
         (Recipe("sgd", dtype="bfloat16", amp=True), "autocast needs a network in float32, not bfloat16"),
         (
             Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),

@@ -23,6 +23,7 @@ class Recipe(NamedTuple):
     checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
     module: str = "build"  # one of `analysis.frames.MODULES`
     amp: bool = False  # forward and loss under autocast to bfloat16, of float32 weights
+    master_weights: bool = False  # the optimizer trains float32 copies of float16 or bfloat16 weights
     single: bool = False  # whether the batch is one image: then no slice of it has gaps
     image_gradient: bool = False  # whether the image needs a gradient, too
 

@@ -26,6 +26,7 @@ The rules, and where PyTorch has them:
 - The gradient of the loss lives until backward returns.
 - Under autocast calls read casts (`analysis.autocast`). Those of trained weights live until forward and loss are done.
   A gradient is cast to the dtype of the value if its call made it in another (`validate_outputs` in engine.cpp).
+- The first step of the optimizer makes master weights. Each step copies all gradients to float32 before the update.
 
 What each operator calls is in `ops` (see `ops.calls`), the loss in `analysis.loss`, the optimizers in
 `analysis.optimizers`. Library workspaces are not in it, nor anything else that a kernel allocates and frees.
@@ -75,13 +76,15 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps.
 
     Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
-    is trained, or autocast of another dtype than float32; SpecError in training for a side output that does not accept
-    the graph's input.
+    is trained, autocast of other dtypes than float32, or master weights of another than float16 and bfloat16; SpecError
+    in training for a side output that does not accept the graph's input.
     """
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
     if recipe.amp and recipe.dtype != "float32":
         raise ArchcalcError(f"autocast needs a network in float32, not {recipe.dtype}")
+    if recipe.master_weights and DTYPES[recipe.dtype] != 2:
+        raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
@@ -181,11 +184,17 @@ class _Run:
         recipe, trace, gradients = self.recipe, self.trace, self.backward.gradients
         trace.begin("optimizer", step)
         trained = [value for values in self.parameters for value in values if value.origin in gradients]
+        sizes, copies = [value.size for value in trained], list[int]()
+        if recipe.master_weights:
+            sizes = [(2 * fixed, each) for fixed, each in sizes]  # in float32
+            for size in sizes if step == 1 else ():
+                trace.make(size, "optimizer state")
+            copies = [trace.make(size, "gradient") for size in sizes]
         foreach = recipe.device == "cuda" if recipe.foreach is None else recipe.foreach
         host = recipe.device != "cuda"
-        update = Update(trace, [value.size for value in trained], host, step == 1, recipe.weight_decay)
+        update = Update(trace, sizes, host, step == 1, recipe.weight_decay)
         update.run(recipe.optimizer, foreach)
-        trace.drop(*[gradients.pop(value.origin) for value in trained])
+        trace.drop(*copies, *[gradients.pop(value.origin) for value in trained])
 
     def forward(self, training: bool) -> list[Value]:
         """Run the network; return its result, and in training its side outputs."""

@@ -52,6 +52,7 @@ class Loop:
         self.graph, self.recipe, self.batch, self.make = graph, recipe, batch, make
         self.output: Any = None
         self.loss: Any = None
+        self.masters: list[tuple[Tensor, Tensor]] = []  # weights in float16 or bfloat16, and their float32 copies
 
     def state(self) -> None:
         """Create network, optimizer, image and target."""
@@ -68,9 +69,7 @@ class Loop:
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
         if recipe.optimizer:
-            decay = {"weight_decay": 1e-4 if recipe.weight_decay else 0}
-            make = OPTIMIZERS[recipe.optimizer]
-            self.optimizer = make(self.network.parameters(), foreach=recipe.foreach, **decay)
+            self.optimizer = self.create_optimizer([*self.network.parameters()])
         self.image = torch.rand(self.batch, *graph.input, dtype=dtype, device=recipe.device)
         self.image.requires_grad_(recipe.image_gradient)
         self.targets = {
@@ -99,9 +98,27 @@ class Loop:
         self.loss.backward()
 
     def optimize(self) -> None:
-        """Update the weights and free the gradients."""
+        """Update the weights, and free the gradients.
+
+        Master weights are made in the first step. They get float32 copies of all gradients, are updated, and are copied
+        into the weights.
+        """
+        if self.recipe.master_weights and not self.masters:
+            trained = [weight for weight in self.network.parameters() if weight.grad is not None]
+            self.masters = [(weight, weight.detach().float()) for weight in trained]
+            self.optimizer = self.create_optimizer([master for _, master in self.masters])
+        for weight, master in self.masters:
+            master.grad = weight.grad.float()
         self.optimizer.step()
+        for weight, master in self.masters:
+            weight.detach().copy_(master)
         self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
+
+    def create_optimizer(self, weights: list[Tensor]) -> torch.optim.Optimizer:
+        """Create the recipe's optimizer."""
+        decay = 1e-4 if self.recipe.weight_decay else 0
+        return OPTIMIZERS[self.recipe.optimizer](weights, foreach=self.recipe.foreach, weight_decay=decay)
 
     def autocast(self) -> torch.autocast:
         """Return the context of forward and loss."""
