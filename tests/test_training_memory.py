@@ -164,6 +164,11 @@ def test_a_side_output_that_does_not_fit():
         simulate(graph, Recipe("sgd"))
 
 
+def test_in_place_in_a_view_without_gradient_under_autocast():
+    graph = parse("name: t\ninput: [2, 7, 1]\nlayers:\n  - add(lrn(1) | flatten, conv(2, 1) | flatten)\n")
+    assert differences(graph, Recipe("sgd", amp=True), 2) == []
+
+
 def test_one_image():
     graph = parse(HEAD + CONSTRUCTS["a slice that a matrix copies"])
     assert differences(graph, Recipe("sgd"), 1) == []

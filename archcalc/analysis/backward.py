@@ -96,6 +96,7 @@ class Backward:
             trace.drop(packed)
         else:
             made = self._make(record, incoming, state)
+        made = self._fit(record, made)
         trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
         trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
         for edge, storage, _ in made:
@@ -103,7 +104,7 @@ class Backward:
                 trace.drop(storage)
 
     def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
-        """Make the gradients of a call, one after the other; then sum those that are broadcast, and cast them."""
+        """Make the gradients of a call, one after the other."""
         trace, made = self.trace, list[Gradient]()
         for edge in record.edges:
             scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
@@ -117,12 +118,16 @@ class Backward:
             trace.drop(*scratch)
         if record.checkpoint:  # nothing else holds what the segment kept as it ran again
             trace.drop(*record.kept)
+        return made
+
+    def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
+        """Sum each gradient that is broadcast, and cast it to the value's dtype."""
         for i, edge in enumerate(record.edges):
             summed = [edge.first] if edge.rule in (FULL, SUM) and edge.first != record.size else []
             cast = [edge.size] if edge.first != edge.size else []
             for size in summed + cast:
-                replaced, made[i] = made[i], Gradient(edge, trace.make(size, edge.kind), OWN)
-                trace.drop(replaced.storage)
+                replaced, made[i] = made[i], Gradient(edge, self.trace.make(size, edge.kind), OWN)
+                self.trace.drop(replaced.storage)
         return made
 
     def _make_of_base(self, record: Record, base: int) -> list[Gradient]:
