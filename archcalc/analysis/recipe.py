@@ -27,6 +27,16 @@ class Recipe(NamedTuple):
     single: bool = False  # whether the batch is one image: then no slice of it has gaps
     image_gradient: bool = False  # whether the image needs a gradient, too
 
+    @property
+    def precision(self) -> str:
+        """What mixes dtypes; "" if nothing does."""
+        return "autocast to bfloat16" if self.amp else "master weights in float32" if self.master_weights else ""
+
+    @property
+    def products(self) -> str:
+        """The dtype in which convolutions and linear layers run."""
+        return "bfloat16" if self.amp else self.dtype
+
 
 USUAL = Recipe("momentum", device="cuda")  # of most published recipes
 
