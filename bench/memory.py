@@ -3,8 +3,9 @@
 Without arguments: 35 networks, each at two batches and input sizes, in inference and with each optimizer, with and
 without weight decay, three steps; six of them in further recipes. `--jobs 2` runs two networks at a time. `--record
 FILE` writes a record, from which docs/explanation/memory.md has its tables. With `--random N` N random networks and the
-seed that draws them. Prints one row per network: the phases compared, how many differ and by how much at most, and by
-how much kernels lift a peak at most. Exits with 1 if a phase differs.
+seed that draws them; with `--amp` these under autocast, otherwise some in bfloat16 with master weights. Prints one row
+per network: the phases compared, how many differ and by how much at most, and by how much kernels lift a peak at most.
+Exits with 1 if a phase differs.
 """
 
 import argparse
@@ -69,6 +70,7 @@ NETWORKS = {  # the sides of the images, for batches of 2 and 3
 BATCHES = 2, 3
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 RECIPES = [Recipe(), *(Recipe(optimizer, decay) for optimizer in OPTIMIZERS for decay in (False, True))]
+PARTS = "stem", "conv1", "conv", "c1", "stage1", "block1"  # the first of each of SIX
 OTHERS = {  # of SIX networks
     "SGD, foreach": Recipe("sgd", foreach=True),
     "momentum, weight decay, foreach": Recipe("momentum", True, foreach=True),
@@ -80,9 +82,15 @@ OTHERS = {  # of SIX networks
     "RMSProp, weight decay, foreach": Recipe("rmsprop", True, foreach=True),
     "label smoothing": Recipe("momentum", smoothing=True),
     "gradients of three batches": Recipe("momentum", accumulate=3),
-    "first part frozen": Recipe("adam", frozen=("stem", "conv1", "conv", "c1", "stage1", "block1")),
+    "first part frozen": Recipe("adam", frozen=PARTS),
     "bfloat16": Recipe("momentum", dtype="bfloat16"),
     "blocks checkpointed": Recipe("momentum", checkpoint=("all",)),
+    "autocast": Recipe("momentum", amp=True),
+    "autocast, Adam, weight decay, foreach": Recipe("adam", True, foreach=True, amp=True),
+    "autocast, first part frozen": Recipe("adamw", frozen=PARTS, amp=True),
+    "autocast, blocks checkpointed": Recipe("momentum", checkpoint=("all",), smoothing=True, amp=True),
+    "master weights, momentum": Recipe("momentum", dtype="bfloat16", master_weights=True),
+    "master weights, Adam, weight decay, foreach": Recipe("adam", True, True, "bfloat16", master_weights=True),
 }
 SHOWN = Recipe("momentum")  # whose largest peak a record has
 SIX = ("lenet5", "resnet20", "densenet-40-12", "squeezenet1.0", "torchvision/googlenet", "resnet18")
@@ -163,7 +171,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", "Using padding='same'")
 
 
-def of_random(most: int, seed: int) -> Iterator[Row]:
+def of_random(most: int, seed: int, amp: bool = False) -> Iterator[Row]:
     """Compare random networks, each in one recipe."""
     draw, row, skipped = random.Random(seed), Row("random networks"), 0
 
@@ -173,8 +181,10 @@ def of_random(most: int, seed: int) -> Iterator[Row]:
         trained = any(node.op.weights(node.x) for node in graph.nodes) and not graph.misfit
         recipe = draw.choice(RECIPES) if trained else Recipe()
         foreach, smoothing = draw.choice((None, True)), draw.choice((False, True))
-        dtype = "float32" if network.dtype == "float16" else network.dtype  # PyTorch 2.13 can crash in float16
+        dtype = "float32" if amp or network.dtype == "float16" else network.dtype  # PyTorch 2.13 can crash in float16
+        masters = dtype == "bfloat16" and draw.choice((False, True))
         recipe = recipe._replace(dtype=dtype, foreach=foreach, smoothing=smoothing, steps=2)
+        recipe = recipe._replace(amp=amp, master_weights=masters)
         try:
             row = row.after(graph, recipe, 2)
         except NotImplementedError:  # PyTorch lacks a kernel
@@ -189,6 +199,7 @@ def main(written: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NETWORK", help=f"default: {', '.join(NETWORKS)}")
     parser.add_argument("--random", type=int, metavar="N", help="so many random networks instead")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="default: random")
+    parser.add_argument("--amp", action="store_true", help="random networks under autocast")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many networks at a time; default: 1")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write a record")
     given = parser.parse_args(written)
@@ -196,7 +207,7 @@ def main(written: Sequence[str] | None = None) -> int:
     print(f"torch {torch.__version__} on the CPU" + (f", seed {given.seed}" if given.random else ""))
     print("| network | phases | differ | largest difference | in kernels |\n| --- | ---: | ---: | ---: | ---: |")
     done = list[tuple[Task, Row]]()
-    named = ((Task(""), row) for row in of_random(given.random, given.seed)) if given.random else None
+    named = ((Task(""), row) for row in of_random(given.random, given.seed, given.amp)) if given.random else None
     for task, row in named or of_networks(given.names or [*NETWORKS], given.jobs):
         print(row._replace(name=f"{row.name}, {task.other}") if task.other else row, flush=True)
         done.append((task, row))

@@ -265,9 +265,10 @@ def test_amounts_tried_below():
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
-        (MOMENTUM, ["--optimizer sgd", "--checkpoint blocks", "--freeze stem", "--dtype bfloat16"]),
+        (MOMENTUM, ["--optimizer sgd", "--checkpoint blocks", "--freeze stem", "--amp", "--dtype bfloat16"]),
         (Recipe("adam", frozen=("stem",)), ["--optimizer momentum", "--optimizer sgd", "--checkpoint blocks",
-                                            "--freeze stage1", "--dtype bfloat16"]),
+                                            "--freeze stage1", "--amp", "--dtype bfloat16"]),
+        (Recipe("sgd", amp=True), ["--checkpoint blocks", "--freeze stem"]),
         (Recipe("sgd", dtype="bfloat16"), ["--checkpoint blocks", "--freeze stem"]),
         (Recipe(), ["--dtype bfloat16"]),
     ],

@@ -55,7 +55,7 @@ TYPES = {
     "anything": lambda v: True,
 }
 NEEDS_TORCH = {
-    "validate": ["validate lenet5 --device meta", "validate plain.yaml --device cpu --memory --mode infer"],
+    "validate": ["validate lenet5 --device meta", "validate plain.yaml --device cpu --memory --mode infer --amp"],
 }
 NEVER_SEEN = {  # what no small network shows: too many positions that differ
     "receptive_field", "field_min", "field_seen", "field_seen_min", "local_field", "local_field_min",

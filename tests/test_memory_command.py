@@ -73,6 +73,26 @@ def test_terms_and_times_of_a_card():
     assert found["forward_seconds_least"] <= found["forward_seconds_by_layer"]
 
 
+@pytest.mark.parametrize(
+    ("options", "said", "facts"),
+    [
+        ("--amp", "float32 · training · momentum · autocast to bfloat16", (True, False)),
+        ("--master-weights --dtype bf16", "bfloat16 · training · momentum · master weights in float32", (False, True)),
+    ],
+)
+def test_mixed_precision_is_said_and_changes_the_peak(options, said, facts):
+    plain, found = data("lenet5 --batch 8"), data(f"lenet5 --batch 8 {options}")
+    assert (found["amp"], found["master_weights"]) == facts
+    assert found["peak_bytes"] != plain["peak_bytes"]
+    assert said in " ".join(printed(f"lenet5 --batch 8 {options}", 200).split())
+
+
+def test_times_under_autocast_are_those_of_bfloat16():
+    plain, amp, half = (data(f"vgg11 --gpu h100 {options}") for options in ("", "--amp", "--dtype bf16"))
+    assert amp["forward_seconds_least"] == half["forward_seconds_least"] < plain["forward_seconds_least"]
+    assert [term["high"] for term in amp["beside"]] == [term["high"] for term in half["beside"]]
+
+
 def test_csv_has_the_layers_with_the_conditions():
     rows = list(csv.DictReader(io.StringIO(printed("resnet18 --batch 2 --format csv"))))
     found = data("resnet18 --batch 2")["layers"]
@@ -170,6 +190,12 @@ def test_the_module_is_a_condition(mode):
         ("lenet5 --freeze c1.con", "lenet5 has no part 'c1.con'; did you mean c1.conv"),
         ("lenet5 --freeze zzz", "lenet5 has no part 'zzz'; `archcalc summarize lenet5` lists them"),
         ("lenet5 --device cpu --gpu t4", "--gpu needs --device cuda"),
+        ("lenet5 --amp --dtype bf16", "--amp needs weights in float32; omit --dtype bfloat16, or omit --amp"),
+        (
+            "lenet5 --master-weights",
+            "--master-weights needs weights of 2 bytes; add --dtype bfloat16 or --dtype float16",
+        ),
+        ("lenet5 --mode infer --master-weights --dtype bf16", "--master-weights applies to training"),
         ("lenet5 --mode infer --accumulate 2", "--accumulate applies to training; use --mode train"),
         ("lenet5 --mode infer --checkpoint blocks", "--checkpoint applies to training"),
         ("flat.yaml --checkpoint blocks", "flat has no blocks to checkpoint; omit --checkpoint"),

@@ -48,6 +48,13 @@ def test_command(tiny):
     assert min(row["in_kernels"] for row in data["phases"][1:]) >= 0
 
 
+def test_precision_is_a_condition(tiny):
+    done = run(tiny, "--amp")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[0].endswith("dtype float32 · precision autocast to bfloat16")
+    assert json.loads(run(tiny, "--master-weights", "--dtype", "bfloat16", "--format", "json").output)["precision"]
+
+
 def test_the_terminal_shows_a_row_per_phase(tiny):
     lines = run(tiny, "--mode", "infer").output.splitlines()
     assert lines[0].startswith("1 network, 4 checks: 0 different")

@@ -9,6 +9,7 @@ from support.random_graphs import networks, sweep
 from support.torchvisions import torchvisions
 
 from archcalc import ArchcalcError, SpecError, load, parse
+from archcalc.analysis.autocast import RULES
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.frames import MODULES
 from archcalc.analysis.memory_trace import KINDS
@@ -52,11 +53,31 @@ def test_constructs_take_the_memory_that_pytorch_takes(what):
     assert differences(graph, Recipe("momentum", weight_decay=True), 3) == []
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("what", CONSTRUCTS)
+def test_constructs_take_the_memory_that_pytorch_takes_under_autocast(what):
+    graph = parse(HEAD + CONSTRUCTS[what])
+    assert differences(graph, Recipe("adam", smoothing=True, amp=True, image_gradient=True), 3) == []
+
+
 @pytest.mark.parametrize("foreach", [False, True])
 @pytest.mark.parametrize("weight_decay", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers_take_the_memory_that_pytorch_takes(optimizer, weight_decay, foreach):
     assert differences(load("lenet5"), Recipe(optimizer, weight_decay, foreach), 2) == []
+
+
+@pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_master_weights_take_the_memory_that_pytorch_takes(optimizer, foreach):
+    recipe = Recipe(optimizer, True, foreach, "bfloat16", frozen=("c1",), master_weights=True)
+    assert differences(load("lenet5"), recipe, 2) == []
+
+
+def test_the_test_above_would_notice_masters_in_low_precision(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.clone)
+    found = differences(load("lenet5"), Recipe("sgd", dtype="bfloat16", master_weights=True), 2)
+    assert "end of optimizer 1" in {check.figure for check in found}
 
 
 RECIPES = {
@@ -66,6 +87,8 @@ RECIPES = {
     "squeezenet1.1": Recipe(),
     "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
     "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
+    "d2l/mlp": Recipe("adamw", amp=True, accumulate=2),
+    "resnet110": Recipe("momentum", frozen=("stem", "stage1"), amp=True, steps=2),
     "blocks/residual-basic": Recipe("sgd", image_gradient=True),
 }
 
@@ -75,12 +98,15 @@ def test_recipes_take_the_memory_that_pytorch_takes(name):
     assert differences(load(name), RECIPES[name], 2) == []
 
 
+@pytest.mark.parametrize("amp", [False, True])
 @pytest.mark.parametrize("name", ["resnet20", "lenet5", "d2l/densenet", "squeezenet1.1"])
-def test_checkpointed_blocks_take_the_memory_that_pytorch_takes(name):
+def test_checkpointed_blocks_take_the_memory_that_pytorch_takes(name, amp):
     graph = load(name)
-    recipe = Recipe("momentum", checkpoint=tuple(blocks(graph)), steps=2)
+    recipe = Recipe("momentum", checkpoint=tuple(blocks(graph)), steps=2, amp=amp)
     assert differences(graph, recipe, 2) == []
-    most = [max(peak.peak for peak in simulate(graph, each).peaks(64)) for each in (recipe, Recipe("momentum"))]
+    most = [
+        max(peak.peak for peak in simulate(graph, each).peaks(64)) for each in (recipe, recipe._replace(checkpoint=()))
+    ]
     assert most[0] < most[1]
 
 
@@ -117,6 +143,8 @@ def test_blocks_that_cannot_be_checkpointed(block, problem):
         (Recipe("adamW"), "unknown optimizer 'adamW'; did you mean adamw"),
         (Recipe("sgd", dtype="float8"), "unknown dtype 'float8'"),
         (Recipe("sgd", device="tpu"), "unknown device 'tpu'"),
+        (Recipe("sgd", master_weights=True), "master weights need a network in float16 or bfloat16, not float32"),
+        (Recipe("sgd", dtype="bfloat16", amp=True), "autocast needs a network in float32, not bfloat16"),
         (
             Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),
             "lenet5 cannot be trained: no part of it has weights",
@@ -136,18 +164,24 @@ def test_a_side_output_that_does_not_fit():
         simulate(graph, Recipe("sgd"))
 
 
+def test_in_place_in_a_view_without_gradient_under_autocast():
+    graph = parse("name: t\ninput: [2, 7, 1]\nlayers:\n  - add(lrn(1) | flatten, conv(2, 1) | flatten)\n")
+    assert differences(graph, Recipe("sgd", amp=True), 2) == []
+
+
 def test_one_image():
     graph = parse(HEAD + CONSTRUCTS["a slice that a matrix copies"])
     assert differences(graph, Recipe("sgd"), 1) == []
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-def test_random_networks():
+@pytest.mark.parametrize("amp", [False, True])
+def test_random_networks(amp):
     def check(network):
         graph = parse(network.spec())
         trained = any(node.op.weights(node.x) for node in graph.nodes)
         if network.dtype == "float32":
-            assert differences(graph, Recipe("sgd" if trained else ""), 2) == []
+            assert differences(graph, Recipe("sgd" if trained else "", amp=amp), 2) == []
 
     sweep(networks(), check, 20, seed=3)
 
@@ -158,6 +192,14 @@ def test_the_tests_above_would_notice_one_gradient_more(monkeypatch):
     monkeypatch.setattr(Add, "calls", lambda *args: tuple(call._replace(grads=()) for call in calls(*args)))
     found = {check.figure for check in differences(graph, Recipe("sgd", steps=2), 3)}
     assert found == {"allocations of backward 1", "allocations of backward 2"}
+
+
+@pytest.mark.parametrize(("operator", "phase"), [("concat", "inference"), ("lrn", "backward"), ("loss", "forward")])
+def test_the_tests_above_would_notice_a_cast_less(monkeypatch, operator, phase):
+    monkeypatch.delitem(RULES["cpu"], operator)
+    graph = parse(HEAD + "  - lrn(3) | concat(conv(4, 1), tanh) | flatten | linear(5)")
+    found = differences(graph, Recipe("sgd", steps=1, amp=True), 3)
+    assert any(phase in check.figure for check in found)
 
 
 def test_the_tests_above_would_notice_a_value_held_too_long(monkeypatch):
@@ -179,17 +221,20 @@ CUBLAS = 0, 33 * 2**20, 65 * 2**20  # workspaces on an H100: of no thread, of th
 SIMULATED = [
     case
     for case in RECORD["cases"]
-    if case["precision"] != "autocast" and not case["problem"] and "weights" not in case["options"]
+    if not case["problem"] and "weights" not in case["options"]
     if not {*case["options"]} - {"loop", "smoothing", "accumulate"} and not case["network"].startswith("fractalnet")
 ]  # FractalNet's joins dropped branches at random there
 
 
 BUILT, WRITTEN = ([case for case in SIMULATED if case["module"] == module] for module in MODULES)
 SMALLEST = [case for case in BUILT if case["network"] == "alexnet" and case["batch"] == 1][:1]  # cuDNN needs most
+AUTOCAST = [case for case in SIMULATED if case["precision"] == "autocast"]
 
 
 @pytest.mark.parametrize(
-    "case", BUILT[::25] + SMALLEST + WRITTEN[:11], ids=lambda case: f"{case['network']}-{case['module']}"
+    "case",
+    BUILT[::25] + SMALLEST + WRITTEN[:11] + AUTOCAST[::8],
+    ids=lambda case: f"{case['network']}-{case['module']}",
 )
 def test_recorded_on_a_gpu(case, monkeypatch):
     """All phases end at the predicted byte, and cuBLAS's workspaces; only library workspaces lift peaks."""
@@ -197,11 +242,12 @@ def test_recorded_on_a_gpu(case, monkeypatch):
         case["optimizer"].replace("none", ""),
         case["weight_decay"] > 0,
         False if "loop" in case["options"] else None,
-        case["precision"],
+        case["precision"].replace("autocast", "float32"),
         "cuda",
         module=case["module"],
         smoothing="smoothing" in case["options"],
         accumulate=2 if "accumulate" in case["options"] else 1,
+        amp=case["precision"] == "autocast",
         single=case["batch"] == 1,
     )
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: RECORD["device"])
@@ -242,6 +288,18 @@ def test_a_perceptron_by_hand():
     assert found["optimizer", 1] == (after_loss + 2 * gradients, after_loss + gradients)
     assert found["forward", 2] == found["forward", 3]
     assert found["forward", 2][0] == found["forward", 1][0] + gradients + 4  # momentum, and the last loss
+
+
+def test_a_perceptron_under_autocast_by_hand():
+    """The same layers: casts of the image, of weights and biases, and of the output for the loss."""
+    graph = parse("name: t\ninput: [8]\nlayers:\n  - linear(4) | relu | linear(2)\n")
+    state = 4 * (8 * 4 + 4 + 4 * 2 + 2) + 320 + 80
+    first, bias, image, hidden, output = 2 * (8 * 4 + 4), 2 * 2, 160, 10 * 4 * 2, 10 * 2 * 2
+    found = phases(simulate(graph, Recipe("sgd", amp=True)), 10)
+    assert found["inference", 0] == (state + first + image + hidden, state)
+    kept = image + hidden + output + 2 * (4 * 2) + 2 * output + 4 + 4  # of the weights those of the second layer
+    assert found["forward", 1][1] == state + kept
+    assert found["forward", 1][0] == state + kept + first + bias + 2 * output  # all casts; the output in float32
 
 
 def test_budget_and_peaks_agree():

@@ -13,12 +13,16 @@ OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another te
 
 
 class Edge(NamedTuple):
-    """A gradient to make: for the result of a call, or for a parameter (below NOWHERE); its size, and how."""
+    """A gradient to make: for the result of a call, or for a parameter (below NOWHERE); its size, and how.
+
+    It has the size `first` in the dtype of the call's result, if autograd then casts it to its own dtype.
+    """
 
     origin: int
     size: Size
     rule: str
     scratch: int
+    first: Size
 
     @property
     def kind(self) -> str:
@@ -92,6 +96,7 @@ class Backward:
             trace.drop(packed)
         else:
             made = self._make(record, incoming, state)
+        made = self._fit(record, made)
         trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
         trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
         for edge, storage, _ in made:
@@ -99,24 +104,30 @@ class Backward:
                 trace.drop(storage)
 
     def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
-        """Make the gradients of a call, one after the other; then sum those that are broadcast."""
+        """Make the gradients of a call, one after the other."""
         trace, made = self.trace, list[Gradient]()
         for edge in record.edges:
             scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
             if edge.rule in (NEW, FULL, PACKED) or (edge.rule == JOINED and state == GAPS):
-                size = record.size if edge.rule == FULL else edge.size
+                size = record.size if edge.rule == FULL else edge.first
                 made.append(Gradient(edge, trace.make(size, edge.kind), OWN))
             else:
-                gaps = edge.rule == SLICE and not self.single and edge.size != record.size
+                gaps = edge.rule == SLICE and not self.single and edge.first != record.size
                 least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
         if record.checkpoint:  # nothing else holds what the segment kept as it ran again
             trace.drop(*record.kept)
-        for i, (edge, storage, _) in enumerate(made):
-            if edge.rule in (FULL, SUM) and edge.size != record.size:
-                made[i] = Gradient(edge, trace.make(edge.size, edge.kind), OWN)
-                trace.drop(storage)
+        return made
+
+    def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
+        """Sum each gradient that is broadcast, and cast it to the value's dtype."""
+        for i, edge in enumerate(record.edges):
+            summed = [edge.first] if edge.rule in (FULL, SUM) and edge.first != record.size else []
+            cast = [edge.size] if edge.first != edge.size else []
+            for size in summed + cast:
+                replaced, made[i] = made[i], Gradient(edge, self.trace.make(size, edge.kind), OWN)
+                self.trace.drop(replaced.storage)
         return made
 
     def _make_of_base(self, record: Record, base: int) -> list[Gradient]:

@@ -89,7 +89,7 @@ def space_of(card: Card) -> Space:
 def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
     """Return the cases of a network by the number of images."""
     graph = graph if recipe.optimizer else graph.without_sides()
-    libraries = libraries_of(graph, recipe.dtype, card)
+    libraries = libraries_of(graph, recipe.products, card)
 
     @cache
     def program(single: bool, steps: int) -> tuple[Trace, Sequence[tuple[Hashable, int, int]]]:
@@ -180,8 +180,10 @@ def leaner(graph: Graph, recipe: Recipe, card: Card | None = None) -> dict[str, 
             changed["--checkpoint blocks"] = recipe._replace(checkpoint=tuple(found))
         if part := _first_part(graph, recipe):
             changed[f"--freeze {part}"] = recipe._replace(frozen=(*recipe.frozen, part))
-    if recipe.dtype == "float32":
+    if recipe.products == "float32":
         half = "bfloat16" if card is None or card.tf32 else "float16"  # bfloat16 and TF32 came with the same cards
+        if recipe.optimizer and half == "bfloat16":
+            changed["--amp"] = recipe._replace(amp=True)
         changed[f"--dtype {half}"] = recipe._replace(dtype=half)
     return changed
 

@@ -13,7 +13,7 @@ SUM_OF_TWO: Calls = (Call((0, 1), SCALAR, grads=(SAME, SAME)),)
 def cross_entropy(y: Shape, smoothing: bool) -> Calls:
     """Return the calls for outputs of shape `y`: log-probabilities and the mean of some; with smoothing of all, too."""
     log_probabilities = Call((0,), Extra("log-probabilities", y), keeps=(1,))
-    likely = Call((1,), SCALAR, extras=(SCALAR,))  # it keeps the number of places
+    likely = Call((1,), SCALAR, keeps=(1,), extras=(SCALAR,))  # it keeps the number of places, too
     if not smoothing:
         return log_probabilities, likely
     places, mask = Extra("sums", y[1:]), Extra("mask", y[1:], "bool")

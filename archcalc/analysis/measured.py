@@ -59,6 +59,7 @@ class Validation(NamedTuple):
     remark: str = ""  # what was not compared
     uncounted: Mapping[str, int] = MappingProxyType({})  # FLOPs that PyTorch's counter leaves out, by operator
     phases: tuple[PhaseMemory, ...] = ()  # if memory is validated; `checks` has what is compared of them
+    precision: str = ""  # see `Recipe.precision`
 
     @property
     def failed(self) -> bool:

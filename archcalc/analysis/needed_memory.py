@@ -56,7 +56,7 @@ class Needs:
     recipe: Recipe
     batch: int
     card: Card | None
-    report: Report = field(repr=False)  # of a forward pass
+    report: Report = field(repr=False)  # of a forward pass in `recipe.products`
     trace: Trace = field(repr=False)
 
     @cached_property
@@ -182,6 +182,6 @@ def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None
 
     Raises ArchcalcError for an invalid batch, and like `simulate`.
     """
-    report = analyze(graph, batch, recipe.dtype, "train" if recipe.optimizer else "infer")
+    report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
     recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
     return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe))

@@ -1,21 +1,34 @@
-"""The calls of operators with sizes in bytes; equal operators share them."""
+"""The calls of operators with sizes in bytes, under autocast with casts; equal operators share them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
+from archcalc.analysis.autocast import CAST, with_casts
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
-from archcalc.ops.base import Calls, Extra
+from archcalc.ops.base import Calls, Extra, Shape
 from archcalc.ops.calls import FLAG, NEW, NUMBER, Call
 
 
+class Source(NamedTuple):
+    """The calls of an operator, with the shapes of the inputs and weights that they read."""
+
+    operator: str
+    inputs: Sequence[Shape]
+    weights: Sequence[Shape]
+    calls: Calls
+
+
 class Compiled(NamedTuple):
-    """A call with sizes in bytes, its gradients as (read, rule, scratch), and the values to free after it."""
+    """A call with sizes in bytes, its gradients as in `Edge`, and the values to free after it.
+
+    A gradient is (read, rule, scratch, size that it has first if autograd then casts it).
+    """
 
     call: Call
     size: Size
@@ -23,22 +36,27 @@ class Compiled(NamedTuple):
     numbers: list[Size]  # those of the extras that are Python's
     copies: list[Size]
     uses: list[Size]
-    grads: list[tuple[int, str, int]]
+    grads: list[tuple[int, str, int, Size | None]]
     done: list[int]
 
 
 class Programs:
     """Compiled calls, by a key that equal operators share."""
 
-    def __init__(self, dtype: str, device: str) -> None:
-        self.dtype, self.device = dtype, device
+    def __init__(self, dtype: str, device: str, amp: bool) -> None:
+        self.dtype, self.device, self.amp = dtype, device, amp
         self.known: dict[Hashable, list[Compiled]] = {}
 
-    def of(self, key: Hashable, inputs: int, calls: Callable[[], Calls]) -> list[Compiled]:
-        """Return the compiled calls of a key; they read so many inputs and weights."""
-        found = self.known.get(key)
+    def of(self, key: Hashable, dtypes: tuple[str, ...], source: Callable[[], Source]) -> list[Compiled]:
+        """Return the compiled calls of a key, for inputs of these dtypes."""
+        found = self.known.get((key, dtypes))
         if found is None:
-            found = self.known[key] = self._compile(calls(), inputs)
+            operator, inputs, weights, calls = source()
+            reads = [Extra("input", shape, dtype) for shape, dtype in zip(inputs, dtypes, strict=True)]
+            reads += [Extra("weight", shape, per_image=False) for shape in weights]
+            if self.amp:
+                calls = with_casts(operator, calls, reads, self.device)
+            found = self.known[key, dtypes] = self._compile(calls, reads)
         return found
 
     def size(self, extra: Extra) -> Size:
@@ -53,24 +71,26 @@ class Programs:
             "draw": 0 if cuda else 4,
             "flag": 0 if cuda else 1,
             "byte": 0 if cuda else 1,
+            **DTYPES,
         }
         count = math.prod(extra.shape) * (others[extra.dtype] if extra.dtype else own)
         return (0, count) if extra.per_image else (count, 0)
 
-    def _compile(self, calls: Calls, first: int) -> list[Compiled]:
-        """Compute the sizes of calls, whose results have numbers from `first` on, and where each is read last."""
+    def _compile(self, calls: Calls, reads: Sequence[Extra]) -> list[Compiled]:
+        """Compute the sizes of calls, whose results have the numbers after their reads, and where each is read last."""
+        first, values = len(reads), [*reads, *[call.makes for call in calls]]
         last = {value: i for i, call in enumerate(calls) for value in (first + i, *call.reads, *call.holds)}
         done: list[list[int]] = [[] for _ in calls]
         for value, i in last.items():
             if first <= value < first + len(calls) - 1:
                 done[i].append(value)
-        return [self._compile_one(call, ended) for call, ended in zip(calls, done, strict=True)]
+        return [self._compile_one(call, values, ended) for call, ended in zip(calls, done, strict=True)]
 
-    def _compile_one(self, call: Call, done: list[int]) -> Compiled:
+    def _compile_one(self, call: Call, values: Sequence[Extra], done: list[int]) -> Compiled:
         numbers = [extra for extra in call.extras if extra in (NUMBER, FLAG)]
         extras = [extra for extra in call.extras if extra not in numbers]
         rules = zip_longest(call.reads, call.grads, call.scratch)
-        grads = [(read, rule or NEW, scratch or 0) for read, rule, scratch in rules]
+        grads = [(i, rule or NEW, scratch or 0, self._made_first(values[i], call)) for i, rule, scratch in rules]
         sizes = self._sizes
         return Compiled(
             call,
@@ -83,12 +103,23 @@ class Programs:
             done,
         )
 
+    def _made_first(self, read: Extra, call: Call) -> Size | None:
+        """Return the size that a gradient has in the result's dtype, if autograd then casts it to that of the read.
+
+        Normalizations make the gradients of their weights in the weights' dtype, and a cast that of what it reads. No
+        other function reads a weight that is wider than its result.
+        """
+        if read.dtype == call.makes.dtype or call.makes.name == CAST or not read.per_image:
+            return None
+        return self.size(read._replace(dtype=call.makes.dtype))
+
     def _sizes(self, extras: Iterable[Extra]) -> list[Size]:
         return [self.size(extra) for extra in extras]
 
 
-def calls_as_run(node: Node, training: bool, overwrites: bool) -> Calls:
+def calls_as_run(node: Node, training: bool, overwrites: bool) -> Source:
     """Return the calls of a node that does or does not overwrite its input."""
     able = getattr(node.op, "inplace", False)
     op = node.op if overwrites or not able else node.op.but(inplace=False)
-    return op.calls(node.x, node.output, training, overwrites)
+    inputs, weights = node.x if op.joins else (node.x,), op.weights(node.x)
+    return Source(op.name, inputs, [*weights.values()], op.calls(node.x, node.output, training, overwrites))

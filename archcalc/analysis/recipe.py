@@ -22,8 +22,20 @@ class Recipe(NamedTuple):
     frozen: tuple[str, ...] = ()  # names of nodes and blocks whose parameters need no gradient
     checkpoint: tuple[str, ...] = ()  # names of blocks that run again in backward (see `analysis.checkpoints`)
     module: str = "build"  # one of `analysis.frames.MODULES`
+    amp: bool = False  # forward and loss under autocast to bfloat16, of float32 weights
+    master_weights: bool = False  # the optimizer trains float32 copies of float16 or bfloat16 weights
     single: bool = False  # whether the batch is one image: then no slice of it has gaps
     image_gradient: bool = False  # whether the image needs a gradient, too
+
+    @property
+    def precision(self) -> str:
+        """What mixes dtypes; "" if nothing does."""
+        return "autocast to bfloat16" if self.amp else "master weights in float32" if self.master_weights else ""
+
+    @property
+    def products(self) -> str:
+        """The dtype in which convolutions and linear layers run."""
+        return "bfloat16" if self.amp else self.dtype
 
 
 USUAL = Recipe("momentum", device="cuda")  # of most published recipes

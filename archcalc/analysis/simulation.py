@@ -23,6 +23,9 @@ The rules, and where PyTorch has them:
   (input_buffer.cpp). The first gradient of a parameter is not copied (accumulate_grad.h).
 - A call that works in place in a view has the gradient of the view's base (custom_function.cpp and CopySlices).
 - The gradient of the loss lives until backward returns.
+- Under autocast calls read casts (`analysis.autocast`). Those of trained weights live until forward and loss are done.
+  A gradient is cast to the dtype of the value if its call made it in another (`validate_outputs` in engine.cpp).
+- The first step of the optimizer makes master weights. Each step copies all gradients to float32 before the update.
 
 What each operator calls is in `ops` (see `ops.calls`), the loss in `analysis.loss`, the optimizers in
 `analysis.optimizers`. Library workspaces are not in it, nor anything else that a kernel allocates and frees.
@@ -35,6 +38,7 @@ from functools import partial
 from operator import and_
 from typing import NamedTuple
 
+from archcalc.analysis.autocast import CAST, LOSS
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
 from archcalc.analysis.cost import COUNTERS, DTYPES
@@ -44,7 +48,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
 from archcalc.analysis.optimizers import OPTIMIZERS, Update
-from archcalc.analysis.programs import Compiled, Programs, calls_as_run
+from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
 from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
@@ -63,6 +67,7 @@ class Value(NamedTuple):
     size: Size
     origin: int
     base: int | None = None  # of a view: the origin of the tensor that it shows in another shape
+    dtype: str = ""  # "": the network's
 
 
 @uncollected
@@ -70,10 +75,15 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps.
 
     Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
-    is trained; SpecError in training for a side output that does not accept the graph's input.
+    is trained, autocast of other dtypes than float32, or master weights of another than float16 and bfloat16; SpecError
+    in training for a side output that does not accept the graph's input.
     """
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
+    if recipe.amp and recipe.dtype != "float32":
+        raise ArchcalcError(f"autocast needs a network in float32, not {recipe.dtype}")
+    if recipe.master_weights and DTYPES[recipe.dtype] != 2:
+        raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
@@ -101,7 +111,8 @@ class _Run:
         self.segments = segments(graph, recipe.checkpoint)
         self.within: Checkpoint | None = None  # the checkpoint whose calls run
         self.left = -1  # of the calls that keep something, when a segment runs again
-        self.programs = Programs(recipe.dtype, recipe.device)
+        self.programs = Programs(recipe.dtype, recipe.device, recipe.amp)
+        self.casts: dict[int, Value] = {}  # of leaves, by storage: autocast reuses them until its context ends
         self.parameters: list[list[Value]] = []  # by node
         self.ends: list[int] = []  # storages of the last output and side outputs
         self.loss: list[Value] = []
@@ -132,14 +143,16 @@ class _Run:
         """Run forward without gradients, and drop the result."""
         self.trace.begin("inference")
         self.trace.drop(*[value.storage for value in self.forward(training=False)])
+        self.leave_autocast()
 
     def train(self, step: int) -> None:
         """Run forward, loss and backward."""
         trace = self.trace
         trace.begin("forward", step)
         if self.recipe.image_gradient:  # call 0 adds up what its readers give
-            edge = Edge(NOWHERE - 1 - self.image.storage, self.image.size, SAME, 0)
-            self.backward.tape.append(Record(NO_NODE, [edge], edge.size, [], []))
+            size = self.image.size
+            edge = Edge(NOWHERE - 1 - self.image.storage, size, SAME, 0, size)
+            self.backward.tape.append(Record(NO_NODE, [edge], size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
         self.ends = [value.storage for value in results]
@@ -148,16 +161,19 @@ class _Run:
             self.lose(value, self.graph.nodes[i].output, first=value is results[0])
         if self.loss[-1].origin == NOWHERE:
             raise ArchcalcError(f"{self.graph.name} cannot be trained: no part of it has weights that are not frozen")
+        self.leave_autocast()
         trace.begin("backward", step)
         self.backward.run(self.loss[-1].origin, self.loss[-1].size)
 
     def lose(self, output: Value, shape: Shape, first: bool) -> None:
         """Compute the loss of an output; it replaces that of the last step, or is added to that of other outputs."""
         smoothing = self.recipe.smoothing
-        loss = self.call(self.programs.of(("loss", shape), 1, lambda: cross_entropy(shape, smoothing)), [output], True)
+        of_loss = partial(Source, LOSS, (shape,), (), cross_entropy(shape, smoothing))
+        loss = self.call(self.programs.of((LOSS, shape), (output.dtype,), of_loss), [output], True)
         if not first:
             parts = [*self.loss, loss]
-            loss = self.call(self.programs.of("sum", 2, lambda: SUM_OF_TWO), parts, True)
+            of_sum = partial(Source, "sum", (), ((), ()), SUM_OF_TWO)
+            loss = self.call(self.programs.of("sum", (), of_sum), parts, True)
             self.trace.drop(parts[1].storage)
         self.trace.drop(*[value.storage for value in self.loss])
         self.loss = [loss]
@@ -167,11 +183,17 @@ class _Run:
         recipe, trace, gradients = self.recipe, self.trace, self.backward.gradients
         trace.begin("optimizer", step)
         trained = [value for values in self.parameters for value in values if value.origin in gradients]
+        sizes, copies = [value.size for value in trained], list[int]()
+        if recipe.master_weights:
+            sizes = [(2 * fixed, each) for fixed, each in sizes]  # in float32
+            for size in sizes if step == 1 else ():
+                trace.make(size, "optimizer state")
+            copies = [trace.make(size, "gradient") for size in sizes]
         foreach = recipe.device == "cuda" if recipe.foreach is None else recipe.foreach
         host = recipe.device != "cuda"
-        update = Update(trace, [value.size for value in trained], host, step == 1, recipe.weight_decay)
+        update = Update(trace, sizes, host, step == 1, recipe.weight_decay)
         update.run(recipe.optimizer, foreach)
-        trace.drop(*[gradients.pop(value.origin) for value in trained])
+        trace.drop(*copies, *[gradients.pop(value.origin) for value in trained])
 
     def forward(self, training: bool) -> list[Value]:
         """Run the network; return its result, and in training its side outputs."""
@@ -200,10 +222,10 @@ class _Run:
     def run_node(self, i: int, values: dict[int, Value], training: bool) -> None:
         """Run a node, and free the values that nothing holds after it."""
         node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
-        read = [*[values[j] for j in node.inputs], *self.parameters[i]]
-        calls = partial(calls_as_run, node, training, overwrites)
-        program = self.programs.of((first_equals(self.graph)[i], training, overwrites), len(read), calls)
-        values[i] = self.call(program, read, training)
+        inputs = [values[j] for j in node.inputs]
+        source, dtypes = partial(calls_as_run, node, training, overwrites), tuple([value.dtype for value in inputs])
+        program = self.programs.of((first_equals(self.graph)[i], training, overwrites), dtypes, source)
+        values[i] = self.call(program, [*inputs, *self.parameters[i]], training)
         self.trace.drop(*[values.pop(j).storage for j in self.ending.get(i, ()) if j in values])
 
     def run_segment(self, segment: Segment, values: dict[int, Value]) -> None:
@@ -237,6 +259,7 @@ class _Run:
                 self.run_node(i, inner, training=True)
         self.left = -1
         trace.drop(*[value.storage for value in inner.values()], state)
+        self.leave_autocast()
         trace.drop(*[number for record in backward.tape for number in record.numbers])
         again = [record for record in backward.tape if record.kept]
         for position, record in zip(checkpoint.keeping, again, strict=True):
@@ -258,7 +281,7 @@ class _Run:
         """Run calls on inputs and weights; return the last result, with a reference of its own."""
         trace = self.trace
         for position, step in enumerate(program):
-            self.run_call(step, values, gradients)
+            (self.run_cast if step.call.makes.name == CAST else self.run_call)(step, values, gradients)
             trace.drop(*[values[i].storage for i in step.done])
             if self.left == 0:  # it runs again, and nothing more of it is needed
                 later = [i for other in program[position + 1 :] for i in other.done]
@@ -283,14 +306,30 @@ class _Run:
         else:
             trace.drop(*extras, *numbers)
 
+    def run_cast(self, step: Compiled, values: list[Value], gradients: bool) -> None:
+        """Run a cast, or reuse that of the same leaf: a trained weight, or an image that needs a gradient."""
+        trace, read = self.trace, values[step.call.reads[0]]
+        if trace.kinds[read.storage] not in ("parameter", "input") or read.origin == NOWHERE or read.base is not None:
+            self.run_call(step, values, gradients)
+        elif known := self.casts.get(read.storage):
+            values.append(known._replace(storage=trace.share(known.storage)))
+        else:
+            self.run_call(step, values, gradients)
+            self.casts[read.storage] = values[-1]._replace(storage=trace.share(values[-1].storage))
+
+    def leave_autocast(self) -> None:
+        """Free the casts that it would reuse."""
+        self.trace.drop(*[cast.storage for cast in self.casts.values()])
+        self.casts.clear()
+
     def result(self, step: Compiled, values: list[Value], needs: bool) -> tuple[Value, int | None]:
         """Create the result of a call; if it works in place in a view, return the origin of the view's base, too."""
         call, trace = step.call, self.trace
         origin = len(self.backward.tape) if needs else NOWHERE
         if call.where == NEW:
-            return Value(trace.make(step.size, "activation"), step.size, origin), None
+            return Value(trace.make(step.size, "activation"), step.size, origin, dtype=call.makes.dtype), None
         first = values[call.reads[0]]
-        made = Value(trace.share(first.storage), step.size, origin, first.base)
+        made = Value(trace.share(first.storage), step.size, origin, first.base, call.makes.dtype)
         if call.where == VIEW:
             return made._replace(base=first.origin if first.base is None else first.base), None
         if call.where != IN_PLACE or first.base is None or not needs:
@@ -303,11 +342,14 @@ class _Run:
         call, trace, kept = step.call, self.trace, record.kept
         kept += [trace.make(size, "kept") for size in step.copies]
         for i in call.keeps:
-            if not call.crossed or any(values[j].origin != NOWHERE for j in call.reads if j != i):
+            if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))
                 if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
-        edges = [Edge(values[i].origin, values[i].size, rule, scratch) for i, rule, scratch in step.grads]
+        edges = [
+            Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
+            for i, rule, scratch, first in step.grads
+        ]
         edges = [edge for edge in edges if edge.origin != NOWHERE]
         checkpoint = self.within if kept else None
         if checkpoint:
@@ -317,7 +359,7 @@ class _Run:
         self.left -= bool(kept) and self.left > 0
         self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
         if record.rebased is not None:  # the view is taken anew from its base (as_strided)
-            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0, step.size)
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 

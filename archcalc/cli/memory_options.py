@@ -17,7 +17,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 SHORT = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
-TRAINING = (*STEP_OPTIONS, "smoothing", "accumulate", "checkpoint")  # options that only training reads
+TRAINING = (*STEP_OPTIONS, "smoothing", "accumulate", "checkpoint", "master_weights")  # what only training reads
 
 training_options = together(
     click.option("--mode", type=click.Choice(list(MODES)), default="train", show_default=True,
@@ -28,6 +28,9 @@ training_options = together(
                  help="Add up the gradients of N batches before each step of the optimizer."),
     click.option("--checkpoint", multiple=True, metavar="BLOCK",
                  help="Run this block again in backward and keep only its input; blocks: all of them."),
+    click.option("--amp", is_flag=True, help="Under autocast to bfloat16; the weights stay in float32."),
+    click.option("--master-weights", is_flag=True,
+                 help="Train float32 copies of the weights; with --dtype bfloat16 or float16."),
 )  # fmt: skip
 recipe_options = together(
     training_options,
@@ -50,7 +53,12 @@ def recipe_of(graph: Graph, *, mode: str, card: Card | None, **fields: Any) -> R
     recipe = Recipe(**fields)
     if card and recipe.device != "cuda":
         raise click.UsageError("--gpu needs --device cuda; omit one of them")
+    if recipe.amp and recipe.dtype != "float32":
+        hint = f"omit --dtype {recipe.dtype}, or omit --amp to run all in {recipe.dtype}"
+        raise click.UsageError(f"--amp needs weights in float32; {hint}")
     refuse_training(TRAINING, mode)
+    if recipe.master_weights and DTYPES[recipe.dtype] != 2:
+        raise click.UsageError("--master-weights needs weights of 2 bytes; add --dtype bfloat16 or --dtype float16")
     if not MODES[mode]:
         return recipe._replace(optimizer="")
     require_parts(graph, recipe.frozen)

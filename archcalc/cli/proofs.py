@@ -108,8 +108,8 @@ def validate_networks(
 
     The figures are output shapes, weights, buffers, MACs, bytes written and bytes kept for backward. NAME may be a
     pattern such as 'resnet*'. With --memory they are the bytes of each phase of training; the options from --mode to
-    --checkpoint describe it. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the report
-    contains the networks done so far.
+    --master-weights describe it. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the
+    report contains the networks done so far.
 
     \b
     archcalc validate resnet50
@@ -145,7 +145,7 @@ def _check_request(
         raise click.UsageError("--memory validates the network as it is trained; omit --fold-bn")
     if memory and device == "meta":
         raise click.UsageError("--memory needs a device with memory; use --device cpu or --device cuda")
-    for option in written(() if memory else ("mode", *TRAINING)):
+    for option in written(() if memory else ("mode", "amp", *TRAINING)):
         raise click.UsageError(f"{option} says how a network is trained; add --memory")
 
 

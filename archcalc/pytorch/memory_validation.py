@@ -50,7 +50,8 @@ def memory_or_say(graph: Graph, recipes: Mapping[str, Recipe], batch: int) -> Va
     except Exception as error:  # any error: the next network must still run
         problem = "out of memory" if out_of_memory(error) else describe(error)
     checks, seconds = tuple(check for phase in phases for check in phase.checks()), time.perf_counter() - start
-    return Validation(graph.name, recipe.device, batch, recipe.dtype, checks, seconds, problem, phases=tuple(phases))
+    conditions = graph.name, recipe.device, batch, recipe.dtype
+    return Validation(*conditions, checks, seconds, problem, phases=tuple(phases), precision=recipe.precision)
 
 
 def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[PhaseMemory]:
@@ -81,7 +82,7 @@ def _on_cuda(graph: Graph, recipe: Recipe, batch: int, trace: Trace) -> Iterator
 
 def _workspaces(graph: Graph, recipe: Recipe, batch: int) -> dict[str, int]:
     """Return by how much workspaces of libraries may lift the end and the peak of a phase on this card, in bytes."""
-    report = analyze(graph, batch, recipe.dtype, "train" if recipe.optimizer else "infer")
+    report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
     try:
         card = find_card(torch.cuda.get_device_name())
     except ArchcalcError:

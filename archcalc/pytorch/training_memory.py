@@ -52,6 +52,7 @@ class Loop:
         self.graph, self.recipe, self.batch, self.make = graph, recipe, batch, make
         self.output: Any = None
         self.loss: Any = None
+        self.masters: list[tuple[Tensor, Tensor]] = []  # weights in float16 or bfloat16, and their float32 copies
 
     def state(self) -> None:
         """Create network, optimizer, image and target."""
@@ -68,9 +69,7 @@ class Loop:
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
         if recipe.optimizer:
-            decay = {"weight_decay": 1e-4 if recipe.weight_decay else 0}
-            make = OPTIMIZERS[recipe.optimizer]
-            self.optimizer = make(self.network.parameters(), foreach=recipe.foreach, **decay)
+            self.optimizer = self.create_optimizer([*self.network.parameters()])
         self.image = torch.rand(self.batch, *graph.input, dtype=dtype, device=recipe.device)
         self.image.requires_grad_(recipe.image_gradient)
         self.targets = {
@@ -81,26 +80,49 @@ class Loop:
     def infer(self) -> None:
         """Run a forward pass in evaluation and drop its result."""
         self.network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             self.network(self.image)
         self.network.train()
 
     def forward(self) -> None:
         """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
-        self.output = self.network(self.image)
-        result, *sides = tensors(self.output)
-        self.loss = self._loss(result)
-        for side in sides:
-            self.loss = self.loss + self._loss(side)
+        with self.autocast():
+            self.output = self.network(self.image)
+            result, *sides = tensors(self.output)
+            self.loss = self._loss(result)
+            for side in sides:
+                self.loss = self.loss + self._loss(side)
 
     def backward(self) -> None:
         """Compute the gradients."""
         self.loss.backward()
 
     def optimize(self) -> None:
-        """Update the weights and free the gradients."""
+        """Update the weights, and free the gradients.
+
+        Master weights are made in the first step. They get float32 copies of all gradients, are updated, and are copied
+        into the weights.
+        """
+        if self.recipe.master_weights and not self.masters:
+            trained = [weight for weight in self.network.parameters() if weight.grad is not None]
+            self.masters = [(weight, weight.detach().float()) for weight in trained]
+            self.optimizer = self.create_optimizer([master for _, master in self.masters])
+        for weight, master in self.masters:
+            master.grad = weight.grad.float()
         self.optimizer.step()
+        for weight, master in self.masters:
+            weight.detach().copy_(master)
         self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
+
+    def create_optimizer(self, weights: list[Tensor]) -> torch.optim.Optimizer:
+        """Create the recipe's optimizer."""
+        decay = 1e-4 if self.recipe.weight_decay else 0
+        return OPTIMIZERS[self.recipe.optimizer](weights, foreach=self.recipe.foreach, weight_decay=decay)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of forward and loss."""
+        return torch.autocast(self.recipe.device, torch.bfloat16, enabled=self.recipe.amp)
 
     def phases(self) -> Iterator[tuple[str, int, Callable[[], None]]]:
         """Yield all phases in order, with their steps."""
@@ -181,8 +203,10 @@ def _changes(root: Any) -> Iterator[Change]:
             if fields.device.type == "cpu" and fields.alloc_size:
                 yield Change(fields.ptr, fields.alloc_size, kernels)
             continue
-        runs_others = event.name in both and any(child.name == event.name for child in event.children)
-        if event.name.startswith("aten::") and event.name not in composed and not runs_others:
+        inner = {child.name for child in event.children if child.tag.name != "Allocation"}
+        casts = inner == {"aten::to", event.name}  # for autocast, before it runs
+        runs_itself = casts or (event.name in both and event.name in inner)
+        if event.name.startswith("aten::") and event.name not in composed and not runs_itself:
             kernels = (*kernels, event.id)
         stack += [(child, kernels) for child in reversed(event.children)]
 

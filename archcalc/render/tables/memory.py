@@ -97,6 +97,7 @@ def facts(needs: Needs) -> dict[str, Any]:
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
     own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
+    own |= {"amp": recipe.amp, "master_weights": recipe.master_weights}
     return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint), "module": recipe.module}
 
 
@@ -108,6 +109,7 @@ def conditions(needs: Needs) -> str:
         "weight decay": recipe.weight_decay,
         "label smoothing": recipe.smoothing,
         f"{recipe.accumulate} batches per step": recipe.accumulate > 1,
+        recipe.precision: True,
         f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
         f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
         recipe.device.upper(): True,
@@ -168,7 +170,7 @@ def interval(*ends: int) -> str:
 
 def _time_text(needs: Needs, card: str) -> str:
     if not needs.times:
-        return f"unknown: no peak of {card} in {needs.recipe.dtype} is published"
+        return f"unknown: no peak of {card} in {needs.recipe.products} is published"
     least, layers = needs.times
     each, bounds = sum(time.seconds for time in layers), Counter(time.bound for time in layers if time.bound)
     counts = ", ".join(f"{count} by {bound}" for bound, count in bounds.most_common())

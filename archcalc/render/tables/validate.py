@@ -106,7 +106,10 @@ def _phase_row(made: Validation, phase: PhaseMemory) -> dict[str, Any]:
 
 
 def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
-    return {"batch": validations[0].batch, "dtype": validations[0].dtype} if validations else {}
+    if not validations:
+        return {}
+    batch, dtype, precision = validations[0].batch, validations[0].dtype, validations[0].precision
+    return {"batch": batch, "dtype": dtype} | ({"precision": precision} if precision else {})
 
 
 def _outcome(validations: Sequence[Validation], seconds: float | None) -> str:
