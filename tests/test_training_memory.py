@@ -85,7 +85,7 @@ RECIPES = {
     "resnet20": Recipe("adam", True, accumulate=2),
     "d2l/densenet": Recipe("momentum", frozen=("stem", "block1")),
     "squeezenet1.1": Recipe(),
-    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
+    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("3x3", "5x5.conv1")),
     "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
     "d2l/mlp": Recipe("adamw", amp=True, accumulate=2),
     "resnet110": Recipe("momentum", frozen=("stem", "stage1"), amp=True, steps=2),
@@ -149,6 +149,10 @@ def test_blocks_that_cannot_be_checkpointed(block, problem):
             Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),
             "lenet5 cannot be trained: no part of it has weights",
         ),
+        (Recipe("sgd", frozen=("c1", "typo")), "lenet5 has no part 'typo'; `archcalc summarize lenet5` lists them"),
+        (Recipe("sgd", accumulate=0), "accumulate must be a whole number from 1, not 0"),
+        (Recipe("sgd", accumulate=-1), "accumulate must be a whole number from 1, not -1"),
+        (Recipe("sgd", steps=0), "steps must be a whole number from 1, not 0"),
     ],
 )
 def test_recipes_that_make_no_sense(recipe, problem):

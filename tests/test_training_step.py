@@ -323,6 +323,8 @@ def test_the_cost_of_a_recipe(iterations: str, batch: str, images: int) -> None:
 def test_an_optimizer_is_of_training() -> None:
     with pytest.raises(ArchcalcError, match="use mode train"):
         analyze(load("lenet5"), recipe=USUAL._replace(optimizer="adam"))
+    with pytest.raises(ArchcalcError, match="lenet5 has no part 'c11'; did you mean c1"):
+        trained("lenet5", frozen=("c11",))
     with pytest.raises(ArchcalcError, match="unknown optimizer 'adm'; did you mean adam"):
         trained("lenet5", optimizer="adm")
 

@@ -10,9 +10,9 @@ from archcalc.analysis.cards import CARDS, Card, find_card
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.frames import MODULES
-from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.recipe import Recipe, require_parts
 from archcalc.analysis.report import MODES
-from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, require_parts, step_options, together
+from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, step_options, together
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
