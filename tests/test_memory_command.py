@@ -201,7 +201,9 @@ def test_the_module_is_a_condition(mode):
         ("flat.yaml --checkpoint blocks", "flat has no blocks to checkpoint; omit --checkpoint"),
         ("flat.yaml --freeze conv", "flat cannot be trained: no part of it has weights that are not frozen"),
         ("googlenet --input 64", "avgpool: kernel 5 is larger than the padded input 4"),
-        ("resnet18 --checkpoint stage9", "resnet18 has no block 'stage9'"),
+        ("resnet18 --checkpoint stge1", "resnet18 has no part 'stge1'; did you mean stage1 or"),
+        ("resnet18 --checkpoint stage1.1 --checkpoint stage1", "stage1.1 is inside stage1; omit one"),
+        ("resnet18 --checkpoint blocks --checkpoint stage1.1", "stage1.1 is given twice; omit one"),
     ],
 )
 def test_wrong_requests(arguments, message, tmp_path, monkeypatch):

@@ -125,16 +125,25 @@ def test_a_checkpointed_block_does_not_overwrite_its_input():
 
 
 @pytest.mark.parametrize(
-    ("block", "problem"),
+    ("names", "problem"),
     [
-        ("stage9", "resnet20 has no block 'stage9'; `archcalc summarize resnet20` lists them"),
+        ("stge1", "resnet20 has no part 'stge1'; did you mean stage1 or stage3.1 or stage2.1?"),
+        ("zzz", "resnet20 has no part 'zzz'; `archcalc summarize resnet20` lists them"),
         ("stage1.0.add", "stage1.0.add cannot be checkpointed: it has several inputs or outputs"),
+        ("stage1.1 stage1", "stage1.1 is inside stage1; omit one"),
+        ("stage1 stage1.0", "stage1.0 is inside stage1; omit one"),
+        ("stage1 stage2 stage1", "stage1 is given twice; omit one"),
     ],
 )
-def test_blocks_that_cannot_be_checkpointed(block, problem):
+def test_blocks_that_cannot_be_checkpointed(names, problem):
     with pytest.raises(ArchcalcError) as caught:
-        simulate(load("resnet20"), Recipe("sgd", checkpoint=(block,)))
+        simulate(load("resnet20"), Recipe("sgd", checkpoint=tuple(names.split())))
     assert str(caught.value) == problem
+
+
+def test_blocks_side_by_side_can_be_checkpointed():
+    graph = parse("name: t\ninput: [3, 8, 8]\nlayers:\n  - stage1: conv(4, 3)\n  - stage10: relu | conv(4, 3)\n")
+    assert differences(graph, Recipe("sgd", checkpoint=("stage10", "stage1")), 2) == []
 
 
 @pytest.mark.parametrize(
