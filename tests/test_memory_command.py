@@ -14,6 +14,7 @@ from support.golden_files import check_golden
 from support.pages import in_process
 
 from archcalc import analyze, load
+from archcalc.analysis.cards import find_card
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
@@ -67,6 +68,7 @@ def test_terms_and_times_of_a_card():
     found = data(CASES["resnet50"])
     assert [term["name"] for term in found["beside"]] == ["CUDA context", "cuBLAS", "cuDNN"]
     assert (found["fits"], found["lacking_bytes"]) == (True, 0)
+    assert found["gpu_source"] == find_card(found["gpu"]).source
     assert found["batch"] <= found["largest_batches"][0] <= found["largest_batches"][1] <= found["largest_batches"][2]
     seconds = sum(row["forward_seconds"] or 0 for row in found["layers"])
     assert seconds == pytest.approx(found["forward_seconds_by_layer"])

@@ -15,7 +15,7 @@ from test_architecture import ALLOWED
 from archcalc import Graph, analyze, audit, load, networks
 from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
-from archcalc.analysis.cards import find_card
+from archcalc.analysis.cards import CARDS, find_card
 from archcalc.analysis.fit import Space, batches, largest
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
@@ -220,6 +220,20 @@ def memory_on_the_cpu() -> str:
     return "\n".join([*lines, ""])
 
 
+def gpus() -> str:
+    """Return the cards with memory, peaks, bandwidth and source."""
+    heads = "name", "other names", "architecture", "MiB", "float32 TFLOP/s", "TF32", "float16", "GB/s", "source"
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- |" + " ---: |" * 5 + " --- |"]
+    for card in CARDS.values():
+        memory = f"{card.mebibytes:,}" + " nominal" * (not card.reported)
+        names = ", ".join(f"`{name}`" for name in card.aliases)
+        peaks = card.fp32, card.tf32 or "–", card.fp16
+        host = f"[{card.source.split('/')[2].removeprefix('www.')}]({card.source})"
+        cells = f"`{card.key}`", names, card.architecture, memory, *peaks, f"{card.gigabytes_per_second:,}", host
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
 def other_estimators() -> str:
     """Return what `python bench/estimators.py` recorded, in GiB, beside archcalc and two formulas."""
     record = json.loads((ROOT / "bench/records/estimators.json").read_text())
@@ -249,6 +263,7 @@ MADE: dict[str, Callable[[], str]] = {
     "definitions of figures": definitions,
     "memory on the CPU": memory_on_the_cpu,
     "other estimators": other_estimators,
+    "GPUs": gpus,
     "keys of totals": partial(keys, registry.FIGURES),
     "keys of layers": partial(keys, of_layers()),
     "keys of compared networks": partial(keys, [*registry.numbers(), "receptive_field_at", "field_status"]),
