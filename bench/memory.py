@@ -138,7 +138,9 @@ def of_network(task: Task) -> Row:
             graph = load(task.network)
             graph = load(task.network, input=(graph.input[0], side, side))
             checkpoint = tuple(blocks(graph)) if recipe.checkpoint else ()
-            row = row.after(graph, recipe._replace(checkpoint=checkpoint), batch)
+            parts = {node.name.partition(".")[0] for node in graph.nodes}
+            frozen = tuple(part for part in recipe.frozen if part in parts)
+            row = row.after(graph, recipe._replace(checkpoint=checkpoint, frozen=frozen), batch)
     return row
 
 

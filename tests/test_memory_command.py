@@ -14,6 +14,7 @@ from support.golden_files import check_golden
 from support.pages import in_process
 
 from archcalc import analyze, load
+from archcalc.analysis.cards import find_card
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
@@ -67,6 +68,7 @@ def test_terms_and_times_of_a_card():
     found = data(CASES["resnet50"])
     assert [term["name"] for term in found["beside"]] == ["CUDA context", "cuBLAS", "cuDNN"]
     assert (found["fits"], found["lacking_bytes"]) == (True, 0)
+    assert found["gpu_source"] == find_card(found["gpu"]).source
     assert found["batch"] <= found["largest_batches"][0] <= found["largest_batches"][1] <= found["largest_batches"][2]
     seconds = sum(row["forward_seconds"] or 0 for row in found["layers"])
     assert seconds == pytest.approx(found["forward_seconds_by_layer"])
@@ -185,7 +187,8 @@ def test_the_module_is_a_condition(mode):
         ("lenet5 --gpu rtx4091", "unknown card 'rtx4091'; did you mean rtx-4090?"),
         ("lenet5 --gpu=", "unknown card ''; one of b200, h200"),
         ("lenet5 --gpu a100", "card 'a100' is not exact; type a100-80 or a100-40"),
-        ("lenet5 --dtype bf17", "unknown dtype 'bf17'; did you mean bf16"),
+        ("lenet5 --dtype bf17", "unknown dtype 'bf17'; known: bfloat16, float16, float32, float64"),
+        ("lenet5 --dtype float61", "unknown dtype 'float61'; did you mean float64 or float16"),
         ("lenet5 --module torchvison", "unknown module 'torchvison'; did you mean torchvision?"),
         ("lenet5 --freeze c1.con", "lenet5 has no part 'c1.con'; did you mean c1.conv"),
         ("lenet5 --freeze zzz", "lenet5 has no part 'zzz'; `archcalc summarize lenet5` lists them"),
@@ -201,7 +204,9 @@ def test_the_module_is_a_condition(mode):
         ("flat.yaml --checkpoint blocks", "flat has no blocks to checkpoint; omit --checkpoint"),
         ("flat.yaml --freeze conv", "flat cannot be trained: no part of it has weights that are not frozen"),
         ("googlenet --input 64", "avgpool: kernel 5 is larger than the padded input 4"),
-        ("resnet18 --checkpoint stage9", "resnet18 has no block 'stage9'"),
+        ("resnet18 --checkpoint stge1", "resnet18 has no part 'stge1'; did you mean stage1 or"),
+        ("resnet18 --checkpoint stage1.1 --checkpoint stage1", "stage1.1 is inside stage1; omit one"),
+        ("resnet18 --checkpoint blocks --checkpoint stage1.1", "stage1.1 is given twice; omit one"),
     ],
 )
 def test_wrong_requests(arguments, message, tmp_path, monkeypatch):

@@ -53,6 +53,7 @@ def requested(case):
     return weights, weights + case["batch"] * (values * BYTES[dtype] + LABEL)
 
 
+ESTIMATORS = json.loads((RECORDS / "estimators.json").read_text())
 PHASES = json.loads((RECORDS / "cpu-phases.json").read_text())
 
 
@@ -142,3 +143,11 @@ def test_the_largest_batches_lie_where_fit_says(record):
         assert all(found.guaranteed < int(batch) for batch, problem in made["tries"].items() if problem), made
         assert not made["tries"][str(made["largest"])], made
         assert made["tries"][str(made["largest"] + 1)], made
+
+
+@pytest.mark.parametrize(("name", "said"), ESTIMATORS["networks"].items())
+def test_pytorchs_own_tracker_says_the_same(name, said):
+    (tracked,) = (count for title, count in said.items() if title.startswith("MemTracker"))
+    trace = simulate(load(name), Recipe("momentum", foreach=True))
+    assert max(trace.curve(ESTIMATORS["batch"])) == tracked
+    assert max(trace.curve(ESTIMATORS["batch"] + 1)) != tracked

@@ -85,7 +85,7 @@ RECIPES = {
     "resnet20": Recipe("adam", True, accumulate=2),
     "d2l/densenet": Recipe("momentum", frozen=("stem", "block1")),
     "squeezenet1.1": Recipe(),
-    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("concat.branch2",)),
+    "blocks/inception": Recipe("rmsprop", smoothing=True, accumulate=2, frozen=("3x3", "5x5.conv1")),
     "d2l/lenet": Recipe("adamw", dtype="bfloat16"),
     "d2l/mlp": Recipe("adamw", amp=True, accumulate=2),
     "resnet110": Recipe("momentum", frozen=("stem", "stage1"), amp=True, steps=2),
@@ -125,16 +125,25 @@ def test_a_checkpointed_block_does_not_overwrite_its_input():
 
 
 @pytest.mark.parametrize(
-    ("block", "problem"),
+    ("names", "problem"),
     [
-        ("stage9", "resnet20 has no block 'stage9'; `archcalc summarize resnet20` lists them"),
+        ("stge1", "resnet20 has no part 'stge1'; did you mean stage1 or stage3.1 or stage2.1?"),
+        ("zzz", "resnet20 has no part 'zzz'; `archcalc summarize resnet20` lists them"),
         ("stage1.0.add", "stage1.0.add cannot be checkpointed: it has several inputs or outputs"),
+        ("stage1.1 stage1", "stage1.1 is inside stage1; omit one"),
+        ("stage1 stage1.0", "stage1.0 is inside stage1; omit one"),
+        ("stage1 stage2 stage1", "stage1 is given twice; omit one"),
     ],
 )
-def test_blocks_that_cannot_be_checkpointed(block, problem):
+def test_blocks_that_cannot_be_checkpointed(names, problem):
     with pytest.raises(ArchcalcError) as caught:
-        simulate(load("resnet20"), Recipe("sgd", checkpoint=(block,)))
+        simulate(load("resnet20"), Recipe("sgd", checkpoint=tuple(names.split())))
     assert str(caught.value) == problem
+
+
+def test_blocks_side_by_side_can_be_checkpointed():
+    graph = parse("name: t\ninput: [3, 8, 8]\nlayers:\n  - stage1: conv(4, 3)\n  - stage10: relu | conv(4, 3)\n")
+    assert differences(graph, Recipe("sgd", checkpoint=("stage10", "stage1")), 2) == []
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,10 @@ def test_blocks_that_cannot_be_checkpointed(block, problem):
             Recipe("sgd", frozen=("c1", "s2", "c3", "s4", "c5", "f6")),
             "lenet5 cannot be trained: no part of it has weights",
         ),
+        (Recipe("sgd", frozen=("c1", "typo")), "lenet5 has no part 'typo'; `archcalc summarize lenet5` lists them"),
+        (Recipe("sgd", accumulate=0), "accumulate must be a whole number from 1, not 0"),
+        (Recipe("sgd", accumulate=-1), "accumulate must be a whole number from 1, not -1"),
+        (Recipe("sgd", steps=0), "steps must be a whole number from 1, not 0"),
     ],
 )
 def test_recipes_that_make_no_sense(recipe, problem):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archcalc.analysis.memory_plan import plan_memory
+from archcalc.analysis.recipe import require_parts
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.graph.groups import Group, indices, tree
@@ -34,13 +35,17 @@ def blocks(graph: Graph) -> list[str]:
 def segments(graph: Graph, names: Sequence[str]) -> dict[int, Segment]:
     """Return the segments of some blocks, by their first nodes.
 
-    Raises ArchcalcError unless each block reads one value from outside, and only its last value is read there.
+    Raises ArchcalcError unless each block reads one value from outside, and only its last value is read there; and if
+    a block is inside another one, or does not exist.
     """
+    require_parts(graph, names)
     found = dict[int, Segment]()
     for name in names:
+        if names.count(name) > 1:
+            raise ArchcalcError(f"{name} is given twice; omit one")
+        if outer := [other for other in names if name.startswith(f"{other}.")]:
+            raise ArchcalcError(f"{name} is inside {outer[0]}; omit one")
         nodes = [i for i, node in enumerate(graph.nodes) if f"{node.name}.".startswith(f"{name}.")]
-        if not nodes:
-            raise ArchcalcError(f"{graph.name} has no block {name!r}; `archcalc summarize {graph.name}` lists them")
         segment = _segment(graph, nodes)
         if segment is None:
             raise ArchcalcError(f"{name} cannot be checkpointed: it has several inputs or outputs")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from archcalc.graph.graph import Node
+from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.errors import ArchcalcError, choose, shorten, suggest
+from archcalc.graph.graph import Graph, Node
 
 
 class Recipe(NamedTuple):
@@ -49,3 +51,23 @@ def is_frozen(name: str, frozen: Sequence[str]) -> bool:
 def is_trained(node: Node, recipe: Recipe) -> bool:
     """Whether a node has weights that are not frozen."""
     return bool(node.op.weights(node.x)) and not is_frozen(node.name, recipe.frozen)
+
+
+def require_parts(graph: Graph, parts: Iterable[str]) -> None:
+    """Raise ArchcalcError, with the nearest names, for what is no layer or block of a network."""
+    for part in parts:
+        if not any(is_frozen(node.name, [part]) for node in graph.nodes):
+            paths = (node.name.split(".") for node in graph.nodes)
+            known = {".".join(path[: end + 1]) for path in paths for end in range(len(path))}
+            hint = suggest(part, known) or f"`archcalc summarize {graph.name}` lists them"
+            raise ArchcalcError(f"{graph.name} has no part {shorten(repr(part))}; {hint}")
+
+
+def require_possible(graph: Graph, recipe: Recipe) -> None:
+    """Raise ArchcalcError unless the optimizer is known, the network has the frozen parts, and some batch is run."""
+    choose("optimizer", recipe.optimizer, OPTIMIZERS)
+    require_parts(graph, recipe.frozen)
+    for key in ("steps", "accumulate"):
+        count = getattr(recipe, key)
+        if type(count) is not int or count < 1:
+            raise ArchcalcError(f"{key} must be a whole number from 1, not {shorten(repr(count))}")

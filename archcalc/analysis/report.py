@@ -16,9 +16,8 @@ from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals
-from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.receptive_field import Axes, receptive_fields
-from archcalc.analysis.recipe import USUAL, Recipe, is_trained
+from archcalc.analysis.recipe import USUAL, Recipe, is_trained, require_possible
 from archcalc.analysis.saved import saved_bytes
 from archcalc.analysis.spatial_end import last_spatial
 from archcalc.analysis.training_step import Gradients, gradients
@@ -212,7 +211,7 @@ def analyze(
 
     `mode="train"` includes side outputs, what dropout writes, and the figures of a step (`step_macs` and others) by
     `recipe`, whose dtype is not read; `macs` and `flops` are those of inference in both modes (see `ops.base`). `flops`
-    names a convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or optimizer; SpecError, with
+    names a convention. Raises ArchcalcError for an invalid batch, dtype, mode, convention or recipe; SpecError, with
     its place, for a layer without a rule for a figure (an unknown figure is never zero; what needs the whole graph
     raises when it is read), and in training for a side output that does not accept this input.
     """
@@ -220,7 +219,7 @@ def analyze(
     convention = choose("convention", flops, CONVENTIONS)
     choose("dtype", dtype, DTYPES)
     trains = choose("mode", mode, MODES)
-    choose("optimizer", recipe.optimizer, OPTIMIZERS)
+    require_possible(graph, recipe)
     if not trains and recipe != USUAL:
         raise ArchcalcError("a recipe applies to training; use mode train")
     if trains and graph.misfit:

@@ -47,9 +47,9 @@ from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
 from archcalc.analysis.once_per_graph import first_equals
-from archcalc.analysis.optimizers import OPTIMIZERS, Update
+from archcalc.analysis.optimizers import Update
 from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
-from archcalc.analysis.recipe import Recipe, is_frozen
+from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -74,9 +74,9 @@ class Value(NamedTuple):
 def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps.
 
-    Raises ArchcalcError for an unknown optimizer, dtype or device, a block that cannot be checkpointed, or if nothing
-    is trained, autocast of other dtypes than float32, or master weights of another than float16 and bfloat16; SpecError
-    in training for a side output that does not accept the graph's input.
+    Raises ArchcalcError for an unknown dtype or device, an impossible recipe (`recipe.require_possible`), a block that
+    cannot be checkpointed, or if nothing is trained, autocast of other dtypes than float32, or master weights of
+    another than float16 and bfloat16; SpecError in training for a side output that does not accept the graph's input.
     """
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
@@ -87,7 +87,7 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
-        choose("optimizer", recipe.optimizer, OPTIMIZERS)
+        require_possible(graph, recipe)
     if graph.misfit and recipe.optimizer:
         raise graph.misfit
     run = _Run(graph, recipe)

@@ -24,9 +24,9 @@ from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, rea
 
 METRICS = ("top1_error", "top5_error", "top1", "top5")  # in percent
 RECIPE = (
-    "source", "dataset", "optimizer", "momentum", "learning_rate", "schedule", "batch", "epochs", "iterations",
-    "weight_decay", "dropout", "label_smoothing", "gradient_clip", "initialization", "bn_momentum", "bn_eps",
-    "augmentation", "loss", "note",
+    "source", "dataset", "optimizer", "momentum", "learning_rate", "schedule", "batch", "epochs", "images",
+    "iterations", "weight_decay", "dropout", "label_smoothing", "gradient_clip", "initialization", "bn_momentum",
+    "bn_eps", "augmentation", "loss", "note",
 )  # fmt: skip
 NOT_PRINTED = "-"  # a cell that is empty in the source
 STEPS = 10_000  # most steps of one expression over figures

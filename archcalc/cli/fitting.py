@@ -27,10 +27,14 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
     """Read `24GB` (10^9 bytes each) or `16GiB` (2^30 each) as bytes."""
     if value is None:
         return None
-    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-z]+)", value.strip().lower())
-    if not parts or parts[2] not in UNITS:
-        raise click.BadParameter(f"{value[:60]!r} has no unit such as MB, MiB, GB or GiB; write e.g. 24GB or 16GiB")
-    count = int(float(parts[1]) * UNITS[parts[2]])
+    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", value.strip())
+    if not parts:
+        raise click.BadParameter(f"{value[:60]!r} is not a size; write e.g. 24GB or 16GiB")
+    number, unit = parts.groups()
+    if unit.lower() not in UNITS:
+        wrong = f"unit {unit[:60]} is not known" if unit else f"{number} has no unit"
+        raise click.BadParameter(f"{wrong}: write MB, MiB, GB, GiB, TB or TiB, e.g. 24GB or 16GiB")
+    count = int(float(number) * UNITS[unit.lower()])
     if not count:
         raise click.BadParameter("nothing fits into 0 bytes; write e.g. 24GB or 16GiB")
     return count

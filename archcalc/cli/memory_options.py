@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import click
 
 from archcalc.analysis.cards import CARDS, Card, find_card
-from archcalc.analysis.checkpoints import blocks
+from archcalc.analysis.checkpoints import blocks, segments
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.frames import MODULES
-from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.recipe import Recipe, require_parts
 from archcalc.analysis.report import MODES
-from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, require_parts, step_options, together
+from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, step_options, together
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
@@ -62,8 +63,9 @@ def recipe_of(graph: Graph, *, mode: str, card: Card | None, **fields: Any) -> R
     if not MODES[mode]:
         return recipe._replace(optimizer="")
     require_parts(graph, recipe.frozen)
-    if "blocks" not in recipe.checkpoint:
-        return recipe
-    if found := tuple(blocks(graph)):
-        return recipe._replace(checkpoint=found)
-    raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")
+    if "blocks" in recipe.checkpoint and not blocks(graph):
+        raise ArchcalcError(f"{graph.name} has no blocks to checkpoint; omit --checkpoint")
+    names = (blocks(graph) if name == "blocks" else [name] for name in recipe.checkpoint)
+    checkpoint = tuple(chain.from_iterable(names))
+    segments(graph, checkpoint)  # raises for what cannot be checkpointed
+    return recipe._replace(checkpoint=checkpoint)

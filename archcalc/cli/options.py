@@ -13,11 +13,11 @@ from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
-from archcalc.analysis.recipe import USUAL, is_frozen
+from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
-from archcalc.errors import ArchcalcError, choose, shorten, suggest
+from archcalc.errors import choose, shorten
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.hints import channels_last
@@ -67,8 +67,8 @@ def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:
     """Return a callback that reads one of these names, or a short form; a wrong one is an error with the nearest."""
-    names = {name: name for name in known} | dict(short or {})
-    return lambda ctx, param, value: choose(what, value, names)
+    names = {name: name for name in known}
+    return lambda ctx, param, value: choose(what, (short or {}).get(value, value), names)
 
 
 def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> str:
@@ -104,20 +104,9 @@ def refuse_training(options: Iterable[str], mode: str) -> None:
         raise click.UsageError(f"{option} applies to training; use --mode train")
 
 
-def require_parts(graph: Graph, parts: Iterable[str]) -> None:
-    """Raise ArchcalcError, with the nearest names, for what is no layer or block of a network."""
-    for part in parts:
-        if not any(is_frozen(node.name, [part]) for node in graph.nodes):
-            paths = (node.name.split(".") for node in graph.nodes)
-            known = {".".join(path[: end + 1]) for path in paths for end in range(len(path))}
-            hint = suggest(part, known) or f"`archcalc summarize {graph.name}` lists them"
-            raise ArchcalcError(f"{graph.name} has no part {shorten(repr(part))}; {hint}")
-
-
 def analyzed(graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, **recipe: Any) -> Report:
     """Analyze a network as `network_options` say. Raises UsageError for options of training at inference."""
     refuse_training(STEP_OPTIONS, mode)
-    require_parts(graph, recipe["frozen"])
     return analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
 
 

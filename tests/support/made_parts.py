@@ -12,12 +12,13 @@ from functools import cache, partial
 import click
 from test_architecture import ALLOWED
 
-from archcalc import audit, load, networks
+from archcalc import Graph, analyze, audit, load, networks
 from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
-from archcalc.analysis.cards import find_card
+from archcalc.analysis.cards import CARDS, find_card
 from archcalc.analysis.fit import Space, batches, largest
 from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.auditing.verdicts import VERDICTS
 from archcalc.cli import SETTINGS, cli
 from archcalc.ops import FAMILIES, REGISTRY, Operator
@@ -219,6 +220,40 @@ def memory_on_the_cpu() -> str:
     return "\n".join([*lines, ""])
 
 
+def gpus() -> str:
+    """Return the cards with memory, peaks, bandwidth and source."""
+    heads = "name", "other names", "architecture", "MiB", "float32 TFLOP/s", "TF32", "float16", "GB/s", "source"
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- |" + " ---: |" * 5 + " --- |"]
+    for card in CARDS.values():
+        memory = f"{card.mebibytes:,}" + " nominal" * (not card.reported)
+        names = ", ".join(f"`{name}`" for name in card.aliases)
+        peaks = card.fp32, card.tf32 or "–", card.fp16
+        host = f"[{card.source.split('/')[2].removeprefix('www.')}]({card.source})"
+        cells = f"`{card.key}`", names, card.architecture, memory, *peaks, f"{card.gigabytes_per_second:,}", host
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def other_estimators() -> str:
+    """Return what `python bench/estimators.py` recorded, in GiB, beside archcalc and two formulas."""
+    record = json.loads((ROOT / "bench/records/estimators.json").read_text())
+    rows = {name: estimates(load(name), record["batch"], made) for name, made in record["networks"].items()}
+    titles = next(iter(rows.values()))
+    lines = [f"| network | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(titles)}"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | {' | '.join(f'{count / 2**30:.2f}' for count in row.values())} |")
+    return "\n".join([*lines, ""])
+
+
+def estimates(graph: Graph, batch: int, recorded: Mapping[str, int]) -> dict[str, int]:
+    """Return the bytes that a training needs: by archcalc on CUDA, as recorded, and by formulas of the parameters."""
+    recipes = {"momentum": Recipe("momentum", device="cuda"), "Adam": Recipe("adam", device="cuda")}
+    peaks = {name: max(peak.peak for peak in simulate(graph, own).peaks(batch)) for name, own in recipes.items()}
+    params = analyze(graph).totals.params
+    own = {f"archcalc, {name}": peak for name, peak in peaks.items()}
+    return own | dict(recorded) | {"Accelerate, Adam": 16 * params, "DeepSpeed, Adam": 20 * params}
+
+
 MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
@@ -227,6 +262,8 @@ MADE: dict[str, Callable[[], str]] = {
     "an operator with rules of its own": partial(operator_class, "leaky_relu"),
     "definitions of figures": definitions,
     "memory on the CPU": memory_on_the_cpu,
+    "other estimators": other_estimators,
+    "GPUs": gpus,
     "keys of totals": partial(keys, registry.FIGURES),
     "keys of layers": partial(keys, of_layers()),
     "keys of compared networks": partial(keys, [*registry.numbers(), "receptive_field_at", "field_status"]),

@@ -127,6 +127,7 @@ def outcome(needs: Needs) -> dict[str, Any]:
         "peak_layer": needs.layer_at(top),
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
+        "gpu_source": needs.card and needs.card.source,
         "fits": fit and fit.fits(needs.batch), "lacking_bytes": fit and fit.lacking,
         "largest_batches": fit and list(fit[:3]),
         "forward_seconds_least": times and times[0],
