@@ -127,6 +127,7 @@ def test_a_checkpointed_block_does_not_overwrite_its_input():
 CHECKPOINTED = {  # what it shows of block `a`: the layers between a convolution and a head
     "overwritten after it": "  - add(a=sigmoid | conv(4, 1), skip=relu)",
     "overwritten beside it": "  - add(skip=identity, a=sigmoid | conv(4, 1))",
+    "in place in a view": "  - a: linear(8) | relu\n  - conv(4, 1)",
 }
 
 

@@ -263,7 +263,7 @@ class _Run:
         trace.drop(*[number for record in backward.tape for number in record.numbers])
         again = [record for record in backward.tape if record.kept]
         for position, record in zip(checkpoint.keeping, again, strict=True):
-            tape[position] = tape[position]._replace(kept=record.kept)
+            tape[position].kept.extend(record.kept)
         backward.tape, trace.node = tape, node
 
     def overwriters(self, training: bool) -> Sequence[bool]:
