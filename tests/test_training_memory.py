@@ -129,6 +129,7 @@ CHECKPOINTED = {  # what it shows of block `a`: the layers between a convolution
     "overwritten beside it": "  - add(skip=identity, a=sigmoid | conv(4, 1))",
     "in place in a view": "  - a: linear(8) | relu\n  - conv(4, 1)",
     "a matrix with a bias": "  - a: concat(softmax, softmax, identity) | linear(9)",
+    "factors of images": "  - a: conv(4, 1) | droppath(0.5)",
 }
 
 

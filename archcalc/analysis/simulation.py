@@ -292,7 +292,7 @@ class _Run:
     def run_call(self, step: Compiled, values: list[Value], gradients: bool) -> None:
         """Run one call and append its result to the values."""
         call, trace = step.call, self.trace
-        needs = gradients and any(values[i].origin != NOWHERE for i in call.reads)
+        needs = gradients and any(values[i].origin != NOWHERE for i, *_ in step.grads)
         if needs and self.left == 1 and (call.keeps or step.extras) and len(values) not in call.keeps:
             made, rebased = values[0]._replace(storage=trace.share(values[0].storage)), None  # it stops in this call
         else:
