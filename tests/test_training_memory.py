@@ -130,6 +130,7 @@ CHECKPOINTED = {  # what it shows of block `a`: the layers between a convolution
     "in place in a view": "  - a: linear(8) | relu\n  - conv(4, 1)",
     "a matrix with a bias": "  - a: concat(softmax, softmax, identity) | linear(9)",
     "factors of images": "  - a: conv(4, 1) | droppath(0.5)",
+    "a copy in place": "  - a: conv(4, 1) | silu(inplace=True) | conv(4, 1) | relu6(inplace=True)",
 }
 
 

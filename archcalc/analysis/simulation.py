@@ -340,7 +340,8 @@ class _Run:
     def record(self, step: Compiled, values: list[Value], record: Record) -> None:
         """Record a call for backward, with its edges and what it keeps."""
         call, trace, kept = step.call, self.trace, record.kept
-        kept += [trace.make(size, "kept") for size in step.copies]
+        in_kernel = self.within and self.recipe.device == "cpu"  # a copy that a checkpoint drops dies in its kernel
+        kept += [trace.make((0, 0) if in_kernel else size, "kept") for size in step.copies]
         for i in call.keeps:
             if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))
