@@ -17,7 +17,7 @@ from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
 from archcalc.ops.joins import Add
-from archcalc.pytorch import Network
+from archcalc.pytorch import Network, network
 from archcalc.pytorch.memory_validation import _workspaces, compare_memory
 from archcalc.pytorch.training_memory import measure_training
 
@@ -122,6 +122,30 @@ def test_a_checkpointed_block_does_not_overwrite_its_input():
     graph = parse(GATED)
     assert blocks(graph) == ["a", "b"]
     assert differences(graph, Recipe("sgd", checkpoint=("a", "b")), 2) == []
+
+
+CHECKPOINTED = {  # what it shows of block `a`: the layers between a convolution and a head
+    "overwritten after it": "  - add(a=sigmoid | conv(4, 1), skip=relu)",
+    "overwritten beside it": "  - add(skip=identity, a=sigmoid | conv(4, 1))",
+    "in place in a view": "  - a: linear(8) | relu\n  - conv(4, 1)",
+    "a matrix with a bias": "  - a: concat(softmax, softmax, identity) | linear(9)",
+    "factors of images": "  - a: conv(4, 1) | droppath(0.5)",
+    "a copy in place": "  - a: conv(4, 1) | silu(inplace=True) | conv(4, 1) | relu6(inplace=True)",
+}
+
+
+@pytest.mark.parametrize("what", CHECKPOINTED)
+def test_a_checkpointed_block_takes_the_memory_that_pytorch_takes(what):
+    graph = parse(f"{HEAD}{CHECKPOINTED[what]}\n  - flatten | linear(3)")
+    assert differences(graph, Recipe("sgd", checkpoint=("a",), steps=2), 3) == []
+
+
+@pytest.mark.parametrize("what", ["overwritten after it", "overwritten beside it"])
+def test_pytorch_refuses_a_program_that_overwrites_the_input_of_a_checkpointed_block(what, monkeypatch):
+    monkeypatch.setattr(network, "reading_entries", lambda *args: set())
+    graph = parse(f"{HEAD}{CHECKPOINTED[what]}\n  - flatten | linear(3)")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        measure_training(graph, Recipe("sgd", checkpoint=("a",)), 2)
 
 
 @pytest.mark.parametrize(

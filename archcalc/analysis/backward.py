@@ -78,8 +78,6 @@ class Backward:
                 incoming, state = self.waiting.pop(position)
                 self.trace.node = self.tape[position].node
                 checkpoint = self.tape[position].checkpoint
-                if checkpoint and not checkpoint.ran_again:
-                    self.run_again(checkpoint)
                 self._differentiate(self.tape[position], incoming, state)
                 if checkpoint and position == checkpoint.keeping[0]:
                     self.trace.drop(*checkpoint.kept)
@@ -88,14 +86,10 @@ class Backward:
 
     def _differentiate(self, record: Record, incoming: int, state: int) -> None:
         trace = self.trace
-        if record.rebased is not None:
-            made = self._make_of_base(record, record.rebased)
-        elif state == GAPS and record.edges[0].rule == PACKED:
-            packed = trace.make(record.size, "temporary")
-            made = self._make(record, packed, OWN)
-            trace.drop(packed)
-        else:
+        if record.rebased is None:
             made = self._make(record, incoming, state)
+        else:
+            made = self._make_of_base(record, record.rebased)
         made = self._fit(record, made)
         trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
         trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
@@ -104,8 +98,13 @@ class Backward:
                 trace.drop(storage)
 
     def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
-        """Make the gradients of a call, one after the other."""
-        trace, made = self.trace, list[Gradient]()
+        """Run the call's segment again if nothing of it did so before; then make the gradients, one after the other."""
+        trace, made, packed = self.trace, list[Gradient](), list[int]()
+        if record.checkpoint and not record.checkpoint.ran_again:
+            self.run_again(record.checkpoint)
+        if state == GAPS and record.edges[0].rule == PACKED:
+            packed.append(trace.make(record.size, "temporary"))
+            incoming, state = packed[0], OWN
         for edge in record.edges:
             scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
             if edge.rule in (NEW, FULL, PACKED) or (edge.rule == JOINED and state == GAPS):
@@ -116,6 +115,7 @@ class Backward:
                 least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
+        trace.drop(*packed)
         if record.checkpoint:  # nothing else holds what the segment kept as it ran again
             trace.drop(*record.kept)
         return made

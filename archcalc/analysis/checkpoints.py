@@ -65,7 +65,7 @@ def _segment(graph: Graph, nodes: Sequence[int]) -> Segment | None:
 
 
 def reading_entries(graph: Graph, found: dict[int, Segment]) -> set[int]:
-    """Return the nodes that must not work in place, since they read a segment's input, which is needed again."""
+    """Return the nodes, also those outside, that must not overwrite a segment's input, which is needed again."""
     homes = plan_memory(graph, True).homes
-    parts = found.values()
-    return {i for part in parts for i in part.nodes if homes[graph.nodes[i].inputs[0]] == homes[part.entry]}
+    entries = {homes[part.entry] for part in found.values()}
+    return {i for i, node in enumerate(graph.nodes) if node.inputs and homes[node.inputs[0]] in entries}

@@ -12,7 +12,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Calls, Extra, Shape
-from archcalc.ops.calls import FLAG, NEW, NUMBER, Call
+from archcalc.ops.calls import FLAG, NEW, NONE, NUMBER, Call
 
 
 class Source(NamedTuple):
@@ -89,7 +89,7 @@ class Programs:
     def _compile_one(self, call: Call, values: Sequence[Extra], done: list[int]) -> Compiled:
         numbers = [extra for extra in call.extras if extra in (NUMBER, FLAG)]
         extras = [extra for extra in call.extras if extra not in numbers]
-        rules = zip_longest(call.reads, call.grads, call.scratch)
+        rules = [rule for rule in zip_longest(call.reads, call.grads, call.scratch) if rule[1] != NONE]
         grads = [(i, rule or NEW, scratch or 0, self._made_first(values[i], call)) for i, rule, scratch in rules]
         sizes = self._sizes
         return Compiled(

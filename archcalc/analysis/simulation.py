@@ -263,7 +263,7 @@ class _Run:
         trace.drop(*[number for record in backward.tape for number in record.numbers])
         again = [record for record in backward.tape if record.kept]
         for position, record in zip(checkpoint.keeping, again, strict=True):
-            tape[position] = tape[position]._replace(kept=record.kept)
+            tape[position].kept.extend(record.kept)
         backward.tape, trace.node = tape, node
 
     def overwriters(self, training: bool) -> Sequence[bool]:
@@ -292,7 +292,7 @@ class _Run:
     def run_call(self, step: Compiled, values: list[Value], gradients: bool) -> None:
         """Run one call and append its result to the values."""
         call, trace = step.call, self.trace
-        needs = gradients and any(values[i].origin != NOWHERE for i in call.reads)
+        needs = gradients and any(values[i].origin != NOWHERE for i, *_ in step.grads)
         if needs and self.left == 1 and (call.keeps or step.extras) and len(values) not in call.keeps:
             made, rebased = values[0]._replace(storage=trace.share(values[0].storage)), None  # it stops in this call
         else:
@@ -340,7 +340,8 @@ class _Run:
     def record(self, step: Compiled, values: list[Value], record: Record) -> None:
         """Record a call for backward, with its edges and what it keeps."""
         call, trace, kept = step.call, self.trace, record.kept
-        kept += [trace.make(size, "kept") for size in step.copies]
+        in_kernel = self.within and self.recipe.device == "cpu"  # a copy that a checkpoint drops dies in its kernel
+        kept += [trace.make((0, 0) if in_kernel else size, "kept") for size in step.copies]
         for i in call.keeps:
             if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))

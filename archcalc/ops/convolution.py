@@ -7,7 +7,7 @@ from typing import ClassVar
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, format_shape, operator, spatial, values
-from archcalc.ops.calls import JOINED, SLICE, SUM, UNSAFE_VIEW, VIEW, Call
+from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, UNSAFE_VIEW, VIEW, Call
 from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
 
 
@@ -236,13 +236,15 @@ class Linear(Weighted):
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """One function, which keeps the input only for the weight's gradient."""
         (call,) = super().calls(x, y, training, overwrites)
+        n = len(call.reads)
+        call = call._replace(crossed=True, grads=(NEW, NEW, SUM)[:n])
         if len(x) == 1:
-            return (call._replace(keeps=(0, 1), crossed=True),)
-        n = len(call.reads)  # PyTorch makes a matrix of the input, and the output from a matrix
+            return (call._replace(keeps=(0, 1)),)
+        # PyTorch makes a matrix of the input, and the output from a matrix
         joined = VIEW if values(x[:-1]) == 1 else JOINED
         return (
             Call((0,), Extra("matrix", x), VIEW, grads=(VIEW,)),
-            call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1), crossed=True),
+            call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1)),
             Call((n + 1,), call.makes, VIEW if self.bias else UNSAFE_VIEW, grads=(joined,)),
         )
 

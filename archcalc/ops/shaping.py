@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
 from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, spatial, values
-from archcalc.ops.calls import DRAW, FLAG, IN_PLACE, NEW, NUMBER, VIEW, Call
+from archcalc.ops.calls import DRAW, FLAG, IN_PLACE, NEW, NONE, NUMBER, VIEW, Call
 from archcalc.ops.reads import ALL, POINT, Axis, Window
 
 
@@ -194,10 +194,11 @@ class DropPath(Dropper):
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """In training a product with the factors, which are divided by a number."""
-        product = Call((0,), Extra("output", y), extras=self.saved(x, y).extras)
         if not training or self.p == 0:
             return ()
-        return (Call((), NUMBER), product) if self.p < 1 else (product,)
+        (noise,) = self.saved(x, y).extras
+        drawn = Call((0,), noise, grads=(NONE,), uses=(NUMBER,) if self.p < 1 else ())
+        return drawn, Call((0, 1), Extra("output", y), keeps=(1,))
 
 
 @operator("stochastic_depth")
