@@ -52,7 +52,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
     top, budget, inference = needs.top, needs.budget(needs.top), needs.budget(needs.inference)
     rows = [
         _row({"kind": kind, "what": what, "bytes": budget[kind], "inference_bytes": inference[kind]}, top.peak)
-        for kind, what in KINDS.items()
+        for kind, what in (KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).items()
     ]
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
