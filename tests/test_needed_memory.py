@@ -57,6 +57,16 @@ def test_phases_and_the_moment_of_the_peak():
     assert [phase.phase for phase in needs_of("vgg16", Recipe()).phases] == ["state", "inference"]
 
 
+def test_a_phase_in_which_nothing_is_allocated():
+    needs = memory_needs(parse("name: plain\ninput: [3, 8, 8]\nlayers: [identity]"), Recipe(device="cuda"), 2)
+    image = 2 * 3 * 8 * 8 * 4
+    assert [(phase.phase, phase.peak, phase.allocated) for phase in needs.phases] == [
+        ("state", image, image), ("inference", image, image)
+    ]  # fmt: skip
+    curve = needs.curve(80)
+    assert ([sum(point) for point in curve.points], curve.starts) == ([image], [("inference", 0)])
+
+
 def test_equal_batches_of_a_step_are_one_row():
     first, second = (needs_of("lenet5", TRAIN._replace(accumulate=count)).phases for count in (8, 16))
     assert first == second

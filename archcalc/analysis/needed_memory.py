@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count, groupby, zip_longest
+from itertools import count, zip_longest
 from typing import NamedTuple
 
 from archcalc.analysis.allocator import APART, replay
@@ -102,9 +102,8 @@ class Needs:
     @cached_property
     def _events(self) -> list[list[tuple[int, int]]]:
         """The events of each of `peaks`, for the allocator."""
-        events = (event for event in self.trace.events(self.batch) if event.step or event.phase in self._before)
-        runs = groupby(events, lambda event: (event.phase, event.step))
-        return [[(event.storage, event.bytes) for event in run] for _, run in runs]
+        phases = zip(self.trace.phases, self.trace.requests(self.batch), strict=True)
+        return [events for phase, events in phases if phase.step or phase.name in self._before]
 
     @cached_property
     def _replayed(self) -> list[Replayed]:
@@ -163,7 +162,8 @@ class Needs:
         """
         changes, phases = self.trace.changes, self.trace.phases
         own = [i for i, phase in enumerate(phases) if phase.step == self.top.step and phase.name != "state"]
-        start, end = phases[own[0]].start, [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
+        end = [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
+        start = min(phases[own[0]].start, end - 1)  # without events: the last one before
         width = min(most, end - start)
         sums, total, highest = dict.fromkeys(KINDS, 0), 0, [-1] * width
         points: list[tuple[int, ...]] = [()] * width
@@ -174,7 +174,8 @@ class Needs:
             total += change
             if i >= start and total > highest[at := (i - start) * width // (end - start)]:
                 highest[at], points[at] = total, tuple(sums.values())
-        return Curve(points, [(phases[i].name, (phases[i].start - start) * width // (end - start)) for i in own])
+        at_start = [min((phases[i].start - start) * width // (end - start), width - 1) for i in own]
+        return Curve(points, [(phases[i].name, at) for i, at in zip(own, at_start, strict=True)])
 
 
 def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Needs:
