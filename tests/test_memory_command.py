@@ -157,6 +157,17 @@ def test_the_curve_is_as_high_as_the_memory():
     assert [name.strip() for name in names.split("|")] == ["", "forward", "backward", "optimizer"]
 
 
+@pytest.mark.parametrize(("width", "short"), [(100, "|o"), (40, "|f")])
+def test_names_of_phases_are_whole_or_explained_initials(width, short):
+    text = printed("lenet5 --accumulate 5", width)
+    _, names = curve(text)
+    assert {name.strip() for name in names.split("|")} <= {"", *"fbo", "forward", "backward", "optimizer"}
+    assert short in names
+    assert {"|o": "o: optimizer", "|f": "f: forward"}[short] in text
+    assert "later batches are like batch 3" in " ".join(text.split())
+    assert "later batches" not in printed("lenet5 --accumulate 3", width)
+
+
 def test_without_blocks_in_the_encoding_the_curve_is_ascii():
     command = [sys.executable, "-m", "archcalc", "memory", "lenet5"]
     done = subprocess.run(command, capture_output=True, check=True, env={"PYTHONIOENCODING": "ascii", "COLUMNS": "80"})

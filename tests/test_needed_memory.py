@@ -69,8 +69,27 @@ def test_a_phase_in_which_nothing_is_allocated():
 
 def test_equal_batches_of_a_step_are_one_row():
     first, second = (needs_of("lenet5", TRAIN._replace(accumulate=count)).phases for count in (8, 16))
-    assert first == second
+    assert [phase._replace(batches=None) for phase in first] == [phase._replace(batches=None) for phase in second]
+    assert [phase.batches for phase in second] == [None, *[(1, 1), (1, 1), (2, 16), (2, 16), None] * 2]
     assert len(first) == 1 + 2 * (2 + 2 + 1)  # the state; of each step the first batch, a later one, the optimizer
+
+
+@pytest.mark.parametrize("recipe", [TRAIN, Recipe("adam", True, amp=True), Recipe("sgd", module="torchvision")])
+@pytest.mark.parametrize("name", ["lenet5", "googlenet", "resnet18"])
+def test_a_few_batches_of_a_step_stand_for_all(name, recipe):
+    graph, recipe = load(name), recipe._replace(accumulate=7, steps=2)
+    every, few = simulate(graph, recipe).peaks(2), simulate(graph, recipe.brief).peaks(2)
+    assert {peak[:5] for peak in every} == {peak[:5] for peak in few}
+    assert len(every) == 2 + 2 * (7 * 2 + 1) > len(few)
+    one = simulate(graph, recipe._replace(accumulate=1)).peaks(2)
+    assert {peak[:5] for peak in every} != {peak[:5] for peak in one}
+
+
+def test_a_million_batches_per_step():
+    million, three = (needs_of("lenet5", TRAIN._replace(accumulate=count)) for count in (10**6, 3))
+    assert (million.top, million.allocated, million.reserved) == (three.top, three.allocated, three.reserved)
+    assert (million.top_phase.batches, three.top_phase.batches) == ((2, 10**6), (2, 3))
+    assert million.recipe.accumulate == 10**6
 
 
 @pytest.mark.parametrize("name", NETWORKS)

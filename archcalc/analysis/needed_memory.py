@@ -19,7 +19,7 @@ from archcalc.analysis.allocator import Phase as Replayed
 from archcalc.analysis.cards import Card
 from archcalc.analysis.fit import Fit, batches, largest, space_of
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
-from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.recipe import BATCHES, Recipe
 from archcalc.analysis.report import Report, analyze
 from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
 from archcalc.analysis.simulation import simulate
@@ -28,6 +28,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 STEPS = 2  # from the second one on all are alike
+REPEATED = "forward", "backward"  # phases that each batch of a step has
 
 
 class PhaseNeeds(NamedTuple):
@@ -35,6 +36,7 @@ class PhaseNeeds(NamedTuple):
 
     phase: str
     step: int | None  # None: before training
+    batches: tuple[int, int] | None  # of a step, the first and the last; None if it has one, or for all together
     peak: int
     end: int
     allocated: int | None  # the peak of PyTorch's allocator; None on the CPU
@@ -112,12 +114,26 @@ class Needs:
 
     @cached_property
     def phases(self) -> list[PhaseNeeds]:
-        """The phases in order; of equal ones, as when gradients of many batches are added up, the first."""
-        rows = dict[PhaseNeeds, None]()
+        """The phases in order. Where gradients of many batches are added up, equal batches are one phase."""
+        rows, seen = dict[PhaseNeeds, list[int]](), Counter[tuple[str, int]]()
         for own, made in zip_longest(self.peaks, self._replayed):
             allocated = made.peak.allocated if made else None
-            rows[PhaseNeeds(own.phase, own.step or None, own.peak, own.end, allocated, self.layer_at(own))] = None
-        return list(rows)
+            row = PhaseNeeds(own.phase, own.step or None, None, own.peak, own.end, allocated, self.layer_at(own))
+            seen[own.phase, own.step] += 1
+            rows.setdefault(row, []).append(seen[own.phase, own.step])
+        return [row._replace(batches=self._batches(row.phase, numbers)) for row, numbers in rows.items()]
+
+    def _batches(self, phase: str, numbers: Sequence[int]) -> tuple[int, int] | None:
+        """Return the first and last batch of a phase, None if there is one only; the last simulated is all later."""
+        most = self.recipe.accumulate
+        if phase not in REPEATED or most == 1:
+            return None
+        return numbers[0], most if numbers[-1] == BATCHES else numbers[-1]
+
+    @property
+    def top_phase(self) -> PhaseNeeds:
+        """The phase of `top`."""
+        return next(row for row in self.phases if (row.phase, row.step or 0, row.peak) == self.top[:3])
 
     @property
     def allocated(self) -> int | None:
@@ -185,4 +201,4 @@ def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None
     """
     report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
     recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
-    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe))
+    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe.brief))

@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.recipe import BATCHES
 from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
     from archcalc.analysis.fit import Fit
-    from archcalc.analysis.needed_memory import Needs
+    from archcalc.analysis.needed_memory import Needs, PhaseNeeds
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 MOST = 8  # layers that people see
@@ -36,7 +37,8 @@ def _bytes(key: str, title: str, rank: int = 0) -> tuple[Column, ...]:
 
 BUDGET = (Column("what", "Held at the peak", text=True, data=False), *data(("kind",)), *_bytes("bytes", "Memory"),
           Column("share", "Share", rank=1, data=False), *_bytes("inference_bytes", "Inference", 2))  # fmt: skip
-PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), *_bytes("peak", "Peak"),
+PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), Column("batches_text", "Batches", data=False),
+          *data(("batches",)), *_bytes("peak", "Peak"),
           *_bytes("allocated", "Allocated", 2), *_bytes("end", "At the end", 1),
           Column("layer", "Peak at", text=True))  # fmt: skip
 LAYERS = (Column("name", "Layer", text=True), *_bytes("bytes", "Memory"), Column("share", "Share", data=False),
@@ -66,7 +68,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         data=partial(outcome, needs),
         label=f"{needs.graph.name}, memory",
         parts=[
-            _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
+            _table(PHASES, [*map(_phase_row, needs.phases)], "phases"),
             layers_table(needs, depth, every),
             _table(TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
         ],
@@ -83,6 +85,15 @@ def _row(row: Mapping[str, Any], whole: int = 0) -> dict[str, Any]:
     """Add what people see: each number of bytes with its unit, and the share of the whole."""
     shown = {f"{key}_text": size_text(value) for key, value in row.items() if type(value) is int}
     return {**row, **shown} | ({"share": f"{row['bytes'] / whole:.1%}"} if whole else {})
+
+
+def _phase_row(phase: PhaseNeeds) -> dict[str, Any]:
+    return _row(phase._asdict()) | {"batches_text": phase.batches and _ends(phase.batches)}
+
+
+def _ends(batches: Sequence[int] | None) -> str:
+    """Format the first and the last batch: `2 to 1,000`, or one if they are equal; "–" for None."""
+    return " to ".join(dict.fromkeys(f"{batch:,}" for batch in batches)) if batches else "–"
 
 
 def size_text(count: int) -> str:
@@ -108,7 +119,7 @@ def conditions(needs: Needs) -> str:
         recipe.optimizer: True,
         "weight decay": recipe.weight_decay,
         "label smoothing": recipe.smoothing,
-        f"{recipe.accumulate} batches per step": recipe.accumulate > 1,
+        f"{recipe.accumulate:,} batches per step": recipe.accumulate > 1,
         recipe.precision: True,
         f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
         f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
@@ -124,7 +135,7 @@ def outcome(needs: Needs) -> dict[str, Any]:
     top, fit, times = needs.top, needs.fit, needs.times
     return {
         "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step or None,
-        "peak_layer": needs.layer_at(top),
+        "peak_batches": needs.top_phase.batches, "peak_layer": needs.layer_at(top),
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
         "fits": fit and fit.fits(needs.batch), "lacking_bytes": fit and fit.lacking,
@@ -139,6 +150,8 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
     top, fit, card = needs.top, needs.fit, needs.card
     step = {0: "", 1: " of the first step"}.get(top.step, f" of step {top.step} and later ones")
     layer = needs.layer_at(top)
+    if batches := needs.top_phase.batches:
+        step += f", batch{'es' * (batches[0] < batches[1])} {_ends(batches)}"
     yield "peak", f"{_exactly(top.peak)}\nin {top.phase}{step}" + (f", at {layer}" if layer else "")
     if needs.recipe.optimizer:
         yield "inference", _exactly(needs.inference.peak)
@@ -207,7 +220,19 @@ def curve_table(needs: Needs, width: int | None, ascii: bool) -> Table:
     steps, sums = len(marks) - 1, [sum(point) for point in curve.points]
     heights = [round(total / needs.top.peak * HEIGHT * steps) for total in sums]
     lines = ["".join(marks[min(max(h - i * steps, 0), steps)] for h in heights) for i in reversed(range(HEIGHT))]
-    parts = pairwise([*curve.starts, ("", len(sums))])
-    lines.append("".join(f"|{name}"[: end - start].ljust(end - start) for (name, start), (_, end) in parts))
+    parts = [(name, end - start) for (name, start), (_, end) in pairwise([*curve.starts, ("", len(sums))])]
+    cut = {name: f"{name[0]}: {name}" for name, room in parts if 1 < room <= len(name)}
+    lines.append("".join(f"|{name if room > len(name) else name[0]}"[:room].ljust(room) for name, room in parts))
     title = f"Memory over the step of the peak, from 0 to {size_text(needs.top.peak)}, allocation by allocation"
-    return Table(title, (Column("line", "", text=True),), [{"line": line} for line in lines])
+    title += later_batches(needs)
+    return Table(
+        title,
+        (Column("line", "", text=True),),
+        [{"line": line} for line in lines],
+        notes=[", ".join(cut.values())] * bool(cut),
+    )
+
+
+def later_batches(needs: Needs) -> str:
+    """Say which batches of a step the curve leaves out; "" if none."""
+    return f"; later batches are like batch {BATCHES}" if needs.recipe.accumulate > BATCHES else ""
