@@ -51,7 +51,7 @@ def memory_or_say(graph: Graph, recipes: Mapping[str, Recipe], batch: int) -> Va
         problem = "out of memory" if out_of_memory(error) else describe(error)
     checks, seconds = tuple(check for phase in phases for check in phase.checks()), time.perf_counter() - start
     conditions = graph.name, recipe.device, batch, recipe.dtype
-    return Validation(*conditions, checks, seconds, problem, phases=tuple(phases), precision=recipe.precision)
+    return Validation(*conditions, checks, seconds, problem, phases=tuple(phases), recipe=recipe)
 
 
 def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[PhaseMemory]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.analysis.recipe import BATCHES
+from archcalc.analysis.recipe import BATCHES, Recipe
 from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
@@ -106,15 +106,26 @@ def facts(needs: Needs) -> dict[str, Any]:
     recipe, report = needs.recipe, needs.report
     own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
-    own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
+    return own | recipe_facts(recipe) | {"module": recipe.module}
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """Return for data how a network is trained."""
+    own: dict[str, Any] = {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
     own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
     own |= {"amp": recipe.amp, "master_weights": recipe.master_weights}
-    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint), "module": recipe.module}
+    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint)}
 
 
 def conditions(needs: Needs) -> str:
     """Return the conditions for people."""
-    recipe, report = needs.recipe, needs.report
+    recipe = needs.recipe
+    own = conditions_text(needs.batch, recipe.dtype, needs.report.mode, inputs=[needs.graph.input])
+    return " · ".join([own, *recipe_texts(recipe), recipe.device.upper(), MODULES[recipe.module]])
+
+
+def recipe_texts(recipe: Recipe) -> list[str]:
+    """Return for people how a network is trained."""
     texts = {
         recipe.optimizer: True,
         "weight decay": recipe.weight_decay,
@@ -123,11 +134,8 @@ def conditions(needs: Needs) -> str:
         recipe.precision: True,
         f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
         f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
-        recipe.device.upper(): True,
-        MODULES[recipe.module]: True,
     }
-    own = conditions_text(needs.batch, recipe.dtype, report.mode, inputs=[needs.graph.input])
-    return " · ".join([own, *(text for text, holds in texts.items() if text and holds)])
+    return [text for text, holds in texts.items() if text and holds]
 
 
 def outcome(needs: Needs) -> dict[str, Any]:
