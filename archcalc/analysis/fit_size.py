@@ -51,8 +51,8 @@ def _step(graph: Graph, at: Loader) -> int:
     """Return the pixels by which images can grow, and grow again: a power of two, or another number up to TRIED."""
     if len(graph.input) < 3:
         raise ArchcalcError(f"the input of {graph.name} has no height and width; use --vary batch")
-    side, problem = min(graph.input[1:]), ""
-    powers = [1 << k for k in range(max(side, TRIED).bit_length())]
+    side, problem = int(min(graph.input[1:])), ""
+    powers: list[int] = [1 << k for k in range(max(side, TRIED).bit_length())]
     for step in dict.fromkeys([*powers, *range(1, TRIED + 1)]):
         larger = (grown(graph.input, step * steps) for steps in (1, 2, -(-side // step)))
         found = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")
