@@ -134,6 +134,14 @@ def test_the_peak_in_training_is_unknown_where_nothing_can_be_trained(tmp_path):
     assert data("googlenet --input 64 --mode infer")["peak_bytes"] > 0
 
 
+def test_an_inference_shows_no_kinds_of_training():
+    assert [row["kind"] for row in data("lenet5 --mode infer")["budget"]] == list(KINDS)
+    text = printed("lenet5 --mode infer", 120)
+    for title in ("optimizer state  ", "gradients of", "kept for backward", "Kept"):
+        assert title not in text
+        assert title in printed("lenet5", 120)
+
+
 # The curve
 
 

@@ -27,6 +27,7 @@ MODULES = {
     "build": "archcalc's own build; a hand-written module may hold more",
     "torchvision": "a hand-written module, as torchvision writes them",
 }
+TRAINED = "optimizer state", "gradient", "kept", "activation gradient"  # kinds that an inference does not have
 KEYS = {kind: f"{kind.replace(' ', '_')}_bytes" for kind in KINDS}
 
 
@@ -55,6 +56,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
     rows = [
         _row({"kind": kind, "what": what, "bytes": budget[kind], "inference_bytes": inference[kind]}, top.peak)
         for kind, what in (KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).items()
+        if needs.recipe.optimizer or every or kind not in TRAINED
     ]
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
@@ -211,7 +213,8 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     shown = rows if every else sorted(rows, key=lambda row: -row["bytes"])[:MOST]
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
-    return replace(_table(LAYERS, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
+    columns = [own for own in LAYERS if needs.recipe.optimizer or own.key != "kept_bytes_text"]
+    return replace(_table(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
 
 
 def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:
