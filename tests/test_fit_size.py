@@ -45,20 +45,40 @@ def test_images_that_are_not_square_grow_on_both_sides():
     assert sizes_of(graph, lambda shape: load("resnet18", input=shape)).smallest == (3, 1, 7)
 
 
+def test_steps_that_are_no_power_of_two():
+    three = (
+        "name: three\ninput: [3, 63, 63]\nlayers:\n  - concat:\n      skip: identity\n"
+        "      up: maxpool(3) | upsample(scale_factor=3)\n  - conv(4, 1)\n"
+    )
+    assert sizes_of(parse(three), lambda shape: parse(three, input=shape)) == Sizes((3, 3, 3), 3)
+
+
+def test_a_side_output_that_takes_one_size_only_says_so():
+    graph, at = of("googlenet")
+    with pytest.raises(ArchcalcError, match=r"head1.linear1 .*; use --vary batch, or --mode infer, which has no side"):
+        sizes_of(graph, at)
+    assert sizes_of(graph.without_sides(), lambda shape: at(shape).without_sides()).step == 1
+
+
 FLAT = "name: flat\ninput: [7]\nlayers: [linear(5)]\n"
 
 
 @pytest.mark.parametrize(
     ("graph", "at", "reason"),
     [
-        (parse(FLAT), lambda shape: parse(FLAT, input=shape), "its input has no height and width"),
         (*of("vgg16"), "the weights of fc6.linear depend on the size"),
         (*of("lenet5"), "the weights of f6.linear depend on the size"),
     ],
 )
 def test_networks_of_one_size(graph, at, reason):
-    with pytest.raises(ArchcalcError, match=f"{graph.name} takes images of one size only: .*{reason}.*--vary batch"):
+    said = f"{graph.name} takes images of one size only, or in steps of more than 64 pixels: {reason}; use --vary batch"
+    with pytest.raises(ArchcalcError, match=f"{said}$"):
         sizes_of(graph, at)
+
+
+def test_an_input_without_height_and_width():
+    with pytest.raises(ArchcalcError, match="the input of flat has no height and width; use --vary batch"):
+        sizes_of(parse(FLAT), lambda shape: parse(FLAT, input=shape))
 
 
 @pytest.mark.parametrize("recipe", [Recipe("momentum", device="cuda"), Recipe(device="cuda"), Recipe("sgd")])

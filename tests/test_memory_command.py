@@ -136,6 +136,14 @@ def test_the_peak_in_training_is_unknown_where_nothing_can_be_trained(tmp_path):
     assert data("googlenet --input 64 --mode infer")["peak_bytes"] > 0
 
 
+def test_an_inference_shows_no_kinds_of_training():
+    assert [row["kind"] for row in data("lenet5 --mode infer")["budget"]] == list(KINDS)
+    text = printed("lenet5 --mode infer", 120)
+    for title in ("optimizer state  ", "gradients of", "kept for backward", "Kept"):
+        assert title not in text
+        assert title in printed("lenet5", 120)
+
+
 # The curve
 
 
@@ -157,6 +165,17 @@ def test_the_curve_is_as_high_as_the_memory():
     assert heights == [round(point / needs.top.peak * 64) for point in points]
     assert max(heights) == 64
     assert [name.strip() for name in names.split("|")] == ["", "forward", "backward", "optimizer"]
+
+
+@pytest.mark.parametrize(("width", "short"), [(100, "|o"), (40, "|f")])
+def test_names_of_phases_are_whole_or_explained_initials(width, short):
+    text = printed("lenet5 --accumulate 5", width)
+    _, names = curve(text)
+    assert {name.strip() for name in names.split("|")} <= {"", *"fbo", "forward", "backward", "optimizer"}
+    assert short in names
+    assert {"|o": "o: optimizer", "|f": "f: forward"}[short] in text
+    assert "later batches are like batch 3" in " ".join(text.split())
+    assert "later batches" not in printed("lenet5 --accumulate 3", width)
 
 
 def test_without_blocks_in_the_encoding_the_curve_is_ascii():

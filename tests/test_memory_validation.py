@@ -48,11 +48,21 @@ def test_command(tiny):
     assert min(row["in_kernels"] for row in data["phases"][1:]) >= 0
 
 
-def test_precision_is_a_condition(tiny):
-    done = run(tiny, "--amp")
-    assert done.exit_code == 0
-    assert done.output.splitlines()[0].endswith("dtype float32 · precision autocast to bfloat16")
-    assert json.loads(run(tiny, "--master-weights", "--dtype", "bfloat16", "--format", "json").output)["precision"]
+def test_the_recipe_is_a_condition(tiny):
+    asked = ("--optimizer", "adamw", "--weight-decay", "--label-smoothing", "--accumulate", "2", "--freeze", "hidden")
+    lines = run(tiny, *asked).output.splitlines()
+    said = "dtype float32 · training · adamw · weight decay · label smoothing · 2 batches per step · frozen: hidden"
+    assert lines[0].endswith(said)
+    facts = json.loads(run(tiny, *asked, "--format", "json").output)
+    keys = "mode", "optimizer", "weight_decay", "label_smoothing", "accumulate", "amp", "master_weights", "frozen"
+    assert [facts[key] for key in keys] == ["train", "adamw", True, True, 2, False, False, ["hidden"]]
+    row = next(csv.DictReader(io.StringIO(run(tiny, *asked, "--format", "csv").output)))
+    assert (row["optimizer"], row["accumulate"], row["frozen"]) == ("adamw", "2", "hidden")
+    assert run(tiny, "--amp").output.splitlines()[0].endswith("momentum · autocast to bfloat16")
+    assert run(tiny, "--mode", "infer").output.splitlines()[0].endswith("dtype float32 · inference")
+    both = run("d2l/mlp", "lenet5", "--checkpoint", "blocks", "--format", "json")
+    assert (json.loads(both.output)["checkpoint"], both.exit_code) == (["blocks"], 0)
+    assert "optimizer" not in json.loads(CliRunner().invoke(cli, ["validate", tiny, "--format", "json"]).output)
 
 
 def test_the_terminal_shows_a_row_per_phase(tiny):
@@ -61,8 +71,8 @@ def test_the_terminal_shows_a_row_per_phase(tiny):
     (header, units), row = lines[4:6], lines[-1]
     assert header.split() == ["Peak", "Peak", "Peak", "End", "Sum", "In", "kernels"]
     assert " ".join(units.split()) == "Phase predicted measured difference difference difference on top Equal"
-    parameters, images, targets, values = 46 * 4, 2 * 8 * 4, 2 * 8, 2 * (4 + 2) * 4
-    assert row.split()[:3] == ["inference", *[f"{parameters + images + targets + values}"] * 2]
+    parameters, images, values = 46 * 4, 2 * 8 * 4, 2 * (4 + 2) * 4
+    assert row.split()[:3] == ["inference", *[f"{parameters + images + values}"] * 2]
 
 
 def test_csv_has_the_phases(tiny):

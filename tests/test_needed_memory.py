@@ -57,10 +57,39 @@ def test_phases_and_the_moment_of_the_peak():
     assert [phase.phase for phase in needs_of("vgg16", Recipe()).phases] == ["state", "inference"]
 
 
+def test_a_phase_in_which_nothing_is_allocated():
+    needs = memory_needs(parse("name: plain\ninput: [3, 8, 8]\nlayers: [identity]"), Recipe(device="cuda"), 2)
+    image = 2 * 3 * 8 * 8 * 4
+    assert [(phase.phase, phase.peak, phase.allocated) for phase in needs.phases] == [
+        ("state", image, image), ("inference", image, image)
+    ]  # fmt: skip
+    curve = needs.curve(80)
+    assert ([sum(point) for point in curve.points], curve.starts) == ([image], [("inference", 0)])
+
+
 def test_equal_batches_of_a_step_are_one_row():
     first, second = (needs_of("lenet5", TRAIN._replace(accumulate=count)).phases for count in (8, 16))
-    assert first == second
+    assert [phase._replace(batches=None) for phase in first] == [phase._replace(batches=None) for phase in second]
+    assert [phase.batches for phase in second] == [None, *[(1, 1), (1, 1), (2, 16), (2, 16), None] * 2]
     assert len(first) == 1 + 2 * (2 + 2 + 1)  # the state; of each step the first batch, a later one, the optimizer
+
+
+@pytest.mark.parametrize("recipe", [TRAIN, Recipe("adam", True, amp=True), Recipe("sgd", module="torchvision")])
+@pytest.mark.parametrize("name", ["lenet5", "googlenet", "resnet18"])
+def test_a_few_batches_of_a_step_stand_for_all(name, recipe):
+    graph, recipe = load(name), recipe._replace(accumulate=7, steps=2)
+    every, few = simulate(graph, recipe).peaks(2), simulate(graph, recipe.brief).peaks(2)
+    assert {peak[:5] for peak in every} == {peak[:5] for peak in few}
+    assert len(every) == 2 + 2 * (7 * 2 + 1) > len(few)
+    one = simulate(graph, recipe._replace(accumulate=1)).peaks(2)
+    assert {peak[:5] for peak in every} != {peak[:5] for peak in one}
+
+
+def test_a_million_batches_per_step():
+    million, three = (needs_of("lenet5", TRAIN._replace(accumulate=count)) for count in (10**6, 3))
+    assert (million.top, million.allocated, million.reserved) == (three.top, three.allocated, three.reserved)
+    assert (million.top_phase.batches, three.top_phase.batches) == ((2, 10**6), (2, 3))
+    assert million.recipe.accumulate == 10**6
 
 
 @pytest.mark.parametrize("name", NETWORKS)

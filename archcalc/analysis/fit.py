@@ -9,7 +9,8 @@ that cuDNN chooses. So there are three:
 - `guaranteed`: the largest that the replayed allocator fits, if each convolution must get a workspace larger than any
   in our records. A smaller batch can leave worse gaps in memory, so smaller ones are tried, too, and none may fail.
 
-Both replays run an inference and STEPS steps, with what cuBLAS keeps; the guaranteed one is confirmed with LONG steps.
+Both replays run an inference and STEPS steps of a few batches, with what cuBLAS keeps; the guaranteed one is confirmed
+with LONG steps.
 On the CPU the sum of the tensors decides.
 """
 
@@ -96,7 +97,7 @@ def batches(graph: Graph, recipe: Recipe, card: Card | None = None) -> Cases:
         if recipe.optimizer and steps > STEPS:
             trace = program(single, STEPS)[0].longer(steps - STEPS)
         else:
-            trace = simulate(graph, recipe._replace(single=single, steps=steps))
+            trace = simulate(graph, recipe.brief._replace(single=single, steps=steps))
         return trace, [*requests(trace, libraries)]
 
     return lambda batch, steps: Case(*program(batch == 1, steps), batch)

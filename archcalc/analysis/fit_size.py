@@ -14,6 +14,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Shape
 
+TRIED = 64  # pixels
 Loader: TypeAlias = Callable[[Shape], Graph]  # a network for another input
 
 
@@ -47,15 +48,30 @@ def grown(shape: Shape, by: int) -> Shape:
 
 
 def _step(graph: Graph, at: Loader) -> int:
-    """Return the fewest pixels by which images can grow, and grow again; it is a power of two."""
-    problem = "its input has no height and width"
-    side = min(graph.input[1:]) if len(graph.input) == 3 else 0
-    for step in [1 << k for k in range(side.bit_length())]:
+    """Return the pixels by which images can grow, and grow again: a power of two, or another number up to TRIED."""
+    if len(graph.input) < 3:
+        raise ArchcalcError(f"the input of {graph.name} has no height and width; use --vary batch")
+    side, problem = int(min(graph.input[1:])), ""
+    powers: list[int] = [1 << k for k in range(max(side, TRIED).bit_length())]
+    for step in dict.fromkeys([*powers, *range(1, TRIED + 1)]):
         larger = (grown(graph.input, step * steps) for steps in (1, 2, -(-side // step)))
-        problem = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")
-        if not problem:
+        found = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")
+        if not found:
             return step
-    raise ArchcalcError(f"{graph.name} takes images of one size only: {problem}; use --vary batch")
+        problem = problem or found
+    raise ArchcalcError(
+        f"{graph.name} takes images of one size only, or in steps of more than {TRIED} pixels: {problem}; "
+        f"use --vary batch{_without_sides(graph, at)}"
+    )
+
+
+def _without_sides(graph: Graph, at: Loader) -> str:
+    """Return what to type if without its side outputs a network takes images of several sizes, otherwise ""."""
+    try:
+        sides = graph.sides and sizes_of(graph.without_sides(), lambda shape: at(shape).without_sides())
+    except ArchcalcError:
+        return ""
+    return ", or --mode infer, which has no side outputs" if sides else ""
 
 
 def _problem(graph: Graph, at: Loader, shape: Shape) -> str:

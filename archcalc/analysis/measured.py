@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from archcalc.analysis.recipe import Recipe
+
 
 class Check(NamedTuple):
     """One figure of a layer (`layer` "": of the network), as archcalc computes it and as PyTorch measures it."""
@@ -59,7 +61,7 @@ class Validation(NamedTuple):
     remark: str = ""  # what was not compared
     uncounted: Mapping[str, int] = MappingProxyType({})  # FLOPs that PyTorch's counter leaves out, by operator
     phases: tuple[PhaseMemory, ...] = ()  # if memory is validated; `checks` has what is compared of them
-    precision: str = ""  # see `Recipe.precision`
+    recipe: Recipe | None = None  # if memory is validated
 
     @property
     def failed(self) -> bool:

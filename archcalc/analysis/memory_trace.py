@@ -116,6 +116,11 @@ class Trace:
                 if deltas[i]:
                     yield Event(storage, deltas[i], name, step, None if node < 0 else node, self.kinds[storage])
 
+    def requests(self, batch: int) -> list[list[tuple[int, int]]]:
+        """Return storages with their bytes, negative where they are freed: a list per phase, for an allocator."""
+        changes = [(change[0], delta) for change, delta in zip(self.changes, self._deltas(batch), strict=True)]
+        return [changes[phase.start : end] for phase, end in self._parts()]
+
     def curve(self, batch: int) -> list[int]:
         """Return the bytes that are allocated after each event, empty tensors included."""
         return [*accumulate(self._deltas(batch))]

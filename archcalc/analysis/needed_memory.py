@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count, groupby, zip_longest
+from itertools import count, zip_longest
 from typing import NamedTuple
 
 from archcalc.analysis.allocator import APART, replay
@@ -19,7 +19,7 @@ from archcalc.analysis.allocator import Phase as Replayed
 from archcalc.analysis.cards import Card
 from archcalc.analysis.fit import Fit, batches, largest, space_of
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
-from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.recipe import BATCHES, Recipe
 from archcalc.analysis.report import Report, analyze
 from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
 from archcalc.analysis.simulation import simulate
@@ -28,6 +28,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 STEPS = 2  # from the second one on all are alike
+REPEATED = "forward", "backward"  # phases that each batch of a step has
 
 
 class PhaseNeeds(NamedTuple):
@@ -35,6 +36,7 @@ class PhaseNeeds(NamedTuple):
 
     phase: str
     step: int | None  # None: before training
+    batches: tuple[int, int] | None  # of a step, the first and the last; None if it has one, or for all together
     peak: int
     end: int
     allocated: int | None  # the peak of PyTorch's allocator; None on the CPU
@@ -102,9 +104,8 @@ class Needs:
     @cached_property
     def _events(self) -> list[list[tuple[int, int]]]:
         """The events of each of `peaks`, for the allocator."""
-        events = (event for event in self.trace.events(self.batch) if event.step or event.phase in self._before)
-        runs = groupby(events, lambda event: (event.phase, event.step))
-        return [[(event.storage, event.bytes) for event in run] for _, run in runs]
+        phases = zip(self.trace.phases, self.trace.requests(self.batch), strict=True)
+        return [events for phase, events in phases if phase.step or phase.name in self._before]
 
     @cached_property
     def _replayed(self) -> list[Replayed]:
@@ -113,12 +114,26 @@ class Needs:
 
     @cached_property
     def phases(self) -> list[PhaseNeeds]:
-        """The phases in order; of equal ones, as when gradients of many batches are added up, the first."""
-        rows = dict[PhaseNeeds, None]()
+        """The phases in order. Where gradients of many batches are added up, equal batches are one phase."""
+        rows, seen = dict[PhaseNeeds, list[int]](), Counter[tuple[str, int]]()
         for own, made in zip_longest(self.peaks, self._replayed):
             allocated = made.peak.allocated if made else None
-            rows[PhaseNeeds(own.phase, own.step or None, own.peak, own.end, allocated, self.layer_at(own))] = None
-        return list(rows)
+            row = PhaseNeeds(own.phase, own.step or None, None, own.peak, own.end, allocated, self.layer_at(own))
+            seen[own.phase, own.step] += 1
+            rows.setdefault(row, []).append(seen[own.phase, own.step])
+        return [row._replace(batches=self._batches(row.phase, numbers)) for row, numbers in rows.items()]
+
+    def _batches(self, phase: str, numbers: Sequence[int]) -> tuple[int, int] | None:
+        """Return the first and last batch of a phase, None if there is one only; the last simulated is all later."""
+        most = self.recipe.accumulate
+        if phase not in REPEATED or most == 1:
+            return None
+        return numbers[0], most if numbers[-1] == BATCHES else numbers[-1]
+
+    @property
+    def top_phase(self) -> PhaseNeeds:
+        """The phase of `top`."""
+        return next(row for row in self.phases if (row.phase, row.step or 0, row.peak) == self.top[:3])
 
     @property
     def allocated(self) -> int | None:
@@ -163,7 +178,8 @@ class Needs:
         """
         changes, phases = self.trace.changes, self.trace.phases
         own = [i for i, phase in enumerate(phases) if phase.step == self.top.step and phase.name != "state"]
-        start, end = phases[own[0]].start, [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
+        end = [*[phase.start for phase in phases], len(changes)][own[-1] + 1]
+        start = min(phases[own[0]].start, end - 1)  # without events: the last one before
         width = min(most, end - start)
         sums, total, highest = dict.fromkeys(KINDS, 0), 0, [-1] * width
         points: list[tuple[int, ...]] = [()] * width
@@ -174,7 +190,8 @@ class Needs:
             total += change
             if i >= start and total > highest[at := (i - start) * width // (end - start)]:
                 highest[at], points[at] = total, tuple(sums.values())
-        return Curve(points, [(phases[i].name, (phases[i].start - start) * width // (end - start)) for i in own])
+        at_start = [min((phases[i].start - start) * width // (end - start), width - 1) for i in own]
+        return Curve(points, [(phases[i].name, at) for i, at in zip(own, at_start, strict=True)])
 
 
 def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None = None) -> Needs:
@@ -184,4 +201,4 @@ def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None
     """
     report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
     recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
-    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe))
+    return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe.brief))

@@ -9,6 +9,8 @@ from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
 from archcalc.graph.graph import Graph, Node
 
+BATCHES = 3  # of a step that are simulated; from the second one on all are alike
+
 
 class Recipe(NamedTuple):
     """How a network is trained; without an optimizer it only infers."""
@@ -28,6 +30,11 @@ class Recipe(NamedTuple):
     master_weights: bool = False  # the optimizer trains float32 copies of float16 or bfloat16 weights
     single: bool = False  # whether the batch is one image: then no slice of it has gaps
     image_gradient: bool = False  # whether the image needs a gradient, too
+
+    @property
+    def brief(self) -> Recipe:
+        """The recipe with a few of many batches per step, which stand for the rest."""
+        return self._replace(accumulate=min(self.accumulate, BATCHES))
 
     @property
     def precision(self) -> str:

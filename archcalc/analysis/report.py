@@ -176,7 +176,7 @@ class Report:
         """Return the most bytes that tensors hold by a recipe, with this report's batch and dtype."""
         from archcalc.analysis.simulation import simulate  # few figures need it
 
-        recipe = recipe._replace(dtype=self.dtype, steps=2, single=self.batch == 1)
+        recipe = recipe._replace(dtype=self.dtype, steps=2, single=self.batch == 1).brief
         trace = simulate(self.graph if recipe.optimizer else self.graph.without_sides(), recipe)
         return max(peak.peak for peak in trace.peaks(self.batch))
 

@@ -9,8 +9,8 @@ With `Recipe(module="torchvision")` it is that of a module written by hand (see 
 - `trace.peaks(batch)`: for each phase its largest and its last sum, and where the largest is
 - `trace.budget(batch, at)`: what is allocated after an event, by kind and node: `at` is a peak's
 
-The phases are `state` (parameters, buffers, image and target), `inference`, and for each step `forward` (with the
-loss), `backward` and `optimizer` (with `zero_grad`). From the second step on all steps are alike.
+The phases are `state` (parameters, buffers, image and, to train, targets), `inference`, and for each step `forward`
+(with the loss), `backward` and `optimizer` (with `zero_grad`). From the second step on all steps are alike.
 
 The rules, and where PyTorch has them:
 
@@ -118,7 +118,7 @@ class _Run:
         self.loss: list[Value] = []
 
     def build(self) -> None:
-        """Allocate parameters and buffers, image and targets."""
+        """Allocate parameters, buffers, image and, to train, targets."""
         trace = self.trace
         trace.begin("state")
         for trace.node, node in enumerate(self.graph.nodes):
@@ -129,7 +129,7 @@ class _Run:
         trace.node = NO_NODE
         size = self.programs.size(Extra("image", self.graph.input))
         self.image = Value(trace.make(size, "input"), size, 0 if self.recipe.image_gradient else NOWHERE)
-        for places in places_of(self.graph):
+        for places in places_of(self.graph) if self.recipe.optimizer else ():
             trace.make(self.programs.size(Extra("target", places, "int64")), "input")
 
     def weights(self, node: Node, trained: bool) -> Iterator[Value]:

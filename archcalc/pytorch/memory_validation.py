@@ -51,7 +51,7 @@ def memory_or_say(graph: Graph, recipes: Mapping[str, Recipe], batch: int) -> Va
         problem = "out of memory" if out_of_memory(error) else describe(error)
     checks, seconds = tuple(check for phase in phases for check in phase.checks()), time.perf_counter() - start
     conditions = graph.name, recipe.device, batch, recipe.dtype
-    return Validation(*conditions, checks, seconds, problem, phases=tuple(phases), precision=recipe.precision)
+    return Validation(*conditions, checks, seconds, problem, phases=tuple(phases), recipe=recipe)
 
 
 def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[PhaseMemory]:
@@ -93,11 +93,7 @@ def _workspaces(graph: Graph, recipe: Recipe, batch: int) -> dict[str, int]:
 
 def _allocator_figures(trace: Trace, batch: int) -> Iterator[tuple[Peak, dict[str, int]]]:
     """Yield each phase with what its tensors request, and what the replayed allocator makes of it."""
-    starts = [phase.start for phase in trace.phases]
-    sizes = [fixed + batch * each for fixed, each in trace.sizes]
-    events = [(storage, sign * sizes[storage]) for storage, sign, _ in trace.changes]
-    parts = [events[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
-    for peak, (most, _) in zip(trace.peaks(batch), replay(parts), strict=True):
+    for peak, (most, _) in zip(trace.peaks(batch), replay(trace.requests(batch)), strict=True):
         figures = peak.peak, peak.end, most.allocated, most.reserved
         yield peak, dict(zip(COUNTS, figures, strict=True))
 

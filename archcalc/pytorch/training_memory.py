@@ -55,7 +55,7 @@ class Loop:
         self.masters: list[tuple[Tensor, Tensor]] = []  # weights in float16 or bfloat16, and their float32 copies
 
     def state(self) -> None:
-        """Create network, optimizer, image and target."""
+        """Create network and image; to train, optimizer and targets, too."""
         self.weights()
         self.rest()
 
@@ -65,7 +65,7 @@ class Loop:
             self.network = self.make(self.graph, self.recipe).to(getattr(torch, self.recipe.dtype))
 
     def rest(self) -> None:
-        """Create optimizer, image and target."""
+        """Create the image; to train, optimizer and targets, too."""
         recipe, graph = self.recipe, self.graph
         dtype = getattr(torch, recipe.dtype)
         if recipe.optimizer:
@@ -74,7 +74,7 @@ class Loop:
         self.image.requires_grad_(recipe.image_gradient)
         self.targets = {
             places: torch.zeros(self.batch, *places, dtype=torch.long, device=recipe.device)
-            for places in places_of(graph)
+            for places in (places_of(graph) if recipe.optimizer else ())
         }
 
     def infer(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import SMALL, Sheet, prefixed
-from archcalc.render.tables.memory import conditions, size_text
+from archcalc.render.tables.memory import conditions, later_batches, size_text
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def draw(sheet: Sheet, needs: Needs) -> None:
             ax.stairs(above, baseline=below, fill=True, color=colour, linewidth=0, label=title, gid=kind)
         below = above
     ax.set(xlim=(0, len(below)), ylim=(0, needs.top.peak / factor * ROOM), xticks=[])
-    ax.set_xlabel("allocations and frees, in the order in which they happen")
+    ax.set_xlabel(f"allocations and frees, in the order in which they happen{later_batches(needs)}")
     ax.set_ylabel(f"{prefix}B")
     ax.grid(visible=False, axis="x")
     ax.legend(loc="upper left", bbox_to_anchor=(0, -0.07), ncols=3, borderaxespad=0)

@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
+from archcalc.analysis.recipe import BATCHES, Recipe
 from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
     from archcalc.analysis.fit import Fit
-    from archcalc.analysis.needed_memory import Needs
+    from archcalc.analysis.needed_memory import Needs, PhaseNeeds
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 MOST = 8  # layers that people see
@@ -26,6 +27,7 @@ MODULES = {
     "build": "archcalc's own build; a hand-written module may hold more",
     "torchvision": "a hand-written module, as torchvision writes them",
 }
+TRAINED = "optimizer state", "gradient", "kept", "activation gradient"  # kinds that an inference does not have
 KEYS = {kind: f"{kind.replace(' ', '_')}_bytes" for kind in KINDS}
 
 
@@ -36,7 +38,8 @@ def _bytes(key: str, title: str, rank: int = 0) -> tuple[Column, ...]:
 
 BUDGET = (Column("what", "Held at the peak", text=True, data=False), *data(("kind",)), *_bytes("bytes", "Memory"),
           Column("share", "Share", rank=1, data=False), *_bytes("inference_bytes", "Inference", 2))  # fmt: skip
-PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), *_bytes("peak", "Peak"),
+PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), Column("batches_text", "Batches", data=False),
+          *data(("batches",)), *_bytes("peak", "Peak"),
           *_bytes("allocated", "Allocated", 2), *_bytes("end", "At the end", 1),
           Column("layer", "Peak at", text=True))  # fmt: skip
 LAYERS = (Column("name", "Layer", text=True), *_bytes("bytes", "Memory"), Column("share", "Share", data=False),
@@ -52,7 +55,8 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
     top, budget, inference = needs.top, needs.budget(needs.top), needs.budget(needs.inference)
     rows = [
         _row({"kind": kind, "what": what, "bytes": budget[kind], "inference_bytes": inference[kind]}, top.peak)
-        for kind, what in KINDS.items()
+        for kind, what in (KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).items()
+        if needs.recipe.optimizer or every or kind not in TRAINED
     ]
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
@@ -66,7 +70,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         data=partial(outcome, needs),
         label=f"{needs.graph.name}, memory",
         parts=[
-            _table(PHASES, [_row(phase._asdict()) for phase in needs.phases], "phases"),
+            _table(PHASES, [*map(_phase_row, needs.phases)], "phases"),
             layers_table(needs, depth, every),
             _table(TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
         ],
@@ -85,6 +89,15 @@ def _row(row: Mapping[str, Any], whole: int = 0) -> dict[str, Any]:
     return {**row, **shown} | ({"share": f"{row['bytes'] / whole:.1%}"} if whole else {})
 
 
+def _phase_row(phase: PhaseNeeds) -> dict[str, Any]:
+    return _row(phase._asdict()) | {"batches_text": phase.batches and _ends(phase.batches)}
+
+
+def _ends(batches: Sequence[int] | None) -> str:
+    """Format the first and the last batch: `2 to 1,000`, or one if they are equal; "–" for None."""
+    return " to ".join(dict.fromkeys(f"{batch:,}" for batch in batches)) if batches else "–"
+
+
 def size_text(count: int) -> str:
     """Format bytes: `60.95 MB`, below 1 MB `1,234 B`."""
     return bytes_text(count).partition(" = ")[0]
@@ -95,28 +108,36 @@ def facts(needs: Needs) -> dict[str, Any]:
     recipe, report = needs.recipe, needs.report
     own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
-    own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
+    return own | recipe_facts(recipe) | {"module": recipe.module}
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """Return for data how a network is trained."""
+    own: dict[str, Any] = {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
     own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
     own |= {"amp": recipe.amp, "master_weights": recipe.master_weights}
-    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint), "module": recipe.module}
+    return own | {"frozen": list(recipe.frozen), "checkpoint": list(recipe.checkpoint)}
 
 
 def conditions(needs: Needs) -> str:
     """Return the conditions for people."""
-    recipe, report = needs.recipe, needs.report
+    recipe = needs.recipe
+    own = conditions_text(needs.batch, recipe.dtype, needs.report.mode, inputs=[needs.graph.input])
+    return " · ".join([own, *recipe_texts(recipe), recipe.device.upper(), MODULES[recipe.module]])
+
+
+def recipe_texts(recipe: Recipe) -> list[str]:
+    """Return for people how a network is trained."""
     texts = {
         recipe.optimizer: True,
         "weight decay": recipe.weight_decay,
         "label smoothing": recipe.smoothing,
-        f"{recipe.accumulate} batches per step": recipe.accumulate > 1,
+        f"{recipe.accumulate:,} batches per step": recipe.accumulate > 1,
         recipe.precision: True,
         f"frozen: {listed(recipe.frozen)}": bool(recipe.frozen),
         f"checkpointed: {listed(recipe.checkpoint)}": bool(recipe.checkpoint),
-        recipe.device.upper(): True,
-        MODULES[recipe.module]: True,
     }
-    own = conditions_text(needs.batch, recipe.dtype, report.mode, inputs=[needs.graph.input])
-    return " · ".join([own, *(text for text, holds in texts.items() if text and holds)])
+    return [text for text, holds in texts.items() if text and holds]
 
 
 def outcome(needs: Needs) -> dict[str, Any]:
@@ -124,7 +145,7 @@ def outcome(needs: Needs) -> dict[str, Any]:
     top, fit, times = needs.top, needs.fit, needs.times
     return {
         "peak_bytes": top.peak, "peak_phase": top.phase, "peak_step": top.step or None,
-        "peak_layer": needs.layer_at(top),
+        "peak_batches": needs.top_phase.batches, "peak_layer": needs.layer_at(top),
         "inference_peak_bytes": needs.inference.peak, "allocated_bytes": needs.allocated,
         "reserved_bytes": needs.reserved and list(needs.reserved), "gpu_bytes": needs.card and needs.card.memory,
         "gpu_source": needs.card and needs.card.source,
@@ -140,6 +161,8 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
     top, fit, card = needs.top, needs.fit, needs.card
     step = {0: "", 1: " of the first step"}.get(top.step, f" of step {top.step} and later ones")
     layer = needs.layer_at(top)
+    if batches := needs.top_phase.batches:
+        step += f", batch{'es' * (batches[0] < batches[1])} {_ends(batches)}"
     yield "peak", f"{_exactly(top.peak)}\nin {top.phase}{step}" + (f", at {layer}" if layer else "")
     if needs.recipe.optimizer:
         yield "inference", _exactly(needs.inference.peak)
@@ -191,7 +214,8 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     shown = rows if every else sorted(rows, key=lambda row: -row["bytes"])[:MOST]
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
-    return replace(_table(LAYERS, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
+    columns = [own for own in LAYERS if needs.recipe.optimizer or own.key != "kept_bytes_text"]
+    return replace(_table(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
 
 
 def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -208,7 +232,19 @@ def curve_table(needs: Needs, width: int | None, ascii: bool) -> Table:
     steps, sums = len(marks) - 1, [sum(point) for point in curve.points]
     heights = [round(total / needs.top.peak * HEIGHT * steps) for total in sums]
     lines = ["".join(marks[min(max(h - i * steps, 0), steps)] for h in heights) for i in reversed(range(HEIGHT))]
-    parts = pairwise([*curve.starts, ("", len(sums))])
-    lines.append("".join(f"|{name}"[: end - start].ljust(end - start) for (name, start), (_, end) in parts))
+    parts = [(name, end - start) for (name, start), (_, end) in pairwise([*curve.starts, ("", len(sums))])]
+    cut = {name: f"{name[0]}: {name}" for name, room in parts if 1 < room <= len(name)}
+    lines.append("".join(f"|{name if room > len(name) else name[0]}"[:room].ljust(room) for name, room in parts))
     title = f"Memory over the step of the peak, from 0 to {size_text(needs.top.peak)}, allocation by allocation"
-    return Table(title, (Column("line", "", text=True),), [{"line": line} for line in lines])
+    title += later_batches(needs)
+    return Table(
+        title,
+        (Column("line", "", text=True),),
+        [{"line": line} for line in lines],
+        notes=[", ".join(cut.values())] * bool(cut),
+    )
+
+
+def later_batches(needs: Needs) -> str:
+    """Say which batches of a step the curve leaves out; "" if none."""
+    return f"; later batches are like batch {BATCHES}" if needs.recipe.accumulate > BATCHES else ""

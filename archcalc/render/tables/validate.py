@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.table import Column, Table, cell, listed
+from archcalc.render.table import MODE_NAMES, Column, Table, cell, listed
 from archcalc.render.tables.figure_columns import data
+from archcalc.render.tables.memory import recipe_facts, recipe_texts
 
 if TYPE_CHECKING:
     from archcalc.analysis.measured import Check, PhaseMemory, Validation
+    from archcalc.analysis.recipe import Recipe
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
 NETWORK_COLUMNS = (
@@ -61,7 +63,6 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
 
     `every` also lists what PyTorch's counter leaves out. `seconds` is the time of the whole run, including loading.
     """
-    conditions = _conditions(validations)
     notes = [f"{made.network}: {_uncounted_text(made)}" for made in validations if every and made.uncounted]
     checks = phases_table(validations) if any(made.phases for made in validations) else checks_table(validations, every)
     return Table(
@@ -69,8 +70,8 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
         NETWORK_COLUMNS,
         [_network_row(validation) for validation in validations],
         "networks",
-        {"schema": SCHEMA} | conditions,
-        " · ".join([_outcome(validations, seconds), *(f"{key} {value}" for key, value in conditions.items())]),
+        {"schema": SCHEMA} | _conditions(validations),
+        " · ".join(filter(None, [_outcome(validations, seconds), _conditions_text(validations)])),
         notes=notes,
         parts=[checks] if checks.rows else [],
         label=f"{listed([made.network for made in validations])}, validated",
@@ -108,8 +109,27 @@ def _phase_row(made: Validation, phase: PhaseMemory) -> dict[str, Any]:
 def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
     if not validations:
         return {}
-    batch, dtype, precision = validations[0].batch, validations[0].dtype, validations[0].precision
-    return {"batch": batch, "dtype": dtype} | ({"precision": precision} if precision else {})
+    own, recipe = {"batch": validations[0].batch, "dtype": validations[0].dtype}, _recipe(validations)
+    return own | ({"mode": _mode(recipe), **recipe_facts(recipe)} if recipe else {})
+
+
+def _recipe(validations: Sequence[Validation]) -> Recipe | None:
+    """Return how all networks were trained; each may have checkpointed all its blocks."""
+    recipes = {made.recipe for made in validations}
+    recipe = validations[0].recipe if validations else None
+    return recipe._replace(checkpoint=("blocks",)) if recipe and len(recipes) > 1 else recipe
+
+
+def _mode(recipe: Recipe) -> str:
+    return "train" if recipe.optimizer else "infer"
+
+
+def _conditions_text(validations: Sequence[Validation]) -> str:
+    """Return `batch 2 · dtype float32`, and of memory how the networks were trained."""
+    if not validations:
+        return ""
+    own, recipe = f"batch {validations[0].batch} · dtype {validations[0].dtype}", _recipe(validations)
+    return " · ".join([own, MODE_NAMES[_mode(recipe)], *recipe_texts(recipe)]) if recipe else own
 
 
 def _outcome(validations: Sequence[Validation], seconds: float | None) -> str:
