@@ -22,6 +22,7 @@ from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
 from archcalc.ops.arguments import RULES, read
 from archcalc.ops.base import operator
 from archcalc.ops.reads import Reads, Whole
+from archcalc.ops.shape import Features
 
 COLUMN = 50
 FIGURES = ("output", "weights", "buffers", "work", "writes", "saved", "window")
@@ -43,7 +44,7 @@ def scaled(x: Any, factor: int, taller: int, wider: int, joins: bool) -> Any:
     if joins:
         return tuple(scaled(shape, factor, taller, wider, joins=False) for shape in x) if factor else x
     more = (0, taller, wider)
-    return tuple(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
+    return type(x)(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
 
 
 def columns(case: Case, seed: int, varied: set[int]) -> list[Any]:
@@ -71,7 +72,7 @@ def takes(op: Operator, x: Any) -> bool:
 def stacked(shapes: list[Any]) -> Any:
     """Shapes as one shape of columns; what never varies stays an integer."""
     if isinstance(shapes[0], tuple):
-        return tuple(stacked(list(items)) for items in zip(*shapes, strict=True))
+        return type(shapes[0])(stacked(list(items)) for items in zip(*shapes, strict=True))
     return shapes[0] if len(set(shapes)) == 1 else np.array(shapes, np.int64)
 
 
@@ -84,7 +85,7 @@ def row(value: Any, index: int) -> Any:
         return {key: row(item, index) for key, item in value.items()}
     if isinstance(value, tuple):
         items = [row(item, index) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 
@@ -186,16 +187,17 @@ def test_no_rule_is_the_base_class(name: str, figure: str) -> None:
     assert getattr(REGISTRY[name], figure) is not getattr(Operator, figure)
 
 
+X = Features((3,))
 LACKING = {
-    "output shape": lambda op: op.output((3,)),
-    "weights": lambda op: op.weights((3,)),
-    "buffers": lambda op: op.buffers((3,)),
-    "work": lambda op: op.work((3,), (3,)),
-    "written values": lambda op: op.writes((3,), (3,), training=False),
-    "saved tensors": lambda op: op.saved((3,), (3,)),
-    "window": lambda op: op.window((3,)),
-    "connections": lambda op: op.links((3,), (3,)),
-    "PyTorch module": lambda op: op.pytorch((3,)),
+    "output shape": lambda op: op.output(X),
+    "weights": lambda op: op.weights(X),
+    "buffers": lambda op: op.buffers(X),
+    "work": lambda op: op.work(X, X),
+    "written values": lambda op: op.writes(X, X, training=False),
+    "saved tensors": lambda op: op.saved(X, X),
+    "window": lambda op: op.window(X),
+    "connections": lambda op: op.links(X, X),
+    "PyTorch module": lambda op: op.pytorch(X),
 }
 
 

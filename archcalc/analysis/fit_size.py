@@ -37,19 +37,19 @@ def by_size(sizes: Sizes, at: Loader, recipe: Recipe, batch: int = 1, card: Card
 def sizes_of(graph: Graph, at: Loader) -> Sizes:
     """Return the sizes that a network accepts. Raises ArchcalcError if it takes images of one size only."""
     step = _step(graph, at)
-    shapes = [grown(graph.input, -by) for by in range(0, min(graph.input[1:]), step)][::-1]
+    shapes = [grown(graph.input, -by) for by in range(0, min(graph.input.lengths), step)][::-1]
     return Sizes(shapes[bisect_left(shapes, True, key=lambda shape: not _problem(graph, at, shape))], step)
 
 
 def grown(shape: Shape, by: int) -> Shape:
     """Return the shape of an image that is larger by so many pixels in height and width."""
-    return (shape[0], *[side + by for side in shape[1:]])
+    return shape.of(shape.channels, [side + by for side in shape.lengths])
 
 
 def _step(graph: Graph, at: Loader) -> int:
     """Return the fewest pixels by which images can grow, and grow again; it is a power of two."""
     problem = "its input has no height and width"
-    side = min(graph.input[1:]) if len(graph.input) == 3 else 0
+    side = min(graph.input.lengths, default=0)
     for step in [1 << k for k in range(side.bit_length())]:
         larger = (grown(graph.input, step * steps) for steps in (1, 2, -(-side // step)))
         problem = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")

@@ -16,7 +16,7 @@ def cross_entropy(y: Shape, smoothing: bool) -> Calls:
     likely = Call((1,), SCALAR, keeps=(1,), extras=(SCALAR,))  # it keeps the number of places, too
     if not smoothing:
         return log_probabilities, likely
-    places, mask = Extra("sums", y[1:]), Extra("mask", y[1:], "bool")
+    places, mask = Extra("sums", y.lengths), Extra("mask", y.lengths, "bool")
     return (
         log_probabilities,
         likely,

@@ -149,6 +149,7 @@ HERE_ONLY = (
     "connections",
     "rows for",
     "rbf needs a vector",
+    " accepts C",
 )  # see test_ops_torch.py
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, input_data, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
@@ -93,7 +93,7 @@ def size_text(count: int) -> str:
 def facts(needs: Needs) -> dict[str, Any]:
     """Return the conditions for data: those of the recipe too."""
     recipe, report = needs.recipe, needs.report
-    own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
+    own = {"schema": SCHEMA, "name": needs.graph.name, **input_data(needs.graph.input), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     own |= {"optimizer": recipe.optimizer or None, "weight_decay": recipe.weight_decay}
     own |= {"label_smoothing": recipe.smoothing, "accumulate": recipe.accumulate}
