@@ -111,16 +111,18 @@ def window(draw: Draw, x: Shape) -> dict[str, Any]:
 
 def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
     groups = draw(st.sampled_from(divisors(x.channels)))
-    axes = [transposed_axis(draw, length) for length in x.lengths]
+    # With one thread and a kernel of k×1×1, PyTorch puts the output into memory as large as the input
+    least = [1] * (len(x.lengths) - 1) + [2 if x.axes == "CDHW" else 1]
+    axes = [transposed_axis(draw, length, few) for length, few in zip(x.lengths, least, strict=True)]
     names = ("kernel_size", "stride", "dilation", "padding", "output_padding")
     geometry = dict(zip(names, zip(*axes, strict=True), strict=True))
     keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **geometry, "groups": groups}
     return keywords | some(draw, bias=FLAG)
 
 
-def transposed_axis(draw: Draw, length: int) -> tuple[int, ...]:
+def transposed_axis(draw: Draw, length: int, least: int) -> tuple[int, ...]:
     stride = draw(upto(min(3, LENGTH // length)))
-    kernel, dilation = draw(upto(3)), draw(upto(2))
+    kernel, dilation = draw(upto(3, least)), draw(upto(2))
     extra = draw(upto(max(stride, dilation) - 1, 0))
     grown = (length - 1) * stride + dilation * (kernel - 1) + extra + 1
     return kernel, stride, dilation, draw(upto(min(2, (grown - 1) // 2), 0)), extra
@@ -219,7 +221,10 @@ REFUSED_BY_AXES = {
     "TC": (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
-NO_KERNEL = {"lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame")}
+NO_KERNEL = {
+    "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
+    "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
+}
 FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle")  # accept few inputs
 FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops import REGISTRY, Operator, Shape, make
+from archcalc.ops.shape import shape_of
 
 
 class Layer(NamedTuple):
@@ -67,6 +68,9 @@ class Network:
     steps: Steps
     inline: bool = False  # written as expressions if possible, otherwise as YAML
     dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", shape_of(self.shape))
 
     def spec(self) -> str:
         """Return the network as a spec, with its dtype as a comment."""
