@@ -11,7 +11,7 @@ from typing import ClassVar, TypeAlias
 
 from archcalc.ops.arguments import Probability, require, same
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Work, operator, values
-from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, Call
+from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, VIEW, Call
 from archcalc.ops.reads import Axis
 from archcalc.ops.shape import Map, Tokens, featured
 
@@ -170,8 +170,9 @@ class Concat(Join):
         return {}
 
     def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
-        """One function; its gradients are slices of the incoming one."""
-        return (Call(tuple(range(len(x))), Extra("output", y), grads=(SLICE,) * len(x)),)
+        """One function; its gradients are slices of the incoming one, of tokens such that their rows need no copy."""
+        grads = (VIEW if isinstance(x[0], Tokens) else SLICE,) * len(x)
+        return (Call(tuple(range(len(x))), Extra("output", y), grads=grads),)
 
 
 def sums(x: Shapes, y: Shape, overwrites: bool) -> Calls:
