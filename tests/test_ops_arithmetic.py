@@ -16,10 +16,10 @@ from support.operator_strategies import WRITTEN, Case, build, cases, examples
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import Conditions, run_of
 from archcalc.analysis.figures import rule, summed
-from archcalc.errors import ArgumentError
+from archcalc.errors import ArgumentError, Refusal
 from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
-from archcalc.ops.arguments import RULES, read
+from archcalc.ops.arguments import PER_AXIS, RULES, read
 from archcalc.ops.base import operator
 from archcalc.ops.reads import Reads, Whole
 from archcalc.ops.shape import Features
@@ -266,15 +266,26 @@ BAD: dict[str, tuple[object, ...]] = {
 
 
 def test_every_kind_of_argument_is_tested() -> None:
-    assert set(GOOD) == set(BAD) == set(RULES)
+    assert set(GOOD) == set(BAD) == {*RULES, *PER_AXIS}
     used = {own.partition(" | ")[0] for cls in REGISTRY.values() for own in cls.types.values()}
-    assert used == set(RULES)
+    assert used == {*RULES, *PER_AXIS}
 
 
 @pytest.mark.parametrize(("kind", "value", "kept"), [(kind, *pair) for kind, pairs in GOOD.items() for pair in pairs])
 def test_good_arguments(kind: str, value: object, kept: object) -> None:
     assert read(kind, value) == read(f"{kind} | None", value) == kept
     assert read(f"{kind} | None", None) is None
+
+
+PER = [("Sides", (3,), (3,)), ("Size", 2, (2, 2, 2)), ("Margin", (0, 1, 2), (0, 1, 2)), ("Padding", 1, (1,))]
+
+
+@pytest.mark.parametrize(("kind", "value", "kept"), PER)
+def test_arguments_on_a_line_and_in_a_volume(kind: str, value: object, kept: tuple[int, ...]) -> None:
+    assert read(kind, value, len(kept)) == kept
+    for wrong, axes in (((1, 1), 1), ((1, 1), 3), ((1, 1, 1, 1), 3)):
+        with pytest.raises(Refusal, match=r"needs one number or \[(length|depth, height, width)\]"):
+            read(kind, wrong, axes)
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, wrong in BAD.items() for value in wrong], ids=repr)
@@ -287,7 +298,7 @@ def fields_of(kind: str) -> list[tuple[str, str]]:
     return [(name, key) for name, cls in REGISTRY.items() for key, own in cls.types.items() if own == kind]
 
 
-@pytest.mark.parametrize(("kind", "name", "argument"), [(k, *field) for k in RULES for field in fields_of(k)])
+@pytest.mark.parametrize(("kind", "name", "argument"), [(k, *field) for k in BAD for field in fields_of(k)])
 def test_a_bad_argument_is_named(kind: str, name: str, argument: str) -> None:
     position = [*REGISTRY[name].types].index(argument)
     for value in BAD[kind]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, format_shape, operator, values
-from archcalc.ops.calls import FULL, NEW, SAME, SUM, Call
+from archcalc.ops.calls import FULL, NEW, SAME, SUM, VIEW, Call
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
 from archcalc.ops.shape import Map, positions
 
@@ -31,6 +31,18 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
     return out
 
 
+def on_line(calls: Calls, x: Shape, y: Shape) -> Calls:
+    """Return the calls of a pool: on a line PyTorch pools an image of height 1, a view, and gives a view of the result."""
+    if len(x.lengths) > 1:
+        return calls
+    (call,) = calls
+    image, line = (
+        Call((0,), Extra("image", x), VIEW, grads=(VIEW,)),
+        Call((2,), Extra("output", y), VIEW, grads=(VIEW,)),
+    )
+    return image, call._replace(reads=(1,), keeps=(1,) * len(call.keeps)), line
+
+
 class Pool(Plain):
     """A window that slides over the positions of each channel."""
 
@@ -45,6 +57,10 @@ class Pool(Plain):
         kernel = self.kernel_size
         dilation = getattr(self, "dilation", (1,) * len(kernel))
         return tuple(map(Window, kernel, self.stride or kernel, self.padding, dilation))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; on a line between two views."""
+        return on_line(super().calls(x, y, training, overwrites), x, y)
 
     def output(self, x: Shape) -> Shape:
         """(channels, height, width). Raises Refusal if kernel or padding do not fit."""
@@ -180,6 +196,10 @@ class Adaptive(Plain):
         """(channels, *output_size)."""
         positions(x, self.name)
         return Map((x.channels, *self.targets(x)))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; on a line between two views."""
+        return on_line(super().calls(x, y, training, overwrites), x, y)
 
     def targets(self, x: Shape) -> Sizes:
         """The number of outputs on each axis: `output_size`, or 1 of a global pool."""
