@@ -1,5 +1,7 @@
 """Arithmetic and windows of every operator, counted by hand on one small shape: no formula of ours has a say here."""
 
+from math import prod
+
 import pytest
 from support.operator_strategies import build
 
@@ -72,6 +74,23 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "droppath": ({"p": 0.5}, X, {}, POINT),
     "stochastic_depth": ({"p": 0.5}, X, {"mul": 144}, POINT),  # scaled at inference
 }
+
+
+LINEAR = {  # by axes: products and sums per value, of the output and of the input's gradient
+    "linear": ((4, 6), (2, 1), (2, 2)),
+    "bilinear": ((4, 6, 6), (6, 3), (6, 4)),
+    "trilinear": ((4, 6, 6, 6), (14, 7), (14, 8)),
+}
+
+
+@pytest.mark.parametrize("mode", LINEAR)
+def test_interpolation_along_one_to_three_axes(mode):
+    """Along each axis a weight for both sides: of 2, 4 or 8 neighbours, from the first axis to the last."""
+    sizes, forward, backward = LINEAR[mode]
+    op, x, y = build("upsample", sizes, scale_factor=2, mode=mode)
+    work, gradient = op.work(x, y), op.input_gradient(x, y, 1)
+    assert (work["mul"], work["add"]) == tuple(count * prod(y) for count in forward)
+    assert (gradient["mul"], gradient["add"]) == tuple(count * prod(y) for count in backward)
 
 
 def test_every_operator_is_here():

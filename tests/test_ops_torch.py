@@ -175,6 +175,33 @@ def test_hand_picked(case: Any) -> None:
     compare(op, x)
 
 
+ON_OTHER_AXES = [
+    ("conv", (4, 11), (6, 3), {"padding": 1, "stride": 2, "groups": 2}),
+    ("conv", (4, 9), (6, 4), {"padding": "same", "dilation": 3}),
+    ("conv", (3, 5, 6, 7), (4, (1, 2, 3)), {"padding": (0, 1, 1), "bias": False}),
+    ("conv", (2, 4, 5, 6), (4, (2, 3, 4)), {"padding": "same"}),
+    ("conv_transpose", (4, 5), (6, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ("conv_transpose", (4, 3, 4, 5), (6, (2, 3, 2)), {"stride": (1, 2, 3), "groups": 2}),
+    *((name, x, (2,), {"stride": 1, "padding": 1}) for name in ["maxpool", "avgpool"] for x in [(4, 9), (4, 5, 6, 7)]),
+    ("maxpool", (4, 7, 8, 9), ((1, 2, 3),), {"ceil_mode": True, "dilation": (2, 1, 2)}),
+    *((name, (4, 9), (target,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for target in [1, 4]),
+    *((name, (4, 5, 6, 7), (t,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for t in [1, (1, 2, 3)]),
+    *((name, x, (), {}) for name in ["global_avgpool", "global_maxpool"] for x in [(4, 9), (4, 3, 4, 5)]),
+    ("upsample", (4, 5), (), {"size": 7, "mode": "linear"}),
+    ("upsample", (4, 3, 4, 5), (), {"scale_factor": (1, 2, 3)}),
+    ("upsample", (4, 3, 4, 5), (), {"scale_factor": 2, "mode": "trilinear"}),
+    *((name, x, args, {}) for name, args in [("batchnorm", ()), ("lrn", (3,))] for x in [(6, 9), (6, 3, 4, 5)]),
+    *(("multiply", (x, (6, *(1 for _ in x[1:]))), (), {}) for x in [(6, 9), (6, 3, 4, 5)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("case", ON_OTHER_AXES, ids=case_id)
+def test_on_lines_and_in_volumes(case: Any, device: str) -> None:
+    name, x, args, keywords = case
+    compare(build(name, x, *args, **keywords).op, x, device=device)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("name", WRITTEN)
