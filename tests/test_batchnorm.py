@@ -19,6 +19,7 @@ from support.operator_strategies import FLAG, examples
 from torch import nn
 
 from archcalc.ops import REGISTRY, make
+from archcalc.ops.shape import shape_of
 from archcalc.pytorch.fold_weights import scale_and_shift
 from archcalc.pytorch.network import module_of
 
@@ -131,7 +132,7 @@ def pytorchs(case: Case, affine: bool = True, tracked: bool = True) -> Any:
 def operators(case: Case, affine: bool = True, tracked: bool = True) -> Any:
     """The module of the operator `batchnorm`."""
     written = {"eps": case.eps, "momentum": case.momentum, "affine": affine, "track_running_stats": tracked}
-    return module_of(make(REGISTRY["batchnorm"], (), written), case.x.shape[1:])
+    return module_of(make(REGISTRY["batchnorm"], (), written), shape_of(case.x.shape[1:]))
 
 
 Maker = Callable[..., Any]

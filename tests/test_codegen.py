@@ -17,6 +17,7 @@ from archcalc.ops import Input, Operator
 from archcalc.ops.activation import ReLU
 from archcalc.ops.convolution import Conv
 from archcalc.ops.joins import Add
+from archcalc.ops.shape import Map
 from archcalc.pytorch import build
 from archcalc.spec.network_spec import parse_spec
 
@@ -617,12 +618,15 @@ def test_small_networks(layers):
 # A graph without a spec
 
 
+X = Map((3, 8, 8))
+
+
 def test_the_source_of_a_hand_made_graph():
     nodes = (
-        Node("input", Input((3, 8, 8)), (), (), (3, 8, 8), None, False),
-        Node("stem.conv", Conv(3, (3, 3), padding=(1, 1)), (0,), (3, 8, 8), (3, 8, 8), None, False),
-        Node("stem.relu", ReLU(), (1,), (3, 8, 8), (3, 8, 8), None, False),
-        Node("add", Add(), (2, 0), ((3, 8, 8), (3, 8, 8)), (3, 8, 8), None, False),
+        Node("input", Input(X), (), (), X, None, False),
+        Node("stem.conv", Conv(3, (3, 3), padding=(1, 1)), (0,), X, X, None, False),
+        Node("stem.relu", ReLU(), (1,), X, X, None, False),
+        Node("add", Add(), (2, 0), (X, X), X, None, False),
     )
     graph = Graph("by hand", nodes, 3, About(paper={}, params={}))
     written = source(graph)
@@ -634,11 +638,10 @@ def test_the_source_of_a_hand_made_graph():
 
 def test_a_hand_made_graph_may_have_any_names():
     names = ("a b", "7.é", "..", "lambda", "self.x", "__init__.forward")
-    nodes = [Node("input", Input((3, 8, 8)), (), (), (3, 8, 8), None, False)]
+    nodes = [Node("input", Input(X), (), (), X, None, False)]
     for position, name in enumerate(names):
         op, inputs = (Add(), (position, 0)) if position % 2 else (ReLU(), (position,))
-        x = ((3, 8, 8), (3, 8, 8)) if position % 2 else (3, 8, 8)
-        nodes.append(Node(name, op, inputs, x, (3, 8, 8), None, False))
+        nodes.append(Node(name, op, inputs, (X, X) if position % 2 else X, X, None, False))
     compile(source(Graph('"' * 3, tuple(nodes), len(names), About(paper={}, params={}))), "source", "exec")
 
 

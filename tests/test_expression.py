@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from archcalc import SpecError
 from archcalc.errors import Place, Source
+from archcalc.ops.shape import Features, Map
 from archcalc.spec.expression import constant, value_of
 from archcalc.spec.functions import LIMIT, MAX_LEAVES, Budget, Fault, Names, Reference, leaves
 from archcalc.spec.yaml import Scalar, parse_yaml
@@ -21,7 +22,10 @@ def scalar(text):
     return Scalar(text, Place(Source("<test>", text.split("\n")), 1, 1))
 
 
-def names(shape=(64, 56, 28), **more):
+IMAGE = Map((64, 56, 28))
+
+
+def names(shape=IMAGE, **more):
     made = Names(VALUES | more, {"relu": Reference("relu")}, Budget())
     made.shape = shape
     return made
@@ -210,7 +214,7 @@ def test_truth_values_are_no_numbers(sign, truth, other):
 
 def test_dimension_of_a_vector():
     with pytest.raises(SpecError, match="the input here has 1 dimension"):
-        value_of(scalar("in_height")).run(names(shape=(10,)))
+        value_of(scalar("in_height")).run(names(shape=Features((10,))))
 
 
 def test_numbers_stop_at_two_to_the_63():

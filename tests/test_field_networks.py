@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archcalc import analyze, load, parse
-from archcalc.analysis.field_figures import pair
+from archcalc.analysis.field_figures import by_axis
 
 EFFICIENTNET_B0 = """
 name: efficientnet-b0
@@ -144,7 +144,7 @@ layers:
 
 def field(layer):
     """Smallest and largest local size by width, their period, stride and padding."""
-    _, width = pair(layer.field)
+    _, width = by_axis(layer.field)
     return (width.local_min, width.local), width.period if width.local_min != width.local else None, str(width.stride)
 
 
@@ -185,7 +185,7 @@ def test_v_net():
     assert {name: field(layers[name])[0] for name in sizes} == {name: (size, size) for name, size in sizes.items()}
     assert field(layers["r2.conv1"]) == ((516, 532), 8, "2")
     assert field(layers["r1"]) == ((532, 548), 16, "1")
-    assert [pair(layers[name].field)[1].padding for name in ("r2.conv2", "r1")] == [258, 274]
+    assert [by_axis(layers[name].field)[1].padding for name in ("r2.conv2", "r1")] == [258, 274]
 
 
 def test_u_net_without_padding_and_skips():

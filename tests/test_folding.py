@@ -76,7 +76,7 @@ def normalizations(graph: Graph) -> list[Node]:
 
 def chain(x: Any, *ops: Operator) -> Graph:
     """A network of operators one after another."""
-    source = make(REGISTRY["input"], (), {"shape": x})
+    source = make(REGISTRY["input"], (), {"shape": tuple(x)})
     nodes = [Node("input", source, (), (), source.output(()), None, False)]
     for i, op in enumerate(ops):
         before = nodes[-1].output

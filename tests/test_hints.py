@@ -14,6 +14,7 @@ from archcalc.auditing.lint import check_spec
 from archcalc.cli import cli
 from archcalc.errors import Refusal
 from archcalc.ops import REGISTRY, make
+from archcalc.ops.shape import Map
 from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, argument_name, operator_name
 
 HEAD = "name: net\ninput: [3, 8, 8]\n"
@@ -116,7 +117,7 @@ def test_a_list_of_one_number_stands_where_pytorch_takes_it(name, argument):
         with pytest.raises(Refusal, match="needs one number or"):
             make(REGISTRY[name], channels[:1], keywords)
     else:
-        assert make(REGISTRY[name], channels[:1], keywords).output((4, 9, 9)) == expected
+        assert make(REGISTRY[name], channels[:1], keywords).output(Map((4, 9, 9))) == expected
 
 
 # Shapes
@@ -126,7 +127,7 @@ def test_a_list_of_one_number_stands_where_pytorch_takes_it(name, argument):
     ("name", "given", "shape"),
     [
         ("vgg16", "192", (3, 192, 192)), ("lenet5", "28x36", (1, 28, 36)), ("vgg16", "3x96x96", (3, 96, 96)),
-        ("net.yaml", "20", (20,)), ("net.yaml", "3x4", (3, 4)),
+        ("net.yaml", "20", (20,)), ("net.yaml", "3x4x5", (3, 4, 5)),
     ],
 )  # fmt: skip
 def test_a_size_alone_keeps_the_channels_of_an_image(name, given, shape, tmp_path, monkeypatch):
@@ -165,7 +166,7 @@ def test_a_linear_layer_on_an_image(layers, said, tmp_path):
 
 
 def test_a_linear_layer_on_a_sequence_is_fine(tmp_path):
-    assert remarks(tmp_path, "name: net\ninput: [16, 64]\nlayers:\n  - linear(10)\n") == []
+    assert remarks(tmp_path, "name: net\ninput: {T: 16, C: 64}\nlayers:\n  - linear(10)\n") == []
 
 
 def test_one_remark_for_a_layer_that_several_networks_have(tmp_path):
@@ -177,7 +178,7 @@ def test_one_remark_for_a_layer_that_several_networks_have(tmp_path):
     ("shape", "said"),
     [
         ("[32, 32, 3]", ["2:8: channels come first: write [3, 32, 32] for [32, 32, 3]"]),
-        ("[3, 32, 32]", []), ("[4, 4, 4]", []), ("[64, 32, 3]", []), ("[32, 32]", []),
+        ("[3, 32, 32]", []), ("[4, 4, 4]", []), ("[64, 32, 3]", []), ("{C: 32, L: 32}", []),
     ],
 )  # fmt: skip
 def test_channels_that_come_last(shape, said, tmp_path):

@@ -4,9 +4,9 @@ import inspect
 import re
 
 import pytest
-from support.operator_cases import CASES
+from support.operator_cases import CASES, made, shaped
 
-from archcalc.ops import REGISTRY, make
+from archcalc.ops import REGISTRY
 from archcalc.render.tables.ops import FIGURES, operator_help
 
 KINDS = {  # how each kind of arithmetic reads
@@ -41,7 +41,7 @@ def told(name):
 def kinds_of(name, rule="work"):
     """The kinds of arithmetic over all cases of an operator."""
     cases = [(x, dict(zip(REGISTRY[name].types, args, strict=False)) | more) for n, x, args, more in CASES if n == name]
-    ops = [(make(REGISTRY[name], (), keywords), x) for x, keywords in cases]
+    ops = [(made(name, x, (), keywords), shaped(x)) for x, keywords in cases]
     batch = () if rule == "work" else (2,)
     return {kind for op, x in ops for kind, count in getattr(op, rule)(x, op.output(x), *batch).items() if count}
 

@@ -16,12 +16,13 @@ from support.operator_strategies import WRITTEN, Case, build, cases, examples
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import Conditions, run_of
 from archcalc.analysis.figures import rule, summed
-from archcalc.errors import ArgumentError
+from archcalc.errors import ArgumentError, Refusal
 from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
-from archcalc.ops.arguments import RULES, read
+from archcalc.ops.arguments import PER_AXIS, RULES, read
 from archcalc.ops.base import operator
 from archcalc.ops.reads import Reads, Whole
+from archcalc.ops.shape import Features
 
 COLUMN = 50
 FIGURES = ("output", "weights", "buffers", "work", "writes", "saved", "window")
@@ -43,7 +44,7 @@ def scaled(x: Any, factor: int, taller: int, wider: int, joins: bool) -> Any:
     if joins:
         return tuple(scaled(shape, factor, taller, wider, joins=False) for shape in x) if factor else x
     more = (0, taller, wider)
-    return tuple(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
+    return type(x)(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
 
 
 def columns(case: Case, seed: int, varied: set[int]) -> list[Any]:
@@ -71,7 +72,7 @@ def takes(op: Operator, x: Any) -> bool:
 def stacked(shapes: list[Any]) -> Any:
     """Shapes as one shape of columns; what never varies stays an integer."""
     if isinstance(shapes[0], tuple):
-        return tuple(stacked(list(items)) for items in zip(*shapes, strict=True))
+        return type(shapes[0])(stacked(list(items)) for items in zip(*shapes, strict=True))
     return shapes[0] if len(set(shapes)) == 1 else np.array(shapes, np.int64)
 
 
@@ -84,7 +85,7 @@ def row(value: Any, index: int) -> Any:
         return {key: row(item, index) for key, item in value.items()}
     if isinstance(value, tuple):
         items = [row(item, index) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 
@@ -186,16 +187,17 @@ def test_no_rule_is_the_base_class(name: str, figure: str) -> None:
     assert getattr(REGISTRY[name], figure) is not getattr(Operator, figure)
 
 
+X = Features((3,))
 LACKING = {
-    "output shape": lambda op: op.output((3,)),
-    "weights": lambda op: op.weights((3,)),
-    "buffers": lambda op: op.buffers((3,)),
-    "work": lambda op: op.work((3,), (3,)),
-    "written values": lambda op: op.writes((3,), (3,), training=False),
-    "saved tensors": lambda op: op.saved((3,), (3,)),
-    "window": lambda op: op.window((3,)),
-    "connections": lambda op: op.links((3,), (3,)),
-    "PyTorch module": lambda op: op.pytorch((3,)),
+    "output shape": lambda op: op.output(X),
+    "weights": lambda op: op.weights(X),
+    "buffers": lambda op: op.buffers(X),
+    "work": lambda op: op.work(X, X),
+    "written values": lambda op: op.writes(X, X, training=False),
+    "saved tensors": lambda op: op.saved(X, X),
+    "window": lambda op: op.window(X),
+    "connections": lambda op: op.links(X, X),
+    "PyTorch module": lambda op: op.pytorch(X),
 }
 
 
@@ -264,15 +266,26 @@ BAD: dict[str, tuple[object, ...]] = {
 
 
 def test_every_kind_of_argument_is_tested() -> None:
-    assert set(GOOD) == set(BAD) == set(RULES)
+    assert set(GOOD) == set(BAD) == {*RULES, *PER_AXIS}
     used = {own.partition(" | ")[0] for cls in REGISTRY.values() for own in cls.types.values()}
-    assert used == set(RULES)
+    assert used == {*RULES, *PER_AXIS}
 
 
 @pytest.mark.parametrize(("kind", "value", "kept"), [(kind, *pair) for kind, pairs in GOOD.items() for pair in pairs])
 def test_good_arguments(kind: str, value: object, kept: object) -> None:
     assert read(kind, value) == read(f"{kind} | None", value) == kept
     assert read(f"{kind} | None", None) is None
+
+
+PER = [("Sides", (3,), (3,)), ("Size", 2, (2, 2, 2)), ("Margin", (0, 1, 2), (0, 1, 2)), ("Padding", 1, (1,))]
+
+
+@pytest.mark.parametrize(("kind", "value", "kept"), PER)
+def test_arguments_on_a_line_and_in_a_volume(kind: str, value: object, kept: tuple[int, ...]) -> None:
+    assert read(kind, value, len(kept)) == kept
+    for wrong, axes in (((1, 1), 1), ((1, 1), 3), ((1, 1, 1, 1), 3)):
+        with pytest.raises(Refusal, match=r"needs one number or \[(length|depth, height, width)\]"):
+            read(kind, wrong, axes)
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, wrong in BAD.items() for value in wrong], ids=repr)
@@ -285,7 +298,7 @@ def fields_of(kind: str) -> list[tuple[str, str]]:
     return [(name, key) for name, cls in REGISTRY.items() for key, own in cls.types.items() if own == kind]
 
 
-@pytest.mark.parametrize(("kind", "name", "argument"), [(k, *field) for k in RULES for field in fields_of(k)])
+@pytest.mark.parametrize(("kind", "name", "argument"), [(k, *field) for k in BAD for field in fields_of(k)])
 def test_a_bad_argument_is_named(kind: str, name: str, argument: str) -> None:
     position = [*REGISTRY[name].types].index(argument)
     for value in BAD[kind]:

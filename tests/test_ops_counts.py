@@ -1,8 +1,11 @@
 """Arithmetic and windows of every operator, counted by hand on one small shape: no formula of ours has a say here."""
 
-import pytest
+from math import prod
 
-from archcalc.ops import REGISTRY, make
+import pytest
+from support.operator_strategies import build
+
+from archcalc.ops import REGISTRY
 from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Transposed, Whole, Window
 
 X = (4, 6, 6)  # 144 values
@@ -21,8 +24,8 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
         {"mac": 144 * 8, "add": 2 * 144},
         (Transposed(2, 2),) * 2,
     ),
-    "linear": ({"out_features": 5}, (7,), {"mac": 35, "add": 5}, POINT),
-    "rbf": ({"out_features": 3}, (7,), {"add": 3 * (7 + 6), "mul": 21}, POINT),
+    "linear": ({"out_features": 5}, (7,), {"mac": 35, "add": 5}, ()),
+    "rbf": ({"out_features": 3}, (7,), {"add": 3 * (7 + 6), "mul": 21}, ()),
     "batchnorm": ({}, X, {"mul": 144, "add": 144}, POINT),
     # mean 143 + 1 div; center 144, squares 144, sum 143 + 1 div; ε 1, √ 1, 1/ 1; scale 144; γ 144, β 144
     "layernorm": ({}, X, {"add": 143 + 144 + 143 + 1 + 144, "mul": 144 * 3, "div": 3, "sqrt": 1}, BOTH),
@@ -62,7 +65,7 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "multiply": ({}, (X, (4, 1, 1)), {"mul": 144}, POINT),
     "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),
     "concat": ({}, (X, X), {}, POINT),
-    "input": ({"shape": X}, (), {}, POINT),
+    "input": ({"shape": X}, (), {}, ()),
     "identity": ({}, X, {}, POINT),
     "flatten": ({}, X, {}, ALL),
     "channel_shuffle": ({"groups": 2}, X, {}, POINT),
@@ -73,6 +76,23 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
 }
 
 
+LINEAR = {  # by axes: products and sums per value, of the output and of the input's gradient
+    "linear": ((4, 6), (2, 1), (2, 2)),
+    "bilinear": ((4, 6, 6), (6, 3), (6, 4)),
+    "trilinear": ((4, 6, 6, 6), (14, 7), (14, 8)),
+}
+
+
+@pytest.mark.parametrize("mode", LINEAR)
+def test_interpolation_along_one_to_three_axes(mode):
+    """Along each axis a weight for both sides: of 2, 4 or 8 neighbours, from the first axis to the last."""
+    sizes, forward, backward = LINEAR[mode]
+    op, x, y = build("upsample", sizes, scale_factor=2, mode=mode)
+    work, gradient = op.work(x, y), op.input_gradient(x, y, 1)
+    assert (work["mul"], work["add"]) == tuple(count * prod(y) for count in forward)
+    assert (gradient["mul"], gradient["add"]) == tuple(count * prod(y) for count in backward)
+
+
 def test_every_operator_is_here():
     assert set(WORK) == set(REGISTRY)
 
@@ -81,6 +101,6 @@ def test_every_operator_is_here():
 def test_by_hand(name):
     arguments, x, work, window = WORK[name]
     listed = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    op = make(REGISTRY[name], (), listed)
-    assert op.work(x, op.output(x)) == work
+    op, x, y = build(name, x, **listed)
+    assert op.work(x, y) == work
     assert op.window(x) == window

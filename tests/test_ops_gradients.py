@@ -84,7 +84,7 @@ def compare(example: Example) -> None:
 
 def test_every_operator_is_here() -> None:
     assert set(INPUTS) == set(REGISTRY)
-    assert set(WEIGHTS) == {name for name, x, args, more in CASES if by_name((name, x, args, more)).op.weights(x)}
+    assert set(WEIGHTS) == {one.name for one in map(by_name, CASES) if one.op.weights(one.x)}
     assert set(TRAINED) == {name for name, cls in REGISTRY.items() if cls.training_work is not Operator.training_work}
 
 

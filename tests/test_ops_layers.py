@@ -8,6 +8,7 @@ from support.torch_seed import seed_torch
 from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, make
+from archcalc.ops.shape import Map
 from archcalc.pytorch import layers
 
 
@@ -46,8 +47,9 @@ def test_a_table_in_any_order(x: Tensor) -> None:
 def test_groups_as_a_table_cost_the_same() -> None:
     grouped = make(REGISTRY["conv"], (6, 3), {"groups": 2})
     table = make(REGISTRY["conv"], (6, 3), {"connections": ((0, 1),) * 3 + ((2, 3),) * 3})
-    y = grouped.output((4, 9, 9))
-    assert grouped.work((4, 9, 9), y) == table.work((4, 9, 9), y)
+    x = Map((4, 9, 9))
+    y = grouped.output(x)
+    assert grouped.work(x, y) == table.work(x, y)
 
 
 def test_squared_distances() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, LENET_TABLE, case_id, inputs
+from support.operator_cases import CASES, LENET_TABLE, case_id, inputs, made, shaped
 from support.operator_strategies import WRITTEN, build, cases, examples
 from support.random_graphs import NO_KERNEL, WIDTHS, runs
 from support.torch_warnings import lopsided_padding
@@ -21,7 +21,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc.analysis.saved import extra_bytes
-from archcalc.ops import REGISTRY, Operator, make
+from archcalc.ops import REGISTRY, Operator
 from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
 from archcalc.pytorch.layers import Sum
@@ -49,7 +49,6 @@ REFUSED = [
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels cannot be divided"),
     ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels cannot be divided"),
     ("conv", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "stride": 2, "padding": "same"}, "needs stride 1"),
-    ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv needs channels×height×width, not 4"),
     ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "groups": 2}, "3 output channels"),
     ("conv_transpose", (4, 5, 5), {"out_channels": 3, "kernel_size": 3, "output_padding": 1}, "must be smaller"),
     ("conv_transpose", (4, 1, 1), {"out_channels": 3, "kernel_size": 3, "padding": 2}, "leaves no output"),
@@ -57,8 +56,7 @@ REFUSED = [
     ("maxpool", (4, 9, 9), {"kernel_size": 2, "dilation": 3, "padding": 2}, "padding 2 is more than half"),
     ("maxpool", (4, 5, 5), {"kernel_size": 6}, "kernel 6 is larger than the padded input 5"),
     ("avgpool", (4, 5, 5), {"kernel_size": (2, 7), "stride": 2, "ceil_mode": True}, "kernel 7 is larger"),
-    ("batchnorm", (4, 5, 5, 5), {}, "batchnorm needs channels×height×width or features, not 4×5×5×5"),
-    ("lrn", (4,), {"size": 5}, "lrn needs channels and positions, not the vector 4"),
+    ("lrn", (4,), {"size": 5}, "lrn accepts C×L, C×H×W or C×D×H×W, not 4 features"),
     ("layernorm", (4, 5, 5), {"normalized_shape": (4, 5)}, "4×5×5 does not end with normalized_shape 4×5"),
     ("layernorm", (5,), {"normalized_shape": (4, 5)}, "5 does not end with normalized_shape 4×5"),
     ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels cannot be divided into 3 groups"),
@@ -68,6 +66,7 @@ REFUSED = [
 ]
 
 REFUSED_HERE_ONLY = [
+    ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv accepts C×L, C×H×W or C×D×H×W, not 4 features"),
     ("pad_shortcut", (4, 5, 5), {"out_channels": 3}, "cannot pad 4 channels to 3"),
     ("conv", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "connections": LENET_TABLE}, "5 rows for 4 output"),
     ("conv", (3, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE}, "but the last one is 2"),
@@ -101,6 +100,7 @@ class Figures:
 
 def predicted(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """archcalc's figures for a batch in training."""
+    x = shaped(x)
     y = op.output(x)
     saved = op.saved(x, y)
     alias = op.name == "input" or op.writes(x, y, training=True) == 0  # the image counts, though it is only handed on
@@ -121,7 +121,7 @@ def dense_macs(op: Operator, x: Any, y: Any) -> int:
 
 def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """PyTorch's figures for the same. Runs backward as well, which raises if a kept tensor was overwritten."""
-    module = module_of(op, x).train().to(device, getattr(torch, dtype))
+    module = module_of(op, shaped(x)).train().to(device, getattr(torch, dtype))
     if isinstance(module, Sum):
         module.inplace = True
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -173,6 +173,33 @@ def test_hand_picked(case: Any) -> None:
     name, x, args, keywords = case
     op, x, _ = build(name, x, *args, **keywords)
     compare(op, x)
+
+
+ON_OTHER_AXES = [
+    ("conv", (4, 11), (6, 3), {"padding": 1, "stride": 2, "groups": 2}),
+    ("conv", (4, 9), (6, 4), {"padding": "same", "dilation": 3}),
+    ("conv", (3, 5, 6, 7), (4, (1, 2, 3)), {"padding": (0, 1, 1), "bias": False}),
+    ("conv", (2, 4, 5, 6), (4, (2, 3, 4)), {"padding": "same"}),
+    ("conv_transpose", (4, 5), (6, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ("conv_transpose", (4, 3, 4, 5), (6, (2, 3, 2)), {"stride": (1, 2, 3), "groups": 2}),
+    *((name, x, (2,), {"stride": 1, "padding": 1}) for name in ["maxpool", "avgpool"] for x in [(4, 9), (4, 5, 6, 7)]),
+    ("maxpool", (4, 7, 8, 9), ((1, 2, 3),), {"ceil_mode": True, "dilation": (2, 1, 2)}),
+    *((name, (4, 9), (target,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for target in [1, 4]),
+    *((name, (4, 5, 6, 7), (t,), {}) for name in ["adaptive_avgpool", "adaptive_maxpool"] for t in [1, (1, 2, 3)]),
+    *((name, x, (), {}) for name in ["global_avgpool", "global_maxpool"] for x in [(4, 9), (4, 3, 4, 5)]),
+    ("upsample", (4, 5), (), {"size": 7, "mode": "linear"}),
+    ("upsample", (4, 3, 4, 5), (), {"scale_factor": (1, 2, 3)}),
+    ("upsample", (4, 3, 4, 5), (), {"scale_factor": 2, "mode": "trilinear"}),
+    *((name, x, args, {}) for name, args in [("batchnorm", ()), ("lrn", (3,))] for x in [(6, 9), (6, 3, 4, 5)]),
+    *(("multiply", (x, (6, *(1 for _ in x[1:]))), (), {}) for x in [(6, 9), (6, 3, 4, 5)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("case", ON_OTHER_AXES, ids=case_id)
+def test_on_lines_and_in_volumes(case: Any, device: str) -> None:
+    name, x, args, keywords = case
+    compare(build(name, x, *args, **keywords).op, x, device=device)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
@@ -231,7 +258,7 @@ def test_random(name: str, data: st.DataObject) -> None:
 
 def in_place(op: Operator, x: Any, training: bool) -> bool:
     """Whether PyTorch changes the first input's memory; every change raises a tensor's version."""
-    made = module_of(op, x).train(training)
+    made = module_of(op, shaped(x)).train(training)
     if isinstance(made, Sum):
         made.inplace = True
     first, *others = tensors(op, x, "float32", "cpu")
@@ -396,7 +423,7 @@ def refuses(name: str, x: Any, keywords: dict[str, Any]) -> bool:
         ours = error
     try:
         with lopsided_padding(), torch.no_grad():
-            y = module_of(make(REGISTRY[name], (), keywords), x)(torch.zeros(BATCH, *x))
+            y = module_of(made(name, x, (), keywords), shaped(x))(torch.zeros(BATCH, *x))
         if y.numel() == 0:
             raise ValueError("a transposed convolution may give an empty output; no layer of ours does")
     except (ValueError, RuntimeError) as error:

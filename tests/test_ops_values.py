@@ -26,6 +26,7 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
+from archcalc.ops.shape import Features, Map
 from archcalc.ops.shaping import Dropout
 from archcalc.pytorch.network import module_of
 
@@ -285,7 +286,9 @@ DRAWS = 4000
 def drawn(name: str, p: float, training: bool = True) -> Tensor:
     """What the operator makes of a batch of ones, so many images of six values."""
     seed_torch(0)
-    return module_of(make(REGISTRY[name], (p,), {}), (2, 1, 3)).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
+    return (
+        module_of(make(REGISTRY[name], (p,), {}), Map((2, 1, 3))).train(training)(torch.ones(DRAWS, 2, 1, 3)).flatten(1)
+    )
 
 
 def mixed(images: Tensor) -> float:
@@ -312,7 +315,7 @@ def test_droppath_draws_each_image(p: float) -> None:
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_stochastic_depth_draws_each_batch(p: float) -> None:
     seed_torch(0)
-    module = module_of(make(REGISTRY["stochastic_depth"], (p,), {}), (2,))
+    module = module_of(make(REGISTRY["stochastic_depth"], (p,), {}), Features((2,)))
     batches = torch.stack([module(torch.ones(BATCH, 2)) for _ in range(DRAWS)]).flatten(1)
     assert sorted(batches.unique().tolist()) == [0, 1]
     assert batches.mean().item() == pytest.approx(1 - p, abs=0.03)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archcalc.auditing.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
+from archcalc.ops.shape import shape_of
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_zeros_are_digits_only_where_it_is_said():
 )
 def test_shapes(text, shape, shown):
     printed = read_dimensions(text)
-    assert (printed.verdict(shape), printed.show(shape)) == ("exact", shown)
+    assert (printed.verdict(shape_of(shape)), printed.show(shape_of(shape))) == ("exact", shown)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_shapes(text, shape, shown):
     ],
 )
 def test_other_shapes(text, shape):
-    assert read_dimensions(text).verdict(shape) == ""
+    assert read_dimensions(text).verdict(shape_of(shape)) == ""
 
 
 @pytest.mark.parametrize("text", ["", "28 by 28", "1×2×3×4", "x28", "6@", "-1", "6@28", "6@28×28×3"])

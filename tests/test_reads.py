@@ -100,7 +100,7 @@ def test_by_hand(name: str, x: Any, keywords: dict[str, Any], axes: Sequence[lis
     case = build(name, x, **keywords)
     for axis in (0, 1):
         outputs = range(len(axes[axis]))
-        assert [read(case.op.window(x)[axis], i, x[axis + 1]) for i in outputs] == axes[axis]
+        assert [read(case.op.window(case.x)[axis], i, x[axis + 1]) for i in outputs] == axes[axis]
         assert read_by_torch(case, axis) == axes[axis]
 
 

@@ -13,7 +13,7 @@ from support.field_oracle import check, graphs, stated, walk
 
 from archcalc import analyze, load, parse
 from archcalc.analysis import field_tables
-from archcalc.analysis.field_figures import FieldFigures, by_key, pair
+from archcalc.analysis.field_figures import FieldFigures, by_axis, by_key
 from archcalc.analysis.field_tables import Laid, Room, Worked, merge, through
 from archcalc.ops.convolution import Conv
 from archcalc.ops.reads import Nearest, Reads, Transposed, Window
@@ -28,7 +28,7 @@ def report(layers: str, size: int = 60, channels: int = 3):
 
 def field(layers: str, size: int = 60, channels: int = 3) -> FieldFigures:
     """The figures of the last layer, which are the same by height and width."""
-    height, width = pair(report(layers, size, channels).layers[-1].field)
+    height, width = by_axis(report(layers, size, channels).layers[-1].field)
     assert height == width
     return height
 
@@ -123,14 +123,14 @@ def test_a_stride_that_leaves_rows_unread():
 
 
 def test_only_one_axis_is_read_whole():
-    height, width = pair(report("conv(2, 3) | linear(5)").layers[-1].field)
+    height, width = by_axis(report("conv(2, 3) | linear(5)").layers[-1].field)
     assert (height.status, height.size, width.status, width.size) == ("exact", 3, "whole input", 60)
-    height, width = pair(report("conv(2, 3) | layernorm(58)").layers[-1].field)
+    height, width = by_axis(report("conv(2, 3) | layernorm(58)").layers[-1].field)
     assert (height.status, height.size, width.status, width.local) == ("exact", 3, "whole input", 3)
 
 
 def test_height_and_width_apart():
-    height, width = pair(
+    height, width = by_axis(
         report("conv(4, [1, 7], padding=[0, 3]) | conv(4, 3, stride=[1, 2], dilation=2)", 32).layers[-1].field
     )
     assert (height.size, height.stride, height.padding) == (5, 1, 0)
@@ -144,7 +144,7 @@ def test_height_and_width_apart():
 )  # fmt: skip
 def test_branches_of_different_strides_have_no_one_stride(layers, size, padding):
     made = report(layers, size)
-    found = pair(made.layers[-1].field)[0]
+    found = by_axis(made.layers[-1].field)[0]
     assert (found.status, found.size, found.stride, found.padding) == ("exact", 3, None, padding)
     walked = walk(made.graph, 0)[-1]
     assert [stated(made.layers[-1].field[0], i)[1] for i in range(len(walked))] == [seen.span for seen in walked]
@@ -279,7 +279,7 @@ def test_thousands_of_tables_that_are_not_laid_out(monkeypatch):
     height, width = made.layers[-1].field
     assert (height.positions, width.positions) == (1, 165)
     assert isinstance(width.local[0], Worked)
-    assert pair(made.layers[-1].field)[1].local > 800
+    assert by_axis(made.layers[-1].field)[1].local > 800
 
 
 def test_long_axes_stay_cheap():
@@ -298,7 +298,7 @@ def test_positions_of_two_strides_are_paid_for_on_every_layer(convolutions, know
 
 def test_a_gate_on_an_axis_of_millions_is_known():
     layers = f"  - conv(4, 3, stride=2)\n  - 100 * (conv(4, 3, padding=1) | {GATE})\n"
-    found = pair(analyze(parse(HEAD.format([4, 9, 10**7]) + layers)).layers[-1].field)[1]
+    found = by_axis(analyze(parse(HEAD.format([4, 9, 10**7]) + layers)).layers[-1].field)[1]
     assert (found.fixed, found.local, found.seen_min) == ((0, 10**7 - 2), 403, 10**7 - 1)
 
 
@@ -319,7 +319,7 @@ SEEN = [
 def test_sizes_are_those_of_some_position(layers):
     """The figures look at a few positions; here all are looked at."""
     made = report(layers, 200, 1).layers[-1].field[0]
-    found, fields = pair((made, made))[0], [stated(made, i) for i in range(made.positions)]
+    found, fields = by_axis((made, made))[0], [stated(made, i) for i in range(made.positions)]
     ideal, seen = ([span[1] - span[0] + 1 if span else 0 for span in column] for column in zip(*fields, strict=True))
     sizes = [max(pair) for pair in zip(ideal, seen, strict=True)] if made.fixed else ideal
     assert (found.seen_min, found.seen) == (min(seen), max(seen))
@@ -339,10 +339,10 @@ BRANCHES = {  # layers, and a branch that adds to what they see
 @pytest.mark.parametrize("what", BRANCHES)
 def test_no_figure_falls_where_a_branch_is_added(what):
     layers, branch = BRANCHES[what]
-    start = pair(report(layers, channels=4).layers[-1].field)[0]
+    start = by_axis(report(layers, channels=4).layers[-1].field)[0]
     size = report(layers, channels=4).layers[-1].node.output[1]
     branch = f"{branch} | upsample([{size}, {size}])"
-    more = pair(report(f"{layers} | concat(identity, {branch})", channels=4).layers[-1].field)[0]
+    more = by_axis(report(f"{layers} | concat(identity, {branch})", channels=4).layers[-1].field)[0]
     for figure in ("size", "size_min", "seen", "seen_min"):
         assert getattr(more, figure) >= getattr(start, figure)
 
@@ -351,7 +351,7 @@ def test_a_kernel_of_a_million():
     found = (
         analyze(parse(HEAD.format([1, 1, 9]) + f"  - conv(1, [1, {2**20}], padding=[0, {2**20}])\n")).layers[-1].field
     )
-    assert pair(found)[1].size == 2**20
+    assert by_axis(found)[1].size == 2**20
 
 
 def check_all(count: int, seed: int) -> Counter[str]:

@@ -227,12 +227,13 @@ def test_a_title_says_whether_it_is_of_values_or_of_bytes():
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"), [([12], "12"), ([6, 12], "6×12"), ([3, 8, 9], "3×8×9, channels×height×width")]
+    ("shape", "said"),
+    [([12], "12"), ("{T: 6, C: 12}", "6×12, tokens×channels"), ([3, 8, 9], "3×8×9, channels×height×width")],
 )
 def test_what_an_input_is(shape, said):
     graph = parse(f"name: t\ninput: {shape}\nlayers: [relu]")
     (output,) = (column for column in summarize(analyze(graph)).columns if column.key == "output")
-    assert output.unit == ("C×H×W" if len(shape) == 3 else "")
+    assert output.unit == {"[": "C×H×W" if len(shape) == 3 else "", "{": "T×C"}[str(shape)[0]]
     table = about_network(graph, [], [], [])
     assert next(row["value"] for row in table.rows if row["key"] == "input") == said
 

@@ -152,7 +152,8 @@ def test_an_operator_against_pytorchs_counter(case: Any) -> None:
 )
 def test_macs_by_hand(name: str, x: Any, keywords: Any, macs: int) -> None:
     """Each product of the forward pass has one in the gradient of its input, and one in that of its weight."""
-    op = by_name((name, x, (), keywords)).op
+    example = by_name((name, x, (), keywords))
+    op, x = example.op, example.x
     y = op.output(x)
     bias = int(np.prod(y)) * 2 - op.weights(x)["bias"][0]
     assert op.input_gradient(x, y, 2) == {"mac": 2 * macs}

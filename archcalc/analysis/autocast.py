@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archcalc.ops.base import Calls, Extra
-from archcalc.ops.calls import NEW, Call
+from archcalc.ops.calls import NEW, VIEW, Call
 
 LOSS = "loss"  # among the names of operators
 CAST = "cast"  # the name of what a cast makes
@@ -58,8 +58,12 @@ def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str)
     rules = RULES[device].get(operator, ())
     if operator == "lrn" and device == "cpu" and len(reads[0].shape) == 2:
         rules = ()  # avg_pool2d
+    if operator.endswith("pool") and device == "cpu" and len(reads[0].shape) == 4:
+        rules = (Rule(FLOAT32),)  # of volumes
     if operator == "conv" and calls[0].makes.name == "links":
         rules = (Rule(BFLOAT16, 3),)  # it fills its weight before
+    if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
+        rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
     made, done = _Calls(reads, device), 0
     for to, start, stop in (*rules, Rule(PROMOTED, len(calls))):
         for call in calls[done:start]:

@@ -7,6 +7,7 @@ length. Stride and padding are those of the local part; what comes through a who
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -73,38 +74,37 @@ def _status(fixed: Span, image: int, several: bool) -> str:
 
 @lru_cache(maxsize=256)
 def by_key(axes: Axes | None) -> Mapping[str, Any]:
-    """Return a layer's figures by the registry's keys, each a pair for height and width; None if unknown.
+    """Return a layer's figures by the registry's keys, each with a value per axis; None if unknown.
 
     They are cached for layers with equal fields: nothing else in a row takes as long.
     """
     if axes is None:
         unknown = dict.fromkeys((*_OF, "effective_stride", "field_stride"))
         return MappingProxyType(unknown | {"field_status": (UNKNOWN, UNKNOWN)})
-    both = pair(axes)
-    made = {key: _both(getattr(one, name) for one in both) for key, name in _OF.items()}
-    strides = [one.stride for one in both]
+    every = by_axis(axes)
+    made = {key: _known(getattr(one, name) for one in every) for key, name in _OF.items()}
+    strides = [one.stride for one in every]
     whole = [int(stride) for stride in strides if stride is not None and stride.denominator == 1]
-    made["effective_stride"] = _both(whole) if len(whole) == 2 else None
-    made["field_stride"] = _both(stride and str(stride) for stride in strides)
+    made["effective_stride"] = tuple(whole) if len(whole) == len(every) else None
+    made["field_stride"] = _known(stride and str(stride) for stride in strides)
     return MappingProxyType(made)
 
 
-def _both(values: Iterable[Any]) -> tuple[Any, Any] | None:
-    """Return height and width as a pair; None if both are None."""
-    height, width = values
-    return None if height is width is None else (height, width)
+def _known(values: Iterable[Any]) -> tuple[Any, ...] | None:
+    """Return the values of all axes; None if all are None."""
+    every = tuple(values)
+    return None if every.count(None) == len(every) else every
 
 
 def largest_local(axes: Axes) -> int:
-    """Return height × width of the largest local field."""
-    height, width = (max(_size(_local(field, i)) for i in _period(field)) for field in axes)
-    return height * width
+    """Return how many positions the largest local field has: height × width on an image."""
+    return math.prod([max([_size(_local(field, i)) for i in _period(field)]) for field in axes])
 
 
-def pair(axes: Axes) -> tuple[FieldFigures, FieldFigures]:
-    """Return the figures for height and for width."""
-    height = figures(axes[0])
-    return height, height if axes[1] is axes[0] else figures(axes[1])
+def by_axis(axes: Axes) -> tuple[FieldFigures, ...]:
+    """Return the figures for each axis; equal axes are computed once."""
+    known = {id(field): figures(field) for field in {id(field): field for field in axes}.values()}
+    return tuple([known[id(field)] for field in axes])
 
 
 def _local(field: Field, i: int) -> Span:

@@ -38,23 +38,24 @@ def by_size(sizes: Sizes, at: Loader, recipe: Recipe, batch: int = 1, card: Card
 def sizes_of(graph: Graph, at: Loader) -> Sizes:
     """Return the sizes that a network accepts. Raises ArchcalcError if it takes images of one size only."""
     step = _step(graph, at)
-    shapes = [grown(graph.input, -by) for by in range(0, min(graph.input[1:]), step)][::-1]
+    shapes = [grown(graph.input, -by) for by in range(0, min(graph.input.lengths), step)][::-1]
     return Sizes(shapes[bisect_left(shapes, True, key=lambda shape: not _problem(graph, at, shape))], step)
 
 
 def grown(shape: Shape, by: int) -> Shape:
     """Return the shape of an image that is larger by so many pixels in height and width."""
-    return (shape[0], *[side + by for side in shape[1:]])
+    return shape.of(shape.channels, [side + by for side in shape.lengths])
 
 
 def _step(graph: Graph, at: Loader) -> int:
     """Return the pixels by which images can grow, and grow again: a power of two, or another number up to TRIED."""
-    if len(graph.input) < 3:
+    side, problem = min(graph.input.lengths, default=0), ""
+    if not side:
         raise ArchcalcError(f"the input of {graph.name} has no height and width; use --vary batch")
-    side, problem = int(min(graph.input[1:])), ""
     powers: list[int] = [1 << k for k in range(max(side, TRIED).bit_length())]
-    for step in dict.fromkeys([*powers, *range(1, TRIED + 1)]):
-        larger = (grown(graph.input, step * steps) for steps in (1, 2, -(-side // step)))
+    steps: list[int] = [*dict.fromkeys([*powers, *range(1, TRIED + 1)])]
+    for step in steps:
+        larger = (grown(graph.input, step * count) for count in (1, 2, -(-side // step)))
         found = next(filter(None, (_problem(graph, at, shape) for shape in larger)), "")
         if not found:
             return step

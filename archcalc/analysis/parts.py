@@ -47,7 +47,7 @@ def end(part: Sequence[Layer]) -> Layer:
 def input_shape(part: Sequence[Layer]) -> Shape:
     """Return the input's shape of a part's first layer; for a join that of its first branch, for the image its own."""
     node = part[0].node
-    shape: Shape = node.x[0] if node.op.joins else node.x if node.inputs else node.output
+    shape: Shape = next(iter(node.x)) if node.op.joins else node.x if node.inputs else node.output
     return shape
 
 

@@ -11,7 +11,7 @@ from archcalc.analysis.autocast import CAST, with_casts
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
-from archcalc.ops.base import Calls, Extra, Shape
+from archcalc.ops.base import Calls, Extra, Sizes
 from archcalc.ops.calls import FLAG, NEW, NONE, NUMBER, Call
 
 
@@ -19,8 +19,8 @@ class Source(NamedTuple):
     """The calls of an operator, with the shapes of the inputs and weights that they read."""
 
     operator: str
-    inputs: Sequence[Shape]
-    weights: Sequence[Shape]
+    inputs: Sequence[Sizes]
+    weights: Sequence[Sizes]
     calls: Calls
 
 

@@ -1,7 +1,7 @@
 """The receptive field of every layer: which input positions one output position can see.
 
 On each axis, the field of an output position is the span from the first to the last input position that can change it,
-over all positions of the other axis, all channels and generic weights; holes inside it (dilation) are not shown. A
+over all positions of the other axes, all channels and generic weights; holes inside it (dilation) are not shown. A
 field has three parts.
 
 *Local*: tables of what each position sees, one table per stride, nearly always one in all. A chain of windows has one
@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis.field_tables import Laid, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
 from archcalc.analysis.once_per_graph import of_equals
 from archcalc.graph.graph import Graph, Node
-from archcalc.ops.base import Shape
-from archcalc.ops.reads import ALL, POINT, Axis, Transposed, Whole, Window
+from archcalc.ops.base import Shape, Sizes
+from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Whole, Window
 
 
 class Field(NamedTuple):
@@ -42,25 +42,39 @@ class Field(NamedTuple):
         return hull([self.reach, *map(self.fixed.at, range(period))])
 
 
-Axes = tuple[Field, Field]
-Windows = tuple[Axis, Axis]
+Axes: TypeAlias = tuple[Field, ...]
+Windows: TypeAlias = tuple[Axis, ...]
 
 
 def receptive_fields(graph: Graph) -> list[Axes | None]:
-    """Return each node's fields for height and width; None if it would take too long (see `field_tables.MOST`)."""
-    height, width = (_image(length) for length in _extent(graph.input))
-    start = (height, height) if height == width else (height, width)
+    """Return each node's fields on each axis of the input; None if it would take too long (see `field_tables.MOST`).
+
+    An input without positions, a vector, has one position on each of two axes.
+    """
+    images = {length: _image(length) for length in image_lengths(graph.input)}
+    start = tuple([images[length] for length in image_lengths(graph.input)])  # axes of one length share their field
     fields: list[Axes | None] = []
-    windows = of_equals(graph, lambda node: None if node.op.joins else node.op.window(node.x))
+    windows = of_equals(graph, _windows)
     room = Room()
     for node, reads in zip(graph.nodes, windows, strict=True):
         fields.append(_field(node, fields, reads, room) if node.inputs else start)
     return fields
 
 
-def _extent(shape: Shape) -> Sequence[int]:
-    """Return height and width; a vector has one position."""
-    return shape[1:] if len(shape) == 3 else (1, 1)
+def _windows(node: Node) -> Windows | None:
+    """Return what positions read; nothing if each reads its own position only, None for a join."""
+    windows = () if node.op.joins else node.op.window(node.x)
+    return None if node.op.joins else () if windows.count(EACH) == len(windows) else windows
+
+
+def image_lengths(shape: Shape) -> Sizes:
+    """Return the lengths of an input; of a vector those of an image of one position."""
+    return shape.lengths or (1, 1)
+
+
+def _extent(shape: Shape, axes: Axes) -> Sizes:
+    """Return the lengths of a layer; a vector has one position on each axis of the input."""
+    return shape.lengths or (1,) * len(axes)
 
 
 def _image(length: int) -> Field:
@@ -72,24 +86,29 @@ def _field(node: Node, fields: list[Axes | None], windows: Windows | None, room:
         if windows is None:
             return _joined(node, [fields[i] for i in node.inputs], room)
         axes = fields[node.inputs[0]]
-        return axes if axes is None or windows == POINT else _moved(node, axes, windows, room)
+        return _moved(node, axes, windows, room) if axes and windows else axes
     except TooMany:
         return None
 
 
 def _moved(node: Node, axes: Axes, windows: Windows, room: Room) -> Axes:
-    (one, other), (height, width) = axes, _extent(node.output)
-    tall = _step(one, windows[0], height, room)
-    if one is other and height == width and windows[0] == windows[1]:
-        return tall, tall
-    return _both(tall, _step(other, windows[1], width, room))
+    made: list[Field] = []
+    first = None
+    for field, window, length in zip(axes, windows, _extent(node.output, axes), strict=True):
+        if first and field is first[0] and length == first[2] and window == first[1]:
+            made.append(made[0])  # equal axes are computed once
+        else:
+            made.append(_step(field, window, length, room))
+        first = first or (field, window, length)
+    return _together(made)
 
 
-def _both(height: Field, width: Field) -> Axes:
-    """Pair two fields; a layer that sees nothing on one axis sees nothing on the other."""
-    if (height.local or height.fixed) and (width.local or width.fixed):
-        return height, width
-    return height._replace(local=(), fixed=None, reach=None), width._replace(local=(), fixed=None, reach=None)
+def _together(fields: Sequence[Field]) -> Axes:
+    """Return the fields of all axes; a layer that sees nothing on one axis sees nothing on the others."""
+    for field in fields:
+        if not (field.local or field.fixed):
+            return tuple([field._replace(local=(), fixed=None, reach=None) for field in fields])
+    return tuple(fields)
 
 
 def _step(field: Field, axis: Axis, positions: int, room: Room) -> Field:
@@ -138,13 +157,16 @@ def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
     if len(known) < len(branches):
         return None
     first = known[0]
-    if all(axes == first for axes in known) and all(shape[1:] == node.output[1:] for shape in node.x):
+    if all(axes == first for axes in known) and all(shape.lengths == node.output.lengths for shape in node.x):
         return first
-    height, width = _extent(node.output)
-    tall = _meet([axes[0] for axes in known], height, room)
-    if height == width and all(axes[0] is axes[1] for axes in known):
-        return tall, tall
-    return _both(tall, _meet([axes[1] for axes in known], width, room))
+    met: dict[tuple[int, ...], Field] = {}
+    fields = []
+    for positions, *branches_of_axis in zip(_extent(node.output, first), *known, strict=True):
+        key = positions, *map(id, branches_of_axis)
+        if key not in met:
+            met[key] = _meet(branches_of_axis, positions, room)
+        fields.append(met[key])
+    return _together(fields)
 
 
 def _meet(fields: Sequence[Field], positions: int, room: Room) -> Field:

@@ -53,7 +53,7 @@ from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
-from archcalc.ops.base import Extra, Shape
+from archcalc.ops.base import Extra, Shape, Sizes
 from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
 
 DEVICES = dict.fromkeys(("cpu", "cuda"))
@@ -364,6 +364,6 @@ class _Run:
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 
-def places_of(graph: Graph) -> list[Shape]:
+def places_of(graph: Graph) -> list[Sizes]:
     """Return the shapes of the outputs without their channels, each once: each has a target for the loss."""
-    return [*dict.fromkeys(graph.nodes[i].output[1:] for i in (graph.result, *graph.sides))]
+    return [*dict.fromkeys(graph.nodes[i].output.lengths for i in (graph.result, *graph.sides))]

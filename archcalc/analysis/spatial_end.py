@@ -1,10 +1,11 @@
-"""The layer at which a network's receptive field is stated: the last one with height and width."""
+"""The layer at which a network's receptive field is stated: the last one with positions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from archcalc.analysis.field_figures import largest_local
+from archcalc.analysis.once_per_graph import of_equals
 from archcalc.analysis.receptive_field import Axes
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.reads import ALL, Window
@@ -36,22 +37,26 @@ def _lost(graph: Graph) -> list[bool]:
     A single position that is enlarged to several again has positions.
     """
     lost: list[bool] = []
-    for node in graph.nodes:
-        single = node.output[1:] == (1, 1)
+    for node, (single, gone) in zip(graph.nodes, of_equals(graph, _positions), strict=True):
         still = single and bool(node.inputs) and all(lost[i] for i in node.inputs)
-        pooled = single and not node.op.joins and _sees_all(node)
-        lost.append(still or pooled or len(node.output) != 3)
+        lost.append(still or gone)
     return lost
+
+
+def _positions(node: Node) -> tuple[bool, bool]:
+    """Return whether there is a single position, and whether there is none, or one after a global pool."""
+    single = node.output.single
+    return single, not node.output.lengths or (single and not node.op.joins and _sees_all(node))
 
 
 def _sees_all(node: Node) -> bool:
     """Whether a pool reads all positions; a convolution as large, or a pool with holes, does not count."""
-    if node.op.weighted or len(node.x) != 3:
+    if node.op.weighted or not node.inputs or not node.x.lengths:
         return False
     windows = node.op.window(node.x)
-    if node.x[1:] == (1, 1):
-        return windows == (ALL, ALL)  # others map one position to one
+    if node.x.single:
+        return {*windows} == {ALL}  # others map one position to one
     return all(
         axis == ALL or (isinstance(axis, Window) and axis.kernel == length and not axis.padding)
-        for axis, length in zip(windows, node.x[1:], strict=True)
+        for axis, length in zip(windows, node.x.lengths, strict=True)
     )

@@ -109,7 +109,9 @@ class Figures:
         return _square(value, figure) if figure.unit == "pixels" else value
 
 
-def _square(pair: Any, figure: Figure) -> int:
-    if pair is None or pair[0] is None or pair[0] != pair[1]:
+def _square(by_axis: Any, figure: Figure) -> int:
+    alike = {*(by_axis or (None,))}
+    value = alike.pop()
+    if value is None or alike:
         raise ArchcalcError(f"the {figure.title} is unknown, or differs between height and width")
-    return int(pair[0])
+    return int(value)

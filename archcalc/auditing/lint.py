@@ -10,7 +10,7 @@ from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import ArchcalcError, Place
 from archcalc.graph.graph import Graph
-from archcalc.ops import format_shape
+from archcalc.ops.shape import AXES, Map
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
 from archcalc.spec.network_spec import SUFFIXES
@@ -39,9 +39,9 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 def _doubts(graph: Graph, input_place: Place) -> Iterator[str]:
     """Yield remarks on what is allowed, but probably a mistake."""
     for node in graph.nodes[1:]:
-        if node.op.name == "linear" and len(node.x) == 3:
-            shape = format_shape(node.x)
-            yield f"{node.place}: linear reads only the last axis of {shape}, the width; write flatten before it"
+        if node.op.name == "linear" and isinstance(node.x, Map):
+            axis = AXES[node.x.axes[-1]]
+            yield f"{node.place}: linear reads only the last axis of {node.x.text}, the {axis}; write flatten before it"
     if channels_last(graph.input):
-        *size, channels = graph.input
-        yield f"{input_place}: channels come first: write {[channels, *size]} for {list(graph.input)}"
+        turned = [graph.input.last, *graph.input.without_last(1)]
+        yield f"{input_place}: channels come first: write {turned} for {list(graph.input)}"

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import Refusal, shorten
 from archcalc.ops import Shape, format_shape
+from archcalc.ops.shape import USUAL, Sizes
 
 COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -75,7 +76,7 @@ class Dimensions(NamedTuple):
 
     def verdict(self, computed: Shape) -> str:
         """Return exact, or "" if a printed dimension differs."""
-        if len(computed) not in (1, 3):
+        if computed.axes not in USUAL:
             return ""
         own = (self.channels, 1, 1) if self.height is None else self
         pairs = zip(own, _three(computed), strict=True)
@@ -83,15 +84,15 @@ class Dimensions(NamedTuple):
 
     def show(self, computed: Shape) -> str:
         """Format a shape in the order of papers, 28×28×256, or only the compared part of it: 28×28 or 256."""
-        if len(computed) not in (1, 3):
+        if computed.axes not in USUAL:
             return format_shape(computed)
         channels, height, width = _three(computed)
         size = [height, width] if self.height is not None or (height, width) != (1, 1) else []
         return format_shape([*size, channels] if self.channels is not None else size)
 
 
-def _three(shape: Shape) -> Shape:
-    return shape if len(shape) == 3 else (shape[0], 1, 1)
+def _three(shape: Shape) -> Sizes:
+    return (shape.channels, *(shape.lengths or (1, 1)))
 
 
 def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = False) -> Number:

@@ -17,8 +17,9 @@ from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
-from archcalc.errors import choose, shorten
+from archcalc.errors import Refusal, choose, shorten
 from archcalc.graph.graph import Graph
+from archcalc.ops.shape import Sizes, axes_of, shape_of
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.hints import channels_last
 
@@ -37,16 +38,30 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Read `3x224x224` as a shape; `224` and `224x224` set only the image's size."""
+def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> Sizes | None:
+    """Read `3x224x224` or `C=64,L=16000` as a shape; `224` and `224x224` set only the image's size."""
     if value is None:
         return None
+    if "=" in value:
+        return _by_axis(value)
     if not re.fullmatch(r"[1-9][0-9]{0,9}([xX×][1-9][0-9]{0,9}){0,7}", value):
         raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, e.g. 3x224x224")
     sizes = tuple(int(part) for part in re.split("[xX×]", value))
     if channels_last(sizes):
         raise click.BadParameter(f"write the channels first: {sizes[2]}x{sizes[0]}x{sizes[1]}, not {value}")
     return sizes
+
+
+def _by_axis(value: str) -> Sizes:
+    pairs = [part.partition("=") for part in value.split(",")]
+    sizes = {axis.strip(): size.strip() for axis, _, size in pairs}
+    if len(sizes) < len(pairs) or not all(re.fullmatch("[1-9][0-9]{0,9}", size) for size in sizes.values()):
+        raise click.BadParameter(f"{value[:60]!r} is not a shape; write each axis once, e.g. C=64,L=16000")
+    try:
+        axes = axes_of([*sizes])
+    except Refusal as error:
+        raise click.BadParameter(f"{value[:60]!r} {error}") from None
+    return shape_of([int(sizes[axis]) for axis in axes], axes)
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -126,7 +141,7 @@ spec_options = together(
     click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
                  help="Set a param of the spec, e.g. classes=10. Can be repeated."),
     click.option("--input", "shape", callback=read_shape, metavar="CxHxW",
-                 help="Input shape, e.g. 3x299x299; 299 or 299x299 keeps the channels."),
+                 help="Input shape, e.g. 3x299x299 or C=64,L=16000; 299 or 299x299 keeps the channels."),
 )  # fmt: skip
 mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                            help="train includes side outputs and dropout.")  # fmt: skip

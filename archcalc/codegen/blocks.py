@@ -67,7 +67,7 @@ class Writer:
     def network(self, title: str) -> Unit:
         """Write the class of the whole network."""
         unit = Unit(title, self.facts.arguments())
-        context = Context(self.facts.base(), frozenset(), trees.const(self.facts.graph.input[0]), {})
+        context = Context(self.facts.base(), frozenset(), trees.const(self.facts.graph.input.channels), {})
         self.write(unit, self.facts.spec.layers, context, title)
         return unit
 

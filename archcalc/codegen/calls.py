@@ -24,8 +24,8 @@ def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels:
     """Fill an operator's text with its written arguments, for inputs with these channels and shapes."""
     given = {
         "in_channels": lambda: channels,
-        "in_features": lambda: shape_of(shapes, channels, -1)[-1],
-        "in_shape": lambda: trees.listed(shape_of(shapes, channels, 1)),
+        "in_features": lambda: last_of(shapes, channels),
+        "in_shape": lambda: trees.listed(shape_of(shapes, channels)),
     }
 
     def argument(node: ast.expr) -> ast.expr | None:
@@ -39,11 +39,16 @@ def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels:
     return trees.call(form.func, *args, **{key: made for key, made in keywords.items() if made is not None})
 
 
-def shape_of(shapes: set[Any], channels: ast.expr, start: int) -> list[ast.expr]:
-    """Return the input's shape. Raises Unstructured if dimensions from `start` differ between runs of the step."""
-    if all(len(shape) == 1 for shape in shapes):
-        return [channels]
-    return [channels, *map(trees.const, one({shape[start:] for shape in shapes}, "a height or width"))]
+def shape_of(shapes: set[Any], channels: ast.expr) -> list[ast.expr]:
+    """Return the shape of a vector or map. Raises Unstructured if lengths differ between runs of the step."""
+    return [channels, *map(trees.const, one({shape.lengths for shape in shapes}, "a height or width"))]
+
+
+def last_of(shapes: set[Any], channels: ast.expr) -> ast.expr:
+    """Return the last size of the input. Raises Unstructured if it is a width that differs between runs."""
+    if all(shape.axes.endswith("C") for shape in shapes):
+        return channels
+    return trees.const(one({shape.last for shape in shapes}, "a height or width"))
 
 
 def not_default(cls: type[Operator], values: Mapping[str, ast.expr], in_place: bool) -> dict[str, ast.expr]:
@@ -56,7 +61,8 @@ def not_default(cls: type[Operator], values: Mapping[str, ast.expr], in_place: b
 
 
 def _is(value: object, default: object) -> bool:
-    return value == default or (type(value) is int and (value, value) == default)
+    each = value if type(value) is tuple else (value,)
+    return value == default or (type(default) is tuple and {*default} == {*each})
 
 
 def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
@@ -64,6 +70,8 @@ def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.e
     kind = text.partition("(")[0]
     if kind == "Concat":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
+    if kind == "ConcatFeatures":
+        return trees.call("torch.cat", tensors, dim=trees.const(-1))
     if isinstance(tensors, ast.ListComp):
         if kind not in ("Sum", "Mean"):
             return trees.call(keep(), ast.Starred(tensors, ast.Load()))
@@ -174,13 +182,13 @@ class Calls:
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
         own = "out_channels" if "out_channels" in written else "out_features"
-        if own in written and (own == "out_channels" or all(len(node.x) == 1 for node in nodes)):
+        if own in written and (own == "out_channels" or all(node.x.axes.endswith("C") for node in nodes)):
             return Reader(self.facts, plan, context).value(written[own].value.tree, True)
-        if all(len(node.x) > len(node.output) == 1 for node in nodes):
-            lengths = shape_of({node.x for node in nodes}, context.channels, 1)
-            sizes = [length for length in lengths[1:] if ast.literal_eval(length) > 1]
+        if all(node.x.lengths and not node.output.lengths for node in nodes):
+            lengths = one({node.x.lengths for node in nodes}, "a height or width")
+            sizes = [trees.const(length) for length in lengths if length > 1]
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, context.channels)
-        return context.channels if all(node.x[0] == node.output[0] for node in nodes) else trees.UNKNOWN
+        return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
 
     def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
         """Return the text of a join, and its module."""

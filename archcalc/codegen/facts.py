@@ -17,6 +17,8 @@ from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
 from archcalc.spec.layers import Argument, Call, Choose, Each, Join, Label, Plan, Repeat, Side, Use, below, parts
 from archcalc.spec.network_spec import Block, Spec
 
+LENGTHS = {*DIMENSIONS} - {"in_channels"}  # the names of lengths, which the source does not compute
+
 
 class Trace(Expansion):
     """An expansion that records the input shapes of each step, and the arguments of each block call."""
@@ -41,7 +43,7 @@ class Trace(Expansion):
         y: int = super().run(plan, x, *rest)
         if body and len(self.shapes.get(body, ())) == before:
             self.idle.add(id(plan))
-        if self.made[x].output[0] != self.made[y].output[0]:
+        if self.made[x].output.channels != self.made[y].output.channels:
             self.changing.add(id(plan))
         return y
 
@@ -106,14 +108,14 @@ class Facts:
             flows.setdefault(own, set()).update(names_in(tree))
         while more := {own for name in found for own in flows.get(name, ())} - found:
             found |= more
-        return {*self.params} if found & {"in_height", "in_width"} else found
+        return {*self.params} if found & LENGTHS else found
 
     def _decided(self, plan: Plan) -> set[str]:
         """Return the names that decided that a part of a step did not run, and the dimensions that the step reads."""
         names = names_in(*_written(plan))
         choice = isinstance(plan, Repeat) and isinstance(plan.count.tree, ast.IfExp)
         choice |= isinstance(plan, Choose | Repeat | Each) and not all(map(self.ran, parts(plan)))
-        return names if choice else names & {"in_height", "in_width"}
+        return names if choice else names & LENGTHS
 
     def _flows(self) -> Iterator[tuple[str, ast.expr]]:
         """Yield the names of blocks and loops, and `in_channels`, each with an expression that gives it values."""
@@ -158,8 +160,8 @@ class Facts:
         return self.ran(plan) and id(plan) not in self.trace.idle
 
     def dimension(self, plan: Plan, text: str) -> int:
-        """Return `in_height` or `in_width` of a plan. Raises Unstructured if it differs between runs."""
-        found: int = one({shape[DIMENSIONS[text]] for shape in self.trace.shapes.get(id(plan), ())}, text)
+        """Return `in_height` or another length of a plan. Raises Unstructured if it differs between runs."""
+        found: int = one({shape.size(DIMENSIONS[text]) for shape in self.trace.shapes.get(id(plan), ())}, text)
         return found
 
     def nodes(self, place: Place, op: str) -> list[tuple[int, Node]]:

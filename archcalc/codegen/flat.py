@@ -68,4 +68,5 @@ class Flat:
             alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
-        return fill(op.pytorch(x), not_default(type(op), values, in_place), {x}, const(x[0]))
+        channels = const(None if op.joins else x.channels)
+        return fill(op.pytorch(x), not_default(type(op), values, in_place), {x}, channels)

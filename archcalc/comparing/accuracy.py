@@ -64,7 +64,7 @@ def published_point(name: str, title: str = "") -> Point | None:
         return None  # most networks have none; do not build their layers
     graph = load_with(name, {}, title=title)
     found = next((accuracy for accuracy in _chosen_test(graph) if accuracy.metric.startswith("top1")), None)
-    if found is None or _preference(found, graph.input[-1]) != (0, 0):
+    if found is None or _preference(found, graph.input.last) != (0, 0):
         return None
     totals, error = analyze(graph).totals, found.metric == "top1_error"
     top1 = float(100 - Decimal(_error(found)[1]))
@@ -88,7 +88,7 @@ def _chosen_test(graph: Graph) -> list[Accuracy]:
     tests: dict[tuple[str, str, str], list[Accuracy]] = {}
     for accuracy in accuracies_of(graph.origin):
         tests.setdefault((accuracy.dataset, accuracy.protocol, accuracy.source), []).append(accuracy)
-    size = graph.input[-1]
+    size = graph.input.last
     return min(tests.values(), key=lambda test: (*_preference(test[0], size), -len(test)), default=[])
 
 

@@ -103,7 +103,7 @@ class Aligner:
         layer = report.layers[part]
         node = layer.node
         whole = self._key((node.op, node.x, node.output, layer.activations, node.side))
-        scale = _scale(report.graph.input[1:], node.output[1:])
+        scale = _scale(report.graph.input.lengths, node.output.lengths)
         shapes, label = (node.x, node.output), node.name.rpartition(".")[2]
         return Piece(node.name, part, part + 1, (), whole, whole, label, node.op, shapes, (scale,) * 3)
 

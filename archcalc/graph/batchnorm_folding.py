@@ -17,6 +17,7 @@ from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, reduced
 from archcalc.ops.convolution import Conv, ConvTranspose, Linear
 from archcalc.ops.normalization import BatchNorm
+from archcalc.ops.shape import Features
 
 
 @uncollected
@@ -59,7 +60,7 @@ def _hosts(graph: Graph) -> dict[int, int]:
 def _can_host(node: Node) -> bool:
     """Whether batch normalization can be folded into a node: it is affine, and its outputs are the channels."""
     if isinstance(node.op, Linear):
-        return len(node.output) == 1
+        return isinstance(node.output, Features)
     return isinstance(node.op, Conv | ConvTranspose)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten
 from archcalc.ops import Operator, Shape
+from archcalc.ops.shape import Sizes
 
 NONE: Mapping[str, Any] = {}  # a plain dict, so that it can be pickled; nothing writes into it
 
@@ -41,7 +42,7 @@ class Origin(NamedTuple):
     path: str  # of the file; "" if the text is not from a file
     network: str  # its name in the spec
     params: Mapping[str, Any] = NONE
-    input: Shape | None = None
+    input: Sizes | None = None
 
     @property
     def changed(self) -> bool:
@@ -78,7 +79,7 @@ class Graph(_Referred):
 
     @property
     def input(self) -> Shape:
-        """The shape of the input, channels×height×width."""
+        """The shape of the input."""
         return self.nodes[0].output
 
     def without_sides(self) -> Graph:

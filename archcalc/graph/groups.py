@@ -104,12 +104,12 @@ class Repeats:
         if len(entries) != 1 or len(exits) != 1:
             return None
         group = segment[0] if isinstance(segment[0], Group) else None
-        channels = 1 if group and group.numbered else 0  # channels of numbered blocks may grow, e.g. in DenseNet
-        form = group is None, exits[0] - start, *self._form(group.parts if group else segment, start, channels)
+        grows = bool(group and group.numbered)  # channels of numbered blocks may grow, e.g. in DenseNet
+        form = group is None, exits[0] - start, *self._form(group.parts if group else segment, start, grows)
         return _Likeness(form, exits[0], indices[-1])
 
-    def _form(self, parts: Segment, start: int, skipped: int) -> Iterator[Any]:
-        """Yield operators, connections, shapes (without the `skipped` first dimensions) and labels of inner groups."""
+    def _form(self, parts: Segment, start: int, skipped: bool) -> Iterator[Any]:
+        """Yield operators, connections, shapes (without channels if they are `skipped`) and labels of inner groups."""
         for part in parts:
             if isinstance(part, Group):
                 yield part.label, len(part.parts)
@@ -117,7 +117,8 @@ class Repeats:
             else:
                 node = self.nodes[part]
                 sources = tuple(max(source - start, -1) for source in node.inputs)
-                yield node.op, sources, node.output[skipped:], node.x if not skipped else None, node.side
+                output, x = (node.output.lengths, None) if skipped else (node.output, node.x)
+                yield node.op, sources, output, x, node.side
 
 
 class _Likeness(NamedTuple):

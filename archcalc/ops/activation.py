@@ -12,6 +12,7 @@ from archcalc.errors import Refusal
 from archcalc.ops.arguments import Approximation, Flag, Real, show
 from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, values
 from archcalc.ops.calls import NUMBER, Call
+from archcalc.ops.shape import Tokens
 
 OPERATIONS = {  # names of the kinds of work, singular and plural
     "add": ("an addition", "additions"),
@@ -213,17 +214,22 @@ class GELU(Activation):
 
 @operator("softmax")
 class Softmax(Activation):
-    """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, which subtracts the maximum first."""
+    """Softmax over the channels or features, `torch.nn.Softmax(dim=1)`, which subtracts the maximum first.
 
-    code: ClassVar[str] = "nn.Softmax(dim=1)"
+    Of tokens over the features of each token, `dim=-1`.
+    """
+
     keeps_output: ClassVar[bool] = True
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For C channels at each position: C − 1 comparisons, C differences, C powers of e, C − 1 sums, C divisions."""
-        count, places = values(y), values(y[1:])
+        count, places = values(y), values(y.lengths)
         return {"compare": count - places, "add": count + (count - places), "exp": count, "div": count}
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """y·(g − Σg·y): for C channels at each position 2C products, C − 1 sums and C differences."""
-        count, places = batch * values(y), batch * values(y[1:])
+        count, places = batch * values(y), batch * values(y.lengths)
         return {"mul": count * 2, "add": count + (count - places)}
+
+    def pytorch(self, x: Shape) -> str:
+        return f"nn.Softmax(dim={-1 if isinstance(x, Tokens) else 1})"

@@ -15,19 +15,20 @@ from typing import Any, Literal, TypeAlias
 from archcalc.errors import Refusal
 
 MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
+LISTS = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}  # how to write one number per axis
 
 Positive: TypeAlias = int  # 1, 2, …
 Real: TypeAlias = float
 PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
 Flag: TypeAlias = bool
-Sides: TypeAlias = tuple[int, int]  # height and width; one number stands for both
-Size: TypeAlias = tuple[int, int]  # like Sides, or a list of one number, where PyTorch accepts that
-Margin: TypeAlias = tuple[int, int]  # like Size, zero allowed
-Padding: TypeAlias = tuple[int, int] | Literal["same"]
+Sides: TypeAlias = tuple[int, ...]  # one number per axis, such as height and width; one number stands for all
+Size: TypeAlias = tuple[int, ...]  # like Sides, or a list of one number, where PyTorch accepts that
+Margin: TypeAlias = tuple[int, ...]  # like Size, zero allowed
+Padding: TypeAlias = tuple[int, ...] | Literal["same"]
 Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel the input channels that it reads
 Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
-Interpolation: TypeAlias = Literal["nearest", "bilinear"]
+Interpolation: TypeAlias = Literal["nearest", "linear", "bilinear", "trilinear"]
 Approximation: TypeAlias = Literal["none", "tanh"]
 
 
@@ -63,15 +64,14 @@ def whole(value: object, least: int) -> int:
     return value
 
 
-def pair(value: object, least: int) -> tuple[int, int]:
-    """Read height and width from one or two integers, none above MAX_LENGTH."""
-    if isinstance(value, tuple) and len(value) != 2:
-        raise Refusal(f"needs one number or [height, width], not {show(value)}")
-    height = whole(value[0] if isinstance(value, tuple) else value, least)
-    width = whole(value[1], least) if isinstance(value, tuple) else height
-    if max(height, width) > MAX_LENGTH:
+def per_axis(value: object, axes: int, least: int) -> tuple[int, ...]:
+    """Read one integer per axis, or one for all, none above MAX_LENGTH."""
+    if isinstance(value, tuple) and len(value) != axes:
+        raise Refusal(f"needs one number or {LISTS[axes]}, not {show(value)}")
+    lengths = tuple([whole(item, least) for item in value]) if isinstance(value, tuple) else (whole(value, least),)
+    if max(lengths) > MAX_LENGTH:
         raise Refusal(f"must be at most {MAX_LENGTH:,}, not {show(value)}")
-    return height, width
+    return lengths if len(lengths) == axes else lengths * axes
 
 
 def only(value: object) -> object:
@@ -79,14 +79,14 @@ def only(value: object) -> object:
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
-def padding(value: object) -> tuple[int, int] | str:
+def padding(value: object, axes: int) -> tuple[int, ...] | str:
     """Read a margin or `"same"`."""
     if value == "same":
         return "same"
     if isinstance(value, str):
         hint = "; 'valid' is 0" if value == "valid" else ""
-        raise Refusal(f"needs a number, [height, width] or 'same', not {show(value)}{hint}")
-    return pair(only(value), 0)
+        raise Refusal(f"needs a number, {LISTS[axes]} or 'same', not {show(value)}{hint}")
+    return per_axis(only(value), axes, 0)
 
 
 def real(value: object) -> float:
@@ -154,22 +154,27 @@ RULES: dict[str, Callable[[object], Any]] = {
     "PositiveReal": positive_real,
     "Probability": probability,
     "Flag": flag,
-    "Sides": partial(pair, least=1),
-    "Size": lambda value: pair(only(value), 1),
-    "Margin": lambda value: pair(only(value), 0),
-    "Padding": padding,
     "Connections": connections,
     "Extent": extent,
-    "Interpolation": one_of("nearest", "bilinear"),
+    "Interpolation": one_of("nearest", "linear", "bilinear", "trilinear"),
     "Approximation": one_of("none", "tanh"),
 }
 
 
-def read(annotation: str, value: object) -> Any:
-    """Read `value` by the rule of an annotation; `… | None` also accepts None."""
-    if annotation in RULES:
-        return RULES[annotation](value)
-    return None if value is None else RULES[annotation.removesuffix(" | None")](value)
+PER_AXIS: dict[str, Callable[[object, int], Any]] = {  # the rules for one number per axis
+    "Sides": partial(per_axis, least=1),
+    "Size": lambda value, axes: per_axis(only(value), axes, 1),
+    "Margin": lambda value, axes: per_axis(only(value), axes, 0),
+    "Padding": padding,
+}
+
+
+def read(annotation: str, value: object, axes: int = 2) -> Any:
+    """Read `value` by the rule of an annotation, for so many axes; `… | None` also accepts None."""
+    kind = annotation.removesuffix(" | None")
+    if value is None and kind != annotation:
+        return None
+    return PER_AXIS[kind](value, axes) if kind in PER_AXIS else RULES[kind](value)
 
 
 def same(shapes: Sequence[tuple[int, ...]]) -> bool:

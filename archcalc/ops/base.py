@@ -5,7 +5,7 @@ the input channels, which are inferred. Its methods return counts of values and 
 forward pass at inference**:
 
 =========  ====================================================================================================
-output     the output's shape, without the batch: `(channels, height, width)` or `(features,)`
+output     the output's shape, without the batch (see `ops.shape`)
 weights    shapes of its trainable tensors by name; a tensor named `bias` is a bias
 buffers    shapes of the tensors that it keeps but does not train (running statistics, fixed prototypes)
 work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
@@ -15,7 +15,7 @@ writes     values that it writes to memory: none for a view or in place; dropout
 overwrites whether it works in the memory of its (first) input; `analysis.in_place` decides where it can
 saved      the tensors that PyTorch keeps for backward, by name, so that a tensor of two layers counts once
 calls      the functions of PyTorch that it runs, and the memory of each and of its gradients (see `ops.calls`)
-window     which positions of its input one output position reads, by axis (see `ops.reads`)
+window     which positions of its input one output position reads, axis by axis (see `ops.reads`)
 links      connections of a weighted layer: pairs of an output value and an input value or bias
 =========  ====================================================================================================
 
@@ -37,13 +37,15 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArgumentError, Refusal
-from archcalc.ops.arguments import format_shape, read, show
+from archcalc.ops.arguments import PER_AXIS, format_shape, read, show
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
 from archcalc.ops.formula import Term
-from archcalc.ops.reads import POINT, Axis
+from archcalc.ops.reads import EACH, Axis
+from archcalc.ops.shape import Shape, Sizes, featured
 from archcalc.ops.synonyms import argument_hint
 
 if TYPE_CHECKING:
@@ -55,7 +57,6 @@ else:
         return lambda decorator: decorator
 
 
-Shape: TypeAlias = tuple[int, ...]
 Calls: TypeAlias = tuple[Call, ...]
 Work: TypeAlias = dict[str, int]
 
@@ -124,11 +125,11 @@ class Operator:
         """The output's shape. Raises Refusal if the input does not fit."""
         raise self._no_rule("output shape")
 
-    def weights(self, x: Any) -> dict[str, Shape]:
+    def weights(self, x: Any) -> dict[str, Sizes]:
         """Shapes of the trainable tensors, in the order of PyTorch's `parameters()`."""
         raise self._no_rule("weights")
 
-    def buffers(self, x: Any) -> dict[str, Shape]:
+    def buffers(self, x: Any) -> dict[str, Sizes]:
         """Shapes of the tensors that are kept but not trained."""
         raise self._no_rule("buffers")
 
@@ -172,8 +173,8 @@ class Operator:
         where = IN_PLACE if overwrites else NEW if self.writes(x, y, training) else VIEW
         return (Call(reads, Extra("output", y), where, keeps, saved.extras),)
 
-    def window(self, x: Any) -> tuple[Axis, Axis]:
-        """Which positions an output position reads, by height and width."""
+    def window(self, x: Any) -> tuple[Axis, ...]:
+        """Which positions an output position reads, for each of the input's `lengths`."""
         raise self._no_rule("window")
 
     def links(self, x: Any, y: Shape) -> int:
@@ -185,14 +186,14 @@ class Operator:
     def pytorch(self, x: Any) -> str:
         """The call that creates the PyTorch module of this operator, as text.
 
-        Names in it are the operator's arguments; `in_channels`, `in_features` and `in_shape` are the input's first and
-        last dimension and its shape. `nn` is `torch.nn`; other classes are those of pytorch/layers. Each argument is a
-        name or a constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments of the spec. The
-        module of a join takes several inputs.
+        Names in it are the operator's arguments; `in_channels`, `in_features` and `in_shape` are the input's channels,
+        last size and shape. `nn` is `torch.nn`; other classes are those of pytorch/layers. Each argument is a name or a
+        constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments of the spec. The module of
+        a join takes several inputs. In `code`, `{n}` is the number of the input's lengths.
         """
         if not self.code:
             raise self._no_rule("PyTorch module")
-        return self.code
+        return self.code.replace("{n}", str(len(x.lengths))) if "{n}" in self.code else self.code
 
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """The formula of each weight, bias and kind of work, with the numbers filled in.
@@ -200,7 +201,7 @@ class Operator:
         The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
         """
         traced = self.but(**{name: _traced(value) for name, value in vars(self).items()})
-        lines = {name: _weight_text(shape) for name, shape in self.weights(x).items()}
+        lines = {name: _weight_text(sizes, x) for name, sizes in self.weights(x).items()}
         work: Work = traced.work(_traced(x), _traced(y))
         return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
 
@@ -216,11 +217,11 @@ class Operator:
 class Plain(Operator):
     """An operator without weights; each output position reads its own position, unless overridden."""
 
-    def weights(self, x: Any) -> dict[str, Shape]:
+    def weights(self, x: Any) -> dict[str, Sizes]:
         """None."""
         return {}
 
-    def buffers(self, x: Any) -> dict[str, Shape]:
+    def buffers(self, x: Any) -> dict[str, Sizes]:
         """None."""
         return {}
 
@@ -228,9 +229,9 @@ class Plain(Operator):
         """None."""
         return {}
 
-    def window(self, x: Any) -> tuple[Axis, Axis]:
+    def window(self, x: Any) -> tuple[Axis, ...]:
         """The same position."""
-        return POINT
+        return (EACH,) * len(x.lengths)
 
     def writes(self, x: Any, y: Shape, training: bool) -> int:
         return 0 if getattr(self, "inplace", False) else values(y)
@@ -247,26 +248,20 @@ class SameShape(Plain):
 
     def output(self, x: Shape) -> Shape:
         """The input's shape."""
+        featured(x)
         return x
-
-
-def spatial(x: Shape, name: str) -> Shape:
-    """Return `x`. Raises Refusal unless it is channels×height×width."""
-    if len(x) != 3:
-        raise Refusal(f"{name} needs channels×height×width, not {format_shape(x)}")
-    return x
 
 
 def _traced(value: Any) -> Any:
     if type(value) is int:
         return Term(value)
-    return tuple(_traced(item) for item in value) if isinstance(value, tuple) else value
+    return type(value)(map(_traced, value)) if isinstance(value, tuple) else value
 
 
-def _weight_text(shape: Shape) -> str:
+def _weight_text(sizes: Sizes, x: Any) -> str:
     """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
-    out, *rest = shape
-    fan_in = [*rest[1:], rest[0]] if len(rest) == 3 else rest
+    out, *rest = sizes
+    fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(x.lengths) else rest
     text = "·".join(str(dim) for dim in fan_in)
     return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
 
@@ -306,8 +301,10 @@ def _default(value: object) -> str:
     return repr(value) if isinstance(value, str) else show(value)
 
 
-def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, object]) -> Operator:
+def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, object], axes: int = 2) -> Operator:
     """Create an operator from arguments as a spec writes them; check each by the annotation of its field.
+
+    An argument such as `stride` has one number per axis of the input's lengths; `axes` is how many these are.
 
     Raises ArgumentError, which names the argument, if one is wrong, unknown, missing or given twice.
     """
@@ -317,28 +314,36 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
         raise ArgumentError(f"takes at most {most}: {signature(cls)}", len(known))
     bound: dict[str, Any] = {}
     for position, (value, name) in enumerate(zip(args, known, strict=False)):
-        bound[name] = _checked(known, name, value, position)
+        bound[name] = _checked(known, name, value, position, axes)
     for name, value in keywords.items():
         if name not in known:
             hint = argument_hint(name, known)
             raise ArgumentError(f"has no argument {name!r}; {hint or signature(cls)}", name)
         if name in bound:
             raise ArgumentError(f"gets {name} twice", name)
-        bound[name] = _checked(known, name, value, name)
+        bound[name] = _checked(known, name, value, name, axes)
     missing = [name for name in cls.needed if name not in bound]
     if missing:
         raise ArgumentError(f"lacks {' and '.join(missing)}: {signature(cls)}")
-    return cls(**bound)
+    return cls(**(bound if axes == 2 else _defaults(cls.name, axes) | bound))
 
 
-def _checked(known: Mapping[str, str], name: str, value: object, argument: str | int) -> Any:
+@lru_cache(maxsize=256)
+def _defaults(name: str, axes: int) -> dict[str, Any]:
+    """Return an operator's defaults that have one number per axis, for so many axes; its class states them for two."""
+    cls = REGISTRY[name]
+    per_axis = [key for key, kind in cls.types.items() if kind.partition(" | ")[0] in PER_AXIS]
+    return {key: cls.defaults[key][:1] * axes for key in per_axis if isinstance(cls.defaults[key], tuple)}
+
+
+def _checked(known: Mapping[str, str], name: str, value: object, argument: str | int, axes: int) -> Any:
     try:
-        return read(known[name], value)
+        return read(known[name], value, axes)
     except Refusal as error:
         raise ArgumentError(f"{name} {error}", argument) from None
 
 
 __all__ = [
-    "KINDS", "REGISTRY", "Call", "Calls", "Extra", "Operator", "Plain", "Saved", "Shape", "Work",
-    "add_work", "format_shape", "make", "operator", "signature", "spatial", "values",
+    "KINDS", "REGISTRY", "Call", "Calls", "Extra", "Operator", "Plain", "Saved", "Shape", "Sizes", "Work",
+    "add_work", "format_shape", "make", "operator", "signature", "values",
 ]  # fmt: skip

@@ -7,9 +7,9 @@ tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-Shape: TypeAlias = tuple[int, ...]
+from archcalc.ops.shape import Sizes
 
 # Where a call puts its result: in new memory, or in that of its first read. Autograd does not track an unsafe view.
 NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
@@ -30,7 +30,7 @@ class Extra(NamedTuple):
     """
 
     name: str
-    shape: Shape
+    shape: Sizes
     dtype: str = ""
     per_image: bool = True
 

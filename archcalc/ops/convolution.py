@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
-from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, format_shape, operator, spatial, values
+from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Sizes, Work, format_shape, operator, values
 from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, UNSAFE_VIEW, VIEW, Call
-from archcalc.ops.reads import ALL, EACH, POINT, Axis, Transposed, Window
+from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window
+from archcalc.ops.shape import Features, Map, featured, positions
 
 
 class Weighted(Operator):
@@ -16,7 +17,7 @@ class Weighted(Operator):
 
     weighted: ClassVar[bool] = True
 
-    def buffers(self, x: Shape) -> dict[str, Shape]:
+    def buffers(self, x: Shape) -> dict[str, Sizes]:
         """None."""
         return {}
 
@@ -52,7 +53,7 @@ def check_groups(channels: int, out_channels: int, groups: int) -> None:
 
 @operator("conv")
 class Conv(Weighted):
-    """2-D convolution, `torch.nn.Conv2d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
+    """Convolution, `torch.nn.Conv1d` to `Conv3d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
 
     `padding="same"` keeps height and width (stride 1 only). `connections` lists for each output channel the input
     channels that it reads, like Table I of LeCun et al. 1998 for LeNet-5's C3; each link then has its own k×k kernel.
@@ -67,41 +68,43 @@ class Conv(Weighted):
     bias: Flag = True
     connections: Connections | None = None
 
-    def margins(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Zeros before and after, by height and width; of an odd number for "same" PyTorch puts one more after."""
+    def margins(self) -> list[tuple[int, int]]:
+        """Zeros before and after, axis by axis; of an odd number for "same" PyTorch puts one more after."""
         if self.padding != "same":
-            (top, left) = self.padding
-            return (top, top), (left, left)
-        require(self.stride == (1, 1), "padding='same' needs stride 1, as in PyTorch")
+            return [(margin, margin) for margin in self.padding]
+        require({*self.stride} == {1}, "padding='same' needs stride 1, as in PyTorch")
         whole = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        return (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
+        return [(zeros // 2, zeros - zeros // 2) for zeros in whole]
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises Refusal if kernel, groups or connections do not fit."""
-        channels, height, width = spatial(x, self.name)
-        check_groups(channels, self.out_channels, self.groups)
-        self._check_connections(channels)
-        (top, bottom), (left, right) = self.margins()
-        padded = height + top + bottom, width + left + right
-        reach = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.dilation[1] * (self.kernel_size[1] - 1) + 1
-        if not every((padded[0] >= reach[0]) & (padded[1] >= reach[1])):
-            raise Refusal(f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
-        rows, columns = (padded[0] - reach[0]) // self.stride[0] + 1, (padded[1] - reach[1]) // self.stride[1] + 1
-        return self.out_channels, rows, columns
+        lengths = positions(x, self.name)
+        check_groups(x.channels, self.out_channels, self.groups)
+        self._check_connections(x)
+        padded = [length + before + after for length, (before, after) in zip(lengths, self.margins(), strict=True)]
+        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        sizes = [self.out_channels]
+        for length, span, stride in zip(padded, reach, self.stride, strict=True):
+            if not every(length >= span):
+                raise Refusal(f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
+            sizes.append((length - span) // stride + 1)
+        return Map(sizes)
 
-    def _check_connections(self, channels: int) -> None:
+    def _check_connections(self, x: Shape) -> None:
         if self.connections is None:
             return
+        positions(x, "connections", 2)
+        channels = x.channels
         require(self.groups == 1, "accepts groups or connections, not both")
         if len(self.connections) != self.out_channels:
             raise Refusal(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
         last = max(max(row) for row in self.connections)
         require(last < channels, f"connections names input channel {last}, but the last one is {channels - 1}")
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight (out, in/groups, k, k), or (links, k, k) with a connection table; bias (out,)."""
         if self.connections is None:
-            weight: Shape = (self.out_channels, x[0] // self.groups, *self.kernel_size)
+            weight: Sizes = (self.out_channels, x.channels // self.groups, *self.kernel_size)
         else:
             weight = (sum(len(row) for row in self.connections), *self.kernel_size)
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
@@ -109,35 +112,34 @@ class Conv(Weighted):
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k·in/groups multiply-accumulates (with `connections` only its links) and its bias."""
         if self.connections is None:
-            work = {"mac": values(y) * values((*self.kernel_size, x[0] // self.groups))}
+            work = {"mac": values(y) * values((*self.kernel_size, x.channels // self.groups))}
         else:
-            work = {"mac": y[1] * y[2] * values((sum(len(row) for row in self.connections), *self.kernel_size))}
+            work = {"mac": values(y.lengths) * values((sum(len(row) for row in self.connections), *self.kernel_size))}
         return work | ({"add": values(y)} if self.bias else {})
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input and weight; the padded input if "same" pads unequally; with `connections` dense weight and links."""
-        (top, bottom), (left, right) = self.margins()
-        lopsided = (bottom - top, right - left)
+        lopsided = [after - before for before, after in self.margins()]
         extras: tuple[Extra, ...] = ()
-        if lopsided != (0, 0):
-            extras += (Extra("padded input", (x[0], x[1] + lopsided[0], x[2] + lopsided[1])),)
+        if any(lopsided):
+            padded = [length + more for length, more in zip(x.lengths, lopsided, strict=True)]
+            extras += (Extra("padded input", x.of(x.channels, padded)),)
         if self.connections is not None:
             links = sum(len(row) for row in self.connections)
-            extras += (Extra("dense weight", (y[0], x[0], *self.kernel_size), per_image=False),)
+            extras += (Extra("dense weight", (y.channels, x.channels, *self.kernel_size), per_image=False),)
             extras += (Extra("links", (links,), "int64", per_image=False),)
-        return Saved(input=lopsided == (0, 0), state=("weight",), extras=extras)
+        return Saved(input=not any(lopsided), state=("weight",), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Window, Window]:
+    def window(self, x: Shape) -> tuple[Window, ...]:
         """The dilated kernel."""
-        (top, _), (left, _) = self.margins()
-        (kh, kw), (dh, dw), (sh, sw) = self.kernel_size, self.dilation, self.stride
-        return Window(kh, sh, top, dh), Window(kw, sw, left, dw)
+        before = [zeros for zeros, _ in self.margins()]
+        return tuple(map(Window, self.kernel_size, self.stride, before, self.dilation))
 
     def pytorch(self, x: Shape) -> str:
         geometry = "kernel_size, stride=stride, padding=padding, dilation=dilation"
         if self.connections is not None:
             return f"TableConv2d(in_channels, connections, {geometry}, bias=bias)"
-        return f"nn.Conv2d(in_channels, out_channels, {geometry}, groups=groups, bias=bias)"
+        return f"nn.Conv{len(x.lengths)}d(in_channels, out_channels, {geometry}, groups=groups, bias=bias)"
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """The convolution; before it padding if "same" pads unequally, or filling a dense weight by `connections`."""
@@ -158,13 +160,13 @@ class Conv(Weighted):
 
 @operator("conv_transpose")
 class ConvTranspose(Weighted):
-    """Transposed 2-D convolution, `torch.nn.ConvTranspose2d`.
+    """Transposed convolution, `torch.nn.ConvTranspose1d` to `ConvTranspose3d`.
 
     Output height (H − 1)·stride − 2·padding + dilation·(k − 1) + output_padding + 1.
     """
 
     code: ClassVar[str] = (
-        "nn.ConvTranspose2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, "
+        "nn.ConvTranspose{n}d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, "
         "output_padding=output_padding, groups=groups, bias=bias, dilation=dilation)"
     )
     out_channels: Positive
@@ -178,9 +180,9 @@ class ConvTranspose(Weighted):
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises Refusal if groups or paddings do not fit, or the output is empty."""
-        channels, *size = spatial(x, self.name)
-        check_groups(channels, self.out_channels, self.groups)
-        return self.out_channels, *(self._length(axis, length) for axis, length in enumerate(size))
+        lengths = positions(x, self.name)
+        check_groups(x.channels, self.out_channels, self.groups)
+        return Map((self.out_channels, *[self._length(axis, length) for axis, length in enumerate(lengths)]))
 
     def _length(self, axis: int, length: int) -> int:
         kernel, stride, dilation = self.kernel_size[axis], self.stride[axis], self.dilation[axis]
@@ -193,9 +195,9 @@ class ConvTranspose(Weighted):
         require(out >= 1, f"padding {padding} leaves no output")
         return out
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight (in, out/groups, k, k); bias (out,)."""
-        weight = (x[0], self.out_channels // self.groups, *self.kernel_size)
+        weight = (x.channels, self.out_channels // self.groups, *self.kernel_size)
         return {"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -203,10 +205,9 @@ class ConvTranspose(Weighted):
         kernel = values((*self.kernel_size, self.out_channels // self.groups))
         return {"mac": values(x) * kernel} | ({"add": values(y)} if self.bias else {})
 
-    def window(self, x: Shape) -> tuple[Transposed, Transposed]:
+    def window(self, x: Shape) -> tuple[Transposed, ...]:
         """The inputs whose kernels reach the output; the positions within the kernel alternate with the stride."""
-        (kh, kw), (dh, dw), (sh, sw), (ph, pw) = self.kernel_size, self.dilation, self.stride, self.padding
-        return Transposed(kh, sh, ph, dh), Transposed(kw, sw, pw, dw)
+        return tuple(map(Transposed, self.kernel_size, self.stride, self.padding, self.dilation))
 
 
 @operator("linear")
@@ -219,29 +220,31 @@ class Linear(Weighted):
 
     def output(self, x: Shape) -> Shape:
         """The input's shape with out_features as its last dimension."""
-        return (*x[:-1], self.out_features)
+        featured(x)
+        return x.with_last(self.out_features)
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight (out, in); bias (out,)."""
-        return {"weight": (self.out_features, x[-1])} | ({"bias": (self.out_features,)} if self.bias else {})
+        return {"weight": (self.out_features, x.last)} | ({"bias": (self.out_features,)} if self.bias else {})
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value in_features multiply-accumulates, and an addition for the bias."""
-        return {"mac": x[-1] * values(y)} | ({"add": values(y)} if self.bias else {})
+        return {"mac": x.last * values(y)} | ({"add": values(y)} if self.bias else {})
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """Features have no positions; on channels×height×width it reads the whole width."""
-        return (EACH, ALL) if len(x) == 3 else POINT
+    def window(self, x: Shape) -> tuple[Axis, ...]:
+        """Its own token; of features there are no positions; on channels×height×width it reads the whole width."""
+        each = (EACH,) * len(x.lengths)
+        return (*each[1:], ALL) if isinstance(x, Map) else each
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """One function, which keeps the input only for the weight's gradient."""
         (call,) = super().calls(x, y, training, overwrites)
         n = len(call.reads)
         call = call._replace(crossed=True, grads=(NEW, NEW, SUM)[:n])
-        if len(x) == 1:
+        if isinstance(x, Features):
             return (call._replace(keeps=(0, 1)),)
         # PyTorch makes a matrix of the input, and the output from a matrix
-        joined = VIEW if values(x[:-1]) == 1 else JOINED
+        joined = VIEW if values(x.without_last(1)) == 1 else JOINED
         return (
             Call((0,), Extra("matrix", x), VIEW, grads=(VIEW,)),
             call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1)),
@@ -261,25 +264,26 @@ class RBF(Weighted):
 
     def output(self, x: Shape) -> Shape:
         """(out_features,). Raises Refusal unless the input is a vector."""
-        require(len(x) == 1, f"rbf needs a vector, not {format_shape(x)}; write flatten before it")
-        return (self.out_features,)
+        require(isinstance(x, Features), f"rbf needs a vector, not {format_shape(x)}; write flatten before it")
+        return Features((self.out_features,))
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """None: the prototypes are fixed."""
         return {}
 
-    def buffers(self, x: Shape) -> dict[str, Shape]:
+    def buffers(self, x: Shape) -> dict[str, Sizes]:
         """prototypes (out, in)."""
-        return {"prototypes": (self.out_features, x[0])}
+        return {"prototypes": (self.out_features, x.channels)}
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each link a subtraction and a product; for each output n − 1 additions for n inputs."""
-        return {"add": y[0] * x[0] + y[0] * (x[0] - 1), "mul": y[0] * x[0]}
+        inputs, outputs = x.channels, y.channels
+        return {"add": outputs * inputs + outputs * (inputs - 1), "mul": outputs * inputs}
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """Σ gradient · (2 · (x − w)): for each link 2 products, for each input value n − 1 additions for n outputs."""
-        links = batch * y[0] * x[0]
-        return {"mul": 2 * links, "add": links - batch * x[0]}
+        links = batch * y.channels * x.channels
+        return {"mul": 2 * links, "add": links - batch * x.channels}
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """None: the prototypes are fixed."""
@@ -287,19 +291,20 @@ class RBF(Weighted):
 
     def links(self, x: Shape, y: Shape) -> int:
         """One for each value of the prototypes."""
-        return y[0] * x[0]
+        count: int = y.channels * x.channels
+        return count
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The differences, for the gradient of the square."""
-        return Saved(extras=(Extra("differences", (y[0], x[0])),))
+        return Saved(extras=(Extra("differences", (y.channels, x.channels)),))
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """Features have no positions."""
-        return POINT
+        return ()
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """x − w, its square, which keeps it, and the sum."""
-        differences = Extra("differences", (y[0], x[0]))
+        differences = Extra("differences", (y.channels, x.channels))
         return (
             Call((0,), Extra("row", x), VIEW, grads=(VIEW,)),
             Call((1,), differences, grads=(SUM,)),

@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import ClassVar, TypeAlias
 
-from archcalc.ops.arguments import Probability, every, require, same
+from archcalc.ops.arguments import Probability, require, same
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Work, operator, values
-from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, Call
+from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, VIEW, Call
+from archcalc.ops.reads import Axis
+from archcalc.ops.shape import Map, Tokens, featured
 
 Shapes: TypeAlias = tuple[Shape, ...]
+
+
+def alike(shapes: Sequence[Shape]) -> bool:
+    """Whether shapes have the same axes and sizes. Raises Refusal for numbers of tokens."""
+    featured(shapes[0])
+    return len({*map(type, shapes)}) == 1 and same(shapes)
 
 
 class Join(Plain):
@@ -23,8 +31,12 @@ class Join(Plain):
 
     def output(self, x: Shapes) -> Shape:
         """The inputs' shape. Raises Refusal if they differ."""
-        require(same(x), "branches differ in shape")
+        require(alike(x), "branches differ in shape")
         return x[0]
+
+    def window(self, x: Shapes) -> tuple[Axis, ...]:
+        """The same position of each input."""
+        return super().window(x[0])
 
     def input_gradient(self, x: Shapes, y: Shape, batch: int) -> Work:
         """None: each input has the output's gradient, or a part of it."""
@@ -59,7 +71,7 @@ class Add(Join):
 
 @operator("multiply")
 class Multiply(Join):
-    """Elementwise product; an input of channels×1×1 is broadcast over height and width (squeeze-and-excitation)."""
+    """Elementwise product; an input of channels×1×1 is broadcast over all positions (squeeze-and-excitation)."""
 
     code: ClassVar[str] = "Product()"
 
@@ -67,11 +79,12 @@ class Multiply(Join):
         """The largest input's shape. Raises Refusal if another one is neither of this shape nor channels×1×1."""
         largest = x[0]
         for shape in x[1:]:
-            if len(shape) == len(largest) == 3 and every((largest[1] == 1) & (largest[2] == 1)):
+            if shape.axes == largest.axes and largest.single:
                 largest = shape
         for shape in x:
-            gate = len(shape) == len(largest) == 3 and every((shape[1] == 1) & (shape[2] == 1))
-            require(same([shape[:1], largest[:1]]) if gate else same([shape, largest]), "branches differ in shape")
+            gate = shape.single and isinstance(shape, Map)
+            spread = shape.of(shape.channels, largest.lengths) if gate and shape.axes == largest.axes else shape
+            require(alike([spread, largest]), "branches differ in shape")
         return largest
 
     def work(self, x: Shapes, y: Shape) -> Work:
@@ -141,22 +154,25 @@ class Mean(Join):
 
 @operator("concat")
 class Concat(Join):
-    """Concatenation along the channels, `torch.cat(dim=1)`."""
-
-    code: ClassVar[str] = "Concat()"
+    """Concatenation along the channels, `torch.cat(dim=1)`; of tokens along their features, `dim=-1`."""
 
     def output(self, x: Shapes) -> Shape:
         """The sum of the channels. Raises Refusal if the inputs differ in height or width."""
-        require(len({len(shape) for shape in x}) == 1 and same([shape[1:] for shape in x]), "branches differ in shape")
-        return sum(shape[0] for shape in x), *x[0][1:]
+        first = x[0]
+        require(alike([shape.with_channels(1) for shape in x]), "branches differ in shape")
+        return first.with_channels(sum(shape.channels for shape in x))
+
+    def pytorch(self, x: Shapes) -> str:
+        return "ConcatFeatures()" if isinstance(x[0], Tokens) else "Concat()"
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """None: it copies."""
         return {}
 
     def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
-        """One function; its gradients are slices of the incoming one."""
-        return (Call(tuple(range(len(x))), Extra("output", y), grads=(SLICE,) * len(x)),)
+        """One function; its gradients are slices of the incoming one, of tokens such that their rows need no copy."""
+        grads = (VIEW if isinstance(x[0], Tokens) else SLICE,) * len(x)
+        return (Call(tuple(range(len(x))), Extra("output", y), grads=grads),)
 
 
 def sums(x: Shapes, y: Shape, overwrites: bool) -> Calls:

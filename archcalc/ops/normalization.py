@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from archcalc.errors import Refusal
 from archcalc.ops.arguments import Extent, Flag, Positive, PositiveReal, Real, require, same
-from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, add_work, format_shape, operator, values
+from archcalc.ops.base import (
+    Calls,
+    Extra,
+    SameShape,
+    Saved,
+    Shape,
+    Sizes,
+    Work,
+    add_work,
+    format_shape,
+    operator,
+    values,
+)  # fmt: skip
 from archcalc.ops.calls import NUMBER, PACKED, SAME, Call
-from archcalc.ops.reads import EACH, EACH_AND_ALL, POINT, Axis
+from archcalc.ops.reads import EACH, EACH_AND_ALL, Axis
+from archcalc.ops.shape import Tokens, channels_first, positions
 
 
 @operator("batchnorm")
 class BatchNorm(SameShape):
-    """Batch normalization per channel, `torch.nn.BatchNorm2d` and `BatchNorm1d` (Ioffe & Szegedy 2015)."""
+    """Batch normalization per channel, `torch.nn.BatchNorm1d` to `BatchNorm3d` (Ioffe & Szegedy 2015)."""
 
     eps: PositiveReal = 1e-5
     momentum: Real = 0.1
@@ -22,20 +34,18 @@ class BatchNorm(SameShape):
     track_running_stats: Flag = True
 
     def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal if it has more than three dimensions."""
-        if len(x) > 3:
-            raise Refusal(f"batchnorm needs channels×height×width or features, not {format_shape(x)}")
-        return x
+        """The input's shape. Raises Refusal for tokens, whose features are not PyTorch's second dimension."""
+        return channels_first(x, self.name)
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """γ `weight` and β `bias`, one value per channel."""
-        return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
+        return {"weight": (x.channels,), "bias": (x.channels,)} if self.affine else {}
 
-    def buffers(self, x: Shape) -> dict[str, Shape]:
+    def buffers(self, x: Shape) -> dict[str, Sizes]:
         """Running mean and variance, and PyTorch's counter of batches."""
         if not self.track_running_stats:
             return {}
-        return {"running_mean": (x[0],), "running_var": (x[0],), "num_batches_tracked": ()}
+        return {"running_mean": (x.channels,), "running_var": (x.channels,), "num_batches_tracked": ()}
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each value a multiplication and an addition: y = a·x + b, with a and b computed before."""
@@ -49,8 +59,8 @@ class BatchNorm(SameShape):
         For n values in C channels 3n − C sums, 2n products, 3C divisions, C roots; n for each of weight and bias. For
         each channel's running averages, momentum·new + (1 − momentum)·old, 5 products and 2 sums.
         """
-        work = statistics_work(batch * values(y), x[0], self.affine, self.affine)
-        return add_work(work, {"mul": 5 * x[0], "add": 2 * x[0]} if self.track_running_stats else {})
+        work = statistics_work(batch * values(y), x.channels, self.affine, self.affine)
+        return add_work(work, {"mul": 5 * x.channels, "add": 2 * x.channels} if self.track_running_stats else {})
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """γ/σ · (g − Σg/n − (x − μ)·k), where k = Σ(g·(x − μ))/σ/σ/n per channel; the weight gradient has the sums.
@@ -58,25 +68,25 @@ class BatchNorm(SameShape):
         For n values in C channels 2n additions, 2n + 2C products, 2C divisions. Without weights also the sums, 3n − 2C
         additions and n products.
         """
-        count, channels = batch * values(x), x[0]
+        count, channels = batch * values(x), x.channels
         work = {"add": count * 2, "mul": count * 2 + channels * 2, "div": channels * 2}
         return work if self.affine else add_work(work, {"add": count * 3 - channels * 2, "mul": count})
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """Σ(g·(x − μ))/σ and Σg: for n values in C channels 3n − 2C additions and n + C products."""
-        count, channels = batch * values(x), x[0]
+        count, channels = batch * values(x), x.channels
         return {"add": count * 3 - channels * 2, "mul": count + channels} if self.affine else {}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, running statistics, and mean and 1/σ of the batch (on CUDA at least float32)."""
         state: tuple[str, ...] = ("weight",) if self.affine else ()
         state += ("running_mean", "running_var") if self.track_running_stats else ()
-        extras = tuple(Extra(name, (x[0],), "sums", per_image=False) for name in ("mean", "invstd"))
+        extras = tuple(Extra(name, (x.channels,), "sums", per_image=False) for name in ("mean", "invstd"))
         return Saved(input=True, state=state, extras=extras)
 
     def pytorch(self, x: Shape) -> str:
         options = "eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats"
-        return f"nn.BatchNorm{2 if len(x) == 3 else 1}d(in_channels, {options})"
+        return f"nn.BatchNorm{len(x.lengths) or 1}d(in_channels, {options})"
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """One function; with running statistics it counts batches, and has those of the batch, only in training."""
@@ -88,24 +98,33 @@ class BatchNorm(SameShape):
 
 @operator("layernorm")
 class LayerNorm(SameShape):
-    """Normalization over the last dimensions, `torch.nn.LayerNorm`; without `normalized_shape` over all dimensions."""
+    """Normalization over the last dimensions, `torch.nn.LayerNorm`.
+
+    Without `normalized_shape` over all dimensions; of tokens over the features of each token.
+    """
 
     normalized_shape: Extent | None = None
     eps: Real = 1e-5
     elementwise_affine: Flag = True
     bias: Flag = True
 
-    def _over(self, x: Shape) -> Shape:
-        return x if self.normalized_shape is None else self.normalized_shape
+    def _over(self, x: Shape) -> Sizes:
+        if self.normalized_shape is not None:
+            return self.normalized_shape
+        return (x.channels,) if isinstance(x, Tokens) else tuple(x)
+
+    def _groups(self, x: Shape) -> Sizes:
+        """Return the sizes of the axes that are not normalized over."""
+        return x.without_last(len(self._over(x)))
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal if it does not end with normalized_shape."""
         over = self._over(x)
-        fits = len(over) <= len(x) and same([x[len(x) - len(over) :], over])
+        fits = len(over) <= len(x.axes) and same([(*self._groups(x), *over), x])
         require(fits, f"the input's shape {format_shape(x)} does not end with normalized_shape {format_shape(over)}")
         return x
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight and bias, of the normalized shape."""
         if not self.elementwise_affine:
             return {}
@@ -113,7 +132,7 @@ class LayerNorm(SameShape):
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For n values in g groups 3n − g sums, 2n products, 3g divisions, g roots; n for each of weight and bias."""
-        groups = values(x[: len(x) - len(self._over(x))])
+        groups = values(self._groups(x))
         return statistics_work(values(y), groups, self.elementwise_affine, self.elementwise_affine and self.bias)
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
@@ -122,7 +141,7 @@ class LayerNorm(SameShape):
         For n values in g groups 4n − 2g additions, 3n + 2g products, 2g divisions; with a weight n products, without
         one n differences x − μ.
         """
-        groups = values(x[: len(x) - len(self._over(x))])
+        groups = values(self._groups(x))
         return statistics_gradient(batch * values(x), batch * groups, self.elementwise_affine)
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
@@ -131,18 +150,18 @@ class LayerNorm(SameShape):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, bias, and mean and 1/σ of each group (on CUDA at least float32)."""
-        groups = x[: len(x) - len(self._over(x))]
+        groups = self._groups(x)
         extras = (Extra("mean", groups, "sums"), Extra("rstd", groups, "sums"))
         return Saved(input=True, state=tuple(self.weights(x)), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """Each position, and through the statistics all normalized positions."""
-        if len(x) != 3:
-            return POINT
-        return (EACH_AND_ALL if len(self._over(x)) > 1 else EACH), EACH_AND_ALL
+        over = x.axes[len(self._groups(x)) :]
+        return tuple([EACH_AND_ALL if axis in over else EACH for axis in x.axes if axis != "C"])
 
     def pytorch(self, x: Shape) -> str:
-        over = "in_shape" if self.normalized_shape is None else "normalized_shape"
+        every = "in_features" if isinstance(x, Tokens) else "in_shape"
+        over = every if self.normalized_shape is None else "normalized_shape"
         return f"nn.LayerNorm({over}, eps=eps, elementwise_affine=elementwise_affine, bias=bias)"
 
 
@@ -157,12 +176,13 @@ class GroupNorm(SameShape):
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal if the channels cannot be divided into the groups."""
-        require(x[0] % self.num_groups == 0, f"{x[0]} channels cannot be divided into {self.num_groups} groups")
+        channels = channels_first(x, self.name).channels
+        require(channels % self.num_groups == 0, f"{channels} channels cannot be divided into {self.num_groups} groups")
         return x
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight and bias, one value per channel."""
-        return {"weight": (x[0],), "bias": (x[0],)} if self.affine else {}
+        return {"weight": (x.channels,), "bias": (x.channels,)} if self.affine else {}
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For n values in g groups 3n − g sums, 2n products, 3g divisions, g roots; n for each of weight and bias."""
@@ -182,9 +202,9 @@ class GroupNorm(SameShape):
         extras = (Extra("mean", groups), Extra("rstd", groups))
         return Saved(input=True, state=("weight",) if self.affine else (), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """Each position, and through the statistics all positions."""
-        return (EACH_AND_ALL, EACH_AND_ALL) if len(x) == 3 else POINT
+        return (EACH_AND_ALL,) * len(x.lengths)
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """One function."""
@@ -206,8 +226,8 @@ class LRN(SameShape):
     k: Real = 1.0
 
     def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal for a vector."""
-        require(len(x) > 1, f"lrn needs channels and positions, not the vector {format_shape(x)}")
+        """The input's shape. Raises Refusal for a vector, and for tokens."""
+        positions(x, self.name)
         return x
 
     def work(self, x: Shape, y: Shape) -> Work:
@@ -225,12 +245,12 @@ class LRN(SameShape):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, the padded squares, the base and the result of the power."""
-        padded = (x[0] + self.size - 1, *x[1:])
+        padded = x.with_channels(x.channels + self.size - 1)
         return Saved(input=True, extras=(Extra("squares", padded), Extra("base", x), Extra("power", x)))
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """x², padded, averaged, · alpha, + k, to the power of beta, and x divided by that."""
-        squares, made = Extra("squares", (x[0] + self.size - 1, *x[1:])), Extra("values", x)
+        squares, made = Extra("squares", x.with_channels(x.channels + self.size - 1)), Extra("values", x)
         return (
             Call((0, 0), made, keeps=(0,)),
             Call((1,), squares),
@@ -266,7 +286,7 @@ def statistics_gradient(count: int, groups: int, scaled: bool) -> Work:
     }
 
 
-def affine_gradient(count: int, weights: Mapping[str, Shape]) -> Work:
+def affine_gradient(count: int, weights: Mapping[str, Sizes]) -> Work:
     """x − μ, g·(x − μ)·1/σ, and for each weight and bias a sum of its values."""
     sums = sum(count - values(shape) for shape in weights.values())
     return {"add": count + sums, "mul": count * 2} if weights else {}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from operator import mul
 from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
-from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Work, operator, spatial, values
-from archcalc.ops.calls import FULL, NEW, SAME, SUM, Call
+from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, format_shape, operator, values
+from archcalc.ops.calls import FULL, NEW, SAME, SUM, VIEW, Call
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
+from archcalc.ops.shape import Map, positions
+
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # PyTorch's modes of linear interpolation, by number of axes
 
 
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
@@ -27,36 +31,51 @@ def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
     return out
 
 
-class Pool(Plain):
-    """A window that slides over height and width of each channel."""
+def on_line(calls: Calls, x: Shape, y: Shape) -> Calls:
+    """Return the calls of a pool. A line becomes an image of height 1, and the result a line again, by views."""
+    if len(x.lengths) > 1:
+        return calls
+    (call,) = calls
+    image = Call((0,), Extra("image", x), VIEW, grads=(VIEW,))
+    line = Call((2,), Extra("line", y), VIEW, grads=(VIEW,))
+    return image, call._replace(reads=(1,), keeps=(1,) * len(call.keeps)), line
 
+
+class Pool(Plain):
+    """A window that slides over the positions of each channel."""
+
+    counts: ClassVar[tuple[int, ...]] = ()  # of lengths that it accepts; by default one to three
     kernel_size: Size
     stride: Size | None
     padding: Margin
     ceil_mode: Flag
 
-    def window(self, x: Shape) -> tuple[Window, Window]:
+    def window(self, x: Shape) -> tuple[Window, ...]:
         """The kernel; without a stride its stride is the kernel size."""
-        (kh, kw), (sh, sw), (ph, pw) = self.kernel_size, self.stride or self.kernel_size, self.padding
-        (dh, dw) = getattr(self, "dilation", (1, 1))
-        return Window(kh, sh, ph, dh), Window(kw, sw, pw, dw)
+        kernel = self.kernel_size
+        dilation = getattr(self, "dilation", (1,) * len(kernel))
+        return tuple(map(Window, kernel, self.stride or kernel, self.padding, dilation))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; on a line between two views."""
+        return on_line(super().calls(x, y, training, overwrites), x, y)
 
     def output(self, x: Shape) -> Shape:
         """(channels, height, width). Raises Refusal if kernel or padding do not fit."""
-        channels, *size = spatial(x, self.name)
+        lengths = positions(x, self.name, *self.counts)
         for kernel, padding in zip(self.kernel_size, self.padding, strict=True):
             if padding > kernel // 2:
                 raise Refusal(f"padding {padding} is more than half of the kernel {kernel}")
-        axes = zip(size, self.window(x), strict=True)
-        return channels, *(pooled_length(length, window, self.ceil_mode) for length, window in axes)
+        axes = zip(lengths, self.window(x), strict=True)
+        return Map((x.channels, *[pooled_length(length, window, self.ceil_mode) for length, window in axes]))
 
 
 @operator("maxpool")
 class MaxPool(Pool):
-    """Maximum over a sliding window, `torch.nn.MaxPool2d`."""
+    """Maximum over a sliding window, `torch.nn.MaxPool1d` to `MaxPool3d`."""
 
     code: ClassVar[str] = (
-        "nn.MaxPool2d(kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)"
+        "nn.MaxPool{n}d(kernel_size, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode)"
     )
     kernel_size: Size
     stride: Size | None = None  # None: the kernel size, as in PyTorch
@@ -71,7 +90,7 @@ class MaxPool(Pool):
         writes outside the gradient's memory.
         """
         y = Pool.output(self, x)
-        for length, count, window, step in zip(x[1:], y[1:], self.window(x), self.dilation, strict=True):
+        for length, count, window, step in zip(x.lengths, y.lengths, self.window(x), self.dilation, strict=True):
             if every(length >= step):
                 continue  # no window can step over it
             for i in range(min(-(-window.padding // window.stride), step)):  # windows that start in the padding
@@ -94,10 +113,10 @@ class MaxPool(Pool):
 
 @operator("avgpool")
 class AvgPool(Pool):
-    """Mean over a sliding window, `torch.nn.AvgPool2d`."""
+    """Mean over a sliding window, `torch.nn.AvgPool1d` to `AvgPool3d`."""
 
     code: ClassVar[str] = (
-        "nn.AvgPool2d(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode, "
+        "nn.AvgPool{n}d(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode, "
         "count_include_pad=count_include_pad)"
     )
     kernel_size: Size
@@ -128,14 +147,15 @@ class Subsample(Pool):
     )
 
     weighted = True
+    counts = (2,)
     kernel_size: Size
     stride: Size | None = None  # None: the kernel size; windows do not overlap
     padding: Margin = (0, 0)
     ceil_mode: Flag = False
 
-    def weights(self, x: Shape) -> dict[str, Shape]:
+    def weights(self, x: Shape) -> dict[str, Sizes]:
         """weight (the coefficient) and bias, one value per channel."""
-        return {"weight": (x[0],), "bias": (x[0],)}
+        return {"weight": (x.channels,), "bias": (x.channels,)}
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k − 1 additions, a product and the bias."""
@@ -147,7 +167,7 @@ class Subsample(Pool):
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """For each output value a product with its window's sum; for coefficient and bias a sum per channel."""
-        return {"mul": batch * values(y), "add": (batch * values(y) - x[0]) * 2}
+        return {"mul": batch * values(y), "add": (batch * values(y) - x.channels) * 2}
 
     def links(self, x: Shape, y: Shape) -> int:
         """For each output value its window and the bias, as the paper counts: 5 for 2×2."""
@@ -170,11 +190,18 @@ class Subsample(Pool):
 class Adaptive(Plain):
     """Pooling to a given size: of n outputs, window i runs from ⌊i·H/n⌋ to ⌈(i + 1)·H/n⌉, as in PyTorch."""
 
-    output_size: Sides  # height and width
-
     def output(self, x: Shape) -> Shape:
         """(channels, *output_size)."""
-        return spatial(x, self.name)[0], *self.output_size
+        positions(x, self.name)
+        return Map((x.channels, *self.targets(x)))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; on a line between two views."""
+        return on_line(super().calls(x, y, training, overwrites), x, y)
+
+    def targets(self, x: Shape) -> Sizes:
+        """The number of outputs on each axis: `output_size`, or 1 of a global pool."""
+        return getattr(self, "output_size", (1,) * len(x.lengths))
 
     @classmethod
     def says(cls, figure: str) -> str:
@@ -185,15 +212,13 @@ class Adaptive(Plain):
     def cells(self, x: Shape) -> Any:
         """Number of input values that all windows of a channel read together; windows may overlap."""
         # Σ ⌈(i + 1)·H/n⌉ − ⌊i·H/n⌋ over i < n: the floors cancel except the last, H; each ceiling adds 1 unless whole
-        axes = zip(x[1:], self.output_size, strict=True)
+        axes = zip(x.lengths, self.targets(x), strict=True)
         return values([length + n - common_divisor(length, n) for length, n in axes])
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """The whole axis if its output is 1, else an interval for each output."""
-        height, width = (
-            ALL if n == 1 else AdaptiveWindow(length, n) for length, n in zip(x[1:], self.output_size, strict=True)
-        )
-        return height, width
+        axes = zip(x.lengths, self.targets(x), strict=True)
+        return tuple([ALL if n == 1 else AdaptiveWindow(length, n) for length, n in axes])
 
 
 class AdaptiveAverage(Adaptive):
@@ -206,20 +231,20 @@ class AdaptiveAverage(Adaptive):
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 additions and a division."""
-        return {"add": y[0] * self.cells(x) - values(y), "div": values(y)}
+        return {"add": y.channels * self.cells(x) - values(y), "div": values(y)}
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """A division for each output value, and an addition to each gradient of its window.
 
         If output_size is 1, PyTorch spreads the gradient first: a division for each value of the input, no additions.
         """
-        if self.output_size == (1, 1):
+        if {*self.targets(x)} == {1}:
             return {"div": batch * values(x)}
-        return {"div": batch * values(y), "add": batch * y[0] * self.cells(x)}
+        return {"div": batch * values(y), "add": batch * y.channels * self.cells(x)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input; nothing if output_size is 1, since the mean is over everything."""
-        return Saved(input=self.output_size != (1, 1))
+        return Saved(input={*self.targets(x)} != {1})
 
 
 class AdaptiveMaximum(Adaptive):
@@ -227,7 +252,7 @@ class AdaptiveMaximum(Adaptive):
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each window of n values n − 1 comparisons."""
-        return {"compare": y[0] * self.cells(x) - values(y)}
+        return {"compare": y.channels * self.cells(x) - values(y)}
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """For each output value an addition to its maximum's gradient."""
@@ -240,39 +265,40 @@ class AdaptiveMaximum(Adaptive):
 
 @operator("adaptive_avgpool")
 class AdaptiveAvgPool(AdaptiveAverage):
-    """Mean over windows such that the output has `output_size`, `torch.nn.AdaptiveAvgPool2d`."""
+    """Mean over windows such that the output has `output_size`, `torch.nn.AdaptiveAvgPool1d` to `3d`."""
 
-    code: ClassVar[str] = "nn.AdaptiveAvgPool2d(output_size)"
+    code: ClassVar[str] = "nn.AdaptiveAvgPool{n}d(output_size)"
     output_size: Sides
 
 
 @operator("adaptive_maxpool")
 class AdaptiveMaxPool(AdaptiveMaximum):
-    """Maximum over windows such that the output has `output_size`, `torch.nn.AdaptiveMaxPool2d`."""
+    """Maximum over windows such that the output has `output_size`, `torch.nn.AdaptiveMaxPool1d` to `3d`."""
 
-    code: ClassVar[str] = "nn.AdaptiveMaxPool2d(output_size)"
+    code: ClassVar[str] = "nn.AdaptiveMaxPool{n}d(output_size)"
     output_size: Sides
 
 
 @operator("global_avgpool")
 class GlobalAvgPool(AdaptiveAverage):
-    """Mean over height and width (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`."""
+    """Mean over all positions (Lin et al. 2013), `torch.nn.AdaptiveAvgPool2d(1)`, or `1d` or `3d`."""
 
-    code: ClassVar[str] = "nn.AdaptiveAvgPool2d(1)"
-    output_size: ClassVar[Sides] = (1, 1)  # type: ignore[misc]  # an argument of other pools, a constant of this one
+    code: ClassVar[str] = "nn.AdaptiveAvgPool{n}d(1)"
 
 
 @operator("global_maxpool")
 class GlobalMaxPool(AdaptiveMaximum):
-    """Maximum over height and width, `torch.nn.AdaptiveMaxPool2d(1)`."""
+    """Maximum over all positions, `torch.nn.AdaptiveMaxPool2d(1)`, or `1d` or `3d`."""
 
-    code: ClassVar[str] = "nn.AdaptiveMaxPool2d(1)"
-    output_size: ClassVar[Sides] = (1, 1)  # type: ignore[misc]  # an argument of other pools, a constant of this one
+    code: ClassVar[str] = "nn.AdaptiveMaxPool{n}d(1)"
 
 
 @operator("upsample")
 class Upsample(Plain):
-    """Enlarge height and width to `size` or by integers `scale_factor`, `torch.nn.Upsample` (align_corners=False)."""
+    """Enlarge height and width to `size` or by integers `scale_factor`, `torch.nn.Upsample` (align_corners=False).
+
+    `mode` is nearest, or by PyTorch's names linear on a line, bilinear on an image, trilinear in a volume.
+    """
 
     code: ClassVar[str] = "nn.Upsample(size=size, scale_factor=scale_factor, mode=mode)"
     size: Sides | None = None
@@ -281,27 +307,35 @@ class Upsample(Plain):
 
     def output(self, x: Shape) -> Shape:
         """(channels, height, width). Raises Refusal unless exactly one of size and scale_factor is given."""
-        channels, height, width = spatial(x, self.name)
+        lengths = positions(x, self.name)
         require((self.size is None) != (self.scale_factor is None), "upsample needs either size or scale_factor")
+        linear = LINEAR[len(lengths)]
+        require(self.mode in ("nearest", linear), f"mode must be 'nearest' or {linear!r} on {format_shape(x.axes)}")
         if self.scale_factor is None:
-            return channels, *(self.size or ())
-        return channels, height * self.scale_factor[0], width * self.scale_factor[1]
+            return Map((x.channels, *(self.size or ())))
+        return Map((x.channels, *map(mul, lengths, self.scale_factor)))
 
     def work(self, x: Shape, y: Shape) -> Work:
-        """nearest: none, it copies; bilinear: for each value 6 products and 3 sums, to weight four neighbours."""
-        return {} if self.mode == "nearest" else {"mul": values(y) * 6, "add": values(y) * 3}
+        """nearest: none, it copies; bilinear: for each value 6 products and 3 sums, to weight four neighbours.
+
+        Of the 2ⁿ neighbours along n axes, 2ⁿ⁺¹ − 2 products and 2ⁿ − 1 sums.
+        """
+        near = 2 ** len(x.lengths)
+        return {} if self.mode == "nearest" else {"mul": values(y) * (2 * near - 2), "add": values(y) * (near - 1)}
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
-        """For each output value an addition; bilinear: 6 products, and an addition to each of four neighbours."""
-        count = batch * values(y)
-        return {"add": count} if self.mode == "nearest" else {"mul": count * 6, "add": count * 4}
+        """For each output value an addition; bilinear: 6 products, and an addition to each of four neighbours.
+
+        Of the 2ⁿ neighbours along n axes, 2ⁿ⁺¹ − 2 products.
+        """
+        count, near = batch * values(y), 2 ** len(x.lengths)
+        return {"add": count} if self.mode == "nearest" else {"mul": count * (2 * near - 2), "add": count * near}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""
         return Saved()
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """The nearest position, or the positions on both sides."""
         kind = Nearest if self.mode == "nearest" else Bilinear
-        _, height, width = self.output(x)
-        return kind(x[1], height), kind(x[2], width)
+        return tuple(map(kind, x.lengths, self.output(x).lengths))

@@ -1,4 +1,4 @@
-"""Which positions of the input one output position reads, on one axis (height or width).
+"""Which positions of the input one output position reads, on one axis, such as height or width.
 
 `Operator.window` returns one of these rules for each axis. `at(i)` returns the positions that output i reads: evenly
 spaced, some perhaps outside the input. The rules hold for axes without ends and are periodic: output i + `period` reads
@@ -120,6 +120,5 @@ class Whole(NamedTuple):
 Reads: TypeAlias = Window | Transposed | Nearest | Bilinear | AdaptiveWindow
 Axis: TypeAlias = Reads | Whole
 
-EACH = Window()
-POINT = (EACH, EACH)  # each output reads its own position
+EACH = Window()  # each output reads its own position
 ALL, EACH_AND_ALL = Whole(), Whole(itself=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.ops.arguments import Extent, Flag, Positive, Probability, Size, require
-from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, spatial, values
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, values
 from archcalc.ops.calls import DRAW, FLAG, IN_PLACE, NEW, NONE, NUMBER, VIEW, Call
-from archcalc.ops.reads import ALL, POINT, Axis, Window
+from archcalc.ops.reads import ALL, Axis, Window
+from archcalc.ops.shape import Features, Map, channels_first, featured, positions, shape_of
 
 
 class Mover(SameShape):
@@ -57,7 +58,11 @@ class Input(Mover):
 
     def output(self, x: Shape) -> Shape:
         """`shape`."""
-        return self.shape
+        return shape_of(self.shape)
+
+    def window(self, x: Shape) -> tuple[Axis, ...]:
+        """It reads nothing."""
+        return ()
 
 
 @operator("identity")
@@ -65,6 +70,10 @@ class Identity(View):
     """The input, unchanged, `torch.nn.Identity`."""
 
     code: ClassVar[str] = "nn.Identity()"
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape."""
+        return x
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """None."""
@@ -79,15 +88,16 @@ class Flatten(View):
 
     def output(self, x: Shape) -> Shape:
         """(features,)."""
-        return (values(x),)
+        featured(x)
+        return Features((values(x),))
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """A view; of a vector none."""
-        return super().calls(x, y, training, overwrites) if len(x) > 1 else ()
+        return super().calls(x, y, training, overwrites) if x.lengths else ()
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """The whole input: a vector has no positions."""
-        return (ALL, ALL) if len(x) == 3 else POINT
+        return (ALL,) * len(x.lengths)
 
 
 @operator("channel_shuffle")
@@ -99,13 +109,14 @@ class ChannelShuffle(Mover):
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal if the channels cannot be divided into the groups."""
-        require(x[0] % self.groups == 0, f"{x[0]} channels cannot be divided into {self.groups} groups")
+        channels = channels_first(x, self.name).channels
+        require(channels % self.groups == 0, f"{channels} channels cannot be divided into {self.groups} groups")
         return x
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """One copy; its gradient is a copy too, unless the channels keep their order."""
         made = Extra("output", y)
-        copy = Call((0,), made, grads=(VIEW if self.groups in (1, x[0]) else NEW,))
+        copy = Call((0,), made, grads=(VIEW if self.groups in (1, x.channels) else NEW,))
         return copy, Call((1,), made, VIEW, grads=(VIEW,))
 
 
@@ -122,18 +133,19 @@ class PadShortcut(Mover):
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, ⌈height/stride⌉, ⌈width/stride⌉). Raises Refusal if out_channels is below the input's."""
-        channels, height, width = spatial(x, self.name)
-        require(channels <= self.out_channels, f"cannot pad {channels} channels to {self.out_channels}")
-        return self.out_channels, -(-height // self.stride[0]), -(-width // self.stride[1])
+        lengths = positions(x, self.name, 2)
+        require(x.channels <= self.out_channels, f"cannot pad {x.channels} channels to {self.out_channels}")
+        axes = zip(lengths, self.stride, strict=True)
+        return Map((self.out_channels, *[-(-length // stride) for length, stride in axes]))
 
-    def window(self, x: Shape) -> tuple[Window, Window]:
+    def window(self, x: Shape) -> tuple[Window, ...]:
         """Every stride-th position."""
-        return Window(1, self.stride[0]), Window(1, self.stride[1])
+        return tuple([Window(1, stride) for stride in self.stride])
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """Take every stride-th row, then column, as views with gradients of their own, and pad."""
-        rows = Extra("rows", (x[0], y[1], x[2]))
-        columns = Extra("columns", (x[0], *y[1:]))
+        rows = Extra("rows", x.of(x.channels, (y.size("H"), x.size("W"))))
+        columns = Extra("columns", x.of(x.channels, y.lengths))
         takes = [extra for extra, stride in zip((rows, columns), self.stride, strict=True) if stride > 1]
         calls = [Call((i,), extra, VIEW) for i, extra in enumerate((*takes, Extra("output", y)))]
         return *calls[:-1], calls[-1]._replace(where=NEW)

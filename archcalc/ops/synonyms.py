@@ -11,17 +11,18 @@ from collections.abc import Collection, Iterable, Mapping
 from archcalc.errors import suggest
 
 OPERATORS = {
-    "conv": "conv2d convolution convolution2d convolutional conv1x1 conv3x3",
-    "conv_transpose": "convtranspose2d conv2dtranspose transposedconv deconv deconv2d deconvolution upconv",
+    "conv": "conv1d conv2d conv3d convolution convolution2d convolutional conv1x1 conv3x3",
+    "conv_transpose": "convtranspose1d convtranspose2d convtranspose3d "
+    "conv2dtranspose transposedconv deconv deconv2d deconvolution upconv",
     "linear": "dense fc fullyconnected innerproduct connected",
-    "batchnorm": "bn batchnorm1d batchnorm2d batchnormalization",
+    "batchnorm": "bn batchnorm1d batchnorm2d batchnorm3d batchnormalization",
     "layernorm": "ln layernormalization",
     "groupnorm": "gn groupnormalization",
     "lrn": "localresponsenorm localresponsenormalization",
-    "maxpool": "maxpool2d maxpooling2d maxpooling",
-    "avgpool": "avgpool2d averagepooling2d averagepool avgpooling",
-    "adaptive_avgpool": "adaptiveavgpool2d",
-    "adaptive_maxpool": "adaptivemaxpool2d",
+    "maxpool": "maxpool1d maxpool2d maxpool3d maxpooling2d maxpooling",
+    "avgpool": "avgpool1d avgpool2d avgpool3d averagepooling2d averagepool avgpooling",
+    "adaptive_avgpool": "adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d",
+    "adaptive_maxpool": "adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d",
     "global_avgpool": "globalaveragepooling2d globalaveragepool globalavgpool2d gap",
     "global_maxpool": "globalmaxpooling2d globalmaxpool2d gmp",
     "upsample": "upsampling upsampling2d upsamplingnearest2d upsamplingbilinear2d interpolate resize",

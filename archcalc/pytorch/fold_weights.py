@@ -19,7 +19,7 @@ from archcalc.ops.convolution import Conv, ConvTranspose
 from archcalc.pytorch.initial_weights import WEIGHTED, he
 from archcalc.pytorch.network import Network
 
-BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d
+BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 SMALL = 0.1  # of a layer's input: a smaller output may be the rest of values that cancel
 
 
@@ -124,7 +124,7 @@ def merge(layer: nn.Module, op: Operator, batchnorms: Sequence[nn.Module]) -> tu
 
 
 def scale_and_shift(batchnorm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Compute y = scale·x + shift of a `BatchNorm1d` or `2d` in evaluation mode; both (channels,) in float64.
+    """Compute y = scale·x + shift of a `BatchNorm1d` to `3d` in evaluation mode; both (channels,) in float64.
 
     Ioffe & Szegedy 2015, Algorithm 2, line 11.
     """

@@ -14,7 +14,8 @@ from torch import nn
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.pytorch.layers import TableConv2d
 
-WEIGHTED = nn.Conv2d | nn.ConvTranspose2d | nn.Linear | TableConv2d
+CONVOLUTIONS = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+WEIGHTED = CONVOLUTIONS | nn.Linear | TableConv2d
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 
 

@@ -136,6 +136,13 @@ class Concat(nn.Module):
         return torch.cat(xs, dim=1)
 
 
+class ConcatFeatures(nn.Module):
+    """Concatenation of the inputs along their last dimension, the features of each token."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        return torch.cat(xs, dim=-1)
+
+
 class ChannelShuffle(nn.Module):
     """Like `torch.nn.ChannelShuffle`, but with a gradient on every device."""
 

@@ -178,7 +178,7 @@ def build(
 
 def module_of(op: Operator, x: Any) -> nn.Module:
     """Create an operator's module for an input of shape `x`. Raises NotImplementedError if it has none."""
-    names = {"in_channels": x[0], "in_features": x[-1], "in_shape": x} if x else {}
+    names = {} if op.joins or not x else {"in_channels": x.channels, "in_features": x.last, "in_shape": tuple(x)}
     made: nn.Module = eval(_compiled(op.pytorch(x)), NAMES, names | vars(op))  # the text comes from an operator
     return made
 

@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.analysis.simulation import places_of
 from archcalc.graph.graph import Graph
+from archcalc.ops.shape import Shape, Tokens
 from archcalc.pytorch.network import Checkpointed, Network, Training
 
 MARK = "archcalc: phase"
@@ -86,12 +87,13 @@ class Loop:
 
     def forward(self) -> None:
         """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
+        ends = [self.graph.nodes[i].output for i in (self.graph.result, *self.graph.sides)]
         with self.autocast():
             self.output = self.network(self.image)
-            result, *sides = tensors(self.output)
-            self.loss = self._loss(result)
+            result, *sides = zip(tensors(self.output), ends, strict=True)
+            self.loss = self._loss(*result)
             for side in sides:
-                self.loss = self.loss + self._loss(side)
+                self.loss = self.loss + self._loss(*side)
 
     def backward(self) -> None:
         """Compute the gradients."""
@@ -134,9 +136,11 @@ class Loop:
                 yield "backward", step, self.backward
             yield "optimizer", step, self.optimize
 
-    def _loss(self, output: Tensor) -> Tensor:
-        smoothing = 0.1 if self.recipe.smoothing else 0.0
-        return cross_entropy(output, self.targets[output.shape[2:]], label_smoothing=smoothing)
+    def _loss(self, output: Tensor, shape: Shape) -> Tensor:
+        targets, smoothing = self.targets[shape.lengths], 0.1 if self.recipe.smoothing else 0.0
+        if isinstance(shape, Tokens):
+            output, targets = output.flatten(0, 1), targets.flatten()  # PyTorch takes the second dimension as classes
+        return cross_entropy(output, targets, label_smoothing=smoothing)
 
 
 def tensors(output: Any) -> list[Tensor]:

@@ -136,5 +136,5 @@ def _dense(node: Node, macs: int) -> int:
     connections = getattr(node.op, "connections", None)
     if connections is None:
         return macs
-    links: int = node.x[0] * len(connections)
+    links: int = node.x.channels * len(connections)
     return macs // sum(map(len, connections)) * links

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from archcalc.ops import format_shape
+from archcalc.ops.shape import USUAL, Shape
 
 MODE_NAMES = {"infer": "inference", "train": "training", "published": "each figure in the mode that its source states"}
 
@@ -69,16 +70,23 @@ def cell(value: Any, plain: bool = False) -> str:
         return "–"
     if isinstance(value, int) and not isinstance(value, bool) and not plain:
         return f"{value:,}"
+    if isinstance(value, Shape):
+        return value.text
     if isinstance(value, tuple | list):
         return format_shape(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
     return str(value)
 
 
-def axes(value: tuple[int, int] | None) -> str:
-    """Format height and width; if they are equal, only one of them."""
+def input_data(shape: Shape) -> dict[str, Any]:
+    """Return an input's shape for programs: its sizes, and their axes unless it is an image or a vector."""
+    return {"input": list(shape)} | ({} if shape.axes in USUAL else {"input_axes": shape.axes})
+
+
+def axes(value: tuple[int, ...] | None) -> str:
+    """Format one number per axis; if all are equal, only one of them."""
     if value is None:
         return "–"
-    return str(value[0]) if value[0] == value[1] else format_shape(value)
+    return format_shape([*{*value}] if len({*value}) == 1 else value)
 
 
 def bytes_text(count: int) -> str:
@@ -102,10 +110,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def conditions_text(
-    batch: int = 0, dtype: str = "", mode: str = "", convention: str = "", inputs: Iterable[Sequence[int]] = ()
+    batch: int = 0, dtype: str = "", mode: str = "", convention: str = "", inputs: Iterable[Shape] = ()
 ) -> str:
     """Join the given conditions: `input 3×224×224 · batch 2 (all figures) · float32 · inference · FLOPs: all`."""
-    shapes = " and ".join(dict.fromkeys(map(format_shape, inputs)))
+    shapes = " and ".join(dict.fromkeys(shape.text for shape in inputs))
     texts = (
         shapes and f"input {shapes}",
         f"batch {batch}" + " (all figures)" * (batch > 1) if batch else "",

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, shorten, suggest
-from archcalc.ops import Operator, Shape, make
+from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain
+from archcalc.ops.shape import KINDS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, value_of
 from archcalc.spec.functions import Fault, Names, number
 from archcalc.spec.layers import Call, Join
@@ -17,16 +18,22 @@ from archcalc.spec.yaml import Scalar
 MAX_SHORT = 16  # most values of a list in `text`
 
 
-def plain_shape(input: Any) -> Shape | None:
-    """Convert the new shape of an input. Raises ArchcalcError for anything but a sequence of numbers."""
-    if input is None:
-        return None
-    if isinstance(input, str | bytes | Mapping) or not isinstance(input, Iterable):
+def plain_shape(input: Any) -> Sizes | None:
+    """Convert the new shape of an input: a sequence of numbers, or numbers by axis. Raises ArchcalcError for others."""
+    if input is None or isinstance(input, Shape):
+        return input
+    named = not isinstance(input, Mapping) or all(isinstance(axis, str) for axis in input)
+    if isinstance(input, str | bytes) or not isinstance(input, Iterable) or not named:
         raise ArchcalcError(f"input needs a shape such as (3, 224, 224), not {shorten(repr(input))}")
     try:
+        if isinstance(input, Mapping):
+            axes = axes_of([*input])
+            return shape_of(extent(plain_shape([input[axis] for axis in axes])), axes)
         return tuple(number(size) if isinstance(size, int) else size for size in map(plain, input))
     except Fault as fault:
         raise ArchcalcError(f"input has {fault}") from None
+    except Refusal as error:
+        raise ArchcalcError(f"input {error}") from None
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,25 +88,58 @@ def _gives(own: Compiled, given: Any, names: Names) -> bool:
         return False
 
 
-def settle_input(spec: Spec, given: Shape | None, names: Names) -> tuple[Shape, Shape | None]:
+def settle_input(spec: Spec, given: Sizes | None, names: Names) -> tuple[Shape, Shape | None]:
     """Return the input's shape, and again if it differs from the spec's, else None. Raises ArchcalcError if invalid."""
     if given is None:
-        try:
-            return extent(spec.input.run(names)), None
-        except Refusal as error:
-            hint = "write channels, height, width, such as [3, 224, 224]"
-            raise SpecError(f"input {error}", spec.input.place, hint) from None
+        return _own_input(spec, names), None
     try:
-        shape = extent(_whole(spec, given, names))
+        shape = given if isinstance(given, Shape) else _completed(spec, extent(given), names)
     except Refusal as error:
         raise ArchcalcError(f"input {error}") from None
-    return shape, None if _gives(spec.input, shape, names) else shape
+    try:
+        same = shape == _own_input(spec, names)
+    except SpecError:  # the given params or input are needed
+        same = False
+    return shape, None if same else shape
 
 
-def _whole(spec: Spec, given: Shape, names: Names) -> Shape:
-    """Complete an image's size, one number or two, with the channels of the spec."""
-    own = spec.input.run(names) if len(given) < 3 else ()
-    return (own[0], given[0], given[-1]) if isinstance(own, tuple) and len(own) == 3 and given else given
+def _own_input(spec: Spec, names: Names) -> Shape:
+    try:
+        sizes = extent(spec.input.run(names))
+        return shape_of(sizes, spec.axes or _usual(sizes))
+    except Refusal as error:
+        hint = "write channels, height, width, such as [3, 224, 224]"
+        raise SpecError(f"input {error}", spec.input.place, "" if "write" in str(error) else hint) from None
+
+
+def _usual(sizes: Sizes, option: bool = False) -> str:
+    """Return the axes of a list of one size or three. Raises Refusal for others, with what to write.
+
+    That is the axes with their names, as in a spec, or as an `option` of the command line has them.
+    """
+    usual = {len(axes): axes for axes in USUAL}
+    if len(sizes) in usual:
+        return usual[len(sizes)]
+    known = [axes for axes in KINDS if len(axes) == len(sizes)]
+    if not known:
+        raise Refusal(f"needs one to four sizes, not {len(sizes)}")
+    form, joint, around = ("{}={}", ",", "{}") if option else ("{}: {}", ", ", "{{{}}}")
+    written = [around.format(joint.join(map(form.format, axes, sizes))) for axes in known]
+    raise Refusal(f"needs names for its {len(sizes)} axes; write {' or '.join(written)}")
+
+
+def _completed(spec: Spec, given: Sizes, names: Names) -> Shape:
+    """Return a shape for sizes without axes: lengths with the channels of the spec's input, or all of its sizes.
+
+    One length stands for all. Three sizes are an image unless they are the lengths of a volume.
+    """
+    if len(given) == 3 and "D" not in spec.axes:
+        return shape_of(given)
+    own = _own_input(spec, names)
+    axes = len(own.lengths)
+    if axes and len(given) in (1, axes):
+        return own.of(own.channels, given if len(given) == axes else given * axes)
+    return shape_of(given, own.axes if len(given) == len(own.axes) else _usual(given, option=True))
 
 
 class Given(NamedTuple):
@@ -129,10 +169,10 @@ def evaluate(call: Call | Join, names: Names) -> Given:
     return Given(args, keywords, lists, f"{args}{keywords}" if short else object())
 
 
-def operator_with(call: Call | Join, cls: type[Operator], given: Given) -> Operator:
-    """Create an operator with these arguments. Raises SpecError at the wrong argument."""
+def operator_with(call: Call | Join, cls: type[Operator], given: Given, axes: int) -> Operator:
+    """Create an operator with these arguments, for so many axes. Raises SpecError at the wrong argument."""
     try:
-        return make(cls, given.args, given.keywords)
+        return make(cls, given.args, given.keywords, axes)
     except ArgumentError as error:
         raise SpecError(f"{cls.name}: {error}", place_of(call, error.argument)) from None
 

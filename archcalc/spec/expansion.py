@@ -9,6 +9,7 @@ from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten, sug
 from archcalc.graph.graph import NONE, Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
 from archcalc.ops.arguments import show
+from archcalc.ops.shape import Sizes
 from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of, settle_input, settle_params
 from archcalc.spec.equal_calls import Expanded, Kept, Made, kept_for
 from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
@@ -23,7 +24,7 @@ RUNNING = -1  # in place of a label's node while its step runs
 
 
 def expand(
-    spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, input_shape: Shape | None = None, name: str = ""
+    spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, input_shape: Sizes | None = None, name: str = ""
 ) -> Graph:
     """Expand a network of a spec to its graph; `name` is the graph's name, if given.
 
@@ -86,7 +87,7 @@ class Expansion:
         self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
 
-    def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Shape | None, name: str) -> Graph:
+    def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Sizes | None, name: str) -> Graph:
         """Expand a network like `expand`, but raise errors without a trail."""
         changed = settle_params(self.spec, network, overrides, self.globals)
         shape, given = settle_input(self.spec, input_shape, self.globals)
@@ -191,7 +192,7 @@ class Expansion:
         before, ways = len(self.made), self._ways(plan, self._seen(x, frame))
         ends = [self._branch(way, "branch", x, names, frame.scope) for way, names in ways]
         shapes = tuple([self.made[end].output for end in ends])
-        op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)))
+        op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)), 2)
         try:
             output = _output(op, shapes)
         except Refusal as error:
@@ -283,18 +284,18 @@ class Expansion:
     def _layer(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
         if cls is Input:
             raise SpecError("input is not a step", plan.place, "use(label) gives the output of an earlier step")
-        op = self._operator(plan, cls, given)
+        op = self._operator(plan, cls, given, len(shape.lengths) or 2)
         try:
             return op, _output(op, shape)
         except Refusal as error:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
-    def _operator(self, plan: Call | Join, cls: type[Operator], given: Given) -> Operator:
+    def _operator(self, plan: Call | Join, cls: type[Operator], given: Given, axes: int) -> Operator:
         """Return an operator with these arguments; calls with the same text share one object."""
-        key = cls, given.text
+        key = cls, given.text, axes
         if key not in self.kept.operators:
-            self.kept.operators[key] = operator_with(plan, cls, given)
+            self.kept.operators[key] = operator_with(plan, cls, given, axes)
         return self.kept.operators[key]
 
     def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:

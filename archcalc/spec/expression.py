@@ -213,7 +213,7 @@ class Expression:
     def _unknown(self, node: ast.Name, names: Names) -> SpecError:
         message = f"unknown name {shorten(node.id)}"
         if node.id in functions.DIMENSIONS:
-            known = f"has {len(names.shape)} dimension(s)" if names.shape else "is not known"
+            known = f"has {len(names.shape.axes)} dimension(s)" if names.shape else "is not known"
             return self.error(node, f"{node.id}: the input here {known}")
         if node.id in _WORDS:
             return self.error(node, message, f"write {_WORDS[node.id]}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops.arguments import show
+from archcalc.ops.shape import Shape
 from archcalc.spec.limits import take, tightest
 
 MAX_LEAVES = 100_000  # values in a list, including inner lists
@@ -23,7 +24,9 @@ LEAST_STEPS = 100  # fewest steps that a network takes from a pool, for loading 
 LIMIT = 2**63
 
 Evaluate: TypeAlias = Callable[["Names"], Any]
-DIMENSIONS = {"in_channels": 0, "in_height": 1, "in_width": 2}
+DIMENSIONS = {  # the axes that an expression can name
+    "in_channels": "C", "in_height": "H", "in_width": "W", "in_length": "L", "in_depth": "D", "in_tokens": "T",
+}  # fmt: skip
 
 
 class Fault(Exception):
@@ -84,11 +87,11 @@ class Names(dict[str, Any]):
         self.budget = budget
         self.parent = parent
         self.later: frozenset[str] = parent.later if parent else frozenset()
-        self.shape: tuple[int, ...] = ()
+        self.shape = Shape()
         if parent is None:
             self.read: dict[str, Any] = {}  # those of these that were read from inside
 
-    def inner(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> Names:
+    def inner(self, values: Mapping[str, Any], shape: Shape) -> Names:
         """Return these names with more inside, for an input of this shape."""
         names = Names(values, self.library, self.budget, self)
         names.shape = shape
@@ -103,8 +106,8 @@ class Names(dict[str, Any]):
                     around.read[name] = value
                 return value
             around = around.parent
-        if name in DIMENSIONS and len(self.shape) > DIMENSIONS[name]:
-            return self.shape[DIMENSIONS[name]]
+        if name in DIMENSIONS and DIMENSIONS[name] in self.shape.axes:
+            return self.shape.size(DIMENSIONS[name])
         if name in self.library:
             return self.library[name]
         raise KeyError(name)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.errors import Refusal, shorten
-from archcalc.ops import Operator, Shape
+from archcalc.ops import Operator, Shape, format_shape
+from archcalc.ops.shape import Features, Map
 from archcalc.spec.functions import DIMENSIONS
 from archcalc.spec.layers import Call, below
 from archcalc.spec.network_spec import Spec
@@ -20,15 +21,16 @@ def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[
 
     A dimension that all branches share is not the reason, e.g. in_channels if a padding is missing.
     """
-    differing = [name for name, i in DIMENSIONS.items() if len({shape[i : i + 1] for shape in shapes}) > 1]
+    differing = [name for name, axis in DIMENSIONS.items() if len({shape.size(axis) for shape in shapes}) > 1]
     known = [_in_play(call, x, names) for call, x, names in _mentioning(spec, made, differing)]
     if known:
         seen = ", ".join(dict.fromkeys(known[-MOST:]))
         return f"{seen}\n  each layer sees its own input; pass a width to a block: gate(width=in_channels)"
-    images = [shape for shape in shapes if len(shape) == 3]
-    if op.name == "multiply" and images and any(len(shape) == 1 for shape in shapes):
-        width = images[0][0]
-        return f"a gate is {width}×1×1: remove flatten, and write conv({width}, 1) for linear({width})"
+    image = next((shape for shape in shapes if isinstance(shape, Map)), None)
+    if op.name == "multiply" and image and any(isinstance(shape, Features) for shape in shapes):
+        width = image.channels
+        gate = image.of(width, (1,) * len(image.lengths))
+        return f"a gate is {format_shape(gate)}: remove flatten, and write conv({width}, 1) for linear({width})"
     return ""
 
 
@@ -52,7 +54,7 @@ def _mentioning(spec: Spec, made: Sequence[Any], dimensions: Sequence[str]) -> I
     for node in made:
         call = calls.get(node.place[1:3])
         mentioned = _mentions(call, dimensions) if call else []
-        names = [name for name in mentioned if DIMENSIONS[name] < len(node.x)]
+        names = [name for name in mentioned if DIMENSIONS[name] in node.x.axes]
         if call and names:
             yield call, node.x, names
 
@@ -66,4 +68,4 @@ def _mentions(call: Call, dimensions: Sequence[str]) -> list[str]:
 def _in_play(call: Call, x: Shape, names: Sequence[str]) -> str:
     place = call.place
     text = place.source.lines[place.line - 1][place.column - 1 :][: place.width]
-    return f"{' and '.join(f'{name} was {x[DIMENSIONS[name]]}' for name in names)} in {shorten(text)}"
+    return f"{' and '.join(f'{name} was {x.size(DIMENSIONS[name])}' for name in names)} in {shorten(text)}"

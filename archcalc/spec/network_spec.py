@@ -6,14 +6,15 @@ import ast
 import keyword
 from typing import Any, NamedTuple
 
-from archcalc.errors import Place, SpecError, printable, shorten, suggest
+from archcalc.errors import Place, Refusal, SpecError, printable, shorten, suggest
 from archcalc.graph.graph import About
-from archcalc.ops import REGISTRY, Shape
+from archcalc.ops import REGISTRY
+from archcalc.ops.shape import AXES, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, Expression, constant, value_of
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Names
 from archcalc.spec.hints import shape_hint
 from archcalc.spec.layers import LABEL, Chain, Plan, Planner, check_keys, is_reserved, structured
-from archcalc.spec.yaml import Mapping, Scalar, Value, parse_yaml
+from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml
 
 KEYS = {
     "name": "the network's name, or the family's if there are variants",
@@ -45,7 +46,7 @@ class Changes(NamedTuple):
 
     network: str = ""  # "": the network itself
     params: dict[str, Compiled] = {}  # noqa: RUF012  # nothing writes into it
-    input: Shape | None = None
+    input: Sizes | None = None
     place: Place | None = None
 
     @property
@@ -56,8 +57,13 @@ class Changes(NamedTuple):
         params = ", ".join(f"{name}: {ast.unparse(value.tree)}" for name, value in self.params.items())
         parts = [f"network: {self.network}"] if self.network else []
         parts += [f"set: {{{params}}}"] if params else []
-        parts += [f"input: {list(self.input)}"] if self.input else []
+        parts += [f"input: {_written(self.input)}"] if self.input else []
         return f"{{{', '.join(parts)}}}"
+
+
+def _written(sizes: Sizes) -> str:
+    axes = isinstance(sizes, Shape) and sizes.axes
+    return f"{{{', '.join(map('{}: {}'.format, axes, sizes))}}}" if axes else str(list(sizes))
 
 
 class Block(NamedTuple):
@@ -89,6 +95,7 @@ class Spec(NamedTuple):
     others: tuple[tuple[str, Value], ...] = ()  # keys of OTHERS, not parsed here
     text: str = ""
     path: str = ""  # of the file; "" if the text is not from a file
+    axes: str = ""  # of the input, if they are named
 
     def networks(self) -> tuple[str, ...]:
         """Return the networks that it describes: its aliases, its variants, or itself."""
@@ -110,7 +117,8 @@ class Spec(NamedTuple):
         shape = changes.input
         return target._replace(
             name=self.name, variants=own, about=about, text=self.text, path=self.path,
-            input=target.input if shape is None else constant(shape, target.input.place),
+            input=target.input if shape is None else constant(tuple(shape), target.input.place),
+            axes=target.axes if shape is None else getattr(shape, "axes", ""),
         )  # fmt: skip
 
 
@@ -152,11 +160,28 @@ def read_changes(entry: Mapping) -> Changes:
     """Read `network`, `set` and `input` of an alias or another entry."""
     params = _entries(entry.get("set"), "set needs names with values", "such as set: {size: 227}")
     shape = entry.get("input")
-    size = value_of(shape).run(Names({}, {}, Budget(SHAPE_STEPS))) if shape else None
-    if shape and not (isinstance(size, tuple) and size):
-        raise SpecError("input needs a shape", shape.place, "such as input: [3, 227, 227]")
+    axes, sizes = _input(shape) if shape else ("", None)
+    size = sizes.run(Names({}, {}, Budget(SHAPE_STEPS))) if sizes else None
+    if sizes and not (isinstance(size, tuple) and size):
+        raise SpecError("input needs a shape", sizes.place, "such as input: [3, 227, 227]")
+    if size and axes:
+        size = shape_of(size, axes)
     known = {key.text: value_of(item) for key, item in params}
     return Changes(text_of(entry.get("network")), known, size, entry.place)
+
+
+def _input(value: Value, mentions: set[str] | None = None) -> tuple[str, Compiled]:
+    """Read `[3, 224, 224]` or `{C: 64, L: 16000}`: the axes, "" for a list, and their sizes."""
+    if not isinstance(value, Mapping):
+        return "", value_of(value, mentions)
+    keys = {key.text: key for key, _ in value.entries}
+    try:
+        axes = axes_of(keys)
+    except Refusal as error:
+        wrong = next((key for text, key in keys.items() if text not in AXES), value)
+        raise SpecError(f"input {error}", wrong.place) from None
+    items = {key.text: item for key, item in value.entries}
+    return axes, value_of(Sequence(tuple([items[axis] for axis in axes]), value.place), mentions)
 
 
 def _entries(value: Value | None, needs: str, hint: str, some: bool = False) -> tuple[tuple[Scalar, Value], ...]:
@@ -187,10 +212,11 @@ class _Reader:
         shape = self.need("input")
         if isinstance(shape, Scalar) and (hint := shape_hint(shape.text)):
             raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
+        axes, sizes = _input(shape, self.planner.mentions)
         return Spec(
-            name, value_of(shape, self.planner.mentions), {k: value for k, (value, _) in params.items()}, variants,
+            name, sizes, {k: value for k, (value, _) in params.items()}, variants,
             {block.name: block for block in blocks}, layers, read_about(self.root, name), {},
-            self.unused(params, blocks),
+            self.unused(params, blocks), axes=axes,
         )  # fmt: skip
 
     def of_aliases(self, name: str) -> Spec:

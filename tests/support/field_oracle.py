@@ -24,8 +24,10 @@ from archcalc import Graph, Node, analyze
 from archcalc.analysis.field_figures import EXACT, VARIES, figures
 from archcalc.analysis.receptive_field import Field
 from archcalc.graph.graph import About
-from archcalc.ops import REGISTRY, make
-from archcalc.ops.reads import Axis, Whole
+from archcalc.ops import REGISTRY, Shape, make
+from archcalc.ops.pooling import LINEAR
+from archcalc.ops.reads import EACH, Axis, Whole
+from support.reference_operators import of_rank
 
 CHANNELS = 2
 
@@ -40,23 +42,28 @@ class Seen(NamedTuple):
 NOTHING = Seen(None, cut=False)
 
 
-def places(shape: Sequence[int]) -> Sequence[int]:
-    return shape[1:] if len(shape) == 3 else (1, 1)
+def places(shape: Shape, axis: int) -> int:
+    return shape.lengths[axis] if shape.lengths else 1
 
 
 def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
     """Return for each layer what each position on an axis sees; `local`: not through reads of a whole axis."""
-    layers: list[list[Seen]] = [[Seen((i, i), cut=False) for i in range(places(graph.input)[axis])]]
+    layers: list[list[Seen]] = [[Seen((i, i), cut=False) for i in range(places(graph.input, axis))]]
     for node in graph.nodes[1:]:
-        inputs, length = [layers[i] for i in node.inputs], places(node.output)[axis]
+        inputs, length = [layers[i] for i in node.inputs], places(node.output, axis)
         if node.op.joins:
             alone = [NOTHING] if local and length > 1 else None
             spread = [(alone or one) * length if len(one) == 1 else one for one in inputs]
             layers.append([together(list(column)) for column in zip(*spread, strict=True)])
         else:
-            reads = node.op.window(node.x)[axis]
+            reads = window(node, axis)
             layers.append([read(inputs[0], reads, i, local) for i in range(length)])
     return layers
+
+
+def window(node: Node, axis: int) -> Axis:
+    """Return what an operator reads on an axis; a vector has one position."""
+    return (node.op.window(node.x) or (EACH,) * (axis + 1))[axis]
 
 
 def read(layer: list[Seen], axis: Axis, i: int, local: bool) -> Seen:
@@ -104,11 +111,11 @@ class Probe:
 
     def support(self, layer: int, axis: int, i: int) -> tuple[int, int] | None:
         value = self.values[layer]
-        row = value.select(axis + 2, i) if value.dim() == 4 else value
+        row = value.select(axis + 2, i) if value.dim() > 2 else value
         if not row.requires_grad:
             return None
         (gradient,) = torch.autograd.grad((row * self.draw(*row.shape)).sum(), self.image, retain_graph=True)
-        rows = (gradient[0].sum(0).sum(1 - axis) > 0).nonzero().flatten().tolist()
+        rows = (gradient[0].transpose(0, axis + 1).flatten(1).sum(1) > 0).nonzero().flatten().tolist()
         return (rows[0], rows[-1]) if rows else None
 
     def run(self, node: Node, inputs: list[Tensor]) -> Tensor:
@@ -129,27 +136,26 @@ class Probe:
     def run_conv_transpose(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
         weight = self.draw(CHANNELS, CHANNELS, *op.kernel_size) / (CHANNELS * prod(op.kernel_size))
         geometry = op.stride, op.padding, op.output_padding, 1, op.dilation
-        return functional.conv_transpose2d(x, weight, self.draw(CHANNELS), *geometry)
+        return of_rank("conv_transpose{}d", x)(x, weight, self.draw(CHANNELS), *geometry)
 
     def run_upsample(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
         rule = nearest if op.mode == "nearest" else bilinear
-        tall, wide = (
-            torch.tensor([rule(n, m, i) for i in range(m)], dtype=torch.float64)
-            for n, m in zip(x.shape[2:], output[1:], strict=True)
-        )
-        return tall @ x @ wide.T
+        for axis, (n, m) in enumerate(zip(x.shape[2:], output[1:], strict=True)):
+            rows = torch.tensor([rule(n, m, i) for i in range(m)], dtype=torch.float64)
+            x = (x.transpose(axis + 2, -1) @ rows.T).transpose(axis + 2, -1)
+        return x
 
     def run_adaptive_avgpool(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
-        return functional.adaptive_avg_pool2d(x, output[1:])
+        return of_rank("adaptive_avg_pool{}d", x)(x, output[1:])
 
     def run_global_avgpool(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
-        return functional.adaptive_avg_pool2d(x.detach() if self.local else x, 1)
+        return of_rank("adaptive_avg_pool{}d", x)(x.detach() if self.local else x, 1)
 
     def run_groupnorm(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
-        return self.shifted(x, (1, 2, 3))
+        return self.shifted(x, tuple(range(1, x.dim())))
 
     def run_layernorm(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
-        return self.shifted(x, (3,) if len(op.normalized_shape) == 1 else (1, 2, 3))
+        return self.shifted(x, (-1,) if len(op.normalized_shape) == 1 else tuple(range(1, x.dim())))
 
     def shifted(self, x: Tensor, over: tuple[int, ...]) -> Tensor:
         mean = x.mean(over, keepdim=True)
@@ -161,15 +167,17 @@ class Probe:
     def window(self, x: Tensor, op: Any, output: Sequence[int], shared: bool) -> Tensor:
         """Run a convolution with positive weights; for a pool they are equal in all channels. Ceil mode is padding."""
         kernel, stride = op.kernel_size, op.stride or op.kernel_size
-        dilation = getattr(op, "dilation", (1, 1))
+        dilation = getattr(op, "dilation", (1,) * len(kernel))
         padding = op.padding
         ends = [(m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(output[1:], stride, dilation, kernel, strict=True)]
         after = [max(0, end - p - n) for end, p, n in zip(ends, padding, x.shape[2:], strict=True)]
-        x = functional.pad(x, (padding[1], after[1], padding[0], after[0]))
+        margins = [margin for axis in zip(padding, after, strict=True) for margin in axis[::-1]]
+        x = functional.pad(x, margins[::-1])
         weight = self.draw(x.shape[1] if shared else CHANNELS, 1 if shared else x.shape[1], *kernel)
         weight = weight / weight[0].numel()
-        y = functional.conv2d(x, weight, self.draw(len(weight)), stride, 0, dilation, x.shape[1] if shared else 1)
-        return y[:, :, : output[1], : output[2]]
+        groups = x.shape[1] if shared else 1
+        y = of_rank("conv{}d", x)(x, weight, self.draw(len(weight)), stride, 0, dilation, groups)
+        return y[(..., *[slice(length) for length in output[1:]])]
 
     def join(self, name: str, inputs: list[Tensor]) -> Tensor:
         if name == "concat":
@@ -190,13 +198,14 @@ def bilinear(n: int, m: int, i: int) -> list[float]:
 
 
 class Maker:
-    """Draws graphs with branches, from operators that read more than their own position."""
+    """Draws graphs with branches, from operators that read more than their own position, on one to three axes."""
 
-    def __init__(self, random: Random, most: int = 9) -> None:
-        self.random, self.left = random, most
-        shape = (CHANNELS, random.randint(24, 64), random.randint(24, 64))
+    def __init__(self, random: Random, most: int = 9, axes: int = 2) -> None:
+        self.random, self.left, self.axes = random, most, axes
+        self.most = {1: 128, 2: 64, 3: 24}[axes]
+        lengths = [random.randint(self.most * 3 // 8, self.most) for _ in range(axes)]
         self.nodes: list[Node] = []
-        self.add("input", (), shape=shape)
+        self.add("input", (), shape=(CHANNELS, *lengths))
 
     def graph(self) -> Graph:
         result = 0
@@ -205,7 +214,7 @@ class Maker:
         return Graph("random", tuple(self.nodes), result, About())
 
     def add(self, name: str, inputs: tuple[int, ...], **keywords: Any) -> int:
-        op = make(REGISTRY[name], (), keywords)
+        op = make(REGISTRY[name], (), keywords, self.axes)
         shapes = tuple(self.nodes[i].output for i in inputs)
         x = shapes if op.joins else shapes[0] if shapes else ()
         self.nodes.append(Node(f"n{len(self.nodes)}", op, inputs, x, op.output(x), None, side=False))
@@ -218,7 +227,7 @@ class Maker:
             return self.layer(x)
         if kind == "gate":
             gate = self.add("global_avgpool", (self.branch(x),))
-            gate = self.add("conv", (gate,), out_channels=self.nodes[x].output[0], kernel_size=1)
+            gate = self.add("conv", (gate,), out_channels=self.nodes[x].output.channels, kernel_size=1)
             return self.add("multiply", (x, self.add("sigmoid", (gate,))))
         ways = [self.branch(x) for _ in range(self.random.randint(1, 2))]
         ways.insert(self.random.randint(0, len(ways)), self.branch(x) if self.random.random() < 0.3 else x)
@@ -238,57 +247,61 @@ class Maker:
             return self.add("conv", (joined,), out_channels=CHANNELS, kernel_size=1)
         return self.add(name, tuple(ways))
 
-    def fit(self, x: int, target: tuple[int, ...]) -> int:
-        if self.nodes[x].output[1:] == target[1:]:
+    def fit(self, x: int, target: Shape) -> int:
+        if self.nodes[x].output.lengths == target.lengths:
             return x
         if self.random.random() < 0.6:
-            return self.add("upsample", (x,), size=target[1:], mode=self.random.choice(["nearest", "bilinear"]))
-        return self.add("adaptive_avgpool", (x,), output_size=target[1:])
+            return self.add("upsample", (x,), size=target.lengths, mode=self.mode())
+        return self.add("adaptive_avgpool", (x,), output_size=target.lengths)
+
+    def mode(self) -> str:
+        return self.random.choice(["nearest", LINEAR[self.axes]])
 
     def layer(self, x: int) -> int:
         for _ in range(9):
             name = self.random.choice(LAYERS if self.random.random() < 0.96 else RARE)
             keywords = getattr(self, f"draw_{name}", dict)()
             if name == "layernorm":
-                keywords = {"normalized_shape": self.nodes[x].output[self.random.randint(0, 2) :]}
+                start = self.random.choice([0, 1, -1]) if self.axes > 1 else self.random.randint(0, 1)
+                keywords = {"normalized_shape": tuple(self.nodes[x].output)[start:]}
             try:
                 made = self.add(name, (x,), **keywords)
             except ValueError:
                 continue
-            if min(self.nodes[made].output[1:]) >= 3 and max(self.nodes[made].output[1:]) <= 96:
+            if min(self.nodes[made].output.lengths) >= 3 and max(self.nodes[made].output.lengths) <= self.most * 3 // 2:
                 return made
             self.nodes.pop()
         return self.add("sigmoid", (x,))
 
-    def pair(self, least: int, most: int) -> tuple[int, int]:
-        one = self.random.randint(least, most)
-        return (one, one if self.random.random() < 0.5 else self.random.randint(least, most))
+    def sizes(self, least: int, most: int) -> tuple[int, ...]:
+        one, alike = self.random.randint(least, most), self.random.random() < 0.5
+        return (one, *[one if alike else self.random.randint(least, most) for _ in range(self.axes - 1)])
 
     def draw_conv(self) -> dict[str, Any]:
-        kernel, dilation = self.pair(1, 5), self.pair(1, 3)
+        kernel, dilation = self.sizes(1, 5), self.sizes(1, 3)
         padding = tuple(self.random.randint(0, k // 2 * d) for k, d in zip(kernel, dilation, strict=True))
-        stride = self.random.choice([(1, 1), (1, 1), self.pair(1, 3)])
+        stride = self.random.choice([1, 1, self.sizes(1, 3)])
         return {"out_channels": CHANNELS, "kernel_size": kernel, "stride": stride, "padding": padding,
                 "dilation": dilation}  # fmt: skip
 
     def draw_maxpool(self) -> dict[str, Any]:
-        return self.draw_avgpool() | {"dilation": self.random.choice([(1, 1), self.pair(1, 2)])}
+        return self.draw_avgpool() | {"dilation": self.random.choice([1, self.sizes(1, 2)])}
 
     def draw_avgpool(self) -> dict[str, Any]:
-        kernel = self.pair(1, 4)
-        return {"kernel_size": kernel, "stride": self.pair(1, 3), "padding": tuple(k // 2 for k in kernel),
+        kernel = self.sizes(1, 4)
+        return {"kernel_size": kernel, "stride": self.sizes(1, 3), "padding": tuple(k // 2 for k in kernel),
                 "ceil_mode": self.random.random() < 0.5}  # fmt: skip
 
     def draw_conv_transpose(self) -> dict[str, Any]:
-        return {"out_channels": CHANNELS, "kernel_size": self.pair(1, 4), "stride": self.pair(1, 3),
-                "padding": self.pair(0, 1), "dilation": self.pair(1, 3)}  # fmt: skip
+        return {"out_channels": CHANNELS, "kernel_size": self.sizes(1, 4), "stride": self.sizes(1, 3),
+                "padding": self.sizes(0, 1), "dilation": self.sizes(1, 3)}  # fmt: skip
 
     def draw_upsample(self) -> dict[str, Any]:
-        size = {"scale_factor": self.pair(1, 2)} if self.random.random() < 0.5 else {"size": self.pair(5, 60)}
-        return size | {"mode": self.random.choice(["nearest", "bilinear"])}
+        size = {"scale_factor": self.sizes(1, 2)} if self.random.random() < 0.5 else {"size": self.sizes(5, self.most)}
+        return size | {"mode": self.mode()}
 
     def draw_adaptive_avgpool(self) -> dict[str, Any]:
-        return {"output_size": self.pair(3, 20)}
+        return {"output_size": self.sizes(3, self.most // 3)}
 
     def draw_groupnorm(self) -> dict[str, Any]:
         return {"num_groups": 1}
@@ -306,16 +319,17 @@ def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
     """Check the fields of a graph's layers against the walk and the gradients. Raises AssertionError."""
     random, report = Random(seed), analyze(graph)
     probe = Probe(graph, seed)
-    walked = [walk(graph, axis) for axis in (0, 1)]
+    every = range(len(graph.input.lengths))
+    walked = [walk(graph, axis) for axis in every]
     mixed = any(node.op.name == "linear" for node in graph.nodes)  # it reads all of one axis only
-    local = None if mixed else (Probe(graph, seed, local=True), [walk(graph, axis, local=True) for axis in (0, 1)])
+    local = None if mixed else (Probe(graph, seed, local=True), [walk(graph, axis, local=True) for axis in every])
     blind = any(seen.span is None for layers in walked for layer in layers for seen in layer)
-    skips = blind or any(_skips(node, axis) for node in graph.nodes[1:] for axis in (0, 1))
+    skips = blind or any(_skips(node, axis) for node in graph.nodes[1:] for axis in every)
     for layer in {graph.result, random.randrange(len(graph.nodes))}:
         axes = report.layers[layer].field
         assert axes is not None
-        for axis in (0, 1):
-            for i in _some(places(graph.nodes[layer].output)[axis], random):
+        for axis in every:
+            for i in _some(places(graph.nodes[layer].output, axis), random):
                 where = f"{graph.nodes[layer].name}, axis {axis}, position {i}, seed {seed}"
                 seen, support = walked[axis][layer][i], probe.support(layer, axis, i)
                 assert _within(support, stated(axes[axis], i)[1]), f"more than stated: {where}"
@@ -365,12 +379,12 @@ def _skips(node: Node, axis: int) -> bool:
     """Whether a layer does not read some of its input, or fills gaps."""
     if node.op.joins:
         return False
-    reads = node.op.window(node.x)[axis]
+    reads = window(node, axis)
     if isinstance(reads, Whole):
         return False
-    length = places(node.x)[axis]
-    touched = {j for i in range(places(node.output)[axis]) for j in reads.at(i)}
-    return not set(range(length)) <= touched or any(not reads.at(i) for i in range(places(node.output)[axis]))
+    outputs = range(places(node.output, axis))
+    touched = {j for i in outputs for j in reads.at(i)}
+    return not set(range(places(node.x, axis))) <= touched or any(not reads.at(i) for i in outputs)
 
 
 def _within(inner: tuple[int, int] | None, outer: tuple[int, int] | None) -> bool:
@@ -382,8 +396,8 @@ def _length(span: tuple[int, int] | None) -> int:
 
 
 def graphs(count: int, seed: int) -> Iterator[tuple[int, Graph]]:
-    """Yield so many random graphs, each with the seed that draws it again."""
+    """Yield so many random graphs, each with the seed that draws it again: images, and every fifth a line or volume."""
     seeds = Random(seed)
-    for _ in range(count):
+    for i in range(count):
         own = seeds.getrandbits(32)
-        yield own, Maker(Random(own), 4 + own % 8).graph()
+        yield own, Maker(Random(own), 4 + own % 8, {4: 1, 9: 3}.get(i % 10, 2)).graph()

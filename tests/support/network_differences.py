@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from archcalc import Graph, SpecError, analyze, parse
+from archcalc.errors import MisfitError
 from archcalc.pytorch import Check, Training, build, validate
 from archcalc.pytorch import Network as Built
 from archcalc.pytorch.fold_weights import fold
@@ -158,7 +159,8 @@ def disagreement(network: Network) -> list[Check]:
     if ours is None and theirs is None:
         return differences(network)
     if any(text in str(ours) for text in HERE_ONLY) or (ours and theirs and ours.place):
-        return without_side(network) if isinstance(network.steps[-1], Side) else []
+        dropped = isinstance(network.steps[-1], Side) and isinstance(ours, MisfitError)  # not for a wrong argument
+        return without_side(network) if dropped else []
     return [Check("", "refusal", repr(ours), repr(theirs))]
 
 

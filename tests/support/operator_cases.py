@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from archcalc.ops import REGISTRY, Operator
+from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
+from archcalc.ops.shape import shape_of
 
 OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
@@ -70,6 +71,17 @@ CASES = [
 def case_id(case: Any) -> str:
     name, x, args, keywords = case
     return "-".join([name, "+".join(map(format_shape, x if REGISTRY[name].joins else [x])), *map(str, args), *keywords])
+
+
+def shaped(x: Any) -> Any:
+    """Return sizes as a shape with axes; of a join, those of its inputs. `input` has no input."""
+    return tuple(map(shape_of, x)) if x and isinstance(x[0], tuple) else shape_of(x) if x else x
+
+
+def made(name: str, x: Any, args: Any, keywords: Any) -> Operator:
+    """Create an operator with these arguments for an input."""
+    lengths = 2 if REGISTRY[name].joins or not x else len(shaped(x).lengths) or 2
+    return make(REGISTRY[name], args, keywords, lengths)
 
 
 def inputs(op: Operator, x: Any) -> list[Any]:

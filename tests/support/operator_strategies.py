@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from archcalc.ops import REGISTRY, Operator, Shape, make
+from archcalc.ops import Operator, Shape
+from support.operator_cases import made, shaped
 
 
 class Case(NamedTuple):
@@ -28,7 +29,7 @@ def examples(count: int) -> settings:
 
 def build(name: str, x: Any, *args: object, **keywords: object) -> Case:
     """Create the operator with these arguments for this input. Raises ValueError if archcalc refuses them."""
-    op = make(REGISTRY[name], args, keywords)
+    op, x = made(name, x, args, keywords), shaped(x)
     return Case(op, x, op.output(x))
 
 

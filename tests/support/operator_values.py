@@ -8,25 +8,30 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from archcalc.ops import REGISTRY, Operator, make
+from archcalc.ops import REGISTRY, Operator
 from archcalc.pytorch.network import module_of
-from support.operator_cases import inputs
+from support.operator_cases import inputs, made, shaped
 from support.operator_strategies import FLAG, REAL, WRITTEN
 from support.torch_seed import seed_torch
 
 BATCH = 3
 
 
-class Example(NamedTuple):
-    """An operator as a spec writes it, and its input's shape; for a join, those of its inputs."""
-
+class _Example(NamedTuple):
     name: str
     x: Any
     keywords: dict[str, Any]
 
+
+class Example(_Example):
+    """An operator as a spec writes it, and its input's shape; for a join, those of its inputs."""
+
+    def __new__(cls, name: str, x: Any, keywords: dict[str, Any]) -> Example:
+        return super().__new__(cls, name, shaped(x), keywords)
+
     @property
     def op(self) -> Operator:
-        return make(REGISTRY[self.name], (), self.keywords)
+        return made(self.name, self.x, (), self.keywords)
 
 
 def by_name(case: Any) -> Example:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from archcalc.ops import REGISTRY, make
+from archcalc.ops import REGISTRY, Shape, make
+from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
-from support.random_graphs import IMAGES_ONLY
+from support.random_graphs import REFUSED_BY_AXES
 from support.reference_operators import compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
@@ -65,7 +66,12 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        return compute(step.name, step.keywords, xs, state, node.training)
+        return compute(step.name, step.keywords, xs, state, node.training, self.shape(xs[0]).axes == "TC")
+
+    def shape(self, x: Tensor) -> Shape:
+        """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
+        axes = self.network.shape.axes if x.dim() > 2 else "C"
+        return shape_of(tuple(x.shape[1:]), axes)
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
@@ -81,10 +87,10 @@ class Strict(Plain):
     def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:
         if isinstance(step, Join):
             self.fit(step.name, xs)
-        elif step.name in IMAGES_ONLY and xs[0].dim() != 4:
-            raise ValueError("an image is wanted")
-        shapes = tuple(map(shape, xs))
-        op = make(REGISTRY[step.name], (), step.keywords)
+        elif step.name in REFUSED_BY_AXES[self.shape(xs[0]).axes]:
+            raise ValueError("other axes are wanted")
+        shapes = tuple(map(self.shape, xs))
+        op = make(REGISTRY[step.name], (), step.keywords) if isinstance(step, Join) else step.op(shapes[0])
         module = module_of(op, shapes if isinstance(step, Join) else shapes[0])
         y: Tensor = module.eval()(*xs)
         if y.numel() == 0:
@@ -92,8 +98,8 @@ class Strict(Plain):
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
-        if name == "multiply" and all(way.dim() == 4 for way in ways):
-            torch.stack([way[:, :, 0, 0] for way in ways])
-            torch.stack([way for way in ways if way.shape[2:] != (1, 1)] or list(ways))
+        if name == "multiply" and all(way.dim() > 2 for way in ways) and self.network.shape.axes != "TC":
+            torch.stack([way.flatten(2)[..., 0] for way in ways])
+            torch.stack([way for way in ways if {*way.shape[2:]} != {1}] or list(ways))
         elif name != "concat":
             torch.stack(list(ways))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from itertools import count
+from math import prod
 from random import Random
 from typing import Any, TypeAlias
 
@@ -18,6 +19,9 @@ from hypothesis import strategies as st
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
+from archcalc.ops.pooling import LINEAR
+from archcalc.ops.shape import Features, Map, shape_of
+from archcalc.spec.functions import DIMENSIONS
 from support.operator_strategies import WRITTEN
 from support.spec_steps import (
     IDENTITY,
@@ -39,6 +43,7 @@ from support.spec_steps import (
 LAYERS = 15  # most layers, approximately, without repetitions
 CHANNELS = 8  # most output channels of a weighted layer
 LENGTH = 12  # most height or width
+LENGTHS = {"CL": 2 * LENGTH, "CHW": LENGTH, "CDHW": 5}  # most length that upsampling gives, by axes
 
 FLAG = st.booleans()
 RARELY = st.sampled_from([False] * 5 + [True])
@@ -58,14 +63,14 @@ def upto(most: int, least: int = 1) -> st.SearchStrategy[int]:
     return st.integers(least, max(least, most))
 
 
-def pair(draw: Draw, most: Any, least: int = 1) -> Any:
-    """Draw a height and a width up to two limits; one number if they are equal."""
-    height, width = draw(upto(most[0], least)), draw(upto(most[1], least))
-    return height if height == width else (height, width)
+def per_axis(draw: Draw, most: Any, least: int = 1) -> Any:
+    """Draw a number per axis up to its limit; one number if they are equal."""
+    drawn = tuple(draw(upto(limit, least)) for limit in most)
+    return drawn[0] if len(set(drawn)) == 1 else drawn
 
 
-def two(value: Any) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
+def spread(value: Any, x: Shape) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,) * len(x.lengths)
 
 
 def some(draw: Draw, **optional: st.SearchStrategy[Any]) -> dict[str, Any]:
@@ -78,44 +83,46 @@ def divisors(number: int) -> list[int]:
 
 
 def conv(draw: Draw, x: Shape) -> dict[str, Any]:
-    if draw(RARELY):
+    if draw(RARELY) and x.axes == "CHW":
         return table(draw, x)
-    groups = draw(st.sampled_from(divisors(x[0])))
+    groups = draw(st.sampled_from(divisors(x.channels)))
     keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **window(draw, x)}
     return keywords | ({"groups": groups} if groups > 1 else {}) | some(draw, bias=FLAG)
 
 
 def table(draw: Draw, x: Shape) -> dict[str, Any]:
-    row = st.lists(st.integers(0, x[0] - 1), min_size=1, max_size=3, unique=True).map(tuple)
+    row = st.lists(st.integers(0, x.channels - 1), min_size=1, max_size=3, unique=True).map(tuple)
     rows = tuple(draw(st.lists(row, min_size=1, max_size=4)))
     return {"out_channels": len(rows), **window(draw, x), "connections": rows} | some(draw, bias=FLAG)
 
 
 def window(draw: Draw, x: Shape) -> dict[str, Any]:
     """Draw the geometry of a convolution."""
-    dilation = pair(draw, (2, 2)) if draw(RARELY) else 1
+    dilation = per_axis(draw, spread(2, x)) if draw(RARELY) else 1
     lopsided = {"dilation": dilation} if dilation != 1 else {}
     if draw(RARELY):
-        return {"kernel_size": pair(draw, (4, 4)), "padding": "same", **lopsided}
-    padding = pair(draw, (2, 2), 0)
-    most = [(n + 2 * p - 1) // d + 1 for n, p, d in zip(x[1:], two(padding), two(dilation), strict=True)]
-    kernel = pair(draw, [min(4, limit) for limit in most])
+        return {"kernel_size": per_axis(draw, spread(4, x)), "padding": "same", **lopsided}
+    padding = per_axis(draw, spread(2, x), 0)
+    axes = zip(x.lengths, spread(padding, x), spread(dilation, x), strict=True)
+    kernel = per_axis(draw, [min(4, (n + 2 * p - 1) // d + 1) for n, p, d in axes])
     lopsided |= {"padding": padding} if padding else {}
-    return {"kernel_size": kernel, **lopsided} | ({"stride": pair(draw, (3, 3))} if draw(RARELY) else {})
+    return {"kernel_size": kernel, **lopsided} | ({"stride": per_axis(draw, spread(3, x))} if draw(RARELY) else {})
 
 
 def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
-    groups = draw(st.sampled_from(divisors(x[0])))
-    axes = [transposed_axis(draw, length) for length in x[1:]]
+    groups = draw(st.sampled_from(divisors(x.channels)))
+    # With one thread and a kernel of k×1×1, PyTorch puts the output into memory as large as the input
+    least = [1] * (len(x.lengths) - 1) + [2 if x.axes == "CDHW" else 1]
+    axes = [transposed_axis(draw, length, few) for length, few in zip(x.lengths, least, strict=True)]
     names = ("kernel_size", "stride", "dilation", "padding", "output_padding")
     geometry = dict(zip(names, zip(*axes, strict=True), strict=True))
     keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **geometry, "groups": groups}
     return keywords | some(draw, bias=FLAG)
 
 
-def transposed_axis(draw: Draw, length: int) -> tuple[int, ...]:
+def transposed_axis(draw: Draw, length: int, least: int) -> tuple[int, ...]:
     stride = draw(upto(min(3, LENGTH // length)))
-    kernel, dilation = draw(upto(3)), draw(upto(2))
+    kernel, dilation = draw(upto(3, least)), draw(upto(2))
     extra = draw(upto(max(stride, dilation) - 1, 0))
     grown = (length - 1) * stride + dilation * (kernel - 1) + extra + 1
     return kernel, stride, dilation, draw(upto(min(2, (grown - 1) // 2), 0)), extra
@@ -123,36 +130,36 @@ def transposed_axis(draw: Draw, length: int) -> tuple[int, ...]:
 
 def pool(draw: Draw, x: Shape, dilated: bool = False) -> dict[str, Any]:
     keywords = {"ceil_mode": True} if draw(FLAG) else {}
-    if dilated and draw(RARELY) and min(x[1:]) > 2:  # otherwise a window may step over the input
+    if dilated and draw(RARELY) and min(x.lengths) > 2:  # otherwise a window may step over the input
         keywords["dilation"] = 2
     if draw(FLAG):
-        keywords["stride"] = pair(draw, (3, 3))
-    reach = [min(4, (length - 1) // keywords.get("dilation", 1) + 1) for length in x[1:]]
-    kernel = pair(draw, reach)
+        keywords["stride"] = per_axis(draw, spread(3, x))
+    reach = [min(4, (length - 1) // keywords.get("dilation", 1) + 1) for length in x.lengths]
+    kernel = per_axis(draw, reach)
     if draw(FLAG):
-        keywords["padding"] = pair(draw, [k // 2 for k in two(kernel)], 0)
+        keywords["padding"] = per_axis(draw, [k // 2 for k in spread(kernel, x)], 0)
     return {"kernel_size": kernel, **keywords}
 
 
 def upsample(draw: Draw, x: Shape) -> dict[str, Any]:
-    keywords = some(draw, mode=st.sampled_from(["nearest", "bilinear"]))
+    keywords = some(draw, mode=st.sampled_from(["nearest", LINEAR[len(x.lengths)]]))
     if draw(FLAG):
-        return keywords | {"size": pair(draw, (LENGTH, LENGTH))}
-    return keywords | {"scale_factor": pair(draw, [min(3, LENGTH // length) for length in x[1:]])}
+        return keywords | {"size": per_axis(draw, spread(LENGTHS[x.axes], x))}
+    return keywords | {"scale_factor": per_axis(draw, [min(3, LENGTHS[x.axes] // length) for length in x.lengths])}
 
 
 def layernorm(draw: Draw, x: Shape) -> dict[str, Any]:
-    over = st.sampled_from([x[i:] for i in range(len(x))])
+    over = st.sampled_from([tuple(x)[i:] for i in range(len(x))])
     return some(draw, normalized_shape=over, eps=REAL, elementwise_affine=FLAG, bias=FLAG)
 
 
 def groupnorm(draw: Draw, x: Shape) -> dict[str, Any]:
-    return {"num_groups": draw(st.sampled_from(divisors(x[0])))} | some(draw, eps=REAL, affine=FLAG)
+    return {"num_groups": draw(st.sampled_from(divisors(x.channels)))} | some(draw, eps=REAL, affine=FLAG)
 
 
 def pad_shortcut(draw: Draw, x: Shape) -> dict[str, Any]:
-    keywords = {"out_channels": x[0] + draw(upto(4, 0))}
-    return keywords | ({"stride": pair(draw, (3, 3))} if draw(RARELY) else {})
+    keywords = {"out_channels": x.channels + draw(upto(4, 0))}
+    return keywords | ({"stride": per_axis(draw, (3, 3))} if draw(RARELY) else {})
 
 
 def nothing(draw: Draw, x: Shape) -> dict[str, Any]:
@@ -187,13 +194,13 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "layernorm": layernorm,
     "groupnorm": groupnorm,
     "lrn": lambda draw, x: {"size": draw(upto(5))} | some(draw, alpha=REAL, beta=REAL, k=REAL),
-    "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x[0])))},
+    "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x.channels)))},
     "rbf": lambda draw, x: {"out_features": draw(upto(9))},
     "maxpool": lambda draw, x: pool(draw, x, dilated=True),
     "avgpool": lambda draw, x: pool(draw, x) | some(draw, count_include_pad=FLAG),
     "subsample": pool,
-    "adaptive_avgpool": lambda draw, x: {"output_size": pair(draw, (6, 6))},
-    "adaptive_maxpool": lambda draw, x: {"output_size": pair(draw, (6, 6))},
+    "adaptive_avgpool": lambda draw, x: {"output_size": per_axis(draw, spread(6 if x.axes != "CDHW" else 3, x))},
+    "adaptive_maxpool": lambda draw, x: {"output_size": per_axis(draw, spread(6 if x.axes != "CDHW" else 3, x))},
     "global_avgpool": nothing,
     "global_maxpool": nothing,
     "upsample": upsample,
@@ -201,31 +208,39 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "pad_shortcut": pad_shortcut,
 }
 JOINS = ("add", "concat", "mean", "multiply")
-IMAGES_ONLY = (
-    "conv", "maxpool", "avgpool", "subsample", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool",
-    "global_maxpool", "upsample", "conv_transpose", "pad_shortcut",
+IMAGES_ONLY = ("subsample", "pad_shortcut")
+MAPS_ONLY = (
+    "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
+    "upsample", "conv_transpose", "lrn", *IMAGES_ONLY,
 )  # fmt: skip
-REFUSED_BY_RANK = {
-    1: (*IMAGES_ONLY, "lrn"),
-    2: (*IMAGES_ONLY, "rbf"),
-    3: ("rbf",),
-    4: (*IMAGES_ONLY, "rbf", "batchnorm"),
+REFUSED_BY_AXES = {
+    "C": MAPS_ONLY,
+    "CL": ("rbf", *IMAGES_ONLY),
+    "CHW": ("rbf",),
+    "CDHW": ("rbf", *IMAGES_ONLY),
+    "TC": (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
-NO_KERNEL = {"lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame")}
-FUSSY = (*IMAGES_ONLY, "rbf", "groupnorm", "layernorm", "lrn", "batchnorm", "channel_shuffle")  # accept few inputs
-FITTING = {rank: [name for name in ARGUMENTS if name not in refused] for rank, refused in REFUSED_BY_RANK.items()}
+NO_KERNEL = {
+    "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
+    "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
+}
+FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle")  # accept few inputs
+FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
 
 
-RANKS = {
-    3: st.tuples(upto(4), upto(LENGTH), upto(LENGTH)),
-    1: st.tuples(upto(9)),
-    2: st.tuples(upto(6), upto(7)),
-    4: st.tuples(upto(4), upto(4), upto(4), upto(4)),
+SIZES = {
+    "CHW": st.tuples(upto(4), upto(LENGTH), upto(LENGTH)),
+    "C": st.tuples(upto(9)),
+    "CL": st.tuples(upto(6), upto(2 * LENGTH)),
+    "CDHW": st.tuples(upto(4), upto(4), upto(4), upto(4)),
+    "TC": st.tuples(upto(6), upto(7)),
 }
 WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
-INPUTS = st.sampled_from([3] * 12 + [1, 1, 2, 4]).flatmap(RANKS.__getitem__)
+INPUTS = st.sampled_from(["CHW"] * 8 + ["C"] + ["CL", "CDHW"] * 2 + ["TC"]).flatmap(
+    lambda axes: SIZES[axes].map(lambda sizes: shape_of(sizes, axes))
+)
 Labels: TypeAlias = ChainMap[str, Shape]  # the shapes of labelled steps, scope by scope
 
 
@@ -256,12 +271,12 @@ class Writer:
 
     def layer(self, x: Shape, keep_rank: bool) -> tuple[Layer, Shape]:
         self.left -= 1
-        names = [name for name in FITTING[len(x)] if not (keep_rank and name == "flatten")]
+        names = [name for name in FITTING[x.axes] if not (keep_rank and name == "flatten")]
         names = [name for name in names if runs(name, len(x), self.dtype)]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))
-        return layer, layer.op.output(x)
+        return layer, layer.op(x).output(x)
 
     def label(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Label, Shape]:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
@@ -284,7 +299,10 @@ class Writer:
 
     def choose(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
-        test = f"in_height <= {x[1]}" if len(x) == 3 else "1 < 2"
+        own = next(
+            (name for name, axis in DIMENSIONS.items() if axis in x.axes and name != "in_channels"), "in_channels"
+        )
+        test = f"{own} <= {x.size(DIMENSIONS[own])}"
         return Choose(test, self.plain(steps)), y
 
     def plain(self, steps: Steps) -> Steps:
@@ -299,10 +317,10 @@ class Writer:
         name = self.draw(st.sampled_from(JOINS))
         ways = [self.way(x, labels, depth) for _ in range(self.draw(upto(2, 0)))]
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
-        if len(x) != 3 and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore those dimensions
+        if not isinstance(x, Map) and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
         fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name)
-        if not keep_rank and len(fitted[0][1]) == 3 and self.draw(RARELY):
+        if not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
         keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
         branches = self.named([steps for steps, _ in fitted])
@@ -318,7 +336,7 @@ class Writer:
 
     def way(self, x: Shape, labels: Labels, depth: int, keep_rank: bool = True) -> tuple[Steps, Shape]:
         """Draw a branch from the join's input, or from the output of an earlier step."""
-        known = [name for name, shape in labels.items() if len(shape) == len(x)]
+        known = [name for name, shape in labels.items() if shape.axes == x.axes]
         if known and self.draw(FLAG):
             name = self.draw(st.sampled_from(known))
             steps, y = self.steps(labels[name], labels.new_child(), depth, keep_rank)
@@ -328,42 +346,44 @@ class Writer:
     def fitted(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
         """Add layers to branches so that all have the shape of the first one, or the same except channels."""
         target = ways[0][1]
-        return [self.fit(way, target if name != "concat" else (way[1][0], *target[1:])) for way in ways]
+        return [self.fit(way, target if name != "concat" else target.with_channels(way[1].channels)) for way in ways]
 
     def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
         """Return branches of one shape, some of them channels×1×1."""
         target = ways[0][1]
-        gate = (target[0], 1, 1)
-        gates = [self.draw(FLAG) if len(target) == 3 else False for _ in ways]
+        gate = target.of(target.channels, (1,) * len(target.lengths))
+        gates = [self.draw(FLAG) if isinstance(target, Map) else False for _ in ways]
         return [self.fit(way, gate if small else target) for way, small in zip(ways, gates, strict=True)]
 
     def fit(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
         steps, x = way
-        if len(x) == 3:
-            return steps + tuple(self.fit_image(x, target)), target
-        if x[-1] != target[-1]:
-            steps = (*steps, Layer("linear", {"out_features": target[-1]}))
+        if isinstance(x, Map):
+            return steps + tuple(self.fit_map(x, target)), target
+        if x.last != target.last:
+            steps = (*steps, Layer("linear", {"out_features": target.last}))
         return steps, target
 
-    def fit_image(self, x: Shape, target: Shape) -> Iterator[Layer]:
-        if x[1:] == (1, 1) != target[1:] or (x[1:] != target[1:] and self.draw(FLAG)):
-            yield Layer("upsample", {"size": target[1:]})
-        elif x[1:] != target[1:]:
+    def fit_map(self, x: Shape, target: Shape) -> Iterator[Layer]:
+        differs, size = x.lengths != target.lengths, spread(target.lengths, x)
+        size = size[0] if len(size) == 1 else size
+        if differs and (x.single or self.draw(FLAG)):
+            yield Layer("upsample", {"size": size})
+        elif differs:
             name = self.draw(st.sampled_from(["adaptive_avgpool", "adaptive_maxpool"]))
-            yield Layer(name, {"output_size": target[1:]})
-        if x[0] < target[0] and self.draw(RARELY):
-            yield Layer("pad_shortcut", {"out_channels": target[0]})
-        elif x[0] != target[0]:
-            yield Layer("conv", {"out_channels": target[0], "kernel_size": 1})
+            yield Layer(name, {"output_size": size})
+        if x.channels < target.channels and x.axes == "CHW" and self.draw(RARELY):
+            yield Layer("pad_shortcut", {"out_channels": target.channels})
+        elif x.channels != target.channels:
+            yield Layer("conv", {"out_channels": target.channels, "kernel_size": 1})
 
     def flat(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
         """Draw a branch that ends in a vector with as many values as the target."""
         steps, x = way
-        features = target[0] * target[1] * target[2]
+        features = prod(target)
         head: Steps = (Layer("flatten", {}),)
         if x != target:
             head = (*head, Layer("linear", {"out_features": features}))
-        return steps + head, (features,)
+        return steps + head, Features((features,))
 
 
 def runs(name: str, rank: int, dtype: str) -> bool:

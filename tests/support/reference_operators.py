@@ -8,7 +8,7 @@ operators that PyTorch does not have. `test_ops_values.py` checks `archcalc.ops`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -17,10 +17,11 @@ from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
 
 class Run(NamedTuple):
-    """Weights and buffers by name, and whether the run is in training."""
+    """Weights and buffers by name, whether the run is in training, and whether the inputs are tokens × features."""
 
     state: Mapping[str, Tensor]
     training: bool
+    tokens: bool = False
 
     def __getitem__(self, name: str) -> Tensor:
         return self.state[name]
@@ -30,10 +31,16 @@ class Run(NamedTuple):
 
 
 def compute(
-    name: str, keywords: Mapping[str, Any], inputs: Sequence[Tensor], state: Mapping[str, Tensor], training: bool
-) -> Tensor:
+    name: str, keywords: Mapping[str, Any], inputs: Sequence[Tensor], state: Mapping[str, Tensor], training: bool,
+    tokens: bool = False,
+) -> Tensor:  # fmt: skip
     """Return the operator's output. In training batch normalization also changes its buffers in `state`."""
-    return REFERENCES[name](Run(state, training), *inputs, **keywords)
+    return REFERENCES[name](Run(state, training, tokens), *inputs, **keywords)
+
+
+def of_rank(name: str, x: Tensor) -> Any:
+    """Return a function of PyTorch for as many axes as `x` has behind batch and channels: `conv{}d` is conv2d."""
+    return getattr(F, name.format(x.dim() - 2))
 
 
 def conv(
@@ -46,7 +53,7 @@ def conv(
         for row, channels in enumerate(connections):
             for channel in channels:
                 weight[row, channel] = next(kernels)
-    return F.conv2d(x, weight, *run.some("bias", bias), stride, padding, dilation, groups)
+    return of_rank("conv{}d", x)(x, weight, *run.some("bias", bias), stride, padding, dilation, groups)
 
 
 def conv_transpose(
@@ -54,7 +61,8 @@ def conv_transpose(
     output_padding: Any = 0, groups: int = 1, bias: bool = True, dilation: Any = 1,
 ) -> Tensor:  # fmt: skip
     offset = run.some("bias", bias)
-    return F.conv_transpose2d(x, run["weight"], *offset, stride, padding, output_padding, groups, dilation)
+    geometry = stride, padding, output_padding, groups, dilation
+    return of_rank("conv_transpose{}d", x)(x, run["weight"], *offset, *geometry)
 
 
 def linear(run: Run, x: Tensor, out_features: int, bias: bool = True) -> Tensor:
@@ -81,7 +89,7 @@ def layernorm(
     run: Run, x: Tensor, normalized_shape: Any = None, eps: float = 1e-5, elementwise_affine: bool = True,
     bias: bool = True,
 ) -> Tensor:  # fmt: skip
-    over = normalized_shape or x.shape[1:]
+    over = normalized_shape or (x.shape[-1:] if run.tokens else x.shape[1:])
     scale, shift = run.some("weight", elementwise_affine), run.some("bias", elementwise_affine and bias)
     return F.layer_norm(x, over if isinstance(over, tuple) else (over,), *scale, *shift, eps)
 
@@ -103,14 +111,14 @@ def maxpool(
     run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Tensor:  # fmt: skip
-    return F.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    return of_rank("max_pool{}d", x)(x, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def avgpool(
     run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:  # fmt: skip
-    return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return of_rank("avg_pool{}d", x)(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 def subsample(
@@ -200,19 +208,19 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "hardsigmoid": activation(F.hardsigmoid),
     "hardswish": activation(F.hardswish),
     "gelu": lambda run, x, approximate="none": F.gelu(x, approximate=approximate),
-    "softmax": activation(partial(torch.softmax, dim=1)),
+    "softmax": lambda run, x: x.softmax(-1 if run.tokens else 1),
     "maxpool": maxpool,
     "avgpool": avgpool,
     "subsample": subsample,
-    "adaptive_avgpool": lambda run, x, output_size: F.adaptive_avg_pool2d(x, output_size),
-    "adaptive_maxpool": lambda run, x, output_size: F.adaptive_max_pool2d(x, output_size),
-    "global_avgpool": lambda run, x: F.adaptive_avg_pool2d(x, 1),
-    "global_maxpool": lambda run, x: F.adaptive_max_pool2d(x, 1),
+    "adaptive_avgpool": lambda run, x, output_size: of_rank("adaptive_avg_pool{}d", x)(x, output_size),
+    "adaptive_maxpool": lambda run, x, output_size: of_rank("adaptive_max_pool{}d", x)(x, output_size),
+    "global_avgpool": lambda run, x: of_rank("adaptive_avg_pool{}d", x)(x, 1),
+    "global_maxpool": lambda run, x: of_rank("adaptive_max_pool{}d", x)(x, 1),
     "upsample": upsample,
     "add": lambda run, *xs: reduce(torch.add, xs),
     "multiply": lambda run, *xs: reduce(torch.mul, xs),
     "mean": mean,
-    "concat": lambda run, *xs: torch.cat(xs, dim=1),
+    "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
     "input": unchanged,
     "identity": unchanged,
     "flatten": lambda run, x: x.flatten(1),

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops import REGISTRY, Operator, Shape, make
+from archcalc.ops.shape import shape_of
 
 
 class Layer(NamedTuple):
     name: str
     keywords: dict[str, Any]
 
-    @property
-    def op(self) -> Operator:
-        return make(REGISTRY[self.name], (), self.keywords)
+    def op(self, x: Shape) -> Operator:
+        return make(REGISTRY[self.name], (), self.keywords, len(x.lengths) or 2)
 
 
 class Use(NamedTuple):
@@ -69,10 +69,13 @@ class Network:
     inline: bool = False  # written as expressions if possible, otherwise as YAML
     dtype: str = "float32"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", shape_of(self.shape))
+
     def spec(self) -> str:
         """Return the network as a spec, with its dtype as a comment."""
         head = [f"# in {self.dtype}"] if self.dtype != "float32" else []
-        head += ["name: drawn", f"input: {_value(self.shape)}"]
+        head += ["name: drawn", f"input: {_written(self.shape)}"]
         blocks = {step.name: step.steps for step in every_step(self.steps) if isinstance(step, Block)}
         if blocks:
             head.append("blocks:")
@@ -142,6 +145,12 @@ def _call(name: str, keywords: dict[str, Any]) -> str:
     parts = [_value(keywords[key]) for key in needed]
     parts += [f"{key}={_value(value)}" for key, value in keywords.items() if key not in needed]
     return f"{name}({', '.join(parts)})" if parts else name
+
+
+def _written(shape: Shape) -> str:
+    if shape.axes in ("C", "CHW"):
+        return _value(tuple(shape))
+    return f"{{{', '.join(f'{axis}: {size}' for axis, size in zip(shape.axes, shape, strict=True))}}}"
 
 
 def _value(value: Any) -> str:

@@ -18,7 +18,7 @@ from archcalc.analysis.report import Report
 from archcalc.graph.graph import Graph, Node
 from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, indices, tree
 from archcalc.ops import Operator, Shape, format_shape
-from archcalc.ops.reads import POINT
+from archcalc.ops.reads import EACH
 from archcalc.render.table import MODE_NAMES, axes
 from archcalc.render.tables.summaries import about_text, owns_nothing
 
@@ -187,7 +187,7 @@ class _Drawing:
         alone = node.inputs == (before,) and self.repeats.last_reader[before] == part and self.nodes[before].inputs
         if not alone or node.op.weighted or _label(node):
             return False
-        return bool(params) or owns_nothing(self.layers[part]) or node.op.window(node.x) == POINT
+        return bool(params) or owns_nothing(self.layers[part]) or {*node.op.window(node.x)} <= {EACH}
 
     def _passes_on(self, segment: Sequence[int]) -> bool:
         """Whether a layer is drawn as an arrow."""
@@ -342,8 +342,8 @@ ARGUMENTS: Mapping[str, Callable[[Any], str]] = {  # the arguments to show, in o
     "output_size": format_shape,
     "size": lambda size: str(size) if isinstance(size, int) else format_shape(size),
     "scale_factor": lambda factor: f"×{axes(factor)}",
-    "stride": lambda stride: "" if stride == (1, 1) else f"/{axes(stride)}",
-    "dilation": lambda dilation: "" if dilation == (1, 1) else f"dilation {axes(dilation)}",
+    "stride": lambda stride: "" if {*stride} == {1} else f"/{axes(stride)}",
+    "dilation": lambda dilation: "" if {*dilation} == {1} else f"dilation {axes(dilation)}",
     "groups": lambda groups: "" if groups == 1 else f"{groups} groups",
     "num_groups": lambda groups: f"{groups} groups",
     "connections": lambda links: "by table",
@@ -362,7 +362,7 @@ def operator_text(op: Operator) -> str:
 
 def _title(report: Report) -> tuple[str, ...]:
     graph = report.graph
-    conditions = f"input {format_shape(graph.input)} · one image · {MODE_NAMES[report.mode]}"
+    conditions = f"input {graph.input.text} · one image · {MODE_NAMES[report.mode]}"
     return tuple(filter(None, (graph.name, about_text(graph.about), conditions)))
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archcalc.analysis.field_figures import FIXED, WHOLE, pair
+from archcalc.analysis.field_figures import FIXED, WHOLE, by_axis
 from archcalc.analysis.report import Report, Totals
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.groups import grouped
-from archcalc.ops import format_shape
 from archcalc.render.pictures.names import Named, points_of, write_names
 from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, largest, ticks_between
 from archcalc.render.table import MODE_NAMES
@@ -54,7 +53,7 @@ def curve(report: Report) -> Curve:
     by_depth: dict[int, list[int | None]] = {}
     for layer in report.layers:
         if not layer.node.side:
-            size = max(axis.size for axis in pair(layer.field)) if layer.field else None
+            size = max(axis.size for axis in by_axis(layer.field)) if layer.field else None
             by_depth.setdefault(layer.depth, []).append(size)
         if layer.node.name == report.totals.receptive_field_at:
             break
@@ -62,7 +61,7 @@ def curve(report: Report) -> Curve:
     fields = [size and max(filter(None, known[: depth + 1])) for depth, size in enumerate(known)]
     shape = report.graph.input
     end = _end_text(report.totals, fields[-1])
-    return Curve(report.graph.name, shape, max(shape[1:]) if len(shape) > 1 else None, fields, end)
+    return Curve(report.graph.name, shape, max(shape.lengths, default=None), fields, end)
 
 
 def _end_text(totals: Totals, size: int | None) -> str:
@@ -185,7 +184,7 @@ def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
 
 def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
     """Return inputs, mode, and the meaning of the lines."""
-    shapes = ", ".join(dict.fromkeys(format_shape(report.graph.input) for report in reports))
+    shapes = ", ".join(dict.fromkeys(report.graph.input.text for report in reports))
     return (
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
         " the layers up to it (the larger of height and width), until the last layer with positions (before global"

@@ -97,7 +97,9 @@ def _total(figure: str, report: Report) -> str:
 
 def blocks_of(found: Sequence[Bar]) -> list[tuple[int, int, str]]:
     """Return for each block its first bar, the bar after its last, and its name."""
-    grouped = [(name, [i for i, _ in members]) for name, members in groupby(enumerate(found), key=lambda x: x[1].block)]
+    grouped = [
+        (name, [i for i, _ in members]) for name, members in groupby(enumerate(found), key=lambda at: at[1].block)
+    ]
     return [(positions[0], positions[-1] + 1, name) for name, positions in grouped]
 
 

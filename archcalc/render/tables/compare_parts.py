@@ -11,7 +11,7 @@ from archcalc.comparing.alignment import Alignment, Change
 from archcalc.comparing.pairing import Match
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
-from archcalc.ops import Operator, format_shape
+from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.arguments import show
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.field_words import field_text
@@ -204,11 +204,11 @@ def difference(alignment: Alignment, row: Row) -> str:
 def _shapes(alignment: Alignment, row: Row) -> str:
     """Describe the outputs, `56×56 → 28×28`, if all parts differ equally; if none differs, the inputs; otherwise ""."""
     match = row.matches[0]
-    ends = {tuple(tuple(_output(layers) or ()) for layers in alignment.layers(match)) for match in row.matches}
+    ends = {tuple([_output(layers) or Shape() for layers in alignment.layers(match)]) for match in row.matches}
     left, right = ends.pop()
     if not ends and left != right:
-        start = 1 if left[0] == right[0] and len(left) == len(right) > 1 else 0  # omit equal channels
-        return _change(format_shape(left[start:]), format_shape(right[start:]))
+        wide = left.axes != right.axes or left.channels != right.channels
+        return _change(*(format_shape(shape if wide else shape.lengths) for shape in (left, right)))
     if ends or len(row.matches) > 1:
         return ""
     if match.parts:
@@ -268,8 +268,8 @@ def change_text(change: Change) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, tuple) and value and all(isinstance(item, str) for item in value):
         return " + ".join(value)  # names of inputs
-    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-        return show(value[0])
+    if isinstance(value, tuple) and len(value) > 1 and len({*value}) == 1:
+        return show(*{*value})
     if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
         return format_shape(value)
     return shorten(show(value), MOST_SHOWN)
@@ -291,8 +291,8 @@ def _operators(layers: Sequence[Layer]) -> str | None:
     return " ".join(operators(layers)) or None
 
 
-def _output(layers: Sequence[Layer]) -> list[int] | None:
-    return list(end(layers).node.output) if layers else None
+def _output(layers: Sequence[Layer]) -> Shape | None:
+    return end(layers).node.output if layers else None
 
 
 def _summary(left: Report, right: Report) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from archcalc.analysis.report import Report
 from archcalc.graph.gc_pause import uncollected
-from archcalc.render.table import Column, Table, listed
+from archcalc.ops.shape import shape_of
+from archcalc.render.table import Column, Table, input_data, listed
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, figure_column
 
@@ -32,7 +33,7 @@ COLUMNS = (
 @uncollected
 def listing(networks: Iterable[dict[str, Any]]) -> Table:
     """Make the table of networks from their rows, with figures for one image at inference."""
-    rows = list(networks)
+    rows = [row | {"input": shape_of(row["input"], row.get("input_axes", ""))} for row in networks]
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
@@ -49,7 +50,7 @@ def row_of(report: Report) -> dict[str, Any]:
         "title": graph.about.title,
         "family": graph.about.family,
         "year": graph.about.paper.get("year"),
-        "input": list(graph.input),
+        **input_data(graph.input),
         **{key: getattr(totals, key) for key in ("params", "macs", "activations", "depth", *FIELD)},
         "field": field_text(totals.field),
     }

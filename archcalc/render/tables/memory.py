@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.recipe import BATCHES, Recipe
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, listed, ratio_text
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, input_data, listed, ratio_text
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
@@ -106,7 +106,7 @@ def size_text(count: int) -> str:
 def facts(needs: Needs) -> dict[str, Any]:
     """Return the conditions for data: those of the recipe too."""
     recipe, report = needs.recipe, needs.report
-    own = {"schema": SCHEMA, "name": needs.graph.name, "input": list(needs.graph.input), "batch": needs.batch}
+    own = {"schema": SCHEMA, "name": needs.graph.name, **input_data(needs.graph.input), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     return own | recipe_facts(recipe) | {"module": recipe.module}
 

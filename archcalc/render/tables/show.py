@@ -10,7 +10,8 @@ from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.arguments import show
-from archcalc.render.table import Column, Table
+from archcalc.ops.shape import AXES
+from archcalc.render.table import Column, Table, input_data
 from archcalc.render.tables.audit import CONDITIONS, verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -40,7 +41,7 @@ def about_network(
         "title": about.title,
         "family": about.family,
         "paper": dict(about.paper),
-        "input": list(graph.input),
+        **input_data(graph.input),
         "params": {name: show(value) for name, value in about.params.items()},
         "recipes": list(recipes),
     }
@@ -58,7 +59,8 @@ def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
     if about.paper:
         yield "paper", paper_text(about.paper)
     yield "family", about.family
-    yield "input", format_shape(graph.input) + ", channels×height×width" * (len(graph.input) == 3)
+    names = ", " + format_shape([AXES[axis] for axis in graph.input.axes])
+    yield "input", format_shape(graph.input) + names * bool(graph.input.lengths)
     if about.params:
         yield "params", ", ".join(f"{name}={show(value)}" for name, value in about.params.items())
 

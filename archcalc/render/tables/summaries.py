@@ -17,9 +17,10 @@ from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape
-from archcalc.render.table import Column, Table, bytes_text, conditions_text
+from archcalc.ops.shape import USUAL, in_words
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, input_data
 from archcalc.render.tables.audit import verdict_table
-from archcalc.render.tables.field_words import field_line, field_text
+from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
@@ -131,7 +132,7 @@ def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], sums: Sum
     last = _end(group, name, depth)
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(operators(group)), "inputs": list(sources)}
-    row["output"] = list(last.node.output)
+    row["output"], row["output_axes"] = list(last.node.output), last.node.output.axes
     row |= sums(group)
     row["saved_bytes"] = total(group, "saved_bytes")
     row["formula"] = _formula(group, row["weights"])
@@ -187,11 +188,25 @@ def _columns(report: Report) -> Iterator[Column]:
         column = own._replace(rank=IN_TRAINING.index(own.key) + 1) if trains and own.key in IN_TRAINING else own
         if own.key == "flops":
             column = column._replace(title=f"FLOPs ({report.convention.name})")
-        elif own.key == "output" and all(len(layer.node.output) < 3 for layer in report.layers):
-            column = column._replace(unit="")
+        elif own.key == "output":
+            column = column._replace(unit=_axes_of(report))
+            yield from data(["output_axes"] if _names_axes(report) else ())
+        elif own.key == "field":
+            column = column._replace(unit=field_unit(report.graph.input))
         yield column
     named = {own.key for own in COLUMNS} | {*PASSES}
     yield from data(key for key in summed() if key not in named)  # programs read every figure of a layer
+
+
+def _axes_of(report: Report) -> str:
+    """Return the axes of all outputs that have positions: `C×H×W`."""
+    found = dict.fromkeys([layer.node.output.axes for layer in report.layers if layer.node.output.lengths])
+    return in_words([*found]) if found else ""
+
+
+def _names_axes(report: Report) -> bool:
+    """Whether programs read the axes of each output: all but those of vectors and images."""
+    return any(layer.node.output.axes not in USUAL for layer in report.layers)
 
 
 def about_text(about: About) -> str:
@@ -206,7 +221,7 @@ def facts(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": report.graph.name,
-        "input": list(report.graph.input),
+        **input_data(report.graph.input),
         **report.conditions,
         **training,
     }

@@ -1,0 +1,209 @@
+"""Shapes with named axes; no other file indexes a shape.
+
+A shape has its sizes in PyTorch's order, without the batch:
+
+========  ===================  ======================================================
+Features  `C`                  a vector of features
+Map       `C×L`                channels at each position of a line,
+          `C×H×W`              of an image,
+          `C×D×H×W`            or of a volume
+Tokens    `T×C`                features of each token
+Ids       `T`                  numbers of tokens, which have no features yet
+========  ===================  ======================================================
+
+`channels` is the size of `C`, `lengths` are the sizes of the other axes, along which positions lie. Sizes may be
+integers, NumPy int64 arrays or `Term`s. A shape is a tuple; it equals a tuple of its sizes, but no shape of other axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from archcalc.errors import Refusal
+from archcalc.ops.arguments import every, format_shape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Sizes: TypeAlias = tuple[int, ...]  # of a tensor without named axes, such as a weight
+MAPS = {1: "CL", 2: "CHW", 3: "CDHW"}  # the axes of a map, by the number of those along which positions lie
+USUAL = ("C", "CHW")  # axes that need no name beside their sizes
+
+
+class Shape(tuple[Any, ...]):
+    """The base class of all kinds; `Shape` itself has no axes."""
+
+    __slots__ = ()
+
+    axes: str = ""
+    channels: Any = 0
+    lengths: Sizes = ()
+
+    def __eq__(self, other: object) -> Any:
+        if type(other) is type(self):
+            return tuple.__eq__(self, other)
+        return not isinstance(other, Shape) and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+    @classmethod
+    def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
+        """Return a shape of this kind."""
+        raise NotImplementedError
+
+    @property
+    def last(self) -> Any:
+        """The size of the last axis, which a linear layer reads."""
+        return self[-1]
+
+    def with_last(self, size: Any) -> Self:
+        """Return the shape with another size of the last axis."""
+        return type(self)((*self[:-1], size))
+
+    def without_last(self, count: int) -> Sizes:
+        """Return the sizes of all axes but the last `count`."""
+        return tuple(self[: len(self) - count])
+
+    def with_channels(self, channels: Any) -> Self:
+        """Return the shape with another number of channels."""
+        return self.of(channels, self.lengths)
+
+    def size(self, axis: str) -> Any:
+        """Return the size of an axis by its letter, None if there is no such axis."""
+        return dict(zip(self.axes, self, strict=False)).get(axis)
+
+    @property
+    def single(self) -> bool:
+        """Whether it has one position only; of a vector, which has no positions, False."""
+        lengths = self.lengths
+        for length in lengths:
+            if not every(length == 1):
+                return False
+        return bool(lengths)
+
+    @property
+    def text(self) -> str:
+        """Its sizes, and their axes unless it is an image or a vector: `64×56×56`, `64×16000 (C×L)`."""
+        return format_shape(self) if self.axes in USUAL else f"{format_shape(self)} ({format_shape(self.axes)})"
+
+
+class Features(Shape):
+    """A vector of features."""
+
+    __slots__ = ()
+    axes = "C"
+    channels = property(itemgetter(0))
+
+    @classmethod
+    def of(cls, channels: Any, lengths: Sequence[Any] = ()) -> Self:
+        return cls((channels,))
+
+
+class Map(Shape):
+    """Channels at each position of a line, an image or a volume."""
+
+    __slots__ = ()
+    channels = property(itemgetter(0))
+    lengths = property(itemgetter(slice(1, None)))  # in C, for speed
+
+    @property
+    def axes(self) -> str:  # type: ignore[override]  # of three kinds of maps
+        return MAPS[len(self) - 1]
+
+    @classmethod
+    def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
+        return cls((channels, *lengths))
+
+
+class Tokens(Shape):
+    """Features of each token."""
+
+    __slots__ = ()
+    axes = "TC"
+    channels = property(itemgetter(1))
+    lengths = property(itemgetter(slice(1)))  # in C, for speed
+
+    @classmethod
+    def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
+        return cls((*lengths, channels))
+
+
+class Ids(Shape):
+    """Numbers of tokens; only an embedding reads them."""
+
+    __slots__ = ()
+    axes = "T"
+    lengths = property(tuple)
+
+    @classmethod
+    def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
+        return cls(lengths)
+
+
+KINDS: dict[str, type[Shape]] = {"C": Features, **dict.fromkeys(MAPS.values(), Map), "TC": Tokens, "T": Ids}
+AXES = {"C": "channels", "L": "length", "D": "depth", "H": "height", "W": "width", "T": "tokens"}
+
+
+def shape_of(sizes: Sequence[Any], axes: str = "") -> Shape:
+    """Return a shape with these axes; without them, of one size a vector, of two to four a map.
+
+    Raises Refusal for more sizes.
+    """
+    if isinstance(sizes, Shape) and not axes:
+        return sizes
+    if not axes and not 1 <= len(sizes) <= 4:
+        raise Refusal(f"needs one to four sizes, not {len(sizes)}")
+    return KINDS[axes or ("C", *MAPS.values())[len(sizes) - 1]](sizes)
+
+
+def axes_of(letters: Collection[str]) -> str:
+    """Return the axes with these letters in PyTorch's order. Raises Refusal if no shape has them."""
+    for letter in letters:
+        if letter not in AXES:
+            known = ", ".join(f"{own} ({what})" for own, what in AXES.items())
+            raise Refusal(f"has no axis {letter!r}; the axes are {known}")
+    found = next((axes for axes in KINDS if sorted(axes) == sorted(letters)), "")
+    if not found:
+        known = "; ".join(map(", ".join, KINDS))
+        raise Refusal(f"cannot have the axes {', '.join(letters)} together; a shape has {known}")
+    return found
+
+
+def in_words(axes: Sequence[str]) -> str:
+    """Format axes: `C×L, C×H×W or C×D×H×W`."""
+    *most, last = map(format_shape, axes)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def positions(x: Shape, name: str, *counts: int) -> Sizes:
+    """Return the lengths of a map, along which the operator `name` slides its window.
+
+    Raises Refusal unless it is a map with one of these numbers of lengths; without any, with one to three.
+    """
+    lengths = x.lengths
+    if type(x) is Map and (not counts or len(lengths) in counts):
+        return lengths
+    accepted = in_words([MAPS[count] for count in counts or MAPS])
+    raise Refusal(f"{name} accepts {accepted}, not {_described(x)}")
+
+
+def featured(x: Shape) -> None:
+    """Raise Refusal for numbers of tokens: they have no features."""
+    if isinstance(x, Ids):
+        raise Refusal(f"numbers of tokens have no features: {x.text}")
+
+
+def channels_first(x: Shape, name: str) -> Shape:
+    """Return a vector or map. Raises Refusal for tokens: PyTorch takes the second dimension as their channels."""
+    if isinstance(x, Features | Map):
+        return x
+    raise Refusal(f"{name} accepts {in_words(['C', *MAPS.values()])}, not {_described(x)}")
+
+
+def _described(x: Shape) -> str:
+    return f"{format_shape(x)} features" if x.axes == "C" else f"{format_shape(x)} ({format_shape(x.axes)})"
