@@ -206,8 +206,12 @@ def test_in_place_in_a_view_without_gradient_under_autocast():
     assert differences(graph, Recipe("sgd", amp=True), 2) == []
 
 
-def test_one_image():
-    graph = parse(HEAD + CONSTRUCTS["a slice that a matrix copies"])
+@pytest.mark.parametrize(
+    "layers",
+    [CONSTRUCTS["a slice that a matrix copies"], "  - flatten | linear(1) | concat(linear(3), linear(1) | tanh)"],
+)
+def test_one_image(layers):
+    graph = parse(HEAD + layers)
     assert differences(graph, Recipe("sgd"), 1) == []
 
 

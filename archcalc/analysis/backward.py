@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM
+from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM, TURNED
 
 NOWHERE = -1  # the origin of a value that needs no gradient
 OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
@@ -107,9 +107,10 @@ class Backward:
             incoming, state = packed[0], OWN
         for edge in record.edges:
             scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
-            if edge.rule in (NEW, FULL, PACKED) or (edge.rule == JOINED and state == GAPS):
+            if edge.rule in (NEW, FULL, PACKED, TURNED) or (edge.rule == JOINED and state == GAPS):
                 size = record.size if edge.rule == FULL else edge.first
-                made.append(Gradient(edge, trace.make(size, edge.kind), OWN))
+                turned = edge.rule == TURNED and self.single
+                made.append(Gradient(edge, trace.make(size, edge.kind), SHARED if turned else OWN))
             else:
                 gaps = edge.rule == SLICE and not self.single and edge.first != record.size
                 least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
