@@ -3,9 +3,9 @@
 Without arguments: 35 networks, each at two batches and input sizes, in inference and with each optimizer, with and
 without weight decay, three steps; six of them in further recipes. `--jobs 2` runs two networks at a time. `--record
 FILE` writes a record, from which docs/explanation/memory.md has its tables. With `--random N` N random networks and the
-seed that draws them; with `--amp` these under autocast, otherwise some in bfloat16 with master weights. Prints one row
-per network: the phases compared, how many differ and by how much at most, and by how much kernels lift a peak at most.
-Exits with 1 if a phase differs.
+seed that draws them, half of them with a part checkpointed; with `--amp` these under autocast, otherwise some in
+bfloat16 with master weights. Prints one row per network: the phases compared, how many differ and by how much at most,
+and by how much kernels lift a peak at most. Exits with 1 if a phase differs.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from support.checkpointable import checkpointable
 from support.random_graphs import networks, sweep
 
 from archcalc import Graph, load, parse
@@ -187,6 +188,8 @@ def of_random(most: int, seed: int, amp: bool = False) -> Iterator[Row]:
         masters = dtype == "bfloat16" and draw.choice((False, True))
         recipe = recipe._replace(dtype=dtype, foreach=foreach, smoothing=smoothing, steps=2)
         recipe = recipe._replace(amp=amp, master_weights=masters)
+        names = checkpointable(graph) if trained and draw.choice((False, True)) else []
+        recipe = recipe._replace(checkpoint=tuple(draw.sample(names, min(len(names), 1))))
         try:
             row = row.after(graph, recipe, 2)
         except NotImplementedError:  # PyTorch lacks a kernel

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
+from support.checkpointable import checkpointable
 from support.random_graphs import networks, sweep
 from support.torchvisions import torchvisions
 
@@ -226,6 +228,22 @@ def test_random_networks(amp):
             assert differences(graph, Recipe("sgd" if trained else "", amp=amp), 2) == []
 
     sweep(networks(), check, 20, seed=3)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_random_networks_with_a_part_checkpointed():
+    checked = []
+
+    def check(network):
+        graph = parse(network.spec())
+        names = checkpointable(graph)
+        if names and any(node.op.weights(node.x) for node in graph.nodes):
+            block = Random(network.spec()).choice(names)
+            checked.append(block)
+            assert differences(graph, Recipe("sgd", checkpoint=(block,), steps=1), 2) == []
+
+    sweep(networks(), check, 20, seed=4)
+    assert len(checked) > 10
 
 
 def test_the_tests_above_would_notice_one_gradient_more(monkeypatch):
