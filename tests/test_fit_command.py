@@ -71,6 +71,16 @@ def test_sizes_of_images():
     assert (code, found["rows"][0]["bound"]) == (1, None)
 
 
+def test_one_image_that_pytorch_does_not_train(tmp_path):
+    path = tmp_path / "t.yaml"
+    text = "name: t\ninput: [3, 64, 64]\nlayers:\n  - conv(4, 3) | global_avgpool\n  - norm: batchnorm\n  - flatten\n"
+    path.write_text(text)
+    said = "PyTorch does not train it: norm has one value per channel; use two images or more"
+    for options, shown in {"0.2MB": True, "24MB": False, "0.2MB --mode infer": False}.items():
+        _, printed = fit(str(path), *f"--device cpu --memory {options}".split())
+        assert (said in " ".join(printed.split())) is shown, printed
+
+
 def test_on_the_cpu_there_is_one_number():
     _, printed = fit("lenet5", "--memory", "64MB", "--device", "cpu")
     assert "At most" in printed

@@ -1,6 +1,9 @@
 """What a recipe needs: one peak by kind, layer, phase and moment, and whether a card has room for it."""
 
+from contextlib import nullcontext
+
 import pytest
+import torch
 
 from archcalc import ArchcalcError, SpecError, load, parse
 from archcalc.analysis.cards import CARDS, find_card
@@ -10,6 +13,7 @@ from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
 from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
+from archcalc.pytorch.network import Network
 
 TRAIN = Recipe("momentum", device="cuda")
 NETWORKS = ["vgg16", "resnet18", "googlenet", "lenet5"]
@@ -65,6 +69,24 @@ def test_a_phase_in_which_nothing_is_allocated():
     ]  # fmt: skip
     curve = needs.curve(80)
     assert ([sum(point) for point in curve.points], curve.starts) == ([image], [("inference", 0)])
+
+
+ALONE = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3) | {pool}\n  - norm: batchnorm\n  - flatten | linear(2)\n"
+
+
+@pytest.mark.parametrize(
+    ("pool", "recipe", "layer"),
+    [("global_avgpool", TRAIN, "norm"), ("global_avgpool", Recipe(), ""), ("avgpool(3)", TRAIN, "")],
+)
+def test_batch_normalization_of_one_value_per_channel(pool, recipe, layer):
+    needs = memory_needs(parse(ALONE.format(pool=pool)), recipe)
+    assert needs.needs_two == layer
+    if recipe.optimizer:
+        network = Network(needs.graph)
+        refused = pytest.raises(ValueError, match="Expected more than 1 value per channel")
+        with refused if layer else nullcontext():
+            network(torch.rand(1, 3, 8, 8))
+        network(torch.rand(2, 3, 8, 8))
 
 
 def test_equal_batches_of_a_step_are_one_row():

@@ -19,7 +19,7 @@ from archcalc.analysis.allocator import Phase as Replayed
 from archcalc.analysis.cards import Card
 from archcalc.analysis.fit import Fit, batches, largest, space_of
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
-from archcalc.analysis.recipe import BATCHES, Recipe
+from archcalc.analysis.recipe import BATCHES, Recipe, needing_two
 from archcalc.analysis.report import Report, analyze
 from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
 from archcalc.analysis.simulation import simulate
@@ -155,6 +155,11 @@ class Needs:
     def terms(self) -> Sequence[Term]:
         """What CUDA takes beside the tensors: on the card, or without one at most on any."""
         return workspace_terms(self.report, self.card) if self.recipe.device == "cuda" else ()
+
+    @property
+    def needs_two(self) -> str:
+        """The layer for which PyTorch refuses to train with a single image; "" if none."""
+        return needing_two(self.graph, self.recipe)
 
     @cached_property
     def fit(self) -> Fit | None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
 from archcalc.graph.graph import Graph, Node
+from archcalc.ops.base import values
+from archcalc.ops.normalization import BatchNorm
 
 BATCHES = 3  # of a step that are simulated; from the second one on all are alike
 
@@ -53,6 +55,12 @@ USUAL = Recipe("momentum", device="cuda")  # of most published recipes
 def is_frozen(name: str, frozen: Sequence[str]) -> bool:
     """Whether a node is one of these nodes, or in one of these blocks."""
     return any(f"{name}.".startswith(f"{part}.") for part in frozen)
+
+
+def needing_two(graph: Graph, recipe: Recipe) -> str:
+    """Return the batch normalization, if any, of one value per channel: PyTorch refuses to train it with one image."""
+    alone = (node.name for node in graph.nodes if isinstance(node.op, BatchNorm) and values(node.x) == node.x.channels)
+    return next(alone, "") if recipe.optimizer else ""
 
 
 def is_trained(node: Node, recipe: Recipe) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.render.table import Column, Table
 from archcalc.render.tables.figure_columns import data
-from archcalc.render.tables.memory import conditions, facts, interval, size_text
+from archcalc.render.tables.memory import alone_text, conditions, facts, interval, size_text
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
@@ -42,10 +42,17 @@ def fit_table(
         "rows",
         facts_ | {"batch": needs.batch or None, "memory_bytes_least": space.least, "memory_bytes_most": space.most},
         f"{own} · {conditions(needs)}",
-        summary=[*_summary(found)],
+        summary=[*_summary(found), *_alone(needs, found)],
         notes=NOTES if space.cuda else (),
         label=f"{needs.graph.name}, what fits",
     )
+
+
+def _alone(needs: Needs, found: Mapping[str, Fit]) -> Iterator[tuple[str, str]]:
+    """Say so if an answer is one image, with which PyTorch does not train the network."""
+    amounts = [needs.batch] if needs.batch else [amount for fit in found.values() for amount in fit[:3]]
+    if needs.needs_two and 1 in amounts:
+        yield "batch 1", alone_text(needs)
 
 
 def _summary(found: Mapping[str, Fit]) -> Iterator[tuple[str, str]]:

@@ -164,6 +164,8 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
     if batches := needs.top_phase.batches:
         step += f", batch{'es' * (batches[0] < batches[1])} {_ends(batches)}"
     yield "peak", f"{_exactly(top.peak)}\nin {top.phase}{step}" + (f", at {layer}" if layer else "")
+    if needs.batch == 1 and needs.needs_two:
+        yield "batch 1", alone_text(needs)
     if needs.recipe.optimizer:
         yield "inference", _exactly(needs.inference.peak)
     if needs.allocated and needs.reserved:
@@ -173,6 +175,11 @@ def summary(needs: Needs) -> Iterator[tuple[str, str]]:
         nominal = ", nominal" * (not card.reported)
         yield card.key, f"{bytes_text(card.memory)}{nominal}; {_fits_text(fit, needs.batch)}"
         yield "time", _time_text(needs, card.key)
+
+
+def alone_text(needs: Needs) -> str:
+    """Say why PyTorch trains no single image."""
+    return f"PyTorch does not train it: {needs.needs_two} has one value per channel; use two images or more"
 
 
 def _fits_text(fit: Fit, batch: int) -> str:
