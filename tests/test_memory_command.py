@@ -89,6 +89,12 @@ def test_mixed_precision_is_said_and_changes_the_peak(options, said, facts):
     assert said in " ".join(printed(f"lenet5 --batch 8 {options}", 200).split())
 
 
+def test_names_are_read_in_any_case():
+    assert data("lenet5 --optimizer ADAM --dtype BF16 --gpu H100 --module Build") == data(
+        "lenet5 --optimizer adam --dtype bfloat16 --gpu h100 --module build"
+    )
+
+
 def test_times_under_autocast_are_those_of_bfloat16():
     plain, amp, half = (data(f"vgg11 --gpu h100 {options}") for options in ("", "--amp", "--dtype bf16"))
     assert amp["forward_seconds_least"] == half["forward_seconds_least"] < plain["forward_seconds_least"]

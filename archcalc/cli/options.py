@@ -81,9 +81,10 @@ def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:
-    """Return a callback that reads one of these names, or a short form; a wrong one is an error with the nearest."""
+    """Return a callback that reads one of these names in any case, or a short form; a wrong one raises an error."""
     names = {name: name for name in known}
-    return lambda ctx, param, value: choose(what, (short or {}).get(value, value), names)
+    every = names | dict(short or {})
+    return lambda ctx, param, value: every.get(value.lower()) or choose(what, value, names)
 
 
 def known_suffix(path: Path, suffixes: Iterable[str], otherwise: str = "") -> str:
