@@ -89,6 +89,13 @@ def test_mixed_precision_is_said_and_changes_the_peak(options, said, facts):
     assert said in " ".join(printed(f"lenet5 --batch 8 {options}", 200).split())
 
 
+@pytest.mark.parametrize("command", ["summarize", "compare", "memory"])
+def test_the_recipe_has_the_same_keys_everywhere(command):
+    options = "--mode train --optimizer adamw --weight-decay --freeze c1 --format json"
+    found = json.loads(printed(f"lenet5 {options}", command=command))
+    assert [found[key] for key in ("optimizer", "weight_decay", "frozen")] == ["adamw", True, ["c1"]]
+
+
 def test_names_are_read_in_any_case():
     assert data("lenet5 --optimizer ADAM --dtype BF16 --gpu H100 --module Build") == data(
         "lenet5 --optimizer adam --dtype bfloat16 --gpu h100 --module build"

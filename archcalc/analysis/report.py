@@ -118,6 +118,13 @@ class Report:
         return {"batch": self.batch, "dtype": self.dtype, "mode": self.mode, "convention": self.convention.name}
 
     @property
+    def training(self) -> dict[str, Any]:
+        """What updates which weights in training, for data; empty at inference."""
+        own = self.recipe
+        keys = {"optimizer": own.optimizer, "weight_decay": own.weight_decay, "frozen": list(own.frozen)}
+        return keys if MODES[self.mode] else {}
+
+    @property
     def optimizer(self) -> str:
         """What updates which weights in training, as in `adamw with weight decay, stem frozen`; "" at inference."""
         own = self.recipe

@@ -33,6 +33,7 @@ class Comparison(NamedTuple):
     mode: str
     convention: str
     optimizer: str  # of training steps; empty at inference
+    training: Mapping[str, Any]  # the same for data
     entries: tuple[Entry, ...]
 
 
@@ -58,7 +59,9 @@ def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparis
     wanted = list(dict.fromkeys((*RATIOS, "input", *keys)))
     entries: list[Entry] = []
     conditions: tuple[int, str, str, str, str] | None = None
+    training: Mapping[str, Any] = {}
     for report in reports:
+        training = report.training
         own = report.batch, report.dtype, report.mode, report.convention.name, report.optimizer
         conditions = conditions or own
         if own != conditions:
@@ -70,7 +73,7 @@ def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparis
         del report  # frees it before the next one is computed
     if conditions is None:
         raise ArchcalcError("no network to compare")
-    return Comparison(*conditions, tuple(entries))
+    return Comparison(*conditions, training, tuple(entries))
 
 
 def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:

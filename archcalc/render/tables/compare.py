@@ -74,9 +74,10 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     found = _columns(columns, rows, sort.removeprefix("-"))
     shown = list({column.key: column for column in (NAME, *found)}.values())  # values and bytes have one ratio
     keys = {column.key for column in shown if column.shown}
-    facts = {key: fact for key, fact in comparison._asdict().items() if key != "entries" and fact}
+    facts = {key: fact for key, fact in comparison._asdict().items() if key not in ("training", "entries") and fact}
     return Table(
-        "", shown, rows, "networks", {"schema": SCHEMA, **facts, "against": comparison.entries[0].name},
+        "", shown, rows, "networks",
+        {"schema": SCHEMA, **facts, **comparison.training, "against": comparison.entries[0].name},
         _conditions(comparison, any(key.endswith("_times") for key in keys)),
         notes=[*_input_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ())],
         label=listed([entry.name for entry in entries]),
@@ -183,7 +184,7 @@ def _letter(position: int) -> str:
 
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
-    batch, dtype, mode, convention, optimizer, entries = comparison
+    batch, dtype, mode, convention, optimizer, _, entries = comparison
     inputs = dict.fromkeys(entry.figures["input"] for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts + [f"optimizer: {optimizer}"] * bool(optimizer)

@@ -217,13 +217,12 @@ def about_text(about: About) -> str:
 
 def facts(report: Report) -> dict[str, Any]:
     """Return the conditions of a table for JSON and CSV."""
-    training = {"optimizer": report.optimizer} if report.optimizer else {}
     return {
         "schema": SCHEMA,
         "name": report.graph.name,
         **input_data(report.graph.input),
         **report.conditions,
-        **training,
+        **report.training,
     }
 
 
