@@ -8,7 +8,9 @@ import pytest
 
 from archcalc import ArchcalcError, analyze, load, parse
 from archcalc.analysis.cards import CARDS, find_card
-from archcalc.analysis.roofline import LAUNCH, layer_times, lower_bound
+from archcalc.analysis.optimizers import OPTIMIZERS
+from archcalc.analysis.recipe import USUAL
+from archcalc.analysis.roofline import LAUNCH, layer_times, lower_bound, step_bound, winograd_may_win
 
 # Multiprocessors, boost clock in MHz, that of the tensor cores, multiply-accumulates per clock and multiprocessor in
 # float32, TF32 and float16, width of the memory bus in bits, and Gbit/s per bit of it.
@@ -158,6 +160,45 @@ def test_the_lower_bound_by_hand():
     assert lower_bound(report, card) == pytest.approx(arithmetic, rel=1e-12)
     one = analyze(SMALL)  # memory-bound: the weights of the linear layer
     assert lower_bound(one, card) == pytest.approx(4 * (36864 + 65536000 + 65536 + 1000) / 1555e9, rel=1e-12)
+
+
+def test_the_bound_of_a_step_by_hand():
+    card, adam = find_card("a100-40"), USUAL._replace(optimizer="adam", accumulate=3)
+    conv, linear = 64 * 32 * 32 * 64 * 9, 65536 * 1000
+    params = 64 * 64 * 9 + 65536 * 1000
+    state = 2 * 4 * params
+    report = analyze(SMALL, 512, mode="train", recipe=adam)
+    # the first layer computes no gradient of the image
+    passes = 2 * 512 * (2 * conv / 156e12 + 3 * linear / 19.5e12)
+    update = report.totals.optimizer_flops / 19.5e12
+    assert step_bound(report, card, state) == pytest.approx(3 * passes + update, rel=1e-12)
+    one = analyze(SMALL, mode="train", recipe=USUAL._replace(frozen=("conv",)))  # memory-bound
+    moved = 4 * (params + 64 * 32 * 32 + 1000) + 3 * 4 * linear + 2 * 4 * linear
+    assert step_bound(one, card, 4 * linear) == pytest.approx(moved / 1555e9, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet50", "densenet121", "lenet5"])
+def test_a_step_takes_longer_than_its_forward_pass(name):
+    for optimizer in OPTIMIZERS:
+        report = analyze(load(name), 4, mode="train", recipe=USUAL._replace(optimizer=optimizer))
+        assert step_bound(report, find_card("h100"), 0) > lower_bound(report, find_card("h100"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "card", "dtype", "may_win"),
+    [
+        ("conv(8, 3)", "t4", "float32", True),  # no TF32
+        ("conv(8, 3)", "rtx-3080", "float32", True),  # TF32 is no faster
+        ("conv(8, 3)", "a100-40", "float32", False),  # 8 times
+        ("conv(8, 3)", "t4", "float16", False),
+        ("conv(8, 3, stride=2)", "t4", "float32", False),
+        ("conv(8, 3, dilation=2)", "t4", "float32", False),
+        ("conv(8, 5) | maxpool(3, stride=1)", "t4", "float32", False),
+    ],
+)
+def test_where_winograd_may_beat_the_bounds(layers, card, dtype, may_win):
+    graph = parse(f"name: t\ninput: [3, 16, 16]\nlayers:\n  - {layers}\n")
+    assert winograd_may_win(analyze(graph, dtype=dtype), find_card(card)) == may_win
 
 
 def test_vgg16_counts_two_operations_per_mac_at_dense_peaks():

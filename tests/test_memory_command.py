@@ -73,6 +73,8 @@ def test_terms_and_times_of_a_card():
     seconds = sum(row["forward_seconds"] or 0 for row in found["layers"])
     assert seconds == pytest.approx(found["forward_seconds_by_layer"])
     assert found["forward_seconds_least"] <= found["forward_seconds_by_layer"]
+    assert found["step_seconds_least"] > found["forward_seconds_least"]
+    assert data("lenet5 --mode infer --gpu h100")["step_seconds_least"] is None
 
 
 @pytest.mark.parametrize(

@@ -142,9 +142,13 @@ def test_whether_it_fits(batch, fits):
     assert 32 < found.guaranteed < 192 < found.bound < 600
 
 
-def test_times_are_those_of_a_forward_pass():
-    least, layers = needs_of("vgg16", card="a100-40").times
-    assert 0 < least <= sum(layer.seconds for layer in layers)
+def test_times_on_a_card():
+    times = needs_of("vgg16", card="a100-40").times
+    assert 0 < times.forward <= sum(layer.seconds for layer in times.layers)
+    assert times.forward < times.step < needs_of("vgg16", TRAIN._replace(accumulate=2), card="a100-40").times.step
+    adam, frozen = TRAIN._replace(optimizer="adam"), TRAIN._replace(frozen=("stage1",))
+    assert needs_of("vgg16", frozen, 1, "a100-40").times.step < needs_of("vgg16", TRAIN, 1, "a100-40").times.step
+    assert needs_of("vgg16", adam, 1, "a100-40").times.step > needs_of("vgg16", TRAIN, 1, "a100-40").times.step
     assert needs_of("vgg16", TRAIN._replace(dtype="bfloat16"), card="t4").times is None
     assert needs_of("vgg16", TRAIN._replace(dtype="float64"), card="h100").fit.fits(4)
 

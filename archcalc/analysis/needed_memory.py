@@ -19,9 +19,9 @@ from archcalc.analysis.allocator import Phase as Replayed
 from archcalc.analysis.cards import Card
 from archcalc.analysis.fit import Fit, batches, largest, space_of
 from archcalc.analysis.memory_trace import KINDS, NO_NODE, Peak, Trace
-from archcalc.analysis.recipe import BATCHES, Recipe, needing_two
+from archcalc.analysis.recipe import BATCHES, USUAL, Recipe, needing_two
 from archcalc.analysis.report import Report, analyze
-from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound
+from archcalc.analysis.roofline import LayerTime, layer_times, lower_bound, step_bound, winograd_may_win
 from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import Term, workspace_terms
 from archcalc.errors import ArchcalcError
@@ -48,6 +48,15 @@ class Curve(NamedTuple):
 
     points: list[tuple[int, ...]]
     starts: list[tuple[str, int]]
+
+
+class Times(NamedTuple):
+    """Seconds on a card: what a forward pass and a training step take at least, and a time for each layer."""
+
+    forward: float
+    step: float | None  # None at inference
+    winograd: bool  # whether that algorithm may take less
+    layers: list[LayerTime]
 
 
 @dataclass(frozen=True)
@@ -169,10 +178,16 @@ class Needs:
         return largest(batches(self.graph, self.recipe, self.card), space_of(self.card), self.batch)
 
     @cached_property
-    def times(self) -> tuple[float, list[LayerTime]] | None:
-        """Seconds of a forward pass on the card: at least, and of each layer; None without a card or known peak."""
+    def times(self) -> Times | None:
+        """How long it takes on the card; None without a card or known peak."""
+        if self.card is None:
+            return None
+        held = zip(self.trace.kinds, self.trace.sizes, strict=True)
+        state = sum(fixed for kind, (fixed, _) in held if kind == "optimizer state")
+        report, card = self.report, self.card
         try:
-            return (lower_bound(self.report, self.card), layer_times(self.report, self.card)) if self.card else None
+            step = step_bound(report, card, state) if self.recipe.optimizer else None
+            return Times(lower_bound(report, card), step, winograd_may_win(report, card), layer_times(report, card))
         except ArchcalcError:
             return None
 
@@ -204,6 +219,7 @@ def memory_needs(graph: Graph, recipe: Recipe, batch: int = 1, card: Card | None
 
     Raises ArchcalcError for an invalid batch, and like `simulate`.
     """
-    report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
+    trained = recipe if recipe.optimizer else USUAL  # at inference nothing of it is read
+    report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer", recipe=trained)
     recipe = recipe._replace(single=report.batch == 1, steps=STEPS)
     return Needs(report.ran, recipe, report.batch, card, report, simulate(report.ran, recipe.brief))

@@ -1,9 +1,11 @@
-"""How long a forward pass takes at least on a card, if it reaches the card's peaks.
+"""How long a forward pass and a training step take at least on a card, if they reach the card's peaks.
 
-Two figures, and neither is a prediction:
+Three figures, and none is a prediction:
 
 - `lower_bound`: the larger of all multiply-accumulates at their peaks, and params, input and output moved once. It
-  holds for kernels that do the arithmetic that is counted. Winograd's algorithm needs less for a 3×3 convolution.
+  holds for kernels that do the arithmetic that is counted; see `winograd_may_win`.
+- `step_bound`: the same for forward, backward and the optimizer. Gradients are written and read once, the optimizer's
+  state is read and written, and the weights are written. What checkpoints run again is not counted.
 - `layer_times`: for each layer the larger of its arithmetic at the peak, and its bytes at full bandwidth
   (`bytes_moved`). The sum is an optimistic estimate, not a bound: kernels reach a part of the peak, but what one layer
   writes may still be in the cache when the next one reads it, and PyTorch's compiler merges layers.
@@ -14,6 +16,7 @@ Other arithmetic counts only by the bytes it moves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import NamedTuple
 
@@ -21,6 +24,7 @@ from archcalc.analysis.cards import Card
 from archcalc.analysis.cost import DTYPES, Run, bytes_moved
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Node
+from archcalc.ops.convolution import Conv
 
 LAUNCH = 5e-6  # seconds: about what PyTorch takes to start one kernel; the GPU waits if a kernel is shorter
 
@@ -49,18 +53,51 @@ class LayerTime(NamedTuple):
 
 def layer_times(report: Report, card: Card) -> list[LayerTime]:
     """Return the times of each layer that runs. Raises ArchcalcError for a dtype without a known peak."""
-    known = {id(run): (_arithmetic(run, report.dtype, card), bytes_moved(run) / card.bandwidth) for run in report.runs}
+    known = {
+        id(run): (_arithmetic(run, [run.work], report.dtype, card), bytes_moved(run) / card.bandwidth)
+        for run in report.runs
+    }
     return [LayerTime(node, *known[id(run)]) for node, run in zip(report.ran.nodes, report.runs, strict=True)]
 
 
 def lower_bound(report: Report, card: Card) -> float:
     """Return the seconds that a forward pass takes at least. Raises ArchcalcError for a dtype without a known peak."""
+    return max(sum(time.compute for time in layer_times(report, card)), _moved(report) / card.bandwidth)
+
+
+def step_bound(report: Report, card: Card, state: int) -> float:
+    """Return the seconds that a step by the report's recipe takes at least; `state` has the bytes of the optimizer's.
+
+    Raises ArchcalcError for a dtype without a known peak.
+    """
+    recipe, runs = report.recipe, report.runs
+    passes = sum(_arithmetic(run, run.step[:3], report.dtype, card) for run in runs)
+    updated = [run for run in runs if run.step.optimizer]
+    update = sum(sum(run.step.optimizer.values()) for run in updated) / card.peak(report.dtype)
+    trained = sum(run.weights + run.biases for run in updated) * DTYPES[recipe.dtype]
+    moved = recipe.accumulate * _moved(report) + 3 * trained + 2 * state
+    return max(recipe.accumulate * passes + update, moved / card.bandwidth)
+
+
+def winograd_may_win(report: Report, card: Card) -> bool:
+    """Whether Winograd's algorithm may beat the bounds: a 3×3 convolution in float32 with a quarter of the MACs.
+
+    TF32 does not have it; if its peak is four times that of float32, nothing is won.
+    """
+    slow = report.dtype == "float32" and card.peak("float32", tf32=True) < 4 * card.peak("float32")
+    convolutions = (run.node.op for run in report.runs if isinstance(run.node.op, Conv))
+    return slow and ((3, 3), (1, 1), (1, 1)) in {(op.kernel_size, op.stride, op.dilation) for op in convolutions}
+
+
+def _moved(report: Report) -> int:
+    """Return the bytes of params, buffers, input and output."""
     ran, totals = report.ran, report.totals
     values = report.batch * (prod(ran.input) + prod(ran.nodes[ran.result].output))
     moved: int = totals.param_bytes + totals.buffer_bytes + values * DTYPES[report.dtype]
-    return max(sum(time.compute for time in layer_times(report, card)), moved / card.bandwidth)
+    return moved
 
 
-def _arithmetic(run: Run, dtype: str, card: Card) -> float:
-    """Return the seconds of a layer's multiply-accumulates, two operations each."""
-    return 2 * run.work.get("mac", 0) / card.peak(dtype, tf32=run.node.op.name != "linear")
+def _arithmetic(run: Run, works: Iterable[Mapping[str, int]], dtype: str, card: Card) -> float:
+    """Return the seconds of some works' multiply-accumulates, two operations each."""
+    macs = sum(work.get("mac", 0) for work in works)
+    return 2 * macs / card.peak(dtype, tf32=run.node.op.name != "linear")

@@ -151,8 +151,8 @@ def outcome(needs: Needs) -> dict[str, Any]:
         "gpu_source": needs.card and needs.card.source,
         "fits": fit and fit.fits(needs.batch), "lacking_bytes": fit and fit.lacking,
         "largest_batches": fit and list(fit[:3]),
-        "forward_seconds_least": times and times[0],
-        "forward_seconds_by_layer": times and sum(time.seconds for time in times[1]),
+        "forward_seconds_least": times and times.forward, "step_seconds_least": times and times.step,
+        "forward_seconds_by_layer": times and sum(time.seconds for time in times.layers),
     }  # fmt: skip
 
 
@@ -202,19 +202,20 @@ def interval(*ends: int) -> str:
 def _time_text(needs: Needs, card: str) -> str:
     if not needs.times:
         return f"unknown: no peak of {card} in {needs.recipe.products} is published"
-    least, layers = needs.times
+    forward, step, winograd, layers = needs.times
     each, bounds = sum(time.seconds for time in layers), Counter(time.bound for time in layers if time.bound)
     counts = ", ".join(f"{count} by {bound}" for bound, count in bounds.most_common())
-    return (
-        f"a forward pass takes at least {ratio_text(least * 1000)} ms, at the card's peaks\n"
-        f"{ratio_text(each * 1000)} ms layer by layer, an optimistic estimate; layers bound: {counts}"
-    )
+    of_step = f", a training step {ratio_text(step * 1000)} ms" if step else ""
+    lines = [f"a forward pass takes at least {ratio_text(forward * 1000)} ms{of_step}, at the card's peaks"]
+    lines += ["3×3 convolutions may take less, by Winograd's algorithm"] * winograd
+    lines.append(f"{ratio_text(each * 1000)} ms layer by layer, an optimistic estimate of the forward pass;")
+    return "\n".join([*lines, f"layers bound: {counts}"])
 
 
 def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> Table:
     """Make a table of what layers hold at the peak, or with `depth` blocks; unless `every`, of those that hold most."""
     seconds = dict[str, float]()
-    for time in needs.times[1] if needs.times else ():
+    for time in needs.times.layers if needs.times else ():
         part = ".".join(time.node.name.split(".")[:depth])
         seconds[part] = seconds.get(part, 0) + time.seconds
     *rows, rest = [_layer_row(needs, name, kinds, seconds) for name, kinds in needs.held(needs.top, depth).items()]
