@@ -293,7 +293,7 @@ AUTOCAST = [case for case in SIMULATED if case["precision"] == "autocast"]
 
 @pytest.mark.parametrize(
     "case",
-    BUILT[::25] + SMALLEST + WRITTEN[:11] + AUTOCAST[::8],
+    BUILT[::5] + SMALLEST + WRITTEN[:11] + AUTOCAST[::8],
     ids=lambda case: f"{case['network']}-{case['module']}",
 )
 def test_recorded_on_a_gpu(case, monkeypatch):
