@@ -36,6 +36,7 @@ from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
 from archcalc.catalog import matching
 from archcalc.errors import ArchcalcError
+from archcalc.pytorch.device import metered
 from archcalc.pytorch.training_memory import Loop
 
 GIB = 2**30
@@ -66,19 +67,14 @@ def run(job: Try) -> dict[str, Any]:
     made: dict[str, Any] = {**job._asdict(), "problem": "", "phases": {}}
     cuda, name = job.device == "cuda", ""
     try:
-        if job.cap:
-            torch.cuda.init()
-            total = torch.cuda.get_device_properties(0).total_memory
-            torch.cuda.set_per_process_memory_fraction(job.cap / total, 0)
-            made["cap"] = int(job.cap / total * total)  # as the allocator computes it
+        if cuda:
+            made["cap"] = gpu.cap(job.cap)
         for phase, step, work in Loop(load(job.network), job.recipe, job.batch).phases():
             name = f"{phase}{step or ''}"
             if cuda:
-                torch.cuda.reset_peak_memory_stats()
-            work()
-            if cuda:
-                torch.cuda.synchronize()
-                made["phases"][name] = torch.cuda.memory_stats()["requested_bytes.all.peak"]
+                made["phases"][name] = metered(work)["requested_bytes.all.peak"]
+            else:
+                work()
     except Exception as error:  # any error: the next one must still run
         made["problem"] = f"{name}: {gpu.problem(error)}".partition(" GPU 0 has")[0]
     return made

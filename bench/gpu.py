@@ -65,6 +65,16 @@ def problem(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def cap(most: int) -> int:
+    """Limit the allocator to this number of bytes; return the limit after its rounding, 0 without a cap."""
+    torch.cuda.init()
+    if not most:
+        return 0
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(most / total, 0)
+    return int(most / total * total)  # like the allocator computes it
+
+
 def validation(name: str, device: str, batch: int, dtype: str) -> dict[str, Any]:
     """Validate one network; return its entry of the record."""
     made = validate_or_say(load(name), device, batch, dtype)

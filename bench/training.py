@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import accumulate, count, cycle, islice
 from typing import Any, NamedTuple
 
+import gpu
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
@@ -18,6 +19,7 @@ from torchvision_weights import graph_of, module_of
 
 from archcalc import Graph, load
 from archcalc.analysis.recipe import Recipe
+from archcalc.pytorch.device import metered
 from archcalc.pytorch.training_memory import OPTIMIZERS, Loop, own_network
 
 STEPS = 3
@@ -86,6 +88,7 @@ class CaseLoop(Loop):
             STEPS,
             "smoothing" in case.options,
             2 if "accumulate" in case.options else 1,
+            amp=case.precision == "autocast",
         )
         graph = graph_of(case.network) if by_hand else load(case.network)
         super().__init__(graph, recipe, case.batch, written if by_hand else own_network)
@@ -97,16 +100,6 @@ class CaseLoop(Loop):
             make = OPTIMIZERS[self.case.optimizer]
             self.optimizer = make(self.network.parameters(), weight_decay=self.case.weight_decay, fused=True)
 
-    def infer(self) -> None:
-        """Run a forward pass in evaluation and drop its result."""
-        with self._casting():
-            super().infer()
-
-    def forward(self) -> None:
-        """Compute output and loss, which replace those of the last step."""
-        with self._casting():
-            super().forward()
-
     def named_phases(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield all phases in order; with two batches per step, `a` and `b`."""
         yield "weights", self.weights
@@ -117,19 +110,14 @@ class CaseLoop(Loop):
         for phase, step, work in islice(self.phases(), 1, None):
             yield f"{phase}{step or ''}{next(parts) if phase in ('forward', 'backward') else ''}", work
 
-    def _casting(self) -> AbstractContextManager[Any]:
-        casts = self.case.precision == "autocast"
-        return torch.autocast(self.recipe.device, torch.bfloat16) if casts else nullcontext()
-
 
 def written(graph: Graph, recipe: Recipe) -> nn.Module:
     """Create torchvision's module of a network and move it to the device."""
     return module_of(graph).to(recipe.device)
 
 
-def counts() -> list[int]:
+def counts(stats: dict[str, int]) -> list[int]:
     """Return for each count of the allocator its peak since the last reset, and its current value (COLUMNS)."""
-    stats = torch.cuda.memory_stats()
     return [stats[f"{key}.all.{kind}"] for key in COUNTS.values() for kind in ("peak", "current")]
 
 
@@ -139,15 +127,12 @@ def protocol(case: Case, device: str, after: Callable[[str], None] = lambda phas
     cuda, start, phase = device == "cuda", time.perf_counter(), ""
     try:
         if cuda:
-            torch.cuda.init()
-            made["cap"] = cap(case.cap)
+            made["cap"] = gpu.cap(case.cap)
         for phase, work in CaseLoop(case, device).named_phases():
             if cuda:
-                torch.cuda.reset_peak_memory_stats()
-            work()
-            if cuda:
-                torch.cuda.synchronize()
-                made["phases"][phase] = counts()
+                made["phases"][phase] = counts(metered(work))
+            else:
+                work()
             after(phase)
     except Exception as error:  # any error: the next case must still run
         line = f"{phase}: {type(error).__name__}: {error}".partition("\n")[0]
@@ -157,15 +142,6 @@ def protocol(case: Case, device: str, after: Callable[[str], None] = lambda phas
         made["retries"], made["failures"] = stats.get("num_alloc_retries", 0), stats.get("num_ooms", 0)
     made["seconds"] = round(time.perf_counter() - start, 2)
     return made
-
-
-def cap(most: int) -> int:
-    """Limit the allocator to this number of bytes; return the limit after its rounding, 0 without a cap."""
-    if not most:
-        return 0
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(most / total, 0)
-    return int(most / total * total)  # like the allocator computes it
 
 
 def trace(case: Case, device: str) -> dict[str, Any]:

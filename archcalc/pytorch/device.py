@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,6 +32,15 @@ def room(device: str) -> int | None:
     if device == "cpu":
         return min(filter(None, (_of_machine(), _of_container())), default=None)
     return None
+
+
+def metered(work: Callable[[], None]) -> dict[str, int]:
+    """Run something on CUDA; return what PyTorch's allocator counts, with the peaks since the start."""
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    counts: dict[str, int] = torch.cuda.memory_stats()
+    return counts
 
 
 def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:

@@ -24,7 +24,7 @@ from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import workspace_terms
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
-from archcalc.pytorch.device import out_of_memory, room
+from archcalc.pytorch.device import metered, out_of_memory, room
 from archcalc.pytorch.training_memory import Loop, measure_training
 from archcalc.pytorch.validation import describe
 
@@ -107,8 +107,5 @@ def measure_on_cuda(graph: Graph, recipe: Recipe, batch: int) -> Iterator[dict[s
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_stats()
     for _, _, work in Loop(graph, recipe, batch).phases():
-        torch.cuda.reset_peak_memory_stats()
-        work()
-        torch.cuda.synchronize()
-        counts = torch.cuda.memory_stats()
+        counts = metered(work)
         yield {figure: counts[key] - before[key] for figure, key in COUNTS.items()}
