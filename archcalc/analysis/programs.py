@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -44,7 +44,19 @@ class Programs:
     """Compiled calls, by a key that equal operators share."""
 
     def __init__(self, dtype: str, device: str, amp: bool) -> None:
-        self.dtype, self.device, self.amp = dtype, device, amp
+        self.device, self.amp = device, amp
+        own, cuda = DTYPES[dtype], device == "cuda"
+        self.value_bytes = DTYPES | {  # on CUDA what is always on the CPU takes no memory
+            "": own,
+            "int64": 8,
+            "bool": 1,
+            "mask": 1 if cuda else own,
+            "sums": own if device == "cpu" else max(own, DTYPES["float32"]),
+            "number": 0 if cuda else 8,
+            "draw": 0 if cuda else 4,
+            "flag": 0 if cuda else 1,
+            "byte": 0 if cuda else 1,
+        }
         self.known: dict[Hashable, list[Compiled]] = {}
 
     def of(self, key: Hashable, dtypes: tuple[str, ...], source: Callable[[], Source]) -> list[Compiled]:
@@ -60,20 +72,8 @@ class Programs:
         return found
 
     def size(self, extra: Extra) -> Size:
-        """Return the size of a tensor; on CUDA those that are always on the CPU take no memory."""
-        own, cuda = DTYPES[self.dtype], self.device == "cuda"
-        others = {
-            "int64": 8,
-            "bool": 1,
-            "mask": 1 if cuda else own,
-            "sums": own if self.device == "cpu" else max(own, DTYPES["float32"]),
-            "number": 0 if cuda else 8,
-            "draw": 0 if cuda else 4,
-            "flag": 0 if cuda else 1,
-            "byte": 0 if cuda else 1,
-            **DTYPES,
-        }
-        count = math.prod(extra.shape) * (others[extra.dtype] if extra.dtype else own)
+        """Return the size of a tensor."""
+        count = math.prod(extra.shape) * self.value_bytes[extra.dtype]
         return (0, count) if extra.per_image else (count, 0)
 
     def _compile(self, calls: Calls, reads: Sequence[Extra]) -> list[Compiled]:
@@ -91,17 +91,9 @@ class Programs:
         extras = [extra for extra in call.extras if extra not in numbers]
         rules = [rule for rule in zip_longest(call.reads, call.grads, call.scratch) if rule[1] != NONE]
         grads = [(i, rule or NEW, scratch or 0, self._made_first(values[i], call)) for i, rule, scratch in rules]
-        sizes = self._sizes
-        return Compiled(
-            call,
-            self.size(call.makes),
-            sizes(extras),
-            sizes(numbers),
-            sizes(call.copies),
-            sizes(call.uses),
-            grads,
-            done,
-        )
+        parts = extras, numbers, call.copies, call.uses
+        kept, counted, copies, uses = ([self.size(extra) for extra in part] for part in parts)
+        return Compiled(call, self.size(call.makes), kept, counted, copies, uses, grads, done)
 
     def _made_first(self, read: Extra, call: Call) -> Size | None:
         """Return the size that a gradient has in the result's dtype, if autograd then casts it to that of the read.
@@ -112,9 +104,6 @@ class Programs:
         if read.dtype == call.makes.dtype or call.makes.name == CAST or not read.per_image:
             return None
         return self.size(read._replace(dtype=call.makes.dtype))
-
-    def _sizes(self, extras: Iterable[Extra]) -> list[Size]:
-        return [self.size(extra) for extra in extras]
 
 
 def calls_as_run(node: Node, training: bool, overwrites: bool) -> Source:
