@@ -28,6 +28,11 @@ def differences(graph, recipe, batch):
     return [check for phase in compare_memory(graph, recipe, batch) for check in phase.differences()]
 
 
+def pools_lines(graph):
+    """Whether a max pooling is on a line; its memory on the CPU is not exact, see docs/explanation/memory.md."""
+    return any(node.op.name == "maxpool" and node.x.axes == "CL" for node in graph.nodes)
+
+
 HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"
 CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of which changes nothing
     "in place, pooling, dropout": "  - batchnorm | relu | maxpool(2) | dropout | flatten | linear(5)",
@@ -223,8 +228,7 @@ def test_random_networks(amp):
     def check(network):
         graph = parse(network.spec())
         trained = any(node.op.weights(node.x) for node in graph.nodes)
-        on_lines = any(node.op.name == "maxpool" and node.x.axes == "CL" for node in graph.nodes)  # see memory.md
-        if network.dtype == "float32" and not on_lines:
+        if network.dtype == "float32" and not pools_lines(graph):
             assert differences(graph, Recipe("sgd" if trained else "", amp=amp), 2) == []
 
     sweep(networks(), check, 20, seed=3)
@@ -237,7 +241,7 @@ def test_random_networks_with_a_part_checkpointed():
     def check(network):
         graph = parse(network.spec())
         names = checkpointable(graph)
-        if names and any(node.op.weights(node.x) for node in graph.nodes):
+        if names and any(node.op.weights(node.x) for node in graph.nodes) and not pools_lines(graph):
             block = Random(network.spec()).choice(names)
             checked.append(block)
             assert differences(graph, Recipe("sgd", checkpoint=(block,), steps=1), 2) == []

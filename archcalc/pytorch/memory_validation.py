@@ -40,7 +40,6 @@ def memory_or_say(graph: Graph, recipes: Mapping[str, Recipe], batch: int) -> Va
     """Compare the memory of a network's recipe with PyTorch's; errors are returned in `Validation.problem`."""
     recipe = recipes[graph.name]
     start, problem, phases = time.perf_counter(), "", list[PhaseMemory]()
-    gc.collect()  # what the previous network left
     try:
         need, free = max(peak.peak for peak in simulate(graph, recipe).peaks(batch)), room(recipe.device)
         if free is None or need <= free:
@@ -59,6 +58,7 @@ def compare_memory(graph: Graph, recipe: Recipe, batch: int) -> list[PhaseMemory
 
     Of the first phase only the end is compared: how initial weights are made is no part of the simulation.
     """
+    gc.collect()  # what a network before left would be freed within a phase
     trace = simulate(graph, recipe._replace(single=batch == 1))
     on_cuda = recipe.device == "cuda"
     state, *phases = (_on_cuda if on_cuda else _on_the_cpu)(graph, recipe, batch, trace)
