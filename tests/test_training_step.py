@@ -316,6 +316,7 @@ def test_the_update_of_a_network() -> None:
      ({"epochs": "about 90", "images": "1.2 million"}, "about 9×10^13"),
      ({"iterations": "7 rounds", "batch": "128", "epochs": "2", "images": "3"}, "5,156,640"),
      ({"iterations": "600 epochs", "batch": "128"}, ""), ({"epochs": "90"}, ""),
+     ({"iterations": "over 100", "batch": "2"}, ""),
      ({"iterations": "100", "batch": "32 on each of 8 GPUs"}, ""), ({"source": "a"}, "")],
 )  # fmt: skip
 def test_the_cost_of_a_recipe(recipe: dict[str, str], cost: str) -> None:

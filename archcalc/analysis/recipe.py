@@ -8,6 +8,7 @@ from typing import NamedTuple
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
 from archcalc.graph.graph import Graph, Node
+from archcalc.ops.arguments import plain
 from archcalc.ops.base import values
 from archcalc.ops.normalization import BatchNorm
 
@@ -83,6 +84,6 @@ def require_possible(graph: Graph, recipe: Recipe) -> None:
     choose("optimizer", recipe.optimizer, OPTIMIZERS)
     require_parts(graph, recipe.frozen)
     for key in ("steps", "accumulate"):
-        count = getattr(recipe, key)
+        count = plain(getattr(recipe, key))
         if type(count) is not int or count < 1:
             raise ArchcalcError(f"{key} must be a whole number from 1, not {shorten(repr(count))}")

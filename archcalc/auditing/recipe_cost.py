@@ -16,7 +16,7 @@ UP_TO = "up to "
 
 
 def with_cost(graph: Graph, recipe: Mapping[str, str]) -> dict[str, str]:
-    """Return a recipe with its `cost`, if it has two of IMAGES as numbers."""
+    """Return a recipe with its `cost`, if it has two of IMAGES as numbers; `up to` is the only bound that is read."""
     for keys in IMAGES:
         texts = [recipe.get(key, "") for key in keys]
         try:
@@ -25,6 +25,8 @@ def with_cost(graph: Graph, recipe: Mapping[str, str]) -> dict[str, str]:
                 for key, text in zip(keys, texts, strict=True)
             ]
         except Refusal:
+            continue
+        if any(number.bound for number in numbers):
             continue
         macs = analyze(graph, mode="train").totals.step_macs
         bound, about = any(text.startswith(UP_TO) for text in texts), any(number.about for number in numbers)
