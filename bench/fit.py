@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from concurrent.futures import TimeoutError as Late  # another one than Python's until 3.10
 from pathlib import Path
+from string import digits
 from typing import Any, NamedTuple
 
 import gpu
@@ -33,7 +34,7 @@ from archcalc.analysis.cards import Card, find_card
 from archcalc.analysis.fit import Fit, Space, batches, edge, largest
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
-from archcalc.analysis.workspaces import workspace_terms
+from archcalc.analysis.workspaces import most_in, workspace_terms
 from archcalc.catalog import matching
 from archcalc.errors import ArchcalcError
 from archcalc.pytorch.device import metered
@@ -86,10 +87,11 @@ def compared(made: dict[str, Any], card: Card) -> dict[str, Any]:
     graph, batch = load(job.network), job.batch
     peaks = {f"{peak.phase}{peak.step or ''}": peak.peak for peak in simulate(graph, job.recipe).peaks(batch)}
     report = analyze(graph, batch, mode="train" if job.optimizer else "infer")
-    _, *terms = workspace_terms(report, card)
-    most = sum(term.high for term in terms)
-    wrong = [name for name, peak in made["phases"].items() if name != "state" and not 0 <= peak - peaks[name] <= most]
-    return {**made, "predicted": peaks, "workspaces_at_most": most, "wrong": wrong}
+    terms = workspace_terms(report, card)
+    most = {name: most_in(name.rstrip(digits), terms) for name in peaks}
+    wrong = [name for name, peak in made["phases"].items() if not 0 <= peak - peaks[name] <= most[name]]
+    wrong = [name for name in wrong if name != "state"]
+    return {**made, "predicted": peaks, "workspaces_at_most": max(most.values()), "wrong": wrong}
 
 
 def tried(network: str, cap: int, card: Card, train: Callable[[Try], dict[str, Any]]) -> dict[str, Any]:

@@ -128,14 +128,15 @@ def test_wrong_requests(arguments, message, tiny):
 
 CUBLAS = 2 * 32 * 2**20 + 2**20  # on an H100: a workspace per thread, and one for products with a bias
 RECIPE = Recipe("momentum", device="cuda")
+CONVOLVING = 'name: tiny\ninput: [3, 8, 8]\nlayers: ["conv(4, 3) | relu | flatten | linear(2)"]\n'
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
     """Return a function that compares memory on a card whose peaks and ends are the simulated ones and some bytes."""
 
-    def compare(above_peak=0, above_end=0, card="NVIDIA H100 80GB HBM3"):
-        graph = parse(TINY)
+    def compare(above_peak=0, above_end=0, card="NVIDIA H100 80GB HBM3", text=TINY):
+        graph = parse(text)
         peaks = simulate(graph, RECIPE).peaks(2)
         base = dict.fromkeys(MODULE.COUNTS.values(), 1000)
         told = [base]
@@ -182,6 +183,12 @@ def test_on_cuda_what_tensors_request(stand_in):
 )
 def test_on_cuda_workspaces_may_lift_it(above_peak, above_end, wrong, stand_in):
     assert differing(stand_in(above_peak, above_end)) == wrong
+
+
+def test_on_cuda_no_convolution_lifts_the_optimizer(stand_in):
+    phases = stand_in(CUBLAS + 1, text=CONVOLVING)
+    assert {phase.phase for phase in phases if [*phase.differences()]} == {"optimizer"}
+    assert differing(stand_in(CUBLAS, text=CONVOLVING)) == set()
 
 
 def test_an_unknown_card_may_have_the_largest_workspaces(stand_in):

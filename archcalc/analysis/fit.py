@@ -10,8 +10,8 @@ that cuDNN chooses. So there are three:
   in our records. A smaller batch can leave worse gaps in memory, so smaller ones are tried, too, and none may fail.
 
 Both replays run an inference and STEPS steps of a few batches, with what cuBLAS keeps; the guaranteed one is confirmed
-with LONG steps.
-On the CPU the sum of the tensors decides.
+with LONG steps. They assume that addresses only fall, as in most of our records; where they do not, a batch up to the
+guaranteed one may fail, too. On the CPU the sum of the tensors decides.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.memory_trace import Trace
 from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.analysis.simulation import simulate
-from archcalc.analysis.workspaces import CONTEXT, CUBLASLT, Libraries, cudnn_most, libraries_of
+from archcalc.analysis.workspaces import CONTEXT, CUBLASLT, WORKING, Libraries, cudnn_most, libraries_of
 from archcalc.graph.graph import Graph
 
 LIGHTER = {"sgd": (), "momentum": ("sgd",), "nesterov": ("sgd",)}  # optimizers with less state than these
 CUDNN = "cuDNN"  # the storage of its workspace
-WORKING = "inference", "forward", "backward"  # phases in which convolutions run
 STEPS, LONG = 3, 12  # of training to replay: as in our records, and to confirm
 FIRST = 256  # the first amount to try
 

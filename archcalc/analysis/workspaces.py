@@ -6,7 +6,7 @@ None of it follows from the network alone, so each is a term of its own with an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ CUBLAS = {"Hopper": 32 * 2**20, "Blackwell": 32 * 2**20}  # bytes of a workspace
 CUBLAS_ELSEWHERE = 8_519_680  # 2 · 4 MiB + 8 · 16 KiB
 CUBLASLT = 2**20
 MEASURED = "Hopper", "2.11"  # the architecture and version of PyTorch of our records
+WORKING = "inference", "forward", "backward"  # phases in which convolutions run
 CUDNN_MOST = (16, 128 * 2**20), (2, 512 * 2**20)  # times a convolution's tensors, up to so many bytes
 
 
@@ -75,6 +76,12 @@ def workspace_terms(report: Report, card: Card | None = None, torch: str = "") -
         Term("cuBLAS", kept if known else 0, kept, kept, "from the first linear layer on", "matrix products"),
         Term("cuDNN", 0, one, most, "during one convolution", "its largest convolution"),
     )
+
+
+def most_in(phase: str, terms: Sequence[Term]) -> int:
+    """Return the most bytes of workspaces in a phase of a step; of cuDNN there are none where no convolution runs."""
+    _, cublas, cudnn = terms
+    return cublas.high + cudnn.high * (phase in WORKING)
 
 
 def cudnn_most(tensors: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
@@ -21,7 +21,7 @@ from archcalc.analysis.memory_trace import Peak, Trace
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.report import analyze
 from archcalc.analysis.simulation import simulate
-from archcalc.analysis.workspaces import workspace_terms
+from archcalc.analysis.workspaces import Term, most_in, workspace_terms
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.device import metered, out_of_memory, room
@@ -74,21 +74,21 @@ def _on_the_cpu(graph: Graph, recipe: Recipe, batch: int, trace: Trace) -> Itera
 
 
 def _on_cuda(graph: Graph, recipe: Recipe, batch: int, trace: Trace) -> Iterator[PhaseMemory]:
-    spare = _workspaces(graph, recipe, batch)
+    terms = _workspaces(graph, recipe, batch)
     measured = measure_on_cuda(graph, recipe, batch)
     for (peak, ours), theirs in zip(_allocator_figures(trace, batch), measured, strict=True):
+        spare = {"peak": most_in(peak.phase, terms), "end": most_in("", terms)}
         yield PhaseMemory(peak.phase, peak.step, ours, theirs, spare)
 
 
-def _workspaces(graph: Graph, recipe: Recipe, batch: int) -> dict[str, int]:
-    """Return by how much workspaces of libraries may lift the end and the peak of a phase on this card, in bytes."""
+def _workspaces(graph: Graph, recipe: Recipe, batch: int) -> Sequence[Term]:
+    """Return what libraries may take beside the tensors on this card."""
     report = analyze(graph, batch, recipe.products, "train" if recipe.optimizer else "infer")
     try:
         card = find_card(torch.cuda.get_device_name())
     except ArchcalcError:
         card = None
-    _, cublas, cudnn = workspace_terms(report, card, torch.__version__)
-    return {"peak": cublas.high + cudnn.high, "end": cublas.high}
+    return workspace_terms(report, card, torch.__version__)
 
 
 def _allocator_figures(trace: Trace, batch: int) -> Iterator[tuple[Peak, dict[str, int]]]:
