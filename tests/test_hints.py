@@ -287,3 +287,24 @@ def test_the_advice_is_a_spec_that_loads(tmp_path):
         load(tmp_path / "net.prototxt")
     lines = [line.removeprefix("    ") for line in str(caught.value).split("\n") if line.startswith("    ")]
     assert len(parse("\n".join(lines)).nodes) == 7
+
+
+TWINS = """name: t
+input: {left: [3, 16, 16], right: [3, 16, 16]}
+blocks:
+  tower(n): conv(n, 3) | relu
+layers:
+  - first: tower(8)
+  - add:
+      one: identity
+      other: use(right) | OTHER
+"""
+
+
+@pytest.mark.parametrize(("other", "remarks"), [("tower(8)", 1), ("again(first)", 0), ("conv(8, 3, bias=False)", 0)])
+def test_towers_that_may_be_twins(other, remarks, tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(TWINS.replace("OTHER", other))
+    found, _ = check_spec(str(path))
+    says = "first.conv and other.conv are alike, each with its own weights; to share them, label the first and write"
+    assert [says in remark for remark in found] == [True] * remarks
