@@ -7,7 +7,8 @@ Features  `C`                  a vector of features
 Map       `C×L`                channels at each position of a line,
           `C×H×W`              of an image,
           `C×D×H×W`            or of a volume
-Tokens    `T×C`                features of each token
+Tokens    `T×C`                features of each token,
+          `H×W×C`, `D×H×W×C`   or of each position of an image or a volume
 Ids       `T`                  numbers of tokens, which have no features yet
 ========  ===================  ======================================================
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Sizes: TypeAlias = tuple[int, ...]  # of a tensor without named axes, such as a weight
 MAPS = {1: "CL", 2: "CHW", 3: "CDHW"}  # the axes of a map, by the number of those along which positions lie
+CHANNELS_LAST = {1: "TC", 2: "HWC", 3: "DHWC"}  # likewise of tokens
 USUAL = ("C", "CHW")  # axes that need no name beside their sizes
 
 
@@ -77,6 +79,20 @@ class Shape(tuple[Any, ...]):
         """Return the size of an axis by its letter, None if there is no such axis."""
         return dict(zip(self.axes, self, strict=False)).get(axis)
 
+    def with_size(self, axis: str, size: Any) -> Self:
+        """Return the shape with another size of one axis."""
+        return type(self)([size if letter == axis else own for letter, own in zip(self.axes, self, strict=True)])
+
+    def with_lengths(self, lengths: Sequence[Any]) -> Self:
+        """Return the shape with other lengths."""
+        return self.of(self.channels, lengths)
+
+    def dim(self, axis: str) -> int:
+        """Return the dimension of an axis in PyTorch's tensor, whose dimension 0 is the batch. Raises Refusal."""
+        if axis not in self.axes:
+            raise Refusal(f"has no axis {axis!r} on {_described(self)}")
+        return self.axes.index(axis) + 1
+
     @property
     def single(self) -> bool:
         """Whether it has one position only; of a vector, which has no positions, False."""
@@ -121,12 +137,15 @@ class Map(Shape):
 
 
 class Tokens(Shape):
-    """Features of each token."""
+    """Features of each token, or of each position with the channels last."""
 
     __slots__ = ()
-    axes = "TC"
-    channels = property(itemgetter(1))
-    lengths = property(itemgetter(slice(1)))  # in C, for speed
+    channels = property(itemgetter(-1))
+    lengths = property(itemgetter(slice(-1)))  # in C, for speed
+
+    @property
+    def axes(self) -> str:  # type: ignore[override]  # of three kinds
+        return CHANNELS_LAST[len(self) - 1]
 
     @classmethod
     def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
@@ -145,7 +164,10 @@ class Ids(Shape):
         return cls(lengths)
 
 
-KINDS: dict[str, type[Shape]] = {"C": Features, **dict.fromkeys(MAPS.values(), Map), "TC": Tokens, "T": Ids}
+KINDS: dict[str, type[Shape]] = {
+    "C": Features, **dict.fromkeys(MAPS.values(), Map), **dict.fromkeys(CHANNELS_LAST.values(), Tokens), "T": Ids,
+}  # fmt: skip
+BY_LETTERS = {"".join(sorted(axes)): axes for axes in KINDS if axes not in ("HWC", "DHWC")}  # axes in any order
 AXES = {"C": "channels", "L": "length", "D": "depth", "H": "height", "W": "width", "T": "tokens"}
 
 
@@ -162,16 +184,22 @@ def shape_of(sizes: Sequence[Any], axes: str = "") -> Shape:
 
 
 def axes_of(letters: Collection[str]) -> str:
-    """Return the axes with these letters in PyTorch's order. Raises Refusal if no shape has them."""
+    """Return the axes with these letters, in PyTorch's order, channels first. Raises Refusal if no shape has them."""
     for letter in letters:
         if letter not in AXES:
             known = ", ".join(f"{own} ({what})" for own, what in AXES.items())
             raise Refusal(f"has no axis {letter!r}; the axes are {known}")
-    found = next((axes for axes in KINDS if sorted(axes) == sorted(letters)), "")
+    found = BY_LETTERS.get("".join(sorted(letters)), "")
     if not found:
-        known = "; ".join(map(", ".join, KINDS))
+        known = "; ".join(map(", ".join, BY_LETTERS.values()))
         raise Refusal(f"cannot have the axes {', '.join(letters)} together; a shape has {known}")
     return found
+
+
+def axes_last(axes: str) -> str:
+    """Return these axes with the channels last, if a shape has them so."""
+    last = axes.replace("C", "") + "C"
+    return last if last in KINDS else axes
 
 
 def in_words(axes: Sequence[str]) -> str:
@@ -190,6 +218,28 @@ def positions(x: Shape, name: str, *counts: int) -> Sizes:
         return lengths
     accepted = in_words([MAPS[count] for count in counts or MAPS])
     raise Refusal(f"{name} accepts {accepted}, not {_described(x)}")
+
+
+def spacious(x: Shape, name: str) -> Sizes:
+    """Return the lengths of a map or of tokens. Raises Refusal for shapes without positions or channels."""
+    if isinstance(x, Map | Tokens):
+        lengths: Sizes = x.lengths
+        return lengths
+    raise Refusal(f"{name} accepts {in_words([*MAPS.values(), *CHANNELS_LAST.values()])}, not {_described(x)}")
+
+
+def permuted(x: Shape, axes: str) -> Shape:
+    """Return the shape with its axes in another order. Raises Refusal unless a kind of shape has them so."""
+    if sorted(axes) != sorted(x.axes) or axes not in KINDS:
+        known = [kind for kind in KINDS if sorted(kind) == sorted(x.axes)]
+        raise Refusal(f"permute takes {_described(x)} to {' or '.join(map(repr, known))}, not {axes!r}")
+    return KINDS[axes]([x.size(axis) for axis in axes])
+
+
+def keeps_order(x: Shape, dims: Sequence[int]) -> bool:
+    """Whether values keep their order in memory if PyTorch's dimensions are put into this order."""
+    moved = [dim for dim in dims if x[dim - 1] != 1]
+    return moved == sorted(moved)
 
 
 def featured(x: Shape) -> None:
