@@ -19,7 +19,8 @@ from torch import Tensor
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
 from archcalc.pytorch.network import module_of
 
-SPATIAL = sorted({*READING} - {"input", "rbf"})
+OTHER_AXES = {"permute", "transpose", "tokens", "reshape"}  # see `field_oracle.rearranged`
+SPATIAL = sorted({*READING} - {"input", "rbf", *OTHER_AXES})
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 
 
@@ -62,7 +63,7 @@ def hidden(case: Case) -> bool:
         return prod(op.normalized_shape or x) < 4
     if (op.name == "softmax" and x[0] == 1) or (op.name == "stochastic_depth" and op.p == 1):
         return True
-    lengths = zip(op.window(case.x), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
+    lengths = zip(windows(case), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
     return any(not any(read(axis, i, length) for i in range(outputs)) for axis, outputs, length in lengths)
 
 
@@ -75,12 +76,18 @@ def test_reads_are_what_pytorch_reads(name: str, data: st.DataObject) -> None:
         for axis in (0, 1):
             found = read_by_torch(case, axis)
             length = (case.x[0] if case.op.joins else case.x)[axis + 1]
-            assert found == [read(case.op.window(case.x)[axis], i, length) for i in range(len(found))]
+            assert found == [read(windows(case)[axis], i, length) for i in range(len(found))]
+
+
+def windows(case: Case) -> Sequence[Axis]:
+    """What is read of the (first) input."""
+    return case.op.windows(case.x)[0] if case.op.joins else case.op.window(case.x)
 
 
 def spatial(case: Case) -> bool:
     shapes = case.x if case.op.joins else (case.x,)
-    return len({*shapes}) == 1 and len(shapes[0]) == 3 and not hidden(case)
+    same = len({*shapes}) == 1 or case.op.name == "crop_like"
+    return same and all(shape.axes == "CHW" for shape in shapes) and not hidden(case)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from archcalc.ops.base import Calls, Extra
+from archcalc.ops.borders import MIRRORED
 from archcalc.ops.calls import NEW, VIEW, Call
 
+COPIES = ("padded", MIRRORED)  # what padding makes
 LOSS = "loss"  # among the names of operators
 CAST = "cast"  # the name of what a cast makes
 FLOAT32, BFLOAT16 = "", "bfloat16"  # dtypes of tensors; "": the network's
@@ -62,6 +64,9 @@ def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str)
         rules = (Rule(FLOAT32),)  # of volumes
     if operator == "conv" and calls[0].makes.name == "links":
         rules = (Rule(BFLOAT16, 3),)  # it fills its weight before
+    if operator in ("conv", "pad") and calls[:1] and calls[0].makes.name in COPIES:  # it pads before
+        mirrored = (Rule(FLOAT32, 0, 1),) * (device == "cpu" and calls[0].makes.name == MIRRORED)
+        rules = (*mirrored, *[Rule(BFLOAT16, len(calls) - 1)] * (operator == "conv"))
     if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
         rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
     made, done = _Calls(reads, device), 0

@@ -15,7 +15,9 @@ from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block
 
-LENGTHS = ("Sides", "Size", "Margin", "Padding")  # one number or two; all except the first also take a list of one
+LENGTHS = (  # one number or two; all except the first also take a list of one
+    "Sides", "Size", "Margin", "Padding", "Borders", "Shifts", "Scales",
+)  # fmt: skip
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that can be any number
 SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
 
@@ -68,10 +70,8 @@ def _is(value: object, default: object) -> bool:
 def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
     """Return the join of tensors, or of a list of outputs; `keep` makes its module an attribute if it needs one."""
     kind = text.partition("(")[0]
-    if kind == "Concat":
+    if text == "Concat()":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
-    if kind == "ConcatFeatures":
-        return trees.call("torch.cat", tensors, dim=trees.const(-1))
     if isinstance(tensors, ast.ListComp):
         if kind not in ("Sum", "Mean"):
             return trees.call(keep(), ast.Starred(tensors, ast.Load()))
@@ -170,7 +170,7 @@ class Calls:
 
     def _length(self, tree: ast.expr) -> ast.expr:
         """Return one length or two. A spec accepts a list of one number as that number, but PyTorch does not."""
-        if isinstance(tree, ast.Tuple) and len(tree.elts) == 1:
+        if isinstance(tree, ast.Tuple) and len(tree.elts) == 1 and not isinstance(tree.elts[0], ast.Tuple):
             return tree.elts[0]
         number = isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Add | ast.Mult)
         if not trees.known(tree) and not number and self.facts.lists_of_one:
@@ -191,6 +191,11 @@ class Calls:
         if not cls.needs_input:
             return trees.const(one({node.output.channels for node in nodes}, "a number of channels"))
         return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
+
+    def adds_channels(self, plan: Join) -> bool:
+        """Whether the channels of a join are those of its branches together."""
+        axes = {getattr(node.op, "axis", "") for _, node in self.facts.nodes(plan.place, plan.name)}
+        return bool(one(axes, "the axis of a join") == "C")
 
     def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
         """Return the text of a join, and its module."""

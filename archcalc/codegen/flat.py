@@ -77,7 +77,7 @@ class Flat:
         values: dict[str, ast.expr] = {}
         for field, kind in fields(type(op)).items():
             value: Any = getattr(op, field)
-            alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
+            alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1 and type(value[0]) is not tuple
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
         channels = const(None if op.joins else x.channels)

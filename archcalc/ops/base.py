@@ -90,6 +90,7 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    of_shape: ClassVar[tuple[int, ...]] = ()  # the inputs of a join of which only the shape is read
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not
     tied: ClassVar[str] = ""  # the PyTorch text of a layer with the weight of another one; "": impossible

@@ -37,12 +37,22 @@ OPERATORS = {
     "multiply": "mul scale",
     "mean": "average",
     "concat": "cat concatenate route",
+    "permute": "rearrange",
+    "reshape": "view unflatten",
+    "tokens": "totokens",
+    "chunk": "split",
+    "slice": "narrow select crop",
+    "center_crop": "cropping2d",
+    "pad": "zeropad2d zeropadding2d constantpad2d reflectionpad2d replicationpad2d circularpad2d zeropad",
+    "roll": "cyclicshift",
+    "repeat": "tile expand",
+    "pixel_shuffle": "depthtospace subpixel",
+    "pixel_unshuffle": "spacetodepth reorg focus",
 }
 WRITTEN = {  # how to write operators that archcalc does not have
     "conv(in_channels, 3, padding=1, groups=in_channels)": "depthwise depthwiseconv depthwiseconv2d dwconv",
     "conv(in_channels, 3, padding=1, groups=in_channels) | conv(64, 1)": "separableconv separableconv2d",
     "a | b, or chain(…)": "sequential modulelist",
-    "padding= of the layer that follows": "zeropad2d zeropadding2d pad",
 }
 ARGUMENTS = {
     "out_channels": "filters numoutput outplanes outchannel channels nout",
@@ -60,6 +70,9 @@ ARGUMENTS = {
     "size": "localsize depthradius n",
     "output_size": "size",
     "scale_factor": "scale",
+    "upscale_factor": "blocksize factor scale",
+    "downscale_factor": "blocksize factor stride",
+    "axis": "dim",
     "mode": "interpolation",
     "affine": "scale center",
 }

@@ -164,17 +164,16 @@ class Mean(nn.Module):
 
 
 class Concat(nn.Module):
-    """Concatenation of the inputs along the channels."""
+    """Concatenation of the inputs along a dimension; along a later one than the first, gradients have no gaps."""
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
 
     def forward(self, *xs: Tensor) -> Tensor:
-        return torch.cat(xs, dim=1)
-
-
-class ConcatFeatures(nn.Module):
-    """Concatenation of the inputs along their last dimension, the features of each token."""
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        return torch.cat(xs, dim=-1)
+        if self.dim > 1:
+            xs = tuple([x.flatten(1).unflatten(1, x.shape[1:]) for x in xs])
+        return torch.cat(xs, dim=self.dim)
 
 
 class ChannelShuffle(nn.Module):

@@ -16,7 +16,7 @@ from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
 from support.random_graphs import REFUSED_BY_AXES
-from support.reference_operators import compute
+from support.reference_operators import axes_after, compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
 
@@ -66,12 +66,14 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        return compute(step.name, step.keywords, xs, state, node.training, self.shape(xs[0]).axes == "TC")
+        axes = self.shape(xs[0]).axes
+        y = compute(step.name, step.keywords, xs, state, node.training, axes)
+        y.axes = axes_after(step.name, step.keywords, axes)
+        return y
 
     def shape(self, x: Tensor) -> Shape:
-        """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
-        axes = self.network.shape.axes if x.dim() > 2 else "C"
-        return shape_of(tuple(x.shape[1:]), axes)
+        """Return the shape of a tensor, with the axes that `compute` notes."""
+        return shape_of(tuple(x.shape[1:]), getattr(x, "axes", self.network.shape.axes))
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
@@ -95,10 +97,11 @@ class Strict(Plain):
         y: Tensor = module.eval()(*xs)
         if y.numel() == 0:
             raise ValueError("an empty output")
+        y.axes = axes_after(step.name, step.keywords, shapes[0].axes)
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
-        if name == "multiply" and all(way.dim() > 2 for way in ways) and self.network.shape.axes != "TC":
+        if name == "multiply" and all(self.shape(way).axes in ("CL", "CHW", "CDHW") for way in ways):
             torch.stack([way.flatten(2)[..., 0] for way in ways])
             torch.stack([way for way in ways if {*way.shape[2:]} != {1}] or list(ways))
         elif name != "concat":
