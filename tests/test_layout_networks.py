@@ -6,6 +6,9 @@ import pytest
 
 from archcalc import analyze, parse
 from archcalc.analysis.field_figures import by_key
+from archcalc.analysis.recipe import Recipe
+from archcalc.codegen import pytorch_source
+from archcalc.pytorch import compare_memory, validate, validate_source
 
 SHUFFLENET_V2 = """
 name: shufflenet-v2
@@ -128,3 +131,78 @@ def test_causal_convolutions_keep_the_length_and_see_the_past(first: bool, field
     found = by_key(last.field)
     figures = [found[key] for key in ("receptive_field", "effective_padding", "field_status")]
     assert figures == [(field,), (field - 1,), ("exact",)]
+
+
+# each operator once, along one to three axes and with the channels last
+
+IMAGE = """
+name: image
+input: [3, 16, 16]
+layers:
+  - conv(8, 3, padding="SAME", stride=2) | relu
+  - conv(8, 3, padding=1, padding_mode="reflect") | conv(8, 3, padding=[[0, 1], [2, 0]], padding_mode="circular")
+  - conv(8, 3, padding=1, padding_mode="replicate")
+  - permute('HWC') | linear(12) | layernorm | permute('CHW') | roll([1, 2])
+  - pad(2, mode="circular") | center_crop([7, 9])
+  - concat(a=chunk(2, 0), b=slice(6, None) | conv(5, 1))
+  - concat(axis='H'): {a: identity, b: "conv(11, 1)"}
+  - pad([[1, 1], [-1, 2]], value=3) | conv(12, 1) | pixel_shuffle(2)
+  - upsample(scale_factor=1.5, mode='bicubic') | center_crop(20) | pixel_unshuffle(2) | conv(3, 1)
+  - before: conv(4, 1)
+  - conv(2, 4)
+  - concat(crop_like(use(before), identity), identity)
+  - tokens | linear(4) | transpose | transpose | repeat(T=2) | reshape(C=7, T=-1) | flatten | linear(10)
+"""
+LINE = """
+name: line
+input: {C: 4, L: 32}
+layers:
+  - conv(8, 3, padding="causal", dilation=2) | relu | conv(8, 3, padding=1, padding_mode="reflect")
+  - conv(8, 3, padding=2, padding_mode="circular", stride=2) | conv(8, 4, padding="SAME", stride=3)
+  - upsample(scale_factor=2.5, mode='linear', align_corners=True)
+  - pad([[2, 1]], mode='reflect') | pad(1, mode='replicate') | roll(3) | pad(-1) | slice(1, -2, 2, axis='L')
+  - concat(axis='L'): [identity, "chunk(3, 1, axis='L')", relu]
+  - transpose
+  - concat(axis='T'): [identity, linear(8)]
+  - slice(-1, None, axis='T') | repeat(T=3, C=2) | slice(0, None) | transpose | flatten
+  - reshape(C=4, L=-1) | conv(3, 1) | repeat(L=1) | tokens | reshape(T=4, C=-1)
+  - linear(5) | roll(1) | linear(4) | repeat(C=2)
+"""
+VOLUME = """
+name: volume
+input: {C: 2, D: 6, H: 6, W: 7}
+layers:
+  - conv(4, 3, padding="SAME", stride=2) | relu | conv(4, 3, padding=1, padding_mode="reflect")
+  - conv(4, 2, padding=1, padding_mode="circular") | conv(4, 3, padding=1, padding_mode="replicate")
+  - conv(4, [2, 1, 2], padding="same", padding_mode="reflect")
+  - upsample(scale_factor=1.5, mode='trilinear', align_corners=True)
+  - pad([[2, 1], [0, 0], [1, 0]], mode='reflect') | pad(1, mode='replicate') | pad(1, mode="circular")
+  - roll([3, 0, -1]) | pad(-1) | slice(1, -1, 2, axis='D')
+  - concat(axis='H'): [identity, "chunk(3, 1, axis='H')", relu]
+  - permute('DHWC') | linear(5) | layernorm
+  - concat(axis='W'): [identity, linear(5)]
+  - concat(identity, linear(4)) | pad(1) | roll(2) | center_crop(4) | softmax | permute('CDHW')
+  - before: conv(5, 1)
+  - conv(5, 2) | relu
+  - concat(crop_like(use(before), identity), identity)
+  - permute('DHWC') | tokens | reshape(H=9, W=3, C=-1) | permute('CHW') | global_avgpool | flatten | linear(4)
+"""
+CLASS_TOKEN = """
+name: class-token
+input: [3, 32, 32]
+layers:
+  - conv(16, 8, stride=8) | tokens
+  - concat(axis='T'): {class: "parameter(T=1, C=16)", patches: identity}
+  - add: {x: identity, position: "parameter(T=17, C=16)"}
+  - layernorm | linear(16) | slice(0, 1, axis='T') | flatten | linear(10)
+"""
+
+
+@pytest.mark.parametrize("text", [IMAGE, LINE, VOLUME, CLASS_TOKEN])
+def test_each_operator_is_as_pytorch_runs_it(text: str) -> None:
+    """Figures on the CPU and on meta, what backward keeps, the memory of a step to the byte, and the source."""
+    graph = parse(text)
+    checks = [check for device in ("cpu", "meta") for check in validate(graph, device, 2).checks]
+    checks += validate_source(graph, pytorch_source(graph)).checks
+    assert not [check for check in checks if not check.equal]
+    assert not [one for phase in compare_memory(graph, Recipe("momentum", steps=2), 2) for one in phase.differences()]

@@ -12,7 +12,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Calls, Extra, Sizes
-from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, Call
+from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, SLICE, VIEW, Call
 
 
 class Source(NamedTuple):
@@ -114,7 +114,8 @@ def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int) -> Calls:
 
     The first `inputs` of `reads` are inputs, the others weights.
     """
-    differs, summed, made = [read.per_image for read in reads], {SAME: IMAGES, NEW: FULL, "": FULL}, list[Call]()
+    differs, made = [read.per_image for read in reads], list[Call]()
+    summed = {**dict.fromkeys((SAME, SLICE, VIEW), IMAGES), NEW: FULL, "": FULL}
     for call in calls:
         differs.append(any(differs[i] for i in call.reads))
         if differs[-1]:

@@ -361,7 +361,7 @@ class Writer:
         flow.flush()
         flow.settle()
         keep = partial(flow.unit.keep, plan.name, module)
-        adds_channels = self.calls.adds_channels(plan)
+        adds = self.calls.adds_channels(plan)
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.context)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
@@ -370,14 +370,12 @@ class Writer:
             rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
             flow.tensor = joined(text, ast.ListComp(trees.call("branch", flow.tensor), rounds), keep)
             alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
-            flow.channels = loop.total(made.channels) if adds_channels else alike
+            flow.channels = loop.total(made.channels) if adds else alike
             return
         lines = self._branches(plan.branches, flow)
         flow.tensor = joined(text, ast.List([line.tensor for line in lines], ast.Load()), keep)
-        outs = [line.channels for line in lines]
-        if plan.name == "crop_like":
-            flow.channels = outs[0]
-        elif adds_channels:
+        outs = [line.channels for line in lines[: 1 if plan.name == "crop_like" else None]]
+        if adds:
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
             flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)

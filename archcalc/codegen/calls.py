@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
+from archcalc.analysis.once_per_graph import of_batch
 from archcalc.codegen import trees
 from archcalc.codegen.expressions import Context, Reader, undivided
 from archcalc.codegen.facts import Facts, arguments, fields, one
+from archcalc.graph.graph import Graph
 from archcalc.ops import REGISTRY, Operator
 from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
@@ -87,9 +89,18 @@ def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.e
     return ast.BinOp(made, ast.Div(), count) if kind == "Mean" else made
 
 
-def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:
-    """Return the text of some joins; a mean that drops branches needs a module, so it is marked."""
-    return str(one({("Dropping" if getattr(op, "p", 0) else "") + op.pytorch(x) for op, x in ops}, "a join"))
+def join_text(graph: Graph, positions: Iterable[int]) -> str:
+    """Return the text of some joins.
+
+    A mean that drops branches needs a module, so it is marked, and so does a concatenation of what all images share.
+    """
+    batched, found = of_batch(graph), set()
+    for position in positions:
+        node = graph.nodes[position]
+        text = ("Dropping" if getattr(node.op, "p", 0) else "") + node.op.pytorch(node.x)
+        shared = text == "Concat()" and len({batched[i] for i in node.inputs}) > 1
+        found.add("Concat(1)" if shared else text)
+    return str(one(found, "a join"))
 
 
 class Calls:
@@ -199,7 +210,7 @@ class Calls:
 
     def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
         """Return the text of a join, and its module."""
-        text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
+        text = join_text(self.facts.graph, [i for i, _ in self.facts.nodes(plan.place, plan.name)])
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]

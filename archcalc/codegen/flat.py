@@ -67,7 +67,7 @@ class Flat:
         if node.shared and node.shared.tensor:
             tensors.append(attribute(self.modules[node.shared.node], node.shared.tensor))
         if node.op.joins:
-            return joined(join_text([(node.op, node.x)]), ast.List(tensors, ast.Load()), keep)
+            return joined(join_text(self.graph, [position]), ast.List(tensors, ast.Load()), keep)
         return tensors[0] if isinstance(node.op, Identity) else call(keep(), *tensors)
 
     def _module(self, position: int) -> ast.Call:

@@ -195,8 +195,8 @@ class Repeat(Sized):
         return tuple([EACH if old == new else Wrapped(1, 1, 0, 1, old, "circular") for old, new in axes])
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
-        """A copy; its gradient is a sum, or a view if nothing is repeated."""
-        return (Call((0,), Extra("output", y), grads=(VIEW if {*self.counts(x)} == {1} else NEW,)),)
+        """A copy; its gradient is a sum, or the incoming one if nothing is repeated."""
+        return (Call((0,), Extra("output", y), grads=(SAME if {*self.counts(x)} == {1} else NEW,)),)
 
 
 @operator("roll")

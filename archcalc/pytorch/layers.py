@@ -164,7 +164,10 @@ class Mean(nn.Module):
 
 
 class Concat(nn.Module):
-    """Concatenation of the inputs along a dimension; along a later one than the first, gradients have no gaps."""
+    """Concatenation of the inputs along a dimension, also of one that all images share.
+
+    Along a later dimension than the first, gradients have no gaps.
+    """
 
     def __init__(self, dim: int = 1) -> None:
         super().__init__()
@@ -173,7 +176,9 @@ class Concat(nn.Module):
     def forward(self, *xs: Tensor) -> Tensor:
         if self.dim > 1:
             xs = tuple([x.flatten(1).unflatten(1, x.shape[1:]) for x in xs])
-        return torch.cat(xs, dim=self.dim)
+        batch = max(map(len, xs))
+        alike = [x if len(x) == batch else x.expand(batch, *x.shape[1:]) for x in xs]
+        return torch.cat(alike, dim=self.dim)
 
 
 class ChannelShuffle(nn.Module):

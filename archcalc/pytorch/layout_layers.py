@@ -190,8 +190,7 @@ class PaddedConv(Frame):
         else:
             self.padding = (0,) * len(pairs)
             x = self.framed(x, pairs, "constant" if self.border == "zeros" else self.border)
-        convolved: Tensor = self._conv_forward(x, self.weight, self.bias)
-        return convolved
+        return self._conv_forward(x, self.weight, self.bias)
 
 
 class PaddedConv1d(PaddedConv, nn.Conv1d):
