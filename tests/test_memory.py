@@ -268,11 +268,12 @@ WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at in
     "squeezenet1_0": 7_750_128, "squeezenet1_1": 4_521_552, "inception_v3": 23_586_899, "googlenet": 9_257_928,
     "vgg11": 9_141_224, "vgg13": 13_958_120, "vgg16": 15_262_696, "vgg19": 16_567_272, "vgg11_bn": 16_567_272,
     "vgg13_bn": 26_201_064, "vgg16_bn": 28_810_216, "vgg19_bn": 31_419_368,
-    "mobilenet_v2": 13_725_416,
+    "mobilenet_v2": 13_725_416, "mobilenet_v3_large": 9_565_008, "mobilenet_v3_small": 3_272_112,
+    "mnasnet0_5": 6_460_872, "mnasnet0_75": 9_944_184, "mnasnet1_0": 11_357_736, "mnasnet1_3": 15_248_336,
 }  # fmt: skip
 
 
-NEW_SUMS = ("mobilenet_v2",)  # `x + f(x)` there; here a sum is written into its first input
+NEW_SUMS = "mobilenet_v2", "mnasnet"  # `x + f(x)` there; here a sum is written into its first input
 
 
 def written(name):
