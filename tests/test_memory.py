@@ -270,6 +270,10 @@ WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at in
     "vgg13_bn": 26_201_064, "vgg16_bn": 28_810_216, "vgg19_bn": 31_419_368,
     "mobilenet_v2": 13_725_416, "mobilenet_v3_large": 9_565_008, "mobilenet_v3_small": 3_272_112,
     "mnasnet0_5": 6_460_872, "mnasnet0_75": 9_944_184, "mnasnet1_0": 11_357_736, "mnasnet1_3": 15_248_336,
+    "efficientnet_b0": 15_961_988, "efficientnet_b1": 26_064_072, "efficientnet_b2": 38_801_674,
+    "efficientnet_b3": 56_939_720, "efficientnet_b4": 118_986_888, "efficientnet_b5": 238_971_320,
+    "efficientnet_b6": 404_795_968, "efficientnet_b7": 703_926_488, "efficientnet_v2_s": 81_731_040,
+    "efficientnet_v2_m": 207_783_348, "efficientnet_v2_l": 364_599_080,
 }  # fmt: skip
 
 

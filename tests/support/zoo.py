@@ -8,7 +8,7 @@ from archcalc import Graph, Report, analyze, load, networks
 from archcalc.catalog import listed
 
 NAMES = sorted(networks())
-LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
+LONGEST = "densenet264", "efficientnet-v2-l", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 
 
 def _alias(graph: Graph) -> dict[str, object]:
