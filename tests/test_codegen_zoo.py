@@ -31,7 +31,7 @@ FAMILIES = (
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
-    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s",
+    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf",
 )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ VALUES = [
     ("mobilenet-v3-large", {"size": 32, "width": 0.5}, None),
     ("torchvision/mnasnet0_5", {"size": 32}, None),
     ("efficientnet-b1", {"size": 32, "width": 0.5}, None),
+    ("regnetx-200mf", {"size": 32}, None),
 ]
 
 

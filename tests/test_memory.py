@@ -274,10 +274,15 @@ WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at in
     "efficientnet_b3": 56_939_720, "efficientnet_b4": 118_986_888, "efficientnet_b5": 238_971_320,
     "efficientnet_b6": 404_795_968, "efficientnet_b7": 703_926_488, "efficientnet_v2_s": 81_731_040,
     "efficientnet_v2_m": 207_783_348, "efficientnet_v2_l": 364_599_080,
+    "regnet_x_400mf": 7_154_616, "regnet_x_800mf": 11_509_224, "regnet_x_1_6gf": 17_884_952,
+    "regnet_x_3_2gf": 25_759_544, "regnet_x_8gf": 31_924_264, "regnet_x_16gf": 57_580_008, "regnet_x_32gf": 82_099_688,
+    "regnet_y_400mf": 9_477_416, "regnet_y_800mf": 13_232_696, "regnet_y_1_6gf": 20_392_572,
+    "regnet_y_3_2gf": 28_368_180, "regnet_y_8gf": 48_944_792, "regnet_y_16gf": 57_482_272, "regnet_y_32gf": 75_979_332,
+    "regnet_y_128gf": 533_433_836,
 }  # fmt: skip
 
 
-NEW_SUMS = "mobilenet_v2", "mnasnet"  # `x + f(x)` there; here a sum is written into its first input
+NEW_SUMS = "mobilenet_v2", "mnasnet", "regnet"  # `x + f(x)` there; here a sum is written into its first input
 
 
 def written(name):
