@@ -32,7 +32,7 @@ def test_keys_of_the_state_are_names_of_nodes():
 
 TAKEN = (  # by modules, by the network and by the one that `validate` watches
     "forward", "training", "float", "type", "modules", "graph", "nodes", "node", "run", "paths", "steps", "overwriting",
-    "measure", "outputs", "written", "macs", "saved", "counter", "held", "grown", "made", "at",
+    "measure", "written", "macs", "saved", "counter", "held", "grown", "made", "at",
 )  # fmt: skip
 
 

@@ -262,13 +262,13 @@ layers:
 """,
     "use in a block, of what is outside": """
 blocks:
-  again:
+  twice:
     - add(use(top), identity)
     - relu
 layers:
   - top: conv(4, 1)
   - relu
-  - again | conv(4, 1) | again
+  - twice | conv(4, 1) | twice
 """,
     "the nearest label": """
 layers:
@@ -534,11 +534,11 @@ layers:
 """,
     "use in a repeated block": """
 blocks:
-  again(n):
+  twice(n):
     - n * add(use(top), identity)
 layers:
   - top: conv(4, 1)
-  - again(1) | relu | again(2)
+  - twice(1) | relu | twice(2)
 """,
     "a choice over in_height": """
 blocks:
@@ -628,7 +628,7 @@ def test_the_source_of_a_hand_made_graph():
         Node("stem.relu", ReLU(), (1,), X, X, None, False),
         Node("add", Add(), (2, 0), (X, X), X, None, False),
     )
-    graph = Graph("by hand", nodes, 3, About(paper={}, params={}))
+    graph = Graph("by hand", nodes, (3,), About(paper={}, params={}))
     written = source(graph)
     assert written == pytorch_source(graph)
     assert_same_operations(written, graph)
@@ -642,7 +642,7 @@ def test_a_hand_made_graph_may_have_any_names():
     for position, name in enumerate(names):
         op, inputs = (Add(), (position, 0)) if position % 2 else (ReLU(), (position,))
         nodes.append(Node(name, op, inputs, (X, X) if position % 2 else X, X, None, False))
-    compile(source(Graph('"' * 3, tuple(nodes), len(names), About(paper={}, params={}))), "source", "exec")
+    compile(source(Graph('"' * 3, tuple(nodes), (len(names),), About(paper={}, params={}))), "source", "exec")
 
 
 # Arguments

@@ -81,7 +81,7 @@ def chain(x: Any, *ops: Operator) -> Graph:
     for i, op in enumerate(ops):
         before = nodes[-1].output
         nodes.append(Node(f"{op.name}{i}", op, (i,), before, op.output(before), None, False))
-    return Graph("chain", tuple(nodes), len(ops), About())
+    return Graph("chain", tuple(nodes), (len(ops),), About())
 
 
 def trained(graph: Graph, dtype: torch.dtype = torch.float64) -> Network:
@@ -125,7 +125,7 @@ def compare(network: Network, tolerance: float = 1e-10) -> None:
 def without_classifier(graph: Graph) -> Graph:
     """Cut off where the places go: VGG's 120 million weights there are nothing to fold."""
     end = next(i for i, node in enumerate(graph.nodes) if node.op.name == "flatten")
-    return Graph(graph.name, graph.nodes[: end + 1], end, graph.about)
+    return Graph(graph.name, graph.nodes[: end + 1], (end,), graph.about)
 
 
 @pytest.mark.parametrize("layers", CASES)

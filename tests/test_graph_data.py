@@ -58,7 +58,7 @@ MADE = {
 def by_hand():
     """The nodes of a spec as a graph that no spec writes."""
     made = parse(SPEC).without_sides()
-    return Graph("by hand", tuple(node._replace(place=None) for node in made.nodes), made.result)
+    return Graph("by hand", tuple(node._replace(place=None) for node in made.nodes), made.results)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_as_a_key_a_graph_says_what_to_use():
 def test_other_graphs_can_be_pickled(how, path):
     graph = MADE[how](path)
     assert again(graph) == graph
-    assert graph != replace(graph, result=0)
+    assert graph != replace(graph, results=(0,))
     if graph.origin:
         assert build(graph.origin) == graph
 

@@ -90,7 +90,7 @@ def figures(graph, dtype, training):
     with torch.device("meta"):
         network = Watched(graph).to(dtype)
         image = torch.rand(2, *graph.input, dtype=dtype, requires_grad=True)
-    network.train(training).measure(image)
+    network.train(training).measure([image])
     noted = operator.attrgetter("outputs", "written", "macs", "saved", "held", "grown")(network)
     return *noted, [outline(weight.grad) for weight in (image, *network.parameters())]
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.operator_cases import READING
 from support.operator_strategies import Case, build, cases, examples
 from support.torch_seed import seed_torch
 from support.torch_warnings import lopsided_padding
 from torch import Tensor
 
-from archcalc.ops import REGISTRY
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
 from archcalc.pytorch.network import module_of
 
-SPATIAL = sorted(name for name in REGISTRY if name not in ("input", "rbf"))
+SPATIAL = sorted({*READING} - {"input", "rbf"})
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 
 

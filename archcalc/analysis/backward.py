@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM, TURNED
+from archcalc.ops.calls import FULL, IMAGES, JOINED, NEW, PACKED, SAME, SLICE, SUM, TURNED, VIEWED
 
 NOWHERE = -1  # the origin of a value that needs no gradient
 OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
@@ -66,11 +67,13 @@ class Backward:
         self.trace, self.single, self.run_again = trace, single, run_again
         self.tape: list[Record] = []
         self.gradients: dict[int, int] = {}  # by parameter: its memory
-        self.waiting: dict[int, tuple[int, int]] = {}  # by call: the gradient of its result so far, and its state
+        self.waiting: dict[int, tuple[int, int]] = {}  # by call or parameter: its gradient so far, and its state
+        self.uses = Counter[int]()  # by parameter: how many of its gradients are still to come
 
     def run(self, loss: int, size: Size) -> None:
         """Compute all gradients from that of the call `loss`, which is one."""
         trace = self.trace
+        self.uses = Counter(edge.origin for record in self.tape for edge in record.edges if edge.origin < NOWHERE)
         one = trace.make(size, "temporary")
         self.waiting[loss] = trace.share(one), OWN
         for position in range(len(self.tape) - 1, -1, -1):
@@ -92,10 +95,18 @@ class Backward:
             made = self._make_of_base(record, record.rebased)
         made = self._fit(record, made)
         trace.drop(incoming, *([] if record.checkpoint else record.kept), *record.numbers)
-        trace.drop(*[grad.storage for grad in made if grad.edge.origin > NOWHERE and self._add(grad)])
-        for edge, storage, _ in made:
-            if edge.origin < NOWHERE and self.gradients.setdefault(edge.origin, storage) != storage:
-                trace.drop(storage)
+        for grad in sorted(made, key=lambda grad: grad.edge.rule != SUM):  # addmm has its bias first
+            if self._add(grad):
+                trace.drop(grad.storage)
+            self._settle(grad.edge.origin)
+
+    def _settle(self, origin: int) -> None:
+        """Add a parameter's gradient to that of earlier batches, if no other layer has one to come."""
+        self.uses[origin] -= 1
+        if origin < NOWHERE and not self.uses[origin]:
+            storage, _ = self.waiting.pop(origin)
+            if self.gradients.setdefault(origin, storage) != storage:
+                self.trace.drop(storage)
 
     def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
         """Run the call's segment again if nothing of it did so before; then make the gradients, one after the other."""
@@ -107,9 +118,9 @@ class Backward:
             incoming, state = packed[0], OWN
         for edge in record.edges:
             scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
-            if edge.rule in (NEW, FULL, PACKED, TURNED) or (edge.rule == JOINED and state == GAPS):
+            if edge.rule in (NEW, FULL, PACKED, TURNED, VIEWED) or (edge.rule == JOINED and state == GAPS):
                 size = record.size if edge.rule == FULL else edge.first
-                turned = edge.rule == TURNED and self.single
+                turned = (edge.rule == TURNED and self.single) or edge.rule == VIEWED
                 made.append(Gradient(edge, trace.make(size, edge.kind), SHARED if turned else OWN))
             else:
                 gaps = edge.rule == SLICE and not self.single and edge.first != record.size
@@ -124,10 +135,11 @@ class Backward:
     def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
         """Sum each gradient that is broadcast, and cast it to the value's dtype."""
         for i, edge in enumerate(record.edges):
-            summed = [edge.first] if edge.rule in (FULL, SUM) and edge.first != record.size else []
+            summed = [edge.first] if edge.rule in (FULL, SUM, IMAGES) and edge.first != record.size else []
             cast = [edge.size] if edge.first != edge.size else []
             for size in summed + cast:
-                replaced, made[i] = made[i], Gradient(edge, self.trace.make(size, edge.kind), OWN)
+                state = SHARED if edge.rule == SUM and edge.origin < NOWHERE else OWN  # a bias sees its sum as a view
+                replaced, made[i] = made[i], Gradient(edge, self.trace.make(size, edge.kind), state)
                 self.trace.drop(replaced.storage)
         return made
 
@@ -145,7 +157,7 @@ class Backward:
         return made
 
     def _add(self, grad: Gradient) -> bool:
-        """Deliver a gradient to its call; return whether it was added to an earlier one."""
+        """Deliver a gradient to its call or parameter; return whether it was added to an earlier one."""
         origin = grad.edge.origin
         if origin not in self.waiting:
             self.waiting[origin] = grad.storage, grad.state

@@ -58,7 +58,7 @@ def _segment(graph: Graph, nodes: Sequence[int]) -> Segment | None:
     inside = range(nodes[0], nodes[-1] + 1)
     entries = {j for i in nodes for j in graph.nodes[i].inputs if j not in inside}
     read = {j for node in graph.nodes[inside.stop :] for j in node.inputs if j in inside}
-    read |= {end for end in (graph.result, *graph.sides) if end in inside}
+    read |= {end for end in graph.ends if end in inside}
     if len(entries) != 1 or read != {inside[-1]} or any(graph.nodes[i].side for i in nodes):
         return None
     return Segment(entries.pop(), inside)

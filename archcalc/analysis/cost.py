@@ -10,6 +10,7 @@ from archcalc.analysis.conventions import Convention
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
+from archcalc.ops.shape import Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
 STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
@@ -36,6 +37,7 @@ class Run(NamedTuple):
     running_statistics: int
     batch_counters: int
     fixed_values: int
+    shared: int  # trainable values and buffers of another layer that it runs with
     work: Mapping[str, int]
     connections: int
     activations: int
@@ -53,15 +55,19 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     gradients a training step computes; None: it is no training.
     """
     op, x, y, (batch, _, training, _, recipe) = node.op, node.x, node.output, conditions
-    trained = {name: math.prod(shape) for name, shape in op.weights(x).items()}
-    kept = {name: math.prod(shape) for name, shape in op.buffers(x).items()}
+    trained, kept = _sizes(node.weights()), _sizes(node.buffers())
+    shared = node.shared and sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values())
     biases = trained.pop("bias", 0)
     statistics, counters = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS))
     work = {kind: batch * count for kind, count in op.work(x, y).items()}
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
     step = step_of(node, batch, sum(trained.values()) + biases, recipe, needed) if needed else NO_STEP
-    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values())
+    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values()), shared or 0
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written, step)
+
+
+def _sizes(tensors: Mapping[str, Sizes]) -> dict[str, int]:
+    return {name: math.prod(shape) for name, shape in tensors.items()}
 
 
 def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:
@@ -81,4 +87,5 @@ def bytes_moved(run: Run) -> int:
     node, (batch, value_bytes, training, *_) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
     read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
-    return moves * (batch * (read + math.prod(node.output)) * value_bytes + param_bytes(run) + buffer_bytes(run))
+    owned = param_bytes(run) + buffer_bytes(run) + run.shared * value_bytes
+    return moves * (batch * (read + math.prod(node.output)) * value_bytes + owned)

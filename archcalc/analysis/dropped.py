@@ -69,8 +69,8 @@ class Condition:
 def _chances(graph: Graph, keeps: Mapping[int, float]) -> list[float] | None:
     """Return for each node the probability that it runs; None if one set of droppers does not decide it."""
     always = Condition(None, 1.0)
-    needed: list[Condition | None] = [None] * len(graph.nodes)
-    needed[graph.result] = always
+    needed: list[Condition | None]
+    needed = [always if i in graph.results else None for i in range(len(graph.nodes))]
     for i in reversed(range(len(graph.nodes))):
         own = needed[i] = needed[i] or always  # a side output always runs in training
         passed = Condition(own, keeps[i]) if i in keeps else own
@@ -89,4 +89,4 @@ def _longest_path(graph: Graph, runs: Sequence[float]) -> float:
     for i, node in enumerate(graph.nodes):
         count, kept = max((paths[j] for j in node.inputs), default=(0, 0.0))
         paths.append((count + node.op.weighted, kept + node.op.weighted * runs[i]))
-    return paths[graph.result][1]
+    return max(paths[end] for end in graph.results)[1]

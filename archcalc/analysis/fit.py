@@ -190,7 +190,7 @@ def leaner(graph: Graph, recipe: Recipe, card: Card | None = None) -> dict[str, 
 
 def _first_part(graph: Graph, recipe: Recipe) -> str:
     """Return the first part of a network that is trained, "" if there is no other."""
-    trained = [node.name for node in graph.nodes if node.op.weights(node.x) and not is_frozen(node.name, recipe.frozen)]
+    trained = [node.name for node in graph.nodes if node.weights() and not is_frozen(node.name, recipe.frozen)]
     parts = list(dict.fromkeys(name.partition(".")[0] for name in trained))
     return parts[0] if len(parts) > 1 else ""
 

@@ -2,7 +2,7 @@
 
 ReLU overwrites the convolution's output, `add` its first branch. That is safe only if no layer reads the old values
 afterwards and, in training, if backward does not need them. Otherwise the operator writes a new tensor, as a correct
-program must. The image belongs to the caller and is never overwritten.
+program must. The image belongs to the caller and is never overwritten, nor is a learned tensor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
-from archcalc.analysis.once_per_graph import first_equals, of_equals, per_graph
+from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Extra, Saved
@@ -23,6 +23,7 @@ class Memory(NamedTuple):
     homes: Sequence[int]  # the node whose tensor holds the output: itself, also in place; for a view, its input's
     overwrites: Sequence[bool]  # whether it works in its (first) input's memory
     values: Sequence[int]  # of one image, in tensors that backward keeps for this node and for no earlier one
+    common: Sequence[int]  # likewise in tensors that all images share, besides weights and buffers
     extras: Sequence[tuple[Extra, ...]]  # tensors that exist only for backward
     kept: Set[int]  # the nodes whose tensors backward keeps
 
@@ -39,29 +40,34 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     last = _last_readers(graph, homes)
     kept: set[int] = set()
     known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
-    overwrites, values, extras = list[bool](), list[int](), list[tuple[Extra, ...]]()
+    overwrites, values, common, extras = list[bool](), list[int](), list[int](), list[tuple[Extra, ...]]()
+    batched, owned = of_batch(graph), [not node.inputs for node in graph.nodes]
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
-        free = able[position] and _free([homes[i] for i in node.inputs], position, last, kept)
+        sources = [homes[i] for i in node.inputs]
+        free = able[position] and not owned[sources[0]] and batched[sources[0]] == batched[position]
+        free = free and _free(sources, position, last, kept)
         overwrites.append(free)
         if not training:
             continue
         saved = known.get((equal, free))
         if saved is None:
             saved = known[equal, free] = saved_as_run(node, free)
-        count = 0
+        counts = [0, 0]
         for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
             if homes[i] not in kept:
                 kept.add(homes[i])
-                count += math.prod(graph.nodes[homes[i]].output)
-        values.append(count)
-        extras.append(saved.extras)
-    return Memory(homes, overwrites, values, extras, kept)
+                held = batched[homes[i]] or not owned[homes[i]]
+                counts[batched[homes[i]]] += held * math.prod(graph.nodes[homes[i]].output)
+        common.append(counts[False])
+        values.append(counts[True])
+        extras.append(saved.extras if batched[position] else tuple([e._replace(per_image=False) for e in saved.extras]))
+    return Memory(homes, overwrites, values, common, extras, kept)
 
 
 def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:
-    """Whether node `at` may overwrite its first source: not the image, not read later, not kept for backward."""
+    """Whether node `at` may overwrite its first source: not read later, not kept for backward."""
     first, *others = sources
-    return first > 0 and last[first] <= at and first not in kept and first not in others  # not in others: x + y + x
+    return last[first] <= at and first not in kept and first not in others  # not in others: x + y + x
 
 
 def _last_readers(graph: Graph, homes: Sequence[int]) -> list[int]:
@@ -70,7 +76,7 @@ def _last_readers(graph: Graph, homes: Sequence[int]) -> list[int]:
     for position, node in enumerate(graph.nodes):
         for i in node.inputs:
             last[homes[i]] = position
-    for end in {graph.result, *graph.sides}:
+    for end in graph.ends:
         last[homes[end]] = len(graph.nodes)  # the caller reads the result and the side outputs
     return last
 

@@ -33,9 +33,28 @@ def per_graph(function: Callable[Concatenate[Graph, P], T]) -> Callable[Concaten
 
 @per_graph
 def first_equals(graph: Graph) -> list[int]:
-    """Return for each node the first one with the same operator and input shape: both have the same figures."""
-    first: dict[tuple[int, object], int] = {}
-    return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
+    """Return for each node the first one with the same figures: of the same operator, input shape and sharing.
+
+    Whether their inputs are of the batch is the same, too.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    batched = of_batch(graph)
+    if all(batched) and not any(node.shared for node in graph.nodes):
+        return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
+    found = []
+    for position, node in enumerate(graph.nodes):
+        key = id(node.op), node.x, node.shared and node.shared.tensor, tuple([batched[i] for i in node.inputs])
+        found.append(first.setdefault(key, position))
+    return found
+
+
+@per_graph
+def of_batch(graph: Graph) -> list[bool]:
+    """Return for each node whether its output depends on an input, and so differs from image to image."""
+    found: list[bool] = []
+    for node in graph.nodes:
+        found.append(node.op.name == "input" or any(found[i] for i in node.inputs))
+    return found
 
 
 def of_equals(graph: Graph, rule: Callable[[Node], T]) -> list[T]:

@@ -12,7 +12,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Calls, Extra, Sizes
-from archcalc.ops.calls import FLAG, NEW, NONE, NUMBER, Call
+from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, Call
 
 
 class Source(NamedTuple):
@@ -22,6 +22,7 @@ class Source(NamedTuple):
     inputs: Sequence[Sizes]
     weights: Sequence[Sizes]
     calls: Calls
+    batched: Sequence[bool] = ()  # whether each input differs from image to image; (): all do
 
 
 class Compiled(NamedTuple):
@@ -63,9 +64,11 @@ class Programs:
         """Return the compiled calls of a key, for inputs of these dtypes."""
         found = self.known.get((key, dtypes))
         if found is None:
-            operator, inputs, weights, calls = source()
-            reads = [Extra("input", shape, dtype) for shape, dtype in zip(inputs, dtypes, strict=True)]
+            operator, inputs, weights, calls, batched = source()
+            columns = inputs, dtypes, batched or [True] * len(inputs)
+            reads = [Extra("input", *column) for column in zip(*columns, strict=True)]
             reads += [Extra("weight", shape, per_image=False) for shape in weights]
+            calls = calls if all(batched) else _with_common(calls, reads, len(inputs))
             if self.amp:
                 calls = with_casts(operator, calls, reads, self.device)
             found = self.known[key, dtypes] = self._compile(calls, reads)
@@ -106,9 +109,32 @@ class Programs:
         return self.size(read._replace(dtype=call.makes.dtype))
 
 
-def calls_as_run(node: Node, training: bool, overwrites: bool) -> Source:
-    """Return the calls of a node that does or does not overwrite its input."""
+def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int) -> Calls:
+    """Return calls of values that all images share: so are results of nothing else; gradients are summed over images.
+
+    The first `inputs` of `reads` are inputs, the others weights.
+    """
+    differs, summed, made = [read.per_image for read in reads], {SAME: IMAGES, NEW: FULL, "": FULL}, list[Call]()
+    for call in calls:
+        differs.append(any(differs[i] for i in call.reads))
+        if differs[-1]:
+            rules = zip_longest(call.reads, call.grads, fillvalue="")
+            common = {i for i in call.reads if not differs[i]} - {*range(inputs, len(reads))}
+            grads = [summed.get(rule, rule) if i in common else rule for i, rule in rules]
+            made.append(call._replace(grads=tuple(grads)))
+        else:
+            extras, copies, uses = (tuple(map(_common, own)) for own in (call.extras, call.copies, call.uses))
+            made.append(call._replace(makes=_common(call.makes), extras=extras, copies=copies, uses=uses))
+    return tuple(made)
+
+
+def _common(extra: Extra) -> Extra:
+    return extra._replace(per_image=False)
+
+
+def calls_as_run(node: Node, training: bool, overwrites: bool, batched: Sequence[bool] = ()) -> Source:
+    """Return the calls of a node that does or does not overwrite its input; `batched` as in `Source`."""
     able = getattr(node.op, "inplace", False)
     op = node.op if overwrites or not able else node.op.but(inplace=False)
-    inputs, weights = node.x if op.joins else (node.x,), op.weights(node.x)
-    return Source(op.name, inputs, [*weights.values()], op.calls(node.x, node.output, training, overwrites))
+    inputs, weights = node.x if op.joins else (node.x,) * len(node.inputs), op.weights(node.x)
+    return Source(op.name, inputs, [*weights.values()], op.calls(node.x, node.output, training, overwrites), batched)

@@ -10,6 +10,9 @@ table with period 1: size + (k − 1)·stride, stride·s, padding + p·stride (A
 The local part of another branch continues beside it.
 *Reach*: the span of the image that all positions of the layer together see locally. A position sees its local span cut
 to the reach, and the fixed part.
+
+Of several inputs the field is that of the first one and of those with the same lengths. What depends on others only,
+and a learned tensor, sees nothing.
 """
 
 from __future__ import annotations
@@ -53,11 +56,14 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
     """
     images = {length: _image(length) for length in image_lengths(graph.input)}
     start = tuple([images[length] for length in image_lengths(graph.input)])  # axes of one length share their field
+    nothing = tuple([Field((), None, None, 1, field.image) for field in start])
+    seen = {i for i, node in enumerate(graph.inputs) if node.output.lengths == graph.input.lengths}
     fields: list[Axes | None] = []
     windows = of_equals(graph, _windows)
     room = Room()
-    for node, reads in zip(graph.nodes, windows, strict=True):
-        fields.append(_field(node, fields, reads, room) if node.inputs else start)
+    for i, (node, reads) in enumerate(zip(graph.nodes, windows, strict=True)):
+        given = start if i in seen else nothing
+        fields.append(_field(node, fields, reads, room) if node.inputs else given)
     return fields
 
 

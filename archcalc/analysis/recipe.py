@@ -64,9 +64,10 @@ def needing_two(graph: Graph, recipe: Recipe) -> str:
     return next(alone, "") if recipe.optimizer else ""
 
 
-def is_trained(node: Node, recipe: Recipe) -> bool:
-    """Whether a node has weights that are not frozen."""
-    return bool(node.op.weights(node.x)) and not is_frozen(node.name, recipe.frozen)
+def is_trained(graph: Graph, node: Node, recipe: Recipe) -> bool:
+    """Whether a node runs with weights that are not frozen, its own or shared ones."""
+    owners = {owner.name for owner in (node, graph.owner(node)) if owner.weights()}
+    return not all(is_frozen(name, recipe.frozen) for name in owners)
 
 
 def require_parts(graph: Graph, parts: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from archcalc.analysis.dropped import Expected, expected
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
 from archcalc.analysis.memory_plan import in_place
-from archcalc.analysis.once_per_graph import first_equals
+from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.recipe import USUAL, Recipe, is_trained, require_possible
 from archcalc.analysis.saved import saved_bytes
@@ -72,7 +72,7 @@ class Totals:
     def peak_training_bytes(self) -> int | None:
         """The most that tensors hold in training by the recipe; None if nothing can be trained."""
         graph, recipe = self.report.graph, self.report.recipe
-        trains = not graph.misfit and any(is_trained(node, recipe) for node in graph.nodes)
+        trains = not graph.misfit and any(is_trained(graph, node, recipe) for node in graph.nodes)
         return self.report.peak(recipe) if trains else None
 
     def __getattr__(self, key: str) -> Any:
@@ -89,7 +89,7 @@ class Totals:
             case "output":
                 return ran.nodes[ran.result].output
             case "depth":
-                return depths(ran)[ran.result]
+                return max(map(depths(ran).__getitem__, ran.results))
             case "saved_bytes":
                 return None if report.saved is None else sum(report.saved)
             case "receptive_field_at":
@@ -143,7 +143,8 @@ class Report:
         conditions = Conditions(self.batch, DTYPES[self.dtype], trains, self.convention, self.recipe)
         nodes = self.ran.nodes
         needed = gradients(self.ran, self.recipe) if trains else [None] * len(nodes)
-        keys = list(zip(first_equals(self.ran), in_place(self.ran, trains), needed, strict=True))
+        columns = first_equals(self.ran), in_place(self.ran, trains), needed, of_batch(self.ran)
+        keys = list(zip(*columns, strict=True))
         known = {key: _run(nodes[key[0]], conditions, *key[1:]) for key in dict.fromkeys(keys)}
         return tuple([known[key] for key in keys])
 
@@ -245,7 +246,8 @@ def images(batch: object) -> int:
     return count
 
 
-def _run(node: Node, conditions: Conditions, overwrites: bool, needed: Gradients | None) -> Run:
+def _run(node: Node, conditions: Conditions, overwrites: bool, needed: Gradients | None, batched: bool) -> Run:
+    conditions = conditions if batched else conditions._replace(batch=1)
     try:
         return run_of(node, conditions, overwrites, needed)
     except NotImplementedError as error:

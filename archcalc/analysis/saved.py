@@ -10,26 +10,28 @@ import math
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_plan import plan_memory
+from archcalc.analysis.once_per_graph import of_batch
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
 
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
-    memory, value_bytes = plan_memory(graph, True), batch * DTYPES[dtype]
+    memory = plan_memory(graph, True)
     return [
-        values * value_bytes + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
-        for values, extras in zip(memory.values, memory.extras, strict=True)
+        (values * batch + common) * DTYPES[dtype] + sum([extra_bytes(extra, batch, dtype, device) for extra in extras])
+        for values, common, extras in zip(memory.values, memory.common, memory.extras, strict=True)
     ]
 
 
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
-    """Return the bytes that are allocated after a forward pass: saved tensors except the image, and the outputs."""
-    memory = plan_memory(graph, True)
-    ends = {memory.homes[i] for i in (graph.result, *graph.sides)} - memory.kept - {0}
-    values = sum(math.prod(graph.nodes[i].output) for i in ends)
-    image = math.prod(graph.input) if 0 in memory.kept else 0
-    return sum(saved_bytes(graph, batch, dtype, device)) + (values - image) * batch * DTYPES[dtype]
+    """Return the bytes that are allocated after a forward pass: saved tensors except the inputs, and the outputs."""
+    memory, batched = plan_memory(graph, True), of_batch(graph)
+    given = {i for i, node in enumerate(graph.nodes) if not node.inputs}
+    ends = {memory.homes[i] for i in graph.ends} - memory.kept - given
+    values = sum([math.prod(graph.nodes[i].output) * (batch if batched[i] else 1) for i in ends])
+    values -= sum([math.prod(graph.nodes[i].output) * batch for i in given & memory.kept if batched[i]])
+    return sum(saved_bytes(graph, batch, dtype, device)) + values * DTYPES[dtype]
 
 
 def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:

@@ -46,13 +46,13 @@ from archcalc.analysis.frames import MODULES, as_written, lifetimes, overwritabl
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.memory_trace import NO_NODE, Size, Trace
-from archcalc.analysis.once_per_graph import first_equals
+from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.optimizers import Update
 from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
 from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
-from archcalc.graph.graph import Graph, Node, require_graph
+from archcalc.graph.graph import Graph, Node, Shared, require_graph
 from archcalc.ops.base import Extra, Shape, Sizes
 from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
 
@@ -107,6 +107,7 @@ class _Run:
         self.by_hand = recipe.module != "build"
         lists = self.by_hand and not recipe.checkpoint  # a checkpointed block has one input
         self.graph, self.recipe, self.trace = as_written(graph) if lists else graph, recipe, Trace()
+        self.batched = of_batch(self.graph)
         self.backward = Backward(self.trace, recipe.single, self.run_again)
         self.segments = segments(graph, recipe.checkpoint)
         self.within: Checkpoint | None = None  # the checkpoint whose calls run
@@ -123,18 +124,33 @@ class _Run:
         trace.begin("state")
         for trace.node, node in enumerate(self.graph.nodes):
             trained = not is_frozen(node.name, self.recipe.frozen)
-            self.parameters.append(list(self.weights(node, trained)))
-            for name, shape in node.op.buffers(node.x).items():
-                trace.make(self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False)), "buffer")
+            owned = self.shared(node) if node.shared else {}
+            owned |= zip(node.weights(), self.weights(node, trained), strict=True)
+            self.parameters.append([owned[name] for name in node.op.weights(node.x)])
+            for name, shape in node.buffers().items():
+                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False))
+                buffer = Value(trace.make(size, "buffer"), size, NOWHERE)
+                self.parameters[-1] += [buffer] * (not node.inputs)  # a constant
         trace.node = NO_NODE
-        size = self.programs.size(Extra("image", self.graph.input))
-        self.image = Value(trace.make(size, "input"), size, 0 if self.recipe.image_gradient else NOWHERE)
+        self.images = [self.image(i, node.output) for i, node in enumerate(self.graph.inputs)]
         for places in places_of(self.graph) if self.recipe.optimizer else ():
             trace.make(self.programs.size(Extra("target", places, "int64")), "input")
 
+    def image(self, position: int, shape: Shape) -> Value:
+        """Allocate an input; if it has a gradient, one of the first calls adds up what its readers give."""
+        size = self.programs.size(Extra("image", shape))
+        return Value(self.trace.make(size, "input"), size, position if self.recipe.image_gradient else NOWHERE)
+
+    def shared(self, node: Node) -> dict[str, Value]:
+        """Return the weights that a node shares, by their names."""
+        share = node.shared or Shared(0)
+        owner = self.graph.nodes[share.node]
+        owned = dict(zip(owner.op.weights(owner.x), self.parameters[share.node], strict=True))
+        return {share.tensor: owned["weight"]} if share.tensor else owned
+
     def weights(self, node: Node, trained: bool) -> Iterator[Value]:
         """Allocate the parameters of a node; each has a number below NOWHERE."""
-        for name, shape in node.op.weights(node.x).items():
+        for name, shape in node.weights().items():
             size = self.programs.size(Extra(name, shape, per_image=False))
             storage = self.trace.make(size, "parameter")
             yield Value(storage, size, NOWHERE - 1 - storage if trained else NOWHERE)
@@ -149,15 +165,14 @@ class _Run:
         """Run forward, loss and backward."""
         trace = self.trace
         trace.begin("forward", step)
-        if self.recipe.image_gradient:  # call 0 adds up what its readers give
-            size = self.image.size
-            edge = Edge(NOWHERE - 1 - self.image.storage, size, SAME, 0, size)
-            self.backward.tape.append(Record(NO_NODE, [edge], size, [], []))
+        for image in self.images if self.recipe.image_gradient else ():
+            edge = Edge(NOWHERE - 1 - image.storage, image.size, SAME, 0, image.size)
+            self.backward.tape.append(Record(NO_NODE, [edge], image.size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
         self.ends = [value.storage for value in results]
         trace.node = NO_NODE
-        for i, value in zip((self.graph.result, *self.graph.sides), results, strict=True):
+        for i, value in zip(self.graph.ends, results, strict=True):
             self.lose(value, self.graph.nodes[i].output, first=value is results[0])
         if self.loss[-1].origin == NOWHERE:
             raise ArchcalcError(f"{self.graph.name} cannot be trained: no part of it has weights that are not frozen")
@@ -182,7 +197,8 @@ class _Run:
         """Run the optimizer, and free the gradients."""
         recipe, trace, gradients = self.recipe, self.trace, self.backward.gradients
         trace.begin("optimizer", step)
-        trained = [value for values in self.parameters for value in values if value.origin in gradients]
+        every = {value.origin: value for values in self.parameters for value in values}  # shared ones once
+        trained = [value for origin, value in every.items() if origin in gradients]
         sizes, copies = [value.size for value in trained], list[int]()
         if recipe.master_weights:
             sizes = [(2 * fixed, each) for fixed, each in sizes]  # in float32
@@ -198,7 +214,7 @@ class _Run:
     def forward(self, training: bool) -> list[Value]:
         """Run the network; return its result, and in training its side outputs."""
         graph, trace, nodes = self.graph, self.trace, self.graph.nodes
-        ends = (graph.result, *(graph.sides if training else ()))
+        ends = graph.ends if training else graph.results
         kept = [i for i, node in enumerate(nodes) if training or not node.side]
         self.last = {j: i for i in kept for j in nodes[i].inputs} | dict.fromkeys(ends, len(nodes))
         self.overwriting = self.overwriters(training)
@@ -208,8 +224,9 @@ class _Run:
         self.ending = dict[int, list[int]]()  # by node: the values that are freed after it
         for j, i in self.last.items():
             self.ending.setdefault(i, []).append(j)
-        values, done = {0: self.image._replace(storage=trace.share(self.image.storage))}, 0
-        for i in kept[1:]:
+        values = {i: image._replace(storage=trace.share(image.storage)) for i, image in enumerate(self.images)}
+        done = 0
+        for i in kept[len(values) :]:
             if training and i in self.segments:
                 self.run_segment(self.segments[i], values)
                 done = self.segments[i].nodes.stop
@@ -223,7 +240,9 @@ class _Run:
         """Run a node, and free the values that nothing holds after it."""
         node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
         inputs = [values[j] for j in node.inputs]
-        source, dtypes = partial(calls_as_run, node, training, overwrites), tuple([value.dtype for value in inputs])
+        batched = [self.batched[j] or self.recipe.single for j in node.inputs]
+        source = partial(calls_as_run, node, training, overwrites, batched)
+        dtypes = tuple([value.dtype for value in inputs])
         program = self.programs.of((first_equals(self.graph)[i], training, overwrites), dtypes, source)
         values[i] = self.call(program, [*inputs, *self.parameters[i]], training)
         self.trace.drop(*[values.pop(j).storage for j in self.ending.get(i, ()) if j in values])
@@ -366,4 +385,4 @@ class _Run:
 
 def places_of(graph: Graph) -> list[Sizes]:
     """Return the shapes of the outputs without their channels, each once: each has a target for the loss."""
-    return [*dict.fromkeys(graph.nodes[i].output.lengths for i in (graph.result, *graph.sides))]
+    return [*dict.fromkeys(graph.nodes[i].output.lengths for i in graph.ends)]

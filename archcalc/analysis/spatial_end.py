@@ -18,8 +18,8 @@ def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
     one, it is the layer with the largest local field.
     """
     lost, ends = _lost(graph), []
-    on_the_way = {graph.result}
-    for position in range(graph.result, -1, -1):
+    on_the_way = {*graph.results}
+    for position in range(max(graph.results), -1, -1):
         if position in on_the_way and lost[position]:
             on_the_way.update(graph.nodes[position].inputs)
         elif position in on_the_way:

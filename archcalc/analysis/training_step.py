@@ -2,7 +2,8 @@
 
 An input needs a gradient if a layer before it has weights that are not frozen; the image needs none, so the first
 layer computes none. A frozen layer computes no gradient of its weights, and the optimizer does not update them. Where
-several layers read a value, its layer adds up their gradients. The loss is no part of a network: not counted.
+several layers read a value, its layer adds up their gradients; where layers share weights, the later ones do. The
+gradient of a value that all images share is summed over the batch. The loss is no part of a network: not counted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+from archcalc.analysis.once_per_graph import of_batch
 from archcalc.analysis.optimizers import work_per_value
 from archcalc.analysis.recipe import Recipe, is_trained
 from archcalc.graph.graph import Graph, Node
@@ -22,6 +24,7 @@ class Gradients(NamedTuple):
     inputs: tuple[bool, ...]
     weights: bool
     added: int  # to the first one
+    summed: int  # values of inputs that all images share; their gradients are summed over the batch
 
 
 class Step(NamedTuple):
@@ -38,21 +41,25 @@ NO_STEP = Step({}, {}, {}, {})
 
 def gradients(graph: Graph, recipe: Recipe) -> list[Gradients]:
     """Return for each node which gradients a step computes."""
-    arriving = Counter([*(i for node in graph.nodes for i in node.inputs), graph.result, *graph.sides])
-    needed, found = list[bool](), list[Gradients]()
+    arriving = Counter([*(i for node in graph.nodes for i in node.inputs), *graph.ends])
+    needed, found, batched = list[bool](), list[Gradients](), of_batch(graph)
     for position, node in enumerate(graph.nodes):
         inputs = tuple([needed[i] for i in node.inputs])
-        trained = is_trained(node, recipe)
-        needed.append(trained or any(inputs) or (recipe.image_gradient and not inputs))
-        found.append(Gradients(inputs, trained, needed[-1] * max(arriving[position] - 1, 0)))
+        trained = is_trained(graph, node, recipe)
+        needed.append(trained or any(inputs) or (recipe.image_gradient and node.op.name == "input"))
+        summed = [i for i in node.inputs if needed[i] and batched[position] > batched[i]]
+        values_of = sum([values(graph.nodes[i].output) for i in summed])
+        found.append(Gradients(inputs, trained, needed[-1] * max(arriving[position] - 1, 0), values_of))
     return found
 
 
 def step_of(node: Node, batch: int, params: int, recipe: Recipe, needed: Gradients) -> Step:
-    """Return the operations of a layer with so many trainable values."""
+    """Return the operations of a layer with so many trainable values of its own."""
     op, x, y = node.op, node.x, node.output
-    added = {"add": needed.added * batch * values(y)}
+    added = {"add": needed.added * batch * values(y) + needed.summed * (batch - 1)}
     of_input = add_work(op.gradients_of(x, y, batch, needed.inputs), added)
     of_weight = op.weight_gradient(x, y, batch) if needed.weights else {}
+    if node.shared and needed.weights:
+        of_weight = add_work(of_weight, {"add": sum(map(values, op.weights(x).values())) - params})
     each = work_per_value(recipe.optimizer, recipe.weight_decay) if needed.weights else {}
     return Step(op.training_work(x, y, batch), of_input, of_weight, {kind: params * each[kind] for kind in each})

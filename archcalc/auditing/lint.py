@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
-from archcalc.errors import ArchcalcError, Place
+from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES, Map
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
-from archcalc.spec.network_spec import SUFFIXES
+from archcalc.spec.network_spec import SUFFIXES, InputShape
 
 
 @kept()
@@ -32,16 +32,18 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
         graph = build(origin)
         audit(analyze(graph, mode="train"))
         accuracies_of(origin), recipes_of(origin)
-        remarks += _doubts(graph, spec.input.place)
+        remarks += _doubts(graph, spec.inputs)
     return list(dict.fromkeys(remarks)), spec.networks()
 
 
-def _doubts(graph: Graph, input_place: Place) -> Iterator[str]:
+def _doubts(graph: Graph, inputs: Mapping[str, InputShape]) -> Iterator[str]:
     """Yield remarks on what is allowed, but probably a mistake."""
     for node in graph.nodes[1:]:
         if node.op.name == "linear" and isinstance(node.x, Map):
             axis = AXES[node.x.axes[-1]]
             yield f"{node.place}: linear reads only the last axis of {node.x.text}, the {axis}; write flatten before it"
-    if channels_last(graph.input):
-        turned = [graph.input.last, *graph.input.without_last(1)]
-        yield f"{input_place}: channels come first: write {turned} for {list(graph.input)}"
+    for node, own in zip(graph.inputs, inputs.values(), strict=True):
+        shape = node.output
+        if channels_last(shape):
+            turned = [shape.last, *shape.without_last(1)]
+            yield f"{own.sizes.place}: channels come first: write {turned} for {list(shape)}"

@@ -14,7 +14,22 @@ from archcalc.codegen.expressions import Context, Reader
 from archcalc.codegen.facts import Facts
 from archcalc.codegen.names import class_name, identifier, numbered
 from archcalc.ops.shaping import Identity
-from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use, parts
+from archcalc.spec.layers import (
+    Again,
+    Branch,
+    Call,
+    Chain,
+    Choose,
+    Each,
+    Join,
+    Label,
+    Outputs,
+    Plan,
+    Repeat,
+    Side,
+    Use,
+    parts,
+)
 from archcalc.spec.network_spec import Block
 
 ITSELF = trees.name("?itself")  # the output channels of the block that is being written
@@ -67,7 +82,12 @@ class Writer:
     def network(self, title: str) -> Unit:
         """Write the class of the whole network."""
         unit = Unit(title, self.facts.arguments())
-        context = Context(self.facts.base(), frozenset(), trees.const(self.facts.graph.input.channels), {})
+        given, labels = self.facts.graph.inputs, dict[str, tuple[ast.expr, ast.expr]]()
+        if given[0].place:  # inputs with names, which are labels
+            unit.inputs = [unit.local(node.name) for node in given]
+            for node, text in zip(given, unit.inputs, strict=True):
+                labels[node.name] = trees.name(text), trees.const(node.output.channels)
+        context = Context(self.facts.base(), frozenset(), trees.const(given[0].output.channels), labels)
         self.write(unit, self.facts.spec.layers, context, title)
         return unit
 
@@ -75,15 +95,17 @@ class Writer:
 
     def write(self, unit: Unit, body: Plan, context: Context, label: str) -> None:
         """Write the statements of a unit; if its modules only follow each other, it is a Sequential."""
-        line = Line(context, label, unit=unit, to="x", block=unit.forward)
+        line = Line(context, label, unit=unit, to="x", block=unit.forward, tensor=trees.name(unit.inputs[0]))
         unit.lines, start = [line], line.tensor
         self.walk(body, line)
         if line.tensor is start and not unit.forward:
             unit.end(None, *line.pending)
         else:
             line.flush()
-            if unit.sides:
+            if unit.sides or unit.outputs:
                 line.settle()
+            if unit.outputs and self.facts.graph.outputs[:1] == ("output",):
+                unit.outputs.insert(0, line.to)
             unit.end(line.tensor)
         unit.out = trees.substituted(line.channels, unit.values)
         self.units.append(unit)
@@ -188,26 +210,34 @@ class Writer:
         flow.flush()
         flow.tensor, flow.channels = flow.context.labels[plan.label]
 
-    def _side(self, plan: Side, flow: Flow) -> None:
-        """Write side outputs, which run only in training."""
+    def _side(self, plan: Side | Outputs, flow: Flow) -> None:
+        """Write side outputs, which run only in training, or outputs."""
         if not isinstance(flow, Line) or self.working:
-            raise trees.Unstructured("a side output in a loop, a choice or the class of a block")
+            raise trees.Unstructured("an output in a loop, a choice or the class of a block")
         flow.flush()
         flow.settle()
         for branch in plan.branches:
-            label = branch.name or "side"
+            label, side = branch.name or "output", isinstance(plan, Side)
             inner = self._branch(branch, flow, label, flow.unit.local(label))
             inner.keep(inner.to)
-            flow.block.append(ast.If(TRAINING, inner.block, []))
-            flow.unit.sides.append(inner.to)
+            flow.block += [ast.If(TRAINING, inner.block, [])] if side else inner.block
+            (flow.unit.sides if side else flow.unit.outputs).append(inner.to)
             flow.unit.lines.pop()
+
+    _outputs = _side
+
+    def _again(self, plan: Again, flow: Flow) -> None:
+        raise trees.Unstructured("a step that runs again")
 
     def _call(self, plan: Call, flow: Flow) -> None:
         """Add the module of an operator or block (none for `identity`), or write a block's steps inline."""
         block = self.calls.target(plan, flow.context)
         if not isinstance(block, Block):
-            if block is not Identity:
-                flow.add(self.calls.module(plan, block, flow.context), plan.name)
+            module = self.calls.module(plan, block, flow.context)
+            if not block.needs_input:
+                self._learned(plan, module, flow)
+            elif block is not Identity:
+                flow.add(module, plan.name)
             flow.channels = self.calls.channels(plan, block, flow.context)
             return
         values = self.calls.bind(block, plan, flow.context)
@@ -220,6 +250,13 @@ class Writer:
         with flow.within(inside):
             self.walk(block.body, flow)
         self.inside.pop()
+
+    def _learned(self, plan: Call, module: ast.expr, flow: Flow) -> None:
+        """Write a tensor that does not depend on the one before."""
+        if not isinstance(flow, Line):
+            raise trees.Unstructured("a learned tensor in a loop or a choice")
+        flow.flush()
+        flow.tensor = trees.call(flow.unit.keep(identifier(flow.label, plan.name), module))
 
     def in_place(self, plan: Call, block: Block, inside: Context) -> bool:
         """Whether to write a block's steps inline: if it needs labels outside, or is only one call."""
@@ -305,7 +342,7 @@ class Writer:
         before = loop.inner.channels
         out = self.apart(plan.body, loop.inner.at(ROUND), "").channels
         if ROUND.id in trees.names_in(out):
-            grown = _grown(out)
+            grown = trees.grown(out, ROUND)
             return trees.binary(before, ast.Add(), loop.total(grown)) if grown else trees.UNKNOWN
         if loop.varying(out):
             return trees.UNKNOWN
@@ -360,14 +397,3 @@ class Writer:
         self.walk(branch.body, line)
         line.flush(end=True)
         return line
-
-
-def _grown(out: ast.expr) -> ast.expr | None:
-    """Return what a loop's body adds to the channels of a ROUND; None if it changes them otherwise."""
-    if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
-        for grown, rest in ((out.right, out.left), (out.left, out.right)):
-            if trees.same(rest, ROUND) and ROUND.id not in trees.names_in(grown):
-                return grown
-        if ROUND.id not in trees.names_in(out.right) and (inner := _grown(out.left)) is not None:
-            return trees.binary(inner, ast.Add(), out.right)
-    return None

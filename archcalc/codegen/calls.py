@@ -188,6 +188,8 @@ class Calls:
             lengths = one({node.x.lengths for node in nodes}, "a height or width")
             sizes = [trees.const(length) for length in lengths if length > 1]
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, context.channels)
+        if not cls.needs_input:
+            return trees.const(one({node.output.channels for node in nodes}, "a number of channels"))
         return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
 
     def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:

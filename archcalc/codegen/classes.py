@@ -34,6 +34,8 @@ class Unit:
         self.lines: list[Line] = []  # lines that are being written, or will be joined
         self.values: dict[str, ast.expr] = {"in_channels": trees.IN_CHANNELS}  # formulas of variables with channels
         self.locals = {*VARIABLES}  # variables of `forward`
+        self.inputs = ["x"]  # what `forward` takes
+        self.outputs: list[str] = []  # variables of outputs
         self.sides: list[str] = []  # variables of side outputs
         self.out: ast.expr = trees.UNKNOWN  # the formula of its output channels
 
@@ -41,10 +43,12 @@ class Unit:
         """Add the call of `super().__init__`, for a Sequential with its modules, and the `return` of `forward`."""
         initial = ast.Expr(trees.call("super().__init__", *modules))
         self.init.insert(0 if result else len(self.init), initial)
+        results: list[ast.expr] = [*map(trees.name, self.outputs)] or ([result] if result else [])
         if result and self.sides:
-            given = ast.Tuple([result, *map(trees.name, self.sides)], ast.Load())
+            given = ast.Tuple([*results, *map(trees.name, self.sides)], ast.Load())
             self.forward.append(ast.If(TRAINING, [ast.Return(given)], []))
-        self.forward += [ast.Return(result)] if result else []
+        returned = ast.Tuple(results, ast.Load()) if len(results) > 1 else results[0] if results else None
+        self.forward += [ast.Return(returned)] if returned else []
         self.init = _needed(self.init, _read(self.init))
         self.uses = _read(self.init) & self.taken
 
@@ -73,7 +77,9 @@ class Unit:
         sequential = [line for line in ran if line] == [f"x = {own}(x)" for own in attributes]
         lines = [f"class {self.title}(nn.{'Sequential' if sequential else 'Module'}):", *self._docstring()]
         lines += [*function("__init__", self.signature(), STEP), *statements(self.init, STEP * 2)]
-        return "\n".join(lines if sequential else [*lines, "", *function("forward", {"x": None}, STEP), *forward])
+        return "\n".join(
+            lines if sequential else [*lines, "", *function("forward", dict.fromkeys(self.inputs), STEP), *forward]
+        )
 
     def _docstring(self) -> list[str]:
         """Return a docstring that says how the class changes the channels, if it does."""

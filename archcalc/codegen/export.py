@@ -17,6 +17,8 @@ from archcalc.errors import ArchcalcError, SpecError
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 from archcalc.ops.base import values
+from archcalc.spec.binding import GivenInput
+from archcalc.spec.functions import Tensor
 from archcalc.spec.network_spec import Spec
 
 TOO_MANY = "a join has too many branches; about 300 are possible"
@@ -62,10 +64,19 @@ def _source_of(graph: Graph, spec: Spec | None, network: str) -> str:
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
     """Write the classes of a spec's blocks. Raises Unstructured if they cannot express the spec."""
     trace = Trace(spec)
-    trace.graph(network, graph.about.params, graph.input, graph.name)
+    trace.graph(network, graph.about.params, _inputs(graph), graph.name)
+    given = [value for values in trace.given.values() for value in values]
+    if any(isinstance(value, Tensor) for value in given) or any(node.shared for node in graph.nodes):
+        raise Unstructured("labels as arguments, or layers that share weights")
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
     writer = Writer(facts, _title(network), layers())
     return class_texts(writer.units, writer.network(_title(network)))
+
+
+def _inputs(graph: Graph) -> GivenInput:
+    """Return the shapes of the inputs as `expand` takes them."""
+    shapes = {node.name: node.output for node in graph.inputs}
+    return shapes if graph.nodes[0].place else graph.input
 
 
 def _title(network: str) -> str:
@@ -77,7 +88,7 @@ def _check(graph: Graph) -> None:
     """Raise SpecError for a side output that does not fit, and for an operator without a PyTorch text."""
     if graph.misfit:
         raise graph.misfit
-    for node in graph.nodes[1:]:
+    for node in graph.nodes[len(graph.inputs) :]:
         try:
             node.op.pytorch(node.x)
         except NotImplementedError as error:  # noqa: PERF203  # the node's name is part of the message
@@ -100,7 +111,7 @@ def _head(graph: Graph, network: str) -> str:
 
 
 def _params(graph: Graph) -> str:
-    counts = [(sum(map(values, node.op.weights(node.x).values())), node.side) for node in graph.nodes]
+    counts = [(sum(map(values, node.weights().values())), node.side) for node in graph.nodes]
     sides = sum(count for count, side in counts if side)
     own = f"{sum(count for count, _ in counts) - sides:,} parameters"
     return f"{own} (and {sides:,} of side outputs, for training)" if sides else own

@@ -14,7 +14,21 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
-from archcalc.spec.layers import Argument, Call, Choose, Each, Join, Label, Plan, Repeat, Side, Use, below, parts
+from archcalc.spec.layers import (
+    Argument,
+    Call,
+    Choose,
+    Each,
+    Join,
+    Label,
+    Outputs,
+    Plan,
+    Repeat,
+    Side,
+    Use,
+    below,
+    parts,
+)
 from archcalc.spec.network_spec import Block, Spec
 
 LENGTHS = {*DIMENSIONS} - {"in_channels"}  # the names of lengths, which the source does not compute
@@ -94,7 +108,8 @@ class Facts:
     def _defining(self, definitions: Mapping[str, Any]) -> set[str]:
         """Return the params that define other params or the input's shape: arguments would silently change those."""
         mentioned = names_in(*self.trees) | {plan.name for plan in self.plans if isinstance(plan, Call)}
-        runs = [self.spec.input, *(run for key, run in definitions.items() if key in mentioned)]
+        shapes = [own.sizes for own in self.spec.inputs.values()]
+        runs = [*shapes, *(run for key, run in definitions.items() if key in mentioned)]
         return names_in(*(run.tree for run in runs)) & {*definitions}
 
     def _deciding(self, alone: set[str]) -> set[str]:
@@ -146,7 +161,9 @@ class Facts:
         plans = [*below(block.body)]
         labels = {plan.name for plan in plans if isinstance(plan, Label)}
         callees = {callee.name for plan in plans for callee in self.callees(plan)}
-        own = any(isinstance(plan, Side) or (isinstance(plan, Use) and plan.label not in labels) for plan in plans)
+        own = any(
+            isinstance(plan, Side | Outputs) or (isinstance(plan, Use) and plan.label not in labels) for plan in plans
+        )
         return own or bool(callees & self.free_blocks)
 
     # What ran

@@ -32,7 +32,7 @@ def _plain(source: str) -> str:
         if isinstance(node, ast.AnnAssign):
             del lines[node.lineno - 1 : node.end_lineno]
         elif isinstance(node, ast.FunctionDef):
-            for arg in (*node.args.args, *filter(None, [node.args.vararg])):
+            for arg in (*node.args.args, *node.args.kwonlyargs, *filter(None, [node.args.vararg])):
                 arg.annotation = None
             header = f"{' ' * node.col_offset}def {node.name}({ast.unparse(node.args)}):"
             lines[node.lineno - 1 : node.body[0].lineno - 1] = [header]

@@ -199,3 +199,14 @@ def _logic(node: ast.BoolOp) -> ast.expr:
     if not rest or bool(ast.literal_eval(first)) is isinstance(node.op, ast.Or):  # it decides the test
         return const(bool(ast.literal_eval(first)))
     return simplified(ast.BoolOp(node.op, rest)) if len(rest) > 1 else rest[0]
+
+
+def grown(out: ast.expr, before: ast.Name) -> ast.expr | None:
+    """Return what a loop's body adds to the channels `before` it; None if it changes them otherwise."""
+    if isinstance(out, ast.BinOp) and isinstance(out.op, ast.Add):
+        for more, rest in ((out.right, out.left), (out.left, out.right)):
+            if same(rest, before) and before.id not in names_in(more):
+                return more
+        if before.id not in names_in(out.right) and (inner := grown(out.left, before)) is not None:
+            return binary(inner, ast.Add(), out.right)
+    return None

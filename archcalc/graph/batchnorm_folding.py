@@ -7,6 +7,7 @@ and bias, and b is added to the bias: params, written values and work decrease; 
 Not folded is batch normalization before a convolution (pre-activation), after a sum or a concatenation, of a tensor
 that other layers read too, and without running statistics, where σ and μ are not fixed. It is not folded into a linear
 layer over rows either, whose features are the last dimension, while the channels of batch normalization are the first.
+Nor is it folded where layers share their weights.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ def folds(graph: Graph) -> dict[str, str]:
 def _hosts(graph: Graph) -> dict[int, int]:
     """Map the index of each batch normalization that can be folded to that of its layer."""
     readers = Counter(i for node in graph.nodes for i in node.inputs)
-    readers[graph.result] += 1  # the result is read outside
+    readers += Counter(graph.results)  # they are read outside
+    sharing = {i for at, node in enumerate(graph.nodes) if node.shared for i in (at, node.shared.node)}
     hosts: dict[int, int] = {}
     for position, node in enumerate(graph.nodes):
         if not isinstance(node.op, BatchNorm) or not node.op.track_running_stats:
             continue
         (before,) = node.inputs
         host = hosts.get(before, before)  # of two in a row the second goes where the first goes
-        if readers[before] == 1 and _can_host(graph.nodes[host]):
+        if readers[before] == 1 and _can_host(graph.nodes[host]) and not {position, host} & sharing:
             hosts[position] = host
     return hosts
 

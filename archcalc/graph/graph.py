@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten
@@ -13,16 +14,37 @@ from archcalc.ops.shape import Sizes
 NONE: Mapping[str, Any] = {}  # a plain dict, so that it can be pickled; nothing writes into it
 
 
+class Shared(NamedTuple):
+    """The weights of an earlier node, which a node runs with: all of them and its buffers, or one tensor."""
+
+    node: int
+    tensor: str = ""  # "": all
+
+
 class Node(NamedTuple):
     """One operator in the graph, with its name, inputs and shapes."""
 
     name: str  # unique; blocks and labels around it, with dots: `stage2.0.body.conv1`
     op: Operator
-    inputs: tuple[int, ...]  # indices of earlier nodes
+    inputs: tuple[int, ...]  # indices of earlier nodes; none for an input and a learned tensor
     x: Any  # the input's shape; for a join, the tuple of its inputs' shapes
     output: Shape
     place: Place | None  # where the spec writes it
     side: bool  # on a side output, which exists only in training
+    shared: Shared | None = None
+
+    def weights(self) -> dict[str, Sizes]:
+        """Return the shapes of its trainable tensors by name, without those that it shares."""
+        return self._own(self.op.weights(self.x))
+
+    def buffers(self) -> dict[str, Sizes]:
+        """Return the shapes of its buffers by name, without those that it shares."""
+        return self._own(self.op.buffers(self.x))
+
+    def _own(self, tensors: dict[str, Sizes]) -> dict[str, Sizes]:
+        if not self.shared:
+            return tensors
+        return {name: sizes for name, sizes in tensors.items() if self.shared.tensor not in ("", name)}
 
 
 class About(NamedTuple):
@@ -42,7 +64,7 @@ class Origin(NamedTuple):
     path: str  # of the file; "" if the text is not from a file
     network: str  # its name in the spec
     params: Mapping[str, Any] = NONE
-    input: Sizes | None = None
+    input: Sizes | Mapping[str, Sizes] | None = None  # of the only input, or by name
 
     @property
     def changed(self) -> bool:
@@ -61,26 +83,46 @@ class _Referred:
 
 @dataclass(frozen=True, slots=True)
 class Graph(_Referred):
-    """Nodes in the order in which they run; the first is the input, and each node comes after its inputs.
+    """Nodes in the order in which they run: first the inputs, then each node after those that it reads.
 
     Plain data: a graph can be pickled, and graphs with equal contents are equal.
     """
 
     name: str
     nodes: tuple[Node, ...]
-    result: int  # the index of the output's node
+    results: tuple[int, ...]  # the indices of the outputs' nodes
     about: About = NOTHING_SAID
     sides: tuple[int, ...] = ()  # the indices of the side outputs' nodes
     misfit: SpecError | None = None  # why a side output is missing: its layers do not accept this input
     origin: Origin | None = None  # None: built by hand, imported, or made from another graph
+    outputs: tuple[str, ...] = ()  # the names of several results
 
     def __hash__(self) -> int:
         raise TypeError("a Graph has no hash: for a key in a dict or set use graph.name or id(graph)")
 
     @property
     def input(self) -> Shape:
-        """The shape of the input."""
+        """The shape of the first input."""
         return self.nodes[0].output
+
+    @property
+    def inputs(self) -> Sequence[Node]:
+        """The nodes of the inputs, which come first."""
+        return [*takewhile(lambda node: node.op.name == "input", self.nodes)]
+
+    @property
+    def result(self) -> int:
+        """The index of the first output's node."""
+        return self.results[0]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The indices of the nodes of all outputs and side outputs."""
+        return (*self.results, *self.sides)
+
+    def owner(self, node: Node) -> Node:
+        """Return the node that has a node's weights: itself, unless it shares them."""
+        return self.nodes[node.shared.node] if node.shared else node
 
     def without_sides(self) -> Graph:
         """Return the network for inference, without side outputs (auxiliary classifiers) and without an origin."""
@@ -96,8 +138,14 @@ def reduced(graph: Graph, nodes: Mapping[int, Node], hosts: Mapping[int, int]) -
     """
     new = {old: position for position, old in enumerate(nodes)}
     new |= {gone: new[host] for gone, host in hosts.items()}
-    moved = tuple([node._replace(inputs=tuple([new[i] for i in node.inputs])) for node in nodes.values()])
-    return Graph(graph.name, moved, new[graph.result], graph.about)
+    moved = tuple([_moved(node, new) for node in nodes.values()])
+    results = tuple([new[i] for i in graph.results])
+    return Graph(graph.name, moved, results, graph.about, outputs=graph.outputs)
+
+
+def _moved(node: Node, new: Mapping[int, int]) -> Node:
+    shared = node.shared and node.shared._replace(node=new[node.shared.node])
+    return node._replace(inputs=tuple([new[i] for i in node.inputs]), shared=shared)
 
 
 def require_graph(function: str, value: object) -> None:

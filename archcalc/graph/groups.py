@@ -74,7 +74,7 @@ class Repeats:
         for index, node in enumerate(graph.nodes):
             for source in node.inputs:
                 self.last_reader[source] = index
-        for end in (graph.result, *graph.sides):
+        for end in graph.ends:
             self.last_reader[end] = len(graph.nodes)
         self._known: dict[tuple[int, int], _Likeness | None] = {}
 

@@ -91,6 +91,8 @@ class Operator:
     name: ClassVar[str]
     joins: ClassVar[bool] = False
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
+    needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not
+    tied: ClassVar[str] = ""  # the PyTorch text of a layer with the weight of another one; "": impossible
     weighted: ClassVar[bool] = False  # counts in a network's depth: convolutions, linear layers and similar ones
     types: ClassVar[dict[str, str]] = {}  # the annotations of its arguments, by name and in order
     defaults: ClassVar[dict[str, Any]] = {}  # likewise; MISSING for an argument without a default

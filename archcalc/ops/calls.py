@@ -16,11 +16,12 @@ NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
 
 # The gradient of a read: new memory of the read's size (NEW); the incoming gradient itself; a view of it; a view that
 # joins dimensions, or a copy if the incoming gradient has gaps; a slice of each image; new memory of the result's size
-# that is then summed to the read's; the incoming gradient, summed to the read's size; new memory, for which an incoming
-# gradient with gaps is copied first; new memory, which for one image is seen transposed, as a view (TURNED); none,
-# since only its shape and dtype are read.
-SAME, JOINED, SLICE, FULL, SUM = "same", "joined", "slice", "full", "sum"
-PACKED, TURNED, NONE = "packed", "turned", "none"
+# that is then summed to the read's; the incoming gradient, summed to the read's size; likewise for a read that all
+# images share, over the images; new memory, for which an incoming
+# gradient with gaps is copied first; new memory, which is seen transposed, as a view (VIEWED), or only for one image
+# (TURNED); none, since only its shape and dtype are read.
+SAME, JOINED, SLICE, FULL, SUM, IMAGES = "same", "joined", "slice", "full", "sum", "images"
+PACKED, TURNED, VIEWED, NONE = "packed", "turned", "viewed", "none"
 
 
 class Extra(NamedTuple):

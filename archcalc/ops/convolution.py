@@ -7,7 +7,7 @@ from typing import ClassVar
 from archcalc.errors import Refusal
 from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Sizes, Work, format_shape, operator, values
-from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, TURNED, UNSAFE_VIEW, VIEW, Call
+from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, TURNED, UNSAFE_VIEW, VIEW, VIEWED, Call
 from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window
 from archcalc.ops.shape import Features, Map, featured, positions
 
@@ -215,6 +215,7 @@ class Linear(Weighted):
     """Fully connected layer over the last dimension, `torch.nn.Linear`."""
 
     code: ClassVar[str] = "nn.Linear(in_features, out_features, bias=bias)"
+    tied: ClassVar[str] = "TiedLinear(out_features, bias=bias)"
     out_features: Positive
     bias: Flag = True
 
@@ -240,7 +241,7 @@ class Linear(Weighted):
         """One function, which keeps the input only for the weight's gradient."""
         (call,) = super().calls(x, y, training, overwrites)
         n = len(call.reads)
-        call = call._replace(crossed=True, grads=(TURNED if values(x) == 1 else NEW, NEW, SUM)[:n])
+        call = call._replace(crossed=True, grads=(TURNED if values(x) == 1 else NEW, VIEWED, SUM)[:n])
         if isinstance(x, Features):
             return (call._replace(keeps=(0, 1)),)
         # PyTorch makes a matrix of the input, and the output from a matrix

@@ -54,6 +54,7 @@ class Input(Mover):
     """The image; the first row of every table. Its values count as activations."""
 
     code: ClassVar[str] = "nn.Identity()"
+    needs_input: ClassVar[bool] = False
     shape: Extent
 
     def output(self, x: Shape) -> Shape:

@@ -17,6 +17,7 @@ from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.ops import Operator
 from archcalc.ops.convolution import Conv, ConvTranspose
 from archcalc.pytorch.initial_weights import WEIGHTED, he
+from archcalc.pytorch.inputs import random_inputs
 from archcalc.pytorch.network import Network
 
 BATCHNORM = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -52,18 +53,18 @@ def differences(network: Network, batch: int) -> Iterator[tuple[str, float]]:
     keep their size in deep networks.
     """
     graph, weight = network.graph, next(network.parameters())
-    image = torch.rand(max(batch, 2), *graph.input, dtype=weight.dtype, device=weight.device)
-    randomise(network, image)
+    images = random_inputs(graph, max(batch, 2), weight.dtype, weight.device)
+    randomise(network, images)
     last = {host: gone for gone, host in folds(graph).items()}  # of several in a row the last
-    before = outputs(network, image, set(last.values()))
-    after = outputs(fold(network), image, set(last))
+    before = outputs(network, images, set(last.values()))
+    after = outputs(fold(network), images, set(last))
     for host, gone in (*last.items(), ("", "")):
         output, taken = before[gone]
-        largest = max(output.abs().max(), SMALL * max(taken, image.max()))
+        largest = max(output.abs().max(), SMALL * max(taken, *[image.max() for image in images]))
         yield host, float((output - after[host].output).abs().max() / largest)
 
 
-def randomise(network: Network, image: Tensor) -> None:
+def randomise(network: Network, images: Sequence[Tensor]) -> None:
     """Draw weights, biases and running statistics like those of a trained network."""
     for module in network.modules():
         if isinstance(module, WEIGHTED):
@@ -74,7 +75,7 @@ def randomise(network: Network, image: Tensor) -> None:
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.5, 0.5)
     with torch.no_grad():
-        network.train()(image)
+        network.train()(*images)
     network.eval()
 
 
@@ -85,7 +86,7 @@ class Observed(NamedTuple):
     taken: Tensor
 
 
-def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Observed]:
+def outputs(network: Network, images: Sequence[Tensor], layers: Set[str]) -> dict[str, Observed]:
     """Run the network in evaluation mode; return outputs of layers by name, and the result as ""."""
     given: dict[str, Observed] = {}
     result = network.graph.nodes[network.graph.result].name
@@ -97,7 +98,7 @@ def outputs(network: Network, image: Tensor, layers: Set[str]) -> dict[str, Obse
     pairs = zip(network.graph.nodes, network.nodes, strict=True)
     hooks = [m.register_forward_hook(partial(keep, node.name)) for node, m in pairs if node.name in layers | {result}]
     with torch.no_grad():
-        network(image)
+        network(*images)
     given[""] = given[result]
     for hook in hooks:
         hook.remove()

@@ -44,6 +44,40 @@ class TableConv2d(nn.Module):
         return F.conv2d(x, dense.view(self.shape), self.bias, *self.geometry)
 
 
+class Parameter(nn.Module):
+    """A learned tensor of 1 × `sizes`."""
+
+    def __init__(self, *sizes: int, value: float = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1, *sizes), float(value)))
+
+    def forward(self) -> Tensor:
+        return self.weight
+
+
+class Constant(nn.Module):
+    """A tensor of 1 × `sizes` that is not learned."""
+
+    def __init__(self, *sizes: int, value: float = 0) -> None:
+        super().__init__()
+        self.values: Tensor
+        self.register_buffer("values", torch.full((1, *sizes), float(value)))
+
+    def forward(self) -> Tensor:
+        return self.values
+
+
+class TiedLinear(nn.Module):
+    """A linear layer with the weight of another layer, and a bias of its own."""
+
+    def __init__(self, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+
 class SquaredDistances(nn.Module):
     """Σ(x − w)² to each of `out_features` fixed prototypes."""
 

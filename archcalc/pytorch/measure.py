@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc.analysis.report import Layer
 from archcalc.graph.graph import Graph
-from archcalc.pytorch.network import Network, Training
+from archcalc.pytorch.network import Network, ends_of
 
 
 class Storages:
@@ -69,7 +69,8 @@ class Watched(Network):
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
         self.at = position
         before = self.counter.get_total_flops() if self.counter else 0
-        storages = {x.untyped_storage()._cdata for x in inputs}
+        given = [*inputs, *self.node(position).parameters(), *self.node(position).buffers()]
+        storages = {x.untyped_storage()._cdata for x in given}
         output = super().run(position, inputs)
         own = output.untyped_storage()._cdata not in storages
         self.outputs[position] = tuple(output.shape[1:])
@@ -80,22 +81,21 @@ class Watched(Network):
             self.made.add(output)
         return output
 
-    def measure(self, image: Tensor) -> None:
+    def measure(self, images: Sequence[Tensor]) -> None:
         """Run forward twice (to count MACs, then to record memory), then backward."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using padding='same'")  # we know that it may copy the input
             with torch.no_grad(), FlopCounterMode(display=False) as self.counter:
-                self(image.detach())
+                self(*[image.detach() for image in images])
             self.counter = None
             weights = [*self.parameters(), *self.buffers()]
-            self.made = Storages([*weights, image])
-            before, alive = requested(image), self.made.alive()
+            self.made = Storages([*weights, *images])
+            before, alive = requested(images[0]), self.made.alive()
             with torch.enable_grad(), saved_tensors_hooks(partial(self.keep, Storages(weights)), lambda tensor: tensor):
-                output = self(image)
-        self.grown, self.held = requested(image) - before, self.made.alive() - alive
-        result, sides = output if isinstance(output, Training) else (output, {})
+                output = self(*images)
+        self.grown, self.held = requested(images[0]) - before, self.made.alive() - alive
         with torch.enable_grad():
-            sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
+            sum([end.sum() for end in ends_of(output)]).backward()
 
     def keep(self, known: Storages, tensor: Tensor) -> Tensor:
         """Record a tensor that is saved for backward; do not count storages in `known`."""

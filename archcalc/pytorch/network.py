@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,21 @@ from archcalc.pytorch.initial_weights import WEIGHTED, read_rule
 NAMES = {"nn": nn, **vars(layers)}  # names in the PyTorch texts of operators
 
 
+Result: TypeAlias = Tensor | tuple[Tensor, ...]  # one output, or all in order
+
+
 class Training(NamedTuple):
     """The output of a network with side outputs in training: its result, and the side outputs by name."""
 
-    result: Tensor
+    result: Result
     sides: dict[str, Tensor]
+
+
+def ends_of(output: Any) -> tuple[Tensor, ...]:
+    """Return all outputs and side outputs of what a network returns, in order."""
+    if isinstance(output, Training):
+        return (*ends_of(output.result), *output.sides.values())
+    return tuple([end for end in output if end is not None]) if isinstance(output, tuple) else (output,)
 
 
 class Step(NamedTuple):
@@ -52,11 +62,14 @@ class Container(nn.Module):
 
 
 class Network(Container):
-    """A graph as a module. `forward` takes (batch, *input) and returns (batch, *output).
+    """A graph as a module. `forward` takes (batch, *input) for each input and returns (batch, *output).
 
-    In training a graph with side outputs returns `Training`. Each value is freed after its last use, and operators work
-    in place where `analysis.memory_plan.in_place` allows it. Keys of `state_dict()` start with the names of the graph's
-    nodes; a module that replaces a node's module runs instead of it.
+    A graph with several outputs returns a tuple, and in training one with side outputs returns `Training`. Layers that
+    share weights run with the module of the first one, or with its weight.
+
+    Each value is freed after its last use, and operators work in place where `analysis.memory_plan.in_place` allows it.
+    Keys of `state_dict()` start with the names of the graph's nodes; a module that replaces a node's module runs
+    instead of it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -64,19 +77,20 @@ class Network(Container):
         self.graph = graph
         self.paths = [tuple(node.name.split(".")) for node in graph.nodes]
         for node, path in zip(graph.nodes, self.paths, strict=True):
-            _attach(self, path, _module(node))
+            if node.shared is None or node.shared.tensor:
+                _attach(self, path, _module(node))
         self.steps = {training: _steps(graph, training) for training in (True, False)}
         self.overwriting = {training: _overwriting(graph, training) for training in (True, False)}
 
-    def forward(self, image: Tensor) -> Tensor | Training:
+    def forward(self, *images: Tensor) -> Result | Training:
         self._settle()
-        values = {0: image}
+        values = dict(enumerate(images))
         self.run_steps(self.steps[self.training], values)
-        result = values.pop(self.graph.result)
+        results = tuple([values[i] for i in self.graph.results])
+        result = results if len(results) > 1 else results[0]
         if not (self.training and self.graph.sides):
             return result
-        values = {i: values.get(i, result) for i in self.graph.sides}
-        return Training(result, {self.graph.nodes[i].name: value for i, value in values.items()})
+        return Training(result, {self.graph.nodes[i].name: values[i] for i in self.graph.sides})
 
     def run_steps(self, steps: Sequence[Step], values: dict[int, Tensor]) -> None:
         """Run steps; add their values, and remove those that nothing reads after them."""
@@ -89,13 +103,16 @@ class Network(Container):
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
         """Run the module of one node; subclasses may inspect its inputs and output."""
-        output: Tensor = self.node(position)(*inputs)
+        shared = self.graph.nodes[position].shared
+        weights = [self.node(shared.node).weight] if shared and shared.tensor else []
+        output: Tensor = self.node(position)(*inputs, *weights)
         return output
 
     def node(self, position: int) -> nn.Module:
-        """Return the module of a node. Its name may be that of an attribute, such as `forward`."""
+        """Return the module that runs for a node. Its name may be that of an attribute, such as `forward`."""
+        shared = self.graph.nodes[position].shared
         module: nn.Module = self
-        for name in self.paths[position]:
+        for name in self.paths[shared.node if shared and not shared.tensor else position]:
             module = module._modules[name]
         return module
 
@@ -176,10 +193,14 @@ def build(
     return network if dtype is None else network.to(dtype)
 
 
-def module_of(op: Operator, x: Any) -> nn.Module:
-    """Create an operator's module for an input of shape `x`. Raises NotImplementedError if it has none."""
+def module_of(op: Operator, x: Any, tied: bool = False) -> nn.Module:
+    """Create an operator's module for an input of shape `x`, perhaps `tied` to another layer's weight.
+
+    Raises NotImplementedError if it has none.
+    """
     names = {} if op.joins or not x else {"in_channels": x.channels, "in_features": x.last, "in_shape": tuple(x)}
-    made: nn.Module = eval(_compiled(op.pytorch(x)), NAMES, names | vars(op))  # the text comes from an operator
+    text = op.tied if tied else op.pytorch(x)
+    made: nn.Module = eval(_compiled(text), NAMES, names | vars(op))  # the text comes from an operator
     return made
 
 
@@ -190,7 +211,7 @@ def _compiled(text: str) -> CodeType:
 
 def _module(node: Node) -> nn.Module:
     try:
-        return module_of(node.op, node.x)
+        return module_of(node.op, node.x, tied=node.shared is not None)
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None
 
@@ -204,9 +225,9 @@ def _attach(root: nn.Module, path: Sequence[str], module: nn.Module) -> None:
 
 
 def _steps(graph: Graph, training: bool) -> list[Step]:
-    kept = {i: node.inputs for i, node in enumerate(graph.nodes) if i and (training or not node.side)}
-    last = {j: i for i, inputs in kept.items() for j in inputs}
-    last |= dict.fromkeys((graph.result, *(graph.sides if training else ())), len(graph.nodes))
+    first, ends = len(graph.inputs), graph.ends if training else graph.results
+    kept = {i: node.inputs for i, node in enumerate(graph.nodes) if i >= first and (training or not node.side)}
+    last = {j: i for i, inputs in kept.items() for j in inputs} | dict.fromkeys(ends, len(graph.nodes))
     return [Step(i, inputs, tuple({j for j in inputs if last[j] == i})) for i, inputs in kept.items()]
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from archcalc.analysis.measured import Check, Validation
 from archcalc.graph.graph import Graph
-from archcalc.pytorch.network import Training, build
+from archcalc.pytorch.inputs import random_inputs
+from archcalc.pytorch.network import build, ends_of
 from archcalc.pytorch.operations import Operations
 from archcalc.pytorch.validation import describe
 
@@ -68,21 +69,15 @@ def run_source(text: str) -> Any:
     return space[[node.name for node in tree.body if isinstance(node, ast.ClassDef)][-1]]
 
 
-def listed(given: Any) -> tuple[Tensor, ...]:
-    """Return a network's outputs as a tuple: the result, then side outputs."""
-    if isinstance(given, Training):
-        return (given.result, *given.sides.values())
-    return given if isinstance(given, tuple) else (given,)
-
-
 def _run(operations: Operations, network: nn.Module, graph: Graph, training: bool) -> Record:
     """Run a network on meta; number parameters and buffers by their position."""
     operations.seen = set()
     kept = list(network.state_dict(keep_vars=True).values())
     for place, tensor in enumerate(kept):
         operations.note(tensor, operations.number("kept", place))
-    image = torch.empty(BATCH, *graph.input, device="meta")
-    operations.note(image, operations.number("image"))
+    images = random_inputs(graph, BATCH, device="meta")
+    for place, image in enumerate(images):
+        operations.note(image, operations.number("image", place))
     layers: list[tuple[str, int]] = []
 
     def ran(module: nn.Module, x: Any, y: Tensor) -> None:
@@ -94,7 +89,7 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
     problem = ""
     try:
         with torch.no_grad(), operations:
-            given = listed(network.train(training)(image))
+            given = ends_of(network.train(training)(*images))
     except Exception as error:  # a wrong source may raise anything
         problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     for hook in hooks:
@@ -106,7 +101,7 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
 def _compared(graph: Graph, training: bool, built: Record, own: Record) -> Iterator[Check]:
     """Yield a check for each layer, up to the first that differs; then checks of the results and the state."""
     other = next((module for module, number in own.layers if number not in built.computed), own.problem)
-    mode, nodes = "training", graph.nodes[1:]
+    mode, nodes = "training", graph.nodes[len(graph.inputs) :]
     if not training:
         mode, nodes = "evaluation", tuple(node for node in nodes if not node.side)
     for node, (module, number) in zip(nodes, built.layers, strict=True):
@@ -125,7 +120,7 @@ def _unlike(module: str, other: str) -> str:
 
 def _weights(graph: Graph, built: nn.Module, own: nn.Module) -> Iterator[Check]:
     """Yield a check for each weight and buffer in order, up to the first that differs."""
-    owners = [node.name for node in graph.nodes for _ in (*node.op.weights(node.x), *node.op.buffers(node.x))]
+    owners = [node.name for node in graph.nodes for _ in (*node.weights(), *node.buffers())]
     for layer, expected, found in zip_longest(owners, _kept(built), _kept(own)):
         yield Check(layer or "", "weights in order", expected or {}, found or {})
         if expected != found:

@@ -17,7 +17,8 @@ from archcalc.analysis.recipe import Recipe, is_frozen
 from archcalc.analysis.simulation import places_of
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import Shape, Tokens
-from archcalc.pytorch.network import Checkpointed, Network, Training
+from archcalc.pytorch.inputs import random_inputs
+from archcalc.pytorch.network import Checkpointed, Network, ends_of
 
 MARK = "archcalc: phase"
 Maker: TypeAlias = Callable[[Graph, Recipe], nn.Module]
@@ -71,8 +72,9 @@ class Loop:
         dtype = getattr(torch, recipe.dtype)
         if recipe.optimizer:
             self.optimizer = self.create_optimizer([*self.network.parameters()])
-        self.image = torch.rand(self.batch, *graph.input, dtype=dtype, device=recipe.device)
-        self.image.requires_grad_(recipe.image_gradient)
+        self.images = random_inputs(graph, self.batch, dtype, recipe.device)
+        for image in self.images:
+            image.requires_grad_(recipe.image_gradient)
         self.targets = {
             places: torch.zeros(self.batch, *places, dtype=torch.long, device=recipe.device)
             for places in (places_of(graph) if recipe.optimizer else ())
@@ -82,15 +84,15 @@ class Loop:
         """Run a forward pass in evaluation and drop its result."""
         self.network.eval()
         with torch.no_grad(), self.autocast():
-            self.network(self.image)
+            self.network(*self.images)
         self.network.train()
 
     def forward(self) -> None:
         """Compute output and loss, which replace those of the last step; add the losses of side outputs."""
-        ends = [self.graph.nodes[i].output for i in (self.graph.result, *self.graph.sides)]
+        ends = [self.graph.nodes[i].output for i in self.graph.ends]
         with self.autocast():
-            self.output = self.network(self.image)
-            result, *sides = zip(tensors(self.output), ends, strict=True)
+            self.output = self.network(*self.images)
+            result, *sides = zip(ends_of(self.output), ends, strict=True)
             self.loss = self._loss(*result)
             for side in sides:
                 self.loss = self.loss + self._loss(*side)
@@ -141,13 +143,6 @@ class Loop:
         if isinstance(shape, Tokens):
             output, targets = output.flatten(0, 1), targets.flatten()  # PyTorch takes the second dimension as classes
         return cross_entropy(output, targets, label_smoothing=smoothing)
-
-
-def tensors(output: Any) -> list[Tensor]:
-    """Return result and side outputs of our networks (`Training`), or of others that return tensors or tuples."""
-    if isinstance(output, Training):
-        return [output.result, *output.sides.values()]
-    return [output] if isinstance(output, Tensor) else [tensor for tensor in output if tensor is not None]
 
 
 class Measured(NamedTuple):

@@ -19,6 +19,7 @@ from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.pytorch.device import needed_bytes, out_of_memory, pick, room
 from archcalc.pytorch.fold_weights import batchnorms, differences, fold
+from archcalc.pytorch.inputs import random_inputs
 from archcalc.pytorch.measure import Watched, uncounted
 from archcalc.pytorch.meta_kernels import MetaKernels
 from archcalc.pytorch.network import Network
@@ -76,10 +77,10 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         raise graph.misfit
     with torch.device(where):
         network = Watched(graph).to(getattr(torch, dtype))
-        image = torch.rand(batch, *graph.input, dtype=getattr(torch, dtype), requires_grad=True)
+        inputs = [image.requires_grad_() for image in random_inputs(graph, batch, getattr(torch, dtype))]
     network.train()
     with MetaKernels() if where == "meta" else nullcontext():
-        network.measure(image)
+        network.measure(inputs)
     report = analyze(graph, batch, dtype, "train")
     checks = tuple(_checks(network, report, where))
     seconds, left_out = time.perf_counter() - start, uncounted(report.layers)
@@ -109,12 +110,12 @@ def validate_folded(graph: Graph, device: str = "auto", batch: int = 2, dtype: s
 def _checks(network: Watched, report: Report, device: str) -> Iterator[Check]:
     graph, batch, dtype = report.graph, report.batch, report.dtype
     saved = saved_bytes(graph, batch, dtype, device)
-    for i, (node, module) in list(enumerate(zip(graph.nodes, network.nodes, strict=True)))[1:]:
-        layer = report.layers[i]
+    for i, (node, module) in list(enumerate(zip(graph.nodes, network.nodes, strict=True)))[len(graph.inputs) :]:
+        layer, own = report.layers[i], not node.shared or node.shared.tensor
         without = [name for name, weight in module.named_parameters() if weight.grad is None]
         yield Check(node.name, "output", node.output, network.outputs.get(i))
-        yield Check(node.name, "weights", node.op.weights(node.x), _shapes(module.named_parameters()))
-        yield Check(node.name, "buffers", node.op.buffers(node.x), _shapes(module.named_buffers()))
+        yield Check(node.name, "weights", node.weights(), _shapes(module.named_parameters() if own else ()))
+        yield Check(node.name, "buffers", node.buffers(), _shapes(module.named_buffers() if own else ()))
         yield Check(node.name, "macs", _dense(node, layer.macs), network.macs.get(i))
         yield Check(node.name, "written bytes", layer.activations * DTYPES[dtype], network.written.get(i))
         yield Check(node.name, "saved bytes", saved[i], network.saved.get(i, 0))

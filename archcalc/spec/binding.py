@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, shorten, suggest
 from archcalc.ops import Operator, make
-from archcalc.ops.arguments import extent, plain
+from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import KINDS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, value_of
-from archcalc.spec.functions import Fault, Names, number
-from archcalc.spec.layers import Call, Join
-from archcalc.spec.network_spec import Block, Spec
+from archcalc.spec.functions import Fault, Names, Tensor, number
+from archcalc.spec.layers import Argument, Call, Join
+from archcalc.spec.network_spec import Block, InputShape, Spec
+from archcalc.spec.node_names import Scope
 from archcalc.spec.yaml import Scalar
 
+GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # the new shape of the only input, or those of several by name
 MAX_SHORT = 16  # most values of a list in `text`
 
 
-def plain_shape(input: Any) -> Sizes | None:
-    """Convert the new shape of an input: a sequence of numbers, or numbers by axis. Raises ArchcalcError for others."""
-    if input is None or isinstance(input, Shape):
+def plain_shape(input: Any) -> GivenInput | None:
+    """Convert the new shape of an input: a sequence of numbers, or numbers by axis; of several inputs shapes by name.
+
+    Raises ArchcalcError for others.
+    """
+    if isinstance(input, Mapping) and any(isinstance(size, Iterable) for size in input.values()):
+        return {str(name): plain_sizes(shape) for name, shape in input.items()}
+    return None if input is None else plain_sizes(input)
+
+
+def plain_sizes(input: Any) -> Sizes:
+    """Convert the new shape of one input. Raises ArchcalcError."""
+    if isinstance(input, Shape):
         return input
     named = not isinstance(input, Mapping) or all(isinstance(axis, str) for axis in input)
     if isinstance(input, str | bytes) or not isinstance(input, Iterable) or not named:
@@ -28,7 +40,7 @@ def plain_shape(input: Any) -> Sizes | None:
     try:
         if isinstance(input, Mapping):
             axes = axes_of([*input])
-            return shape_of(extent(plain_shape([input[axis] for axis in axes])), axes)
+            return shape_of(extent(plain_sizes([input[axis] for axis in axes])), axes)
         return tuple(number(size) if isinstance(size, int) else size for size in map(plain, input))
     except Fault as fault:
         raise ArchcalcError(f"input has {fault}") from None
@@ -88,28 +100,54 @@ def _gives(own: Compiled, given: Any, names: Names) -> bool:
         return False
 
 
-def settle_input(spec: Spec, given: Sizes | None, names: Names) -> tuple[Shape, Shape | None]:
-    """Return the input's shape, and again if it differs from the spec's, else None. Raises ArchcalcError if invalid."""
+def settle_inputs(spec: Spec, given: GivenInput | None, names: Names) -> tuple[dict[str, Shape], GivenInput | None]:
+    """Return the inputs' shapes by name, and what of `given` differs from the spec's; None if nothing.
+
+    Raises ArchcalcError for an unknown input, a shape without the name of one of several, and an invalid shape.
+    """
+    by_name = given if isinstance(given, Mapping) else {} if given is None else {_only(spec): given}
+    for name in by_name:
+        if name not in spec.inputs:
+            known = suggest(name, spec.inputs) or _named(spec)
+            raise ArchcalcError(f"{spec.name} has no input {shorten(name)!r}; {known}")
+    settled = {name: _settled(own, by_name.get(name), names) for name, own in spec.inputs.items()}
+    changed = {name: shape for name, (shape, differs) in settled.items() if differs}
+    return {name: shape for name, (shape, _) in settled.items()}, changed.get("", changed or None)
+
+
+def _only(spec: Spec) -> str:
+    """Return the name of the only input. Raises ArchcalcError for several."""
+    if len(spec.inputs) > 1:
+        raise ArchcalcError(f"{spec.name} has several inputs; {_named(spec)}")
+    return next(iter(spec.inputs))
+
+
+def _named(spec: Spec) -> str:
+    named = [name for name in spec.inputs if name]
+    return f"its inputs are {', '.join(named)}: write {named[0]}=3x224x224" if named else "its input has no name"
+
+
+def _settled(own: InputShape, given: Sizes | None, names: Names) -> tuple[Shape, bool]:
+    """Return an input's shape, and whether that differs from the spec's."""
     if given is None:
-        return _own_input(spec, names), None
+        return _own_input(own, names), False
     try:
-        shape = given if isinstance(given, Shape) else _completed(spec, extent(given), names)
+        shape = given if isinstance(given, Shape) else _completed(own, extent(given), names)
     except Refusal as error:
         raise ArchcalcError(f"input {error}") from None
     try:
-        same = shape == _own_input(spec, names)
+        return shape, shape != _own_input(own, names)
     except SpecError:  # the given params or input are needed
-        same = False
-    return shape, None if same else shape
+        return shape, True
 
 
-def _own_input(spec: Spec, names: Names) -> Shape:
+def _own_input(own: InputShape, names: Names) -> Shape:
     try:
-        sizes = extent(spec.input.run(names))
-        return shape_of(sizes, spec.axes or _usual(sizes))
+        sizes = extent(own.sizes.run(names))
+        return shape_of(sizes, own.axes or _usual(sizes))
     except Refusal as error:
         hint = "write channels, height, width, such as [3, 224, 224]"
-        raise SpecError(f"input {error}", spec.input.place, "" if "write" in str(error) else hint) from None
+        raise SpecError(f"input {error}", own.sizes.place, "" if "write" in str(error) else hint) from None
 
 
 def _usual(sizes: Sizes, option: bool = False) -> str:
@@ -128,21 +166,21 @@ def _usual(sizes: Sizes, option: bool = False) -> str:
     raise Refusal(f"needs names for its {len(sizes)} axes; write {' or '.join(written)}")
 
 
-def _completed(spec: Spec, given: Sizes, names: Names) -> Shape:
+def _completed(input: InputShape, given: Sizes, names: Names) -> Shape:
     """Return a shape for sizes without axes: lengths with the channels of the spec's input, or all of its sizes.
 
     One length stands for all. Three sizes are an image unless they are the lengths of a volume.
     """
-    if len(given) == 3 and "D" not in spec.axes:
+    if len(given) == 3 and "D" not in input.axes:
         return shape_of(given)
-    own = _own_input(spec, names)
+    own = _own_input(input, names)
     axes = len(own.lengths)
     if axes and len(given) in (1, axes):
         return own.of(own.channels, given if len(given) == axes else given * axes)
     return shape_of(given, own.axes if len(given) == len(own.axes) else _usual(given, option=True))
 
 
-class Given(NamedTuple):
+class Arguments(NamedTuple):
     """The values of a call's arguments: by position, and by keyword.
 
     `text` identifies them: 1, 1.0 and True are equal, but have different texts. Arguments with a long list equal no
@@ -155,21 +193,45 @@ class Given(NamedTuple):
     text: object
 
 
-NOTHING = Given((), {}, (), "")
+NOTHING = Arguments((), {}, (), "")
 
 
-def evaluate(call: Call | Join, names: Names) -> Given:
-    """Evaluate the arguments of a call."""
+class Called(NamedTuple):
+    """A block call that is running."""
+
+    block: Block
+    given: dict[str, Any]
+    place: Place
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={show(value)}" for name, value in self.given.items())
+        return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
+
+
+def evaluate(call: Call | Join, names: Names, scope: Scope) -> Arguments:
+    """Evaluate the arguments of a call. A name that is nothing else may be a label, which stands for its output."""
     if not (call.positional or call.named):
         return NOTHING
-    args = tuple([argument.value.run(names) for argument in call.positional])
-    keywords = {argument.keyword: argument.value.run(names) for argument in call.named} if call.named else {}
+    args = tuple([_value(argument, names, scope) for argument in call.positional])
+    keywords = {argument.keyword: _value(argument, names, scope) for argument in call.named} if call.named else {}
     lists = [value for value in (*args, *keywords.values()) if type(value) is tuple]
     short = all(len(values) <= MAX_SHORT and tuple not in map(type, values) for values in lists) if lists else True
-    return Given(args, keywords, lists, f"{args}{keywords}" if short else object())
+    return Arguments(args, keywords, lists, f"{args}{keywords}" if short else object())
 
 
-def operator_with(call: Call | Join, cls: type[Operator], given: Given, axes: int) -> Operator:
+def _value(argument: Argument, names: Names, scope: Scope) -> Any:
+    try:
+        return argument.value.run(names)
+    except SpecError as error:
+        found = scope.labelling(argument.word)
+        if found is None:
+            near = suggest(argument.word, scope.known()) if argument.word else ""
+            error.hint = error.hint or near * near.startswith("did")
+            raise
+        return Tensor(argument.word, found.labels[argument.word])
+
+
+def operator_with(call: Call | Join, cls: type[Operator], given: Arguments, axes: int) -> Operator:
     """Create an operator with these arguments, for so many axes. Raises SpecError at the wrong argument."""
     try:
         return make(cls, given.args, given.keywords, axes)
@@ -177,7 +239,7 @@ def operator_with(call: Call | Join, cls: type[Operator], given: Given, axes: in
         raise SpecError(f"{cls.name}: {error}", place_of(call, error.argument)) from None
 
 
-def parameters_of(call: Call, block: Block, given: Given) -> dict[str, Any]:
+def parameters_of(call: Call, block: Block, given: Arguments) -> dict[str, Any]:
     """Return the values that a call gives to a block's parameters. Raises SpecError at the wrong argument."""
     parameters = [name for name, _ in block.parameters]
     bound = dict(zip(parameters, given.args, strict=False))

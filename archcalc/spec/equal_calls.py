@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place
+from archcalc.graph.graph import Shared
 from archcalc.ops import Operator, Shape
 from archcalc.spec.functions import Names
 from archcalc.spec.network_spec import Spec
@@ -29,6 +30,7 @@ class Made(NamedTuple):
     output: Shape
     place: Place | None
     side: bool
+    shared: Shared | None = None
 
 
 class Expanded(NamedTuple):

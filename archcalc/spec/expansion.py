@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten, suggest
+from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten
 from archcalc.graph.graph import NONE, Graph, Node, Origin
-from archcalc.ops import REGISTRY, Input, Operator, Shape, format_shape, operator_hint
+from archcalc.ops import REGISTRY, Input, Operator, Shape, operator_hint
 from archcalc.ops.arguments import show
-from archcalc.ops.shape import Sizes
-from archcalc.spec.binding import Given, evaluate, operator_with, parameters_of, settle_input, settle_params
+from archcalc.spec.binding import (
+    Arguments,
+    Called,
+    GivenInput,
+    evaluate,
+    operator_with,
+    parameters_of,
+    place_of,
+    settle_inputs,
+    settle_params,
+)
 from archcalc.spec.equal_calls import Expanded, Kept, Made, kept_for
-from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, leaves
-from archcalc.spec.in_play import join_hint, odd_one
-from archcalc.spec.layers import Branch, Call, Chain, Choose, Each, Join, Label, Plan, Repeat, Side, Use
+from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, Tensor, leaves
+from archcalc.spec.in_play import join_misfit
+from archcalc.spec.layers import Again, Branch, Call, Chain, Choose, Each, Join, Label, Outputs, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
-from archcalc.spec.node_names import LABELLED, Scope, bounded
+from archcalc.spec.node_names import LABELLED, RUNNING, Scope, bounded
+from archcalc.spec.reading import require_read
+from archcalc.spec.sharing import Step, share_all, tied
 
 MAX_NODES = 200_000
 MAX_CALLS = 40  # nested calls of blocks
-RUNNING = -1  # in place of a label's node while its step runs
 
 
 def expand(
-    spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, input_shape: Sizes | None = None, name: str = ""
+    spec: Spec, network: str, overrides: Mapping[str, Any] = NONE, inputs: GivenInput | None = None, name: str = ""
 ) -> Graph:
     """Expand a network of a spec to its graph; `name` is the graph's name, if given.
 
@@ -32,7 +42,7 @@ def expand(
     """
     expansion = Expansion(spec)
     try:
-        return expansion.graph(network, overrides, input_shape, name or network)
+        return expansion.graph(network, overrides, inputs, name or network)
     except SpecError as error:
         error.trail = tuple(expansion.trail())
         raise
@@ -41,18 +51,6 @@ def expand(
         raise SpecError("layers nested too deeply", place, trail=expansion.trail()) from None
     finally:
         expansion.budget.close(LEAST_STEPS)
-
-
-class Called(NamedTuple):
-    """A block call that is running."""
-
-    block: Block
-    given: dict[str, Any]
-    place: Place
-
-    def __str__(self) -> str:
-        given = ", ".join(f"{name}={show(value)}" for name, value in self.given.items())
-        return f"{shorten(f'{self.block.name}({given})', 80)}, called at line {self.place.line}"
 
 
 class Frame(NamedTuple):
@@ -86,37 +84,38 @@ class Expansion:
         self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
         self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
+        self.outputs: dict[str, int] = {}  # the nodes of outputs, by the names of their branches
+        self.passed = -1  # the node that an `outputs` step passed on last
 
-    def graph(self, network: str, overrides: Mapping[str, Any], input_shape: Sizes | None, name: str) -> Graph:
+    def graph(self, network: str, overrides: Mapping[str, Any], inputs: GivenInput | None, name: str) -> Graph:
         """Expand a network like `expand`, but raise errors without a trail."""
         changed = settle_params(self.spec, network, overrides, self.globals)
-        shape, given = settle_input(self.spec, input_shape, self.globals)
+        shapes, given = settle_inputs(self.spec, inputs, self.globals)
         root = Scope(None, "", 0)
-        self.sharing &= all(type(size) is int for size in shape)
+        self.sharing &= all(type(size) is int for shape in shapes.values() for size in shape)
         self.kept = kept_for(self.spec, self.globals) if self.sharing else Kept()
-        first = self._add(root, "input", Input(shape), (), (), shape, None)
-        result = self.run(self.spec.layers, first, Frame(self.globals, root, alone=True))
+        for label, shape in shapes.items():
+            self._input(label, shape, root)
+        end = self.run(self.spec.layers, 0, Frame(self.globals, root, alone=True))
+        outputs = self.outputs if end == self.passed else {"output": end} | self.outputs
         about = self.spec.about._replace(params=dict(self.globals))
         origin = Origin(self.spec.text, self.spec.path, network, changed, given)
-        self._check_use(result)
-        return Graph(name, tuple(self._named()), result, about, tuple(dict.fromkeys(self.ends)), self.misfit, origin)
+        results, sides = tuple(outputs.values()), tuple(dict.fromkeys(self.ends))
+        require_read(self.made, len(shapes), {*results}, {*sides})
+        names = tuple(outputs) if len(outputs) > 1 else ()
+        return Graph(name, tuple(self._named()), results, about, sides, self.misfit, origin, names)
 
-    def _check_use(self, result: int) -> None:
-        """Raise SpecError if nothing reads the output of a layer: it would count, but have no effect."""
-        main = {i for made in self.made if not made.side for i in made.inputs} | {result, 0}
-        side = {i for made in self.made if made.side for i in made.inputs} | {*self.ends}
-        for position, made in enumerate(self.made):
-            if position in main or (made.side and position in side):
-                continue
-            who, hint = "nothing uses", "remove it, or read it: `use` after it continues from another step"
-            if position in side:
-                who, hint = "only a side output uses", "move it into that branch: at inference it would have no effect"
-            raise SpecError(f"{who} the output of this {made.op.name}", made.place, hint)
+    def _input(self, label: str, shape: Shape, root: Scope) -> None:
+        """Add an input; its name is a label."""
+        first = self._add(root, label or "input", Input(shape), (), (), shape, None)
+        if label:
+            root.labels[label] = first
+            self.made[-1] = self.made[-1]._replace(number=LABELLED, place=self.spec.inputs[label].sizes.place)
 
     def _named(self) -> list[Node]:
         return [
-            Node(bounded(scope.entry(base, number), place), op, inputs, x, output, place, side)
-            for scope, base, number, op, inputs, x, output, place, side in self.made
+            Node(bounded(scope.entry(base, number), place), op, inputs, x, output, place, side, shared)
+            for scope, base, number, op, inputs, x, output, place, side, shared in self.made
         ]
 
     def trail(self) -> list[str]:
@@ -177,7 +176,9 @@ class Expansion:
         if plan.name in labels:
             raise SpecError(f"the label {plan.name} is used twice here", plan.place, "give each step its own label")
         labels[plan.name] = RUNNING
+        before = len(self.made)
         labels[plan.name] = y = self._within(plan.name, LABELLED, plan.body, x, frame.names, frame.scope)
+        frame.scope.steps[plan.name] = Step(plan.body, frame.names, range(before, len(self.made)))
         return y
 
     def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
@@ -192,16 +193,12 @@ class Expansion:
         before, ways = len(self.made), self._ways(plan, self._seen(x, frame))
         ends = [self._branch(way, "branch", x, names, frame.scope) for way, names in ways]
         shapes = tuple([self.made[end].output for end in ends])
-        op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame)), 2)
+        op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame), frame.scope), 2)
         try:
             output = _output(op, shapes)
         except Refusal as error:
-            labels = [way.name or f"branch {i}" for i, (way, _) in enumerate(ways, 1)]
-            pairs = list(zip(labels, shapes, strict=True))[:6]
-            listed = ", ".join(f"{label} {format_shape(shape)}" for label, shape in pairs)
-            more = ", …" if len(shapes) > 6 else ""
-            place, hint = ways[odd_one(op, shapes)][0].place, join_hint(self.spec, op, shapes, self.made[before:])
-            raise MisfitError(f"{plan.name}: {error}: {listed}{more}", place, hint) from None
+            branches = [(way.name or f"branch {i}", way.place) for i, (way, _) in enumerate(ways, 1)]
+            raise join_misfit(self.spec, op, branches, shapes, self.made[before:], str(error)) from None
         return self._add(frame.scope, plan.name, op, tuple(ends), shapes, output, plan.place)
 
     def _branch(self, way: Branch, base: str, x: int, names: Names, scope: Scope) -> int:
@@ -240,33 +237,69 @@ class Expansion:
             raise SpecError("a side output has no layers", branch.place)
         self.ends.append(end)
 
+    def _outputs(self, plan: Outputs, x: int, frame: Frame) -> int:
+        for position, branch in enumerate(plan.branches, 1):
+            name = branch.name or f"output{position}"
+            if name in self.outputs:
+                raise SpecError(f"two outputs are named {name}", branch.place, "give each output its own name")
+            if self.side:
+                raise SpecError("a side output cannot have outputs", plan.place)
+            self.outputs[name] = self._branch(branch, "output", x, frame.names, frame.scope)
+        self.passed = x
+        self.reached.append(-1)  # a copy of these nodes would be no output
+        return x
+
     def _use(self, plan: Use, x: int, frame: Frame) -> int:
-        around = [frame.scope]
-        while (target := around[-1].labels.get(plan.label, RUNNING)) == RUNNING:
-            parent = around[-1].parent
-            if parent is None:
-                known = [name for at in around for name, node in at.labels.items() if node != RUNNING]
-                hint = suggest(plan.label, known) or "a label must come before `use`, in this block or around it"
-                raise SpecError(f"no earlier step is labelled {shorten(plan.label)}", plan.place, hint)
-            around.append(parent)
+        bound = frame.names.value(plan.label)
+        target = (
+            bound.node
+            if isinstance(bound, Tensor)
+            else frame.scope.labelled(plan.label, "use", plan.place).labels[plan.label]
+        )
         if self.made[target].side and not self.side:
             raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
         self.reached.append(target)
         return target
 
+    def _again(self, plan: Again, x: int, frame: Frame) -> int:
+        """Run a labelled step again; each layer has the weights of its first run."""
+        scope, before = frame.scope.labelled(plan.label, "again", plan.place), len(self.made)
+        if plan.label not in scope.steps:
+            raise SpecError(f"{plan.label} is an input, which has no weights", plan.place, f"write use({plan.label})")
+        step, base = scope.steps[plan.label], f"{plan.label}_again"
+        y = self._within(base, frame.scope.enter(base), step.body, x, step.names, frame.scope)
+        share_all(self.made, step.nodes, range(before, len(self.made)), plan.label, plan.place)
+        self.reached.append(step.nodes.start)
+        return y
+
     def _call(self, plan: Call, x: int, frame: Frame) -> int:
         target, shape = self._target(plan, frame.names), self.made[x].output
         frame.names.shape = shape
-        given = evaluate(plan, frame.names)
+        given = evaluate(plan, frame.names, frame.scope)
         if isinstance(target, Block):
             return self._shared(plan, target, given, x, frame)
         for values in given.lists:
             self._pay(values, plan.place)
+        if isinstance(given.keywords.get("weight"), Tensor):
+            return self._tied(plan, target, given, x, frame)
+        if not target.needs_input:
+            x, shape = -1, Shape()
         key = target, given.text, shape
         if key not in self.kept.layers:
             self.kept.layers[key] = self._layer(plan, target, given, shape)
         op, output = self.kept.layers[key]
-        return self._add(frame.scope, target.name, op, (x,), shape, output, plan.place)
+        return self._add(frame.scope, target.name, op, (x,) if x >= 0 else (), shape, output, plan.place)
+
+    def _tied(self, plan: Call, cls: type[Operator], given: Arguments, x: int, frame: Frame) -> int:
+        """Add a layer with the weight of another one: `linear(1000, weight=tokens)`."""
+        tensor, x_shape = given.keywords["weight"], self.made[x].output
+        rest = {name: value for name, value in given.keywords.items() if name != "weight"}
+        op, output = self._layer(plan, cls, given._replace(keywords=rest), x_shape)
+        shared = tied(self.made, op, x_shape, tensor, place_of(plan, "weight"))
+        self.reached.append(shared.node)
+        at = self._add(frame.scope, cls.name, op, (x,), x_shape, output, plan.place)
+        self.made[at] = self.made[at]._replace(shared=shared)
+        return at
 
     def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
         try:
@@ -275,13 +308,14 @@ class Expansion:
             hint = operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
-            raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place)
+            hint = f"write use({plan.name})" if isinstance(named, Tensor) else ""
+            raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place, hint)
         target = self.library[named.name]
         if isinstance(target, type) and target.joins:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write {named.name}(a, b) itself")
         return target
 
-    def _layer(self, plan: Call, cls: type[Operator], given: Given, shape: Shape) -> tuple[Operator, Shape]:
+    def _layer(self, plan: Call, cls: type[Operator], given: Arguments, shape: Shape) -> tuple[Operator, Shape]:
         if cls is Input:
             raise SpecError("input is not a step", plan.place, "use(label) gives the output of an earlier step")
         op = self._operator(plan, cls, given, len(shape.lengths) or 2)
@@ -291,14 +325,14 @@ class Expansion:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
 
-    def _operator(self, plan: Call | Join, cls: type[Operator], given: Given, axes: int) -> Operator:
+    def _operator(self, plan: Call | Join, cls: type[Operator], given: Arguments, axes: int) -> Operator:
         """Return an operator with these arguments; calls with the same text share one object."""
         key = cls, given.text, axes
         if key not in self.kept.operators:
             self.kept.operators[key] = operator_with(plan, cls, given, axes)
         return self.kept.operators[key]
 
-    def _shared(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+    def _shared(self, plan: Call, block: Block, given: Arguments, x: int, frame: Frame) -> int:
         """Run a block call, or copy the nodes of an equal call. A plain chain merges into the scope around it."""
         own = block.structured
         self.opened += own
@@ -319,7 +353,7 @@ class Expansion:
             self.kept.expanded[key] = Expanded(scope if own else None, made, nodes, ends_here, y, steps, read)
         return y
 
-    def _block(self, plan: Call, block: Block, given: Given, x: int, frame: Frame) -> int:
+    def _block(self, plan: Call, block: Block, given: Arguments, x: int, frame: Frame) -> int:
         """Run a block call in the scope of a frame."""
         bound = parameters_of(plan, block, given)
         self.calls.append(Called(block, bound, plan.place))
@@ -337,10 +371,11 @@ class Expansion:
         """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
         first, shift = known.first, len(self.made) - known.first
         scopes = {known.scope: scope.named_as(known.scope)} if known.scope else {}
-        for own, base, number, op, inputs, *rest in known.made:
+        for own, base, number, op, inputs, *rest, shared in known.made:
             moved = tuple([x if i < first else i + shift for i in inputs])
             entry = (own.under(scopes), base, number) if scopes else (scope, base, scope.enter(base))
-            self.made.append(Made(*entry, op, moved, *rest))
+            weights = shared and shared._replace(node=shared.node + shift)
+            self.made.append(Made._make((*entry, op, moved, *rest, weights)))
         self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
         self.globals.read.update(known.read)
@@ -350,6 +385,7 @@ class Expansion:
 HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of an object would keep it alive
     Chain: Expansion._chain, Repeat: Expansion._repeat, Choose: Expansion._choose, Call: Expansion._call,
     Each: Expansion._each, Join: Expansion._join, Side: Expansion._sides, Label: Expansion._label, Use: Expansion._use,
+    Outputs: Expansion._outputs, Again: Expansion._again,
 }  # fmt: skip
 
 

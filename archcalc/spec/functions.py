@@ -71,6 +71,17 @@ class Reference:
         return self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """The output of a labelled step as the value of a block's parameter: the label, and the node."""
+
+    label: str
+    node: int
+
+    def __str__(self) -> str:
+        return self.label
+
+
 class Names(dict[str, Any]):
     """The names that an expression sees: its own, those around it, the input's dimensions, blocks and operators.
 
@@ -111,6 +122,13 @@ class Names(dict[str, Any]):
         if name in self.library:
             return self.library[name]
         raise KeyError(name)
+
+    def value(self, name: str) -> Any:
+        """Return the value of a name, None if there is none."""
+        try:
+            return self[name]
+        except KeyError:
+            return None
 
     def known(self) -> list[str]:
         """Return all names, for suggestions."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from archcalc.errors import Refusal, shorten
+from archcalc.errors import MisfitError, Place, Refusal, shorten
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.shape import Features, Map
 from archcalc.spec.functions import DIMENSIONS
@@ -14,6 +14,23 @@ from archcalc.spec.layers import Call, below
 from archcalc.spec.network_spec import Spec
 
 MOST = 4  # most layers in an error
+
+
+def join_misfit(
+    spec: Spec,
+    op: Operator,
+    branches: Sequence[tuple[str, Place]],
+    shapes: Sequence[Shape],
+    made: Sequence[Any],
+    why: str,
+) -> MisfitError:
+    """Return the error for branches, each with its name and place, that do not fit each other."""
+    listed = ", ".join(
+        f"{name} {format_shape(shape)}" for (name, _), shape in [*zip(branches, shapes, strict=True)][:6]
+    )
+    more = ", …" if len(shapes) > 6 else ""
+    place = branches[odd_one(op, shapes)][1]
+    return MisfitError(f"{op.name}: {why}: {listed}{more}", place, join_hint(spec, op, shapes, made))
 
 
 def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[Any]) -> str:

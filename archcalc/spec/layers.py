@@ -19,7 +19,7 @@ from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
 LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 WITH_ARGUMENTS = re.compile(r"([A-Za-z_]\w*)\s*\(")  # a join's key: `mean(0.15)`
-SIDE, USE, CHAIN = "side", "use", "chain"
+SIDE, OUTPUTS, USE, AGAIN, CHAIN = "side", "outputs", "use", "again", "chain"
 
 
 class Chain(NamedTuple):
@@ -52,6 +52,12 @@ class Argument(NamedTuple):
     keyword: str
     value: Compiled
     place: Place
+
+    @property
+    def word(self) -> str:
+        """The value, if it is a single name, which may be that of a labelled step."""
+        tree = self.value.tree
+        return tree.id if isinstance(tree, ast.Name) else ""
 
 
 class Call(NamedTuple):
@@ -96,6 +102,13 @@ class Side(NamedTuple):
     place: Place
 
 
+class Outputs(NamedTuple):
+    """Outputs of the network; the next step, if any, reads their input."""
+
+    branches: tuple[Branch, ...]
+    place: Place
+
+
 class Label(NamedTuple):
     """A labelled step; the label becomes part of the names of its nodes, and `use(label)` returns its output."""
 
@@ -105,13 +118,20 @@ class Label(NamedTuple):
 
 
 class Use(NamedTuple):
-    """The output of an earlier labelled step: a long skip."""
+    """The output of an earlier labelled step, or an input: a long skip."""
 
     label: str
     place: Place
 
 
-Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Label | Use
+class Again(NamedTuple):
+    """An earlier labelled step once more, with the same weights."""
+
+    label: str
+    place: Place
+
+
+Plan: TypeAlias = Chain | Repeat | Choose | Call | Each | Join | Side | Outputs | Label | Use | Again
 
 
 def is_join(name: str) -> bool:
@@ -120,8 +140,8 @@ def is_join(name: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether a name is reserved for joins, side outputs, `use` and `chain`."""
-    return name in (SIDE, USE, CHAIN) or is_join(name)
+    """Whether a name is reserved for joins, outputs, `use`, `again` and `chain`."""
+    return name in (SIDE, OUTPUTS, USE, AGAIN, CHAIN) or is_join(name)
 
 
 def parts(plan: Plan) -> Iterable[Plan]:
@@ -130,7 +150,7 @@ def parts(plan: Plan) -> Iterable[Plan]:
         return plan.steps
     if isinstance(plan, Choose):
         return plan.yes, plan.no
-    if isinstance(plan, Join | Side):
+    if isinstance(plan, Join | Side | Outputs):
         return (plan.branches,) if isinstance(plan.branches, Each) else [branch.body for branch in plan.branches]
     return (plan.body,) if isinstance(plan, Repeat | Each | Label) else ()
 
@@ -144,7 +164,7 @@ def below(plan: Plan) -> Iterator[Plan]:
 
 def structured(plan: Plan) -> bool:
     """Whether a plan has branches or labels: a block with such a body is a numbered module."""
-    return any(isinstance(part, Join | Side | Label) for part in below(plan))
+    return any(isinstance(part, Join | Side | Outputs | Label) for part in below(plan))
 
 
 class Planner:
@@ -179,14 +199,16 @@ class Planner:
         if (written := WITH_ARGUMENTS.match(key.text)) and is_join(written[1]):
             call = LayerExpression(key, self.mentions).join_call()
             return Join(call.name, self.branches(body, call.name), key.place, call.positional, call.named)
-        if key.text == SIDE:
-            return Side(self.branches(body, key.text), key.place)
+        if key.text in (SIDE, OUTPUTS):
+            branches = self.branches(body, key.text)
+            return Side(branches, key.place) if key.text == SIDE else Outputs(branches, key.place)
         return self.label(key, body)
 
     def layout_hint(self, value: Mapping) -> str:
         """Return how to write a step that has several keys."""
         first, body = value.entries[0] if value.entries else (None, None)
-        if first and (first.text == SIDE or is_join(first.text)) and isinstance(body, Scalar) and not body.text:
+        branching = first and (first.text in (SIDE, OUTPUTS) or is_join(first.text))
+        if first and branching and isinstance(body, Scalar) and not body.text:
             return f"indent the branches further than {first.text}"
         return "start each step on a line of its own with `- `"
 
@@ -215,7 +237,7 @@ class Planner:
 def check_label(text: str, place: Place) -> None:
     """Raise SpecError unless a text can be part of a node's name."""
     if is_reserved(text):
-        hint = f"write `- {text}(…)`" if text in (USE, CHAIN) else "choose another name"
+        hint = f"write `- {text}(…)`" if text in (USE, AGAIN, CHAIN) else "choose another name"
         raise SpecError(f"{text!r} is a word of the language", place, hint)
     if not LABEL.fullmatch(text):
         hint = FLOW_HINT if ")" in text else "use letters, digits, _ and -, not only digits"
@@ -264,14 +286,15 @@ class LayerExpression(Expression):
 
     def _named(self, node: ast.Name, place: Place) -> Plan:
         self.mentions.add(node.id)
-        if node.id in (USE, CHAIN) or is_join(node.id):
+        if node.id in (USE, AGAIN, CHAIN) or is_join(node.id):
             raise self.error(node, f"{node.id} needs arguments", f"write {node.id}(…)")
         return Call(node.id, (), (), place)
 
     def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
         self.mentions.add(name)
-        if name == USE:
-            return Use(self._label(node), place)
+        if name in (USE, AGAIN):
+            label = self._label(node, name)
+            return Use(label, place) if name == USE else Again(label, place)
         if name == CHAIN:
             return self._chain(node, place)
         if is_join(name):
@@ -300,14 +323,14 @@ class LayerExpression(Expression):
             seen.add(keyword.arg)
             yield keyword.arg, keyword
 
-    def _label(self, node: ast.Call) -> str:
+    def _label(self, node: ast.Call, name: str) -> str:
         if len(node.args) == 1 and not node.keywords:
             target = node.args[0]
             if isinstance(target, ast.Name):
                 return target.id
             if isinstance(target, ast.Constant) and isinstance(target.value, str):
                 return target.value
-        raise self.error(node, "use takes one label", "write use(stem) or use('stem')")
+        raise self.error(node, f"{name} takes one label", f"write {name}(stem) or {name}('stem')")
 
     def _chain(self, node: ast.Call, place: Place) -> Plan:
         if node.keywords or not node.args:

@@ -13,7 +13,7 @@ from archcalc.ops.shape import AXES, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, Expression, constant, value_of
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Budget, Names
 from archcalc.spec.hints import shape_hint
-from archcalc.spec.layers import LABEL, Chain, Plan, Planner, check_keys, is_reserved, structured
+from archcalc.spec.layers import LABEL, Chain, Plan, Planner, check_keys, check_label, is_reserved, structured
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml
 
 KEYS = {
@@ -21,7 +21,7 @@ KEYS = {
     "title": "a description in a few words",
     "family": "the family in `archcalc list`; by default the name",
     "paper": "authors, year, title, arxiv, url",
-    "input": "the image's shape: [channels, height, width]",
+    "input": "the image's shape: [channels, height, width]; or several inputs by name",
     "params": "names with default values, for `--set` and the variants",
     "variants": "networks by name, each with the params that it changes",
     "blocks": "layers by name, with parameters",
@@ -39,6 +39,13 @@ MAX_PARAMETERS = 64  # of a block
 PAPER = ("authors", "title", "year", "venue", "arxiv", "url")
 ALIAS = ("network", "set", "input")
 SHAPE_STEPS = 100  # most steps of an input's shape in changes
+
+
+class InputShape(NamedTuple):
+    """The shape of an input: its axes, "" if they are not named, and their sizes."""
+
+    axes: str
+    sizes: Compiled
 
 
 class Changes(NamedTuple):
@@ -84,7 +91,7 @@ class Spec(NamedTuple):
     """One parsed spec."""
 
     name: str
-    input: Compiled
+    inputs: dict[str, InputShape]  # by name; "" is the name of one without a name
     params: dict[str, Compiled]
     variants: dict[str, dict[str, Compiled]]
     blocks: dict[str, Block]
@@ -95,7 +102,6 @@ class Spec(NamedTuple):
     others: tuple[tuple[str, Value], ...] = ()  # keys of OTHERS, not parsed here
     text: str = ""
     path: str = ""  # of the file; "" if the text is not from a file
-    axes: str = ""  # of the input, if they are named
 
     def networks(self) -> tuple[str, ...]:
         """Return the networks that it describes: its aliases, its variants, or itself."""
@@ -114,12 +120,17 @@ class Spec(NamedTuple):
         about = target.about._replace(stands_for=changes.network)
         about = about._replace(**{key: said for key, said in self.about._asdict().items() if said})
         own: dict[str, dict[str, Compiled]] = {alias: {**target.variants.get(network, {}), **changes.params}}
-        shape = changes.input
-        return target._replace(
-            name=self.name, variants=own, about=about, text=self.text, path=self.path,
-            input=target.input if shape is None else constant(tuple(shape), target.input.place),
-            axes=target.axes if shape is None else getattr(shape, "axes", ""),
-        )  # fmt: skip
+        inputs = target.inputs if changes.input is None else _replaced(target.inputs, changes)
+        return target._replace(name=self.name, inputs=inputs, variants=own, about=about, text=self.text, path=self.path)
+
+
+def _replaced(inputs: dict[str, InputShape], changes: Changes) -> dict[str, InputShape]:
+    """Return the only input with another shape. Raises SpecError for several."""
+    if len(inputs) > 1:
+        raise SpecError(f"{changes.network} has several inputs; set its params instead", changes.place)
+    ((name, old),) = inputs.items()
+    sizes = constant(tuple(changes.input or ()), old.sizes.place)
+    return {name: InputShape(getattr(changes.input, "axes", ""), sizes)}
 
 
 def parse_spec(text: str, source: str = "<text>", path: str = "") -> Spec:
@@ -160,7 +171,7 @@ def read_changes(entry: Mapping) -> Changes:
     """Read `network`, `set` and `input` of an alias or another entry."""
     params = _entries(entry.get("set"), "set needs names with values", "such as set: {size: 227}")
     shape = entry.get("input")
-    axes, sizes = _input(shape) if shape else ("", None)
+    axes, sizes = _shape(shape) if shape else ("", None)
     size = sizes.run(Names({}, {}, Budget(SHAPE_STEPS))) if sizes else None
     if sizes and not (isinstance(size, tuple) and size):
         raise SpecError("input needs a shape", sizes.place, "such as input: [3, 227, 227]")
@@ -170,10 +181,21 @@ def read_changes(entry: Mapping) -> Changes:
     return Changes(text_of(entry.get("network")), known, size, entry.place)
 
 
-def _input(value: Value, mentions: set[str] | None = None) -> tuple[str, Compiled]:
-    """Read `[3, 224, 224]` or `{C: 64, L: 16000}`: the axes, "" for a list, and their sizes."""
+def _inputs(value: Value, mentions: set[str]) -> dict[str, InputShape]:
+    """Read one shape, or several by name: `{image: [3, 224, 224], position: {C: 4}}`."""
+    if not isinstance(value, Mapping) or not any(isinstance(own, Mapping | Sequence) for _, own in value.entries):
+        return {"": _shape(value, mentions)}
+    for key, _ in value.entries:
+        check_label(key.text, key.place)
+    return {key.text: _shape(own, mentions) for key, own in value.entries}
+
+
+def _shape(value: Value, mentions: set[str] | None = None) -> InputShape:
+    """Read `[3, 224, 224]` or `{C: 64, L: 16000}`."""
+    if isinstance(value, Scalar) and (hint := shape_hint(value.text)):
+        raise SpecError(f"not a shape: {shorten(value.text)}", value.place, hint)
     if not isinstance(value, Mapping):
-        return "", value_of(value, mentions)
+        return InputShape("", value_of(value, mentions))
     keys = {key.text: key for key, _ in value.entries}
     try:
         axes = axes_of(keys)
@@ -181,7 +203,7 @@ def _input(value: Value, mentions: set[str] | None = None) -> tuple[str, Compile
         wrong = next((key for text, key in keys.items() if text not in AXES), value)
         raise SpecError(f"input {error}", wrong.place) from None
     items = {key.text: item for key, item in value.entries}
-    return axes, value_of(Sequence(tuple([items[axis] for axis in axes]), value.place), mentions)
+    return InputShape(axes, value_of(Sequence(tuple([items[axis] for axis in axes]), value.place), mentions))
 
 
 def _entries(value: Value | None, needs: str, hint: str, some: bool = False) -> tuple[tuple[Scalar, Value], ...]:
@@ -209,14 +231,11 @@ class _Reader:
         variants = self.variants(params)
         blocks = self.blocks()
         layers = self.planner.steps(self.need("layers"), "layers")
-        shape = self.need("input")
-        if isinstance(shape, Scalar) and (hint := shape_hint(shape.text)):
-            raise SpecError(f"not a shape: {shorten(shape.text)}", shape.place, hint)
-        axes, sizes = _input(shape, self.planner.mentions)
+        inputs = _inputs(self.need("input"), self.planner.mentions)
         return Spec(
-            name, sizes, {k: value for k, (value, _) in params.items()}, variants,
+            name, inputs, {k: value for k, (value, _) in params.items()}, variants,
             {block.name: block for block in blocks}, layers, read_about(self.root, name), {},
-            self.unused(params, blocks), axes=axes,
+            self.unused(params, blocks),
         )  # fmt: skip
 
     def of_aliases(self, name: str) -> Spec:
@@ -228,7 +247,8 @@ class _Reader:
         entries = _entries(value, needs, "such as resnet18_v1: resnet18", some=True)
         aliases = {self.network_name(key): self.alias(item) for key, item in entries}
         none = Chain((), value.place)
-        return Spec(name, constant((), value.place), {}, {}, {}, none, read_about(self.root, ""), aliases)
+        nothing = {"": InputShape("", constant((), value.place))}
+        return Spec(name, nothing, {}, {}, {}, none, read_about(self.root, ""), aliases)
 
     def alias(self, value: Value) -> Changes:
         """Read `resnet18`, or `{network: squeezenet1.0, set: {size: 224}}`."""

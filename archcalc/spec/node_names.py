@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from archcalc.errors import Place, SpecError
+from archcalc.errors import Place, SpecError, shorten, suggest
 
 MAX_NAME = 250  # characters of a layer's name
+RUNNING = -1  # in place of a label's node while its step runs
 LABELLED = 0  # the number of an entry that is a label
 Entry: TypeAlias = tuple[str, int]  # the base of its name ("" for a numbered block), and its number of that base
 
@@ -30,7 +31,7 @@ Entry: TypeAlias = tuple[str, int]  # the base of its name ("" for a numbered bl
 class Scope:
     """A scope of names; they are settled at the end, when all entries are known."""
 
-    __slots__ = ("base", "branches", "counts", "labels", "number", "parent", "path", "settled")
+    __slots__ = ("base", "branches", "counts", "labels", "number", "parent", "path", "settled", "steps")
 
     def __init__(self, parent: Scope | None, base: str, number: int) -> None:
         self.parent = parent
@@ -38,9 +39,33 @@ class Scope:
         self.number = number
         self.counts: dict[str, int] = {}  # entries that are not labels
         self.branches: dict[str, list[int]] = {}  # the numbers of named branches
-        self.labels: dict[str, int] = {}  # the last node of each label's step; -1 while it runs
+        self.labels: dict[str, int] = {}  # the last node of each label's step, or RUNNING
+        self.steps: dict[str, Any] = {}  # what `again` needs of each label's step
         self.path: str | None = None
         self.settled: dict[Entry, str] = {}
+
+    def around(self) -> Iterator[Scope]:
+        """Yield this scope and all around it."""
+        at: Scope | None = self
+        while at:
+            yield at
+            at = at.parent
+
+    def labelling(self, label: str) -> Scope | None:
+        """Return the nearest scope in which an earlier step has this label."""
+        return next((at for at in self.around() if at.labels.get(label, RUNNING) != RUNNING), None)
+
+    def known(self) -> list[str]:
+        """Return the labels of all earlier steps in this scope and around it."""
+        return [label for at in self.around() for label, node in at.labels.items() if node != RUNNING]
+
+    def labelled(self, label: str, word: str, place: Place) -> Scope:
+        """Return what `labelling` does for `use` or `again`. Raises SpecError if there is none."""
+        found = self.labelling(label)
+        if found is None:
+            hint = suggest(label, self.known()) or f"a label must come before `{word}`, in this block or around it"
+            raise SpecError(f"no earlier step is labelled {shorten(label)}", place, hint)
+        return found
 
     def enter(self, base: str) -> int:
         """Count one more entry with this base. Returns its number, from 1."""

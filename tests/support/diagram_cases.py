@@ -72,7 +72,7 @@ def wiring(report, picture):
                 assert not any(repeat_[level:])
             if not differing and one != other:
                 wanted.setdefault((one, other), []).append(graph.nodes[start].output)
-    ends = (graph.result, *graph.sides)
+    ends = graph.ends
     for index, i in enumerate(ends, len(picture.boxes()) - len(ends)):
         assert where[i][2] == [times - 1 for _, times in where[i][1]]  # of the last repeat
         wanted.setdefault((where[i][0], index), []).append(graph.nodes[i].output)

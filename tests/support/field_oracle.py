@@ -211,7 +211,7 @@ class Maker:
         result = 0
         while self.left > 0:
             result = self.step(result)
-        return Graph("random", tuple(self.nodes), result, About())
+        return Graph("random", tuple(self.nodes), (result,), About())
 
     def add(self, name: str, inputs: tuple[int, ...], **keywords: Any) -> int:
         op = make(REGISTRY[name], (), keywords, self.axes)

@@ -68,6 +68,10 @@ CASES = [
 ]  # fmt: skip
 
 
+# Operators that read an input, and `input`; tests/test_learned.py has the others.
+READING = [name for name, cls in REGISTRY.items() if cls.needs_input or name == "input"]
+
+
 def case_id(case: Any) -> str:
     name, x, args, keywords = case
     return "-".join([name, "+".join(map(format_shape, x if REGISTRY[name].joins else [x])), *map(str, args), *keywords])

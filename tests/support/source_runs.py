@@ -4,8 +4,10 @@ import ast
 
 import torch
 
-from archcalc.pytorch import Training, build, validate_source
-from archcalc.pytorch.source_proof import listed, run_source
+from archcalc.pytorch import build, validate_source
+from archcalc.pytorch.inputs import random_inputs
+from archcalc.pytorch.network import ends_of
+from archcalc.pytorch.source_proof import run_source
 from support.torch_seed import seed_torch
 
 IMPORTS = {"torch"}  # what the source may import
@@ -53,14 +55,14 @@ def assert_same_values(source, graph, carry=None):
             if value.is_floating_point():
                 value.add_(torch.rand_like(value) / 8)  # running statistics and biases that are no longer 0 or 1
     (carry or carrying(source))(own, built)
-    image = torch.rand(2, *graph.input)
+    images = random_inputs(graph, 2)
     for training in (False, True):
         with torch.set_grad_enabled(training):
-            expected, given = (seeded(network.train(training), image) for network in (built, own))
-        assert isinstance(given, tuple) == isinstance(expected, Training)
-        _assert_equal(listed(expected), listed(given))
+            expected, given = (seeded(network.train(training), *images) for network in (built, own))
+        assert isinstance(given, tuple) == isinstance(expected, tuple)
+        _assert_equal(ends_of(expected), ends_of(given))
     _assert_equal(built.state_dict().values(), own.state_dict().values())  # running statistics
-    total = sum(value.sum() for value in listed(given))
+    total = sum(value.sum() for value in ends_of(given))
     if total.requires_grad:
         total.backward()  # raises if something that backward needs was overwritten
 
@@ -70,10 +72,10 @@ def _assert_equal(expected, given):
         assert torch.equal(left.nan_to_num(), right.nan_to_num())
 
 
-def seeded(network, image):
+def seeded(network, *images):
     """Return the output of a network; dropout and similar layers draw equal numbers each time."""
     seed_torch(1)
-    return network(image.clone())
+    return network(*[image.clone() for image in images])
 
 
 # By operations

@@ -296,7 +296,7 @@ class _Arrows:
 
     def results(self) -> Iterator[Edge]:
         """Yield the edges to the outputs, which are the last boxes."""
-        ends = (self.graph.result, *self.graph.sides)
+        ends = self.graph.ends
         for index, i in enumerate(ends, len(self.every) - len(ends)):
             yield Edge(self.home[i], index, (self.graph.nodes[i].output,) * 2, self.every[index].side)
 

@@ -1,0 +1,23 @@
+"""Refuse layers and inputs that nothing reads: they would count, but have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from archcalc.errors import SpecError
+from archcalc.spec.equal_calls import Made
+
+
+def require_read(made: Sequence[Made], inputs: int, results: Set[int], sides: Set[int]) -> None:
+    """Raise SpecError if nothing reads one of several inputs, or the output of a layer."""
+    main = {i for node in made if not node.side for i in node.inputs} | results | ({0} if inputs == 1 else set())
+    side = {i for node in made if node.side for i in node.inputs} | sides
+    for position, node in enumerate(made):
+        if position in main or (node.side and position in side):
+            continue
+        if position < inputs and position not in side:
+            raise SpecError(f"nothing uses the input {node.base}", node.place, f"read it: use({node.base})")
+        who, hint = "nothing uses", "remove it, or read it: `use` after it continues from another step"
+        if position in side:
+            who, hint = "only a side output uses", "move it into that branch: at inference it would have no effect"
+        raise SpecError(f"{who} the output of this {node.op.name}", node.place, hint)
