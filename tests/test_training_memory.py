@@ -41,6 +41,10 @@ CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of wh
     "a dense block": "  - 2 * concat(identity, batchnorm | relu | conv(4, 1))",
     "three readers of one value": "  - add(conv(4, 1), sigmoid, gelu, identity)\n  - mean(tanh, conv(4, 1), silu)",
     "a gate": "  - multiply(body=identity, gate=global_avgpool | conv(4, 1) | sigmoid)",
+    "vector gates": "  - multiply(identity, global_avgpool | flatten | linear(4) | sigmoid)\n"
+    "  - divide(add(global_avgpool | flatten, identity), sigmoid)",
+    "what is repeated": "  - subtract(conv(1, 1), maximum(identity, global_avgpool))\n"
+    "  - add(conv(1, 1), conv(4, 3) | upsample(size=8), global_avgpool | flatten)",
     "local response normalization": "  - relu | lrn(5) | lrn(3) | conv(5, 1)",
     "in place in a view": "  - linear(6)\n  - add(linear(5), linear(5))\n  - channel_shuffle(2) | relu | linear(3)",
     "in place in a view, beside a branch": "  - mean(tanh, linear(8) | relu, conv(16, 1) | sigmoid | conv(4, 1))",

@@ -92,7 +92,8 @@ class _Calls:
             new = dict(enumerate(self.numbers)) | dict(zip(call.reads, reads, strict=True))
             keeps = call.reads[:2] if to == BFLOAT16 and call.keeps else call.keeps  # the copy of the weight, too
             holds = (*[new[i] for i in call.holds], *(read + given if position == len(function) else ()))
-            made = call._replace(reads=reads, keeps=tuple([new[i] for i in keeps]), holds=holds)
+            keeps, crossed = (tuple([new[i] for i in numbers]) for numbers in (keeps, call.crossed))
+            made = call._replace(reads=reads, keeps=keeps, crossed=crossed, holds=holds)
             self._append(self._typed(made, to, counts=len(function) > 1))
 
     def _cast(self, read: Sequence[int], to: str) -> list[int]:
@@ -113,7 +114,8 @@ class _Calls:
         own = self.values[call.reads[0]].dtype if as_first else widest
         extras = tuple([self._of(extra, widest if to == FIRST else own) for extra in call.extras])
         copies = tuple([self._of(extra, own) for extra in call.copies])
-        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies)
+        scratch = tuple([tuple([self._of(extra, own) for extra in part]) for part in call.scratch])
+        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies, scratch=scratch)
 
     def _of(self, extra: Extra, dtype: str) -> Extra:
         """Return a tensor with this dtype, if it has the dtype of other tensors."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, SAME, SLICE, SUM, TURNED
+from archcalc.ops.calls import FULL, JOINED, NEW, PACKED, PART, SAME, SLICE, SUM, TURNED
 
 NOWHERE = -1  # the origin of a value that needs no gradient
 OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
@@ -21,7 +21,7 @@ class Edge(NamedTuple):
     origin: int
     size: Size
     rule: str
-    scratch: int
+    scratch: Sequence[Size]
     first: Size
 
     @property
@@ -67,6 +67,7 @@ class Backward:
         self.tape: list[Record] = []
         self.gradients: dict[int, int] = {}  # by parameter: its memory
         self.waiting: dict[int, tuple[int, int]] = {}  # by call: the gradient of its result so far, and its state
+        self.parts: dict[int, list[int]] = {}  # by call: further parts of that gradient, which are not added to it
 
     def run(self, loss: int, size: Size) -> None:
         """Compute all gradients from that of the call `loss`, which is one."""
@@ -79,6 +80,7 @@ class Backward:
                 self.trace.node = self.tape[position].node
                 checkpoint = self.tape[position].checkpoint
                 self._differentiate(self.tape[position], incoming, state)
+                trace.drop(*self.parts.pop(position, ()))
                 if checkpoint and position == checkpoint.keeping[0]:
                     self.trace.drop(*checkpoint.kept)
         trace.drop(one)
@@ -106,14 +108,15 @@ class Backward:
             packed.append(trace.make(record.size, "temporary"))
             incoming, state = packed[0], OWN
         for edge in record.edges:
-            scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
-            if edge.rule in (NEW, FULL, PACKED, TURNED) or (edge.rule == JOINED and state == GAPS):
-                size = record.size if edge.rule == FULL else edge.first
+            scratch = [trace.make(size, "temporary") for size in edge.scratch]
+            if edge.rule in (NEW, FULL, PACKED, TURNED, PART) or (edge.rule == JOINED and state == GAPS):
+                size = record.size if edge.rule in (FULL, PART) else edge.first
                 turned = edge.rule == TURNED and self.single
                 made.append(Gradient(edge, trace.make(size, edge.kind), SHARED if turned else OWN))
             else:
                 gaps = edge.rule == SLICE and not self.single and edge.first != record.size
-                least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
+                same = edge.rule == SAME or (edge.rule == SUM and edge.first == record.size)
+                least = OWN if same else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
         trace.drop(*packed)
@@ -149,6 +152,9 @@ class Backward:
         origin = grad.edge.origin
         if origin not in self.waiting:
             self.waiting[origin] = grad.storage, grad.state
+            return False
+        if grad.edge.rule == PART:
+            self.parts.setdefault(origin, []).append(grad.storage)
             return False
         earlier, state = self.waiting[origin]
         if state != OWN or self.trace.refs[earlier] > 1:

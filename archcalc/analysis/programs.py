@@ -36,7 +36,7 @@ class Compiled(NamedTuple):
     numbers: list[Size]  # those of the extras that are Python's
     copies: list[Size]
     uses: list[Size]
-    grads: list[tuple[int, str, int, Size | None]]
+    grads: list[tuple[int, str, list[Size], Size | None]]
     done: list[int]
 
 
@@ -90,7 +90,10 @@ class Programs:
         numbers = [extra for extra in call.extras if extra in (NUMBER, FLAG)]
         extras = [extra for extra in call.extras if extra not in numbers]
         rules = [rule for rule in zip_longest(call.reads, call.grads, call.scratch) if rule[1] != NONE]
-        grads = [(i, rule or NEW, scratch or 0, self._made_first(values[i], call)) for i, rule, scratch in rules]
+        grads = [
+            (i, rule or NEW, [self.size(extra) for extra in scratch or ()], self._made_first(values[i], call))
+            for i, rule, scratch in rules
+        ]
         parts = extras, numbers, call.copies, call.uses
         kept, counted, copies, uses = ([self.size(extra) for extra in part] for part in parts)
         return Compiled(call, self.size(call.makes), kept, counted, copies, uses, grads, done)

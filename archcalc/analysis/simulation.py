@@ -151,7 +151,7 @@ class _Run:
         trace.begin("forward", step)
         if self.recipe.image_gradient:  # call 0 adds up what its readers give
             size = self.image.size
-            edge = Edge(NOWHERE - 1 - self.image.storage, size, SAME, 0, size)
+            edge = Edge(NOWHERE - 1 - self.image.storage, size, SAME, (), size)
             self.backward.tape.append(Record(NO_NODE, [edge], size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
@@ -343,7 +343,7 @@ class _Run:
         in_kernel = self.within and self.recipe.device == "cpu"  # a copy that a checkpoint drops dies in its kernel
         kept += [trace.make((0, 0) if in_kernel else size, "kept") for size in step.copies]
         for i in call.keeps:
-            if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
+            if i not in call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))
                 if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
@@ -360,7 +360,7 @@ class _Run:
         self.left -= bool(kept) and self.left > 0
         self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
         if record.rebased is not None:  # the view is taken anew from its base (as_strided)
-            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0, step.size)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, (), step.size)
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 

@@ -340,7 +340,10 @@ class Writer:
         if plan.name == "concat":
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
-            flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)
+            nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]
+            widest = [all(node.x[i].channels == node.output.channels for node in nodes) for i in range(len(outs))]
+            known = [out for out, own in zip(outs, widest, strict=True) if own and not trees.unknown(out)]
+            flow.channels = min(known or [trees.UNKNOWN], key=trees.operations)
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
         """Write the branches; if one has statements, all come before the join, in the order in which they run."""

@@ -13,15 +13,7 @@ from archcalc.ops.arguments import Approximation, Flag, Real, show
 from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, values
 from archcalc.ops.calls import NUMBER, Call
 from archcalc.ops.shape import Tokens
-
-OPERATIONS = {  # names of the kinds of work, singular and plural
-    "add": ("an addition", "additions"),
-    "mul": ("a multiplication", "multiplications"),
-    "div": ("a division", "divisions"),
-    "compare": ("a comparison", "comparisons"),
-    "exp": ("a power of e", "powers of e"),
-    "tanh": ("a tanh", "tanh"),
-}
+from archcalc.ops.work_in_words import in_words
 
 
 class Activation(SameShape):
@@ -48,9 +40,9 @@ class Activation(SameShape):
     @classmethod
     def says(cls, figure: str) -> str:
         if figure == "work" and cls.work is Activation.work:
-            return f"For each value {_in_words(cls.per_value)}."
+            return f"For each value {in_words(cls.per_value)}."
         if figure == "input_gradient" and cls.input_gradient is Activation.input_gradient:
-            return f"{cls.gradient[0]}: for each value {_in_words(cls.gradient[1])}."
+            return f"{cls.gradient[0]}: for each value {in_words(cls.gradient[1])}."
         if figure == "saved" and cls.saved is Activation.saved:
             copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
             return "The result." if cls.keeps_output else f"The input{copied}."
@@ -60,12 +52,6 @@ class Activation(SameShape):
         """One function; in place it copies its input for backward."""
         (call,) = super().calls(x, y, training, overwrites)
         return (call._replace(copies=call.extras, extras=()),)
-
-
-def _in_words(work: Work) -> str:
-    """`an addition, 2 comparisons and a division`."""
-    counts = [OPERATIONS[kind][0] if n == 1 else f"{n} {OPERATIONS[kind][1]}" for kind, n in work.items()]
-    return " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
 
 
 @operator("relu")

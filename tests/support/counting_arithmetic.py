@@ -61,7 +61,7 @@ class Counted:
     def __getitem__(self, index: Any) -> Counted:
         return Counted(self.data[index], self.tally)
 
-    def largest(self, other: float) -> Counted:
+    def largest(self, other: Any) -> Counted:
         return self.made("compare", np.maximum(self.data, other))
 
     def smallest(self, other: float) -> Counted:
@@ -355,6 +355,20 @@ def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
 
 # joins, and operators that only move values
 
+ELEMENTWISE: dict[str, Callable[[Counted, Counted], Counted]] = {
+    "add": Counted.__add__,
+    "subtract": Counted.__sub__,
+    "multiply": Counted.__mul__,
+    "divide": Counted.__truediv__,
+    "maximum": lambda x, y: x.largest(plain(y)),
+}
+
+
+def aligned(xs: Sequence[Counted]) -> list[Counted]:
+    """Give vectors beside positions lengths of 1."""
+    most = max(x.data.ndim for x in xs)
+    return [x.shaped((*x.data.shape, *[1] * (most - x.data.ndim))) for x in xs]
+
 
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     """Move values without arithmetic; `reference_operators.py` checks where they go."""
@@ -370,8 +384,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "adaptive_maxpool": adaptive_maxpool, "upsample": upsample,
     "global_avgpool": lambda x, state: adaptive_avgpool(x, state, 1),
     "global_maxpool": lambda x, state: adaptive_maxpool(x, state, 1),
-    "add": lambda *xs, state: reduce(Counted.__add__, xs),
-    "multiply": lambda *xs, state: reduce(Counted.__mul__, xs),
+    **{name: lambda *xs, state, f=f: reduce(f, aligned(xs)) for name, f in ELEMENTWISE.items()},
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
     **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath"], moved),

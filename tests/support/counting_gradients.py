@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from support.counting_arithmetic import ELEMENTWISE as FORWARD
 from support.counting_arithmetic import (
     Array,
     Counted,
     State,
+    aligned,
     cells,
     channelwise,
     neighbours,
     pair,
+    plain,
     standardized,
     windows,
 )
@@ -451,15 +454,35 @@ def upsample(case: Case) -> Counted:
 # joins, and operators that move or drop values
 
 
-def multiply(case: Case) -> list[Counted]:
-    """Return each factor's gradient, from the last product to the first."""
-    partial, made, g = [case.xs[0].data], list[Counted](), case.g
-    for x in case.xs[1:]:
-        partial.append(partial[-1] * x.data)
-    for left, right in reversed(list(zip(partial, case.xs[1:], strict=False))):
-        made.append(summed(g * left, right.data.shape))
-        g = summed(g * right.data, left.shape)
-    return [g, *reversed(made)]
+Pair = tuple[Counted, Counted]
+
+
+def shared(g: Counted, x: Counted, y: Counted) -> Counted:
+    """Return the gradient of x, where the maximum of x and y has the gradient g."""
+    return g.chosen(plain(x) != plain(y), g / 2).chosen(plain(x) >= plain(y))
+
+
+ELEMENTWISE: dict[str, Callable[[Counted, Counted, Counted], Pair]] = {  # both gradients
+    "add": lambda g, x, y: (g, g),
+    "subtract": lambda g, x, y: (g, -g),
+    "multiply": lambda g, x, y: (g * y, g * x),
+    "divide": lambda g, x, y: (g / y, -g * (x / y / y)),
+    "maximum": lambda g, x, y: (shared(g, x, y), shared(g, y, x)),
+}
+
+
+def elementwise(name: str, case: Case) -> list[Counted]:
+    """Return each input's gradient, from the last application of the function to the first."""
+    xs = aligned(case.xs)
+    partial, made, g = [xs[0]], list[Counted](), case.g
+    for x in xs[1:]:
+        result = FORWARD[name](Counted(partial[-1].data, FREE()), x)
+        partial.append(Counted(result.data, case.tally))
+    for left, right in reversed(list(zip(partial, xs[1:], strict=False))):
+        of_left, of_right = ELEMENTWISE[name](g, left, right)
+        made.append(summed(of_right, right.data.shape))
+        g = summed(of_left, left.data.shape)
+    return [part.shaped(x.data.shape) for part, x in zip([g, *reversed(made)], case.xs, strict=True)]
 
 
 def summed(x: Counted, shape: tuple[int, ...]) -> Counted:
@@ -483,8 +506,9 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "conv": conv_input, "conv_transpose": transposed_input, "linear": linear_input, "rbf": rbf, "maxpool": maxpool,
     "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
     "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
-    "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
-    "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
+    "upsample": upsample, **{name: partial(elementwise, name) for name in ELEMENTWISE},
+    "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
+    "dropout": noise, "droppath": noise, "stochastic_depth": noise,
     **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {

@@ -10,6 +10,17 @@ from archcalc.ops.shape import shape_of
 
 OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum")
+REPEATED = [  # shapes of inputs, some of which are repeated
+    ((5, 1, 1), (5, 4, 3)),
+    ((5, 1, 1), (5, 1, 1), (5, 4, 3)),
+    ((5, 4, 3), (5,)),
+    ((5,), (5, 1, 1), (5, 4, 3), (1, 4, 3)),
+    ((5, 4, 1), (5, 1, 3)),
+    ((5,), (1,), (5, 1, 1)),
+    ((5, 7), (5,), (1, 7)),
+    ((5, 2, 3, 4), (5, 1, 3, 1), (5,)),
+]
 
 CASES = [
     ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
@@ -55,9 +66,8 @@ CASES = [
     ("global_maxpool", (4, 7, 5), (), {}),
     ("upsample", (4, 5, 6), (), {"size": (7, 11)}),
     ("upsample", (4, 5, 6), (), {"scale_factor": 2, "mode": "bilinear"}),
-    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [1, 2, 3, 4]),
-    ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
-    ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["mean", *ELEMENTWISE] for count in [1, 2, 3, 4]),
+    *((name, shapes, (), {}) for name in ELEMENTWISE for shapes in REPEATED),
     *(("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3))[:count], (), {}) for count in [1, 2, 3]),
     ("input", (), ((3, 8, 8),), {}),
     ("channel_shuffle", (6, 4, 3), (3,), {}),

@@ -96,10 +96,11 @@ def normalized(draw: st.DrawFn) -> Any:
 
 
 @st.composite
-def gates(draw: st.DrawFn) -> Any:
-    """Draw images of one shape, and gates of channels×1×1 among them."""
-    x = draw(IMAGE)
-    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=1, max_size=4))), {}
+def repeated(draw: st.DrawFn) -> Any:
+    """Draw shapes that are equal but for sizes of 1, and vectors among them."""
+    x = draw(ANY_RANK)
+    gates = st.sampled_from([x, (x[0], *(1 for _ in x[1:])), x[:1], (1,)])
+    return tuple(draw(st.lists(gates | st.tuples(*[st.sampled_from([n, 1]) for n in x]), min_size=1, max_size=4))), {}
 
 
 @st.composite
@@ -149,8 +150,11 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "global_avgpool": written(IMAGE),
     "global_maxpool": written(IMAGE),
     "upsample": written(IMAGE, size=size(9), scale_factor=size(3), mode=st.sampled_from(["nearest", "bilinear"])),
-    "add": written(ALIKE),
-    "multiply": gates(),
+    "add": repeated(),
+    "subtract": repeated(),
+    "multiply": repeated(),
+    "divide": repeated(),
+    "maximum": repeated(),
     "mean": written(ALIKE),
     "concat": slices(),
     "input": IMAGE.map(lambda x: ((), {"shape": x})),

@@ -22,6 +22,7 @@ from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.pooling import LINEAR
 from archcalc.ops.shape import Features, Map, shape_of
 from archcalc.spec.functions import DIMENSIONS
+from support.operator_cases import ELEMENTWISE
 from support.operator_strategies import WRITTEN
 from support.spec_steps import (
     IDENTITY,
@@ -207,7 +208,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "conv_transpose": conv_transpose,
     "pad_shortcut": pad_shortcut,
 }
-JOINS = ("add", "concat", "mean", "multiply")
+JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
 IMAGES_ONLY = ("subsample", "pad_shortcut")
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
@@ -319,7 +320,7 @@ class Writer:
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
         if not isinstance(x, Map) and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
-        fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name)
+        fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, name)
         if not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
         keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
@@ -348,12 +349,22 @@ class Writer:
         target = ways[0][1]
         return [self.fit(way, target if name != "concat" else target.with_channels(way[1].channels)) for way in ways]
 
-    def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
-        """Return branches of one shape, some of them channels×1×1."""
+    def gated(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
+        """Return branches of one shape, some of them channels×1×1, 1×height×width or a vector of the channels."""
         target = ways[0][1]
-        gate = target.of(target.channels, (1,) * len(target.lengths))
-        gates = [self.draw(FLAG) if isinstance(target, Map) else False for _ in ways]
-        return [self.fit(way, gate if small else target) for way, small in zip(ways, gates, strict=True)]
+        maps = isinstance(target, Map)
+        gate = target.of(target.channels if self.draw(FLAG) else 1, (1,) * len(target.lengths)) if maps else target
+        fitted: list[tuple[Steps, Shape]] = []
+        for i, way in enumerate(ways):
+            like = self.draw(st.sampled_from([target, target, gate, target.with_channels(1) if maps else target]))
+            if i and target.lengths and self.draw(RARELY):
+                units = Layer("linear", {"out_features": target.channels})
+                fitted.append(((*way[0], Layer("flatten", {}), units), Features((target.channels,))))
+            else:
+                fitted.append(self.fit(way, like))
+        if name == "divide":
+            fitted = [(steps if i == 0 else (*steps, Layer("sigmoid", {})), y) for i, (steps, y) in enumerate(fitted)]
+        return fitted
 
     def fit(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
         steps, x = way

@@ -175,6 +175,17 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
     return x * float(torch.rand(()) >= p) if run.training else x * (1 - p)
 
 
+def elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Apply a function to the inputs from left to right; give vectors beside positions a length of 1 for each axis."""
+
+    def compute(run: Run, *xs: Tensor) -> Tensor:
+        most = max(x.dim() for x in xs)
+        places = (slice(None), None) if run.tokens else (..., *[None] * (most - 2))
+        return reduce(function, [x[places] if x.dim() < most else x for x in xs])
+
+    return compute
+
+
 def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """Apply a function to each value; `inplace` changes where the results are, not their values."""
     return lambda run, x, inplace=False: function(x)
@@ -217,8 +228,11 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "global_avgpool": lambda run, x: of_rank("adaptive_avg_pool{}d", x)(x, 1),
     "global_maxpool": lambda run, x: of_rank("adaptive_max_pool{}d", x)(x, 1),
     "upsample": upsample,
-    "add": lambda run, *xs: reduce(torch.add, xs),
-    "multiply": lambda run, *xs: reduce(torch.mul, xs),
+    "add": elementwise(torch.add),
+    "subtract": elementwise(torch.sub),
+    "multiply": elementwise(torch.mul),
+    "divide": elementwise(torch.div),
+    "maximum": elementwise(torch.maximum),
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
     "input": unchanged,
