@@ -44,6 +44,8 @@ REGRESSIONS = {
 }  # fmt: skip
 
 REFUSED = [
+    ("prelu", (4, 5, 5), {"num_parameters": 3}, "num_parameters must be 1 or the channels, 4, not 3"),
+    ("glu", (3, 5, 5), {}, "3 channels cannot be halved"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 6}, "kernel 6×6 is larger than the padded input 5×5"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "dilation": (1, 3)}, "kernel 3×7 is larger"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels cannot be divided"),
@@ -66,6 +68,9 @@ REFUSED = [
 ]
 
 REFUSED_HERE_ONLY = [
+    ("clamp", (4, 5, 5), {}, "needs min, max or both"),
+    ("swiglu", (3, 5, 5), {}, "3 channels cannot be halved"),
+    ("elu", (4, 5, 5), {"alpha": -0.1, "inplace": True}, "needs alpha >= 0, not -0.1"),
     ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv accepts C×L, C×H×W or C×D×H×W, not 4 features"),
     ("pad_shortcut", (4, 5, 5), {"out_channels": 3}, "cannot pad 4 channels to 3"),
     ("conv", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "connections": LENET_TABLE}, "5 rows for 4 output"),

@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 
 
 ANYWHERE: dict[str, tuple[Rule, ...]] = {
-    **dict.fromkeys(("conv", "conv_transpose", "linear"), (Rule(BFLOAT16),)),
+    **dict.fromkeys(("conv", "conv_transpose", "linear", "prelu"), (Rule(BFLOAT16),)),
     "batchnorm": (Rule(FIRST),),
     "rbf": (Rule(WIDER, 1, 2),),  # its prototypes are float32
 }
@@ -46,7 +46,9 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "cuda": {
         **ANYWHERE,
-        **dict.fromkeys(("layernorm", "groupnorm", "softmax", "upsample"), (Rule(FLOAT32),)),
+        **dict.fromkeys(
+            ("layernorm", "groupnorm", "softmax", "log_softmax", "softplus", "exp", "upsample"), (Rule(FLOAT32),)
+        ),
         "lrn": (Rule(FLOAT32, 5, 6),),  # pow
         LOSS: (Rule(FLOAT32, 1, 2), Rule(WIDER, 2, 3)),  # nll_loss; with smoothing sum. log_softmax gets a dtype
     },

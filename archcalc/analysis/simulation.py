@@ -351,7 +351,7 @@ class _Run:
             Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
             for i, rule, scratch, first in step.grads
         ]
-        edges = [edge for edge in edges if edge.origin != NOWHERE]
+        edges = [edge for edge in edges if edge.origin != NOWHERE or call.joint]
         checkpoint = self.within if kept else None
         if checkpoint:
             checkpoint.keeping.append(len(self.backward.tape))

@@ -56,4 +56,5 @@ class Call(NamedTuple):
     scratch: tuple[tuple[Extra, ...], ...] = ()  # by read: tensors that its gradient needs for a moment
     holds: tuple[int, ...] = ()  # values that the surrounding function still holds
     uses: tuple[Extra, ...] = ()  # tensors that live during the call
+    joint: bool = False  # whether one function makes all gradients, also those that nothing needs
     crossed: tuple[int, ...] = ()  # those of the values kept that it keeps only for the gradient of another one

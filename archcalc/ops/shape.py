@@ -217,6 +217,11 @@ def featured(x: Shape) -> None:
         raise Refusal(f"numbers of tokens have no features: {x.text}")
 
 
+def dim_of_channels(x: Shape) -> int:
+    """Return PyTorch's dimension of the channels, after that of the batch; of tokens the last one."""
+    return -1 if isinstance(x, Tokens) else 1
+
+
 def channels_first(x: Shape, name: str) -> Shape:
     """Return a vector or map. Raises Refusal for tokens: PyTorch takes the second dimension as their channels."""
     if isinstance(x, Features | Map):

@@ -67,6 +67,36 @@ class ScaledTanh(nn.Module):
         return self.amplitude * torch.tanh(self.slope * x)
 
 
+class Exp(nn.Module):
+    """eˣ."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+
+class Clamp(nn.Module):
+    """min(max(x, min), max)."""
+
+    def __init__(self, min: float | None = None, max: float | None = None) -> None:  # as in torch.clamp
+        super().__init__()
+        self.bounds = (min, max)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(*self.bounds)
+
+
+class SwiGLU(nn.Module):
+    """silu(a) · b, for the halves a and b of a dimension."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, self.dim)
+        return F.silu(a) * b
+
+
 class TrainableSubsampling(nn.Module):
     """weight · (sum over the window) + bias, with one weight and bias per channel."""
 

@@ -13,20 +13,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from support.counting_arithmetic import ELEMENTWISE as FORWARD
 from support.counting_arithmetic import (
+    ALPHA,
+    SCALE,
     Array,
     Counted,
     State,
     aligned,
     cells,
     channelwise,
+    halves,
     neighbours,
     pair,
     plain,
+    sigmoid_of,
     standardized,
     windows,
 )
+from support.counting_arithmetic import ELEMENTWISE as FORWARD
 
 FREE = Counter[str]  # operations that another gradient counts
 
@@ -55,10 +59,6 @@ class Case(NamedTuple):
 Gradient = Callable[[Case], Counted]
 
 
-def sigmoid_of(x: Counted) -> Counted:
-    return 1 / (1 + (-x).exp())
-
-
 def silu(case: Case) -> Counted:
     s = sigmoid_of(case.x)
     return case.g * s * (1 + case.x * (1 - s))
@@ -71,6 +71,66 @@ def hardswish(case: Case) -> Counted:
 
 def leaky_relu(case: Case) -> Counted:
     return case.g.chosen(case.x.data > 0, case.g * case.get("negative_slope", 0.01))
+
+
+def elu(case: Case) -> Counted:
+    alpha = case.get("alpha", 1.0)
+    if case.get("inplace"):
+        return case.g.chosen(case.y.data > 0, case.g * (case.y + alpha))
+    return case.g.chosen(case.x.data > 0, case.g * alpha * case.x.exp())
+
+
+def selu(case: Case) -> Counted:
+    rises = case.g * SCALE
+    if case.get("inplace"):
+        return rises.chosen(case.y.data > 0, case.g * (case.y + SCALE * ALPHA))
+    return rises.chosen(case.x.data > 0, case.g * (SCALE * ALPHA) * case.x.exp())
+
+
+def prelu(case: Case) -> Counted:
+    return case.g.chosen(case.x.data > 0, channelwise(case.state["weight"], case.x.data.ndim - 1) * case.g)
+
+
+def prelu_weights(case: Case) -> dict[str, Counted]:
+    one = case.get("num_parameters", 1) == 1
+    axes = tuple(axis for axis in range(case.x.data.ndim) if one or axis != 1)
+    return {"weight": (case.g * case.x).chosen(case.x.data <= 0).sum(axes)}
+
+
+def mish(case: Case) -> Counted:
+    x = case.x
+    t = (x.exp() + 1).log().tanh()
+    return case.g * (t + x * sigmoid_of(x) * (1 - t * t))
+
+
+def softplus(case: Case) -> Counted:
+    scaled = case.x * case.get("beta", 1.0)
+    z = scaled.exp()
+    return case.g.chosen(scaled.data > case.get("threshold", 20.0), case.g * z / (z + 1))
+
+
+def clamp(case: Case) -> Counted:
+    least, most = case.get("min"), case.get("max")
+    g = case.g if least is None else case.g.chosen(case.x.data >= least)
+    return g if most is None else g.chosen(case.x.data <= most)
+
+
+def put_together(first: Counted, second: Counted) -> Counted:
+    return Counted(np.concatenate([first.data, second.data], 1), first.tally)
+
+
+def glu(case: Case) -> Counted:
+    a, b = halves(case.x, 1)
+    s = sigmoid_of(b)
+    h = case.g * s
+    return put_together(h, h * (1 - s) * a)
+
+
+def swiglu(case: Case) -> Counted:
+    a, b = halves(case.x, 1)
+    of_b = case.g * (a.data / (1 + np.exp(-a.data)))  # kept
+    s = sigmoid_of(a)
+    return put_together(case.g * b * s * (1 + a * (1 - s)), of_b)
 
 
 def scaled_tanh(case: Case) -> Counted:
@@ -102,6 +162,16 @@ ACTIVATIONS: dict[str, Gradient] = {
     "tanh": lambda case: case.g * (1 - case.y * case.y),
     "scaled_tanh": scaled_tanh,
     "silu": silu,
+    "elu": elu,
+    "selu": selu,
+    "prelu": prelu,
+    "mish": mish,
+    "softplus": softplus,
+    "exp": lambda case: case.g * case.y,
+    "clamp": clamp,
+    "log_softmax": lambda case: case.g - case.y.exp() * case.g.sum(1),
+    "glu": glu,
+    "swiglu": swiglu,
     "hardsigmoid": lambda case: (case.g * float(np.float32(1 / 6))).chosen(case.x.data > -3).chosen(case.x.data < 3),
     "hardswish": hardswish,
     "gelu": gelu,
@@ -514,7 +584,7 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
-    "subsample": subsample_weights,
+    "subsample": subsample_weights, "prelu": prelu_weights,
 }  # fmt: skip
 
 

@@ -96,6 +96,13 @@ def normalized(draw: st.DrawFn) -> Any:
 
 
 @st.composite
+def prelus(draw: st.DrawFn) -> Any:
+    """Draw one weight, one per channel, or (rarely) another number."""
+    x = draw(ANY_RANK)
+    return x, draw(st.sampled_from([{}, {"num_parameters": x[0]}, {"num_parameters": 5}]))
+
+
+@st.composite
 def repeated(draw: st.DrawFn) -> Any:
     """Draw shapes that are equal but for sizes of 1, and vectors among them."""
     x = draw(ANY_RANK)
@@ -134,6 +141,16 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "relu": IN_PLACE,
     "relu6": IN_PLACE,
     "leaky_relu": written(ANY_RANK, negative_slope=st.floats(-2, 2), inplace=FLAG),
+    "elu": written(ANY_RANK, alpha=REAL, inplace=FLAG),
+    "selu": IN_PLACE,
+    "prelu": prelus(),
+    "mish": IN_PLACE,
+    "softplus": written(ANY_RANK, beta=REAL, threshold=REAL),
+    "exp": ACTIVATION,
+    "clamp": written(ANY_RANK, min=st.floats(-1, 0), max=st.floats(0, 1)),
+    "log_softmax": ACTIVATION,
+    "glu": ACTIVATION,
+    "swiglu": ACTIVATION,
     "sigmoid": ACTIVATION,
     "tanh": ACTIVATION,
     "scaled_tanh": written(ANY_RANK, amplitude=REAL, slope=REAL),

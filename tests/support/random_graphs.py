@@ -178,6 +178,16 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "linear": lambda draw, x: {"out_features": draw(upto(9))} | some(draw, bias=FLAG),
     "identity": nothing,
     "flatten": nothing,
+    "elu": lambda draw, x: some(draw, alpha=REAL) | in_place(draw, x),
+    "selu": in_place,
+    "prelu": lambda draw, x: {"num_parameters": x.channels} if x.axes != "TC" and draw(FLAG) else {},
+    "mish": in_place,
+    "softplus": lambda draw, x: some(draw, beta=REAL, threshold=REAL),
+    "exp": nothing,
+    "clamp": lambda draw, x: {"min": draw(REAL) - 2} | some(draw, max=REAL),
+    "log_softmax": nothing,
+    "glu": nothing,
+    "swiglu": nothing,
     "sigmoid": nothing,
     "tanh": nothing,
     "scaled_tanh": lambda draw, x: some(draw, amplitude=REAL, slope=REAL),
@@ -210,6 +220,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
 }
 JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
 IMAGES_ONLY = ("subsample", "pad_shortcut")
+HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
     "upsample", "conv_transpose", "lrn", *IMAGES_ONLY,
@@ -226,7 +237,7 @@ NO_KERNEL = {
     "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
     "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
 }
-FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle")  # accept few inputs
+FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle", "glu")  # accept few inputs
 FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
 
@@ -274,6 +285,7 @@ class Writer:
         self.left -= 1
         names = [name for name in FITTING[x.axes] if not (keep_rank and name == "flatten")]
         names = [name for name in names if runs(name, len(x), self.dtype)]
+        names = [name for name in names if x.channels % 2 == 0 or name not in HALVING]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))

@@ -196,6 +196,13 @@ def leaky_relu(run: Run, x: Tensor, negative_slope: float = 0.01, inplace: bool 
     return torch.where(x > 0, x, negative_slope * x)
 
 
+def swiglu(run: Run, x: Tensor) -> Tensor:
+    """Shazeer 2020, equation 6, without its weights."""
+    half = x.shape[-1 if run.tokens else 1] // 2
+    a, b = (x[..., :half], x[..., half:]) if run.tokens else (x[:, :half], x[:, half:])
+    return F.silu(a) * b
+
+
 def unchanged(run: Run, x: Tensor, **keywords: Any) -> Tensor:
     return x
 
@@ -212,6 +219,16 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "relu": activation(F.relu),
     "relu6": activation(F.relu6),
     "leaky_relu": leaky_relu,
+    "elu": lambda run, x, alpha=1.0, inplace=False: F.elu(x, alpha),
+    "selu": activation(F.selu),
+    "prelu": lambda run, x, num_parameters=1: F.prelu(x, run["weight"]),
+    "mish": activation(F.mish),
+    "softplus": lambda run, x, beta=1.0, threshold=20.0: F.softplus(x, beta, threshold),
+    "exp": activation(torch.exp),
+    "clamp": lambda run, x, **bounds: torch.clamp(x, **bounds),
+    "log_softmax": lambda run, x: x.log_softmax(-1 if run.tokens else 1),
+    "glu": lambda run, x: F.glu(x, -1 if run.tokens else 1),
+    "swiglu": swiglu,
     "sigmoid": activation(torch.sigmoid),
     "tanh": activation(torch.tanh),
     "scaled_tanh": scaled_tanh,
