@@ -18,10 +18,10 @@ NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
 # joins dimensions, or a copy if the incoming gradient has gaps; a slice of each image; new memory of the result's size
 # that is then summed to the read's; the incoming gradient, summed to the read's size if that differs; new memory, for
 # which an incoming gradient with gaps is copied first; new memory, which for one image is seen transposed, as a view
-# (TURNED); new memory of the result's size, a part of the read's gradient that is not added to other parts; none, since
-# only its shape and dtype are read.
+# (TURNED); new memory of the result's size, a part of the read's gradient that is not added to other parts; a
+# view with the dimensions in another order; none, since only its shape and dtype are read.
 SAME, JOINED, SLICE, FULL, SUM = "same", "joined", "slice", "full", "sum"
-PACKED, TURNED, PART, NONE = "packed", "turned", "part", "none"
+PACKED, TURNED, PART, PERMUTED, NONE = "packed", "turned", "part", "permuted", "none"
 
 
 class Extra(NamedTuple):
