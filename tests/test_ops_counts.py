@@ -7,6 +7,7 @@ from support.operator_cases import READING
 from support.operator_strategies import build
 
 from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Transposed, Whole, Window
+from archcalc.ops.shape import Ids, Tokens
 
 X = (4, 6, 6)  # 144 values
 POINT, ALL, BOTH = (EACH, EACH), (Whole(), Whole()), (Whole(itself=True), Whole(itself=True))
@@ -65,6 +66,41 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "multiply": ({}, (X, (4, 1, 1)), {"mul": 144}, POINT),
     "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),
     "concat": ({}, (X, X), {}, POINT),
+    "embedding": ({"num_embeddings": 9, "embedding_dim": 4}, Ids((6,)), {}, (EACH,)),
+    # 2 heads of 4 features, 3 queries, 5 keys: 30 scores in 6 rows
+    "attention": (
+        {"num_heads": 2},
+        (Tokens((3, 8)), Tokens((5, 8)), Tokens((5, 8))),
+        {"mac": 30 * 4 + 30 * 4, "mul": 30, "compare": 6 * 4, "add": 30 + 6 * 4, "exp": 30, "div": 30},
+        (EACH,),
+    ),
+    # the same with 3 keys: 18 scores; and linear layers of 3 tokens, 8 to 24 and 8 to 8 features
+    "multihead_attention": (
+        {"num_heads": 2},
+        Tokens((3, 8)),
+        {
+            "mac": 18 * 4 * 2 + 3 * 8 * 24 + 3 * 8 * 8,
+            "mul": 18,
+            "compare": 6 * 2,
+            "add": 18 + 6 * 2 + 3 * 24 + 3 * 8,
+            "exp": 18,
+            "div": 18,
+        },
+        (Whole(),),
+    ),
+    "cross_attention": (
+        {"num_heads": 2, "bias": False},
+        (Tokens((3, 8)), Tokens((5, 6))),
+        {
+            "mac": 30 * 4 * 2 + 3 * 8 * 8 * 2 + 5 * 6 * 8 * 2,
+            "mul": 30,
+            "compare": 6 * 4,
+            "add": 30 + 6 * 4,
+            "exp": 30,
+            "div": 30,
+        },
+        (EACH,),
+    ),
     "input": ({"shape": X}, (), {}, ()),
     "identity": ({}, X, {}, POINT),
     "flatten": ({}, X, {}, ALL),

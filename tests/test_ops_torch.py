@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, LENET_TABLE, READING, case_id, inputs, made, shaped
+from support.operator_cases import CASES, LENET_TABLE, READING, case_id, drawn, inputs, made, shaped
 from support.operator_strategies import WRITTEN, build, cases, examples
 from support.random_graphs import NO_KERNEL, WIDTHS, runs
 from support.torch_warnings import lopsided_padding
@@ -24,7 +24,10 @@ from archcalc.analysis.saved import extra_bytes
 from archcalc.ops import Operator
 from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
+from archcalc.ops.shape import Ids, Tokens
 from archcalc.pytorch.layers import Sum
+from archcalc.pytorch.measure import flop_counter
+from archcalc.pytorch.meta_kernels import FusedAttention
 from archcalc.pytorch.network import module_of
 
 BATCH = 2
@@ -78,6 +81,25 @@ REFUSED_HERE_ONLY = [
     ("multiply", ((4, 5, 5), (3, 1, 1)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4, 5, 6)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4,)), {}, "branches differ"),
+    (
+        "embedding",
+        (4,),
+        {"num_embeddings": 3, "embedding_dim": 2},
+        r"embedding needs numbers of tokens, such as \{T: 128\}",
+    ),
+    ("embedding", Ids((4,)), {"num_embeddings": 3, "embedding_dim": 2, "padding_idx": 3}, "padding_idx 3 is no row"),
+    ("multihead_attention", (4, 5), {"num_heads": 2}, r"multihead_attention accepts T×C, not 4×5 \(C×L\)"),
+    ("multihead_attention", Tokens((4, 5)), {"num_heads": 2}, "5 features cannot be divided into 2 heads"),
+    ("attention", (Tokens((4, 6)),) * 2, {"num_heads": 2}, "needs three branches, query, key and value, not 2"),
+    ("attention", (Tokens((4, 6)),) * 3, {"num_heads": 3, "kv_heads": 2}, "3 heads cannot be divided into 2 groups"),
+    (
+        "attention",
+        (Tokens((4, 6)),) * 3,
+        {"num_heads": 3, "kv_heads": 1},
+        "the key needs 2 features for 1 heads",
+    ),
+    ("attention", (Tokens((4, 6)), Tokens((4, 6)), Tokens((5, 6))), {"num_heads": 3}, "key and value differ in shape"),
+    ("cross_attention", (Tokens((4, 6)),), {"num_heads": 3}, "needs two branches, query and memory, not 1"),
     ("leaky_relu", (4, 5, 5), {"negative_slope": -0.1, "inplace": True}, "needs negative_slope >= 0, not -0.1"),
     ("maxpool", (4, 1, 1), {"kernel_size": (1, 2), "dilation": 2, "padding": (0, 1)}, "dilated by 2 steps over"),
 ]
@@ -124,10 +146,10 @@ def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     module = module_of(op, shaped(x)).train().to(device, getattr(torch, dtype))
     if isinstance(module, Sum):
         module.inplace = True
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) if device == "meta" else flop_counter() as counter:
         module(*tensors(op, x, dtype, device))
     args, seen = tensors(op, x, dtype, device), []
-    with saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
+    with FusedAttention(), saved_tensors_hooks(lambda tensor: seen.append(tensor) or tensor, lambda tensor: tensor):
         out = module(*args)
     sizes = {storage(tensor): tensor.untyped_storage().nbytes() for tensor in seen}
     state = [*module.named_parameters(), *module.named_buffers()]
@@ -144,7 +166,7 @@ def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
 def tensors(op: Operator, x: Any, dtype: str, device: str) -> list[torch.Tensor]:
     """Inputs as an earlier layer would give them: they require a gradient and may be overwritten."""
     options = {"dtype": getattr(torch, dtype), "device": device, "requires_grad": True}
-    return [torch.randn(BATCH, *shape, **options).clone() for shape in inputs(op, x)]
+    return [drawn(op, shape, BATCH, torch.randn, **options).clone() for shape in inputs(op, x)]
 
 
 def storage(tensor: torch.Tensor) -> int:

@@ -26,7 +26,7 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
-from archcalc.ops.shape import Features, Map
+from archcalc.ops.shape import Features, Ids, Map, Tokens
 from archcalc.ops.shaping import Dropout
 from archcalc.pytorch.network import module_of
 
@@ -136,10 +136,23 @@ CHANGES = [
     (Example("dropout", (4, 3, 3), {}), {"p": 0.6}),
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
+    (
+        Example("embedding", Ids((9,)), {"num_embeddings": 4, "embedding_dim": 3}),
+        {"num_embeddings": 6, "embedding_dim": 5},
+    ),
+    (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
+    (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
+    (
+        Example("multihead_attention", Tokens((4, 8)), {"num_heads": 2}),
+        {"num_heads": 4, "bias": False, "causal": True},
+    ),
+    (Example("cross_attention", (Tokens((4, 8)), Tokens((5, 6))), {"num_heads": 2}), {"num_heads": 4, "bias": False}),
 ]  # fmt: skip
 IN_PLACE = ("relu", "relu6", "leaky_relu", "silu", "hardsigmoid", "hardswish", "dropout")
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
+    ("embedding", "padding_idx"): "which row starts as zeros and gets no gradient: see test_ops_gradients",
+    ("attention", "kv_heads"): "how many features key and value have: see test_random",
     ("input", "shape"): "what the image has; the module hands it on",
 }
 

@@ -127,14 +127,15 @@ class Backward:
                 least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
-        trace.drop(*packed)
+        trace.drop(*packed, *[grad.storage for grad in made if grad.edge.origin == NOWHERE])
+        made = [grad for grad in made if grad.edge.origin != NOWHERE]
         if record.checkpoint:  # nothing else holds what the segment kept as it ran again
             trace.drop(*record.kept)
         return made
 
     def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
         """Sum each gradient that is broadcast, and cast it to the value's dtype."""
-        for i, edge in enumerate(record.edges):
+        for i, (edge, _, _) in enumerate(made):
             summed = [edge.first] if edge.rule in (FULL, SUM, IMAGES) and edge.first != record.size else []
             cast = [edge.size] if edge.first != edge.size else []
             for size in summed + cast:

@@ -54,7 +54,7 @@ from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, Shared, require_graph
 from archcalc.ops.base import Extra, Shape, Sizes
-from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
+from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW, given
 
 DEVICES = dict.fromkeys(("cpu", "cuda"))
 RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
@@ -138,7 +138,7 @@ class _Run:
 
     def image(self, position: int, shape: Shape) -> Value:
         """Allocate an input; if it has a gradient, one of the first calls adds up what its readers give."""
-        size = self.programs.size(Extra("image", shape))
+        size = self.programs.size(given(shape))
         return Value(self.trace.make(size, "input"), size, position if self.recipe.image_gradient else NOWHERE)
 
     def shared(self, node: Node) -> dict[str, Value]:
@@ -370,7 +370,7 @@ class _Run:
             Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
             for i, rule, scratch, first in step.grads
         ]
-        edges = [edge for edge in edges if edge.origin != NOWHERE]
+        edges = [edge for edge in edges if edge.origin != NOWHERE or call.together]
         checkpoint = self.within if kept else None
         if checkpoint:
             checkpoint.keeping.append(len(self.backward.tape))

@@ -13,6 +13,7 @@ from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wra
 from archcalc.codegen.expressions import Context, Reader
 from archcalc.codegen.facts import Facts
 from archcalc.codegen.names import class_name, identifier, numbered
+from archcalc.ops import REGISTRY
 from archcalc.ops.shaping import Identity
 from archcalc.spec.layers import (
     Again,
@@ -357,24 +358,28 @@ class Writer:
         if not isinstance(flow, Line):
             self.lift(plan, flow)
             return
-        text, module = self.calls.join(plan, flow.context)
         flow.flush()
         flow.settle()
-        keep = partial(flow.unit.keep, plan.name, module)
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.context)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
+            text, module = self.calls.join(plan, flow.context, [made.channels])
             branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
             kept = flow.unit.keep("branches", branches)
             rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
-            flow.tensor = joined(text, ast.ListComp(trees.call("branch", flow.tensor), rounds), keep)
+            of_rounds = ast.ListComp(trees.call("branch", flow.tensor), rounds)
+            flow.tensor = joined(text, of_rounds, partial(flow.unit.keep, plan.name, module))
             alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
             flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
             return
         lines = self._branches(plan.branches, flow)
-        flow.tensor = joined(text, ast.List([line.tensor for line in lines], ast.Load()), keep)
         outs = [line.channels for line in lines]
-        if plan.name == "concat":
+        text, module = self.calls.join(plan, flow.context, outs)
+        tensors = ast.List([line.tensor for line in lines], ast.Load())
+        flow.tensor = joined(text, tensors, partial(flow.unit.keep, plan.name, module))
+        if REGISTRY[plan.name].whole:
+            flow.channels = outs[0]
+        elif plan.name == "concat":
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
             flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)

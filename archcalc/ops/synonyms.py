@@ -37,6 +37,10 @@ OPERATORS = {
     "multiply": "mul scale",
     "mean": "average",
     "concat": "cat concatenate route",
+    "embedding": "embed wordembedding lookuptable",
+    "attention": "scaleddotproductattention sdpa dotproductattention",
+    "multihead_attention": "mha selfattention multiheadselfattention msa",
+    "cross_attention": "encoderdecoderattention",
 }
 WRITTEN = {  # how to write operators that archcalc does not have
     "conv(in_channels, 3, padding=1, groups=in_channels)": "depthwise depthwiseconv depthwiseconv2d dwconv",
@@ -58,6 +62,11 @@ ARGUMENTS = {
     "p": "rate droprate dropoutratio dropprob prob",
     "negative_slope": "alpha slope",
     "size": "localsize depthradius n",
+    "num_embeddings": "vocabsize vocabulary inputdim",
+    "embedding_dim": "embeddim embeddingsize outputdim",
+    "num_heads": "heads nhead nheads numattentionheads",
+    "kv_heads": "numkvheads numkeyvalueheads",
+    "causal": "iscausal",
     "output_size": "size",
     "scale_factor": "scale",
     "mode": "interpolation",

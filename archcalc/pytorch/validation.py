@@ -77,7 +77,9 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         raise graph.misfit
     with torch.device(where):
         network = Watched(graph).to(getattr(torch, dtype))
-        inputs = [image.requires_grad_() for image in random_inputs(graph, batch, getattr(torch, dtype))]
+        inputs = random_inputs(graph, batch, getattr(torch, dtype))
+        for image in inputs:
+            image.requires_grad_(image.is_floating_point())
     network.train()
     with MetaKernels() if where == "meta" else nullcontext():
         network.measure(inputs)

@@ -94,6 +94,10 @@ class Counted:
     def padded(self, fill: float, rows: tuple[int, int], columns: tuple[int, int]) -> Counted:
         return Counted(np.pad(self.data, ((0, 0), rows, columns), constant_values=fill), self.tally)
 
+    def times(self, other: Any) -> Counted:
+        """Multiply matrices, one by one."""
+        return self.made("mac", self.data @ plain(other), self.data.size * plain(other).shape[-1])
+
     def dot(self, weights: Array) -> float:
         self.tally["mac"] += weights.size
         return float((self.data * weights).sum())
@@ -356,6 +360,52 @@ def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
 # joins, and operators that only move values
 
 
+# attention
+
+
+def by_head(x: Any, count: int, times: int = 1) -> Any:
+    """Return (…, tokens, features) as (…, heads, tokens, features of a head), each head several times."""
+    data = plain(x)
+    data = np.moveaxis(data.reshape(*data.shape[:-1], count, -1), -2, -3).repeat(times, axis=-3)
+    return Counted(data, x.tally) if isinstance(x, Counted) else data
+
+
+def of_heads(x: Counted) -> Counted:
+    data = np.moveaxis(x.data, -3, -2)
+    return Counted(data.reshape(*data.shape[:-2], -1), x.tally)
+
+
+def attention(
+    query: Counted, key: Counted, value: Counted, state: State, num_heads: int, causal: bool = False,
+    kv_heads: int | None = None,
+) -> Counted:  # fmt: skip
+    groups = kv_heads or num_heads
+    q = by_head(query, num_heads)
+    k, v = (by_head(x, groups, num_heads // groups) for x in (key, value))
+    scores = q.times(k.data.swapaxes(-1, -2)) * q.data.shape[-1] ** -0.5
+    powers = (scores - scores.max(-1)).exp()
+    if causal:
+        powers = Counted(np.tril(powers.data), powers.tally)
+    return of_heads((powers / powers.sum(-1)).times(v))
+
+
+def projected(x: Counted, state: State, name: str) -> Counted:
+    """Return a linear layer whose weights have other names."""
+    y = x.times(state[f"{name}weight"].T)
+    return y + state[f"{name}bias"] if f"{name}bias" in state else y
+
+
+def multihead_attention(x: Counted, state: State, num_heads: int, bias: bool = True, causal: bool = False) -> Counted:
+    packed, size = projected(x, state, "in_proj_"), x.data.shape[-1]
+    parts = [packed[..., i * size : (i + 1) * size] for i in range(3)]
+    return projected(attention(*parts, state, num_heads, causal), state, "out_proj.")
+
+
+def cross_attention(query: Counted, memory: Counted, state: State, num_heads: int, bias: bool = True) -> Counted:
+    parts = [projected(x, state, f"{own}_proj.") for x, own in ((query, "q"), (memory, "k"), (memory, "v"))]
+    return projected(attention(*parts, state, num_heads), state, "out_proj.")
+
+
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     """Move values without arithmetic; `reference_operators.py` checks where they go."""
     return None
@@ -374,7 +424,10 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "multiply": lambda *xs, state: reduce(Counted.__mul__, xs),
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
-    **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath"], moved),
+    "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
+    **dict.fromkeys(
+        ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath", "embedding"], moved
+    ),
     "concat": lambda *xs, state: None,
 }  # fmt: skip
 

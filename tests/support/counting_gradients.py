@@ -17,13 +17,17 @@ from support.counting_arithmetic import (
     Array,
     Counted,
     State,
+    by_head,
     cells,
     channelwise,
     neighbours,
+    of_heads,
     pair,
+    projected,
     standardized,
     windows,
 )
+from support.counting_arithmetic import attention as attend
 
 FREE = Counter[str]  # operations that another gradient counts
 
@@ -474,6 +478,93 @@ def noise(case: Case) -> Counted:
     return case.g * (case.y.data / case.x.data)
 
 
+# attention
+
+
+class Attended(NamedTuple):
+    """Query, key, value and output of attention, which forward keeps."""
+
+    query: Array
+    key: Array
+    value: Array
+    output: Array
+
+
+def attention_gradients(g: Counted, kept: Attended, heads: int, groups: int, causal: bool) -> list[Counted]:
+    """Compute the weights again, from scores and the logarithms of their sums, which are kept."""
+    share = heads // groups
+    q, y, g_of = by_head(kept.query, heads), by_head(kept.output, heads), by_head(g, heads)
+    k, v = (by_head(x, groups, share) for x in (kept.key, kept.value))
+    scale = q.shape[-1] ** -0.5
+    scores = Counted(q, g.tally).times(k.swapaxes(-1, -2)) * scale
+    mask = np.tril(np.ones(scores.data.shape[-2:])) if causal else np.ones(scores.data.shape[-2:])
+    weights = (scores - np.log((np.exp(scores.data) * mask).sum(-1, keepdims=True))).exp()
+    weights.data *= mask
+    change = weights * (g_of.times(v.swapaxes(-1, -2)) - (g_of * y).sum(-1)) * scale
+    turned = Counted(change.data.swapaxes(-1, -2), g.tally), Counted(weights.data.swapaxes(-1, -2), g.tally)
+    made = [change.times(k), turned[0].times(q), turned[1].times(g_of)]
+    return [of_heads(made[0]), *[of_heads(shared(x, groups, share)) for x in made[1:]]]
+
+
+def shared(x: Counted, groups: int, share: int) -> Counted:
+    """Add up the gradients of heads that share a key and a value."""
+    data = x.data.reshape(*x.data.shape[:-3], groups, share, *x.data.shape[-2:])
+    return Counted(Counted(data, x.tally).sum(-3).data.squeeze(-3), x.tally)
+
+
+def attention(case: Case) -> list[Counted]:
+    heads = case.get("num_heads")
+    kept = Attended(*[x.data for x in case.xs], case.y.data)
+    return attention_gradients(case.g, kept, heads, case.get("kv_heads") or heads, case.get("causal", False))
+
+
+def projections(case: Case) -> tuple[list[Counted], dict[str, Array]]:
+    """Return the gradients of query, key and value, and the input and gradient of each linear layer."""
+    free, state, heads, causal = FREE(), case.state, case.get("num_heads"), case.get("causal", False)
+    names = ("in_proj_",) if len(case.xs) == 1 else ("q_proj.", "k_proj.", "v_proj.")
+    xs = [Counted(case.xs[min(i, len(case.xs) - 1)].data, free) for i in range(len(names))]
+    made = [projected(x, state, name).data for x, name in zip(xs, names, strict=True)]
+    parts = np.split(made[0], 3, -1) if len(names) == 1 else made
+    output = attend(*[Counted(part, free) for part in parts], state, heads, causal).data
+    inner = case.g.times(state["out_proj.weight"])
+    grads = attention_gradients(inner, Attended(*parts, output), heads, heads, causal)
+    if len(names) == 1:
+        grads = [Counted(np.concatenate([grad.data for grad in grads], -1), case.tally)]
+    layers = {name: (x.data, grad.data) for name, x, grad in zip(names, xs, grads, strict=True)}
+    return grads, layers | {"out_proj.": (output, case.g.data)}
+
+
+def multihead_attention(case: Case) -> Counted:
+    ((packed,), _) = projections(case)
+    return packed.times(case.state["in_proj_weight"])
+
+
+def cross_attention(case: Case) -> list[Counted]:
+    grads, _ = projections(case)
+    query, key, value = (x.times(case.state[f"{own}_proj.weight"]) for x, own in zip(grads, "qkv", strict=True))
+    return [query, key + value]
+
+
+def projection_weights(case: Case) -> dict[str, Counted]:
+    _, layers = projections(case._replace(g=Counted(case.g.data, FREE())))
+    made = {}
+    for name, arrays in layers.items():
+        x, g = (data.reshape(-1, data.shape[-1]) for data in arrays)
+        made[f"{name}weight"] = Counted(g.T, case.tally).times(x)
+        if case.get("bias", True):
+            made[f"{name}bias"] = Counted(g, case.tally).sum(0)
+    return made
+
+
+def embedding_weights(case: Case) -> dict[str, Counted]:
+    made = np.zeros_like(case.state["weight"])
+    np.add.at(made, case.x.data, case.g.data)
+    case.tally["add"] += case.g.data.size
+    if case.get("padding_idx") is not None:
+        made[case.get("padding_idx")] = 0
+    return {"weight": Counted(made, case.tally)}
+
+
 def moved(case: Case) -> None:
     """Move values without arithmetic."""
 
@@ -485,12 +576,14 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
     "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
     "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
-    **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
+    "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
+    **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
-    "subsample": subsample_weights,
+    "subsample": subsample_weights, "embedding": embedding_weights,
+    **dict.fromkeys(["multihead_attention", "cross_attention"], projection_weights),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
-from support.random_graphs import REFUSED_BY_AXES
+from support.random_graphs import ATTENTIONS, REFUSED_BY_AXES
 from support.reference_operators import compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
@@ -66,12 +66,17 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        return compute(step.name, step.keywords, xs, state, node.training, self.shape(xs[0]).axes == "TC")
+        return compute(step.name, step.keywords, xs, state, node.training, self.axes == "TC" and xs[0].dim() > 2)
 
     def shape(self, x: Tensor) -> Shape:
         """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
-        axes = self.network.shape.axes if x.dim() > 2 else "C"
+        axes = self.axes if x.dim() > 2 else "C" if x.is_floating_point() else "T"
         return shape_of(tuple(x.shape[1:]), axes)
+
+    @property
+    def axes(self) -> str:
+        """The axes of the network's first tensor with features."""
+        return "TC" if self.network.shape.axes == "T" else self.network.shape.axes
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
@@ -98,8 +103,8 @@ class Strict(Plain):
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
-        if name == "multiply" and all(way.dim() > 2 for way in ways) and self.network.shape.axes != "TC":
+        if name == "multiply" and all(way.dim() > 2 for way in ways) and self.axes != "TC":
             torch.stack([way.flatten(2)[..., 0] for way in ways])
             torch.stack([way for way in ways if {*way.shape[2:]} != {1}] or list(ways))
-        elif name != "concat":
+        elif name not in ("concat", *ATTENTIONS):
             torch.stack(list(ways))

@@ -7,12 +7,14 @@ operators that PyTorch does not have. `test_ops_values.py` checks `archcalc.ops`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
 
@@ -175,6 +177,49 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
     return x * float(torch.rand(()) >= p) if run.training else x * (1 - p)
 
 
+def attention(
+    run: Run, query: Tensor, key: Tensor, value: Tensor, num_heads: int, causal: bool = False,
+    kv_heads: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Vaswani et al. 2017, equation 1, head by head; Ainslie et al. 2023, figure 2, for shared keys and values."""
+    groups, size = kv_heads or num_heads, query.shape[-1] // num_heads
+    made = []
+    for head in range(num_heads):
+        own, shared = (slice(i * size, (i + 1) * size) for i in (head, head * groups // num_heads))
+        scores = query[..., own] @ key[..., shared].transpose(1, 2) / math.sqrt(size)
+        if causal:
+            scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -math.inf)
+        made.append(scores.softmax(-1) @ value[..., shared])
+    return torch.cat(made, -1)
+
+
+def multihead_attention(run: Run, x: Tensor, num_heads: int, bias: bool = True, causal: bool = False) -> Tensor:
+    mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if causal else None
+    return projected(run.state, (x, x, x), num_heads, bias, mask)
+
+
+def cross_attention(run: Run, query: Tensor, memory: Tensor, num_heads: int, bias: bool = True) -> Tensor:
+    names = "q_proj", "k_proj", "v_proj"
+    state = {f"{name}_weight": run[f"{name}.weight"] for name in names}
+    if query.shape[-1] == memory.shape[-1]:
+        state = {"in_proj_weight": torch.cat([*state.values()])}
+    state |= {"in_proj_bias": torch.cat([run[f"{name}.bias"] for name in names])} if bias else {}
+    state |= {name: tensor for name, tensor in run.state.items() if name.startswith("out_proj")}
+    return projected(state, (query, memory, memory), num_heads, bias)
+
+
+def projected(
+    state: Mapping[str, Tensor], inputs: tuple[Tensor, ...], heads: int, bias: bool, mask: Tensor | None = None
+) -> Tensor:
+    """Return what PyTorch's multi-head attention computes with these weights."""
+    features, others = (inputs[i].shape[-1] for i in (0, 1))
+    options = {"batch_first": True, "device": "meta", "dtype": inputs[0].dtype}
+    with torch.random.fork_rng(devices=[]):  # it draws weights that are not used
+        made = nn.MultiheadAttention(features, heads, bias=bias, kdim=others, vdim=others, **options)
+    run: Tensor = functional_call(made, dict(state), inputs, {"attn_mask": mask, "need_weights": False})[0]
+    return run.contiguous()  # noise is drawn in the order of the memory
+
+
 def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """Apply a function to each value; `inplace` changes where the results are, not their values."""
     return lambda run, x, inplace=False: function(x)
@@ -221,6 +266,10 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "multiply": lambda run, *xs: reduce(torch.mul, xs),
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
+    "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
+    "attention": attention,
+    "multihead_attention": multihead_attention,
+    "cross_attention": cross_attention,
     "input": unchanged,
     "identity": unchanged,
     "flatten": lambda run, x: x.flatten(1),

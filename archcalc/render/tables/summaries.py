@@ -17,6 +17,7 @@ from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
+from archcalc.ops.base import is_bias
 from archcalc.ops.shape import USUAL, in_words
 from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data
 from archcalc.render.tables.audit import verdict_table
@@ -179,7 +180,8 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
 @lru_cache(maxsize=4096)
 def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
     """Return the operator's formula, cached for equal layers: it takes as long as the rest of a row."""
-    return op.formula(x, output)["weight"]
+    formula = op.formula(x, output)
+    return " + ".join(formula[name] for name in op.weights(x) if not is_bias(name))
 
 
 def _columns(report: Report) -> Iterator[Column]:
