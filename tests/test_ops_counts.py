@@ -88,6 +88,25 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
         },
         (Whole(),),
     ),
+    # 3 tokens of 4 features, 5 values of the state: gates are products, two biases and their sum
+    "rnn": (
+        {"hidden_size": 5},
+        Tokens((3, 4)),
+        {"mac": 3 * 5 * (4 + 5), "add": 3 * 5 * 3, "tanh": 15},
+        (Whole(),),
+    ),
+    "lstm": (
+        {"hidden_size": 5},
+        Tokens((3, 4)),
+        {"mac": 3 * 20 * (4 + 5), "add": 3 * 20 * 3 + 15 * 3 + 15, "exp": 45, "div": 45, "tanh": 30, "mul": 45},
+        (Whole(),),
+    ),
+    "gru": (
+        {"hidden_size": 5, "bias": False},
+        Tokens((3, 4)),
+        {"mac": 3 * 15 * (4 + 5), "add": 15 * 3 + 15 * 2 + 15 * 2, "exp": 30, "div": 30, "tanh": 15, "mul": 30},
+        (Whole(),),
+    ),
     "cross_attention": (
         {"num_heads": 2, "bias": False},
         (Tokens((3, 8)), Tokens((5, 6))),

@@ -140,6 +140,13 @@ CHANGES = [
         Example("embedding", Ids((9,)), {"num_embeddings": 4, "embedding_dim": 3}),
         {"num_embeddings": 6, "embedding_dim": 5},
     ),
+    *(
+        (
+            Example(name, Tokens((4, 3)), {"hidden_size": 3}),
+            {"hidden_size": 4, "num_layers": 2, "bias": False, "bidirectional": True},
+        )
+        for name in ("rnn", "lstm", "gru")
+    ),
     (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
     (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
     (

@@ -19,7 +19,9 @@ from torch import Tensor
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
 from archcalc.pytorch.network import module_of
 
-ELSEWHERE = {"input", "rbf", "embedding", "attention", "multihead_attention", "cross_attention"}  # not on images
+ELSEWHERE = {  # not on images
+    "input", "rbf", "embedding", "attention", "multihead_attention", "cross_attention", "rnn", "lstm", "gru",
+}  # fmt: skip
 SPATIAL = sorted({*READING} - ELSEWHERE)
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 

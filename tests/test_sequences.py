@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import ArchcalcError, Graph, analyze, parse
 from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.ops.attention import Attention
 from archcalc.ops.calls import Call
 from archcalc.pytorch import build, compare_memory, validate, validate_source
@@ -49,11 +50,25 @@ layers:
   - attention(4, kv_heads=2): {query: linear(24), key: linear(12), value: linear(12)}
   - attention(2): {query: identity, key: identity, value: identity}
 """
+CHARACTERS = """
+name: char-lstm
+input: {T: 12}
+params: {vocabulary: 65, hidden: 24}
+layers:
+  - embedding(vocabulary, 16)
+  - lstm(hidden, num_layers=2, bidirectional=True)
+  - gru(hidden)
+  - rnn(hidden, bias=False)
+  - head: linear(vocabulary)
+"""
 SPECS = {"encoder layer": ENCODER_LAYER, "GPT blocks": GPT_BLOCKS, "decoder": DECODER}
 
 
+ALL = SPECS | {"characters": CHARACTERS}
+
+
 def graph_of(what: str) -> Graph:
-    return parse(SPECS[what])
+    return parse(ALL[what])
 
 
 def source(graph: Graph) -> str:
@@ -76,15 +91,39 @@ def test_figures_of_public_questions() -> None:
     assert sum(p.numel() for p in nn.TransformerEncoderLayer(128, 8, 256).parameters()) == 132_480
 
 
+@pytest.mark.parametrize(("cell", "inputs", "params"), [("lstm", 5, 240), ("gru", 4, 165)])
+def test_recurrent_layers_of_public_questions(cell: str, inputs: int, params: int) -> None:
+    """pytorch-summary#143 and tensorflow#43960: PyTorch has two biases per gate."""
+    graph = parse(f"name: t\ninput: {{T: 10, C: {inputs}}}\nlayers:\n  - {cell}(5)\n")
+    assert analyze(graph).totals.params == params
+    theirs = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](inputs, 5, batch_first=True)
+    assert sum(p.numel() for p in theirs.parameters()) == params
+    ours = build(graph)
+    ours.load_state_dict({f"{cell}.{name}": tensor for name, tensor in theirs.state_dict().items()})
+    x = torch.randn(2, 10, inputs)
+    torch.testing.assert_close(ours(x), theirs(x)[0])
+
+
+def test_the_memory_of_recurrent_layers_is_unknown_and_not_zero() -> None:
+    graph = graph_of("characters")
+    report = analyze(graph, mode="train")
+    totals = report.totals
+    assert (totals.saved_bytes, totals.peak_inference_bytes, totals.peak_training_bytes) == (None, None, None)
+    assert {layer.saved_bytes for layer in report.layers} == {None}
+    with pytest.raises(ArchcalcError, match="the memory of lstm is unknown"):
+        simulate(graph, Recipe("sgd"))
+    assert validate(graph, "meta").remark == "memory not compared: what lstm keeps is unknown"
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("what", SPECS)
+@pytest.mark.parametrize("what", ALL)
 def test_every_layer_is_as_in_pytorch(what: str, device: str) -> None:
     made = validate(graph_of(what), device, 3)
     assert len(made.checks) > 20
     assert made.differences == ()
 
 
-@pytest.mark.parametrize("what", SPECS)
+@pytest.mark.parametrize("what", ALL)
 def test_the_source_computes_the_same(what: str) -> None:
     assert validate_source(graph_of(what), source(graph_of(what))).differences == ()
 
@@ -102,8 +141,8 @@ def test_a_step_has_the_macs_that_pytorch_counts(frozen: tuple[str, ...]) -> Non
     graph = graph_of("GPT blocks")
     recipe = USUAL._replace(frozen=frozen)
     assert counted(graph, frozen=frozen) == expected(analyze(graph, 2, mode="train", recipe=recipe))
-    bare = graph_of("encoder layer")
-    assert counted(bare) == expected(analyze(bare, 2, mode="train", recipe=USUAL))
+    for bare in (graph_of("encoder layer"), graph_of("characters")):
+        assert counted(bare) == expected(analyze(bare, 2, mode="train", recipe=USUAL))
 
 
 def test_attention_without_the_fused_kernel_has_the_same_macs() -> None:

@@ -16,6 +16,11 @@ from archcalc.ops.base import Extra
 from archcalc.ops.calls import given
 
 
+def unknown_memory(graph: Graph) -> str:
+    """Return the name of the first layer of whose memory only PyTorch's kernels know; "" if there is none."""
+    return next((node.name for node in graph.nodes if node.op.unknown_memory), "")
+
+
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
     memory = plan_memory(graph, True)

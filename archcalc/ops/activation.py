@@ -48,9 +48,9 @@ class Activation(SameShape):
     @classmethod
     def says(cls, figure: str) -> str:
         if figure == "work" and cls.work is Activation.work:
-            return f"For each value {_in_words(cls.per_value)}."
+            return f"For each value {kinds_in_words(cls.per_value)}."
         if figure == "input_gradient" and cls.input_gradient is Activation.input_gradient:
-            return f"{cls.gradient[0]}: for each value {_in_words(cls.gradient[1])}."
+            return f"{cls.gradient[0]}: for each value {kinds_in_words(cls.gradient[1])}."
         if figure == "saved" and cls.saved is Activation.saved:
             copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
             return "The result." if cls.keeps_output else f"The input{copied}."
@@ -62,7 +62,7 @@ class Activation(SameShape):
         return (call._replace(copies=call.extras, extras=()),)
 
 
-def _in_words(work: Work) -> str:
+def kinds_in_words(work: Work) -> str:
     """`an addition, 2 comparisons and a division`."""
     counts = [OPERATIONS[kind][0] if n == 1 else f"{n} {OPERATIONS[kind][1]}" for kind, n in work.items()]
     return " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from archcalc.ops.arguments import Flag, Positive, format_shape, require
+from archcalc.ops.arguments import Flag, Positive, require
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, operator, values
 from archcalc.ops.calls import NEW, VIEW, Call
 from archcalc.ops.composite import Composite, Part
 from archcalc.ops.convolution import Linear
 from archcalc.ops.joins import Join, Shapes
 from archcalc.ops.reads import ALL, EACH, Axis
-from archcalc.ops.shape import Tokens
-
-
-def tokens(x: Shape, name: str) -> Tokens:
-    """Return tokens. Raises Refusal for another kind of shape."""
-    require(x.axes == "TC", f"{name} accepts T×C, not {format_shape(x)} ({format_shape(x.axes)})")
-    assert isinstance(x, Tokens)
-    return x
+from archcalc.ops.shape import tokens
 
 
 def require_heads(channels: Any, heads: int) -> None:

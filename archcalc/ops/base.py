@@ -96,6 +96,7 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    unknown_memory: ClassVar[bool] = False  # whether only PyTorch's kernels know what it keeps for backward
     whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not
@@ -201,7 +202,7 @@ class Operator:
 
         Names in it are the operator's arguments; `in_channels`, `in_features` and `in_shape` are the input's channels,
         last size and shape; of a join, `in_channels` and `last_channels` are those of its first and last input. `nn` is
-        `torch.nn`; other classes are those of pytorch/layers.py and attention_layers.py. Each argument is a name or a
+        `torch.nn`; other classes are those of pytorch/layers.py and token_layers.py. Each argument is a name or a
         constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments of the spec. The module of
         a join takes several inputs. In `code`, `{n}` is the number of the input's lengths.
         """
@@ -286,7 +287,7 @@ _Class = TypeVar("_Class", bound=type[Operator])
 
 @dataclass_transform(frozen_default=True)
 def operator(name: str) -> Callable[[_Class], _Class]:
-    """Register a class as the operator `name` of specs; its annotations are its arguments.
+    """Register a class as the operator `name` of specs; its annotations, after its bases', are its arguments.
 
     Dataclasses would do the same, but creating 40 of them takes a twentieth of the start-up time.
     """
@@ -294,9 +295,10 @@ def operator(name: str) -> Callable[[_Class], _Class]:
     def register(cls: _Class) -> _Class:
         cls.name = name
         REGISTRY[name] = cls
-        own = {key: kind for key, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")}
-        cls.types = cls.types | own
-        cls.defaults = cls.defaults | {key: getattr(cls, key, MISSING) for key in own}
+        declared = [getattr(base, "__annotations__", {}) for base in reversed(cls.__mro__)]
+        own = {key: kind for part in declared for key, kind in part.items() if not kind.startswith("ClassVar")}
+        cls.types = own
+        cls.defaults = {key: getattr(cls, key, MISSING) for key in own}
         cls.needed = tuple(key for key, value in cls.defaults.items() if value is MISSING)
         return cls
 

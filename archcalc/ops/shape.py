@@ -205,5 +205,12 @@ def channels_first(x: Shape, name: str) -> Shape:
     raise Refusal(f"{name} accepts {in_words(['C', *MAPS.values()])}, not {_described(x)}")
 
 
+def tokens(x: Shape, name: str) -> Tokens:
+    """Return tokens × features. Raises Refusal for another kind of shape."""
+    if isinstance(x, Tokens):
+        return x
+    raise Refusal(f"{name} accepts T×C, not {_described(x)}")
+
+
 def _described(x: Shape) -> str:
     return f"{format_shape(x)} features" if x.axes == "C" else f"{format_shape(x)} ({format_shape(x.axes)})"

@@ -20,10 +20,10 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops import Operator
-from archcalc.pytorch import attention_layers, layers
+from archcalc.pytorch import layers, token_layers
 from archcalc.pytorch.initial_weights import WEIGHTED, read_rule
 
-NAMES = {"nn": nn, **vars(layers), **vars(attention_layers)}  # names in the PyTorch texts of operators
+NAMES = {"nn": nn, **vars(layers), **vars(token_layers)}  # names in the PyTorch texts of operators
 
 
 Result: TypeAlias = Tensor | tuple[Tensor, ...]  # one output, or all in order

@@ -360,6 +360,77 @@ def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
 # joins, and operators that only move values
 
 
+# recurrent layers
+
+
+def way_of(state: State, name: str) -> tuple[Array, ...]:
+    """Return the weights and biases of one layer in one direction, biases None if there are none."""
+    return tuple(state.get(f"{kind}_{name}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+
+
+def sigmoid(x: Counted) -> Counted:
+    return 1 / (1 + (-x).exp())
+
+
+def elman_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    return (own + other).tanh(), c
+
+
+def lstm_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    i, f, g, o = parts_of(own + other, 4)
+    c = sigmoid(f) * c + sigmoid(i) * g.tanh()
+    return sigmoid(o) * c.tanh(), c
+
+
+def gru_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    (r, z, n), (r2, z2, n2) = parts_of(own, 3), parts_of(other, 3)
+    n = (n + sigmoid(r + r2) * n2).tanh()
+    return n + sigmoid(z + z2) * (h - n), c
+
+
+def parts_of(x: Counted, count: int) -> list[Counted]:
+    return [Counted(part, x.tally) for part in np.split(x.data, count, -1)]
+
+
+CELLS = {"rnn": elman_cell, "lstm": lstm_cell, "gru": gru_cell}
+
+
+def directions(state: State) -> list[list[str]]:
+    """Return the names of the directions, layer by layer."""
+    names = [name.removeprefix("weight_ih_") for name in state if name.startswith("weight_ih_")]
+    return [[name for name in names if name.partition("_")[0] == layer] for layer in dict.fromkeys(
+        name.partition("_")[0] for name in names
+    )]  # fmt: skip
+
+
+def recurrent(kind: str) -> Callable[..., Counted]:
+    def run(x: Counted, state: State, **unused: Any) -> Counted:
+        for names in directions(state):
+            made = [backwards(through(kind, backwards(x, name), state, name), name) for name in names]
+            x = Counted(np.concatenate([way.data for way in made], -1), x.tally)
+        return x
+
+    return run
+
+
+def backwards(x: Counted, name: str) -> Counted:
+    return Counted(x.data[..., ::-1, :] if name.endswith("reverse") else x.data, x.tally)
+
+
+def through(kind: str, x: Counted, state: State, name: str) -> Counted:
+    """Return the outputs of one layer in one direction."""
+    of_input, of_state, bias, other_bias = way_of(state, name)
+    h = c = Counted(np.zeros((*x.data.shape[:-2], of_state.shape[1])), x.tally)
+    made = []
+    for token in np.moveaxis(x.data, -2, 0):
+        own, other = Counted(token, x.tally).times(of_input.T), h.times(of_state.T)
+        if bias is not None:
+            own, other = own + bias, other + other_bias
+        h, c = CELLS[kind](own, other, h, c)
+        made.append(h.data)
+    return Counted(np.stack(made, -2), x.tally)
+
+
 # attention
 
 
@@ -424,6 +495,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "multiply": lambda *xs, state: reduce(Counted.__mul__, xs),
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
+    **{kind: recurrent(kind) for kind in CELLS},
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(
         ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath", "embedding"], moved

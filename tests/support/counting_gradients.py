@@ -14,17 +14,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from support.counting_arithmetic import (
+    CELLS,
     Array,
     Counted,
     State,
+    backwards,
     by_head,
     cells,
     channelwise,
+    directions,
     neighbours,
     of_heads,
     pair,
     projected,
     standardized,
+    through,
+    way_of,
     windows,
 )
 from support.counting_arithmetic import attention as attend
@@ -478,6 +483,140 @@ def noise(case: Case) -> Counted:
     return case.g * (case.y.data / case.x.data)
 
 
+# recurrent layers: from the last token to the first
+
+
+class Kept(NamedTuple):
+    """What forward keeps of a token: its input, the state before it, and its gates."""
+
+    x: Array
+    h: Array
+    c: Array
+    gates: list[Array]
+
+
+class Turn(NamedTuple):
+    """Gradients of one token: of the products of input and state, and parts of those of the state before it."""
+
+    of_input: Array
+    of_state: Array
+    h: Counted | None = None
+    c: Counted | None = None
+
+
+def of_sigmoid(g: Counted, y: Array) -> Counted:
+    return g * (1 - Counted(y, g.tally)) * y
+
+
+def of_tanh(g: Counted, y: Array) -> Counted:
+    return g * (1 - Counted(y, g.tally) * y)
+
+
+def turn(kind: str, dh: Counted, dc: Counted | None, kept: Kept, first: bool) -> Turn:
+    if kind == "rnn":
+        gate = of_tanh(dh, kept.gates[0]).data
+        return Turn(gate, gate)
+    if kind == "lstm":
+        i, f, g, o, of_c = kept.gates
+        change = of_tanh(dh * o, of_c)
+        dc = change if dc is None else change + dc
+        gates = [of_sigmoid(dc * g, i), of_sigmoid(dc * kept.c, f), of_tanh(dc * i, g), of_sigmoid(dh * of_c, o)]
+        made = np.concatenate([gate.data for gate in gates], -1)
+        return Turn(made, made, None, None if first else dc * f)
+    r, z, n, product = kept.gates
+    direct = dh * z
+    of_n = of_tanh(dh - direct, n)
+    gates = [of_sigmoid(of_n * product, r), of_sigmoid(dh * (kept.h - n), z), of_n, of_n * r]
+    parts = [gate.data for gate in gates]
+    return Turn(np.concatenate(parts[:3], -1), np.concatenate([*parts[:2], parts[3]], -1), direct)
+
+
+def steps_of(kind: str, x: Array, state: State, name: str) -> list[Kept]:
+    """Run a layer forward, in plain numbers."""
+    of_input, of_state, bias, other_bias = way_of(state, name)
+    h = c = np.zeros((len(x), of_state.shape[1]))
+    made, count = [], len(of_state) // of_state.shape[1]
+    for token in np.moveaxis(x, 1, 0):
+        own, other = token @ of_input.T, h @ of_state.T
+        own, other = (own, other) if bias is None else (own + bias, other + other_bias)
+        parts, others = np.split(own, count, -1), np.split(other, count, -1)
+        s = [1 / (1 + np.exp(-a - b)) for a, b in zip(parts, others, strict=True)]
+        before = h, c
+        if kind == "rnn":
+            gates = [np.tanh(own + other)]
+            h = gates[0]
+        elif kind == "lstm":
+            g = np.tanh(parts[2] + others[2])
+            c = s[1] * c + s[0] * g
+            gates = [s[0], s[1], g, s[3], np.tanh(c)]
+            h = s[3] * gates[4]
+        else:
+            n = np.tanh(parts[2] + s[0] * others[2])
+            gates = [s[0], s[1], n, others[2]]
+            h = n + s[1] * (h - n)
+        made.append(Kept(token, *before, gates))
+    return made
+
+
+def back_through(kind: str, g: Counted, x: Array, state: State, name: str) -> list[tuple[Kept, Turn]]:
+    """Return each token with its gradients, from the first to the last."""
+    _, of_state, *_ = way_of(state, name)
+    dh = dc = None
+    made: list[tuple[Kept, Turn]] = []
+    kept = steps_of(kind, x, state, name)
+    for t in range(len(kept) - 1, -1, -1):
+        own = Counted(g.data[:, t], g.tally)
+        one = turn(kind, own if dh is None else own + dh, dc, kept[t], t == 0)
+        made.insert(0, (kept[t], one))
+        if t:
+            dh, dc = Counted(one.of_state, g.tally).times(of_state), one.c
+            dh = dh if one.h is None else dh + one.h
+    return made
+
+
+def recurrent_layers(kind: str, case: Case) -> Iterator[tuple[str, list[tuple[Kept, Turn]], Counted]]:
+    """Yield each direction of each layer, from the last layer: its tokens' gradients and that of its input."""
+    free, layers, x = FREE(), directions(case.state), case.x.data
+    inputs = [x]
+    for names in layers[:-1]:
+        ways = [backwards(through(kind, backwards(Counted(x, free), n), case.state, n), n).data for n in names]
+        x = np.concatenate(ways, -1)
+        inputs.append(x)
+    g = case.g
+    for x, names in reversed(list(zip(inputs, layers, strict=True))):
+        total = None
+        for name, part in zip(names, np.split(g.data, len(names), -1), strict=True):
+            own = backwards(Counted(part, case.tally), name)
+            turns = back_through(kind, own, backwards(Counted(x, free), name).data, case.state, name)
+            gates = Counted(np.stack([one.of_input for _, one in turns], 1), case.tally)
+            change = backwards(gates.times(case.state[f"weight_ih_{name}"]), name)
+            total = change if total is None else total + change
+            yield name, turns, total
+        g = total
+
+
+def recurrent_input(kind: str) -> Gradient:
+    return lambda case: [total for _, _, total in recurrent_layers(kind, case)][-1]
+
+
+def recurrent_weights(kind: str) -> Callable[[Case], dict[str, Counted]]:
+    def weights(case: Case) -> dict[str, Counted]:
+        made: dict[str, Counted] = {}
+        for name, turns, _ in recurrent_layers(kind, case._replace(g=Counted(case.g.data, FREE()))):
+            of_input, of_state, x, h = (
+                np.concatenate(rows)
+                for rows in zip(*[(one.of_input, one.of_state, kept.x, kept.h) for kept, one in turns], strict=True)
+            )
+            made[f"weight_ih_{name}"] = Counted(of_input.T, case.tally).times(x)
+            made[f"weight_hh_{name}"] = Counted(of_state.T, case.tally).times(h)
+            if case.get("bias", True):
+                made[f"bias_ih_{name}"] = Counted(of_input, case.tally).sum(0)
+                made[f"bias_hh_{name}"] = Counted(of_state, case.tally).sum(0)
+        return {name: made[name] for name in case.state}
+
+    return weights
+
+
 # attention
 
 
@@ -576,6 +715,7 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
     "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
     "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
+    **{kind: recurrent_input(kind) for kind in CELLS},
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
@@ -583,6 +723,7 @@ WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
     "subsample": subsample_weights, "embedding": embedding_weights,
+    **{kind: recurrent_weights(kind) for kind in CELLS},
     **dict.fromkeys(["multihead_attention", "cross_attention"], projection_weights),
 }  # fmt: skip
 

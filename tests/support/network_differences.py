@@ -26,7 +26,8 @@ from support.torch_warnings import lopsided_padding
 
 BATCH = 2
 PRECISION = 1e-6  # of gradients in float64, relative to the largest; sums are added up in another order
-IN_ANOTHER_ORDER = {"attention", "multihead_attention", "cross_attention"}  # and these outputs, too
+# And outputs of these.
+IN_ANOTHER_ORDER = {"attention", "multihead_attention", "cross_attention", "rnn", "lstm", "gru"}
 
 
 def differences(network: Network) -> list[Check]:

@@ -75,6 +75,9 @@ CASES = [
     ("multihead_attention", Tokens((5, 12)), (3,), {}),
     ("multihead_attention", Tokens((5, 12)), (2, False), {"causal": True}),
     ("cross_attention", (Tokens((5, 12)), Tokens((7, 6))), (3,), {}),
+    *((name, Tokens((5, 4)), (3,), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((1, 4)), (3, 2, False, True), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((6, 2)), (3, 2), {"bidirectional": True}) for name in ["rnn", "lstm", "gru"]),
     ("cross_attention", (Tokens((5, 12)),) * 2, (2, False), {}),
 ]  # fmt: skip
 

@@ -170,6 +170,10 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
     "attention": attended(),
     "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
+    **dict.fromkeys(
+        ["rnn", "lstm", "gru"],
+        written(TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG),
+    ),
     "cross_attention": written(st.tuples(TOKENS, TOKENS), num_heads_=upto(4), bias=FLAG),
     "input": IMAGE.map(lambda x: ((), {"shape": x})),
     "identity": ACTIVATION,

@@ -170,6 +170,10 @@ def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"inplace": draw(FLAG)} if draw(FLAG) else {}
 
 
+def recurrent(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"hidden_size": draw(upto(6))} | some(draw, num_layers=upto(2), bias=FLAG, bidirectional=FLAG)
+
+
 def heads(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"num_heads": draw(st.sampled_from(divisors(x.channels)))}
 
@@ -211,10 +215,12 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "conv_transpose": conv_transpose,
     "pad_shortcut": pad_shortcut,
     "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
+    **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
     "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
 }
 JOINS = ("add", "concat", "mean", "multiply")
-OF_TOKENS = ("multihead_attention",)
+RECURRENT = ("rnn", "lstm", "gru")
+OF_TOKENS = ("multihead_attention", *RECURRENT)
 ATTENTIONS = {"attention": 3, "cross_attention": 2}  # joins of tokens, and how many branches each has
 IMAGES_ONLY = ("subsample", "pad_shortcut")
 MAPS_ONLY = (

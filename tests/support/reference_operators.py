@@ -177,6 +177,50 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
     return x * float(torch.rand(()) >= p) if run.training else x * (1 - p)
 
 
+def recurrent(cell: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """Run a cell, which maps both products with weights and the state to the next state, token by token."""
+
+    def run_all(
+        run: Run, x: Tensor, hidden_size: int, num_layers: int = 1, bias: bool = True, bidirectional: bool = False
+    ) -> Tensor:
+        for layer in range(num_layers):
+            ways = [way(run, x, hidden_size, f"l{layer}", bias)]
+            if bidirectional:
+                ways.append(way(run, x.flip(1), hidden_size, f"l{layer}_reverse", bias).flip(1))
+            x = torch.cat(ways, -1)
+        return x
+
+    def way(run: Run, x: Tensor, size: int, name: str, bias: bool) -> Tensor:
+        zeros = x.new_zeros(len(x), size)
+        state, made = (zeros, zeros), []
+        for token in x.unbind(1):
+            inputs = F.linear(token, run[f"weight_ih_{name}"], *run.some(f"bias_ih_{name}", bias))
+            hidden = F.linear(state[0], run[f"weight_hh_{name}"], *run.some(f"bias_hh_{name}", bias))
+            state = cell(inputs, hidden, *state)
+            made.append(state[0])
+        return torch.stack(made, 1)
+
+    return run_all
+
+
+def elman(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    return torch.tanh(inputs + hidden), c
+
+
+def lstm(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """Gers et al. 2000, without peepholes."""
+    i, f, g, o = (inputs + hidden).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def gru(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """Cho et al. 2014, equations 5 to 8, with the reset gate after the product, as in PyTorch."""
+    own, others = inputs.chunk(3, -1), hidden.chunk(3, -1)
+    r, z = (torch.sigmoid(a + b) for a, b in zip(own[:2], others[:2], strict=True))
+    return (1 - z) * torch.tanh(own[2] + r * others[2]) + z * h, c
+
+
 def attention(
     run: Run, query: Tensor, key: Tensor, value: Tensor, num_heads: int, causal: bool = False,
     kv_heads: int | None = None,
@@ -267,6 +311,9 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
     "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
+    "rnn": recurrent(elman),
+    "lstm": recurrent(lstm),
+    "gru": recurrent(gru),
     "attention": attention,
     "multihead_attention": multihead_attention,
     "cross_attention": cross_attention,

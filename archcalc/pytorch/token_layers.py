@@ -1,4 +1,4 @@
-"""Modules for attention that PyTorch does not have; the PyTorch texts of operators use them."""
+"""Modules for tokens that PyTorch does not have; the PyTorch texts of operators use them."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so nn.Module is Any there.
@@ -56,3 +56,24 @@ class CrossAttention(nn.Module):
     def forward(self, query: Tensor, memory: Tensor) -> Tensor:
         mixed = self.attention(self.q_proj(query), self.k_proj(memory), self.v_proj(memory))
         return self.out_proj(mixed)
+
+
+class RNNOutputs(nn.RNN):
+    """`torch.nn.RNN` that returns its outputs, in the order of the tokens, and no state."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0].contiguous()
+
+
+class GRUOutputs(nn.GRU):
+    """`torch.nn.GRU` that returns its outputs, in the order of the tokens, and no state."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0].contiguous()
+
+
+class LSTMOutputs(nn.LSTM):
+    """`torch.nn.LSTM` that returns its outputs, in the order of the tokens, and no state."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[0].contiguous()
