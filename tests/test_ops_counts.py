@@ -6,7 +6,7 @@ import pytest
 from support.operator_cases import READING
 from support.operator_strategies import build
 
-from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Transposed, Whole, Window
+from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Blocks, Transposed, Whole, Window
 from archcalc.ops.shape import Ids, Tokens
 
 X = (4, 6, 6)  # 144 values
@@ -106,6 +106,34 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
         Tokens((3, 4)),
         {"mac": 3 * 15 * (4 + 5), "add": 15 * 3 + 15 * 2 + 15 * 2, "exp": 30, "div": 30, "tanh": 15, "mul": 30},
         (Whole(),),
+    ),
+    # 6×4 positions in 6 windows of 4, 2 heads of 3 features: 6·2·4·4 scores in 6·2·4 rows; 24·6 features
+    "window_attention": (
+        {"window_size": (2, 2), "num_heads": 2, "shift": (1, 1)},
+        Tokens((5, 4, 6)),
+        {
+            "mac": 192 * 3 * 2 + 24 * 6 * 18 + 24 * 6 * 6,
+            "mul": 144,
+            "compare": 192 - 48,
+            "add": 192 * 3 + 192 - 48 + 24 * 18 + 24 * 6,
+            "exp": 192,
+            "div": 192,
+        },
+        (Blocks(2, 1), Blocks(2, 1)),
+    ),
+    "cosine_window_attention": (
+        {"window_size": (2, 2), "num_heads": 2},
+        Tokens((5, 4, 6)),
+        {
+            "mac": 192 * 3 * 2 + 24 * 6 * 18 + 24 * 6 * 6,
+            "mul": 144 * 2 + 192,
+            "compare": 192 - 48 + 96,
+            "sqrt": 96,
+            "add": 192 * 2 + 192 - 48 + 24 * 18 + 24 * 6 + 96 * 2,
+            "exp": 192,
+            "div": 192 + 144 * 2,
+        },
+        (Blocks(2), Blocks(2)),
     ),
     "cross_attention": (
         {"num_heads": 2, "bias": False},

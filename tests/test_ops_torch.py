@@ -87,6 +87,20 @@ REFUSED_HERE_ONLY = [
         {"num_embeddings": 3, "embedding_dim": 2},
         r"embedding needs numbers of tokens, such as \{T: 128\}",
     ),
+    ("window_attention", (6, 4, 4), {"window_size": 2, "num_heads": 2}, "window_attention accepts H×W×C, not 6×4×4"),
+    ("window_attention", Tokens((4, 4, 6)), {"window_size": 2, "num_heads": 4}, "6 features cannot be divided into 4"),
+    (
+        "cosine_window_attention",
+        Tokens((4, 4, 6)),
+        {"window_size": 2, "num_heads": 2, "shift": 2},
+        "shift must be smaller than window_size",
+    ),
+    (
+        "window_attention",
+        Tokens((4, 4, 6)),
+        {"window_size": 2, "num_heads": 2, "shift": 1, "grid": True},
+        "a grid cannot be shifted",
+    ),
     ("embedding", Ids((4,)), {"num_embeddings": 3, "embedding_dim": 2, "padding_idx": 3}, "padding_idx 3 is no row"),
     ("multihead_attention", (4, 5), {"num_heads": 2}, r"multihead_attention accepts T×C, not 4×5 \(C×L\)"),
     ("multihead_attention", Tokens((4, 5)), {"num_heads": 2}, "5 features cannot be divided into 2 heads"),
@@ -127,15 +141,15 @@ def predicted(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     saved = op.saved(x, y)
     alias = op.name == "input" or op.writes(x, y, training=True) == 0  # the image counts, though it is only handed on
     return Figures(
-        (BATCH, *y), list(op.weights(x).items()), list(op.buffers(x).items()), BATCH * dense_macs(op, x, y), alias,
+        (BATCH, *y), list(op.weights(x).items()), list(op.buffers(x).items()), dense_macs(op, x, y), alias,
         [saved.input or (alias and saved.output)] * len(inputs(op, x)), saved.output or (alias and saved.input),
         set(saved.state), sorted(extra_bytes(extra, BATCH, dtype, device) for extra in saved.extras),
     )  # fmt: skip
 
 
 def dense_macs(op: Operator, x: Any, y: Any) -> int:
-    """Multiply-accumulates; PyTorch runs a connection table as a dense convolution."""
-    macs = op.work(x, y).get("mac", 0)
+    """Multiply-accumulates of a batch; PyTorch runs a connection table as a dense convolution."""
+    macs = op.batch_work(x, y, BATCH).get("mac", 0)
     if isinstance(op, Conv) and op.connections is not None:
         return macs // sum(map(len, op.connections)) * x[0] * op.out_channels
     return macs

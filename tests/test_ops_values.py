@@ -147,6 +147,14 @@ CHANGES = [
         )
         for name in ("rnn", "lstm", "gru")
     ),
+    (
+        Example("window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1, "grid": True, "scale": 0.25},
+    ),
+    (
+        Example("cosine_window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1},
+    ),
     (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
     (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
     (
@@ -346,7 +354,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
     seed_torch(0)
-    module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
+    module = module_of(make(REGISTRY["mean"], (), {"p": p}), (Features((3,)),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0
     torch.testing.assert_close(means, kept / kept.sum(1, keepdim=True))

@@ -66,7 +66,7 @@ class Totals:
 
     @property
     def peak_inference_bytes(self) -> int | None:
-        """The most that tensors hold at inference; None if only PyTorch's kernels know it."""
+        """The most that tensors hold at inference; None: unknown."""
         return self.report.peak(self.report.recipe._replace(optimizer=""))
 
     @property
@@ -176,11 +176,16 @@ class Report:
         """The index of the layer whose receptive field is the network's."""
         return last_spatial(self.ran, self.fields)
 
+    @property
+    def unknown_memory(self) -> str:
+        """The first layer of whose memory archcalc knows nothing; "" if there is none."""
+        return unknown_memory(self.graph)
+
     @cached_property
     def saved(self) -> list[int] | None:
         """What backward keeps for each node of the graph in training.
 
-        None if a side output does not fit the input, or if only PyTorch's kernels know what a layer keeps.
+        None if a side output does not fit the input, or if archcalc does not know what a layer keeps.
         """
         return (
             None if self.graph.misfit or unknown_memory(self.graph) else saved_bytes(self.graph, self.batch, self.dtype)

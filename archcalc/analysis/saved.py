@@ -17,7 +17,7 @@ from archcalc.ops.calls import given
 
 
 def unknown_memory(graph: Graph) -> str:
-    """Return the name of the first layer of whose memory only PyTorch's kernels know; "" if there is none."""
+    """Return the name of the first layer of whose memory archcalc knows nothing; "" if there is none."""
     return next((node.name for node in graph.nodes if node.op.unknown_memory), "")
 
 

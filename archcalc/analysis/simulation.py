@@ -41,7 +41,7 @@ from typing import NamedTuple
 from archcalc.analysis.autocast import CAST, LOSS
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
-from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.cost import COUNTERS, DTYPES, INDICES
 from archcalc.analysis.frames import MODULES, as_written, lifetimes, overwritable
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
@@ -86,7 +86,7 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     if recipe.master_weights and DTYPES[recipe.dtype] != 2:
         raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
     if layer := unknown_memory(graph):
-        raise ArchcalcError(f"the memory of {layer} is unknown: its kernels in PyTorch keep what they do not tell")
+        raise ArchcalcError(f"archcalc does not know what {layer} keeps in memory")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
@@ -131,7 +131,7 @@ class _Run:
             owned |= zip(node.weights(), self.weights(node, trained), strict=True)
             self.parameters.append([owned[name] for name in node.op.weights(node.x)])
             for name, shape in node.buffers().items():
-                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False))
+                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS | INDICES else "", False))
                 buffer = Value(trace.make(size, "buffer"), size, NOWHERE)
                 self.parameters[-1] += [buffer] * (not node.inputs)  # a constant
         trace.node = NO_NODE

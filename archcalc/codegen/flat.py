@@ -80,6 +80,6 @@ class Flat:
             alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
-        first, last = (x[0], x[-1]) if op.joins else (x, x)
+        first, last = op.ends(x)
         text, written = op.tied if node.shared else op.pytorch(x), not_default(type(op), values, in_place)
         return fill(text, written, {x}, const(first.channels), const(last.channels))

@@ -10,7 +10,7 @@ from pathlib import Path
 # Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
 FOLDER = Path(__file__).parent.parent / "pytorch"
-FILES = "layers.py", "token_layers.py"
+FILES = "layers.py", "token_layers.py", "window_layers.py"
 
 
 @lru_cache(maxsize=1)

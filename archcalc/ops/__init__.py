@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from archcalc.ops import activation, attention, convolution, joins, learned, normalization, pooling, sequence, shaping
+from archcalc.ops import (
+    activation,
+    attention,
+    convolution,
+    joins,
+    learned,
+    normalization,
+    pooling,
+    sequence,
+    shaping,
+    window_attention,
+)
 from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Work, format_shape, make, signature
 from archcalc.ops.shaping import Input
 from archcalc.ops.synonyms import operator_hint
 
-FAMILIES = (convolution, normalization, activation, pooling, joins, shaping, learned, sequence, attention)
+FAMILIES = (
+    convolution, normalization, activation, pooling, joins, shaping, learned, sequence, attention, window_attention,
+)  # fmt: skip
 
 __all__ = [
     "FAMILIES", "KINDS", "REGISTRY", "Input", "Operator", "Saved", "Shape", "Work",

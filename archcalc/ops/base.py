@@ -96,7 +96,7 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
-    unknown_memory: ClassVar[bool] = False  # whether only PyTorch's kernels know what it keeps for backward
+    unknown_memory: ClassVar[bool] = False  # whether archcalc does not know what it keeps and allocates
     whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not
@@ -147,9 +147,18 @@ class Operator:
         """Number of operations by kind."""
         raise self._no_rule("work")
 
+    def work_per_batch(self, x: Any) -> Work:
+        """Number of operations by kind that a batch takes once, whatever its size."""
+        return {}
+
+    def batch_work(self, x: Any, y: Shape, batch: int) -> Work:
+        """Number of operations by kind for a batch at inference."""
+        work = {kind: batch * count for kind, count in self.work(x, y).items()}
+        return add_work(work, once) if (once := self.work_per_batch(x)) else work
+
     def training_work(self, x: Any, y: Shape, batch: int) -> Work:
         """As at inference."""
-        return {kind: batch * count for kind, count in self.work(x, y).items()}
+        return self.batch_work(x, y, batch)
 
     def input_gradient(self, x: Any, y: Shape, batch: int) -> Work:
         """Number of operations by kind for the gradients of all inputs."""
@@ -209,6 +218,10 @@ class Operator:
         if not self.code:
             raise self._no_rule("PyTorch module")
         return self.code.replace("{n}", str(len(x.lengths))) if "{n}" in self.code else self.code
+
+    def ends(self, x: Any) -> tuple[Shape, Shape]:
+        """Return the shapes of the first and the last input."""
+        return (x[0], x[-1]) if self.joins else (x, x)
 
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """The formula of each weight, bias and kind of work, with the numbers filled in.

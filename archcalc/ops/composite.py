@@ -46,6 +46,9 @@ class Composite(Plain):
         """The sum of its parts."""
         return total(part.op.work(part.x, part.y) for part in self.parts(x))
 
+    def work_per_batch(self, x: Any) -> Work:
+        return total(part.op.work_per_batch(part.x) for part in self.parts(x))
+
     def input_gradient(self, x: Any, y: Shape, batch: int) -> Work:
         """The sum of its parts."""
         return self.gradients_of(x, y, batch, [True] * (len(x) if self.joins else 1))

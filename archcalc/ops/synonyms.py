@@ -43,6 +43,8 @@ OPERATORS = {
     "gru": "grulayer cudnngru",
     "rnn": "simplernn elmanrnn",
     "multihead_attention": "mha selfattention multiheadselfattention msa",
+    "window_attention": "shiftedwindowattention wmsa swmsa swinattention",
+    "cosine_window_attention": "shiftedwindowattentionv2",
     "cross_attention": "encoderdecoderattention",
 }
 WRITTEN = {  # how to write operators that archcalc does not have
@@ -73,6 +75,8 @@ ARGUMENTS = {
     "num_heads": "heads nhead nheads numattentionheads",
     "kv_heads": "numkvheads numkeyvalueheads",
     "causal": "iscausal",
+    "window_size": "window",
+    "shift": "shiftsize",
     "output_size": "size",
     "scale_factor": "scale",
     "mode": "interpolation",

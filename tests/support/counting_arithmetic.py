@@ -477,6 +477,104 @@ def cross_attention(query: Counted, memory: Counted, state: State, num_heads: in
     return projected(attention(*parts, state, num_heads), state, "out_proj.")
 
 
+# attention within windows
+
+
+class Windowed:
+    """Where the positions of an image are: by window, and the rows of the table of biases for each pair of one."""
+
+    def __init__(self, sizes: Sequence[int], window_size: Any, shift: Any = 0, grid: bool = False) -> None:
+        self.sizes, self.window = tuple(sizes), pair(window_size)
+        self.grown = [-(-length // size) * size for length, size in zip(sizes, self.window, strict=True)]
+        lengths = zip(pair(shift), self.grown, self.window, strict=True)
+        self.shift = [s * (length > size) for s, length, size in lengths]
+        self.blocks = self._split(np.arange(self.grown[0] * self.grown[1]).reshape(self.grown), grid)
+        height, width = self.window
+        at = np.indices(self.window).reshape(2, -1)
+        apart = at[:, :, None] - at[:, None]
+        self.index = (apart[0] + height - 1) * (2 * width - 1) + apart[1] + width - 1
+        parts = np.zeros(self.grown, int)
+        for axis, s in enumerate(self.shift):
+            np.moveaxis(parts, axis, 0)[:s] += 1 + axis
+        own = self._split(parts, grid)
+        self.mask = -100.0 * (own[:, None, :, None] != own[:, None, None, :])  # windows × 1 × n × n
+
+    def _split(self, image: Array, grid: bool) -> Array:
+        """Return the values of each window in a row, of an image that is shifted."""
+        image = np.roll(image, [-s for s in self.shift], (0, 1))
+        (height, width), (rows, columns) = self.window, np.array(self.grown) // self.window
+        if grid:
+            return image.reshape(height, rows, width, columns).transpose(1, 3, 0, 2).reshape(rows * columns, -1)
+        return image.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(rows * columns, -1)
+
+    def rows(self, x: Array) -> Array:
+        """Return (…, positions, features) of an image that is padded with zeros."""
+        margins = [(0, grown - length) for grown, length in zip(self.grown, self.sizes, strict=True)]
+        x = np.pad(x, [(0, 0)] * (x.ndim - 3) + [*margins, (0, 0)])
+        return x.reshape(*x.shape[:-3], -1, x.shape[-1])
+
+    def image(self, rows: Array) -> Array:
+        """Return the image without its padding."""
+        image = rows.reshape(*rows.shape[:-2], *self.grown, rows.shape[-1])
+        return image[..., : self.sizes[0], : self.sizes[1], :]
+
+    def split(self, rows: Array, heads: int) -> Any:
+        """Return (…, windows, heads, positions, features of a head)."""
+        return by_head(rows[..., self.blocks, :], heads)
+
+    def join(self, parts: Array) -> Array:
+        """Return (…, positions, features) of what `split` returns."""
+        found = of_heads(Counted(parts, Counter())).data
+        rows = np.zeros((*found.shape[:-3], self.blocks.size, found.shape[-1]))
+        rows[..., self.blocks.reshape(-1), :] = found.reshape(*found.shape[:-3], -1, found.shape[-1])
+        return rows
+
+
+def biases(state: State, index: Array) -> Array:
+    """Return the biases of pairs of positions, (heads, n, n); of Swin V2 a batch makes them once."""
+    if "logit_scale" not in state:
+        return np.moveaxis(state["relative_position_bias_table"][index], -1, 0)
+    return 16 / (1 + np.exp(-np.moveaxis((hidden_biases(state) @ state["cpb_mlp.2.weight"].T)[index], -1, 0)))
+
+
+def hidden_biases(state: State) -> Array:
+    coordinates = state["relative_coords_table"].reshape(-1, 2)
+    return np.maximum(coordinates @ state["cpb_mlp.0.weight"].T + state["cpb_mlp.0.bias"], 0)
+
+
+def head_scales(state: State) -> Array:
+    return np.exp(np.minimum(state["logit_scale"], np.log(100)))
+
+
+def without_key_bias(state: State) -> State:
+    """Return the weights as they are used: of Swin V2, keys have no bias."""
+    if "logit_scale" not in state:
+        return state
+    own = state["qkv.bias"].reshape(3, -1) * [[1], [0], [1]]
+    return {**state, "qkv.bias": own.reshape(-1)}
+
+
+def unit(x: Counted) -> Counted:
+    return x / (x * x).sum(-1).sqrt().largest(1e-12)
+
+
+def window_attention(x: Counted, state: State, num_heads: int, scale: float | None = None, **where: Any) -> Counted:
+    windowed, state = Windowed(x.data.shape[:2], **where), without_key_bias(state)
+    packed = projected(Counted(windowed.rows(x.data), x.tally), state, "qkv.").data
+    q, k, v = (Counted(windowed.split(part, num_heads), x.tally) for part in np.split(packed, 3, -1))
+    if "logit_scale" in state:
+        scores = unit(q).times(unit(k).data.swapaxes(-1, -2)) * head_scales(state)
+    else:
+        scores = (q * (q.data.shape[-1] ** -0.5 if scale is None else scale)).times(k.data.swapaxes(-1, -2))
+    scores = scores + biases(state, windowed.index)
+    if any(windowed.shift):
+        scores = scores + windowed.mask
+    powers = (scores - scores.max(-1)).exp()
+    mixed = (powers / powers.sum(-1)).times(v)
+    y = projected(Counted(windowed.join(mixed.data), x.tally), state, "proj.")
+    return Counted(windowed.image(y.data), x.tally)
+
+
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     """Move values without arithmetic; `reference_operators.py` checks where they go."""
     return None
@@ -496,6 +594,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
     **{kind: recurrent(kind) for kind in CELLS},
+    "window_attention": window_attention, "cosine_window_attention": window_attention,
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(
         ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath", "embedding"], moved

@@ -18,11 +18,15 @@ from support.counting_arithmetic import (
     Array,
     Counted,
     State,
+    Windowed,
     backwards,
+    biases,
     by_head,
     cells,
     channelwise,
     directions,
+    head_scales,
+    hidden_biases,
     neighbours,
     of_heads,
     pair,
@@ -31,6 +35,7 @@ from support.counting_arithmetic import (
     through,
     way_of,
     windows,
+    without_key_bias,
 )
 from support.counting_arithmetic import attention as attend
 
@@ -695,6 +700,97 @@ def projection_weights(case: Case) -> dict[str, Counted]:
     return made
 
 
+# attention within windows
+
+
+class Inside(NamedTuple):
+    """Gradients of the linear layers' inputs and outputs, of scores and their biases, and of cosines."""
+
+    layers: dict[str, tuple[Array, Array]]
+    scores: Counted
+    cosines: Array | None
+
+
+def inside_windows(case: Case) -> Inside:
+    state, heads = without_key_bias(case.state), case.get("num_heads")
+    x = case.x.data
+    where = {key: case.get(key) for key in ("window_size", "shift", "grid") if key in case.keywords}
+    windowed = Windowed(x.shape[1:3], **where)
+    rows = windowed.rows(x)
+    packed = rows @ state["qkv.weight"].T + state["qkv.bias"]
+    q, k, v = (windowed.split(part, heads) for part in np.split(packed, 3, -1))
+    lengths = [np.maximum(np.sqrt((part * part).sum(-1, keepdims=True)), 1e-12) for part in (q, k)]
+    cosine = "logit_scale" in state
+    scale: Any = head_scales(state) if cosine else case.get("scale") or q.shape[-1] ** -0.5
+    q, k = (part / length for part, length in zip((q, k), lengths, strict=True)) if cosine else (q, k)
+    product = q @ k.swapaxes(-1, -2)
+    scores = product * scale + biases(state, windowed.index) + windowed.mask
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    weights = powers / powers.sum(-1, keepdims=True)
+    mixed = windowed.join(weights @ v)
+    g = Counted(windowed.rows(case.g.data), case.tally)
+    inner = Counted(windowed.split(g.times(state["proj.weight"]).data, heads), case.tally)
+    of_weights = inner.times(v.swapaxes(-1, -2))
+    change = weights * (of_weights - (of_weights * weights).sum(-1))
+    turned = Counted(weights.swapaxes(-1, -2), case.tally).times(inner)
+    before = change
+    if cosine:
+        before = change * scale
+        of_query, of_key = before.times(k), Counted(before.data.swapaxes(-1, -2), case.tally).times(q)
+        pairs = zip((of_query, of_key), (q, k), lengths, strict=True)
+        of_query, of_key = ((own - unit * (own * unit).sum(-1)) / length for own, unit, length in pairs)
+    else:
+        of_query = change.times(k) * scale
+        of_key = Counted(change.data.swapaxes(-1, -2), case.tally).times(q * scale)
+    grads = np.concatenate([windowed.join(part.data) for part in (of_query, of_key, turned)], -1)
+    layers = {"qkv.": (rows, grads), "proj.": (mixed, g.data)}
+    return Inside(layers, change, product if cosine else None)
+
+
+def window_attention(case: Case) -> Counted:
+    grads = inside_windows(case).layers["qkv."][1]
+    x = Counted(grads, case.tally).times(case.state["qkv.weight"])
+    where = {key: case.get(key) for key in ("window_size", "shift", "grid") if key in case.keywords}
+    return Counted(Windowed(case.x.data.shape[1:3], **where).image(x.data), case.tally)
+
+
+def window_weights(case: Case) -> dict[str, Counted]:
+    state, index = case.state, Windowed(case.x.data.shape[1:3], case.get("window_size")).index
+    layers, change, cosines = inside_windows(case._replace(g=Counted(case.g.data, FREE())))
+    change = Counted(change.data, case.tally)
+    made: dict[str, Counted] = {}
+    for name, (x, g) in layers.items():
+        flat = Counted(g.reshape(-1, g.shape[-1]), case.tally)
+        made[f"{name}weight"] = Counted(flat.data.T, case.tally).times(x.reshape(-1, x.shape[-1]))
+        made[f"{name}bias"] = flat.sum(0)
+    of_bias = Counted(change.sum((0, 1)).data[0, 0], case.tally)  # heads × n × n
+    if cosines is None:
+        return {
+            "relative_position_bias_table": gathered(of_bias, index, len(state["relative_position_bias_table"]))
+        } | made
+    own = np.array(made["qkv.bias"].data).reshape(3, -1) * [[1], [0], [1]]
+    made["qkv.bias"] = Counted(own.reshape(-1), case.tally)
+    sums = (change * cosines).sum((0, 1, 3, 4))
+    capped = (sums * head_scales(state)).chosen(state["logit_scale"] <= np.log(100))
+    s = Counted(biases(state, index) / 16, case.tally)
+    table = gathered(of_bias * 16 * (1 - s) * s, index, len(hidden_biases(state)))
+    hidden = hidden_biases(state)
+    back = table.times(state["cpb_mlp.2.weight"]).chosen(hidden > 0)
+    coordinates = state["relative_coords_table"].reshape(-1, 2)
+    return {"logit_scale": capped} | made | {
+        "cpb_mlp.0.weight": Counted(back.data.T, case.tally).times(coordinates),
+        "cpb_mlp.0.bias": back.sum(0),
+        "cpb_mlp.2.weight": Counted(table.data.T, case.tally).times(hidden),
+    }  # fmt: skip
+
+
+def gathered(x: Counted, index: Array, rows: int) -> Counted:
+    """Add the gradients of pairs of positions to those of a table of zeros."""
+    made = np.zeros((rows, len(x.data)))
+    np.add.at(made, index, np.moveaxis(x.data, 0, -1))
+    return x.made("add", made, x.data.size)
+
+
 def embedding_weights(case: Case) -> dict[str, Counted]:
     made = np.zeros_like(case.state["weight"])
     np.add.at(made, case.x.data, case.g.data)
@@ -716,6 +812,7 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
     "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
     **{kind: recurrent_input(kind) for kind in CELLS},
+    **dict.fromkeys(["window_attention", "cosine_window_attention"], window_attention),
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
@@ -724,6 +821,7 @@ WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
     "subsample": subsample_weights, "embedding": embedding_weights,
     **{kind: recurrent_weights(kind) for kind in CELLS},
+    **dict.fromkeys(["window_attention", "cosine_window_attention"], window_weights),
     **dict.fromkeys(["multihead_attention", "cross_attention"], projection_weights),
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from archcalc.ops.shape import Ids, Tokens, shape_of
 OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
 
+WINDOWED = ("window_attention", "cosine_window_attention")
 CASES = [
     ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
     ("conv", (3, 23, 23), (4, 11), {"stride": 4, "padding": 2}),
@@ -75,6 +76,10 @@ CASES = [
     ("multihead_attention", Tokens((5, 12)), (3,), {}),
     ("multihead_attention", Tokens((5, 12)), (2, False), {"causal": True}),
     ("cross_attention", (Tokens((5, 12)), Tokens((7, 6))), (3,), {}),
+    *((name, Tokens((4, 8, 6)), (4, 3), {"shift": 2}) for name in WINDOWED),
+    *((name, Tokens((5, 3, 4)), ((2, 4), 2), {"shift": (1, 2)}) for name in WINDOWED),
+    *((name, Tokens((4, 4, 6)), (2, 1), {}) for name in WINDOWED),
+    ("window_attention", Tokens((4, 6, 6)), (2, 3), {"grid": True, "scale": 0.25}),
     *((name, Tokens((5, 4)), (3,), {}) for name in ["rnn", "lstm", "gru"]),
     *((name, Tokens((1, 4)), (3, 2, False, True), {}) for name in ["rnn", "lstm", "gru"]),
     *((name, Tokens((6, 2)), (3, 2), {"bidirectional": True}) for name in ["rnn", "lstm", "gru"]),

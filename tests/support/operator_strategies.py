@@ -114,6 +114,10 @@ TOKENS = st.tuples(upto(7), CHANNELS).map(Tokens)
 IDS = st.tuples(upto(9)).map(Ids)
 
 
+CHANNELS_LAST = st.tuples(upto(6), upto(6), CHANNELS).map(Tokens)
+SHIFTED = {"window_size_": size(4), "num_heads_": upto(3), "shift": size(2, 0)}
+
+
 @st.composite
 def attended(draw: st.DrawFn) -> Any:
     """Draw query, key and value, and heads that may not divide them."""
@@ -170,6 +174,8 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
     "attention": attended(),
     "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
+    "window_attention": written(CHANNELS_LAST, grid=FLAG, scale=REAL, **SHIFTED),
+    "cosine_window_attention": written(CHANNELS_LAST, **SHIFTED),
     **dict.fromkeys(
         ["rnn", "lstm", "gru"],
         written(TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -221,6 +221,51 @@ def gru(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, .
     return (1 - z) * torch.tanh(own[2] + r * others[2]) + z * h, c
 
 
+def window_attention(
+    run: Run, x: Tensor, window_size: Any, num_heads: int, shift: Any = 0, grid: bool = False,
+    scale: float | None = None, cosine: bool = False,
+) -> Tensor:  # fmt: skip
+    """Liu et al. 2021, section 3.2, as attention of all positions to all, of which most have no weight.
+
+    The shift is cyclic; what it brings together has a score 100 lower, as in Swin's code.
+    """
+    (height, width, features), window, moved = x.shape[1:], pair(window_size), pair(shift)
+    sizes = [-(-length // size) * size for length, size in zip((height, width), window, strict=True)]
+    moved = [s * (length > size) for s, length, size in zip(moved, sizes, window, strict=True)]
+    own, places, regions = [], [], []
+    for length, size, s in zip(sizes, window, moved, strict=True):
+        at = (torch.arange(length) - s) % length
+        own.append(at % (length // size) if grid else at // size)
+        places.append(at // (length // size) if grid else at % size)
+        regions.append((at >= length - size) * 1 + (at >= length - s) * 1 if s else at * 0)
+    owns, at, parts = (torch.cartesian_prod(*both) for both in (own, places, regions))
+    apart = at[:, None] - at + torch.tensor(window) - 1
+    x = F.pad(x, (0, 0, 0, sizes[1] - width, 0, sizes[0] - height)).flatten(1, 2)
+    bias = run["qkv.bias"].clone()
+    if cosine:
+        bias[features : 2 * features] = 0
+    packed = F.linear(x, run["qkv.weight"], bias).chunk(3, -1)
+    q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in packed)
+    if cosine:
+        scores = F.cosine_similarity(q[..., :, None, :], k[..., None, :, :], -1, 1e-12)
+        scores = scores * run["logit_scale"].clamp(max=math.log(100)).exp()
+        hidden = F.linear(run["relative_coords_table"], run["cpb_mlp.0.weight"], run["cpb_mlp.0.bias"]).relu()
+        table = 16 * torch.sigmoid(F.linear(hidden, run["cpb_mlp.2.weight"]).flatten(0, 2))
+    else:
+        scores = q @ k.transpose(2, 3) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        table = run["relative_position_bias_table"]
+    scores = scores + table[apart[..., 0] * (2 * window[1] - 1) + apart[..., 1]].permute(2, 0, 1)
+    scores = scores - 100.0 * (parts[:, None] != parts).any(-1)
+    scores = scores.masked_fill((owns[:, None] != owns).any(-1), -math.inf)
+    mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+    y = F.linear(mixed, run["proj.weight"], run["proj.bias"])
+    return y.unflatten(1, sizes)[:, :height, :width]
+
+
+def pair(value: Any) -> Any:
+    return value if isinstance(value, tuple) else (value, value)
+
+
 def attention(
     run: Run, query: Tensor, key: Tensor, value: Tensor, num_heads: int, causal: bool = False,
     kv_heads: int | None = None,
@@ -311,6 +356,8 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
     "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
+    "window_attention": window_attention,
+    "cosine_window_attention": partial(window_attention, cosine=True),
     "rnn": recurrent(elman),
     "lstm": recurrent(lstm),
     "gru": recurrent(gru),

@@ -13,7 +13,6 @@ from archcalc.analysis.figures import END, FIGURES, summed
 from archcalc.analysis.parts import Sums, blocks, end, sums_of, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
-from archcalc.analysis.saved import unknown_memory
 from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.graph.groups import grouped
@@ -268,8 +267,8 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
 def _training_text(report: Report, folded: bool) -> str:
     """Return `2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and its conditions."""
     kept, misfit = report.totals.saved_bytes, report.graph.misfit
-    if layer := unknown_memory(report.graph):
-        return f"unknown: PyTorch's kernels do not tell what {layer} keeps"
+    if layer := report.unknown_memory:
+        return f"unknown: archcalc does not know what {layer} keeps"
     if kept is None:
         return "unknown: a side output does not accept this input" + (f" ({misfit.message})" if misfit else "")
     size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
