@@ -11,7 +11,7 @@ from test_training_step import counted, expected
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from archcalc import ArchcalcError, Graph, analyze, parse
+from archcalc import ArchcalcError, Graph, SpecError, analyze, parse
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.simulation import simulate
 from archcalc.ops.attention import Attention
@@ -60,6 +60,15 @@ layers:
   - gru(hidden)
   - rnn(hidden, bias=False)
   - head: linear(vocabulary)
+"""
+TIED = """
+name: tied
+input: {T: 9}
+layers:
+  - embed: embedding(40, 24)
+  - add: {tokens: identity, places: "parameter(T=9, C=24)"}
+  - add: {attend: "layernorm | multihead_attention(4, causal=True)", skip: identity}
+  - head: linear(40, bias=False, weight=embed)
 """
 SPECS = {"encoder layer": ENCODER_LAYER, "GPT blocks": GPT_BLOCKS, "decoder": DECODER}
 
@@ -175,6 +184,22 @@ def test_numbers_of_tokens_are_int64() -> None:
     assert layers[1].bytes_moved == 2 * (16 * 8 + 16 * 24 * 4) + 50 * 24 * 4
     with pytest.raises(ArchcalcError, match="gpt reads numbers of tokens, which have no gradient"):
         analyze(graph, mode="train", recipe=Recipe("sgd", image_gradient=True))
+
+
+def test_attention_of_a_learned_tensor_to_the_input_is_refused() -> None:
+    """PyTorch's fused kernel needs one batch; without the refusal the figures would be those of a whole batch."""
+    layers = '  - m: linear(16)\n  - cross_attention(4): {q: "parameter(T=5, C=24)", m: use(m)}\n'
+    with pytest.raises(SpecError, match="a branch of cross_attention is a learned tensor or constant"):
+        parse(f"name: t\ninput: {{T: 9, C: 24}}\nlayers:\n{layers}")
+
+
+def test_tied_embeddings_with_learned_positions_are_as_in_pytorch() -> None:
+    graph = parse(TIED)
+    assert analyze(graph).totals.params == 40 * 24 + 9 * 24 + 4 * 24 * 24 + 4 * 24 + 2 * 24
+    for device in ("cpu", "meta"):
+        assert validate(graph, device, 3).differences == ()
+    assert different(graph, Recipe("adam"), 3) == []
+    assert validate_source(graph, source(graph)).differences == ()
 
 
 def test_weights_of_pytorchs_attention_give_its_values() -> None:

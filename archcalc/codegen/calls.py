@@ -213,7 +213,7 @@ class Calls:
         return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
 
     def join(self, plan: Join, context: Context, ends: Sequence[ast.expr]) -> tuple[str, ast.Call]:
-        """Return the text of a join, and its module for branches with these channels."""
+        """Return the text of a join, and its module, for branches with these channels."""
         text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")

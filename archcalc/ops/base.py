@@ -308,14 +308,20 @@ def operator(name: str) -> Callable[[_Class], _Class]:
     def register(cls: _Class) -> _Class:
         cls.name = name
         REGISTRY[name] = cls
-        declared = [getattr(base, "__annotations__", {}) for base in reversed(cls.__mro__)]
-        own = {key: kind for part in declared for key, kind in part.items() if not kind.startswith("ClassVar")}
-        cls.types = own
-        cls.defaults = {key: getattr(cls, key, MISSING) for key in own}
+        own = _arguments(cls)
+        inherited = {key: kind for base in reversed(cls.__mro__[1:]) for key, kind in _arguments(base).items()}
+        cls.types = {key: kind for key, kind in inherited.items() if key not in own} | own
+        cls.defaults = {key: getattr(cls, key, MISSING) for key in cls.types}
         cls.needed = tuple(key for key, value in cls.defaults.items() if value is MISSING)
         return cls
 
     return register
+
+
+def _arguments(cls: type) -> dict[str, str]:
+    """Return the annotations of a class that are arguments."""
+    declared = getattr(cls, "__annotations__", {})
+    return {key: kind for key, kind in declared.items() if not kind.startswith("ClassVar")}
 
 
 def signature(cls: type[Operator]) -> str:

@@ -153,6 +153,7 @@ class Ids(Shape):
 KINDS: dict[str, type[Shape]] = {
     "C": Features, **dict.fromkeys(MAPS.values(), Map), **dict.fromkeys(CHANNELS_LAST.values(), Tokens), "T": Ids,
 }  # fmt: skip
+BY_LETTERS = {"".join(sorted(axes)): axes for axes in KINDS if axes not in ("HWC", "DHWC")}  # axes in any order
 AXES = {"C": "channels", "L": "length", "D": "depth", "H": "height", "W": "width", "T": "tokens"}
 
 
@@ -169,14 +170,14 @@ def shape_of(sizes: Sequence[Any], axes: str = "") -> Shape:
 
 
 def axes_of(letters: Collection[str]) -> str:
-    """Return the axes with these letters in PyTorch's order. Raises Refusal if no shape has them."""
+    """Return the axes with these letters, in PyTorch's order, channels first. Raises Refusal if no shape has them."""
     for letter in letters:
         if letter not in AXES:
             known = ", ".join(f"{own} ({what})" for own, what in AXES.items())
             raise Refusal(f"has no axis {letter!r}; the axes are {known}")
-    found = next((axes for axes in KINDS if sorted(axes) == sorted(letters)), "")
+    found = BY_LETTERS.get("".join(sorted(letters)), "")
     if not found:
-        known = "; ".join(map(", ".join, KINDS))
+        known = "; ".join(map(", ".join, BY_LETTERS.values()))
         raise Refusal(f"cannot have the axes {', '.join(letters)} together; a shape has {known}")
     return found
 
