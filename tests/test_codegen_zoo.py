@@ -18,7 +18,7 @@ from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
 from archcalc.codegen.format import expression, text
 from archcalc.codegen.names import MODULE, class_name
-from archcalc.codegen.own_layers import FILE, PLAINER
+from archcalc.codegen.own_layers import FILES, FOLDER, PLAINER
 from archcalc.codegen.trees import simplified
 from archcalc.pytorch import build, validate_source
 from archcalc.spec.expansion import expand
@@ -30,7 +30,8 @@ FAMILIES = (
     "alexnet", "bn-inception", "densenet-40-12", "fractalnet-20", "googlenet", "inception-v3", "lenet5", "nin",
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
-    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout",
+    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
+    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf",
 )  # fmt: skip
 
 
@@ -64,6 +65,11 @@ VALUES = [
     ("torchvision/googlenet", {}, (3, 64, 64)),
     ("bn-inception", {"multiplier": 8}, (3, 64, 64)),
     ("stochastic-depth-110", {"n": 2}, None),
+    ("mobilenet-v2-0.35", {"size": 32}, None),
+    ("mobilenet-v3-large", {"size": 32, "width": 0.5}, None),
+    ("torchvision/mnasnet0_5", {"size": 32}, None),
+    ("efficientnet-b1", {"size": 32, "width": 0.5}, None),
+    ("regnetx-200mf", {"size": 32}, None),
 ]
 
 
@@ -161,7 +167,7 @@ def test_the_line_that_carries_weights_over():
 
 
 def test_what_is_written_more_plainly_is_there():
-    text = FILE.read_text(encoding="utf-8")
+    text = "".join((FOLDER / file).read_text(encoding="utf-8") for file in FILES)
     assert text.count(PLAINER[0]) == 1
 
 

@@ -1,4 +1,4 @@
-"""Receptive fields of whole networks that need more than windows: gates, decoders, pyramids."""
+"""What people ask of whole networks: figures of the zoo, and fields that need more than windows."""
 
 from __future__ import annotations
 
@@ -199,3 +199,37 @@ def test_a_feature_pyramid():
         "c5.2.add": ((427, 427), None, "32"), "p5": ((491, 491), None, "32"), "p4": ((459, 459), None, "16"),
         "p3": ((427, 459), 4, "8"), "p2": ((427, 459), 8, "4"),
     }  # fmt: skip
+
+
+def totals_of(name, **overrides):
+    return analyze(load(name, **overrides)).totals
+
+
+def outputs_of(name, **overrides):
+    return {layer.node.name: layer.node.output for layer in analyze(load(name, **overrides)).layers}
+
+
+def test_mobilenet_with_and_without_biases():
+    """PyTorch's network has fewer params than one with a bias per convolution."""
+    assert totals_of("mobilenet-v1").params == 4_231_976
+    assert totals_of("mobilenet-v1", bias=True).params == 4_242_920
+
+
+def test_xception_without_its_classifier():
+    report = analyze(load("xception"))
+    below = [layer for layer in report.layers if not layer.node.name.startswith("head")]
+    assert sum(layer.params for layer in below) == 20_806_952
+    assert report.totals.params == 22_855_952
+
+
+def test_pyramid_pooling_of_deeplab():
+    totals = totals_of("blocks/aspp")
+    assert (totals.params, totals.macs) == (15_535_104, 16_343_957_504)
+    assert outputs_of("blocks/aspp")["concat"] == (1280, 33, 33)
+
+
+def test_the_maps_of_a_generator():
+    found = outputs_of("pytorch/dcgan-generator")
+    sizes = [(512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32), (3, 64, 64)]
+    assert [found[f"conv_transpose{i}"] for i in range(1, 6)] == sizes
+    assert totals_of("pytorch/dcgan-generator").params == 3_576_704

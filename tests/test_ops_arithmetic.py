@@ -43,7 +43,7 @@ def scaled(x: Any, factor: int, taller: int, wider: int, joins: bool) -> Any:
     """The shape with more channels and places; in a join, what is 1 stays 1, for it may be a gate."""
     if joins:
         return tuple(scaled(shape, factor, taller, wider, joins=False) for shape in x) if factor else x
-    more = (0, taller, wider)
+    more = (0, taller, wider, 0)
     return type(x)(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
 
 
@@ -244,6 +244,7 @@ def test_registering_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
 
 GOOD: dict[str, list[tuple[object, object]]] = {
     "Positive": [(1, 1), (10**9, 10**9)],
+    "Index": [(0, 0), (7, 7)],
     "Real": [(0, 0), (-1.5, -1.5)],
     "PositiveReal": [(1e-5, 1e-5), (2, 2)],
     "Probability": [(0, 0), (1, 1), (0.5, 0.5)],
@@ -263,7 +264,7 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "Shifts": [(-1, (-1, -1)), ((1, -2), (1, -2)), ((3,), (3, 3))],
     "Scales": [(1.5, (1.5, 1.5)), ((2, 0.5), (2, 0.5)), ((3,), (3, 3))],
     "Dimension": [(1, 1), (-1, -1)],
-    "Index": [(0, 0), (-3, -3)],
+    "Place": [(0, 0), (-3, -3)],
     "Letters": [("C", "C"), ("DHWC", "DHWC")],
     "PaddingMode": [(mode, mode) for mode in ("zeros", "reflect", "replicate", "circular")],
     "Border": [(mode, mode) for mode in ("constant", "reflect", "replicate", "circular")],
@@ -279,6 +280,7 @@ NO_PAIR: tuple[object, ...] = (
 )  # fmt: skip
 BAD: dict[str, tuple[object, ...]] = {
     "Positive": (*NOT_WHOLE, 0, (1, 2)),
+    "Index": (*NOT_WHOLE, (1, 2)),
     "Real": (True, "1", None, (1.0,)),
     "PositiveReal": (True, "1", None, 0, -0.1, math.nan),
     "Probability": (True, "1", None, -0.1, 1.1, 2, math.nan, math.inf),
@@ -291,7 +293,7 @@ BAD: dict[str, tuple[object, ...]] = {
     "Shifts": (True, 1.0, "3", None, math.nan, (), ((1,),), (1, 2, 3)),
     "Scales": (True, "3", None, math.nan, 0, -1, (), ((1,),), (1, 2, 3), (1, 0)),
     "Dimension": (*NOT_WHOLE[:-2], 0, -2, (1,)),
-    "Index": (True, 1.0, 1.5, "3", None, math.nan, (1,)),
+    "Place": (True, 1.0, 1.5, "3", None, math.nan, (1,)),
     "Letters": ("", "CHWDL", 1, None, ("C",)),
     "PaddingMode": ("constant", "same", 0, None),
     "Border": ("zeros", "edge", 0, None),

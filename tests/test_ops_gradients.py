@@ -24,6 +24,7 @@ from archcalc.ops import KINDS, REGISTRY, Operator
 from archcalc.ops.base import Plain
 from archcalc.ops.convolution import Conv, Linear
 from archcalc.ops.normalization import BatchNorm
+from archcalc.ops.shape import Map
 from archcalc.ops.shaping import Dropout
 
 
@@ -31,7 +32,8 @@ class Pass:
     """A pass of a module in training: inputs, output and state before it, and the gradients of inputs and weights."""
 
     def __init__(self, example: Example) -> None:
-        made, leaves = module(example, training=True), [x.requires_grad_() for x in images(example)]
+        made, leaves = module(example, training=True), images(example)
+        reals = [leaf.requires_grad_() for leaf in leaves if leaf.is_floating_point()]
         for part in made.modules():
             if example.name == "mean" and hasattr(part, "p"):
                 part.p = 0
@@ -42,9 +44,9 @@ class Pass:
         self.after = {name: tensor.numpy() for name, tensor in made.state_dict().items()}
         g = torch.randn_like(output)
         weights = dict(made.named_parameters())
-        found = torch.autograd.grad(output, [*leaves, *weights.values()], g, allow_unused=example.name == "crop_like")
-        self.of_inputs = [gradient.numpy() for gradient in found[: len(leaves)] if gradient is not None]
-        self.of_weights = {name: gradient.numpy() for name, gradient in zip(weights, found[len(leaves) :], strict=True)}
+        found = torch.autograd.grad(output, [*reals, *weights.values()], g, allow_unused=example.name == "crop_like")
+        self.of_inputs = [gradient.numpy() for gradient in found[: len(reals)] if gradient is not None]
+        self.of_weights = {name: gradient.numpy() for name, gradient in zip(weights, found[len(reals) :], strict=True)}
         self.arrays = g.numpy(), [leaf.detach().numpy() for leaf in leaves], output.detach().numpy()
         self.keywords = example.keywords
 
@@ -152,7 +154,7 @@ def test_a_missing_rule_is_an_error(rule: str) -> None:
 
 
 def test_a_product_counts_only_the_gradients_that_are_needed() -> None:
-    gate, image = (4, 1, 1), (4, 3, 3)
+    gate, image = Map((4, 1, 1)), Map((4, 3, 3))
     product = REGISTRY["multiply"]()
     work = {needed: product.gradients_of((image, gate), image, 2, needed) for needed in [(True, False), (False, True)]}
     assert work[True, False] == {"mul": 2 * 36, "add": 0}

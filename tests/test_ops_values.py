@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, READING, case_id
+from support.operator_cases import CASES, OFTEN_IN_PLACE, READING, case_id, made
 from support.operator_strategies import WRITTEN, examples
 from support.operator_values import BATCH, Example, by_name, fits, fitting, images, module
 from support.reference_operators import REFERENCES, compute
@@ -26,7 +26,7 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool
-from archcalc.ops.shape import Features, Map, shape_of
+from archcalc.ops.shape import Features, Ids, Map, Tokens, shape_of
 from archcalc.ops.shaping import Dropout
 from archcalc.ops.upsampling import Upsample
 from archcalc.pytorch.network import module_of
@@ -81,6 +81,7 @@ def test_random(name: str, data: st.DataObject) -> None:
     compare(data.draw(fitting(name).filter(fits)))
 
 
+CHANNEL_DROPOUTS = {"dropout1d": (4, 9), "dropout2d": (4, 3, 3), "dropout3d": (4, 2, 3, 2)}
 # An operator, and for each of its arguments another value than it has there.
 CHANGES = [
     (
@@ -116,9 +117,21 @@ CHANGES = [
         {"normalized_shape": (3, 3), "eps": 0.1, "elementwise_affine": False, "bias": False},
     ),
     (Example("groupnorm", (4, 3, 3), {"num_groups": 2}), {"num_groups": 4, "eps": 0.1, "affine": False}),
+    (
+        Example("instancenorm", (4, 3, 3), {"track_running_stats": True}),
+        {"eps": 0.1, "momentum": 0.2, "affine": True, "track_running_stats": False},
+    ),
+    (Example("channel_layernorm", (4, 3, 3), {}), {"eps": 0.1, "elementwise_affine": False, "bias": False}),
+    (Example("rmsnorm", (4,), {}), {"eps": 0.1, "elementwise_affine": False}),
+    (Example("normalize", (4, 3, 3), {}), {"eps": 100}),
+    *((Example(name, x, {}), {"p": 0.6}) for name, x in CHANNEL_DROPOUTS.items()),
     (Example("lrn", (6, 3, 3), {"size": 3}), {"size": 4, "alpha": 1, "beta": 0.5, "k": 2}),
     (Example("scaled_tanh", (5,), {}), {"amplitude": 1.5, "slope": 0.5}),
     (Example("leaky_relu", (5,), {}), {"negative_slope": -0.5}),
+    (Example("elu", (5,), {}), {"alpha": 0.5}),
+    (Example("prelu", (5,), {}), {"num_parameters": 5}),
+    (Example("softplus", (5,), {}), {"beta": 2, "threshold": 0.1}),
+    (Example("clamp", (5,), {"min": -0.5}), {"min": -0.2, "max": 0.1}),
     (Example("gelu", (5,), {}), {"approximate": "tanh"}),
     (
         Example("maxpool", (2, 8, 8), {"kernel_size": 3}),
@@ -161,10 +174,38 @@ CHANGES = [
     (Example("dropout", (4, 3, 3), {}), {"p": 0.6}),
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
+    (
+        Example("embedding", Ids((9,)), {"num_embeddings": 4, "embedding_dim": 3}),
+        {"num_embeddings": 6, "embedding_dim": 5},
+    ),
+    *(
+        (
+            Example(name, Tokens((4, 3)), {"hidden_size": 3}),
+            {"hidden_size": 4, "num_layers": 2, "bias": False, "bidirectional": True},
+        )
+        for name in ("rnn", "lstm", "gru")
+    ),
+    (
+        Example("window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1, "grid": True, "scale": 0.25},
+    ),
+    (
+        Example("cosine_window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1},
+    ),
+    (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
+    (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
+    (
+        Example("multihead_attention", Tokens((4, 8)), {"num_heads": 2}),
+        {"num_heads": 4, "bias": False, "causal": True},
+    ),
+    (Example("cross_attention", (Tokens((4, 8)), Tokens((5, 6))), {"num_heads": 2}), {"num_heads": 4, "bias": False}),
 ]  # fmt: skip
-IN_PLACE = ("relu", "relu6", "leaky_relu", "silu", "hardsigmoid", "hardswish", "dropout")
+IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE, *CHANNEL_DROPOUTS)
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
+    ("embedding", "padding_idx"): "which row starts as zeros and gets no gradient: see test_ops_gradients",
+    ("attention", "kv_heads"): "how many features key and value have: see test_random",
     ("input", "shape"): "what the image has; the module hands it on",
 }
 
@@ -204,8 +245,9 @@ def tensors(outcome: Outcome) -> list[Tensor]:
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place(name: str, inplace: bool) -> None:
-    x = torch.randn(BATCH, 5)
-    y = module(Example(name, (5,), {"inplace": inplace}), training=True)(x)
+    shape = CHANNEL_DROPOUTS.get(name, (5,))
+    x = torch.randn(BATCH, *shape)
+    y = module(Example(name, shape, {"inplace": inplace}), training=True)(x)
     assert (y.data_ptr() == x.data_ptr()) == inplace
 
 
@@ -264,6 +306,15 @@ FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
     ("relu", {}, lambda x: x * (x > 0)),
     ("relu6", {}, lambda x: x.clamp(0, 6)),
     ("leaky_relu", {}, lambda x: x.clamp(min=0) + 0.01 * x.clamp(max=0)),
+    ("elu", {"alpha": 2}, lambda x: x.clamp(min=0) + 2 * (x.clamp(max=0).exp() - 1)),
+    ("selu", {}, lambda x: 1.0507009873554805 * (x.clamp(min=0) + 1.6732632423543772 * (x.clamp(max=0).exp() - 1))),
+    ("mish", {}, lambda x: x * (1 + x.exp()).log().tanh()),
+    ("softplus", {}, lambda x: (1 + x.exp()).log()),
+    ("softplus", {"beta": 2, "threshold": 1}, lambda x: torch.where(2 * x > 1, x, (1 + (2 * x).exp()).log() / 2)),
+    ("clamp", {"min": -0.5, "max": 0.25}, lambda x: x.clamp(min=-0.5).clamp(max=0.25)),
+    ("log_softmax", {}, lambda x: (x.exp() / x.exp().sum(1, keepdim=True)).log()),
+    ("glu", {}, lambda x: x[:, :3] / (1 + (-x[:, 3:]).exp())),
+    ("swiglu", {}, lambda x: x[:, :3] / (1 + (-x[:, :3]).exp()) * x[:, 3:]),
     ("sigmoid", {}, lambda x: 1 / (1 + (-x).exp())),
     ("tanh", {}, lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())),
     ("scaled_tanh", {}, lambda x: 1.7159 * (x * 2 / 3).tanh()),
@@ -284,6 +335,9 @@ FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
     (
         "batchnorm", {"affine": False, "track_running_stats": False, "eps": 0.1}, lambda x: standard(x, 0.1, (0, 2, 3)),
     ),
+    ("instancenorm", {"eps": 0.1}, lambda x: standard(x, 0.1, (2, 3))),
+    ("channel_layernorm", {"elementwise_affine": False}, lambda x: standard(x, 1e-5, 1)),
+    ("normalize", {}, lambda x: x / x.square().sum(1, keepdim=True).sqrt()),
     ("avgpool", {"kernel_size": 2}, lambda x: sums(x) / 4),
     ("maxpool", {"kernel_size": (1, 6)}, lambda x: x.amax(3, keepdim=True)),
     ("global_avgpool", {}, lambda x: x.mean((2, 3), keepdim=True)),
@@ -301,6 +355,15 @@ def test_formula(name: str, keywords: dict[str, Any], formula: Callable[[Tensor]
     torch.testing.assert_close(
         observed(example, training=False).output, formula(*images(example)), rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("eps", [None, 0.1])
+def test_rmsnorm_is_pytorchs(eps: float | None) -> None:
+    """In float32 and float64; in half precision PyTorch computes it in float32."""
+    for dtype in (torch.float32, torch.float64):
+        ours = module_of(made("rmsnorm", (6,), (eps,), {}), Features((6,))).to(dtype)
+        x = torch.randn(BATCH, 6, dtype=dtype)
+        torch.testing.assert_close(ours(x), torch.nn.RMSNorm(6, eps, dtype=dtype)(x))
 
 
 # Those that draw at random, by what holds of many draws.
@@ -351,7 +414,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
     seed_torch(0)
-    module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
+    module = module_of(make(REGISTRY["mean"], (), {"p": p}), (Features((3,)),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0
     torch.testing.assert_close(means, kept / kept.sum(1, keepdim=True))

@@ -129,11 +129,18 @@ def test_an_operator_says_which_axes_it_accepts(x: Shape, counts: Any, message: 
 
 # only one file indexes a shape
 
-TENSORS = ("pytorch/layers.py", "pytorch/layout_layers.py", "pytorch/meta_kernels.py")  # where `x` is a tensor
+TENSORS = (  # where `x` is a tensor
+    "pytorch/layers.py",
+    "pytorch/layout_layers.py",
+    "pytorch/window_layers.py",
+    "pytorch/meta_kernels.py",
+)
 SEVERAL = (
     "ops/joins.py",
     "ops/slicing.py",
     "ops/base.py",
+    "ops/attention.py",
+    "ops/composite.py",
 )  # where `x` may be a tuple of shapes, those of the inputs of a join
 
 

@@ -11,6 +11,7 @@ cast of a trained weight lives until the autocast context ends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from archcalc.ops.base import Calls, Extra
@@ -34,10 +35,11 @@ class Rule(NamedTuple):
 
 
 ANYWHERE: dict[str, tuple[Rule, ...]] = {
-    **dict.fromkeys(("conv", "conv_transpose", "linear"), (Rule(BFLOAT16),)),
+    **dict.fromkeys(("conv", "conv_transpose", "linear", "prelu"), (Rule(BFLOAT16),)),
     "batchnorm": (Rule(FIRST),),
     "rbf": (Rule(WIDER, 1, 2),),  # its prototypes are float32
 }
+INSIDE = "instancenorm", "channel_layernorm"  # a normalization is one of their calls
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "cpu": {
         **ANYWHERE,
@@ -48,8 +50,12 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "cuda": {
         **ANYWHERE,
-        **dict.fromkeys(("layernorm", "groupnorm", "softmax", "upsample"), (Rule(FLOAT32),)),
+        **dict.fromkeys(
+            ("layernorm", "groupnorm", "softmax", "log_softmax", "softplus", "exp", "upsample"), (Rule(FLOAT32),)
+        ),
         "lrn": (Rule(FLOAT32, 5, 6),),  # pow
+        "rmsnorm": (Rule(FLOAT32, 3, 4),),  # rsqrt
+        "normalize": (Rule(WIDER, 0, 1),),  # linalg_vector_norm
         LOSS: (Rule(FLOAT32, 1, 2), Rule(WIDER, 2, 3)),  # nll_loss; with smoothing sum. log_softmax gets a dtype
     },
 }
@@ -57,6 +63,14 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
 
 def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str) -> Calls:
     """Return the calls of an operator that reads these tensors, with casts and dtypes; values get other numbers."""
+    made = _Calls(reads, device)
+    for (_, part), own in groupby(calls, lambda call: call.part):
+        _add_operator(made, part or operator, tuple(own), reads, device)
+    return tuple(made.calls)
+
+
+def _add_operator(made: _Calls, operator: str, calls: Calls, reads: Sequence[Extra], device: str) -> None:
+    """Add the calls of an operator, or of a part of one."""
     rules = RULES[device].get(operator, ())
     if operator == "lrn" and device == "cpu" and len(reads[0].shape) == 2:
         rules = ()  # avg_pool2d
@@ -67,15 +81,19 @@ def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str)
     if operator in ("conv", "pad") and calls[:1] and calls[0].makes.name in COPIES:  # it pads before
         mirrored = (Rule(FLOAT32, 0, 1),) * (device == "cpu" and calls[0].makes.name == MIRRORED)
         rules = (*mirrored, *[Rule(BFLOAT16, len(calls) - 1)] * (operator == "conv"))
+    if operator in INSIDE:
+        at = next(i for i, call in enumerate(calls) if call.makes.name == "normalized")
+        rules = (Rule(FLOAT32 if device == "cuda" and operator == "channel_layernorm" else FIRST, at, at + 1),)
     if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
         rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
-    made, done = _Calls(reads, device), 0
+    if operator == "attention":
+        rules = (Rule(BFLOAT16, len(calls) - 2, len(calls) - 1),)  # after views with heads, before one without
+    done = 0
     for to, start, stop in (*rules, Rule(PROMOTED, len(calls))):
         for call in calls[done:start]:
             made.add((call,), PROMOTED)
         made.add(calls[start:stop], to)
         done = len(calls) if stop is None else stop
-    return tuple(made.calls)
 
 
 class _Calls:
@@ -95,9 +113,11 @@ class _Calls:
             reads = tuple([next(rest) if i < before else self.numbers[i] for i in call.reads])
             self.numbers.append(len(self.values))
             new = dict(enumerate(self.numbers)) | dict(zip(call.reads, reads, strict=True))
-            keeps = call.reads[:2] if to == BFLOAT16 and call.keeps else call.keeps  # the copy of the weight, too
+            weight = call.reads[1:2] if to == BFLOAT16 and call.keeps else ()  # its copy
+            keeps = dict.fromkeys((*call.keeps, *weight))
             holds = (*[new[i] for i in call.holds], *(read + given if position == len(function) else ()))
-            made = call._replace(reads=reads, keeps=tuple([new[i] for i in keeps]), holds=holds)
+            kept, crossed = (tuple([new[i] for i in numbers]) for numbers in (keeps, call.crossed))
+            made = call._replace(reads=reads, keeps=kept, crossed=crossed, holds=holds)
             self._append(self._typed(made, to, counts=len(function) > 1))
 
     def _cast(self, read: Sequence[int], to: str) -> list[int]:
@@ -118,7 +138,8 @@ class _Calls:
         own = self.values[call.reads[0]].dtype if as_first else widest
         extras = tuple([self._of(extra, widest if to == FIRST else own) for extra in call.extras])
         copies = tuple([self._of(extra, own) for extra in call.copies])
-        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies)
+        scratch = tuple([tuple([self._of(extra, own) for extra in part]) for part in call.scratch])
+        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies, scratch=scratch)
 
     def _of(self, extra: Extra, dtype: str) -> Extra:
         """Return a tensor with this dtype, if it has the dtype of other tensors."""

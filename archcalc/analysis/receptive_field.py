@@ -232,6 +232,9 @@ def _joined(node: Node, branches: list[Axes | None], windows: OfBranches, room: 
     known = [axes for axes in branches if axes is not None]
     if len(known) < len(branches):
         return None
+    for i in node.op.whole:
+        lengths = _extent(node.output, known[i]) or (1,) * len(known[i])
+        known[i] = tuple([_step(field, ALL, length, room) for field, length in zip(known[i], lengths, strict=True)])
     first = known[0]
     same = all(axes == first for axes in known)
     if same and (windows or all(shape.lengths == node.output.lengths for shape in node.x)):

@@ -41,7 +41,7 @@ from typing import NamedTuple
 from archcalc.analysis.autocast import CAST, LOSS
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
-from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.cost import COUNTERS, DTYPES, INDICES
 from archcalc.analysis.frames import MODULES, as_written, lifetimes, overwritable
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
@@ -50,11 +50,12 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.optimizers import Update
 from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
 from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
+from archcalc.analysis.saved import unknown_memory
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, Shared, require_graph
 from archcalc.ops.base import Extra, Shape, Sizes
-from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
+from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW, given
 
 DEVICES = dict.fromkeys(("cpu", "cuda"))
 RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
@@ -84,6 +85,8 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
         raise ArchcalcError(f"autocast needs a network in float32, not {recipe.dtype}")
     if recipe.master_weights and DTYPES[recipe.dtype] != 2:
         raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
+    if layer := unknown_memory(graph):
+        raise ArchcalcError(f"archcalc does not know what {layer} keeps in memory")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
@@ -112,7 +115,7 @@ class _Run:
         self.segments = segments(graph, recipe.checkpoint)
         self.within: Checkpoint | None = None  # the checkpoint whose calls run
         self.left = -1  # of the calls that keep something, when a segment runs again
-        self.programs = Programs(recipe.dtype, recipe.device, recipe.amp)
+        self.programs = Programs(recipe.dtype, recipe.device, recipe.amp, recipe.single)
         self.casts: dict[int, Value] = {}  # of leaves, by storage: autocast reuses them until its context ends
         self.parameters: list[list[Value]] = []  # by node
         self.ends: list[int] = []  # storages of the last output and side outputs
@@ -128,7 +131,7 @@ class _Run:
             owned |= zip(node.weights(), self.weights(node, trained), strict=True)
             self.parameters.append([owned[name] for name in node.op.weights(node.x)])
             for name, shape in node.buffers().items():
-                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False))
+                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS | INDICES else "", False))
                 buffer = Value(trace.make(size, "buffer"), size, NOWHERE)
                 self.parameters[-1] += [buffer] * (not node.inputs)  # a constant
         trace.node = NO_NODE
@@ -138,7 +141,7 @@ class _Run:
 
     def image(self, position: int, shape: Shape) -> Value:
         """Allocate an input; if it has a gradient, one of the first calls adds up what its readers give."""
-        size = self.programs.size(Extra("image", shape))
+        size = self.programs.size(given(shape))
         return Value(self.trace.make(size, "input"), size, position if self.recipe.image_gradient else NOWHERE)
 
     def shared(self, node: Node) -> dict[str, Value]:
@@ -166,7 +169,7 @@ class _Run:
         trace = self.trace
         trace.begin("forward", step)
         for image in self.images if self.recipe.image_gradient else ():
-            edge = Edge(NOWHERE - 1 - image.storage, image.size, SAME, 0, image.size)
+            edge = Edge(NOWHERE - 1 - image.storage, image.size, SAME, (), image.size)
             self.backward.tape.append(Record(NO_NODE, [edge], image.size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
@@ -240,7 +243,7 @@ class _Run:
         """Run a node, and free the values that nothing holds after it."""
         node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
         inputs = [values[j] for j in node.inputs]
-        batched = [self.batched[j] or self.recipe.single for j in node.inputs]
+        batched = [self.batched[j] for j in node.inputs]
         source = partial(calls_as_run, node, training, overwrites, batched)
         dtypes = tuple([value.dtype for value in inputs])
         program = self.programs.of((first_equals(self.graph)[i], training, overwrites), dtypes, source)
@@ -362,7 +365,7 @@ class _Run:
         in_kernel = self.within and self.recipe.device == "cpu"  # a copy that a checkpoint drops dies in its kernel
         kept += [trace.make((0, 0) if in_kernel else size, "kept") for size in step.copies]
         for i in call.keeps:
-            if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
+            if i not in call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))
                 if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
@@ -370,7 +373,7 @@ class _Run:
             Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
             for i, rule, scratch, first in step.grads
         ]
-        edges = [edge for edge in edges if edge.origin != NOWHERE]
+        edges = [edge for edge in edges if edge.origin != NOWHERE or call.joint]
         checkpoint = self.within if kept else None
         if checkpoint:
             checkpoint.keeping.append(len(self.backward.tape))
@@ -379,7 +382,7 @@ class _Run:
         self.left -= bool(kept) and self.left > 0
         self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
         if record.rebased is not None:  # the view is taken anew from its base (as_strided)
-            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0, step.size)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, (), step.size)
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 

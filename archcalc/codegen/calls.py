@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
+from itertools import repeat
 from typing import Any
 
 from archcalc.analysis.once_per_graph import of_batch
@@ -21,13 +22,21 @@ LENGTHS = (  # one number or two; all except the first also take a list of one
     "Sides", "Size", "Margin", "Padding", "Borders", "Shifts", "Scales",
 )  # fmt: skip
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that can be any number
-SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
+SIGNS: dict[str, ast.operator] = {  # of joins, by their class or function
+    "Sum": ast.Add(), "Mean": ast.Add(), "torch.mul": ast.Mult(), "torch.sub": ast.Sub(), "torch.div": ast.Div(),
+}  # fmt: skip
 
 
-def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
-    """Fill an operator's text with its written arguments, for inputs with these channels and shapes."""
+def fill(
+    text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr, last: ast.expr | None = None
+) -> ast.Call:
+    """Fill an operator's text with its written arguments, for inputs with these channels and shapes.
+
+    Of a join, `channels` are those of the first branch, `last` those of the last one.
+    """
     given = {
         "in_channels": lambda: channels,
+        "last_channels": lambda: last or channels,
         "in_features": lambda: last_of(shapes, channels),
         "in_shape": lambda: trees.listed(shape_of(shapes, channels)),
     }
@@ -71,22 +80,32 @@ def _is(value: object, default: object) -> bool:
 
 def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
     """Return the join of tensors, or of a list of outputs; `keep` makes its module an attribute if it needs one."""
-    kind = text.partition("(")[0]
+    form: Any = ast.parse(text, mode="eval").body
+    kind = ast.unparse(form.args[0] if form.func.id == "Elementwise" else form.func)
+    views = [ast.literal_eval(keyword.value) for keyword in form.keywords if keyword.arg == "views"]
     if text == "Concat()":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
     if isinstance(tensors, ast.ListComp):
-        if kind not in ("Sum", "Mean"):
+        if kind not in ("Sum", "Mean") or views:
             return trees.call(keep(), ast.Starred(tensors, ast.Load()))
         made: ast.expr = trees.call("sum", ast.GeneratorExp(tensors.elt, tensors.generators))
         count: ast.expr = trees.call("len", tensors.generators[0].iter)
-    elif kind not in SIGNS:
+    elif kind not in SIGNS and kind != "torch.maximum":
         return trees.call(keep(), *tensors.elts)
     elif len(tensors.elts) == 1:
         return trees.call(trees.attribute(tensors.elts[0], "clone"))
     else:
-        made = reduce(lambda left, right: ast.BinOp(left, SIGNS[kind], right), tensors.elts)
+        made = reduce(partial(_applied, kind), map(_viewed, tensors.elts, *views or [repeat(None)]))
         count = trees.const(len(tensors.elts))
     return ast.BinOp(made, ast.Div(), count) if kind == "Mean" else made
+
+
+def _applied(kind: str, left: ast.expr, right: ast.expr) -> ast.expr:
+    return ast.BinOp(left, SIGNS[kind], right) if kind in SIGNS else trees.call(kind, left, right)
+
+
+def _viewed(tensor: ast.expr, view: tuple[int, ...] | None) -> ast.expr:
+    return trees.call(trees.attribute(tensor, "unflatten"), trees.const(1), trees.const(view)) if view else tensor
 
 
 def join_text(graph: Graph, positions: Iterable[int]) -> str:
@@ -192,8 +211,9 @@ class Calls:
         """Return the first dimension of an operator's output as a formula."""
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
-        own = "out_channels" if "out_channels" in written else "out_features"
-        if own in written and (own == "out_channels" or all(node.x.axes.endswith("C") for node in nodes)):
+        names = ("out_channels", "out_features", "embedding_dim", *["hidden_size"] * ("bidirectional" not in written))
+        own = next((name for name in names if name in written), "")
+        if own and (own != "out_features" or all(node.x.axes.endswith("C") for node in nodes)):
             return Reader(self.facts, plan, context).value(written[own].value.tree, True)
         if all(node.x.lengths and not node.output.lengths for node in nodes):
             lengths = one({node.x.lengths for node in nodes}, "a height or width")
@@ -208,11 +228,11 @@ class Calls:
         axes = {getattr(node.op, "axis", "") for _, node in self.facts.nodes(plan.place, plan.name)}
         return bool(one(axes, "the axis of a join") == "C")
 
-    def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
-        """Return the text of a join, and its module."""
+    def join(self, plan: Join, context: Context, ends: Sequence[ast.expr]) -> tuple[str, ast.Call]:
+        """Return the text of a join, and its module, for branches with these channels."""
         text = join_text(self.facts.graph, [i for i, _ in self.facts.nodes(plan.place, plan.name)])
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
         written = not_default(cls, self.written(plan, cls, context), False)
-        return text, fill(text.removeprefix("Dropping"), written, set(), context.channels)
+        return text, fill(text.removeprefix("Dropping"), written, set(), ends[0], ends[-1])

@@ -1,4 +1,4 @@
-"""The source of layers that PyTorch does not have, read from archcalc/pytorch as text."""
+"""The source of layers that PyTorch does not have, read from files of archcalc/pytorch as text."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from pathlib import Path
 
 # Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
-FILES = [Path(__file__).parent.parent / "pytorch" / name for name in ("layers.py", "layout_layers.py")]
+_MENTION = r"\b{0}\(|^class .*\b{0}\b.*\):"  # a call, or a base
+FOLDER = Path(__file__).parent.parent / "pytorch"
+FILES = "layers.py", "layout_layers.py", "token_layers.py", "window_layers.py"
 
 
 @lru_cache(maxsize=1)
 def layers() -> dict[str, str]:
     """Return the source of each class by name, without type hints."""
-    texts = [file.read_text(encoding="utf-8").replace(*PLAINER) for file in FILES]
-    classes = [(text, node) for text in texts for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
-    return {node.name: _plain(ast.get_source_segment(text, node) or "") for text, node in classes}
+    found: dict[str, str] = {}
+    for file in FILES:
+        text = (FOLDER / file).read_text(encoding="utf-8").replace(*PLAINER)
+        classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+        found |= {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
+    return found
 
 
 def layers_in(source: str) -> list[str]:
-    """Return the sources of the layers that a source mentions, and of their bases."""
-    found: dict[str, str] = {}
-    for name, text in reversed(layers().items()):  # a base comes before what inherits from it
-        used = rf"(?<!def )\b{name}\(|^class .*\b{name}\b.*\):"
-        if any(re.search(used, own, re.MULTILINE) for own in (source, *found.values())):
-            found[name] = text
-    return [*reversed(found.values())]
+    """Return the sources of the layers that a source mentions, and of those that they mention or inherit from."""
+    found, texts = dict[str, str](), [source]
+    while texts:
+        text = texts.pop()
+        new = {name for name in layers() if name not in found and re.search(_MENTION.format(name), text, re.MULTILINE)}
+        found |= {name: layers()[name] for name in new}
+        texts += [layers()[name] for name in new]
+    return [text for name, text in layers().items() if name in found]
 
 
 def _plain(source: str) -> str:

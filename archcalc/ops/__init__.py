@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from archcalc.ops import (
     activation,
+    attention,
     convolution,
+    feature_normalization,
+    gated,
     joins,
     layout,
     learned,
     normalization,
     pooling,
+    sequence,
     shaping,
     slicing,
     upsampling,
+    window_attention,
 )
 from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Work, format_shape, make, signature
 from archcalc.ops.shaping import Input
 from archcalc.ops.synonyms import operator_hint
 
 FAMILIES = (
-    convolution, normalization, activation, pooling, upsampling, joins, shaping, layout, slicing, learned,
+    convolution, normalization, feature_normalization, activation, gated, pooling, upsampling, joins, shaping, layout,
+    slicing, learned, sequence, attention, window_attention,
 )  # fmt: skip
 
 __all__ = [

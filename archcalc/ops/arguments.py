@@ -19,6 +19,7 @@ PADDINGS = ("same", "SAME", "causal")
 LISTS = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}  # how to write one number per axis
 
 Positive: TypeAlias = int  # 1, 2, …
+Index: TypeAlias = int  # 0, 1, …
 Real: TypeAlias = float
 PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
@@ -34,7 +35,7 @@ Scales: TypeAlias = tuple[float, ...]  # one number above 0 per axis
 Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel the input channels that it reads
 Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
 Dimension: TypeAlias = int  # 1, 2, …, or −1 for what is left
-Index: TypeAlias = int  # of any sign, as Python's
+Place: TypeAlias = int  # of any sign, as Python's
 Letters: TypeAlias = str  # axes, such as "HWC"
 Interpolation: TypeAlias = Literal["nearest", "linear", "bilinear", "trilinear", "bicubic"]
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
@@ -186,6 +187,7 @@ def one_of(*options: str) -> Callable[[object], str]:
 
 RULES: dict[str, Callable[[object], Any]] = {
     "Positive": partial(whole, least=1),
+    "Index": partial(whole, least=0),
     "Real": real,
     "PositiveReal": positive_real,
     "Probability": probability,
@@ -193,7 +195,7 @@ RULES: dict[str, Callable[[object], Any]] = {
     "Connections": connections,
     "Extent": extent,
     "Dimension": dimension,
-    "Index": partial(whole, least=-MAX_LENGTH),
+    "Place": partial(whole, least=-MAX_LENGTH),
     "Letters": letters,
     "Interpolation": one_of("nearest", "linear", "bilinear", "trilinear", "bicubic"),
     "PaddingMode": one_of("zeros", "reflect", "replicate", "circular"),

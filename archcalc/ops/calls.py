@@ -9,27 +9,29 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from archcalc.ops.shape import Sizes
+from archcalc.ops.shape import Ids, Shape, Sizes
 
 # Where a call puts its result: in new memory, or in that of its first read. Autograd does not track an unsafe view.
 NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
 
 # The gradient of a read: new memory of the read's size (NEW); the incoming gradient itself; a view of it; a view that
 # joins dimensions, or a copy if the incoming gradient has gaps; a slice of each image; new memory of the result's size
-# that is then summed to the read's; the incoming gradient, summed to the read's size; likewise for a read that all
-# images share, over the images; new memory, for which an incoming
-# gradient with gaps is copied first; new memory, which is seen transposed, as a view (VIEWED), or only for one image
-# (TURNED); none, since only its shape and dtype are read.
+# that is then summed to the read's; the incoming gradient, summed to the read's size if that differs; likewise for a
+# read that all images share, over the images; new memory, for which an incoming gradient with gaps is copied first; new
+# memory, which is seen transposed, as a view (VIEWED), or only for one image (TURNED); new memory of the result's size,
+# a part of the read's gradient that is not added to other parts; a view with the dimensions in another order; none,
+# since only its shape and dtype are read.
 SAME, JOINED, SLICE, FULL, SUM, IMAGES = "same", "joined", "slice", "full", "sum", "images"
-PACKED, TURNED, VIEWED, NONE = "packed", "turned", "viewed", "none"
+PACKED, TURNED, VIEWED, PART, PERMUTED, NONE = "packed", "turned", "viewed", "part", "permuted", "none"
 
 
 class Extra(NamedTuple):
     """A tensor with its shape; without a `dtype` it has the network's.
 
     Two dtypes depend on the device: on CUDA `mask` is one byte per value, and `sums` is at least float32. On the CPU
-    both are the network's dtype. Always on the CPU are a `number` of Python's, which PyTorch puts into a tensor of 8
-    bytes, a `flag` (a bool of Python's) and a `draw` (a random float32).
+    both are the network's dtype. On all devices `wide` is at least float32. Always on the CPU are a `number` of
+    Python's, which PyTorch puts into a tensor of 8 bytes, a `flag` (a bool of Python's) and a `draw` (a random
+    float32).
     """
 
     name: str
@@ -43,6 +45,11 @@ FLAG = Extra("number", (), "flag", per_image=False)
 DRAW = Extra("number", (), "draw", per_image=False)
 
 
+def given(shape: Shape) -> Extra:
+    """Return a network's input; numbers of tokens are int64."""
+    return Extra("image", shape, "int64" if isinstance(shape, Ids) else "")
+
+
 class Call(NamedTuple):
     """One function that an operator calls. Values have numbers: its inputs, its weights, then the calls' results."""
 
@@ -53,7 +60,9 @@ class Call(NamedTuple):
     extras: tuple[Extra, ...] = ()  # other tensors kept for backward; they live during the call if nothing needs them
     copies: tuple[Extra, ...] = ()  # likewise, but allocated only for backward
     grads: tuple[str, ...] = ()  # by read; NEW for those not listed
-    scratch: tuple[int, ...] = ()  # by read: tensors of the result's size that its gradient needs for a moment
+    scratch: tuple[tuple[Extra, ...], ...] = ()  # by read: tensors that its gradient needs for a moment
     holds: tuple[int, ...] = ()  # values that the surrounding function still holds
     uses: tuple[Extra, ...] = ()  # tensors that live during the call
-    crossed: bool = False  # whether it keeps a value only for the gradient of another one
+    joint: bool = False  # whether one function makes all gradients, also those that nothing needs
+    crossed: tuple[int, ...] = ()  # those of the values kept that it keeps only for the gradient of another one
+    part: tuple[int, str] = (0, "")  # within an operator of several parts: the part's number and operator

@@ -220,6 +220,25 @@ def positions(x: Shape, name: str, *counts: int) -> Sizes:
     raise Refusal(f"{name} accepts {accepted}, not {_described(x)}")
 
 
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """Return the shape of values computed from values of each shape: sizes of 1 are repeated, vectors at all positions.
+
+    Raises Refusal for numbers of tokens, for other axes, and for other sizes.
+    """
+    largest = max(shapes, key=len)
+    featured(largest)
+    sizes = dict.fromkeys(largest.axes, 1)
+    for shape in shapes:
+        if shape.axes not in ("C", largest.axes):
+            raise Refusal("branches differ in shape")
+        for axis, size in zip(shape.axes, shape, strict=True):
+            if every(sizes[axis] == 1):
+                sizes[axis] = size
+            elif not every(size == 1) and not every(size == sizes[axis]):
+                raise Refusal("branches differ in shape")
+    return type(largest)(sizes.values())
+
+
 def spacious(x: Shape, name: str) -> Sizes:
     """Return the lengths of a map or of tokens. Raises Refusal for shapes without positions or channels."""
     if isinstance(x, Map | Tokens):
@@ -248,11 +267,32 @@ def featured(x: Shape) -> None:
         raise Refusal(f"numbers of tokens have no features: {x.text}")
 
 
+def dim_of_channels(x: Shape) -> int:
+    """Return PyTorch's dimension of the channels, after that of the batch; of tokens the last one."""
+    return -1 if isinstance(x, Tokens) else 1
+
+
 def channels_first(x: Shape, name: str) -> Shape:
     """Return a vector or map. Raises Refusal for tokens: PyTorch takes the second dimension as their channels."""
     if isinstance(x, Features | Map):
         return x
     raise Refusal(f"{name} accepts {in_words(['C', *MAPS.values()])}, not {_described(x)}")
+
+
+def tokens(x: Shape, name: str) -> Tokens:
+    """Return tokens × features. Raises Refusal for another kind of shape."""
+    return _with_axes(x, name, "TC")
+
+
+def channels_last(x: Shape, name: str) -> Tokens:
+    """Return an image with its channels last. Raises Refusal for another kind of shape."""
+    return _with_axes(x, name, "HWC")
+
+
+def _with_axes(x: Shape, name: str, axes: str) -> Tokens:
+    if isinstance(x, Tokens) and x.axes == axes:
+        return x
+    raise Refusal(f"{name} accepts {format_shape(axes)}, not {_described(x)}")
 
 
 def _described(x: Shape) -> str:

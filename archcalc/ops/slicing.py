@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from archcalc.ops.arguments import Border, Borders, Index, Letters, Pairs, Positive, Real, Sides, each, every, require
+from archcalc.ops.arguments import Border, Borders, Letters, Pairs, Place, Positive, Real, Sides, each, every, require
 from archcalc.ops.base import Calls, Extra, Saved, Shape, Work, format_shape, operator, values
 from archcalc.ops.borders import padded_lengths, padding_calls, pairs_of, reads_of
 from archcalc.ops.calls import SAME, VIEW, Call
@@ -68,8 +68,8 @@ class Slice(AlongAxis):
     A place below 0 counts from the end: `slice(-1, None, axis='T')` is the last token. The axis stays.
     """
 
-    start: Index | None
-    stop: Index | None
+    start: Place | None
+    stop: Place | None
     step: Positive = 1
     axis: Letters = "C"
 
@@ -88,7 +88,7 @@ class Chunk(AlongAxis):
     """
 
     chunks: Positive
-    index: Index
+    index: Place
     axis: Letters = "C"
 
     def kept(self, size: int) -> range:

@@ -227,7 +227,7 @@ def _value(argument: Argument, names: Names, scope: Scope) -> Any:
         found = scope.labelling(argument.word)
         if found is None:
             near = suggest(argument.word, scope.known()) if argument.word else ""
-            error.hint = error.hint or near * near.startswith("did")
+            error.hint = near * near.startswith("did") or error.hint
             raise
         return Tensor(argument.word, found.labels[argument.word])
 

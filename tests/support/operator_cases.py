@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
-from archcalc.ops.shape import shape_of
+from archcalc.ops.shape import Ids, Tokens, shape_of
 
-OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
+OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish", "elu", "selu", "mish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum")
+REPEATED = [  # shapes of inputs, some of which are repeated
+    ((5, 1, 1), (5, 4, 3)),
+    ((5, 1, 1), (5, 1, 1), (5, 4, 3)),
+    ((5, 4, 3), (5,)),
+    ((5,), (5, 1, 1), (5, 4, 3), (1, 4, 3)),
+    ((5, 4, 1), (5, 1, 3)),
+    ((5,), (1,), (5, 1, 1)),
+    ((5, 7), (5,), (1, 7)),
+    ((5, 2, 3, 4), (5, 1, 3, 1), (5,)),
+]
 
+WINDOWED = ("window_attention", "cosine_window_attention")
 PADDED = ("reflect", "replicate", "circular")
 IMAGE_LAST, TOKENS = shape_of((4, 3, 5), "HWC"), shape_of((6, 4), "TC")
 
@@ -40,10 +54,25 @@ CASES = [
     ("layernorm", (7,), (), {"elementwise_affine": False}),
     ("groupnorm", (6, 4, 3), (3,), {}),
     ("groupnorm", (6,), (2,), {"affine": False}),
+    *(("instancenorm", x, (), {"affine": a, "track_running_stats": track})
+      for x in [(5, 4, 3), (5, 7), (2, 3, 2, 4)] for a in [False, True] for track in [False, True]),
+    ("channel_layernorm", (5, 4, 3), (), {}),
+    ("channel_layernorm", (5, 7), (1e-6,), {"bias": False}),
+    ("channel_layernorm", (5, 1, 1), (), {"elementwise_affine": False}),
+    ("channel_layernorm", (2, 3, 2, 4), (), {}),
+    ("rmsnorm", (7,), (), {}),
+    ("rmsnorm", (7,), (1e-6,), {"elementwise_affine": False}),
+    *(("normalize", x, (), {}) for x in [(5, 4, 3), (7,), (1, 5)]),
     ("lrn", (6, 5, 5), (5,), {"k": 2}),
     ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
     *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
-    *((name, (5, 4, 3), (flag,), {}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    *((name, (5, 4, 3), (), {"inplace": flag}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    ("elu", (5,), (0.5,), {}),
+    *(("prelu", shape, (count,), {}) for shape in [(5, 4, 3), (5,)] for count in [1, 5]),
+    ("softplus", (5, 4, 3), (2, 0.5), {}),
+    *(("clamp", (5, 4, 3), (), bounds) for bounds in [{"min": -0.5}, {"max": 1}, {"min": -0.5, "max": 0.5}]),
+    *((name, shape, (), {}) for name in ["glu", "swiglu"] for shape in [(6, 4, 3), (6, 4), (2,)]),
+    *((name, (5, 4, 3), (), {}) for name in ["exp", "log_softmax"]),
     *(("leaky_relu", (5, 4, 3), (slope, flag), {}) for slope in [0.1, 0] for flag in [True, False]),
     ("leaky_relu", (7,), (-0.5,), {}),
     *((name, (5, 4, 3), (), {}) for name in ["sigmoid", "tanh", "scaled_tanh", "softmax", "identity", "flatten"]),
@@ -65,9 +94,8 @@ CASES = [
     ("upsample", (4, 5, 6), (), {"scale_factor": 1.5, "mode": "bicubic"}),
     ("upsample", (4, 5, 6), (), {"size": (9, 3), "mode": "bilinear", "align_corners": True}),
     ("upsample", (4, 5, 6), (), {"scale_factor": 0.5}),
-    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [1, 2, 3, 4]),
-    ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
-    ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["mean", *ELEMENTWISE] for count in [1, 2, 3, 4]),
+    *((name, shapes, (), {}) for name in ELEMENTWISE for shapes in REPEATED),
     *(("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3))[:count], (), {}) for count in [1, 2, 3]),
     ("concat", ((5, 4, 3), (5, 2, 3)), ("H",), {}),
     ("concat", (IMAGE_LAST, IMAGE_LAST), ("C",), {}),
@@ -100,8 +128,26 @@ CASES = [
     ("channel_shuffle", (6, 4, 3), (3,), {}),
     ("pad_shortcut", (4, 7, 8), (9,), {"stride": 2}),
     *(("dropout", (5, 4, 3), (p, flag), {}) for p in [0, 0.3, 1] for flag in [True, False]),
+    *((f"dropout{len(x) - 1}d", x, (p, flag), {})
+      for x in [(5, 4), (5, 4, 3), (5, 2, 4, 3)] for p in [0, 0.3, 1] for flag in [True, False]),
     *((name, (5, 4, 3), (p,), {}) for name in ["droppath", "stochastic_depth"] for p in [0, 0.3, 1]),
     ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
+    ("embedding", Ids((7,)), (11, 6), {}),
+    ("embedding", Ids((7,)), (3, 4), {"padding_idx": 1}),
+    ("attention", (Tokens((5, 12)),) * 3, (3,), {}),
+    ("attention", (Tokens((5, 12)),) * 3, (1, True), {}),
+    ("attention", (Tokens((5, 12)), Tokens((7, 6)), Tokens((7, 6))), (4,), {"kv_heads": 2}),
+    ("multihead_attention", Tokens((5, 12)), (3,), {}),
+    ("multihead_attention", Tokens((5, 12)), (2, False), {"causal": True}),
+    ("cross_attention", (Tokens((5, 12)), Tokens((7, 6))), (3,), {}),
+    *((name, Tokens((4, 8, 6)), (4, 3), {"shift": 2}) for name in WINDOWED),
+    *((name, Tokens((5, 3, 4)), ((2, 4), 2), {"shift": (1, 2)}) for name in WINDOWED),
+    *((name, Tokens((4, 4, 6)), (2, 1), {}) for name in WINDOWED),
+    ("window_attention", Tokens((4, 6, 6)), (2, 3), {"grid": True, "scale": 0.25}),
+    *((name, Tokens((5, 4)), (3,), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((1, 4)), (3, 2, False, True), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((6, 2)), (3, 2), {"bidirectional": True}) for name in ["rnn", "lstm", "gru"]),
+    ("cross_attention", (Tokens((5, 12)),) * 2, (2, False), {}),
 ]  # fmt: skip
 
 
@@ -123,6 +169,13 @@ def made(name: str, x: Any, args: Any, keywords: Any) -> Operator:
     """Create an operator with these arguments for an input."""
     lengths = 2 if REGISTRY[name].joins or not x else len(shaped(x).lengths) or 2
     return make(REGISTRY[name], args, keywords, lengths)
+
+
+def drawn(op: Operator, shape: Any, batch: int, draw: Any, **options: Any) -> Any:
+    """Draw a batch of inputs; of numbers of tokens such as the operator knows."""
+    if isinstance(shape, Ids):
+        return torch.randint(getattr(op, "num_embeddings", 2), (batch, *shape), device=options.get("device"))
+    return draw(batch, *shape, **options)
 
 
 def inputs(op: Operator, x: Any) -> list[Any]:

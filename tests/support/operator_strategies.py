@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from archcalc.ops import Operator, Shape
-from archcalc.ops.shape import shape_of
+from archcalc.ops.shape import Ids, Tokens, shape_of
 from support.operator_cases import made, shaped
 
 
@@ -61,6 +61,7 @@ def size(most: int, least: int = 1) -> st.SearchStrategy[Any]:
 
 FLAG = st.booleans()
 REAL = st.floats(0.25, 2)
+PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
 CHANNELS = upto(3).flatmap(lambda factor: upto(4).map(lambda rest: factor * rest))
 IMAGE = st.tuples(CHANNELS, upto(11), upto(11))
 VECTOR = st.tuples(CHANNELS)
@@ -98,10 +99,18 @@ def normalized(draw: st.DrawFn) -> Any:
 
 
 @st.composite
-def gates(draw: st.DrawFn) -> Any:
-    """Draw images of one shape, and gates of channels×1×1 among them."""
-    x = draw(IMAGE)
-    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=1, max_size=4))), {}
+def prelus(draw: st.DrawFn) -> Any:
+    """Draw one weight, one per channel, or (rarely) another number."""
+    x = draw(ANY_RANK)
+    return x, draw(st.sampled_from([{}, {"num_parameters": x[0]}, {"num_parameters": 5}]))
+
+
+@st.composite
+def repeated(draw: st.DrawFn) -> Any:
+    """Draw shapes that are equal but for sizes of 1, and vectors among them."""
+    x = draw(ANY_RANK)
+    gates = st.sampled_from([x, (x[0], *(1 for _ in x[1:])), x[:1], (1,)])
+    return tuple(draw(st.lists(gates | st.tuples(*[st.sampled_from([n, 1]) for n in x]), min_size=1, max_size=4))), {}
 
 
 @st.composite
@@ -111,12 +120,28 @@ def slices(draw: st.DrawFn) -> Any:
     return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=1, max_size=4))), {}
 
 
+TOKENS = st.tuples(upto(7), CHANNELS).map(Tokens)
+IDS = st.tuples(upto(9)).map(Ids)
+
+
+CHANNELS_LAST = st.tuples(upto(6), upto(6), CHANNELS).map(Tokens)
+SHIFTED = {"window_size_": size(4), "num_heads_": upto(3), "shift": size(2, 0)}
+
+
+@st.composite
+def attended(draw: st.DrawFn) -> Any:
+    """Draw query, key and value, and heads that may not divide them."""
+    heads, groups, size, queries, keys = (draw(upto(most)) for most in (4, 4, 3, 6, 6))
+    query, key = Tokens((queries, heads * size)), Tokens((keys, groups * size))
+    keywords = {"num_heads": heads, "causal": draw(FLAG)}
+    return (query, key, key), keywords | ({"kv_heads": groups} if groups != heads or draw(FLAG) else {})
+
+
 def last(axes: str, *sizes: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
     return st.tuples(*sizes).map(lambda drawn: shape_of(drawn, axes))
 
 
 LINE = last("CL", CHANNELS, upto(11))
-TOKENS = last("TC", upto(7), CHANNELS)
 ANY_PLACES = IMAGE.map(shape_of) | LINE | TOKENS | last("HWC", upto(5), upto(5), CHANNELS)
 
 
@@ -146,7 +171,7 @@ def along_an_axis(draw: st.DrawFn, **keywords: st.SearchStrategy[Any]) -> Any:
 
 
 @st.composite
-def repeated(draw: st.DrawFn) -> Any:
+def repeats(draw: st.DrawFn) -> Any:
     x = draw(ANY_PLACES)
     return x, {axis: draw(upto(3)) for axis in draw(st.sets(st.sampled_from(x.axes)))}
 
@@ -216,10 +241,27 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "batchnorm": written(ANY_RANK, affine=FLAG, momentum=st.just(0.01)),
     "layernorm": normalized(),
     "groupnorm": written(ANY_RANK, num_groups_=upto(4), affine=FLAG),
+    "instancenorm": written(IMAGE | ROWS, affine=FLAG, track_running_stats=FLAG, momentum=st.just(0.01)),
+    "channel_layernorm": written(IMAGE | ROWS, elementwise_affine=FLAG, bias=FLAG),
+    "rmsnorm": written(VECTOR, eps=REAL, elementwise_affine=FLAG),
+    "normalize": written(ANY_RANK, eps=REAL),
+    "dropout1d": written(ROWS, p=PROBABILITY, inplace=FLAG),
+    "dropout2d": written(IMAGE, p=PROBABILITY, inplace=FLAG),
+    "dropout3d": written(st.tuples(CHANNELS, upto(3), upto(3), upto(3)), p=PROBABILITY, inplace=FLAG),
     "lrn": written(IMAGE | ROWS, size_=upto(7), alpha=REAL, beta=REAL, k=REAL),
     "relu": IN_PLACE,
     "relu6": IN_PLACE,
     "leaky_relu": written(ANY_RANK, negative_slope=st.floats(-2, 2), inplace=FLAG),
+    "elu": written(ANY_RANK, alpha=REAL, inplace=FLAG),
+    "selu": IN_PLACE,
+    "prelu": prelus(),
+    "mish": IN_PLACE,
+    "softplus": written(ANY_RANK, beta=REAL, threshold=REAL),
+    "exp": ACTIVATION,
+    "clamp": written(ANY_RANK, min=st.floats(-1, 0), max=st.floats(0, 1)),
+    "log_softmax": ACTIVATION,
+    "glu": ACTIVATION,
+    "swiglu": ACTIVATION,
     "sigmoid": ACTIVATION,
     "tanh": ACTIVATION,
     "scaled_tanh": written(ANY_RANK, amplitude=REAL, slope=REAL),
@@ -239,24 +281,37 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
         IMAGE, size=size(9), scale_factor=size(3) | st.sampled_from([0.5, 1.5, 2.5]),
         mode=st.sampled_from(["nearest", "bilinear", "bicubic"]), align_corners=FLAG | st.none(),
     ),
-    "add": written(ALIKE),
-    "multiply": gates(),
+    "add": repeated(),
+    "subtract": repeated(),
+    "multiply": repeated(),
+    "divide": repeated(),
+    "maximum": repeated(),
     "mean": written(ALIKE),
     "concat": slices() | joined_along(),
     "crop_like": crops_like(),
+    "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
+    "attention": attended(),
+    "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
+    "window_attention": written(CHANNELS_LAST, grid=FLAG, scale=REAL, **SHIFTED),
+    "cosine_window_attention": written(CHANNELS_LAST, **SHIFTED),
+    **dict.fromkeys(
+        ["rnn", "lstm", "gru"],
+        written(TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG),
+    ),
+    "cross_attention": written(st.tuples(TOKENS, TOKENS), num_heads_=upto(4), bias=FLAG),
     "input": IMAGE.map(lambda x: ((), {"shape": x})),
     "identity": ACTIVATION,
     "flatten": ACTIVATION,
     "channel_shuffle": written(ANY_RANK, groups_=upto(4)),
     "pad_shortcut": written(IMAGE, out_channels_=upto(14), stride=size(3)),
-    "dropout": written(ANY_RANK, p=st.sampled_from([0, 0.2, 0.5, 1]), inplace=FLAG),
-    "droppath": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
-    "stochastic_depth": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
+    "dropout": written(ANY_RANK, p=PROBABILITY, inplace=FLAG),
+    "droppath": written(ANY_RANK, p_=PROBABILITY),
+    "stochastic_depth": written(ANY_RANK, p_=PROBABILITY),
     "permute": permutations(),
     "transpose": written(LINE | TOKENS),
     "tokens": written(ANY_PLACES),
     "reshape": reshapes(),
-    "repeat": repeated(),
+    "repeat": repeats(),
     "roll": rolled(),
     "pixel_shuffle": written(IMAGE.map(lambda x: (4 * x[0], x[1] + 1, x[2])), upscale_factor_=upto(3)),
     "pixel_unshuffle": written(IMAGE.map(lambda x: (x[0], 4 * x[1], 2 * x[2])), downscale_factor_=upto(3)),

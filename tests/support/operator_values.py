@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, Operator
 from archcalc.pytorch.network import module_of
-from support.operator_cases import inputs, made, shaped
-from support.operator_strategies import FLAG, REAL, WRITTEN
+from support.operator_cases import drawn, inputs, made, shaped
+from support.operator_strategies import FLAG, PROBABILITY, REAL, WRITTEN
 from support.torch_seed import seed_torch
 
 BATCH = 3
@@ -55,14 +55,16 @@ def module(example: Example, training: bool) -> nn.Module:
 
 def images(example: Example) -> list[Tensor]:
     seed_torch(1)
-    return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
+    op = example.op
+    return [drawn(op, shape, BATCH, torch.randn, dtype=torch.float64) for shape in inputs(op, example.x)]
 
 
-PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
 MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # arguments that change no figure
     "batchnorm": {"eps": REAL, "momentum": REAL, "track_running_stats": FLAG},
     "layernorm": {"eps": REAL},
     "groupnorm": {"eps": REAL},
+    "instancenorm": {"eps": REAL},
+    "channel_layernorm": {"eps": REAL},
     "mean": {"p": PROBABILITY},
 }
 

@@ -15,7 +15,8 @@ from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
-from support.random_graphs import REFUSED_BY_AXES
+from support.operator_cases import ELEMENTWISE
+from support.random_graphs import ATTENTIONS, REFUSED_BY_AXES
 from support.reference_operators import axes_after, compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
@@ -66,7 +67,7 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        axes = self.shape(xs[0]).axes
+        axes = self.shape(max(xs, key=Tensor.dim)).axes
         y = compute(step.name, step.keywords, xs, state, node.training, axes)
         y.axes = axes_after(step.name, step.keywords, axes)
         return y
@@ -74,6 +75,11 @@ class Plain(nn.Module):
     def shape(self, x: Tensor) -> Shape:
         """Return the shape of a tensor, with the axes that `compute` notes."""
         return shape_of(tuple(x.shape[1:]), getattr(x, "axes", self.network.shape.axes))
+
+    @property
+    def axes(self) -> str:
+        """The axes of the network's first tensor with features."""
+        return "TC" if self.network.shape.axes == "T" else self.network.shape.axes
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
@@ -83,7 +89,7 @@ def shape(x: Tensor) -> tuple[int, ...]:
 class Strict(Plain):
     """Runs PyTorch's modules. Also refuses what they accept with another meaning than a spec has.
 
-    That is: broadcasts other than a gate's, an image without a batch dimension, an empty output.
+    That is: broadcasts of means, an image without a batch dimension, an empty output.
     """
 
     def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:
@@ -101,8 +107,10 @@ class Strict(Plain):
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
-        if name == "multiply" and all(self.shape(way).axes in ("CL", "CHW", "CDHW") for way in ways):
-            torch.stack([way.flatten(2)[..., 0] for way in ways])
-            torch.stack([way for way in ways if {*way.shape[2:]} != {1}] or list(ways))
-        elif name != "concat":
+        if name in ELEMENTWISE:
+            most, tokens = max(way.dim() for way in ways), self.shape(max(ways, key=Tensor.dim)).axes[0] != "C"
+            ones = [1] * (most - 2)
+            vectors = [(*ones, way.shape[1]) if tokens else (way.shape[1], *ones) for way in ways if way.dim() == 2]
+            torch.broadcast_shapes(*vectors, *[way.shape[1:] for way in ways if way.dim() > 2])
+        elif name not in ("concat", *ATTENTIONS):
             torch.stack(list(ways))

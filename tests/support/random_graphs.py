@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
-from archcalc.ops.shape import Features, Map, shape_of
+from archcalc.ops.shape import Features, Map, Tokens, shape_of
 from archcalc.ops.upsampling import LINEAR
 from archcalc.spec.functions import DIMENSIONS
+from support.operator_cases import ELEMENTWISE
 from support.operator_strategies import WRITTEN
 from support.spec_steps import (
     IDENTITY,
@@ -229,6 +230,17 @@ def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"inplace": draw(FLAG)} if draw(FLAG) else {}
 
 
+INSTANCES: list[dict[str, Any]] = [{}, {"affine": True}, {"affine": True, "track_running_stats": True}]
+
+
+def recurrent(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"hidden_size": draw(upto(6))} | some(draw, num_layers=upto(2), bias=FLAG, bidirectional=FLAG)
+
+
+def heads(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"num_heads": draw(st.sampled_from(divisors(x.channels)))}
+
+
 # By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
@@ -236,6 +248,16 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "linear": lambda draw, x: {"out_features": draw(upto(9))} | some(draw, bias=FLAG),
     "identity": nothing,
     "flatten": nothing,
+    "elu": lambda draw, x: some(draw, alpha=REAL) | in_place(draw, x),
+    "selu": in_place,
+    "prelu": lambda draw, x: {"num_parameters": x.channels} if x.axes != "TC" and draw(FLAG) else {},
+    "mish": in_place,
+    "softplus": lambda draw, x: some(draw, beta=REAL, threshold=REAL),
+    "exp": nothing,
+    "clamp": lambda draw, x: {"min": draw(REAL) - 2} | some(draw, max=REAL),
+    "log_softmax": nothing,
+    "glu": nothing,
+    "swiglu": nothing,
     "sigmoid": nothing,
     "tanh": nothing,
     "scaled_tanh": lambda draw, x: some(draw, amplitude=REAL, slope=REAL),
@@ -252,6 +274,11 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "batchnorm": lambda draw, x: some(draw, eps=REAL, momentum=REAL, affine=FLAG),
     "layernorm": layernorm,
     "groupnorm": groupnorm,
+    "instancenorm": lambda draw, x: some(draw, eps=REAL) | draw(st.sampled_from(INSTANCES)),
+    "channel_layernorm": lambda draw, x: some(draw, eps=REAL, elementwise_affine=FLAG, bias=FLAG),
+    "rmsnorm": lambda draw, x: some(draw, eps=REAL, elementwise_affine=FLAG),
+    "normalize": lambda draw, x: some(draw, eps=REAL),
+    **dict.fromkeys(("dropout1d", "dropout2d", "dropout3d"), lambda draw, x: {"p": draw(DROP)} | in_place(draw, x)),
     "lrn": lambda draw, x: {"size": draw(upto(5))} | some(draw, alpha=REAL, beta=REAL, k=REAL),
     "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x.channels)))},
     "rbf": lambda draw, x: {"out_features": draw(upto(9))},
@@ -277,36 +304,45 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "transpose": nothing,
     "tokens": nothing,
     "reshape": reshape,
+    "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
+    **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
+    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
 }
 BORDERS = ("reflect", "replicate", "circular")
 ORDERS = {"CL": ("CL",), "TC": ("TC",), "C": ("C",)} | dict.fromkeys(["CHW", "HWC"], ("HWC", "CHW"))
 ORDERS |= dict.fromkeys(["CDHW", "DHWC"], ("DHWC", "CDHW"))
 OTHER_AXES = ("flatten", "permute", "transpose", "tokens", "reshape")  # what may change the axes
-JOINS = ("add", "concat", "mean", "multiply")
+JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
+RECURRENT = ("rnn", "lstm", "gru")
+OF_TOKENS = ("multihead_attention", *RECURRENT)
+ATTENTIONS = {"attention": 3, "cross_attention": 2}  # joins of tokens, and how many branches each has
 IMAGES_ONLY = ("subsample", "pad_shortcut", "pixel_shuffle", "pixel_unshuffle")
+HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
-    "upsample", "conv_transpose", "lrn", *IMAGES_ONLY,
+    "upsample", "conv_transpose", "lrn", "instancenorm", "channel_layernorm", *IMAGES_ONLY,
 )  # fmt: skip
-NOT_LAST = (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle", "transpose")
+SEQUENCES_ONLY = ("embedding", *OF_TOKENS)
+DROPPED = ("dropout1d", "dropout2d", "dropout3d")
+LAST = (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle", "embedding", *DROPPED)  # not with channels last
 REFUSED_BY_AXES = {
-    "C": (*MAPS_ONLY, "transpose", "tokens", "roll", "pad", "center_crop"),
-    "CL": ("rbf", *IMAGES_ONLY),
-    "CHW": ("rbf", "transpose"),
-    "CDHW": ("rbf", "transpose", *IMAGES_ONLY),
-    "TC": tuple(name for name in NOT_LAST if name != "transpose"),
-    "HWC": NOT_LAST,
-    "DHWC": NOT_LAST,
+    "C": (*MAPS_ONLY, "transpose", "tokens", "roll", "pad", "center_crop", *DROPPED, *SEQUENCES_ONLY),
+    "CL": ("rbf", "rmsnorm", "dropout2d", "dropout3d", *IMAGES_ONLY, *SEQUENCES_ONLY),
+    "CHW": ("rbf", "rmsnorm", "transpose", "dropout1d", "dropout3d", *SEQUENCES_ONLY),
+    "CDHW": ("rbf", "rmsnorm", "transpose", "dropout1d", "dropout2d", *IMAGES_ONLY, *SEQUENCES_ONLY),
+    "TC": LAST,
+    "HWC": (*LAST, "transpose", *OF_TOKENS),
+    "DHWC": (*LAST, "transpose", *OF_TOKENS),
+    "T": tuple(name for name in ARGUMENTS if name != "embedding"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
 NO_KERNEL = {
     "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
     "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
 }
-# Accept few inputs; but archcalc refuses a pixel shuffle by 1, which PyTorch accepts
 FUSSY = (  # accept few inputs; archcalc refuses a pixel shuffle by 1, which PyTorch accepts
     *[name for name in MAPS_ONLY if not name.startswith("pixel")],
-    "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle",
+    "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle", "glu",
 )  # fmt: skip
 FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
@@ -318,9 +354,10 @@ SIZES = {
     "CL": st.tuples(upto(6), upto(2 * LENGTH)),
     "CDHW": st.tuples(upto(4), upto(4), upto(4), upto(4)),
     "TC": st.tuples(upto(6), upto(7)),
+    "T": st.tuples(upto(6)),
 }
 WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
-INPUTS = st.sampled_from(["CHW"] * 8 + ["C"] + ["CL", "CDHW"] * 2 + ["TC"]).flatmap(
+INPUTS = st.sampled_from(["CHW"] * 8 + ["C"] + ["CL", "CDHW", "TC"] * 2 + ["T"]).flatmap(
     lambda axes: SIZES[axes].map(lambda sizes: shape_of(sizes, axes))
 )
 Labels: TypeAlias = ChainMap[str, Shape]  # the shapes of labelled steps, scope by scope
@@ -355,6 +392,8 @@ class Writer:
         self.left -= 1
         names = [name for name in FITTING[x.axes] if not (keep_rank and name in OTHER_AXES)]
         names = [name for name in names if runs(name, len(x), self.dtype) and divides(name, x)]
+        names = [name for name in names if x.channels % 2 == 0 or name not in HALVING]
+        names = [name for name in names if not x.single or name != "instancenorm"]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))
@@ -396,6 +435,8 @@ class Writer:
         return Side(tuple(self.named([way if gives_new(way) else (*way, IDENTITY) for way in ways]))), x
 
     def join(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Join, Shape]:
+        if x.axes == "TC" and self.draw(FLAG):
+            return self.attention(x, labels, depth)
         name = self.draw(st.sampled_from(JOINS))
         if x.lengths and max(x.lengths) <= LENGTH // 2 and self.draw(RARELY):
             return self.cropped(x)
@@ -404,7 +445,8 @@ class Writer:
         if not isinstance(x, Map) and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
         axis = self.draw(st.sampled_from(x.axes)) if name == "concat" and self.draw(RARELY) else "C"
-        fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name if axis == "C" else "add")
+        like = name if axis == "C" else "add"
+        fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, like)
         if axis == "C" and not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
         keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
@@ -412,6 +454,20 @@ class Writer:
         branches = self.named([steps for steps, _ in fitted])
         op = make(REGISTRY[name], (), keywords)
         return Join(name, keywords, tuple(branches)), op.output(tuple(shape for _, shape in fitted))
+
+    def attention(self, x: Shape, labels: Labels, depth: int) -> tuple[Join, Shape]:
+        name = self.draw(st.sampled_from([*ATTENTIONS]))
+        ways = [self.steps(x, labels.new_child(), depth, keep_rank=True) for _ in range(ATTENTIONS[name])]
+        query, keywords = ways[0][1], heads(self.draw, ways[0][1]) | some(self.draw, causal=FLAG)
+        if name == "attention":
+            groups = self.draw(st.sampled_from(divisors(keywords["num_heads"])))
+            keywords |= {"kv_heads": groups} if groups != keywords["num_heads"] else {}
+            wanted = Tokens((x.size("T"), query.channels // keywords["num_heads"] * groups))
+            ways = [ways[0], *[self.fit(way, wanted) for way in ways[1:]]]
+        else:
+            keywords = {"num_heads": keywords["num_heads"]} | some(self.draw, bias=FLAG)
+        branches = self.named([steps for steps, _ in ways])
+        return Join(name, keywords, tuple(branches)), query
 
     def cropped(self, x: Shape) -> tuple[Join, Shape]:
         """Draw a padded input that is cropped to the input again: both branches read its values."""
@@ -440,12 +496,22 @@ class Writer:
         target = ways[0][1]
         return [self.fit(way, target if name != "concat" else target.with_channels(way[1].channels)) for way in ways]
 
-    def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
-        """Return branches of one shape, some of them channels×1×1."""
+    def gated(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
+        """Return branches of one shape, some of them channels×1×1, 1×height×width or a vector of the channels."""
         target = ways[0][1]
-        gate = target.of(target.channels, (1,) * len(target.lengths))
-        gates = [self.draw(FLAG) if isinstance(target, Map) else False for _ in ways]
-        return [self.fit(way, gate if small else target) for way, small in zip(ways, gates, strict=True)]
+        maps = isinstance(target, Map)
+        gate = target.of(target.channels if self.draw(FLAG) else 1, (1,) * len(target.lengths)) if maps else target
+        fitted: list[tuple[Steps, Shape]] = []
+        for i, way in enumerate(ways):
+            like = self.draw(st.sampled_from([target, target, gate, target.with_channels(1) if maps else target]))
+            if i and target.lengths and self.draw(RARELY):
+                units = Layer("linear", {"out_features": target.channels})
+                fitted.append(((*way[0], Layer("flatten", {}), units), Features((target.channels,))))
+            else:
+                fitted.append(self.fit(way, like))
+        if name == "divide":
+            fitted = [(steps if i == 0 else (*steps, Layer("sigmoid", {})), y) for i, (steps, y) in enumerate(fitted)]
+        return fitted
 
     def fit(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
         steps, x = way
@@ -508,12 +574,22 @@ def one_step(draw: Draw, writer: Writer, x: Shape, labels: Labels, depth: int, k
     return writer.step(x, labels, depth, keep_rank)
 
 
+def embedded(writer: Writer, x: Shape) -> tuple[Steps, Shape]:
+    """Return the first step, if numbers of tokens need one, and its output's shape."""
+    if x.axes != "T":
+        return (), x
+    layer, y = writer.layer(x, keep_rank=True)
+    return (layer,), y
+
+
 @st.composite
 def networks(draw: Draw, clashing: bool = False) -> Network:
     """Draw a network that fits together; if `clashing`, its labels and branches have names that others would get."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, clashing=clashing), ChainMap()
-    steps, y = writer.steps(x, labels)
+    first, start = embedded(writer, x)
+    steps, y = writer.steps(start, labels)
+    steps = (*first, *steps)
     if draw(RARELY):
         steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # it reads the result
     return Network(x, steps, draw(FLAG), writer.dtype)
@@ -524,7 +600,9 @@ def doubtful(draw: Draw) -> Network:
     """Draw a short network whose last step may not fit the shape before it, or that of other branches."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, 4), ChainMap()
-    steps, y = writer.steps(x, labels)
+    first, start = embedded(writer, x)
+    steps, y = writer.steps(start, labels)
+    steps = (*first, *steps)
     before, z = writer.steps(y, labels, depth=1) if draw(RARELY) else ((), y)  # in a side output
     last: Step = draw(loose_layers([name for name in FUSSY if runs(name, len(z), writer.dtype)]))
     if draw(FLAG):
