@@ -31,6 +31,8 @@ FAMILIES = (
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout",
+    "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
+    "fpn-resnet50", "yolov3",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.field_figures import by_axis
+from archcalc.graph.batchnorm_folding import fold_batchnorm
 
 EFFICIENTNET_B0 = """
 name: efficientnet-b0
@@ -233,3 +234,11 @@ def test_the_maps_of_a_generator():
     sizes = [(512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32), (3, 64, 64)]
     assert [found[f"conv_transpose{i}"] for i in range(1, 6)] == sizes
     assert totals_of("pytorch/dcgan-generator").params == 3_576_704
+
+
+def test_yolov5_folded_and_larger():
+    """7,015,519 params and 15.763 GFLOPs are of two classes, after folding; with 80 classes it has 16.434."""
+    small = analyze(fold_batchnorm(load("yolov5s", classes=2))).totals
+    assert (small.params, 2 * small.macs) == (7_015_519, 15_762_636_800)
+    assert 2 * totals_of("yolov5s").macs == 16_433_561_600
+    assert totals_of("yolov5s", size=1280).macs == 4 * totals_of("yolov5s").macs
