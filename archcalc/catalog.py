@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from archcalc.errors import ArchcalcError, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
-from archcalc.spec.binding import plain_params, plain_shape
+from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.foreign_files import foreign
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
@@ -324,10 +324,11 @@ def _is_file(name: str) -> bool:
     return "\0" not in name and os.path.lexists(name)
 
 
-def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **params: Any) -> Graph:
+def load(name: str | os.PathLike[str], /, input: InputShapes | None = None, **params: Any) -> Graph:
     """Load the graph of a network by name or path, with params set: `load("resnet50", classes=10)`.
 
-    `input` is a shape (channels, height, width) that replaces that of the spec. A text as a param is an expression.
+    `input` is a shape (channels, height, width) that replaces that of the spec, or shapes of several inputs by name. A
+    text as a param is an expression.
     Raises ArchcalcError or SpecError.
     """
     path = os.fspath(name) if isinstance(name, os.PathLike) else name
@@ -337,7 +338,7 @@ def load(name: str | os.PathLike[str], /, input: Sequence[int] | None = None, **
 
 
 @uncollected
-def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None = None, title: str = "") -> Graph:
+def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = None, title: str = "") -> Graph:
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     found, path = _found(name)
     title = title or (found.network if path else name)
@@ -346,7 +347,11 @@ def load_with(name: str, params: Mapping[str, Any], input: Sequence[int] | None 
 
 
 def loaded(
-    names: Sequence[str], family: str | None, params: Mapping[str, Any], input: Sequence[int] | None, broken: Broken
+    names: Sequence[str],
+    family: str | None,
+    params: Mapping[str, Any],
+    input: InputShapes | None,
+    broken: Broken,
 ) -> Iterator[Graph]:
     """Yield the graphs of the networks that `named` returns.
 
@@ -368,7 +373,7 @@ def loaded(
 
 
 @uncollected
-def parse(text: str, /, network: str = "", input: Sequence[int] | None = None, **params: Any) -> Graph:
+def parse(text: str, /, network: str = "", input: InputShapes | None = None, **params: Any) -> Graph:
     """Build the graph of a spec that is given as text; `network` selects one of several networks."""
     if not isinstance(text, str) or text.endswith(SUFFIXES):
         given = shorten(repr(text)) if isinstance(text, str | os.PathLike) else type(text).__name__

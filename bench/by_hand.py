@@ -2,11 +2,11 @@
 
     python bench/by_hand.py [NAME]... [--record FILE]
 
-NAME is a name of torchvision (`resnet50`); without one, all that specs/torchvision/ has, and MobileNetV2. Each trains
-on the CPU for three steps with SGD, with momentum and with Adam, after an inference; some at 224×224, too. Predictions
-are those of `archcalc memory --module torchvision`. A phase may need less than predicted: the table says where, and by
-how much. `--record` writes what was measured. Exit code 1: a phase needs more than predicted, or ends otherwise; 2:
-torchvision is missing or the network is unknown.
+NAME is a name of torchvision (`resnet50`); without one, all that specs/torchvision/ has. Each trains on the CPU for
+three steps with SGD, with momentum and with Adam, after an inference; some at 224×224, too. Predictions are those of
+`archcalc memory --module torchvision`. A phase may need less than predicted: the table says where, and by how much.
+`--record` writes what was measured. Exit code 1: a phase needs more than predicted, or ends otherwise; 2: torchvision
+is missing or the network is unknown.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 from recording import write
-from torchvision_weights import MOBILENET, graph_of, known_names, module_of, torchvision_models
+from torchvision_weights import graph_of, known_names, module_of, torchvision_models
 
 from archcalc import Graph
 from archcalc.analysis.recipe import Recipe
@@ -32,7 +32,9 @@ from archcalc.pytorch.training_memory import measure_training
 SIDES = {"inception_v3": 299}  # less is too small for its auxiliary head
 SIDE, BATCH = 96, 2
 OPTIMIZERS = "sgd", "momentum", "adam"
-LARGE = ("alexnet", "vgg16", "vgg16_bn", "resnet18", "resnet50", "squeezenet1_1", "densenet121", "googlenet")
+LARGE = (
+    "alexnet", "vgg16", "vgg16_bn", "resnet18", "resnet50", "squeezenet1_1", "densenet121", "googlenet", "mobilenet_v2",
+)  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -57,7 +59,7 @@ def cases(names: Sequence[str]) -> Iterator[Case]:
     """Yield each network with each optimizer, and those of LARGE at 224×224 with momentum."""
     for name in names:
         yield from (Case(name, SIDES.get(name, SIDE), optimizer) for optimizer in OPTIMIZERS)
-        if name in (*LARGE, MOBILENET.stem):
+        if name in LARGE:
             yield Case(name, 224, "momentum")
 
 

@@ -2,7 +2,7 @@
 
     python bench/torchvision_weights.py [NAME]...
 
-NAME is a name of torchvision (`resnet50`); without one, all of them, and MobileNetV2. Nothing is downloaded: weights,
+NAME is a name of torchvision (`resnet50`); without one, all of them. Nothing is downloaded: weights,
 biases, scales and shifts of batch normalization are random; random images set its running statistics. (With the initial
 zeros and ones of PyTorch, those of two layers could be swapped unnoticed.) Weights and buffers of torchvision's module
 are copied into ours layer by layer, in the order in which they run. Then the outputs for two images are compared, in
@@ -19,7 +19,6 @@ import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +28,6 @@ from archcalc import Graph, load, networks
 from archcalc.pytorch import Network, Training, build
 
 FOLDER = "torchvision/"
-MOBILENET = Path(__file__).parent / "mobilenet_v2.yaml"  # the zoo has none
 LIMIT = 1e-4  # for the largest difference
 SEED = 0
 BATCHNORM = nn.modules.batchnorm._BatchNorm
@@ -90,8 +88,8 @@ def torchvision_models() -> Any:
 
 
 def graph_of(name: str, shape: tuple[int, ...] | None = None) -> Graph:
-    """Load our network for a name of torchvision; MobileNetV2 is not in the zoo."""
-    return load(str(MOBILENET) if name == MOBILENET.stem else FOLDER + name, input=shape)
+    """Load our network for a name of torchvision."""
+    return load(FOLDER + name, input=shape)
 
 
 def module_of(graph: Graph) -> nn.Module:
@@ -104,7 +102,7 @@ def module_of(graph: Graph) -> nn.Module:
 
 def known_names() -> list[str]:
     """Return the names of torchvision that `graph_of` knows."""
-    return [*(name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)), MOBILENET.stem]
+    return [name.removeprefix(FOLDER) for name in sorted(networks()) if name.startswith(FOLDER)]
 
 
 def randomise(module: nn.Module, images: Tensor) -> None:

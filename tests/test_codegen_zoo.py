@@ -30,7 +30,8 @@ FAMILIES = (
     "alexnet", "bn-inception", "densenet-40-12", "fractalnet-20", "googlenet", "inception-v3", "lenet5", "nin",
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
-    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout",
+    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
+    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf",
     "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
     "fpn-resnet50", "yolov3",
 )  # fmt: skip
@@ -66,6 +67,11 @@ VALUES = [
     ("torchvision/googlenet", {}, (3, 64, 64)),
     ("bn-inception", {"multiplier": 8}, (3, 64, 64)),
     ("stochastic-depth-110", {"n": 2}, None),
+    ("mobilenet-v2-0.35", {"size": 32}, None),
+    ("mobilenet-v3-large", {"size": 32, "width": 0.5}, None),
+    ("torchvision/mnasnet0_5", {"size": 32}, None),
+    ("efficientnet-b1", {"size": 32, "width": 0.5}, None),
+    ("regnetx-200mf", {"size": 32}, None),
 ]
 
 

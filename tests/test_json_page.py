@@ -12,6 +12,7 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
     "summarize": [
         "summarize resnet18 --fold-bn", "summarize googlenet --mode train --batch 2", "summarize googlenet --input 64",
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
+        "summarize twins.yaml",
     ],
     "compare": ["compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
     "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
@@ -24,7 +25,7 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "fit squeezenet1.0 --memory 1MB --device cpu --vary size --batch 10",
     ],
     "list": ["list --family resnet"],
-    "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml"],
+    "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml", "show twins.yaml"],
     "audit": ["audit googlenet lenet5 stochastic-depth-110"],
     "ops": ["ops"],
     "ops NAME": ["ops conv"],
@@ -38,6 +39,13 @@ layers:
   - chain(add(body=conv(8, 3, padding=1) | droppath(0.2), skip=identity) for i in range(2))
   - add(up=conv(8, 3, padding=1), down=maxpool(2) | upsample([15, 15]))
   - head: global_avgpool | flatten | linear(10)
+""",
+    "twins.yaml": """
+name: twins
+input: {left: [3, 8, 8], right: [3, 8, 8]}
+layers:
+  - filter: conv(2, 3)
+  - outputs: {first: identity, second: use(right) | again(filter)}
 """,
     "plain.yaml": "name: plain\ninput: [3, 8, 8]\nlayers: [identity]\n",
 }

@@ -16,6 +16,7 @@ KINDS = {  # how each kind of arithmetic reads
     "div": r"divisions?",
     "compare": r"comparisons?",
     "exp": r"powers? of e",
+    "log": r"logarithms?",
     "sqrt": r"roots?",
     "pow": r"(the|a) power(?! of)",
     "tanh": r"tanh\b(?!,)",

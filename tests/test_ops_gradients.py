@@ -24,6 +24,7 @@ from archcalc.ops import KINDS, REGISTRY, Operator
 from archcalc.ops.base import Plain
 from archcalc.ops.convolution import Conv, Linear
 from archcalc.ops.normalization import BatchNorm
+from archcalc.ops.shape import Map
 from archcalc.ops.shaping import Dropout
 
 
@@ -152,7 +153,7 @@ def test_a_missing_rule_is_an_error(rule: str) -> None:
 
 
 def test_a_product_counts_only_the_gradients_that_are_needed() -> None:
-    gate, image = (4, 1, 1), (4, 3, 3)
+    gate, image = Map((4, 1, 1)), Map((4, 3, 3))
     product = REGISTRY["multiply"]()
     work = {needed: product.gradients_of((image, gate), image, 2, needed) for needed in [(True, False), (False, True)]}
     assert work[True, False] == {"mul": 2 * 36, "add": 0}

@@ -76,7 +76,7 @@ def test_joins(count: int) -> None:
     kept = [x.clone() for x in xs]
     close(layers.Sum()(*xs), torch.stack(xs).sum(0))
     close(layers.Mean()(*xs), torch.stack(xs).mean(0))
-    close(layers.Product()(*xs), torch.stack(xs).prod(0))
+    close(layers.Elementwise(torch.mul)(*xs), torch.stack(xs).prod(0))
     close(layers.Concat()(*xs), torch.cat(xs, 1))
     assert all(torch.equal(x, copy) for x, copy in zip(xs, kept, strict=True))
 

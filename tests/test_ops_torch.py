@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, LENET_TABLE, READING, case_id, inputs, made, shaped
+from support.operator_cases import CASES, ELEMENTWISE, LENET_TABLE, READING, case_id, inputs, made, shaped
 from support.operator_strategies import WRITTEN, build, cases, examples
 from support.random_graphs import NO_KERNEL, WIDTHS, runs
 from support.torch_warnings import lopsided_padding
@@ -44,6 +44,8 @@ REGRESSIONS = {
 }  # fmt: skip
 
 REFUSED = [
+    ("prelu", (4, 5, 5), {"num_parameters": 3}, "num_parameters must be 1 or the channels, 4, not 3"),
+    ("glu", (3, 5, 5), {}, "3 channels cannot be halved"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 6}, "kernel 6×6 is larger than the padded input 5×5"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "dilation": (1, 3)}, "kernel 3×7 is larger"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "groups": 2}, "3 input channels cannot be divided"),
@@ -66,16 +68,21 @@ REFUSED = [
 ]
 
 REFUSED_HERE_ONLY = [
+    ("clamp", (4, 5, 5), {}, "needs min, max or both"),
+    ("swiglu", (3, 5, 5), {}, "3 channels cannot be halved"),
+    ("elu", (4, 5, 5), {"alpha": -0.1, "inplace": True}, "needs alpha >= 0, not -0.1"),
     ("conv", (4,), {"out_channels": 3, "kernel_size": 1}, "conv accepts C×L, C×H×W or C×D×H×W, not 4 features"),
     ("pad_shortcut", (4, 5, 5), {"out_channels": 3}, "cannot pad 4 channels to 3"),
     ("conv", (4, 5, 5), {"out_channels": 4, "kernel_size": 3, "connections": LENET_TABLE}, "5 rows for 4 output"),
     ("conv", (3, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE}, "but the last one is 2"),
     ("conv", (5, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE, "groups": 5}, "not both"),
     ("rbf", (4, 5, 5), {"out_features": 3}, "rbf needs a vector, not 4×5×5; write flatten before it"),
-    ("add", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
-    ("add", ((4, 5, 5), (4,)), {}, "branches differ"),
-    ("multiply", ((4, 5, 5), (4, 1, 5)), {}, "branches differ"),
-    ("multiply", ((4, 5, 5), (3, 1, 1)), {}, "branches differ"),
+    *(
+        (name, ((4, 5, 5), x), {}, "branches differ")
+        for name in ELEMENTWISE
+        for x in [(4, 2, 5), (3, 1, 1), (5,), (4, 5)]
+    ),
+    ("mean", ((4, 5, 5), (4, 1, 1)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4, 5, 6)), {}, "branches differ"),
     ("concat", ((4, 5, 5), (4,)), {}, "branches differ"),
     ("leaky_relu", (4, 5, 5), {"negative_slope": -0.1, "inplace": True}, "needs negative_slope >= 0, not -0.1"),
@@ -123,7 +130,7 @@ def observed(op: Operator, x: Any, dtype: str, device: str) -> Figures:
     """PyTorch's figures for the same. Runs backward as well, which raises if a kept tensor was overwritten."""
     module = module_of(op, shaped(x)).train().to(device, getattr(torch, dtype))
     if isinstance(module, Sum):
-        module.inplace = True
+        module.inplace = into_its_first(op, x)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(*tensors(op, x, dtype, device))
     args, seen = tensors(op, x, dtype, device), []
@@ -256,11 +263,17 @@ def test_random(name: str, data: st.DataObject) -> None:
     compare(op, x, dtype if runs(name, len(x), dtype) else "float32")
 
 
+def into_its_first(op: Operator, x: Any) -> bool:
+    """Whether a sum has the shape of its first input."""
+    shapes = shaped(x)
+    return shapes[0] == op.output(shapes)
+
+
 def in_place(op: Operator, x: Any, training: bool) -> bool:
     """Whether PyTorch changes the first input's memory; every change raises a tensor's version."""
     made = module_of(op, shaped(x)).train(training)
     if isinstance(made, Sum):
-        made.inplace = True
+        made.inplace = into_its_first(op, x)
     first, *others = tensors(op, x, "float32", "cpu")
     with lopsided_padding():
         made(first, *others)
@@ -273,7 +286,8 @@ def test_overwrites(case: Any, training: bool) -> None:
     name, x, args, keywords = case
     op = build(name, x, *args, **keywords).op
     sum_of_one = name == "add" and len(x) == 1  # gives its input where it may, as if it had added nothing to it
-    assert in_place(op, x, training) == (op.overwrites(training) and not sum_of_one)
+    able = op.overwrites(training) and (name != "add" or into_its_first(op, x))
+    assert in_place(op, x, training) == (able and not sum_of_one)
 
 
 @pytest.mark.parametrize("name", REGRESSIONS)

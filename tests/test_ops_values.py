@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, READING, case_id
+from support.operator_cases import CASES, OFTEN_IN_PLACE, READING, case_id
 from support.operator_strategies import WRITTEN, examples
 from support.operator_values import BATCH, Example, by_name, fits, fitting, images, module
 from support.reference_operators import REFERENCES, compute
@@ -113,6 +113,10 @@ CHANGES = [
     (Example("lrn", (6, 3, 3), {"size": 3}), {"size": 4, "alpha": 1, "beta": 0.5, "k": 2}),
     (Example("scaled_tanh", (5,), {}), {"amplitude": 1.5, "slope": 0.5}),
     (Example("leaky_relu", (5,), {}), {"negative_slope": -0.5}),
+    (Example("elu", (5,), {}), {"alpha": 0.5}),
+    (Example("prelu", (5,), {}), {"num_parameters": 5}),
+    (Example("softplus", (5,), {}), {"beta": 2, "threshold": 0.1}),
+    (Example("clamp", (5,), {"min": -0.5}), {"min": -0.2, "max": 0.1}),
     (Example("gelu", (5,), {}), {"approximate": "tanh"}),
     (
         Example("maxpool", (2, 8, 8), {"kernel_size": 3}),
@@ -137,7 +141,7 @@ CHANGES = [
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
 ]  # fmt: skip
-IN_PLACE = ("relu", "relu6", "leaky_relu", "silu", "hardsigmoid", "hardswish", "dropout")
+IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE)
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
     ("input", "shape"): "what the image has; the module hands it on",
@@ -239,6 +243,15 @@ FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
     ("relu", {}, lambda x: x * (x > 0)),
     ("relu6", {}, lambda x: x.clamp(0, 6)),
     ("leaky_relu", {}, lambda x: x.clamp(min=0) + 0.01 * x.clamp(max=0)),
+    ("elu", {"alpha": 2}, lambda x: x.clamp(min=0) + 2 * (x.clamp(max=0).exp() - 1)),
+    ("selu", {}, lambda x: 1.0507009873554805 * (x.clamp(min=0) + 1.6732632423543772 * (x.clamp(max=0).exp() - 1))),
+    ("mish", {}, lambda x: x * (1 + x.exp()).log().tanh()),
+    ("softplus", {}, lambda x: (1 + x.exp()).log()),
+    ("softplus", {"beta": 2, "threshold": 1}, lambda x: torch.where(2 * x > 1, x, (1 + (2 * x).exp()).log() / 2)),
+    ("clamp", {"min": -0.5, "max": 0.25}, lambda x: x.clamp(min=-0.5).clamp(max=0.25)),
+    ("log_softmax", {}, lambda x: (x.exp() / x.exp().sum(1, keepdim=True)).log()),
+    ("glu", {}, lambda x: x[:, :3] / (1 + (-x[:, 3:]).exp())),
+    ("swiglu", {}, lambda x: x[:, :3] / (1 + (-x[:, :3]).exp()) * x[:, 3:]),
     ("sigmoid", {}, lambda x: 1 / (1 + (-x).exp())),
     ("tanh", {}, lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())),
     ("scaled_tanh", {}, lambda x: 1.7159 * (x * 2 / 3).tanh()),

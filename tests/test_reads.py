@@ -60,7 +60,7 @@ def hidden(case: Case) -> bool:
         return prod(x) // op.num_groups < 4
     if op.name == "layernorm":
         return prod(op.normalized_shape or x) < 4
-    if (op.name == "softmax" and x[0] == 1) or (op.name == "stochastic_depth" and op.p == 1):
+    if (op.name in ("softmax", "log_softmax") and x[0] == 1) or (op.name == "stochastic_depth" and op.p == 1):
         return True
     lengths = zip(op.window(case.x), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
     return any(not any(read(axis, i, length) for i in range(outputs)) for axis, outputs, length in lengths)

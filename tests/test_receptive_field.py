@@ -89,6 +89,7 @@ def test_adaptive_windows_of_10_to_7():
 
 
 GATE = "multiply(identity, global_avgpool | conv(in_channels, 1) | sigmoid)"
+VECTOR_GATE = "multiply(identity, global_avgpool | flatten | linear(in_channels) | sigmoid)"
 WHOLE = {  # layers: local size, stride, padding; None where no local path is left
     "global_avgpool | upsample([9, 9])": None,
     "global_avgpool | upsample([9, 9], mode='bilinear') | conv(1, 3)": None,
@@ -98,6 +99,9 @@ WHOLE = {  # layers: local size, stride, padding; None where no local path is le
     "conv(2, 3) | layernorm | conv(2, 3)": (5, 1, 0),
     "conv(2, 5, padding=2) | flatten | linear(3)": None,
     f"3 * {GATE}": (1, 1, 0),
+    f"3 * {VECTOR_GATE}": (1, 1, 0),
+    f"conv(4, 3) | {VECTOR_GATE.replace('identity', 'conv(4, 5, padding=2)')} | conv(4, 3, stride=2)": (9, 2, 2),
+    "maximum(global_avgpool | flatten, conv(3, 3, padding=1), conv(1, 1))": (3, 1, 1),
     "add(global_avgpool | upsample([60, 60]), identity)": (1, 1, 0),
 }
 

@@ -213,10 +213,13 @@ def test_other_shapes_of_named_inputs():
     assert build(made)(torch.rand(1, 3, 12, 12), torch.rand(1, 4)).shape == (1, 2)
 
 
-@pytest.mark.parametrize(("shape", "text"), [
-    ((3, 12, 12), "mixed has several inputs; its inputs are image, numbers: write image=3x224x224"),
-    ({"imago": (3, 12, 12)}, "mixed has no input 'imago'; did you mean image?"),
-])
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((3, 12, 12), "mixed has several inputs; its inputs are image, numbers: write image=3x224x224"),
+        ({"imago": (3, 12, 12)}, "mixed has no input 'imago'; did you mean image?"),
+    ],
+)
 def test_wrong_inputs(shape, text):
     with pytest.raises(ArchcalcError, match=re.escape(text)):
         parse(MIXED, input=shape)

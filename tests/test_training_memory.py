@@ -41,10 +41,18 @@ CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of wh
     "a dense block": "  - 2 * concat(identity, batchnorm | relu | conv(4, 1))",
     "three readers of one value": "  - add(conv(4, 1), sigmoid, gelu, identity)\n  - mean(tanh, conv(4, 1), silu)",
     "a gate": "  - multiply(body=identity, gate=global_avgpool | conv(4, 1) | sigmoid)",
+    "vector gates": "  - multiply(identity, global_avgpool | flatten | linear(4) | sigmoid)\n"
+    "  - divide(add(global_avgpool | flatten, identity), sigmoid)",
+    "what is repeated": "  - subtract(conv(1, 1), maximum(identity, global_avgpool))\n"
+    "  - add(conv(1, 1), conv(4, 3) | upsample(size=8), global_avgpool | flatten)",
     "local response normalization": "  - relu | lrn(5) | lrn(3) | conv(5, 1)",
     "in place in a view": "  - linear(6)\n  - add(linear(5), linear(5))\n  - channel_shuffle(2) | relu | linear(3)",
     "in place in a view, beside a branch": "  - mean(tanh, linear(8) | relu, conv(16, 1) | sigmoid | conv(4, 1))",
     "a slice that a matrix copies": "  - concat(linear(4), identity | linear(4)) | groupnorm(4)",
+    "results in place": "  - elu(inplace=True) | conv(4, 1) | selu(inplace=True) | conv(4, 1) | mish(inplace=True)",
+    "masks": "  - clamp(-1, 1) | conv(4, 1) | clamp(min=0) | maximum(conv(4, 1), identity, global_avgpool)",
+    "halves": "  - swiglu | conv(4, 1) | glu | conv(8, 3) | flatten | swiglu | linear(4) | log_softmax",
+    "exponentials": "  - softplus | exp | divide(conv(4, 1), identity) | subtract(identity, conv(4, 1))",
     "copies in place": "  - hardswish(inplace=True) | conv(4, 1) | silu(inplace=True) | relu6(inplace=True)",
     "a shortcut of zeros": "  - relu | pad_shortcut(7, stride=2) | batchnorm | adaptive_avgpool(2)",
     "stochastic branches": "  - add(body=conv(4, 1) | stochastic_depth(0.5), skip=droppath(0.5))",

@@ -15,7 +15,7 @@ from support.operator_cases import CASES, case_id
 from support.operator_values import BATCH, by_name, images, module
 from support.torch_seed import seed_torch
 from support.torch_warnings import lopsided_padding
-from support.zoo import NAMES
+from support.zoo import EACH
 from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import analyze, load, parse
@@ -31,8 +31,6 @@ from archcalc.pytorch.meta_kernels import MetaKernels
 from archcalc.pytorch.network import Network
 from archcalc.pytorch.network import Training as Outputs
 from archcalc.render.table import bytes_text
-
-LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 
 
 def trained(name: str, batch: int = 1, **recipe: Any) -> Report:
@@ -78,7 +76,7 @@ def expected(report: Report) -> tuple[int, int]:
     return forward, sum(dense(layer.node, macs) for layer, macs in zip(report.layers, backward, strict=True))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in NAMES])
+@pytest.mark.parametrize("name", EACH)
 def test_macs_are_those_of_pytorch(name: str) -> None:
     assert counted(load(name)) == expected(trained(name, 2))
 

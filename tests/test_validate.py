@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support.torch_seed import seed_torch
-from support.zoo import NAMES, network
+from support.zoo import EACH, LONGEST, network
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
@@ -33,14 +33,13 @@ from archcalc.render.tables.validate import difference_text
 
 MODULE = sys.modules["archcalc.pytorch.validation"]
 SMALL = "name: t\ninput: [3, 8, 8]\nlayers:\n  - a: conv(4, 3) | batchnorm | relu\n  - b: conv(4, 3) | maxpool(2)\n"
-LONGEST = "densenet264", "preresnet1001", "resnet1202", "stochastic-depth-1202"
 ON_CPU = [
     "lenet5", "d2l/lenet", "squeezenet1.1", "resnet20", "plain20", "densenet-40-12", "wrn-40-1", "nin-cifar10",
     "stochastic-depth-110", "fractalnet-20", "googlenet", "blocks/resnext-block", "blocks/mlpconv",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONGEST else n for n in NAMES])
+@pytest.mark.parametrize("name", EACH)
 def test_every_network_agrees_on_the_meta_device(name):
     graph = network(name)
     made = validate(graph, "meta")

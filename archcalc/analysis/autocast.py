@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 
 
 ANYWHERE: dict[str, tuple[Rule, ...]] = {
-    **dict.fromkeys(("conv", "conv_transpose", "linear"), (Rule(BFLOAT16),)),
+    **dict.fromkeys(("conv", "conv_transpose", "linear", "prelu"), (Rule(BFLOAT16),)),
     "batchnorm": (Rule(FIRST),),
     "rbf": (Rule(WIDER, 1, 2),),  # its prototypes are float32
 }
@@ -46,7 +46,9 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "cuda": {
         **ANYWHERE,
-        **dict.fromkeys(("layernorm", "groupnorm", "softmax", "upsample"), (Rule(FLOAT32),)),
+        **dict.fromkeys(
+            ("layernorm", "groupnorm", "softmax", "log_softmax", "softplus", "exp", "upsample"), (Rule(FLOAT32),)
+        ),
         "lrn": (Rule(FLOAT32, 5, 6),),  # pow
         LOSS: (Rule(FLOAT32, 1, 2), Rule(WIDER, 2, 3)),  # nll_loss; with smoothing sum. log_softmax gets a dtype
     },
@@ -92,7 +94,8 @@ class _Calls:
             new = dict(enumerate(self.numbers)) | dict(zip(call.reads, reads, strict=True))
             keeps = call.reads[:2] if to == BFLOAT16 and call.keeps else call.keeps  # the copy of the weight, too
             holds = (*[new[i] for i in call.holds], *(read + given if position == len(function) else ()))
-            made = call._replace(reads=reads, keeps=tuple([new[i] for i in keeps]), holds=holds)
+            keeps, crossed = (tuple([new[i] for i in numbers]) for numbers in (keeps, call.crossed))
+            made = call._replace(reads=reads, keeps=keeps, crossed=crossed, holds=holds)
             self._append(self._typed(made, to, counts=len(function) > 1))
 
     def _cast(self, read: Sequence[int], to: str) -> list[int]:
@@ -113,7 +116,8 @@ class _Calls:
         own = self.values[call.reads[0]].dtype if as_first else widest
         extras = tuple([self._of(extra, widest if to == FIRST else own) for extra in call.extras])
         copies = tuple([self._of(extra, own) for extra in call.copies])
-        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies)
+        scratch = tuple([tuple([self._of(extra, own) for extra in part]) for part in call.scratch])
+        return call._replace(makes=self._of(call.makes, own), extras=extras, copies=copies, scratch=scratch)
 
     def _of(self, extra: Extra, dtype: str) -> Extra:
         """Return a tensor with this dtype, if it has the dtype of other tensors."""

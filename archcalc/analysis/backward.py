@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.ops.calls import FULL, IMAGES, JOINED, NEW, PACKED, SAME, SLICE, SUM, TURNED, VIEWED
+from archcalc.ops.calls import FULL, IMAGES, JOINED, NEW, PACKED, PART, SAME, SLICE, SUM, TURNED, VIEWED
 
 NOWHERE = -1  # the origin of a value that needs no gradient
 OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
@@ -22,7 +22,7 @@ class Edge(NamedTuple):
     origin: int
     size: Size
     rule: str
-    scratch: int
+    scratch: Sequence[Size]
     first: Size
 
     @property
@@ -68,6 +68,7 @@ class Backward:
         self.tape: list[Record] = []
         self.gradients: dict[int, int] = {}  # by parameter: its memory
         self.waiting: dict[int, tuple[int, int]] = {}  # by call or parameter: its gradient so far, and its state
+        self.parts: dict[int, list[int]] = {}  # by call: further parts of that gradient, which are not added to it
         self.uses = Counter[int]()  # by parameter: how many of its gradients are still to come
 
     def run(self, loss: int, size: Size) -> None:
@@ -82,6 +83,7 @@ class Backward:
                 self.trace.node = self.tape[position].node
                 checkpoint = self.tape[position].checkpoint
                 self._differentiate(self.tape[position], incoming, state)
+                trace.drop(*self.parts.pop(position, ()))
                 if checkpoint and position == checkpoint.keeping[0]:
                     self.trace.drop(*checkpoint.kept)
         trace.drop(one)
@@ -117,24 +119,26 @@ class Backward:
             packed.append(trace.make(record.size, "temporary"))
             incoming, state = packed[0], OWN
         for edge in record.edges:
-            scratch = [trace.make(record.size, "temporary") for _ in range(edge.scratch)]
-            if edge.rule in (NEW, FULL, PACKED, TURNED, VIEWED) or (edge.rule == JOINED and state == GAPS):
-                size = record.size if edge.rule == FULL else edge.first
+            scratch = [trace.make(size, "temporary") for size in edge.scratch]
+            if edge.rule in (NEW, FULL, PACKED, TURNED, VIEWED, PART) or (edge.rule == JOINED and state == GAPS):
+                size = record.size if edge.rule in (FULL, PART) else edge.first
                 turned = (edge.rule == TURNED and self.single) or edge.rule == VIEWED
                 made.append(Gradient(edge, trace.make(size, edge.kind), SHARED if turned else OWN))
             else:
                 gaps = edge.rule == SLICE and not self.single and edge.first != record.size
-                least = OWN if edge.rule == SAME else GAPS if gaps else SHARED
+                same = edge.rule == SAME or (edge.rule == SUM and edge.first == record.size)
+                least = OWN if same else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
-        trace.drop(*packed)
+        trace.drop(*packed, *[grad.storage for grad in made if grad.edge.origin == NOWHERE])
+        made = [grad for grad in made if grad.edge.origin != NOWHERE]
         if record.checkpoint:  # nothing else holds what the segment kept as it ran again
             trace.drop(*record.kept)
         return made
 
     def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
         """Sum each gradient that is broadcast, and cast it to the value's dtype."""
-        for i, edge in enumerate(record.edges):
+        for i, (edge, *_) in enumerate(made):
             summed = [edge.first] if edge.rule in (FULL, SUM, IMAGES) and edge.first != record.size else []
             cast = [edge.size] if edge.first != edge.size else []
             for size in summed + cast:
@@ -161,6 +165,9 @@ class Backward:
         origin = grad.edge.origin
         if origin not in self.waiting:
             self.waiting[origin] = grad.storage, grad.state
+            return False
+        if grad.edge.rule == PART:
+            self.parts.setdefault(origin, []).append(grad.storage)
             return False
         earlier, state = self.waiting[origin]
         if state != OWN or self.trace.refs[earlier] > 1:

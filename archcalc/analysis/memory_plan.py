@@ -83,8 +83,9 @@ def _last_readers(graph: Graph, homes: Sequence[int]) -> list[int]:
 
 def _homes(graph: Graph, training: bool) -> tuple[list[bool], list[int]]:
     """Return for each node whether it can work in place, and the node whose tensor holds its output."""
-    able = of_equals(graph, lambda node: node.op.overwrites(training))
     writes = of_equals(graph, lambda node: node.op.writes(node.x, node.output, training) > 0)
+    overwrites = of_equals(graph, lambda node: node.op.overwrites(training))
+    able = [can and not written for can, written in zip(overwrites, writes, strict=True)]
     homes: list[int] = []
     for position, node in enumerate(graph.nodes):
         own = able[position] or writes[position] or not node.inputs

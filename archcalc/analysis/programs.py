@@ -12,7 +12,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Calls, Extra, Sizes
-from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, Call
+from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, SUM, Call
 
 
 class Source(NamedTuple):
@@ -37,15 +37,15 @@ class Compiled(NamedTuple):
     numbers: list[Size]  # those of the extras that are Python's
     copies: list[Size]
     uses: list[Size]
-    grads: list[tuple[int, str, int, Size | None]]
+    grads: list[tuple[int, str, list[Size], Size | None]]
     done: list[int]
 
 
 class Programs:
     """Compiled calls, by a key that equal operators share."""
 
-    def __init__(self, dtype: str, device: str, amp: bool) -> None:
-        self.device, self.amp = device, amp
+    def __init__(self, dtype: str, device: str, amp: bool, single: bool) -> None:
+        self.device, self.amp, self.single = device, amp, single
         own, cuda = DTYPES[dtype], device == "cuda"
         self.value_bytes = DTYPES | {  # on CUDA what is always on the CPU takes no memory
             "": own,
@@ -68,7 +68,7 @@ class Programs:
             columns = inputs, dtypes, batched or [True] * len(inputs)
             reads = [Extra("input", *column) for column in zip(*columns, strict=True)]
             reads += [Extra("weight", shape, per_image=False) for shape in weights]
-            calls = calls if all(batched) else _with_common(calls, reads, len(inputs))
+            calls = calls if all(batched) else _with_common(calls, reads, len(inputs), self.single)
             if self.amp:
                 calls = with_casts(operator, calls, reads, self.device)
             found = self.known[key, dtypes] = self._compile(calls, reads)
@@ -93,7 +93,10 @@ class Programs:
         numbers = [extra for extra in call.extras if extra in (NUMBER, FLAG)]
         extras = [extra for extra in call.extras if extra not in numbers]
         rules = [rule for rule in zip_longest(call.reads, call.grads, call.scratch) if rule[1] != NONE]
-        grads = [(i, rule or NEW, scratch or 0, self._made_first(values[i], call)) for i, rule, scratch in rules]
+        grads = [
+            (i, rule or NEW, [self.size(extra) for extra in scratch or ()], self._made_first(values[i], call))
+            for i, rule, scratch in rules
+        ]
         parts = extras, numbers, call.copies, call.uses
         kept, counted, copies, uses = ([self.size(extra) for extra in part] for part in parts)
         return Compiled(call, self.size(call.makes), kept, counted, copies, uses, grads, done)
@@ -109,18 +112,21 @@ class Programs:
         return self.size(read._replace(dtype=call.makes.dtype))
 
 
-def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int) -> Calls:
+def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int, single: bool) -> Calls:
     """Return calls of values that all images share: so are results of nothing else; gradients are summed over images.
 
-    The first `inputs` of `reads` are inputs, the others weights.
+    A `single` image needs no sum. The first `inputs` of `reads` are inputs, the others weights.
     """
-    differs, summed, made = [read.per_image for read in reads], {SAME: IMAGES, NEW: FULL, "": FULL}, list[Call]()
+    summed = {SUM: SAME, FULL: NEW} if single else {SAME: IMAGES, SUM: IMAGES, NEW: FULL, "": FULL}
+    differs, made, sizes = [read.per_image for read in reads], list[Call](), [read.shape for read in reads]
     for call in calls:
         differs.append(any(differs[i] for i in call.reads))
+        sizes.append(call.makes.shape)
         if differs[-1]:
             rules = zip_longest(call.reads, call.grads, fillvalue="")
             common = {i for i in call.reads if not differs[i]} - {*range(inputs, len(reads))}
-            grads = [summed.get(rule, rule) if i in common else rule for i, rule in rules]
+            alike = {i for i in common if sizes[i] == call.makes.shape or not single}
+            grads = [summed.get(rule, rule) if i in alike else rule for i, rule in rules]
             made.append(call._replace(grads=tuple(grads)))
         else:
             extras, copies, uses = (tuple(map(_common, own)) for own in (call.extras, call.copies, call.uses))

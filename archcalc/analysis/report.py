@@ -43,6 +43,7 @@ class Layer(NamedTuple):
     field: Axes | None
     depth: int
     saved_bytes: int | None  # what backward keeps for it and for no earlier layer; None: unknown
+    weights_of: str  # the layer whose weights it shares; "": none
 
     def __getattr__(self, key: str) -> int:
         return rule(key)(self.run)
@@ -198,7 +199,8 @@ class Report:
         saved: Sequence[int | None] = self.saved or [None] * len(ran)
         if len(saved) > len(ran):
             saved = [count for node, count in zip(self.graph.nodes, saved, strict=True) if not node.side]
-        columns = ran, inputs, self.runs, self.fields, depths(self.ran), saved
+        owners = [names[node.shared.node] if node.shared else "" for node in ran]
+        columns = ran, inputs, self.runs, self.fields, depths(self.ran), saved, owners
         return tuple(map(Layer._make, zip(*columns, strict=True)))
 
     def layer(self, name: str) -> Layer:

@@ -112,7 +112,7 @@ class _Run:
         self.segments = segments(graph, recipe.checkpoint)
         self.within: Checkpoint | None = None  # the checkpoint whose calls run
         self.left = -1  # of the calls that keep something, when a segment runs again
-        self.programs = Programs(recipe.dtype, recipe.device, recipe.amp)
+        self.programs = Programs(recipe.dtype, recipe.device, recipe.amp, recipe.single)
         self.casts: dict[int, Value] = {}  # of leaves, by storage: autocast reuses them until its context ends
         self.parameters: list[list[Value]] = []  # by node
         self.ends: list[int] = []  # storages of the last output and side outputs
@@ -166,7 +166,7 @@ class _Run:
         trace = self.trace
         trace.begin("forward", step)
         for image in self.images if self.recipe.image_gradient else ():
-            edge = Edge(NOWHERE - 1 - image.storage, image.size, SAME, 0, image.size)
+            edge = Edge(NOWHERE - 1 - image.storage, image.size, SAME, (), image.size)
             self.backward.tape.append(Record(NO_NODE, [edge], image.size, [], []))
         results = self.forward(training=True)
         trace.drop(*self.ends)
@@ -240,7 +240,7 @@ class _Run:
         """Run a node, and free the values that nothing holds after it."""
         node, self.trace.node, overwrites = self.graph.nodes[i], i, self.overwriting[i]
         inputs = [values[j] for j in node.inputs]
-        batched = [self.batched[j] or self.recipe.single for j in node.inputs]
+        batched = [self.batched[j] for j in node.inputs]
         source = partial(calls_as_run, node, training, overwrites, batched)
         dtypes = tuple([value.dtype for value in inputs])
         program = self.programs.of((first_equals(self.graph)[i], training, overwrites), dtypes, source)
@@ -362,7 +362,7 @@ class _Run:
         in_kernel = self.within and self.recipe.device == "cpu"  # a copy that a checkpoint drops dies in its kernel
         kept += [trace.make((0, 0) if in_kernel else size, "kept") for size in step.copies]
         for i in call.keeps:
-            if not call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
+            if i not in call.crossed or any(values[j].origin != NOWHERE for j in call.keeps if j != i):
                 kept.append(trace.share(values[i].storage))
                 if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
@@ -370,7 +370,7 @@ class _Run:
             Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
             for i, rule, scratch, first in step.grads
         ]
-        edges = [edge for edge in edges if edge.origin != NOWHERE]
+        edges = [edge for edge in edges if edge.origin != NOWHERE or call.joint]
         checkpoint = self.within if kept else None
         if checkpoint:
             checkpoint.keeping.append(len(self.backward.tape))
@@ -379,7 +379,7 @@ class _Run:
         self.left -= bool(kept) and self.left > 0
         self.backward.tape.append(record._replace(edges=edges, kept=kept, checkpoint=checkpoint))
         if record.rebased is not None:  # the view is taken anew from its base (as_strided)
-            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, 0, step.size)
+            edge = Edge(len(self.backward.tape) - 1, step.size, NEW, (), step.size)
             self.backward.tape.append(Record(trace.node, [edge], step.size, [], []))
 
 

@@ -9,7 +9,8 @@ from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import ArchcalcError
-from archcalc.graph.graph import Graph
+from archcalc.graph.graph import Graph, Node
+from archcalc.ops import Operator
 from archcalc.ops.shape import AXES, Map
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
@@ -36,12 +37,24 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
     return list(dict.fromkeys(remarks)), spec.networks()
 
 
+def _twins(graph: Graph) -> Iterator[str]:
+    """Yield a remark for an input whose first layer equals that of an earlier input, but has weights of its own."""
+    firsts: dict[tuple[Operator, object], Node] = {}
+    for position, _ in enumerate(graph.inputs):
+        node = next((node for node in graph.nodes if position in node.inputs and node.weights()), None)
+        first = firsts.setdefault((node.op, node.x), node) if node else node
+        if node and first is not node and first:
+            both = f"{first.name} and {node.name} are alike, each with its own weights"
+            yield f"{node.place}: {both}; to share them, label the first and write again(label)"
+
+
 def _doubts(graph: Graph, inputs: Mapping[str, InputShape]) -> Iterator[str]:
     """Yield remarks on what is allowed, but probably a mistake."""
     for node in graph.nodes[1:]:
         if node.op.name == "linear" and isinstance(node.x, Map):
             axis = AXES[node.x.axes[-1]]
             yield f"{node.place}: linear reads only the last axis of {node.x.text}, the {axis}; write flatten before it"
+    yield from _twins(graph)
     for node, own in zip(graph.inputs, inputs.values(), strict=True):
         shape = node.output
         if channels_last(shape):

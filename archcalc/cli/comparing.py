@@ -16,6 +16,7 @@ from archcalc.cli.commands import command
 from archcalc.cli.output import deliver, skipped
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
+from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.limits import shared
 
@@ -33,7 +34,7 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @kept()
 def compare(
     names: tuple[str, ...], family: str | None, by: str | None, sort: str, columns: tuple[str, ...],
-    settings: dict[str, str], shape: tuple[int, ...] | None, form: str, output: Path | None, force: bool,
+    settings: dict[str, str], shape: GivenInput | None, form: str, output: Path | None, force: bool,
     **conditions: Any,
 ) -> None:  # fmt: skip
     """Compare networks: totals side by side, ratios to the first network, and published error rates.

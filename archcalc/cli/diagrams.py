@@ -14,6 +14,7 @@ from archcalc.catalog import load_with
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, mode_option, spec_options, written_as
 from archcalc.cli.output import put
+from archcalc.spec.binding import GivenInput
 
 if TYPE_CHECKING:
     from archcalc.render.diagrams.layout import Diagram
@@ -36,7 +37,7 @@ SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot
 @written_as(SUFFIXES, "mermaid")
 def graph(
     name: str, depth: int | None, everything: bool, unfold: bool, settings: dict[str, str],
-    shape: tuple[int, ...] | None, mode: str, form: str, output: Path | None, force: bool,
+    shape: GivenInput | None, mode: str, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Draw a network: blocks as clusters, shapes on the arrows, equal neighbours once.
 

@@ -16,6 +16,7 @@ from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, batch_option, given, output_options, spec_options
 from archcalc.cli.output import deliver
 from archcalc.graph.graph import Graph
+from archcalc.spec.binding import GivenInput
 
 if TYPE_CHECKING:
     from archcalc.analysis.cards import Card
@@ -51,7 +52,7 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
 @recipe_options
 @output_options
 def fit_memory(
-    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, memory: int | None, vary: str, batch: int,
+    name: str, settings: dict[str, str], shape: GivenInput | None, memory: int | None, vary: str, batch: int,
     form: str, output: Path | None, force: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Find the largest batch, or with --vary size the largest images, that fit into memory, and what would help.
@@ -94,7 +95,7 @@ def _check_request(memory: int | None, card: Card | None, vary: str) -> None:
         raise click.UsageError("fit finds the batch; omit --batch, or use --vary size")
 
 
-def _loaded(name: str, settings: dict[str, str], mode: str, shape: tuple[int, ...] | None) -> Graph:
+def _loaded(name: str, settings: dict[str, str], mode: str, shape: GivenInput | None) -> Graph:
     """Load a network for an input; for inference without its side outputs, which may not take it."""
     graph = load_with(name, settings, shape)
     return graph if mode == "train" else graph.without_sides()

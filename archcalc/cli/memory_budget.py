@@ -15,6 +15,7 @@ from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, batch_option, depth_option, output_options, spec_options
 from archcalc.cli.output import deliver, screen
 from archcalc.render.formats import FORMATS
+from archcalc.spec.binding import GivenInput
 
 
 @command()
@@ -25,7 +26,7 @@ from archcalc.render.formats import FORMATS
 @depth_option
 @output_options
 def memory(
-    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, depth: int | None, form: str,
+    name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, depth: int | None, form: str,
     output: Path | None, force: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Show what memory training or inference needs: by kind, over a step, by layer, and whether it fits on a card.

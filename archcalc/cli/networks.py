@@ -19,6 +19,7 @@ from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.render.tables.bars import with_bars
+from archcalc.spec.binding import GivenInput
 
 
 @command()
@@ -45,7 +46,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 
 
 def summary_of(
-    name: str, title: str, every: bool, *, settings: dict[str, str], shape: tuple[int, ...] | None,
+    name: str, title: str, every: bool, *, settings: dict[str, str], shape: GivenInput | None,
     depth: int | None, everything: bool, fold_bn: bool, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.

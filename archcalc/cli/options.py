@@ -19,8 +19,9 @@ from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import Refusal, choose, shorten
 from archcalc.graph.graph import Graph
-from archcalc.ops.shape import Sizes, axes_of, shape_of
+from archcalc.ops.shape import AXES, Sizes, axes_of, shape_of
 from archcalc.render.formats import SUFFIXES
+from archcalc.spec.binding import GivenInput
 from archcalc.spec.hints import channels_last
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -38,10 +39,21 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> Sizes | None:
+def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> GivenInput | None:
+    """Read the shape of the only input, or shapes as `NAME=SHAPE`."""
+    named = [re.fullmatch(r"([A-Za-z0-9_-]+)=(.*)", value) for value in values]
+    if not any(match and match[1] not in AXES for match in named):
+        if len(values) > 1:
+            raise click.BadParameter("write the names of several inputs: --input image=3x224x224 --input numbers=4")
+        return _shape(values[0]) if values else None
+    for value, match in zip(values, named, strict=True):
+        if match is None or match[1] in AXES:
+            raise click.BadParameter(f"{value[:60]!r} lacks the name of an input; write NAME={value[:60]}")
+    return {match[1]: _shape(match[2]) for match in named if match}
+
+
+def _shape(value: str) -> Sizes:
     """Read `3x224x224` or `C=64,L=16000` as a shape; `224` and `224x224` set only the image's size."""
-    if value is None:
-        return None
     if "=" in value:
         return _by_axis(value)
     if not re.fullmatch(r"[1-9][0-9]{0,9}([xX×][1-9][0-9]{0,9}){0,7}", value):
@@ -141,8 +153,9 @@ def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]
 spec_options = together(
     click.option("--set", "settings", multiple=True, callback=read_settings, metavar="NAME=VALUE",
                  help="Set a param of the spec, e.g. classes=10. Can be repeated."),
-    click.option("--input", "shape", callback=read_shape, metavar="CxHxW",
-                 help="Input shape, e.g. 3x299x299 or C=64,L=16000; 299 or 299x299 keeps the channels."),
+    click.option("--input", "shape", multiple=True, callback=read_shapes, metavar="CxHxW",
+                 help="Input shape, e.g. 3x299x299 or C=64,L=16000; 299 or 299x299 keeps the channels."
+                      " Of several inputs NAME=CxHxW."),
 )  # fmt: skip
 mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                            help="train includes side outputs and dropout.")  # fmt: skip

@@ -19,6 +19,7 @@ from archcalc.cli.output import skipped, writable, write
 from archcalc.errors import ArchcalcError, choose
 from archcalc.render.pictures import SUFFIXES, Sheet, sheet
 from archcalc.render.pictures.comparison import USUAL
+from archcalc.spec.binding import GivenInput
 
 
 @click.group(cls=Commands)
@@ -104,7 +105,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
 @options.depth_option
 @picture_options
 def profile(
-    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, dtype: str, mode: str,
+    name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, dtype: str, mode: str,
     depth: int | None, output: Path, dark: bool, force: bool,
 ) -> None:  # fmt: skip
     """Draw params, MACs and activations of a network from input to output, with one bar per layer with weights.
@@ -126,7 +127,7 @@ def profile(
 @recipe_options
 @picture_options
 def memory(
-    name: str, settings: dict[str, str], shape: tuple[int, ...] | None, batch: int, output: Path, dark: bool,
+    name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, output: Path, dark: bool,
     force: bool, **recipe: Any,
 ) -> None:  # fmt: skip
     """Draw the memory over a training step or an inference: tensors by kind, phases, and the peak.
@@ -147,7 +148,7 @@ def memory(
 @options.spec_options
 @picture_options
 def receptive_field(
-    names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, output: Path, dark: bool,
+    names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, output: Path, dark: bool,
     force: bool,
 ) -> None:  # fmt: skip
     """Draw how much of the input one position sees, layer by layer, and the size of the input.
@@ -173,7 +174,7 @@ def receptive_field(
 @picture_options
 def compare(
     names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
-    shape: tuple[int, ...] | None, output: Path, dark: bool, force: bool, **conditions: Any,
+    shape: GivenInput | None, output: Path, dark: bool, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Draw totals of networks side by side, with one panel per figure and one bar per network.
 

@@ -24,6 +24,7 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
+from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
 
 _Made = TypeVar("_Made")
@@ -101,7 +102,7 @@ def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[di
 @click.option("--verbose", is_flag=True, help="Show all checks, and the FLOPs that PyTorch's counter omits.")
 @output_options
 def validate_networks(
-    names: tuple[str, ...], settings: dict[str, str], shape: tuple[int, ...] | None, verbose: bool, form: str,
+    names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, verbose: bool, form: str,
     output: Path | None, force: bool, **asked: Any,
 ) -> None:  # fmt: skip
     """Build networks in PyTorch, run them forward and backward, and compare every layer's figures.

@@ -91,8 +91,6 @@ class Writer:
         self.write(unit, self.facts.spec.layers, context, title)
         return unit
 
-    # Classes
-
     def write(self, unit: Unit, body: Plan, context: Context, label: str) -> None:
         """Write the statements of a unit; if its modules only follow each other, it is a Sequential."""
         line = Line(context, label, unit=unit, to="x", block=unit.forward, tensor=trees.name(unit.inputs[0]))
@@ -377,7 +375,10 @@ class Writer:
         if plan.name == "concat":
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
-            flow.channels = min([out for out in outs if not trees.unknown(out)] or outs, key=trees.operations)
+            nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]
+            widest = [all(node.x[i].channels == node.output.channels for node in nodes) for i in range(len(outs))]
+            known = [out for out, own in zip(outs, widest, strict=True) if own and not trees.unknown(out)]
+            flow.channels = min(known or [trees.UNKNOWN], key=trees.operations)
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
         """Write the branches; if one has statements, all come before the join, in the order in which they run."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
+from functools import partial, reduce
+from itertools import repeat
 from typing import Any
 
 from archcalc.codegen import trees
@@ -17,7 +18,9 @@ from archcalc.spec.network_spec import Block
 
 LENGTHS = ("Sides", "Size", "Margin", "Padding")  # one number or two; all except the first also take a list of one
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that can be any number
-SIGNS: dict[str, ast.operator] = {"Sum": ast.Add(), "Product": ast.Mult(), "Mean": ast.Add()}
+SIGNS: dict[str, ast.operator] = {  # of joins, by their class or function
+    "Sum": ast.Add(), "Mean": ast.Add(), "torch.mul": ast.Mult(), "torch.sub": ast.Sub(), "torch.div": ast.Div(),
+}  # fmt: skip
 
 
 def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
@@ -67,24 +70,34 @@ def _is(value: object, default: object) -> bool:
 
 def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.expr]) -> ast.expr:
     """Return the join of tensors, or of a list of outputs; `keep` makes its module an attribute if it needs one."""
-    kind = text.partition("(")[0]
+    form: Any = ast.parse(text, mode="eval").body
+    kind = ast.unparse(form.args[0] if form.func.id == "Elementwise" else form.func)
+    views = [ast.literal_eval(keyword.value) for keyword in form.keywords if keyword.arg == "views"]
     if kind == "Concat":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
     if kind == "ConcatFeatures":
         return trees.call("torch.cat", tensors, dim=trees.const(-1))
     if isinstance(tensors, ast.ListComp):
-        if kind not in ("Sum", "Mean"):
+        if kind not in ("Sum", "Mean") or views:
             return trees.call(keep(), ast.Starred(tensors, ast.Load()))
         made: ast.expr = trees.call("sum", ast.GeneratorExp(tensors.elt, tensors.generators))
         count: ast.expr = trees.call("len", tensors.generators[0].iter)
-    elif kind not in SIGNS:
+    elif kind not in SIGNS and kind != "torch.maximum":
         return trees.call(keep(), *tensors.elts)
     elif len(tensors.elts) == 1:
         return trees.call(trees.attribute(tensors.elts[0], "clone"))
     else:
-        made = reduce(lambda left, right: ast.BinOp(left, SIGNS[kind], right), tensors.elts)
+        made = reduce(partial(_applied, kind), map(_viewed, tensors.elts, *views or [repeat(None)]))
         count = trees.const(len(tensors.elts))
     return ast.BinOp(made, ast.Div(), count) if kind == "Mean" else made
+
+
+def _applied(kind: str, left: ast.expr, right: ast.expr) -> ast.expr:
+    return ast.BinOp(left, SIGNS[kind], right) if kind in SIGNS else trees.call(kind, left, right)
+
+
+def _viewed(tensor: ast.expr, view: tuple[int, ...] | None) -> ast.expr:
+    return trees.call(trees.attribute(tensor, "unflatten"), trees.const(1), trees.const(view)) if view else tensor
 
 
 def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:

@@ -105,7 +105,7 @@ def _head(graph: Graph, network: str) -> str:
     source = ", ".join(filter(None, [f"{paper.get('authors', '')} {paper.get('year', '')}".strip(), where]))
     title = network if ".y" in graph.name else graph.name  # do not show a path
     first = f"{title}{': ' if about.title else ''}{about.title}{f' ({source})' if source else ''}."
-    facts = f"Input {graph.input.text}, {_params(graph)}. Written by archcalc {__version__}."
+    facts = f"Input {graph.inputs_text}, {_params(graph)}. Written by archcalc {__version__}."
     lines = [*textwrap.wrap(first, WIDTH - 3), "", *textwrap.wrap(facts, WIDTH), "", CARRYING]
     return '"""' + "\n".join(map(_quoted, lines)) + '\n"""\n\n'
 

@@ -45,8 +45,10 @@ def _statement(node: Any, indent: str) -> list[str]:
         word, head = (f"for {_bare(node.target)} in ", node.iter) if isinstance(node, ast.For) else ("if ", node.test)
         return [*expression(word, head, ":", indent), *statements(node.body, indent + STEP)]
     if isinstance(node, ast.Return):
-        given = _bare(node.value) if isinstance(node.value, ast.Tuple) else node.value
-        return expression("return ", given or "", "", indent)
+        given = node.value or ""
+        if isinstance(given, ast.Tuple) and len(f"{indent}return {_bare(given)}") <= WIDTH:
+            given = _bare(given)
+        return expression("return ", given, "", indent)
     return expression(f"{text(node.targets[0])} = " if isinstance(node, ast.Assign) else "", node.value, "", indent)
 
 

@@ -111,6 +111,12 @@ class Graph(_Referred):
         return [*takewhile(lambda node: node.op.name == "input", self.nodes)]
 
     @property
+    def inputs_text(self) -> str:
+        """The shapes of the inputs; of several with their names: `image 3×224×224, numbers 4`."""
+        given = self.inputs
+        return ", ".join(f"{node.name} {node.output.text}" for node in given) if len(given) > 1 else self.input.text
+
+    @property
     def result(self) -> int:
         """The index of the first output's node."""
         return self.results[0]

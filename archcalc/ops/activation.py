@@ -1,7 +1,8 @@
 """Activations: functions of single values. Work is counted per value; a change of sign is free.
 
 ReLU works in place by default, as in the usual implementations; others only with `inplace=True`, where PyTorch has it.
-An operator in place writes nothing; if backward needs its input, PyTorch keeps a copy (leaky_relu keeps its result).
+An operator in place writes nothing; if backward needs its input, PyTorch keeps a copy (leaky_relu, elu and selu keep
+their result).
 """
 
 from __future__ import annotations
@@ -9,19 +10,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Approximation, Flag, Real, show
-from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Work, operator, values
-from archcalc.ops.calls import NUMBER, Call
-from archcalc.ops.shape import Tokens
-
-OPERATIONS = {  # names of the kinds of work, singular and plural
-    "add": ("an addition", "additions"),
-    "mul": ("a multiplication", "multiplications"),
-    "div": ("a division", "divisions"),
-    "compare": ("a comparison", "comparisons"),
-    "exp": ("a power of e", "powers of e"),
-    "tanh": ("a tanh", "tanh"),
-}
+from archcalc.ops.arguments import Approximation, Flag, Positive, Real, require, show
+from archcalc.ops.base import Calls, Extra, SameShape, Saved, Shape, Sizes, Work, operator, values
+from archcalc.ops.calls import FULL, NEW, NUMBER, VIEW, Call
+from archcalc.ops.shape import channels_first, dim_of_channels, featured
+from archcalc.ops.work_in_words import in_words
 
 
 class Activation(SameShape):
@@ -29,7 +22,9 @@ class Activation(SameShape):
 
     per_value: ClassVar[Work]
     gradient: ClassVar[tuple[str, Work]]  # its formula, where g is the output's gradient, and its work for one value
+    of_result: ClassVar[tuple[str, Work] | None] = None  # likewise in place, if it then keeps its result, y
     keeps_output: ClassVar[bool] = False  # whether backward needs the result; if not, the input
+    counted: ClassVar[str] = "value"
 
     def work(self, x: Shape, y: Shape) -> Work:
         """`per_value` for each value."""
@@ -37,22 +32,27 @@ class Activation(SameShape):
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """`gradient` for each value."""
-        return {kind: batch * values(y) * count for kind, count in self.gradient[1].items()}
+        by_result = self.of_result if getattr(self, "inplace", False) else None
+        return {kind: batch * values(y) * count for kind, count in (by_result or self.gradient)[1].items()}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The result or the input, whichever the derivative needs; in place a copy of the input."""
-        if self.keeps_output:
+        inplace = getattr(self, "inplace", False)
+        if self.keeps_output or (inplace and self.of_result):
             return Saved(output=True)
-        return Saved(extras=(Extra("input copy", x),)) if getattr(self, "inplace", False) else Saved(input=True)
+        return Saved(extras=(Extra("input copy", x),)) if inplace else Saved(input=True)
 
     @classmethod
     def says(cls, figure: str) -> str:
         if figure == "work" and cls.work is Activation.work:
-            return f"For each value {_in_words(cls.per_value)}."
+            return f"For each {cls.counted} {in_words(cls.per_value)}."
         if figure == "input_gradient" and cls.input_gradient is Activation.input_gradient:
-            return f"{cls.gradient[0]}: for each value {_in_words(cls.gradient[1])}."
+            each = f"for each {cls.counted}"
+            in_place = f"; in place {cls.of_result[0]}: {each} {in_words(cls.of_result[1])}" if cls.of_result else ""
+            return f"{cls.gradient[0]}: {each} {in_words(cls.gradient[1])}{in_place}."
         if figure == "saved" and cls.saved is Activation.saved:
-            copied = "; in place a copy of it" if hasattr(cls, "inplace") else ""
+            copied = "; in place the result" if cls.of_result else "; in place a copy of it"
+            copied = copied if hasattr(cls, "inplace") else ""
             return "The result." if cls.keeps_output else f"The input{copied}."
         return super().says(figure)
 
@@ -60,12 +60,6 @@ class Activation(SameShape):
         """One function; in place it copies its input for backward."""
         (call,) = super().calls(x, y, training, overwrites)
         return (call._replace(copies=call.extras, extras=()),)
-
-
-def _in_words(work: Work) -> str:
-    """`an addition, 2 comparisons and a division`."""
-    counts = [OPERATIONS[kind][0] if n == 1 else f"{n} {OPERATIONS[kind][1]}" for kind, n in work.items()]
-    return " and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
 
 
 @operator("relu")
@@ -96,18 +90,85 @@ class LeakyReLU(Activation):
     code: ClassVar[str] = "nn.LeakyReLU(negative_slope, inplace=inplace)"
     per_value: ClassVar[Work] = {"compare": 1, "mul": 1}
     gradient: ClassVar[tuple[str, Work]] = "g if x > 0, else negative_slope·g", {"compare": 1, "mul": 1}
+    of_result: ClassVar[tuple[str, Work]] = "g if y > 0, else negative_slope·g", {"compare": 1, "mul": 1}
     negative_slope: Real = 0.01
     inplace: Flag = False
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal for a slope below 0 in place, which has no gradient in PyTorch."""
-        if self.inplace and self.negative_slope < 0:
-            raise Refusal(f"inplace=True needs negative_slope >= 0, not {show(self.negative_slope)}, as in PyTorch")
+        return _rising(x, self.inplace, "negative_slope", self.negative_slope)
+
+
+def _rising(x: Shape, inplace: bool, name: str, value: float) -> Shape:
+    """Return the input's shape. Raises Refusal in place if the function falls below 0: the result does not tell x."""
+    featured(x)
+    if inplace and value < 0:
+        raise Refusal(f"inplace=True needs {name} >= 0, not {show(value)}, as in PyTorch")
+    return x
+
+
+@operator("elu")
+class ELU(Activation):
+    """x if x > 0, else alpha·(eˣ − 1) (Clevert et al. 2015), `torch.nn.ELU`."""
+
+    code: ClassVar[str] = "nn.ELU(alpha, inplace=inplace)"
+    per_value: ClassVar[Work] = {"compare": 1, "exp": 1, "add": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g if x > 0, else g·alpha·eˣ", {"compare": 1, "exp": 1, "mul": 2}
+    of_result: ClassVar[tuple[str, Work]] = "g if y > 0, else g·(y + alpha)", {"compare": 1, "add": 1, "mul": 1}
+    alpha: Real = 1.0
+    inplace: Flag = False
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for an alpha below 0 in place, which has no gradient in PyTorch."""
+        return _rising(x, self.inplace, "alpha", self.alpha)
+
+
+@operator("selu")
+class SELU(Activation):
+    """s·x if x > 0, else s·a·(eˣ − 1), with a = 1.6733 and s = 1.0507 (Klambauer et al. 2017), `torch.nn.SELU`."""
+
+    code: ClassVar[str] = "nn.SELU(inplace=inplace)"
+    per_value: ClassVar[Work] = {"compare": 1, "exp": 1, "add": 1, "mul": 2}
+    gradient: ClassVar[tuple[str, Work]] = "g·s if x > 0, else g·(s·a)·eˣ", {"compare": 1, "exp": 1, "mul": 3}
+    of_result: ClassVar[tuple[str, Work]] = "g·s if y > 0, else g·(y + s·a)", {"compare": 1, "add": 1, "mul": 2}
+    inplace: Flag = False
+
+
+@operator("prelu")
+class PReLU(Activation):
+    """x if x > 0, else w·x, with one weight, or one per channel (He et al. 2015), `torch.nn.PReLU`."""
+
+    code: ClassVar[str] = "nn.PReLU(num_parameters)"
+    per_value: ClassVar[Work] = {"compare": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g if x > 0, else w·g", {"compare": 1, "mul": 1}
+    num_parameters: Positive = 1
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for another number of weights than 1 or that of the channels."""
+        featured(x)
+        if self.num_parameters > 1:
+            channels = channels_first(x, "prelu with a weight per channel").channels
+            fits = channels == self.num_parameters
+            require(fits, f"num_parameters must be 1 or the channels, {channels}, not {self.num_parameters}")
         return x
 
+    def weights(self, x: Shape) -> dict[str, Sizes]:
+        """weight (num_parameters,)."""
+        return {"weight": (self.num_parameters,)}
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """Sums of g·x where x ≤ 0: for n values n comparisons and products, and n − m additions for m weights."""
+        count = batch * values(x)
+        return {"compare": count, "mul": count, "add": count - self.num_parameters}
+
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """The input; in place the result."""
-        return Saved(input=not self.inplace, output=self.inplace)
+        """Input and weight."""
+        return Saved(input=True, state=("weight",))
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """A view of the weight, and a function that always makes both gradients."""
+        view = Call((1,), Extra("weight", (self.num_parameters,), per_image=False), VIEW, grads=(VIEW,))
+        return view, Call((0, 2), Extra("output", y), keeps=(0, 2), grads=(NEW, FULL), joint=True)
 
 
 @operator("sigmoid")
@@ -162,6 +223,76 @@ class SiLU(Activation):
         {"exp": 1, "add": 3, "div": 1, "mul": 3},
     )
     inplace: Flag = False
+
+
+@operator("mish")
+class Mish(Activation):
+    """x · tanh(log(1 + eˣ)) (Misra 2019), `torch.nn.Mish`."""
+
+    code: ClassVar[str] = "nn.Mish(inplace=inplace)"
+    per_value: ClassVar[Work] = {"exp": 1, "add": 1, "log": 1, "tanh": 1, "mul": 1}
+    gradient: ClassVar[tuple[str, Work]] = (
+        "g·(t + x·s·(1 − t·t)), t = tanh(log(1 + eˣ)), s = sigmoid(x)",
+        {"exp": 2, "add": 4, "log": 1, "tanh": 1, "div": 1, "mul": 4},
+    )
+    inplace: Flag = False
+
+
+@operator("softplus")
+class Softplus(Activation):
+    """log(1 + e^(beta·x)) / beta, and x if beta·x > threshold, `torch.nn.Softplus`."""
+
+    code: ClassVar[str] = "nn.Softplus(beta, threshold)"
+    per_value: ClassVar[Work] = {"mul": 1, "compare": 1, "exp": 1, "add": 1, "log": 1, "div": 1}
+    gradient: ClassVar[tuple[str, Work]] = (
+        "g if beta·x > threshold, else g·z/(1 + z), z = e^(beta·x)",
+        {"mul": 2, "compare": 1, "exp": 1, "add": 1, "div": 1},
+    )
+    beta: Real = 1.0
+    threshold: Real = 20.0
+
+
+@operator("exp")
+class Exp(Activation):
+    """eˣ, `torch.exp`."""
+
+    code: ClassVar[str] = "Exp()"
+    per_value: ClassVar[Work] = {"exp": 1}
+    gradient: ClassVar[tuple[str, Work]] = "g·y", {"mul": 1}
+    keeps_output: ClassVar[bool] = True
+
+
+@operator("clamp")
+class Clamp(Activation):
+    """min(max(x, min), max), `torch.clamp`; either bound may be omitted."""
+
+    code: ClassVar[str] = "Clamp(min=min, max=max)"
+    min: Real | None = None
+    max: Real | None = None
+
+    @property
+    def bounds(self) -> int:
+        """How many bounds it has."""
+        return (self.min is not None) + (self.max is not None)
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal without a bound."""
+        require(self.bounds, "needs min, max or both")
+        return super().output(x)
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """For each value and bound a comparison."""
+        return {"compare": values(y) * self.bounds}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """g if min ≤ x ≤ max, else 0: for each value and bound a comparison."""
+        return {"compare": batch * values(y) * self.bounds}
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """One function; its gradient needs a mask for each bound, and a zero."""
+        (call,) = super().calls(x, y, training, overwrites)
+        masks = (Extra("mask", x, "bool"),) * self.bounds
+        return (call._replace(scratch=((Extra("zero", (), per_image=False), *masks),)),)
 
 
 @operator("hardsigmoid")
@@ -232,4 +363,24 @@ class Softmax(Activation):
         return {"mul": count * 2, "add": count + (count - places)}
 
     def pytorch(self, x: Shape) -> str:
-        return f"nn.Softmax(dim={-1 if isinstance(x, Tokens) else 1})"
+        return f"nn.Softmax(dim={dim_of_channels(x)})"
+
+
+@operator("log_softmax")
+class LogSoftmax(Activation):
+    """Logarithm of softmax over the channels or features, `torch.nn.LogSoftmax`, which subtracts the maximum first."""
+
+    keeps_output: ClassVar[bool] = True
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """For C channels at each position C − 1 comparisons, 2C differences, C powers of e, C − 1 sums, a logarithm."""
+        count, places = values(y), values(y.lengths)
+        return {"compare": count - places, "add": count * 2 + (count - places), "exp": count, "log": places}
+
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """g − e^y·Σg: for C channels at each position C powers of e, C products, C − 1 sums and C differences."""
+        count, places = batch * values(y), batch * values(y.lengths)
+        return {"exp": count, "mul": count, "add": count + (count - places)}
+
+    def pytorch(self, x: Shape) -> str:
+        return f"nn.LogSoftmax(dim={dim_of_channels(x)})"

@@ -16,12 +16,12 @@ NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
 
 # The gradient of a read: new memory of the read's size (NEW); the incoming gradient itself; a view of it; a view that
 # joins dimensions, or a copy if the incoming gradient has gaps; a slice of each image; new memory of the result's size
-# that is then summed to the read's; the incoming gradient, summed to the read's size; likewise for a read that all
-# images share, over the images; new memory, for which an incoming
-# gradient with gaps is copied first; new memory, which is seen transposed, as a view (VIEWED), or only for one image
-# (TURNED); none, since only its shape and dtype are read.
+# that is then summed to the read's; the incoming gradient, summed to the read's size if that differs; likewise for a
+# read that all images share, over the images; new memory, for which an incoming gradient with gaps is copied first; new
+# memory, which is seen transposed, as a view (VIEWED), or only for one image (TURNED); new memory of the result's size,
+# a part of the read's gradient that is not added to other parts; none, since only its shape and dtype are read.
 SAME, JOINED, SLICE, FULL, SUM, IMAGES = "same", "joined", "slice", "full", "sum", "images"
-PACKED, TURNED, VIEWED, NONE = "packed", "turned", "viewed", "none"
+PACKED, TURNED, VIEWED, PART, NONE = "packed", "turned", "viewed", "part", "none"
 
 
 class Extra(NamedTuple):
@@ -53,7 +53,8 @@ class Call(NamedTuple):
     extras: tuple[Extra, ...] = ()  # other tensors kept for backward; they live during the call if nothing needs them
     copies: tuple[Extra, ...] = ()  # likewise, but allocated only for backward
     grads: tuple[str, ...] = ()  # by read; NEW for those not listed
-    scratch: tuple[int, ...] = ()  # by read: tensors of the result's size that its gradient needs for a moment
+    scratch: tuple[tuple[Extra, ...], ...] = ()  # by read: tensors that its gradient needs for a moment
     holds: tuple[int, ...] = ()  # values that the surrounding function still holds
     uses: tuple[Extra, ...] = ()  # tensors that live during the call
-    crossed: bool = False  # whether it keeps a value only for the gradient of another one
+    joint: bool = False  # whether one function makes all gradients, also those that nothing needs
+    crossed: tuple[int, ...] = ()  # those of the values kept that it keeps only for the gradient of another one

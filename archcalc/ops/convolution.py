@@ -241,14 +241,14 @@ class Linear(Weighted):
         """One function, which keeps the input only for the weight's gradient."""
         (call,) = super().calls(x, y, training, overwrites)
         n = len(call.reads)
-        call = call._replace(crossed=True, grads=(TURNED if values(x) == 1 else NEW, VIEWED, SUM)[:n])
+        call = call._replace(crossed=(0, 1), grads=(TURNED if values(x) == 1 else NEW, VIEWED, SUM)[:n])
         if isinstance(x, Features):
             return (call._replace(keeps=(0, 1)),)
         # PyTorch makes a matrix of the input, and the output from a matrix
         joined = VIEW if values(x.without_last(1)) == 1 else JOINED
         return (
             Call((0,), Extra("matrix", x), VIEW, grads=(VIEW,)),
-            call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1)),
+            call._replace(reads=(n, *call.reads[1:]), keeps=(n, 1), crossed=(n, 1)),
             Call((n + 1,), call.makes, VIEW if self.bias else UNSAFE_VIEW, grads=(joined,)),
         )
 
@@ -309,6 +309,6 @@ class RBF(Weighted):
         return (
             Call((0,), Extra("row", x), VIEW, grads=(VIEW,)),
             Call((1,), differences, grads=(SUM,)),
-            Call((2,), differences, keeps=(2,), scratch=(2,)),  # grad · (2 · x¹)
+            Call((2,), differences, keeps=(2,), scratch=((differences,) * 2,)),  # grad · (2 · x¹)
             Call((3,), Extra("output", y), grads=(SLICE,)),
         )

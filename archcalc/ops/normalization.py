@@ -257,8 +257,8 @@ class LRN(SameShape):
             Call((2,), made, keeps=(2,)),
             Call((3,), made, extras=(NUMBER,)),
             Call((4,), made, uses=(NUMBER,), holds=(3,), grads=(SAME,)),
-            Call((5,), made, keeps=(5,), holds=(3,), scratch=(2,)),  # grad · (beta · x^(beta − 1))
-            Call((6, 0), made, keeps=(6, 0), scratch=(3,)),  # −grad · (x / y / y), computed first
+            Call((5,), made, keeps=(5,), holds=(3,), scratch=((made,) * 2,)),  # grad · (beta · x^(beta − 1))
+            Call((6, 0), made, keeps=(6, 0), scratch=((made,) * 3,)),  # −grad · (x / y / y), computed first
         )
 
 

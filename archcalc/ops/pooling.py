@@ -182,7 +182,7 @@ class Subsample(Pool):
         made = Extra("sum", y)
         return (
             Call((0,), made, keeps=(0,)),
-            Call((3, 1), made, keeps=(3, 1), grads=(NEW, FULL), crossed=True),
+            Call((3, 1), made, keeps=(3, 1), grads=(NEW, FULL), crossed=(3, 1)),
             Call((4, 2), made, holds=(3,), grads=(SAME, SUM)),
         )
 

@@ -192,10 +192,34 @@ def positions(x: Shape, name: str, *counts: int) -> Sizes:
     raise Refusal(f"{name} accepts {accepted}, not {_described(x)}")
 
 
+def broadcast(shapes: Sequence[Shape]) -> Shape:
+    """Return the shape of values computed from values of each shape: sizes of 1 are repeated, vectors at all positions.
+
+    Raises Refusal for numbers of tokens, for other axes, and for other sizes.
+    """
+    largest = max(shapes, key=len)
+    featured(largest)
+    sizes = dict.fromkeys(largest.axes, 1)
+    for shape in shapes:
+        if shape.axes not in ("C", largest.axes):
+            raise Refusal("branches differ in shape")
+        for axis, size in zip(shape.axes, shape, strict=True):
+            if every(sizes[axis] == 1):
+                sizes[axis] = size
+            elif not every(size == 1) and not every(size == sizes[axis]):
+                raise Refusal("branches differ in shape")
+    return type(largest)(sizes.values())
+
+
 def featured(x: Shape) -> None:
     """Raise Refusal for numbers of tokens: they have no features."""
     if isinstance(x, Ids):
         raise Refusal(f"numbers of tokens have no features: {x.text}")
+
+
+def dim_of_channels(x: Shape) -> int:
+    """Return PyTorch's dimension of the channels, after that of the batch; of tokens the last one."""
+    return -1 if isinstance(x, Tokens) else 1
 
 
 def channels_first(x: Shape, name: str) -> Shape:

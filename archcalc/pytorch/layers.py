@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -101,6 +101,36 @@ class ScaledTanh(nn.Module):
         return self.amplitude * torch.tanh(self.slope * x)
 
 
+class Exp(nn.Module):
+    """eˣ."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.exp()
+
+
+class Clamp(nn.Module):
+    """min(max(x, min), max)."""
+
+    def __init__(self, min: float | None = None, max: float | None = None) -> None:  # as in torch.clamp
+        super().__init__()
+        self.bounds = (min, max)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(*self.bounds)
+
+
+class SwiGLU(nn.Module):
+    """silu(a) · b, for the halves a and b of a dimension."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, self.dim)
+        return F.silu(a) * b
+
+
 class TrainableSubsampling(nn.Module):
     """weight · (sum over the window) + bias, with one weight and bias per channel."""
 
@@ -124,27 +154,46 @@ class TrainableSubsampling(nn.Module):
 
 
 class Sum(nn.Module):
-    """x₁ + x₂ + …; with `inplace` into x₁, which is correct only if nothing else, backward included, needs x₁."""
+    """x₁ + x₂ + …; with `inplace` into x₁, which is correct only if nothing else, backward included, needs x₁.
 
-    def __init__(self, inplace: bool = False) -> None:
+    `views` are as of `Elementwise`.
+    """
+
+    def __init__(self, views: Sequence[Sequence[int] | None] = (), inplace: bool = False) -> None:
         super().__init__()
-        self.inplace = inplace
+        self.views, self.inplace = views, inplace
 
     def forward(self, *xs: Tensor) -> Tensor:
         if len(xs) == 1:
             return xs[0] if self.inplace else xs[0].clone()
-        first = xs[0] if self.inplace else xs[0] + xs[1]
-        return reduce(torch.Tensor.add_, xs[1 if self.inplace else 2 :], first)
+        views = self.views or [None] * len(xs)
+        total, *others = [x.unflatten(1, view) if view else x for x, view in zip(xs, views, strict=True)]
+        inplace = self.inplace
+        for x in others:
+            fits = torch.broadcast_shapes(total.shape, x.shape) == total.shape
+            total = total.add_(x) if inplace and fits else total + x
+            inplace = True
+        return total
 
 
-class Product(nn.Module):
-    """x₁ · x₂ · …; an input of channels×1×1 is broadcast over height and width."""
+class Elementwise(nn.Module):
+    """function(x₁, x₂), then of that and x₃, and so on; sizes of 1 are repeated.
+
+    `views` says for each input the sizes that its features are split into: of a vector beside C×H×W (−1, 1, 1).
+    """
+
+    def __init__(
+        self, function: Callable[[Tensor, Tensor], Tensor], views: Sequence[Sequence[int] | None] = ()
+    ) -> None:
+        super().__init__()
+        self.function, self.views = function, views
 
     def forward(self, *xs: Tensor) -> Tensor:
-        product = xs[0] * xs[1] if len(xs) > 1 else xs[0].clone()
-        for x in xs[2:]:
-            product = product * x
-        return product
+        views = self.views or [None] * len(xs)
+        made, *others = [x.unflatten(1, view) if view else x for x, view in zip(xs, views, strict=True)]
+        for x in others:
+            made = self.function(made, x)
+        return made if others else made.clone()
 
 
 class Mean(nn.Module):

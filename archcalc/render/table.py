@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import USUAL, Shape
 
@@ -77,9 +78,21 @@ def cell(value: Any, plain: bool = False) -> str:
     return str(value)
 
 
-def input_data(shape: Shape) -> dict[str, Any]:
-    """Return an input's shape for programs: its sizes, and their axes unless it is an image or a vector."""
-    return {"input": list(shape)} | ({} if shape.axes in USUAL else {"input_axes": shape.axes})
+def input_data(graph: Graph) -> dict[str, Any]:
+    """Return the shape of a network's first input for programs: sizes, and axes unless it is an image or a vector."""
+    return {"input": list(graph.input)} | ({} if graph.input.axes in USUAL else {"input_axes": graph.input.axes})
+
+
+def ends_data(graph: Graph) -> dict[str, Any]:
+    """Return several inputs and several outputs for programs: names, layers, shapes and their axes."""
+    given, results = graph.inputs, [graph.nodes[i] for i in graph.results]
+    named = [(node.name, node) for node in given if len(given) > 1], [*zip(graph.outputs, results, strict=False)]
+    rows = [[{"name": name, "layer": node.name, **_shape(node.output)} for name, node in pairs] for pairs in named]
+    return {key: found for key, found in zip(("inputs", "outputs"), rows, strict=True) if found}
+
+
+def _shape(shape: Shape) -> dict[str, Any]:
+    return {"shape": list(shape), "axes": shape.axes}
 
 
 def axes(value: tuple[int, ...] | None) -> str:
@@ -110,10 +123,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def conditions_text(
-    batch: int = 0, dtype: str = "", mode: str = "", convention: str = "", inputs: Iterable[Shape] = ()
+    batch: int = 0, dtype: str = "", mode: str = "", convention: str = "", inputs: Iterable[str] = ()
 ) -> str:
     """Join the given conditions: `input 3×224×224 · batch 2 (all figures) · float32 · inference · FLOPs: all`."""
-    shapes = " and ".join(dict.fromkeys(shape.text for shape in inputs))
+    shapes = " and ".join(dict.fromkeys(inputs))
     texts = (
         shapes and f"input {shapes}",
         f"batch {batch}" + " (all figures)" * (batch > 1) if batch else "",

@@ -16,7 +16,8 @@ from archcalc.spec.network_spec import Block, InputShape, Spec
 from archcalc.spec.node_names import Scope
 from archcalc.spec.yaml import Scalar
 
-GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # the new shape of the only input, or those of several by name
+InputShapes: TypeAlias = Sequence[int] | Mapping[str, Any]  # of one input: sizes, perhaps by axis; of several by name
+GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # likewise, checked
 MAX_SHORT = 16  # most values of a list in `text`
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from archcalc.errors import MisfitError, Place, Refusal, shorten
 from archcalc.ops import Operator, Shape, format_shape
-from archcalc.ops.shape import Features, Map
 from archcalc.spec.functions import DIMENSIONS
 from archcalc.spec.layers import Call, below
 from archcalc.spec.network_spec import Spec
@@ -43,12 +42,7 @@ def join_hint(spec: Spec, op: Operator, shapes: Sequence[Shape], made: Sequence[
     if known:
         seen = ", ".join(dict.fromkeys(known[-MOST:]))
         return f"{seen}\n  each layer sees its own input; pass a width to a block: gate(width=in_channels)"
-    image = next((shape for shape in shapes if isinstance(shape, Map)), None)
-    if op.name == "multiply" and image and any(isinstance(shape, Features) for shape in shapes):
-        width = image.channels
-        gate = image.of(width, (1,) * len(image.lengths))
-        return f"a gate is {format_shape(gate)}: remove flatten, and write conv({width}, 1) for linear({width})"
-    return ""
+    return getattr(op, "accepts", "")
 
 
 def odd_one(op: Operator, shapes: Sequence[Shape]) -> int:

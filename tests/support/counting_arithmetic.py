@@ -61,7 +61,7 @@ class Counted:
     def __getitem__(self, index: Any) -> Counted:
         return Counted(self.data[index], self.tally)
 
-    def largest(self, other: float) -> Counted:
+    def largest(self, other: Any) -> Counted:
         return self.made("compare", np.maximum(self.data, other))
 
     def smallest(self, other: float) -> Counted:
@@ -73,6 +73,9 @@ class Counted:
 
     def exp(self) -> Counted:
         return self.made("exp", np.exp(self.data))
+
+    def log(self) -> Counted:
+        return self.made("log", np.log(self.data))
 
     def tanh(self) -> Counted:
         return self.made("tanh", np.tanh(self.data))
@@ -120,11 +123,27 @@ def channelwise(weight: Array, rank: int) -> Array:
 
 # activations, by their formulas
 
+SCALE, ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # Klambauer et al. 2017
+
+
+def sigmoid_of(x: Counted) -> Counted:
+    return 1 / (1 + (-x).exp())
+
+
+def halves(x: Counted, axis: int = 0) -> list[Counted]:
+    return [Counted(half, x.tally) for half in np.split(x.data, 2, axis)]
+
+
 ACTIVATIONS: dict[str, Callable[[Counted], Counted]] = {
     "relu": lambda x: x.largest(0),
     "relu6": lambda x: x.largest(0).smallest(6),
     "sigmoid": lambda x: 1 / (1 + (-x).exp()),
     "tanh": lambda x: x.tanh(),
+    "selu": lambda x: (SCALE * x).chosen(x.data > 0, (SCALE * ALPHA) * (x.exp() - 1)),
+    "mish": lambda x: x * (x.exp() + 1).log().tanh(),
+    "exp": lambda x: x.exp(),
+    "glu": lambda x: halves(x)[0] * sigmoid_of(halves(x)[1]),
+    "swiglu": lambda x: halves(x)[0] * sigmoid_of(halves(x)[0]) * halves(x)[1],
     "silu": lambda x: x * (1 / (1 + (-x).exp())),
     "hardsigmoid": lambda x: (x + 3).largest(0).smallest(6) / 6,
     "hardswish": lambda x: x * ((x + 3).largest(0).smallest(6) / 6),
@@ -146,6 +165,29 @@ def leaky_relu(x: Counted, state: State, negative_slope: float = 0.01, inplace: 
     """max(x, a·x), and min(x, a·x) for a slope a above 1."""
     falls = negative_slope * x
     return x.largest(plain(falls)) if negative_slope <= 1 else x.smallest(plain(falls))
+
+
+def elu(x: Counted, state: State, alpha: float = 1.0, inplace: bool = False) -> Counted:
+    return x.chosen(x.data > 0, alpha * (x.exp() - 1))
+
+
+def prelu(x: Counted, state: State, num_parameters: int = 1) -> Counted:
+    return x.chosen(x.data > 0, x * channelwise(state["weight"], x.data.ndim))
+
+
+def softplus(x: Counted, state: State, beta: float = 1.0, threshold: float = 20.0) -> Counted:
+    scaled = x * beta
+    return x.chosen(scaled.data > threshold, (scaled.exp() + 1).log() / beta)
+
+
+def clamp(x: Counted, state: State, min: float | None = None, max: float | None = None) -> Counted:
+    x = x if min is None else x.largest(min)
+    return x if max is None else x.smallest(max)
+
+
+def log_softmax(x: Counted, state: State) -> Counted:
+    apart = x - x.max(0)
+    return apart - apart.exp().sum(0).log()
 
 
 def softmax(x: Counted, state: State) -> Counted:
@@ -355,6 +397,20 @@ def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
 
 # joins, and operators that only move values
 
+ELEMENTWISE: dict[str, Callable[[Counted, Counted], Counted]] = {
+    "add": Counted.__add__,
+    "subtract": Counted.__sub__,
+    "multiply": Counted.__mul__,
+    "divide": Counted.__truediv__,
+    "maximum": lambda x, y: x.largest(plain(y)),
+}
+
+
+def aligned(xs: Sequence[Counted]) -> list[Counted]:
+    """Give vectors beside positions lengths of 1."""
+    most = max(x.data.ndim for x in xs)
+    return [x.shaped((*x.data.shape, *[1] * (most - x.data.ndim))) for x in xs]
+
 
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     """Move values without arithmetic; `reference_operators.py` checks where they go."""
@@ -365,13 +421,13 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **{name: lambda x, state, inplace=False, f=f: f(x) for name, f in ACTIVATIONS.items()},
     "gelu": gelu, "scaled_tanh": scaled_tanh, "softmax": softmax, "batchnorm": batchnorm, "layernorm": layernorm,
     "groupnorm": groupnorm, "lrn": lrn, "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "rbf": rbf,
-    "leaky_relu": leaky_relu,
+    "leaky_relu": leaky_relu, "elu": elu, "prelu": prelu, "softplus": softplus, "clamp": clamp,
+    "log_softmax": log_softmax,
     "maxpool": maxpool, "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
     "adaptive_maxpool": adaptive_maxpool, "upsample": upsample,
     "global_avgpool": lambda x, state: adaptive_avgpool(x, state, 1),
     "global_maxpool": lambda x, state: adaptive_maxpool(x, state, 1),
-    "add": lambda *xs, state: reduce(Counted.__add__, xs),
-    "multiply": lambda *xs, state: reduce(Counted.__mul__, xs),
+    **{name: lambda *xs, state, f=f: reduce(f, aligned(xs)) for name, f in ELEMENTWISE.items()},
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
     **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath"], moved),

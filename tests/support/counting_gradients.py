@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from support.counting_arithmetic import (
+    ALPHA,
+    SCALE,
     Array,
     Counted,
     State,
+    aligned,
     cells,
     channelwise,
+    halves,
     neighbours,
     pair,
+    plain,
+    sigmoid_of,
     standardized,
     windows,
 )
+from support.counting_arithmetic import ELEMENTWISE as FORWARD
 
 FREE = Counter[str]  # operations that another gradient counts
 
@@ -52,10 +59,6 @@ class Case(NamedTuple):
 Gradient = Callable[[Case], Counted]
 
 
-def sigmoid_of(x: Counted) -> Counted:
-    return 1 / (1 + (-x).exp())
-
-
 def silu(case: Case) -> Counted:
     s = sigmoid_of(case.x)
     return case.g * s * (1 + case.x * (1 - s))
@@ -68,6 +71,66 @@ def hardswish(case: Case) -> Counted:
 
 def leaky_relu(case: Case) -> Counted:
     return case.g.chosen(case.x.data > 0, case.g * case.get("negative_slope", 0.01))
+
+
+def elu(case: Case) -> Counted:
+    alpha = case.get("alpha", 1.0)
+    if case.get("inplace"):
+        return case.g.chosen(case.y.data > 0, case.g * (case.y + alpha))
+    return case.g.chosen(case.x.data > 0, case.g * alpha * case.x.exp())
+
+
+def selu(case: Case) -> Counted:
+    rises = case.g * SCALE
+    if case.get("inplace"):
+        return rises.chosen(case.y.data > 0, case.g * (case.y + SCALE * ALPHA))
+    return rises.chosen(case.x.data > 0, case.g * (SCALE * ALPHA) * case.x.exp())
+
+
+def prelu(case: Case) -> Counted:
+    return case.g.chosen(case.x.data > 0, channelwise(case.state["weight"], case.x.data.ndim - 1) * case.g)
+
+
+def prelu_weights(case: Case) -> dict[str, Counted]:
+    one = case.get("num_parameters", 1) == 1
+    axes = tuple(axis for axis in range(case.x.data.ndim) if one or axis != 1)
+    return {"weight": (case.g * case.x).chosen(case.x.data <= 0).sum(axes)}
+
+
+def mish(case: Case) -> Counted:
+    x = case.x
+    t = (x.exp() + 1).log().tanh()
+    return case.g * (t + x * sigmoid_of(x) * (1 - t * t))
+
+
+def softplus(case: Case) -> Counted:
+    scaled = case.x * case.get("beta", 1.0)
+    z = scaled.exp()
+    return case.g.chosen(scaled.data > case.get("threshold", 20.0), case.g * z / (z + 1))
+
+
+def clamp(case: Case) -> Counted:
+    least, most = case.get("min"), case.get("max")
+    g = case.g if least is None else case.g.chosen(case.x.data >= least)
+    return g if most is None else g.chosen(case.x.data <= most)
+
+
+def put_together(first: Counted, second: Counted) -> Counted:
+    return Counted(np.concatenate([first.data, second.data], 1), first.tally)
+
+
+def glu(case: Case) -> Counted:
+    a, b = halves(case.x, 1)
+    s = sigmoid_of(b)
+    h = case.g * s
+    return put_together(h, h * (1 - s) * a)
+
+
+def swiglu(case: Case) -> Counted:
+    a, b = halves(case.x, 1)
+    of_b = case.g * (a.data / (1 + np.exp(-a.data)))  # kept
+    s = sigmoid_of(a)
+    return put_together(case.g * b * s * (1 + a * (1 - s)), of_b)
 
 
 def scaled_tanh(case: Case) -> Counted:
@@ -99,6 +162,16 @@ ACTIVATIONS: dict[str, Gradient] = {
     "tanh": lambda case: case.g * (1 - case.y * case.y),
     "scaled_tanh": scaled_tanh,
     "silu": silu,
+    "elu": elu,
+    "selu": selu,
+    "prelu": prelu,
+    "mish": mish,
+    "softplus": softplus,
+    "exp": lambda case: case.g * case.y,
+    "clamp": clamp,
+    "log_softmax": lambda case: case.g - case.y.exp() * case.g.sum(1),
+    "glu": glu,
+    "swiglu": swiglu,
     "hardsigmoid": lambda case: (case.g * float(np.float32(1 / 6))).chosen(case.x.data > -3).chosen(case.x.data < 3),
     "hardswish": hardswish,
     "gelu": gelu,
@@ -451,15 +524,35 @@ def upsample(case: Case) -> Counted:
 # joins, and operators that move or drop values
 
 
-def multiply(case: Case) -> list[Counted]:
-    """Return each factor's gradient, from the last product to the first."""
-    partial, made, g = [case.xs[0].data], list[Counted](), case.g
-    for x in case.xs[1:]:
-        partial.append(partial[-1] * x.data)
-    for left, right in reversed(list(zip(partial, case.xs[1:], strict=False))):
-        made.append(summed(g * left, right.data.shape))
-        g = summed(g * right.data, left.shape)
-    return [g, *reversed(made)]
+Pair = tuple[Counted, Counted]
+
+
+def shared(g: Counted, x: Counted, y: Counted) -> Counted:
+    """Return the gradient of x, where the maximum of x and y has the gradient g."""
+    return g.chosen(plain(x) != plain(y), g / 2).chosen(plain(x) >= plain(y))
+
+
+ELEMENTWISE: dict[str, Callable[[Counted, Counted, Counted], Pair]] = {  # both gradients
+    "add": lambda g, x, y: (g, g),
+    "subtract": lambda g, x, y: (g, -g),
+    "multiply": lambda g, x, y: (g * y, g * x),
+    "divide": lambda g, x, y: (g / y, -g * (x / y / y)),
+    "maximum": lambda g, x, y: (shared(g, x, y), shared(g, y, x)),
+}
+
+
+def elementwise(name: str, case: Case) -> list[Counted]:
+    """Return each input's gradient, from the last application of the function to the first."""
+    xs = aligned(case.xs)
+    partial, made, g = [xs[0]], list[Counted](), case.g
+    for x in xs[1:]:
+        result = FORWARD[name](Counted(partial[-1].data, FREE()), x)
+        partial.append(Counted(result.data, case.tally))
+    for left, right in reversed(list(zip(partial, xs[1:], strict=False))):
+        of_left, of_right = ELEMENTWISE[name](g, left, right)
+        made.append(summed(of_right, right.data.shape))
+        g = summed(of_left, left.data.shape)
+    return [part.shaped(x.data.shape) for part, x in zip([g, *reversed(made)], case.xs, strict=True)]
 
 
 def summed(x: Counted, shape: tuple[int, ...]) -> Counted:
@@ -483,14 +576,15 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "conv": conv_input, "conv_transpose": transposed_input, "linear": linear_input, "rbf": rbf, "maxpool": maxpool,
     "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
     "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
-    "upsample": upsample, "multiply": multiply, "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
-    "add": lambda case: [case.g] * len(case.xs), "dropout": noise, "droppath": noise, "stochastic_depth": noise,
+    "upsample": upsample, **{name: partial(elementwise, name) for name in ELEMENTWISE},
+    "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
+    "dropout": noise, "droppath": noise, "stochastic_depth": noise,
     **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
-    "subsample": subsample_weights,
+    "subsample": subsample_weights, "prelu": prelu_weights,
 }  # fmt: skip
 
 

@@ -8,8 +8,19 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.shape import shape_of
 
-OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish")
+OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish", "elu", "selu", "mish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "maximum")
+REPEATED = [  # shapes of inputs, some of which are repeated
+    ((5, 1, 1), (5, 4, 3)),
+    ((5, 1, 1), (5, 1, 1), (5, 4, 3)),
+    ((5, 4, 3), (5,)),
+    ((5,), (5, 1, 1), (5, 4, 3), (1, 4, 3)),
+    ((5, 4, 1), (5, 1, 3)),
+    ((5,), (1,), (5, 1, 1)),
+    ((5, 7), (5,), (1, 7)),
+    ((5, 2, 3, 4), (5, 1, 3, 1), (5,)),
+]
 
 CASES = [
     ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
@@ -36,7 +47,13 @@ CASES = [
     ("lrn", (6, 5, 5), (5,), {"k": 2}),
     ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
     *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
-    *((name, (5, 4, 3), (flag,), {}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    *((name, (5, 4, 3), (), {"inplace": flag}) for name in OFTEN_IN_PLACE for flag in [True, False]),
+    ("elu", (5,), (0.5,), {}),
+    *(("prelu", shape, (count,), {}) for shape in [(5, 4, 3), (5,)] for count in [1, 5]),
+    ("softplus", (5, 4, 3), (2, 0.5), {}),
+    *(("clamp", (5, 4, 3), (), bounds) for bounds in [{"min": -0.5}, {"max": 1}, {"min": -0.5, "max": 0.5}]),
+    *((name, shape, (), {}) for name in ["glu", "swiglu"] for shape in [(6, 4, 3), (6, 4), (2,)]),
+    *((name, (5, 4, 3), (), {}) for name in ["exp", "log_softmax"]),
     *(("leaky_relu", (5, 4, 3), (slope, flag), {}) for slope in [0.1, 0] for flag in [True, False]),
     ("leaky_relu", (7,), (-0.5,), {}),
     *((name, (5, 4, 3), (), {}) for name in ["sigmoid", "tanh", "scaled_tanh", "softmax", "identity", "flatten"]),
@@ -55,9 +72,8 @@ CASES = [
     ("global_maxpool", (4, 7, 5), (), {}),
     ("upsample", (4, 5, 6), (), {"size": (7, 11)}),
     ("upsample", (4, 5, 6), (), {"scale_factor": 2, "mode": "bilinear"}),
-    *((name, ((5, 4, 3),) * count, (), {}) for name in ["add", "mean", "multiply"] for count in [1, 2, 3, 4]),
-    ("multiply", ((5, 1, 1), (5, 4, 3)), (), {}),
-    ("multiply", ((5, 1, 1), (5, 1, 1), (5, 4, 3)), (), {}),
+    *((name, ((5, 4, 3),) * count, (), {}) for name in ["mean", *ELEMENTWISE] for count in [1, 2, 3, 4]),
+    *((name, shapes, (), {}) for name in ELEMENTWISE for shapes in REPEATED),
     *(("concat", ((5, 4, 3), (2, 4, 3), (1, 4, 3))[:count], (), {}) for count in [1, 2, 3]),
     ("input", (), ((3, 8, 8),), {}),
     ("channel_shuffle", (6, 4, 3), (3,), {}),

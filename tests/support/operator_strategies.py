@@ -96,10 +96,18 @@ def normalized(draw: st.DrawFn) -> Any:
 
 
 @st.composite
-def gates(draw: st.DrawFn) -> Any:
-    """Draw images of one shape, and gates of channels×1×1 among them."""
-    x = draw(IMAGE)
-    return tuple(draw(st.lists(st.sampled_from([x, (x[0], 1, 1)]), min_size=1, max_size=4))), {}
+def prelus(draw: st.DrawFn) -> Any:
+    """Draw one weight, one per channel, or (rarely) another number."""
+    x = draw(ANY_RANK)
+    return x, draw(st.sampled_from([{}, {"num_parameters": x[0]}, {"num_parameters": 5}]))
+
+
+@st.composite
+def repeated(draw: st.DrawFn) -> Any:
+    """Draw shapes that are equal but for sizes of 1, and vectors among them."""
+    x = draw(ANY_RANK)
+    gates = st.sampled_from([x, (x[0], *(1 for _ in x[1:])), x[:1], (1,)])
+    return tuple(draw(st.lists(gates | st.tuples(*[st.sampled_from([n, 1]) for n in x]), min_size=1, max_size=4))), {}
 
 
 @st.composite
@@ -133,6 +141,16 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "relu": IN_PLACE,
     "relu6": IN_PLACE,
     "leaky_relu": written(ANY_RANK, negative_slope=st.floats(-2, 2), inplace=FLAG),
+    "elu": written(ANY_RANK, alpha=REAL, inplace=FLAG),
+    "selu": IN_PLACE,
+    "prelu": prelus(),
+    "mish": IN_PLACE,
+    "softplus": written(ANY_RANK, beta=REAL, threshold=REAL),
+    "exp": ACTIVATION,
+    "clamp": written(ANY_RANK, min=st.floats(-1, 0), max=st.floats(0, 1)),
+    "log_softmax": ACTIVATION,
+    "glu": ACTIVATION,
+    "swiglu": ACTIVATION,
     "sigmoid": ACTIVATION,
     "tanh": ACTIVATION,
     "scaled_tanh": written(ANY_RANK, amplitude=REAL, slope=REAL),
@@ -149,8 +167,11 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "global_avgpool": written(IMAGE),
     "global_maxpool": written(IMAGE),
     "upsample": written(IMAGE, size=size(9), scale_factor=size(3), mode=st.sampled_from(["nearest", "bilinear"])),
-    "add": written(ALIKE),
-    "multiply": gates(),
+    "add": repeated(),
+    "subtract": repeated(),
+    "multiply": repeated(),
+    "divide": repeated(),
+    "maximum": repeated(),
     "mean": written(ALIKE),
     "concat": slices(),
     "input": IMAGE.map(lambda x: ((), {"shape": x})),

@@ -15,6 +15,7 @@ from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
+from support.operator_cases import ELEMENTWISE
 from support.random_graphs import REFUSED_BY_AXES
 from support.reference_operators import compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
@@ -66,7 +67,9 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        return compute(step.name, step.keywords, xs, state, node.training, self.shape(xs[0]).axes == "TC")
+        return compute(
+            step.name, step.keywords, xs, state, node.training, self.shape(max(xs, key=Tensor.dim)).axes == "TC"
+        )
 
     def shape(self, x: Tensor) -> Shape:
         """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
@@ -81,7 +84,7 @@ def shape(x: Tensor) -> tuple[int, ...]:
 class Strict(Plain):
     """Runs PyTorch's modules. Also refuses what they accept with another meaning than a spec has.
 
-    That is: broadcasts other than a gate's, an image without a batch dimension, an empty output.
+    That is: broadcasts of means, an image without a batch dimension, an empty output.
     """
 
     def compute(self, step: Layer | Join, *xs: Tensor) -> Tensor:
@@ -98,8 +101,10 @@ class Strict(Plain):
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
-        if name == "multiply" and all(way.dim() > 2 for way in ways) and self.network.shape.axes != "TC":
-            torch.stack([way.flatten(2)[..., 0] for way in ways])
-            torch.stack([way for way in ways if {*way.shape[2:]} != {1}] or list(ways))
+        if name in ELEMENTWISE:
+            most, tokens = max(way.dim() for way in ways), self.network.shape.axes == "TC"
+            ones = [1] * (most - 2)
+            vectors = [(*ones, way.shape[1]) if tokens else (way.shape[1], *ones) for way in ways if way.dim() == 2]
+            torch.broadcast_shapes(*vectors, *[way.shape[1:] for way in ways if way.dim() > 2])
         elif name != "concat":
             torch.stack(list(ways))

@@ -22,6 +22,7 @@ from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.pooling import LINEAR
 from archcalc.ops.shape import Features, Map, shape_of
 from archcalc.spec.functions import DIMENSIONS
+from support.operator_cases import ELEMENTWISE
 from support.operator_strategies import WRITTEN
 from support.spec_steps import (
     IDENTITY,
@@ -177,6 +178,16 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "linear": lambda draw, x: {"out_features": draw(upto(9))} | some(draw, bias=FLAG),
     "identity": nothing,
     "flatten": nothing,
+    "elu": lambda draw, x: some(draw, alpha=REAL) | in_place(draw, x),
+    "selu": in_place,
+    "prelu": lambda draw, x: {"num_parameters": x.channels} if x.axes != "TC" and draw(FLAG) else {},
+    "mish": in_place,
+    "softplus": lambda draw, x: some(draw, beta=REAL, threshold=REAL),
+    "exp": nothing,
+    "clamp": lambda draw, x: {"min": draw(REAL) - 2} | some(draw, max=REAL),
+    "log_softmax": nothing,
+    "glu": nothing,
+    "swiglu": nothing,
     "sigmoid": nothing,
     "tanh": nothing,
     "scaled_tanh": lambda draw, x: some(draw, amplitude=REAL, slope=REAL),
@@ -207,8 +218,9 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "conv_transpose": conv_transpose,
     "pad_shortcut": pad_shortcut,
 }
-JOINS = ("add", "concat", "mean", "multiply")
+JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
 IMAGES_ONLY = ("subsample", "pad_shortcut")
+HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
     "upsample", "conv_transpose", "lrn", *IMAGES_ONLY,
@@ -225,7 +237,7 @@ NO_KERNEL = {
     "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
     "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
 }
-FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle")  # accept few inputs
+FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle", "glu")  # accept few inputs
 FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
 
@@ -273,6 +285,7 @@ class Writer:
         self.left -= 1
         names = [name for name in FITTING[x.axes] if not (keep_rank and name == "flatten")]
         names = [name for name in names if runs(name, len(x), self.dtype)]
+        names = [name for name in names if x.channels % 2 == 0 or name not in HALVING]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))
@@ -319,7 +332,7 @@ class Writer:
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
         if not isinstance(x, Map) and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
-        fitted = self.gated(ways) if name == "multiply" else self.fitted(ways, name)
+        fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, name)
         if not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
         keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
@@ -348,12 +361,22 @@ class Writer:
         target = ways[0][1]
         return [self.fit(way, target if name != "concat" else target.with_channels(way[1].channels)) for way in ways]
 
-    def gated(self, ways: list[tuple[Steps, Shape]]) -> list[tuple[Steps, Shape]]:
-        """Return branches of one shape, some of them channels×1×1."""
+    def gated(self, ways: list[tuple[Steps, Shape]], name: str) -> list[tuple[Steps, Shape]]:
+        """Return branches of one shape, some of them channels×1×1, 1×height×width or a vector of the channels."""
         target = ways[0][1]
-        gate = target.of(target.channels, (1,) * len(target.lengths))
-        gates = [self.draw(FLAG) if isinstance(target, Map) else False for _ in ways]
-        return [self.fit(way, gate if small else target) for way, small in zip(ways, gates, strict=True)]
+        maps = isinstance(target, Map)
+        gate = target.of(target.channels if self.draw(FLAG) else 1, (1,) * len(target.lengths)) if maps else target
+        fitted: list[tuple[Steps, Shape]] = []
+        for i, way in enumerate(ways):
+            like = self.draw(st.sampled_from([target, target, gate, target.with_channels(1) if maps else target]))
+            if i and target.lengths and self.draw(RARELY):
+                units = Layer("linear", {"out_features": target.channels})
+                fitted.append(((*way[0], Layer("flatten", {}), units), Features((target.channels,))))
+            else:
+                fitted.append(self.fit(way, like))
+        if name == "divide":
+            fitted = [(steps if i == 0 else (*steps, Layer("sigmoid", {})), y) for i, (steps, y) in enumerate(fitted)]
+        return fitted
 
     def fit(self, way: tuple[Steps, Shape], target: Shape) -> tuple[Steps, Shape]:
         steps, x = way

@@ -175,6 +175,17 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
     return x * float(torch.rand(()) >= p) if run.training else x * (1 - p)
 
 
+def elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Apply a function to the inputs from left to right; give vectors beside positions a length of 1 for each axis."""
+
+    def compute(run: Run, *xs: Tensor) -> Tensor:
+        most = max(x.dim() for x in xs)
+        places = (slice(None), None) if run.tokens else (..., *[None] * (most - 2))
+        return reduce(function, [x[places] if x.dim() < most else x for x in xs])
+
+    return compute
+
+
 def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """Apply a function to each value; `inplace` changes where the results are, not their values."""
     return lambda run, x, inplace=False: function(x)
@@ -183,6 +194,13 @@ def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 def leaky_relu(run: Run, x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Maas et al. 2013, section 2."""
     return torch.where(x > 0, x, negative_slope * x)
+
+
+def swiglu(run: Run, x: Tensor) -> Tensor:
+    """Shazeer 2020, equation 6, without its weights."""
+    half = x.shape[-1 if run.tokens else 1] // 2
+    a, b = (x[..., :half], x[..., half:]) if run.tokens else (x[:, :half], x[:, half:])
+    return F.silu(a) * b
 
 
 def unchanged(run: Run, x: Tensor, **keywords: Any) -> Tensor:
@@ -201,6 +219,16 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "relu": activation(F.relu),
     "relu6": activation(F.relu6),
     "leaky_relu": leaky_relu,
+    "elu": lambda run, x, alpha=1.0, inplace=False: F.elu(x, alpha),
+    "selu": activation(F.selu),
+    "prelu": lambda run, x, num_parameters=1: F.prelu(x, run["weight"]),
+    "mish": activation(F.mish),
+    "softplus": lambda run, x, beta=1.0, threshold=20.0: F.softplus(x, beta, threshold),
+    "exp": activation(torch.exp),
+    "clamp": lambda run, x, **bounds: torch.clamp(x, **bounds),
+    "log_softmax": lambda run, x: x.log_softmax(-1 if run.tokens else 1),
+    "glu": lambda run, x: F.glu(x, -1 if run.tokens else 1),
+    "swiglu": swiglu,
     "sigmoid": activation(torch.sigmoid),
     "tanh": activation(torch.tanh),
     "scaled_tanh": scaled_tanh,
@@ -217,8 +245,11 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "global_avgpool": lambda run, x: of_rank("adaptive_avg_pool{}d", x)(x, 1),
     "global_maxpool": lambda run, x: of_rank("adaptive_max_pool{}d", x)(x, 1),
     "upsample": upsample,
-    "add": lambda run, *xs: reduce(torch.add, xs),
-    "multiply": lambda run, *xs: reduce(torch.mul, xs),
+    "add": elementwise(torch.add),
+    "subtract": elementwise(torch.sub),
+    "multiply": elementwise(torch.mul),
+    "divide": elementwise(torch.div),
+    "maximum": elementwise(torch.maximum),
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
     "input": unchanged,

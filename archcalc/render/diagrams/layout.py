@@ -362,7 +362,7 @@ def operator_text(op: Operator) -> str:
 
 def _title(report: Report) -> tuple[str, ...]:
     graph = report.graph
-    conditions = f"input {graph.input.text} · one image · {MODE_NAMES[report.mode]}"
+    conditions = f"input {graph.inputs_text} · one image · {MODE_NAMES[report.mode]}"
     return tuple(filter(None, (graph.name, about_text(graph.about), conditions)))
 
 

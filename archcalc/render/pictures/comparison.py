@@ -64,7 +64,7 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
 def _names(reports: Sequence[Report]) -> list[str]:
     """Return the networks' names, with their inputs if these differ."""
     names = [shorten(report.graph.name, MAX_NAME) for report in reports]
-    shapes = [report.graph.input.text for report in reports]
+    shapes = [report.graph.inputs_text for report in reports]
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
 
 
@@ -119,7 +119,7 @@ def _make_room(ax: Axes) -> None:
 def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
     """Return the conditions and the meaning of the figures."""
     first = reports[0]
-    shapes = list(dict.fromkeys(report.graph.input.text for report in reports))
+    shapes = list(dict.fromkeys(report.graph.inputs_text for report in reports))
     inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: see below each name"
     meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in PLAIN}
     if "flops" in figures:

@@ -184,7 +184,7 @@ def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
 
 def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:
     """Return inputs, mode, and the meaning of the lines."""
-    shapes = ", ".join(dict.fromkeys(report.graph.input.text for report in reports))
+    shapes = ", ".join(dict.fromkeys(report.graph.inputs_text for report in reports))
     return (
         f"input {shapes} · {MODE_NAMES[reports[0].mode]} · At each depth the largest field of"
         " the layers up to it (the larger of height and width), until the last layer with positions (before global"

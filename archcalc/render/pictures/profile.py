@@ -121,4 +121,4 @@ def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, 
 
 def caption(report: Report) -> str:
     """Return the conditions and what the figures count; no FLOPs are drawn."""
-    return f"{conditions_text(report.batch, report.dtype, report.mode, inputs=[report.graph.input])} · {MEANING}"
+    return f"{conditions_text(report.batch, report.dtype, report.mode, inputs=[report.graph.inputs_text])} · {MEANING}"

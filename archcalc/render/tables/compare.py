@@ -185,7 +185,7 @@ def _letter(position: int) -> str:
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
     batch, dtype, mode, convention, optimizer, _, entries = comparison
-    inputs = dict.fromkeys(entry.figures["input"] for entry in entries)
+    inputs = dict.fromkeys(entry.figures["input"].text for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts + [f"optimizer: {optimizer}"] * bool(optimizer)
     return " · ".join(texts + [f"×: against {entries[0].name}"] * ratios)

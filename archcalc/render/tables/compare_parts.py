@@ -45,6 +45,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
     left, right = alignment.left, alignment.right
     found = _rows(alignment, DEPTHS[by]) if every else merged(alignment, _rows(alignment, DEPTHS[by], True), by)
     rows = [_cells(alignment, row) for row in found]
+    inputs = left.graph.inputs_text, right.graph.inputs_text
     return Table(
         title=f"A: {left.graph.name} · B: {right.graph.name}",
         columns=list(_columns()),
@@ -53,7 +54,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         facts={
             "schema": SCHEMA, "network_a": left.graph.name, "network_b": right.graph.name, "by": by, **left.conditions,
         },
-        conditions=conditions_text(left.batch, left.dtype, left.mode, inputs=(left.graph.input, right.graph.input)),
+        conditions=conditions_text(left.batch, left.dtype, left.mode, inputs=inputs),
         totals={"part": "total", **_figures(left.layers, right.layers)},
         summary=list(_summary(left, right)),
         notes=list(_notes(alignment, rows)),
@@ -63,7 +64,7 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
 
 
 def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if alignment.left.graph.input != alignment.right.graph.input:
+    if alignment.left.graph.inputs_text != alignment.right.graph.inputs_text:
         yield "The inputs differ."
     if any(row["part"].startswith("…") for row in rows):
         yield "“… part”: all parts since the row above, up to that part."

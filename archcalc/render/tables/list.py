@@ -50,7 +50,7 @@ def row_of(report: Report) -> dict[str, Any]:
         "title": graph.about.title,
         "family": graph.about.family,
         "year": graph.about.paper.get("year"),
-        **input_data(graph.input),
+        **input_data(graph),
         **{key: getattr(totals, key) for key in ("params", "macs", "activations", "depth", *FIELD)},
         "field": field_text(totals.field),
     }

@@ -106,7 +106,7 @@ def size_text(count: int) -> str:
 def facts(needs: Needs) -> dict[str, Any]:
     """Return the conditions for data: those of the recipe too."""
     recipe, report = needs.recipe, needs.report
-    own = {"schema": SCHEMA, "name": needs.graph.name, **input_data(needs.graph.input), "batch": needs.batch}
+    own = {"schema": SCHEMA, "name": needs.graph.name, **input_data(needs.graph), "batch": needs.batch}
     own |= {"dtype": recipe.dtype, "mode": report.mode, "device": recipe.device, "gpu": needs.card and needs.card.key}
     return own | recipe_facts(recipe) | {"module": recipe.module}
 
@@ -122,7 +122,7 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
 def conditions(needs: Needs) -> str:
     """Return the conditions for people."""
     recipe = needs.recipe
-    own = conditions_text(needs.batch, recipe.dtype, needs.report.mode, inputs=[needs.graph.input])
+    own = conditions_text(needs.batch, recipe.dtype, needs.report.mode, inputs=[needs.graph.inputs_text])
     return " · ".join([own, *recipe_texts(recipe), recipe.device.upper(), MODULES[recipe.module]])
 
 

@@ -11,7 +11,7 @@ from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.arguments import show
 from archcalc.ops.shape import AXES
-from archcalc.render.table import Column, Table, input_data
+from archcalc.render.table import Column, Table, ends_data, input_data
 from archcalc.render.tables.audit import CONDITIONS, verdict_table
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -41,7 +41,8 @@ def about_network(
         "title": about.title,
         "family": about.family,
         "paper": dict(about.paper),
-        **input_data(graph.input),
+        **input_data(graph),
+        **ends_data(graph),
         "params": {name: show(value) for name, value in about.params.items()},
         "recipes": list(recipes),
     }
@@ -60,7 +61,8 @@ def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
         yield "paper", paper_text(about.paper)
     yield "family", about.family
     names = ", " + format_shape([AXES[axis] for axis in graph.input.axes])
-    yield "input", format_shape(graph.input) + names * bool(graph.input.lengths)
+    single = format_shape(graph.input) + names * bool(graph.input.lengths)
+    yield "input", single if len(graph.inputs) == 1 else graph.inputs_text
     if about.params:
         yield "params", ", ".join(f"{name}={show(value)}" for name, value in about.params.items())
 

@@ -16,9 +16,9 @@ from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.graph.groups import grouped
-from archcalc.ops import Operator, Shape
+from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.shape import USUAL, in_words
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, input_data
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
@@ -81,7 +81,7 @@ def summarize(
         | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(merged, report), *_field_notes(rows), *_folding_notes(gone, report)],
-        data=lambda: {"totals": report.totals.figures()},
+        data=lambda: ends_data(report.graph) | {"totals": report.totals.figures()},
         parts=_published(report, verdicts),
     )
 
@@ -133,6 +133,7 @@ def _row(group: Sequence[Layer], name: str, row_of: Mapping[str, str], sums: Sum
     sources = dict.fromkeys(row_of[source] for layer in group for source in layer.inputs if row_of[source] != name)
     row: dict[str, Any] = {"name": name, "op": " ".join(operators(group)), "inputs": list(sources)}
     row["output"], row["output_axes"] = list(last.node.output), last.node.output.axes
+    row |= {"weights_of": group[0].weights_of} if group[0].weights_of else {}
     row |= sums(group)
     row["saved_bytes"] = total(group, "saved_bytes")
     row["formula"] = _formula(group, row["weights"])
@@ -171,7 +172,8 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
         text = _weight_formula(node.op, node.x, node.output)
         if "·" in text:
             return f"{text} = {weights:,}"
-    return f"{weights:,}"
+    shared = dict.fromkeys(layer.weights_of for layer in group if layer.weights_of)
+    return f"{weights:,}" if owners or len(shared) != 1 else f"those of {next(iter(shared))}"
 
 
 @lru_cache(maxsize=4096)
@@ -191,6 +193,7 @@ def _columns(report: Report) -> Iterator[Column]:
         elif own.key == "output":
             column = column._replace(unit=_axes_of(report))
             yield from data(["output_axes"] if _names_axes(report) else ())
+            yield from data(["weights_of"] if any(node.shared for node in report.ran.nodes) else ())
         elif own.key == "field":
             column = column._replace(unit=field_unit(report.graph.input))
         yield column
@@ -220,7 +223,7 @@ def facts(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "name": report.graph.name,
-        **input_data(report.graph.input),
+        **input_data(report.graph),
         **report.conditions,
         **report.training,
     }
@@ -229,12 +232,14 @@ def facts(report: Report) -> dict[str, Any]:
 def conditions(report: Report) -> str:
     """Return the conditions of a table for people."""
     training = f" · optimizer: {report.optimizer}" if report.optimizer else ""
-    return conditions_text(**report.conditions, inputs=[report.graph.input]) + training
+    return conditions_text(**report.conditions, inputs=[report.graph.inputs_text]) + training
 
 
 def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     """Yield the totals as text with units; `folded` says that batch normalization was folded."""
     t = report.totals
+    if outputs := ends_data(report.graph).get("outputs"):
+        yield "outputs", ", ".join(f"{own['name']} {format_shape(own['shape'])}" for own in outputs)
     more = f"\n{t.params_with_statistics:,} with running statistics" if t.running_statistics else ""
     yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
     if t.buffers:
