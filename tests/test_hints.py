@@ -41,6 +41,7 @@ PYTORCH = {
     "upsample": nn.Upsample, "identity": nn.Identity, "flatten": nn.Flatten, "dropout": nn.Dropout,
     "channel_shuffle": nn.ChannelShuffle, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU,
     "prelu": nn.PReLU, "mish": nn.Mish, "softplus": nn.Softplus, "log_softmax": nn.LogSoftmax, "glu": nn.GLU,
+    "instancenorm": nn.InstanceNorm2d, "rmsnorm": nn.RMSNorm, "dropout2d": nn.Dropout2d,
 }  # fmt: skip
 
 

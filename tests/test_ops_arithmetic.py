@@ -43,7 +43,7 @@ def scaled(x: Any, factor: int, taller: int, wider: int, joins: bool) -> Any:
     """The shape with more channels and places; in a join, what is 1 stays 1, for it may be a gate."""
     if joins:
         return tuple(scaled(shape, factor, taller, wider, joins=False) for shape in x) if factor else x
-    more = (0, taller, wider)
+    more = (0, taller, wider, 0)
     return type(x)(d * factor if axis == 0 else d if d == 1 else d + more[axis] for axis, d in enumerate(x))
 
 

@@ -44,6 +44,7 @@ REGRESSIONS = {
 }  # fmt: skip
 
 REFUSED = [
+    ("instancenorm", (4, 1, 1), {}, "instancenorm needs more than one position"),
     ("prelu", (4, 5, 5), {"num_parameters": 3}, "num_parameters must be 1 or the channels, 4, not 3"),
     ("glu", (3, 5, 5), {}, "3 channels cannot be halved"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 6}, "kernel 6×6 is larger than the padded input 5×5"),
@@ -68,6 +69,9 @@ REFUSED = [
 ]
 
 REFUSED_HERE_ONLY = [
+    ("channel_layernorm", (4,), {}, "channel_layernorm accepts C×L, C×H×W or C×D×H×W; write layernorm for 4"),
+    ("rmsnorm", (4, 5, 5), {}, "rmsnorm is over the features of a vector or tokens, not 4×5×5"),
+    ("dropout2d", (4, 5), {}, "dropout2d accepts C×H×W, not 4×5"),
     ("clamp", (4, 5, 5), {}, "needs min, max or both"),
     ("swiglu", (3, 5, 5), {}, "3 channels cannot be halved"),
     ("elu", (4, 5, 5), {"alpha": -0.1, "inplace": True}, "needs alpha >= 0, not -0.1"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, OFTEN_IN_PLACE, READING, case_id
+from support.operator_cases import CASES, OFTEN_IN_PLACE, READING, case_id, made
 from support.operator_strategies import WRITTEN, examples
 from support.operator_values import BATCH, Example, by_name, fits, fitting, images, module
 from support.reference_operators import REFERENCES, compute
@@ -76,6 +76,7 @@ def test_random(name: str, data: st.DataObject) -> None:
     compare(data.draw(fitting(name).filter(fits)))
 
 
+CHANNEL_DROPOUTS = {"dropout1d": (4, 9), "dropout2d": (4, 3, 3), "dropout3d": (4, 2, 3, 2)}
 # An operator, and for each of its arguments another value than it has there.
 CHANGES = [
     (
@@ -110,6 +111,14 @@ CHANGES = [
         {"normalized_shape": (3, 3), "eps": 0.1, "elementwise_affine": False, "bias": False},
     ),
     (Example("groupnorm", (4, 3, 3), {"num_groups": 2}), {"num_groups": 4, "eps": 0.1, "affine": False}),
+    (
+        Example("instancenorm", (4, 3, 3), {"track_running_stats": True}),
+        {"eps": 0.1, "momentum": 0.2, "affine": True, "track_running_stats": False},
+    ),
+    (Example("channel_layernorm", (4, 3, 3), {}), {"eps": 0.1, "elementwise_affine": False, "bias": False}),
+    (Example("rmsnorm", (4,), {}), {"eps": 0.1, "elementwise_affine": False}),
+    (Example("normalize", (4, 3, 3), {}), {"eps": 100}),
+    *((Example(name, x, {}), {"p": 0.6}) for name, x in CHANNEL_DROPOUTS.items()),
     (Example("lrn", (6, 3, 3), {"size": 3}), {"size": 4, "alpha": 1, "beta": 0.5, "k": 2}),
     (Example("scaled_tanh", (5,), {}), {"amplitude": 1.5, "slope": 0.5}),
     (Example("leaky_relu", (5,), {}), {"negative_slope": -0.5}),
@@ -141,7 +150,7 @@ CHANGES = [
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
 ]  # fmt: skip
-IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE)
+IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE, *CHANNEL_DROPOUTS)
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
     ("input", "shape"): "what the image has; the module hands it on",
@@ -183,8 +192,9 @@ def tensors(outcome: Outcome) -> list[Tensor]:
 @pytest.mark.parametrize("inplace", [True, False])
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place(name: str, inplace: bool) -> None:
-    x = torch.randn(BATCH, 5)
-    y = module(Example(name, (5,), {"inplace": inplace}), training=True)(x)
+    shape = CHANNEL_DROPOUTS.get(name, (5,))
+    x = torch.randn(BATCH, *shape)
+    y = module(Example(name, shape, {"inplace": inplace}), training=True)(x)
     assert (y.data_ptr() == x.data_ptr()) == inplace
 
 
@@ -272,6 +282,9 @@ FORMULAS: list[tuple[str, dict[str, Any], Callable[[Tensor], Tensor]]] = [
     (
         "batchnorm", {"affine": False, "track_running_stats": False, "eps": 0.1}, lambda x: standard(x, 0.1, (0, 2, 3)),
     ),
+    ("instancenorm", {"eps": 0.1}, lambda x: standard(x, 0.1, (2, 3))),
+    ("channel_layernorm", {"elementwise_affine": False}, lambda x: standard(x, 1e-5, 1)),
+    ("normalize", {}, lambda x: x / x.square().sum(1, keepdim=True).sqrt()),
     ("avgpool", {"kernel_size": 2}, lambda x: sums(x) / 4),
     ("maxpool", {"kernel_size": (1, 6)}, lambda x: x.amax(3, keepdim=True)),
     ("global_avgpool", {}, lambda x: x.mean((2, 3), keepdim=True)),
@@ -289,6 +302,15 @@ def test_formula(name: str, keywords: dict[str, Any], formula: Callable[[Tensor]
     torch.testing.assert_close(
         observed(example, training=False).output, formula(*images(example)), rtol=1e-9, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("eps", [None, 0.1])
+def test_rmsnorm_is_pytorchs(eps: float | None) -> None:
+    """In float32 and float64; in half precision PyTorch computes it in float32."""
+    for dtype in (torch.float32, torch.float64):
+        ours = module_of(made("rmsnorm", (6,), (eps,), {}), Features((6,))).to(dtype)
+        x = torch.randn(BATCH, 6, dtype=dtype)
+        torch.testing.assert_close(ours(x), torch.nn.RMSNorm(6, eps, dtype=dtype)(x))
 
 
 # Those that draw at random, by what holds of many draws.

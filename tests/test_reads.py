@@ -19,7 +19,7 @@ from torch import Tensor
 from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
 from archcalc.pytorch.network import module_of
 
-SPATIAL = sorted({*READING} - {"input", "rbf"})
+SPATIAL = sorted({*READING} - {"input", "rbf", "rmsnorm", "dropout1d", "dropout3d"})
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 
 
@@ -60,7 +60,13 @@ def hidden(case: Case) -> bool:
         return prod(x) // op.num_groups < 4
     if op.name == "layernorm":
         return prod(op.normalized_shape or x) < 4
-    if (op.name in ("softmax", "log_softmax") and x[0] == 1) or (op.name == "stochastic_depth" and op.p == 1):
+    if op.name == "instancenorm":
+        return prod(x[1:]) < 4
+    if op.name == "channel_layernorm":
+        return x[0] < 4
+    if (op.name in ("softmax", "log_softmax", "normalize") and x[0] == 1) or (
+        op.name == "stochastic_depth" and op.p == 1
+    ):
         return True
     lengths = zip(op.window(case.x), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
     return any(not any(read(axis, i, length) for i in range(outputs)) for axis, outputs, length in lengths)

@@ -36,6 +36,7 @@ ANYWHERE: dict[str, tuple[Rule, ...]] = {
     "batchnorm": (Rule(FIRST),),
     "rbf": (Rule(WIDER, 1, 2),),  # its prototypes are float32
 }
+INSIDE = "instancenorm", "channel_layernorm"  # a normalization is one of their calls
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "cpu": {
         **ANYWHERE,
@@ -50,6 +51,8 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
             ("layernorm", "groupnorm", "softmax", "log_softmax", "softplus", "exp", "upsample"), (Rule(FLOAT32),)
         ),
         "lrn": (Rule(FLOAT32, 5, 6),),  # pow
+        "rmsnorm": (Rule(FLOAT32, 3, 4),),  # rsqrt
+        "normalize": (Rule(WIDER, 0, 1),),  # linalg_vector_norm
         LOSS: (Rule(FLOAT32, 1, 2), Rule(WIDER, 2, 3)),  # nll_loss; with smoothing sum. log_softmax gets a dtype
     },
 }
@@ -64,6 +67,9 @@ def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str)
         rules = (Rule(FLOAT32),)  # of volumes
     if operator == "conv" and calls[0].makes.name == "links":
         rules = (Rule(BFLOAT16, 3),)  # it fills its weight before
+    if operator in INSIDE:
+        at = next(i for i, call in enumerate(calls) if call.makes.name == "normalized")
+        rules = (Rule(FLOAT32 if device == "cuda" and operator == "channel_layernorm" else FIRST, at, at + 1),)
     if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
         rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
     made, done = _Calls(reads, device), 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.analysis.memory_trace import Size, Trace
-from archcalc.ops.calls import FULL, IMAGES, JOINED, NEW, PACKED, PART, SAME, SLICE, SUM, TURNED, VIEWED
+from archcalc.ops.calls import FULL, IMAGES, JOINED, NEW, PACKED, PART, PERMUTED, SAME, SLICE, SUM, TURNED, VIEWED
 
 NOWHERE = -1  # the origin of a value that needs no gradient
 OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another tensor, or such with gaps
@@ -125,7 +125,8 @@ class Backward:
                 turned = (edge.rule == TURNED and self.single) or edge.rule == VIEWED
                 made.append(Gradient(edge, trace.make(size, edge.kind), SHARED if turned else OWN))
             else:
-                gaps = edge.rule == SLICE and not self.single and edge.first != record.size
+                slices = edge.rule == SLICE and not self.single and edge.first != record.size
+                gaps = slices or edge.rule == PERMUTED
                 same = edge.rule == SAME or (edge.rule == SUM and edge.first == record.size)
                 least = OWN if same else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))

@@ -107,7 +107,7 @@ class Programs:
         Normalizations make the gradients of their weights in the weights' dtype, and a cast that of what it reads. No
         other function reads a weight that is wider than its result.
         """
-        if read.dtype == call.makes.dtype or call.makes.name == CAST or not read.per_image:
+        if read.dtype == call.makes.dtype or call.makes.name == CAST or not read.per_image or read.name == "weight":
             return None
         return self.size(read._replace(dtype=call.makes.dtype))
 

@@ -376,7 +376,8 @@ class Writer:
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
             nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]
-            widest = [all(node.x[i].channels == node.output.channels for node in nodes) for i in range(len(outs))]
+            as_wide = [[shape.channels == node.output.channels for shape in node.x] for node in nodes]
+            widest = map(all, zip(*as_wide, strict=True))
             known = [out for out, own in zip(outs, widest, strict=True) if own and not trees.unknown(out)]
             flow.channels = min(known or [trees.UNKNOWN], key=trees.operations)
 

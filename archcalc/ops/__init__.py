@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from archcalc.ops import activation, convolution, gated, joins, learned, normalization, pooling, shaping
+from archcalc.ops import (
+    activation,
+    convolution,
+    feature_normalization,
+    gated,
+    joins,
+    learned,
+    normalization,
+    pooling,
+    shaping,
+)
 from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Work, format_shape, make, signature
 from archcalc.ops.shaping import Input
 from archcalc.ops.synonyms import operator_hint
 
-FAMILIES = (convolution, normalization, activation, gated, pooling, joins, shaping, learned)
+FAMILIES = (
+    convolution, normalization, feature_normalization, activation, gated, pooling, joins, shaping, learned,
+)  # fmt: skip
 
 __all__ = [
     "FAMILIES", "KINDS", "REGISTRY", "Input", "Operator", "Saved", "Shape", "Work",

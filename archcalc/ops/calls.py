@@ -19,9 +19,10 @@ NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
 # that is then summed to the read's; the incoming gradient, summed to the read's size if that differs; likewise for a
 # read that all images share, over the images; new memory, for which an incoming gradient with gaps is copied first; new
 # memory, which is seen transposed, as a view (VIEWED), or only for one image (TURNED); new memory of the result's size,
-# a part of the read's gradient that is not added to other parts; none, since only its shape and dtype are read.
+# a part of the read's gradient that is not added to other parts; a view with the dimensions in another order; none,
+# since only its shape and dtype are read.
 SAME, JOINED, SLICE, FULL, SUM, IMAGES = "same", "joined", "slice", "full", "sum", "images"
-PACKED, TURNED, VIEWED, PART, NONE = "packed", "turned", "viewed", "part", "none"
+PACKED, TURNED, VIEWED, PART, PERMUTED, NONE = "packed", "turned", "viewed", "part", "permuted", "none"
 
 
 class Extra(NamedTuple):

@@ -19,23 +19,23 @@ from archcalc.ops.base import (
     operator,
     values,
 )  # fmt: skip
-from archcalc.ops.calls import NUMBER, PACKED, SAME, Call
+from archcalc.ops.calls import JOINED, NEW, NONE, NUMBER, PACKED, SAME, SUM, VIEW, Call
 from archcalc.ops.reads import EACH, EACH_AND_ALL, Axis
 from archcalc.ops.shape import Tokens, channels_first, positions
 
 
-@operator("batchnorm")
-class BatchNorm(SameShape):
-    """Batch normalization per channel, `torch.nn.BatchNorm1d` to `BatchNorm3d` (Ioffe & Szegedy 2015)."""
+class ByChannel(SameShape):
+    """A normalization of each channel, of all images or of each, perhaps with running statistics."""
 
-    eps: PositiveReal = 1e-5
-    momentum: Real = 0.1
-    affine: Flag = True
-    track_running_stats: Flag = True
+    eps: PositiveReal
+    momentum: Real
+    affine: Flag
+    track_running_stats: Flag
 
-    def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal for tokens, whose features are not PyTorch's second dimension."""
-        return channels_first(x, self.name)
+    def groups(self, x: Shape, batch: int) -> int:
+        """Return how many groups of values have a mean and a variance of their own."""
+        count: int = x.channels
+        return count
 
     def weights(self, x: Shape) -> dict[str, Sizes]:
         """γ `weight` and β `bias`, one value per channel."""
@@ -47,20 +47,15 @@ class BatchNorm(SameShape):
             return {}
         return {"running_mean": (x.channels,), "running_var": (x.channels,), "num_batches_tracked": ()}
 
-    def work(self, x: Shape, y: Shape) -> Work:
-        """For each value a multiplication and an addition: y = a·x + b, with a and b computed before."""
-        if not self.track_running_stats:
-            raise NotImplementedError("without running statistics the work for one image is not defined")
-        return {"mul": values(y), "add": values(y)}
-
     def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
         """As of layernorm, with the channels of the batch as groups; then the averages of mean and n/(n − 1)·variance.
 
         For n values in C channels 3n − C sums, 2n products, 3C divisions, C roots; n for each of weight and bias. For
         each channel's running averages, momentum·new + (1 − momentum)·old, 5 products and 2 sums.
         """
-        work = statistics_work(batch * values(y), x.channels, self.affine, self.affine)
-        return add_work(work, {"mul": 5 * x.channels, "add": 2 * x.channels} if self.track_running_stats else {})
+        groups = self.groups(x, batch)
+        work = statistics_work(batch * values(y), groups, self.affine, self.affine)
+        return add_work(work, {"mul": 5 * groups, "add": 2 * groups} if self.track_running_stats else {})
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """γ/σ · (g − Σg/n − (x − μ)·k), where k = Σ(g·(x − μ))/σ/σ/n per channel; the weight gradient has the sums.
@@ -68,14 +63,34 @@ class BatchNorm(SameShape):
         For n values in C channels 2n additions, 2n + 2C products, 2C divisions. Without weights also the sums, 3n − 2C
         additions and n products.
         """
-        count, channels = batch * values(x), x.channels
-        work = {"add": count * 2, "mul": count * 2 + channels * 2, "div": channels * 2}
-        return work if self.affine else add_work(work, {"add": count * 3 - channels * 2, "mul": count})
+        count, groups = batch * values(x), self.groups(x, batch)
+        work = {"add": count * 2, "mul": count * 2 + groups * 2, "div": groups * 2}
+        return work if self.affine else add_work(work, {"add": count * 3 - groups * 2, "mul": count})
 
     def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
         """Σ(g·(x − μ))/σ and Σg: for n values in C channels 3n − 2C additions and n + C products."""
-        count, channels = batch * values(x), x.channels
-        return {"add": count * 3 - channels * 2, "mul": count + channels} if self.affine else {}
+        count = batch * values(x)
+        return {"add": count * 3 - x.channels * 2, "mul": count + self.groups(x, batch)} if self.affine else {}
+
+
+@operator("batchnorm")
+class BatchNorm(ByChannel):
+    """Batch normalization per channel, `torch.nn.BatchNorm1d` to `BatchNorm3d` (Ioffe & Szegedy 2015)."""
+
+    eps: PositiveReal = 1e-5
+    momentum: Real = 0.1
+    affine: Flag = True
+    track_running_stats: Flag = True
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for tokens, whose features are not PyTorch's second dimension."""
+        return channels_first(x, self.name)
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """For each value a multiplication and an addition: y = a·x + b, with a and b computed before."""
+        if not self.track_running_stats:
+            raise NotImplementedError("without running statistics the work for one image is not defined")
+        return {"mul": values(y), "add": values(y)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Input, weight, running statistics, and mean and 1/σ of the batch (on CUDA at least float32)."""
@@ -94,6 +109,81 @@ class BatchNorm(SameShape):
         if not self.track_running_stats:
             return (call,)
         return (Call((), NUMBER), call) if training else (call._replace(extras=()),)
+
+
+@operator("instancenorm")
+class InstanceNorm(ByChannel):
+    """Normalization of each channel of each image (Ulyanov et al. 2016), `torch.nn.InstanceNorm1d` to `InstanceNorm3d`.
+
+    With running statistics, evaluation uses these instead of those of the image.
+    """
+
+    eps: Real = 1e-5
+    momentum: Real = 0.1
+    affine: Flag = False
+    track_running_stats: Flag = False
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for a vector, tokens, and a single position."""
+        lengths = positions(x, self.name)
+        require(values(lengths) > 1, "instancenorm needs more than one position, as in PyTorch")
+        return x
+
+    def groups(self, x: Shape, batch: int) -> int:
+        count: int = batch * x.channels
+        return count
+
+    def work(self, x: Shape, y: Shape) -> Work:
+        """For n values in C channels 3n − C sums, 2n products, 3C divisions, C roots; n for each of weight and bias.
+
+        With running statistics a product and a sum for each value: y = a·x + b, with a and b computed before.
+        """
+        if self.track_running_stats:
+            return {"mul": values(y), "add": values(y)}
+        return statistics_work(values(y), x.channels, self.affine, self.affine)
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """As of batchnorm for each image, n values in C channels: sums, products, divisions, roots.
+
+        The running statistics are the means of those of the images: for each channel and image 2 sums, less one of
+        each, and 2 divisions.
+        """
+        work = super().training_work(x, y, batch)
+        means = {"add": (batch - 1) * x.channels * 2, "div": x.channels * 2}
+        return add_work(work, means if self.track_running_stats else {})
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """Input, and for each image mean and 1/σ, and copies of the weight and of running statistics."""
+        copies = ["weight"] * self.affine + ["running_mean", "running_var"] * self.track_running_stats
+        extras = [*[Extra(name, (x.channels,)) for name in copies], *self._statistics(x)]
+        return Saved(input=True, extras=tuple(extras))
+
+    def _statistics(self, x: Shape) -> tuple[Extra, Extra]:
+        return Extra("mean", (x.channels,), "sums"), Extra("invstd", (x.channels,), "sums")
+
+    def window(self, x: Shape) -> tuple[Axis, ...]:
+        """Each position; without running statistics all positions, too."""
+        return (EACH if self.track_running_stats else EACH_AND_ALL,) * len(x.lengths)
+
+    def pytorch(self, x: Shape) -> str:
+        options = "eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats"
+        return f"nn.InstanceNorm{len(x.lengths)}d(in_channels, {options})"
+
+    def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
+        """Batch normalization of a view in which each image has channels of its own, and of copies for each image."""
+        weights, tracked = len(self.weights(x)), 2 * self.track_running_stats
+        copy, mean = Extra("weight", (x.channels,)), Extra("mean", (x.channels,), per_image=False)
+        copies = [Call((i,), copy, grads=(SUM,)) for i in range(1, 1 + weights)] + [Call((), copy)] * tracked
+        first = 1 + weights
+        view, made = first + len(copies), Extra("normalized", y)
+        of_images = tuple(range(first, view))
+        running = of_images[weights:]
+        keeps = (view, *of_images[: weights // 2], *running)
+        extras = self._statistics(x) if training or not tracked else ()
+        norm = Call((view, *of_images), made, keeps=keeps, extras=extras, grads=(NEW,) * first + (NONE,) * tracked)
+        means = [Call((i,), mean, grads=(NONE,)) for i in running] if training else []
+        last = Call((view + 1,), made, VIEW, holds=of_images, grads=(JOINED,))
+        return *copies, Call((0,), Extra("view", x), VIEW, grads=(VIEW,)), norm, *means, last
 
 
 @operator("layernorm")

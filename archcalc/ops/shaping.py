@@ -185,6 +185,62 @@ class Dropout(Dropper):
         return (Call((0,), Extra("output", y), where, extras=self.saved(x, y).extras),) * (training and self.p > 0)
 
 
+class ChannelDropout(Dropout):
+    """Drop whole channels of an image with probability p in training."""
+
+    def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
+        """For each channel of an image a comparison and a division by 1 − p, for each value a product.
+
+        With p = 1 only that; with p = 0 none.
+        """
+        channels = batch * x.channels
+        noise = {"compare": channels, "div": channels} if self.p < 1 else {}
+        return noise | {"mul": batch * values(y)} if self.p else {}
+
+    def saved(self, x: Shape, y: Shape) -> Saved:
+        """A factor for each channel; with p = 1 a single zero."""
+        return Saved(extras=(self._noise(x),) if self.p else ())
+
+    def _noise(self, x: Shape) -> Extra:
+        return Extra("noise", (x.channels,)) if self.p < 1 else Extra("noise", (), per_image=False)
+
+
+@operator("dropout1d")
+class Dropout1d(ChannelDropout):
+    """Drop whole channels of a line with probability p in training, `torch.nn.Dropout1d`."""
+
+    code: ClassVar[str] = "nn.Dropout1d(p, inplace=inplace)"
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal unless it is channels×length."""
+        positions(x, self.name, 1)
+        return x
+
+
+@operator("dropout2d")
+class Dropout2d(ChannelDropout):
+    """Drop whole channels of an image with probability p in training, `torch.nn.Dropout2d` (Tompson et al. 2015)."""
+
+    code: ClassVar[str] = "nn.Dropout2d(p, inplace=inplace)"
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal unless it is channels×height×width."""
+        positions(x, self.name, 2)
+        return x
+
+
+@operator("dropout3d")
+class Dropout3d(ChannelDropout):
+    """Drop whole channels of a volume with probability p in training, `torch.nn.Dropout3d`."""
+
+    code: ClassVar[str] = "nn.Dropout3d(p, inplace=inplace)"
+
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal unless it is channels×depth×height×width."""
+        positions(x, self.name, 3)
+        return x
+
+
 @operator("droppath")
 class DropPath(Dropper):
     """In training drop a whole branch of an image with probability p, and scale kept branches by 1/(1 − p)."""

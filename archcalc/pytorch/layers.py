@@ -131,6 +131,39 @@ class SwiGLU(nn.Module):
         return F.silu(a) * b
 
 
+class ChannelLayerNorm(nn.LayerNorm):
+    """Layer normalization over the channels at each position; the result is contiguous."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.movedim(1, -1)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps).movedim(-1, 1).contiguous()
+
+
+class RMSNorm(nn.Module):
+    """x / √(mean of x² + eps) · weight over the last dimension, in the dtype of x."""
+
+    def __init__(self, features: int, eps: float | None = None, elementwise_affine: bool = True) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features)) if elementwise_affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
+        x = x * ((x * x).mean(-1, keepdim=True) + eps).rsqrt()
+        return x if self.weight is None else x * self.weight
+
+
+class Normalize(nn.Module):
+    """x / max(√(Σx²), eps) over a dimension."""
+
+    def __init__(self, dim: int, eps: float = 1e-12) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=self.dim, eps=self.eps)
+
+
 class TrainableSubsampling(nn.Module):
     """weight · (sum over the window) + bias, with one weight and bias per channel."""
 

@@ -230,6 +230,32 @@ def groupnorm(x: Counted, state: State, num_groups: int, eps: float = 1e-5, affi
     return y * channelwise(state["weight"], rank) + channelwise(state["bias"], rank) if affine else y
 
 
+def instancenorm(
+    x: Counted, state: State, eps: float = 1e-5, affine: bool = False, track_running_stats: bool = False, **unused: Any
+) -> Counted:
+    if track_running_stats:
+        return batchnorm(x, state, eps, affine)
+    return groupnorm(x, state, len(x.data), eps, affine)
+
+
+def channel_layernorm(
+    x: Counted, state: State, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+) -> Counted:
+    rows = Counted(np.moveaxis(x.data, 0, -1), x.tally)
+    y = layernorm(rows, state, x.data.shape[:1], eps, elementwise_affine, bias)
+    return Counted(np.moveaxis(y.data, -1, 0), x.tally)
+
+
+def rmsnorm(x: Counted, state: State, eps: float | None = None, elementwise_affine: bool = True) -> Counted:
+    least = float(np.finfo(np.float64).eps) if eps is None else eps
+    y = x * (1 / ((x * x).sum(0) / len(x.data) + least).sqrt())
+    return y * state["weight"] if elementwise_affine else y
+
+
+def normalize(x: Counted, state: State, eps: float = 1e-12) -> Counted:
+    return x / (x * x).sum(0).sqrt().largest(eps)
+
+
 def lrn(
     x: Counted, state: State, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Counted:  # fmt: skip
@@ -417,9 +443,11 @@ def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     return None
 
 
+DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d")
 FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **{name: lambda x, state, inplace=False, f=f: f(x) for name, f in ACTIVATIONS.items()},
     "gelu": gelu, "scaled_tanh": scaled_tanh, "softmax": softmax, "batchnorm": batchnorm, "layernorm": layernorm,
+    "instancenorm": instancenorm, "channel_layernorm": channel_layernorm, "rmsnorm": rmsnorm, "normalize": normalize,
     "groupnorm": groupnorm, "lrn": lrn, "conv": conv, "conv_transpose": conv_transpose, "linear": linear, "rbf": rbf,
     "leaky_relu": leaky_relu, "elu": elu, "prelu": prelu, "softplus": softplus, "clamp": clamp,
     "log_softmax": log_softmax,
@@ -430,7 +458,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **{name: lambda *xs, state, f=f: reduce(f, aligned(xs)) for name, f in ELEMENTWISE.items()},
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
-    **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "dropout", "droppath"], moved),
+    **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", *DROPOUTS], moved),
     "concat": lambda *xs, state: None,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from support.counting_arithmetic import (
     ALPHA,
+    DROPOUTS,
     SCALE,
     Array,
     Counted,
@@ -203,15 +204,20 @@ def batchnorm_sums(g: Counted, x: Counted, mean: Array) -> tuple[Counted, Counte
 
 
 def batchnorm(case: Case) -> Counted:
+    made = standardized_rows(case, by_channel(case.g), by_channel(case.x), case.get("affine", True))
+    return images_again(made, case.g)
+
+
+def standardized_rows(case: Case, g: Counted, x: Counted, affine: bool) -> Counted:
     """Use the sums of the weights' gradients if there are any."""
-    g, x = by_channel(case.g), by_channel(case.x)
-    affine, (mean, inverse), count = case.get("affine", True), kept(x, case.get("eps", 1e-5)), x.data.shape[1]
+    repeats = len(x.data) // case.x.data.shape[1]
+    (mean, inverse), count = kept(x, case.get("eps", 1e-5)), x.data.shape[1]
     where = FREE() if affine else case.tally
     apart, dot, total = batchnorm_sums(Counted(g.data, where), Counted(x.data, where), mean)
     dot = dot * inverse
     apart, dot, total = (Counted(part.data, case.tally) for part in (apart, dot, total))
-    scale: Any = Counted(inverse, case.tally) * case.state["weight"][:, None] if affine else inverse
-    return images_again((g - total / count - apart * (dot * inverse / count)) * scale, case.g)
+    scale: Any = Counted(inverse, case.tally) * np.tile(case.state["weight"], repeats)[:, None] if affine else inverse
+    return (g - total / count - apart * (dot * inverse / count)) * scale
 
 
 def batchnorm_weights(case: Case) -> dict[str, Counted]:
@@ -221,6 +227,25 @@ def batchnorm_weights(case: Case) -> dict[str, Counted]:
     mean, inverse = kept(x, case.get("eps", 1e-5))
     _, dot, total = batchnorm_sums(by_channel(case.g), x, mean)
     return {"weight": dot * inverse, "bias": total}
+
+
+def by_image(x: Counted) -> Counted:
+    """Return a row for each channel of each image."""
+    return x.shaped((x.data.shape[0] * x.data.shape[1], -1))
+
+
+def instancenorm(case: Case) -> Counted:
+    affine = case.get("affine", False)
+    return standardized_rows(case, by_image(case.g), by_image(case.x), affine).shaped(case.g.data.shape)
+
+
+def instancenorm_weights(case: Case) -> dict[str, Counted]:
+    if not case.get("affine", False):
+        return {}
+    x, shape = by_image(case.x), case.x.data.shape[:2]
+    mean, inverse = kept(x, case.get("eps", 1e-5))
+    _, dot, total = batchnorm_sums(by_image(case.g), x, mean)
+    return {"weight": (dot * inverse).shaped(shape).sum(0), "bias": total.shaped(shape).sum(0)}
 
 
 def standard(case: Case, rows: tuple[int, int], scale: Array | None) -> Counted:
@@ -277,6 +302,42 @@ def groupnorm(case: Case) -> Counted:
 def groupnorm_weights(case: Case) -> dict[str, Counted]:
     axes = tuple(axis for axis in range(case.x.data.ndim) if axis != 1)
     return standard_weights(case, groupnorm_rows(case), axes) if "weight" in case.state else {}
+
+
+def of_positions(case: Case) -> Case:
+    """Return a layer normalization's case with the channels last."""
+    g, x, y = (Counted(np.moveaxis(made.data, 1, -1), made.tally) for made in (case.g, case.x, case.y))
+    return Case(g, (x,), y, case.state, {**case.keywords, "normalized_shape": x.data.shape[-1:]})
+
+
+def channel_layernorm(case: Case) -> Counted:
+    return Counted(np.moveaxis(layernorm(of_positions(case)).data, -1, 1), case.tally)
+
+
+def root_of(case: Case) -> Array:
+    """Return the reciprocal root that rmsnorm keeps."""
+    eps = case.get("eps")
+    least = np.finfo(np.float64).eps if eps is None else eps
+    return 1 / np.sqrt((case.x.data**2).mean(1, keepdims=True) + least)
+
+
+def rmsnorm(case: Case) -> Counted:
+    h = case.g * case.state["weight"] if "weight" in case.state else case.g
+    r = Counted(root_of(case), case.tally)
+    return h * r.data - case.x * ((h * case.x).sum(1) / case.x.data.shape[1] * (r * r * r))
+
+
+def rmsnorm_weights(case: Case) -> dict[str, Counted]:
+    if "weight" not in case.state:
+        return {}
+    return {"weight": (case.g * (case.x.data * root_of(case))).sum(0)}
+
+
+def normalize(case: Case) -> Counted:
+    s = np.sqrt((case.x.data**2).sum(1, keepdims=True))
+    d = np.maximum(s, case.get("eps", 1e-12))
+    k = (-case.g * (case.x / d / d)).sum(1).chosen(s >= case.get("eps", 1e-12))
+    return case.g / d + case.x * (k / s)
 
 
 def around(x: Array, size: int, before: int, after: int) -> list[Array]:
@@ -572,19 +633,22 @@ def moved(case: Case) -> None:
 
 
 INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
-    **ACTIVATIONS, "batchnorm": batchnorm, "layernorm": layernorm, "groupnorm": groupnorm, "lrn": lrn,
+    **ACTIVATIONS, "instancenorm": instancenorm, "channel_layernorm": channel_layernorm, "rmsnorm": rmsnorm,
+    "normalize": normalize, "batchnorm": batchnorm, "layernorm": layernorm, "groupnorm": groupnorm, "lrn": lrn,
     "conv": conv_input, "conv_transpose": transposed_input, "linear": linear_input, "rbf": rbf, "maxpool": maxpool,
     "avgpool": avgpool, "subsample": subsample, "adaptive_avgpool": adaptive_avgpool,
     "adaptive_maxpool": adaptive_maxpool, "global_avgpool": adaptive_avgpool, "global_maxpool": adaptive_maxpool,
     "upsample": upsample, **{name: partial(elementwise, name) for name in ELEMENTWISE},
     "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
-    "dropout": noise, "droppath": noise, "stochastic_depth": noise,
+    **dict.fromkeys(DROPOUTS, noise), "droppath": noise, "stochastic_depth": noise,
     **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
     "subsample": subsample_weights, "prelu": prelu_weights,
+    "instancenorm": instancenorm_weights, "rmsnorm": rmsnorm_weights,
+    "channel_layernorm": lambda case: layernorm_weights(of_positions(case)),
 }  # fmt: skip
 
 
@@ -601,6 +665,30 @@ def trained_batchnorm(case: Case) -> dict[str, Counted]:
         for name, new in ("running_mean", mean), ("running_var", variance):
             made[name] = momentum * new + Counted(case.state[name], case.tally) * (1 - momentum)
     return made
+
+
+def trained_instancenorm(case: Case) -> dict[str, Counted]:
+    """Return the output in training, and the means of the running averages of all images."""
+    rows, affine, momentum = by_image(case.x), case.get("affine", False), case.get("momentum", 0.1)
+    y, (images, channels, *_) = standardized(rows, case.get("eps", 1e-5)), case.x.data.shape
+    if affine:
+        y = y * np.tile(case.state["weight"], images)[:, None] + np.tile(case.state["bias"], images)[:, None]
+    made = {"output": y.shaped(case.x.data.shape)}
+    if case.get("track_running_stats", False):
+        count = rows.data.shape[1]
+        variance = Counted(rows.data.var(1), case.tally) * (count / (count - 1))
+        for name, new in ("running_mean", Counted(rows.data.mean(1), case.tally)), ("running_var", variance):
+            old = Counted(np.tile(case.state[name], images), case.tally)
+            made[name] = (momentum * new + old * (1 - momentum)).shaped((images, channels)).sum(0) / images
+    return made
+
+
+def trained_channels(case: Case) -> dict[str, Counted]:
+    if case.get("p") == 1:
+        return {"output": case.x * 0}
+    images, channels, *places = case.y.data.shape
+    drawn = (case.y.data != 0).reshape(images, channels, -1).any(2)
+    return trained_dropout(case, drawn.reshape(images, channels, *[1] * len(places)))
 
 
 def trained_dropout(case: Case, drawn: Array | None = None) -> dict[str, Counted]:
@@ -628,7 +716,8 @@ def trained_depth(case: Case) -> dict[str, Counted]:
 
 
 TRAINED: dict[str, Callable[[Case], dict[str, Counted]]] = {
-    "batchnorm": trained_batchnorm, "dropout": trained_dropout, "droppath": trained_droppath,
+    "batchnorm": trained_batchnorm, "instancenorm": trained_instancenorm,
+    **dict.fromkeys(DROPOUTS[1:], trained_channels), "dropout": trained_dropout, "droppath": trained_droppath,
     "stochastic_depth": trained_depth,
 }  # fmt: skip
 

@@ -44,6 +44,15 @@ CASES = [
     ("layernorm", (7,), (), {"elementwise_affine": False}),
     ("groupnorm", (6, 4, 3), (3,), {}),
     ("groupnorm", (6,), (2,), {"affine": False}),
+    *(("instancenorm", x, (), {"affine": a, "track_running_stats": track})
+      for x in [(5, 4, 3), (5, 7), (2, 3, 2, 4)] for a in [False, True] for track in [False, True]),
+    ("channel_layernorm", (5, 4, 3), (), {}),
+    ("channel_layernorm", (5, 7), (1e-6,), {"bias": False}),
+    ("channel_layernorm", (5, 1, 1), (), {"elementwise_affine": False}),
+    ("channel_layernorm", (2, 3, 2, 4), (), {}),
+    ("rmsnorm", (7,), (), {}),
+    ("rmsnorm", (7,), (1e-6,), {"elementwise_affine": False}),
+    *(("normalize", x, (), {}) for x in [(5, 4, 3), (7,), (1, 5)]),
     ("lrn", (6, 5, 5), (5,), {"k": 2}),
     ("lrn", (3, 5), (4,), {"alpha": 1e-3, "beta": 0.5}),
     *(("relu", shape, (flag,), {}) for shape in [(5, 4, 3), (7,)] for flag in [True, False]),
@@ -79,6 +88,8 @@ CASES = [
     ("channel_shuffle", (6, 4, 3), (3,), {}),
     ("pad_shortcut", (4, 7, 8), (9,), {"stride": 2}),
     *(("dropout", (5, 4, 3), (p, flag), {}) for p in [0, 0.3, 1] for flag in [True, False]),
+    *((f"dropout{len(x) - 1}d", x, (p, flag), {})
+      for x in [(5, 4), (5, 4, 3), (5, 2, 4, 3)] for p in [0, 0.3, 1] for flag in [True, False]),
     *((name, (5, 4, 3), (p,), {}) for name in ["droppath", "stochastic_depth"] for p in [0, 0.3, 1]),
     ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
 ]  # fmt: skip

@@ -59,6 +59,7 @@ def size(most: int, least: int = 1) -> st.SearchStrategy[Any]:
 
 FLAG = st.booleans()
 REAL = st.floats(0.25, 2)
+PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
 CHANNELS = upto(3).flatmap(lambda factor: upto(4).map(lambda rest: factor * rest))
 IMAGE = st.tuples(CHANNELS, upto(11), upto(11))
 VECTOR = st.tuples(CHANNELS)
@@ -137,6 +138,13 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "batchnorm": written(ANY_RANK, affine=FLAG, momentum=st.just(0.01)),
     "layernorm": normalized(),
     "groupnorm": written(ANY_RANK, num_groups_=upto(4), affine=FLAG),
+    "instancenorm": written(IMAGE | ROWS, affine=FLAG, track_running_stats=FLAG, momentum=st.just(0.01)),
+    "channel_layernorm": written(IMAGE | ROWS, elementwise_affine=FLAG, bias=FLAG),
+    "rmsnorm": written(VECTOR, eps=REAL, elementwise_affine=FLAG),
+    "normalize": written(ANY_RANK, eps=REAL),
+    "dropout1d": written(ROWS, p=PROBABILITY, inplace=FLAG),
+    "dropout2d": written(IMAGE, p=PROBABILITY, inplace=FLAG),
+    "dropout3d": written(st.tuples(CHANNELS, upto(3), upto(3), upto(3)), p=PROBABILITY, inplace=FLAG),
     "lrn": written(IMAGE | ROWS, size_=upto(7), alpha=REAL, beta=REAL, k=REAL),
     "relu": IN_PLACE,
     "relu6": IN_PLACE,
@@ -179,7 +187,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "flatten": ACTIVATION,
     "channel_shuffle": written(ANY_RANK, groups_=upto(4)),
     "pad_shortcut": written(IMAGE, out_channels_=upto(14), stride=size(3)),
-    "dropout": written(ANY_RANK, p=st.sampled_from([0, 0.2, 0.5, 1]), inplace=FLAG),
-    "droppath": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
-    "stochastic_depth": written(ANY_RANK, p_=st.sampled_from([0, 0.2, 0.5, 1])),
+    "dropout": written(ANY_RANK, p=PROBABILITY, inplace=FLAG),
+    "droppath": written(ANY_RANK, p_=PROBABILITY),
+    "stochastic_depth": written(ANY_RANK, p_=PROBABILITY),
 }  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from archcalc.ops import REGISTRY, Operator
 from archcalc.pytorch.network import module_of
 from support.operator_cases import inputs, made, shaped
-from support.operator_strategies import FLAG, REAL, WRITTEN
+from support.operator_strategies import FLAG, PROBABILITY, REAL, WRITTEN
 from support.torch_seed import seed_torch
 
 BATCH = 3
@@ -58,11 +58,12 @@ def images(example: Example) -> list[Tensor]:
     return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
 
 
-PROBABILITY = st.sampled_from([0, 0.2, 0.5, 1])
 MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # arguments that change no figure
     "batchnorm": {"eps": REAL, "momentum": REAL, "track_running_stats": FLAG},
     "layernorm": {"eps": REAL},
     "groupnorm": {"eps": REAL},
+    "instancenorm": {"eps": REAL},
+    "channel_layernorm": {"eps": REAL},
     "mean": {"p": PROBABILITY},
 }
 

@@ -171,6 +171,7 @@ def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"inplace": draw(FLAG)} if draw(FLAG) else {}
 
 
+INSTANCES: list[dict[str, Any]] = [{}, {"affine": True}, {"affine": True, "track_running_stats": True}]
 # By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
@@ -204,6 +205,11 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "batchnorm": lambda draw, x: some(draw, eps=REAL, momentum=REAL, affine=FLAG),
     "layernorm": layernorm,
     "groupnorm": groupnorm,
+    "instancenorm": lambda draw, x: some(draw, eps=REAL) | draw(st.sampled_from(INSTANCES)),
+    "channel_layernorm": lambda draw, x: some(draw, eps=REAL, elementwise_affine=FLAG, bias=FLAG),
+    "rmsnorm": lambda draw, x: some(draw, eps=REAL, elementwise_affine=FLAG),
+    "normalize": lambda draw, x: some(draw, eps=REAL),
+    **dict.fromkeys(("dropout1d", "dropout2d", "dropout3d"), lambda draw, x: {"p": draw(DROP)} | in_place(draw, x)),
     "lrn": lambda draw, x: {"size": draw(upto(5))} | some(draw, alpha=REAL, beta=REAL, k=REAL),
     "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x.channels)))},
     "rbf": lambda draw, x: {"out_features": draw(upto(9))},
@@ -223,14 +229,14 @@ IMAGES_ONLY = ("subsample", "pad_shortcut")
 HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
-    "upsample", "conv_transpose", "lrn", *IMAGES_ONLY,
+    "upsample", "conv_transpose", "lrn", "instancenorm", "channel_layernorm", *IMAGES_ONLY,
 )  # fmt: skip
 REFUSED_BY_AXES = {
-    "C": MAPS_ONLY,
-    "CL": ("rbf", *IMAGES_ONLY),
-    "CHW": ("rbf",),
-    "CDHW": ("rbf", *IMAGES_ONLY),
-    "TC": (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle"),
+    "C": (*MAPS_ONLY, "dropout1d", "dropout2d", "dropout3d"),
+    "CL": ("rbf", "rmsnorm", "dropout2d", "dropout3d", *IMAGES_ONLY),
+    "CHW": ("rbf", "rmsnorm", "dropout1d", "dropout3d"),
+    "CDHW": ("rbf", "rmsnorm", "dropout1d", "dropout2d", *IMAGES_ONLY),
+    "TC": (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle", "dropout1d", "dropout2d", "dropout3d"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
 NO_KERNEL = {
@@ -286,6 +292,7 @@ class Writer:
         names = [name for name in FITTING[x.axes] if not (keep_rank and name == "flatten")]
         names = [name for name in names if runs(name, len(x), self.dtype)]
         names = [name for name in names if x.channels % 2 == 0 or name not in HALVING]
+        names = [name for name in names if not x.single or name != "instancenorm"]
         often = [name for name in OFTEN if name in names]
         name = self.draw(st.sampled_from(names + 3 * often))
         layer = Layer(name, ARGUMENTS[name](self.draw, x))

@@ -98,6 +98,28 @@ def groupnorm(run: Run, x: Tensor, num_groups: int, eps: float = 1e-5, affine: b
     return F.group_norm(x, num_groups, *run.some("weight bias", affine), eps)
 
 
+def instancenorm(
+    run: Run, x: Tensor, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
+    track_running_stats: bool = False,
+) -> Tensor:  # fmt: skip
+    statistics, by_image = run.some("running_mean running_var", track_running_stats), run.training
+    weights = run.some("weight bias", affine)
+    return F.instance_norm(x, *statistics, *weights, by_image or not track_running_stats, momentum, eps)
+
+
+def channel_layernorm(
+    run: Run, x: Tensor, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+) -> Tensor:
+    scale, shift = run.some("weight", elementwise_affine), run.some("bias", elementwise_affine and bias)
+    return F.layer_norm(x.transpose(1, -1), x.shape[1:2], *scale, *shift, eps).transpose(1, -1).contiguous()
+
+
+def rmsnorm(run: Run, x: Tensor, eps: float | None = None, elementwise_affine: bool = True) -> Tensor:
+    """Zhang & Sennrich 2019, equation 4; `test_ops_values.py` compares it with `torch.nn.functional.rms_norm`."""
+    root = (x.square().mean(-1, keepdim=True) + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
+    return x * root * run["weight"] if elementwise_affine else x * root
+
+
 def lrn(run: Run, x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     return F.local_response_norm(x, size, alpha, beta, k)
 
@@ -215,6 +237,10 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "batchnorm": batchnorm,
     "layernorm": layernorm,
     "groupnorm": groupnorm,
+    "instancenorm": instancenorm,
+    "channel_layernorm": channel_layernorm,
+    "rmsnorm": rmsnorm,
+    "normalize": lambda run, x, eps=1e-12: F.normalize(x, dim=-1 if run.tokens else 1, eps=eps),
     "lrn": lrn,
     "relu": activation(F.relu),
     "relu6": activation(F.relu6),
@@ -258,6 +284,9 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "channel_shuffle": channel_shuffle,
     "pad_shortcut": pad_shortcut,
     "dropout": dropout,
+    "dropout1d": lambda run, x, p=0.5, inplace=False: F.dropout1d(x, p, run.training),
+    "dropout2d": lambda run, x, p=0.5, inplace=False: F.dropout2d(x, p, run.training),
+    "dropout3d": lambda run, x, p=0.5, inplace=False: F.dropout3d(x, p, run.training),
     "droppath": droppath,
     "stochastic_depth": stochastic_depth,
 }
