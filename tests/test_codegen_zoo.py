@@ -18,7 +18,7 @@ from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
 from archcalc.codegen.format import expression, text
 from archcalc.codegen.names import MODULE, class_name
-from archcalc.codegen.own_layers import FILE, PLAINER
+from archcalc.codegen.own_layers import FILES, FOLDER, PLAINER
 from archcalc.codegen.trees import simplified
 from archcalc.pytorch import build, validate_source
 from archcalc.spec.expansion import expand
@@ -169,7 +169,7 @@ def test_the_line_that_carries_weights_over():
 
 
 def test_what_is_written_more_plainly_is_there():
-    text = FILE.read_text(encoding="utf-8")
+    text = "".join((FOLDER / file).read_text(encoding="utf-8") for file in FILES)
     assert text.count(PLAINER[0]) == 1
 
 

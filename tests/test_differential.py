@@ -18,7 +18,7 @@ import torch
 from hypothesis import strategies as st
 from support.network_differences import agree, differences, disagreement, refusal_here
 from support.operator_cases import READING
-from support.random_graphs import ARGUMENTS, JOINS, doubtful, networks, sweep
+from support.random_graphs import ARGUMENTS, ATTENTIONS, JOINS, doubtful, networks, sweep
 from support.spec_steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
 
 from archcalc import Graph, SpecError, parse
@@ -127,7 +127,8 @@ def test_refuses_what_torch_refuses() -> None:
 
 
 def test_every_operator_is_drawn() -> None:
-    assert {*ARGUMENTS, *JOINS, "input"} == set(READING)
+    last = {"window_attention", "cosine_window_attention"}  # of channels last, which no operator makes yet
+    assert {*ARGUMENTS, *JOINS, *ATTENTIONS, *last, "input"} == set(READING)
 
 
 def overwrites(graph: Graph, training: bool) -> list[bool]:

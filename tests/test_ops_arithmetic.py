@@ -230,6 +230,7 @@ def test_registering_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
 
 GOOD: dict[str, list[tuple[object, object]]] = {
     "Positive": [(1, 1), (10**9, 10**9)],
+    "Index": [(0, 0), (7, 7)],
     "Real": [(0, 0), (-1.5, -1.5)],
     "PositiveReal": [(1e-5, 1e-5), (2, 2)],
     "Probability": [(0, 0), (1, 1), (0.5, 0.5)],
@@ -250,6 +251,7 @@ NO_PAIR: tuple[object, ...] = (
 )  # fmt: skip
 BAD: dict[str, tuple[object, ...]] = {
     "Positive": (*NOT_WHOLE, 0, (1, 2)),
+    "Index": (*NOT_WHOLE, (1, 2)),
     "Real": (True, "1", None, (1.0,)),
     "PositiveReal": (True, "1", None, 0, -0.1, math.nan),
     "Probability": (True, "1", None, -0.1, 1.1, 2, math.nan, math.inf),

@@ -6,7 +6,8 @@ import pytest
 from support.operator_cases import READING
 from support.operator_strategies import build
 
-from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Transposed, Whole, Window
+from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Blocks, Transposed, Whole, Window
+from archcalc.ops.shape import Ids, Tokens
 
 X = (4, 6, 6)  # 144 values
 POINT, ALL, BOTH = (EACH, EACH), (Whole(), Whole()), (Whole(itself=True), Whole(itself=True))
@@ -90,6 +91,88 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "maximum": ({}, (X, (1, 6, 6), (1,)), {"compare": 288}, POINT),
     "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),
     "concat": ({}, (X, X), {}, POINT),
+    "embedding": ({"num_embeddings": 9, "embedding_dim": 4}, Ids((6,)), {}, (EACH,)),
+    # 2 heads of 4 features, 3 queries, 5 keys: 30 scores in 6 rows
+    "attention": (
+        {"num_heads": 2},
+        (Tokens((3, 8)), Tokens((5, 8)), Tokens((5, 8))),
+        {"mac": 30 * 4 + 30 * 4, "mul": 30, "compare": 6 * 4, "add": 30 + 6 * 4, "exp": 30, "div": 30},
+        (EACH,),
+    ),
+    # the same with 3 keys: 18 scores; and linear layers of 3 tokens, 8 to 24 and 8 to 8 features
+    "multihead_attention": (
+        {"num_heads": 2},
+        Tokens((3, 8)),
+        {
+            "mac": 18 * 4 * 2 + 3 * 8 * 24 + 3 * 8 * 8,
+            "mul": 18,
+            "compare": 6 * 2,
+            "add": 18 + 6 * 2 + 3 * 24 + 3 * 8,
+            "exp": 18,
+            "div": 18,
+        },
+        (Whole(),),
+    ),
+    # 3 tokens of 4 features, 5 values of the state: gates are products, two biases and their sum
+    "rnn": (
+        {"hidden_size": 5},
+        Tokens((3, 4)),
+        {"mac": 3 * 5 * (4 + 5), "add": 3 * 5 * 3, "tanh": 15},
+        (Whole(),),
+    ),
+    "lstm": (
+        {"hidden_size": 5},
+        Tokens((3, 4)),
+        {"mac": 3 * 20 * (4 + 5), "add": 3 * 20 * 3 + 15 * 3 + 15, "exp": 45, "div": 45, "tanh": 30, "mul": 45},
+        (Whole(),),
+    ),
+    "gru": (
+        {"hidden_size": 5, "bias": False},
+        Tokens((3, 4)),
+        {"mac": 3 * 15 * (4 + 5), "add": 15 * 3 + 15 * 2 + 15 * 2, "exp": 30, "div": 30, "tanh": 15, "mul": 30},
+        (Whole(),),
+    ),
+    # 6×4 positions in 6 windows of 4, 2 heads of 3 features: 6·2·4·4 scores in 6·2·4 rows; 24·6 features
+    "window_attention": (
+        {"window_size": (2, 2), "num_heads": 2, "shift": (1, 1)},
+        Tokens((5, 4, 6)),
+        {
+            "mac": 192 * 3 * 2 + 24 * 6 * 18 + 24 * 6 * 6,
+            "mul": 144,
+            "compare": 192 - 48,
+            "add": 192 * 3 + 192 - 48 + 24 * 18 + 24 * 6,
+            "exp": 192,
+            "div": 192,
+        },
+        (Blocks(2, 1), Blocks(2, 1)),
+    ),
+    "cosine_window_attention": (
+        {"window_size": (2, 2), "num_heads": 2},
+        Tokens((5, 4, 6)),
+        {
+            "mac": 192 * 3 * 2 + 24 * 6 * 18 + 24 * 6 * 6,
+            "mul": 144 * 2 + 192,
+            "compare": 192 - 48 + 96,
+            "sqrt": 96,
+            "add": 192 * 2 + 192 - 48 + 24 * 18 + 24 * 6 + 96 * 2,
+            "exp": 192,
+            "div": 192 + 144 * 2,
+        },
+        (Blocks(2), Blocks(2)),
+    ),
+    "cross_attention": (
+        {"num_heads": 2, "bias": False},
+        (Tokens((3, 8)), Tokens((5, 6))),
+        {
+            "mac": 30 * 4 * 2 + 3 * 8 * 8 * 2 + 5 * 6 * 8 * 2,
+            "mul": 30,
+            "compare": 6 * 4,
+            "add": 30 + 6 * 4,
+            "exp": 30,
+            "div": 30,
+        },
+        (EACH,),
+    ),
     "input": ({"shape": X}, (), {}, ()),
     "identity": ({}, X, {}, POINT),
     "flatten": ({}, X, {}, ALL),

@@ -32,7 +32,8 @@ class Pass:
     """A pass of a module in training: inputs, output and state before it, and the gradients of inputs and weights."""
 
     def __init__(self, example: Example) -> None:
-        made, leaves = module(example, training=True), [x.requires_grad_() for x in images(example)]
+        made, leaves = module(example, training=True), images(example)
+        reals = [leaf.requires_grad_() for leaf in leaves if leaf.is_floating_point()]
         for part in made.modules():
             if example.name == "mean" and hasattr(part, "p"):
                 part.p = 0
@@ -43,9 +44,9 @@ class Pass:
         self.after = {name: tensor.numpy() for name, tensor in made.state_dict().items()}
         g = torch.randn_like(output)
         weights = dict(made.named_parameters())
-        found = torch.autograd.grad(output, [*leaves, *weights.values()], g)
-        self.of_inputs = [gradient.numpy() for gradient in found[: len(leaves)]]
-        self.of_weights = {name: gradient.numpy() for name, gradient in zip(weights, found[len(leaves) :], strict=True)}
+        found = torch.autograd.grad(output, [*reals, *weights.values()], g)
+        self.of_inputs = [gradient.numpy() for gradient in found[: len(reals)]]
+        self.of_weights = {name: gradient.numpy() for name, gradient in zip(weights, found[len(reals) :], strict=True)}
         self.arrays = g.numpy(), [leaf.detach().numpy() for leaf in leaves], output.detach().numpy()
         self.keywords = example.keywords
 

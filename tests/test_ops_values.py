@@ -26,7 +26,7 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
 from archcalc.ops.pooling import AvgPool, Upsample
-from archcalc.ops.shape import Features, Map
+from archcalc.ops.shape import Features, Ids, Map, Tokens
 from archcalc.ops.shaping import Dropout
 from archcalc.pytorch.network import module_of
 
@@ -149,10 +149,38 @@ CHANGES = [
     (Example("dropout", (4, 3, 3), {}), {"p": 0.6}),
     (Example("droppath", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
     (Example("stochastic_depth", (4, 3, 3), {"p": 0.5}), {"p": 0.6}),
+    (
+        Example("embedding", Ids((9,)), {"num_embeddings": 4, "embedding_dim": 3}),
+        {"num_embeddings": 6, "embedding_dim": 5},
+    ),
+    *(
+        (
+            Example(name, Tokens((4, 3)), {"hidden_size": 3}),
+            {"hidden_size": 4, "num_layers": 2, "bias": False, "bidirectional": True},
+        )
+        for name in ("rnn", "lstm", "gru")
+    ),
+    (
+        Example("window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1, "grid": True, "scale": 0.25},
+    ),
+    (
+        Example("cosine_window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
+        {"window_size": 3, "num_heads": 4, "shift": 1},
+    ),
+    (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
+    (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
+    (
+        Example("multihead_attention", Tokens((4, 8)), {"num_heads": 2}),
+        {"num_heads": 4, "bias": False, "causal": True},
+    ),
+    (Example("cross_attention", (Tokens((4, 8)), Tokens((5, 6))), {"num_heads": 2}), {"num_heads": 4, "bias": False}),
 ]  # fmt: skip
 IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE, *CHANNEL_DROPOUTS)
 CHANGES_NO_VALUE = {
     **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
+    ("embedding", "padding_idx"): "which row starts as zeros and gets no gradient: see test_ops_gradients",
+    ("attention", "kv_heads"): "how many features key and value have: see test_random",
     ("input", "shape"): "what the image has; the module hands it on",
 }
 
@@ -361,7 +389,7 @@ def test_stochastic_depth_draws_each_batch(p: float) -> None:
 def test_mean_draws_each_input_but_keeps_one(p: float) -> None:
     """Input i is 1 at place i and 0 elsewhere, so the output tells which ones stayed, and how many."""
     seed_torch(0)
-    module = module_of(make(REGISTRY["mean"], (), {"p": p}), ((3,),) * 3)
+    module = module_of(make(REGISTRY["mean"], (), {"p": p}), (Features((3,)),) * 3)
     means = torch.stack([module(*torch.eye(3)[:, None])[0] for _ in range(DRAWS)])
     kept = means > 0
     torch.testing.assert_close(means, kept / kept.sum(1, keepdim=True))

@@ -16,10 +16,15 @@ from support.torch_seed import seed_torch
 from support.torch_warnings import lopsided_padding
 from torch import Tensor
 
-from archcalc.ops.reads import Axis, Bilinear, Nearest, Transposed, Whole, Window
+from archcalc.ops.reads import Axis, Bilinear, Blocks, Nearest, Transposed, Whole, Window
+from archcalc.ops.shape import Tokens
 from archcalc.pytorch.network import module_of
 
-SPATIAL = sorted({*READING} - {"input", "rbf", "rmsnorm", "dropout1d", "dropout3d"})
+ELSEWHERE = {  # not on images
+    "input", "rbf", "embedding", "attention", "multihead_attention", "cross_attention", "rnn", "lstm", "gru",
+    "window_attention", "cosine_window_attention", "rmsnorm", "dropout1d", "dropout3d",
+}  # fmt: skip
+SPATIAL = sorted({*READING} - ELSEWHERE)
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
 
 
@@ -110,9 +115,25 @@ def test_by_hand(name: str, x: Any, keywords: dict[str, Any], axes: Sequence[lis
         assert read_by_torch(case, axis) == axes[axis]
 
 
+@pytest.mark.parametrize(("size", "window", "shift"), [(8, 4, 0), (8, 4, 2), (7, 3, 1), (4, 4, 2), (3, 4, 1)])
+def test_a_position_reads_its_window(size: int, window: int, shift: int) -> None:
+    """Along the height, of an image with its channels last; a shifted window ends at the border."""
+    case = build("window_attention", Tokens((size, 2, 4)), window_size=(window, 2), num_heads=2, shift=(shift, 0))
+    seed_torch(0)
+    module, x = module_of(case.op, case.x).double(), torch.rand(1, size, 2, 4, dtype=torch.float64)
+    before, found = module(x), [set[int]() for _ in range(size)]
+    for position in range(size):
+        changed = x.clone()
+        changed[:, position] += 1
+        for i in ((module(changed) - before).abs().amax((0, 2, 3)) > LEAST).nonzero().flatten().tolist():
+            found[i].add(position)
+    assert found == [read(case.op.window(case.x)[0], i, size) for i in range(size)]
+
+
 ENDLESS: st.SearchStrategy[Any] = st.one_of(
     st.builds(Window, st.integers(1, 9), st.integers(1, 5), st.integers(0, 9), st.integers(1, 5)),
     st.builds(Transposed, st.integers(1, 9), st.integers(1, 9), st.integers(0, 9), st.integers(1, 9)),
+    st.builds(Blocks, st.integers(1, 9), st.integers(0, 8)),
     st.builds(Nearest, st.integers(1, 40), st.integers(1, 40)),
     st.builds(Bilinear, st.integers(1, 40), st.integers(1, 40)),
 )

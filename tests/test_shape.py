@@ -97,8 +97,13 @@ def test_an_operator_says_which_axes_it_accepts(x: Shape, counts: Any, message: 
 
 # only one file indexes a shape
 
-TENSORS = ("pytorch/layers.py", "pytorch/meta_kernels.py")  # where `x` is a tensor
-SEVERAL = ("ops/joins.py", "ops/base.py")  # where `x` may be a tuple of shapes, those of the inputs of a join
+TENSORS = ("pytorch/layers.py", "pytorch/window_layers.py", "pytorch/meta_kernels.py")  # where `x` is a tensor
+SEVERAL = (
+    "ops/joins.py",
+    "ops/base.py",
+    "ops/attention.py",
+    "ops/composite.py",
+)  # where `x` may be a tuple of shapes, those of the inputs of a join
 
 
 def is_shape(node: ast.AST) -> bool:

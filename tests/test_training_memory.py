@@ -17,6 +17,7 @@ from archcalc.analysis.frames import MODULES
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.saved import unknown_memory
 from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import most_in
 from archcalc.ops.joins import Add
@@ -30,9 +31,12 @@ def differences(graph, recipe, batch):
 
 
 def inexact(graph):
-    """Whether a max pooling is on a line, or a layer normalization over channels; see docs/explanation/memory.md."""
+    """Whether its memory on the CPU is unknown (recurrent layers) or not exact; see docs/explanation/memory.md.
+
+    Not exact are a max pooling on a line, and a layer normalization over channels.
+    """
     pools = any(node.op.name == "maxpool" and node.x.axes == "CL" for node in graph.nodes)
-    return pools or any(node.op.name == "channel_layernorm" for node in graph.nodes)
+    return unknown_memory(graph) or pools or any(node.op.name == "channel_layernorm" for node in graph.nodes)
 
 
 HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"

@@ -16,7 +16,6 @@ from support.operator_values import BATCH, by_name, images, module
 from support.torch_seed import seed_torch
 from support.torch_warnings import lopsided_padding
 from support.zoo import EACH
-from torch.utils.flop_counter import FlopCounterMode
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.figures import FIGURES, STEP
@@ -27,6 +26,8 @@ from archcalc.auditing.recipe_cost import with_cost
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
+from archcalc.pytorch.inputs import random_inputs
+from archcalc.pytorch.measure import flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
 from archcalc.pytorch.network import Network
 from archcalc.pytorch.network import Training as Outputs
@@ -44,13 +45,13 @@ def counted(graph: Graph, image_gradient: bool = False, frozen: Sequence[str] = 
     """Return the multiply-accumulates that PyTorch counts of two images on meta, forward and backward."""
     with torch.device("meta"):
         network = Network(graph).train()
-        image = torch.rand(2, *graph.input, requires_grad=image_gradient)
+        image = random_inputs(graph, 2)[0].requires_grad_(image_gradient)
     for node, made in zip(graph.nodes, network.nodes, strict=True):
         if node.op.joins and hasattr(made, "p"):
             made.p = 0
         if is_frozen(node.name, frozen):
             made.requires_grad_(False)
-    with lopsided_padding(), MetaKernels(), FlopCounterMode(display=False) as counter:
+    with lopsided_padding(), MetaKernels(), flop_counter() as counter:
         output = network(image)
         forward = counter.get_total_flops()
         result, sides = output if isinstance(output, Outputs) else (output, {})
@@ -128,7 +129,7 @@ def test_an_operator_against_pytorchs_counter(case: Any) -> None:
     for image_gradient in (False, True):
         with lopsided_padding():
             output = made(*[image.clone().requires_grad_(image_gradient) for image in xs])
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             output.sum().backward()
         found.append(counter.get_total_flops() // 2)
     node = Node("layer", op, (0,), x, op.output(x), None, side=False)

@@ -11,6 +11,7 @@ cast of a trained weight lives until the autocast context ends.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from archcalc.ops.base import Calls, Extra
@@ -60,6 +61,14 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
 
 def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str) -> Calls:
     """Return the calls of an operator that reads these tensors, with casts and dtypes; values get other numbers."""
+    made = _Calls(reads, device)
+    for (_, part), own in groupby(calls, lambda call: call.part):
+        _add_operator(made, part or operator, tuple(own), reads, device)
+    return tuple(made.calls)
+
+
+def _add_operator(made: _Calls, operator: str, calls: Calls, reads: Sequence[Extra], device: str) -> None:
+    """Add the calls of an operator, or of a part of one."""
     rules = RULES[device].get(operator, ())
     if operator == "lrn" and device == "cpu" and len(reads[0].shape) == 2:
         rules = ()  # avg_pool2d
@@ -72,13 +81,14 @@ def with_casts(operator: str, calls: Calls, reads: Sequence[Extra], device: str)
         rules = (Rule(FLOAT32 if device == "cuda" and operator == "channel_layernorm" else FIRST, at, at + 1),)
     if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
         rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
-    made, done = _Calls(reads, device), 0
+    if operator == "attention":
+        rules = (Rule(BFLOAT16, len(calls) - 2, len(calls) - 1),)  # after views with heads, before one without
+    done = 0
     for to, start, stop in (*rules, Rule(PROMOTED, len(calls))):
         for call in calls[done:start]:
             made.add((call,), PROMOTED)
         made.add(calls[start:stop], to)
         done = len(calls) if stop is None else stop
-    return tuple(made.calls)
 
 
 class _Calls:
@@ -98,10 +108,11 @@ class _Calls:
             reads = tuple([next(rest) if i < before else self.numbers[i] for i in call.reads])
             self.numbers.append(len(self.values))
             new = dict(enumerate(self.numbers)) | dict(zip(call.reads, reads, strict=True))
-            keeps = call.reads[:2] if to == BFLOAT16 and call.keeps else call.keeps  # the copy of the weight, too
+            weight = call.reads[1:2] if to == BFLOAT16 and call.keeps else ()  # its copy
+            keeps = dict.fromkeys((*call.keeps, *weight))
             holds = (*[new[i] for i in call.holds], *(read + given if position == len(function) else ()))
-            keeps, crossed = (tuple([new[i] for i in numbers]) for numbers in (keeps, call.crossed))
-            made = call._replace(reads=reads, keeps=keeps, crossed=crossed, holds=holds)
+            kept, crossed = (tuple([new[i] for i in numbers]) for numbers in (keeps, call.crossed))
+            made = call._replace(reads=reads, keeps=kept, crossed=crossed, holds=holds)
             self._append(self._typed(made, to, counts=len(function) > 1))
 
     def _cast(self, read: Sequence[int], to: str) -> list[int]:

@@ -10,11 +10,13 @@ from archcalc.analysis.conventions import Convention
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
-from archcalc.ops.shape import Sizes
+from archcalc.ops.base import is_bias
+from archcalc.ops.shape import Ids, Shape, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
 STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that are int64 in PyTorch, whatever the network's dtype
+INDICES = frozenset({"relative_position_index"})  # likewise, but fixed
 
 
 class Conditions(NamedTuple):
@@ -37,6 +39,7 @@ class Run(NamedTuple):
     running_statistics: int
     batch_counters: int
     fixed_values: int
+    indices: int  # among the fixed values
     shared: int  # trainable values and buffers of another layer that it runs with
     work: Mapping[str, int]
     connections: int
@@ -57,12 +60,12 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     op, x, y, (batch, _, training, _, recipe) = node.op, node.x, node.output, conditions
     trained, kept = _sizes(node.weights()), _sizes(node.buffers())
     shared = node.shared and sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values())
-    biases = trained.pop("bias", 0)
-    statistics, counters = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS))
-    work = {kind: batch * count for kind, count in op.work(x, y).items()}
+    biases = _taken(trained, [*filter(is_bias, trained)])
+    statistics, counters, indices = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS, INDICES))
+    work = op.batch_work(x, y, batch)
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
     step = step_of(node, batch, sum(trained.values()) + biases, recipe, needed) if needed else NO_STEP
-    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values()), shared or 0
+    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values()) + indices, indices, shared or 0
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written, step)
 
 
@@ -80,12 +83,23 @@ def param_bytes(run: Run) -> int:
 
 
 def buffer_bytes(run: Run) -> int:
-    return (run.running_statistics + run.fixed_values) * run.conditions.value_bytes + run.batch_counters * 8
+    real = run.running_statistics + run.fixed_values - run.indices
+    return real * run.conditions.value_bytes + (run.batch_counters + run.indices) * 8
+
+
+def activation_bytes(run: Run) -> int:
+    return run.activations * _value_bytes(run.node.output, run.conditions)
+
+
+def _value_bytes(shape: Shape, conditions: Conditions) -> int:
+    """Return the bytes of each value; numbers of tokens are int64."""
+    return 8 if isinstance(shape, Ids) else conditions.value_bytes
 
 
 def bytes_moved(run: Run) -> int:
-    node, (batch, value_bytes, training, *_) = run.node, run.conditions
+    node, (batch, _, training, *_) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
-    read: int = sum(math.prod(shape) for shape in (node.x if node.op.joins else (node.x,)))
-    owned = param_bytes(run) + buffer_bytes(run) + run.shared * value_bytes
-    return moves * (batch * (read + math.prod(node.output)) * value_bytes + owned)
+    shapes = (*(node.x if node.op.joins else (node.x,)), node.output)
+    tensors: int = sum(math.prod(shape) * _value_bytes(shape, run.conditions) for shape in shapes)
+    owned = param_bytes(run) + buffer_bytes(run) + run.shared * run.conditions.value_bytes
+    return moves * (batch * tensors + owned)

@@ -15,6 +15,8 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, 
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Extra, Saved
+from archcalc.ops.calls import given
+from archcalc.ops.shape import Ids
 
 
 class Memory(NamedTuple):
@@ -52,15 +54,18 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
         saved = known.get((equal, free))
         if saved is None:
             saved = known[equal, free] = saved_as_run(node, free)
-        counts = [0, 0]
+        counts, own = [0, 0], saved.extras
         for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
             if homes[i] not in kept:
                 kept.add(homes[i])
-                held = batched[homes[i]] or not owned[homes[i]]
-                counts[batched[homes[i]]] += held * math.prod(graph.nodes[homes[i]].output)
+                output = graph.nodes[homes[i]].output
+                if isinstance(output, Ids):
+                    own = (*own, given(output))
+                elif batched[homes[i]] or not owned[homes[i]]:
+                    counts[batched[homes[i]]] += math.prod(output)
         common.append(counts[False])
         values.append(counts[True])
-        extras.append(saved.extras if batched[position] else tuple([e._replace(per_image=False) for e in saved.extras]))
+        extras.append(own if batched[position] else tuple([extra._replace(per_image=False) for extra in own]))
     return Memory(homes, overwrites, values, common, extras, kept)
 
 

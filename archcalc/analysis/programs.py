@@ -52,6 +52,7 @@ class Programs:
             "int64": 8,
             "bool": 1,
             "mask": 1 if cuda else own,
+            "wide": max(own, DTYPES["float32"]),
             "sums": own if device == "cpu" else max(own, DTYPES["float32"]),
             "number": 0 if cuda else 8,
             "draw": 0 if cuda else 4,

@@ -162,6 +162,9 @@ def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
     known = [axes for axes in branches if axes is not None]
     if len(known) < len(branches):
         return None
+    for i in node.op.whole:
+        lengths = _extent(node.output, known[i])
+        known[i] = tuple([_step(field, ALL, length, room) for field, length in zip(known[i], lengths, strict=True)])
     first = known[0]
     if all(axes == first for axes in known) and all(shape.lengths == node.output.lengths for shape in node.x):
         return first

@@ -11,6 +11,7 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops.arguments import plain
 from archcalc.ops.base import values
 from archcalc.ops.normalization import BatchNorm
+from archcalc.ops.shape import Ids
 
 BATCHES = 3  # of a step that are simulated; from the second one on all are alike
 
@@ -84,6 +85,8 @@ def require_possible(graph: Graph, recipe: Recipe) -> None:
     """Raise ArchcalcError unless the optimizer is known, the network has the frozen parts, and some batch is run."""
     choose("optimizer", recipe.optimizer, OPTIMIZERS)
     require_parts(graph, recipe.frozen)
+    if recipe.image_gradient and any(isinstance(node.output, Ids) for node in graph.inputs):
+        raise ArchcalcError(f"{graph.name} reads numbers of tokens, which have no gradient")
     for key in ("steps", "accumulate"):
         count = plain(getattr(recipe, key))
         if type(count) is not int or count < 1:

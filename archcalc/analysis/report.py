@@ -18,7 +18,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.recipe import USUAL, Recipe, is_trained, require_possible
-from archcalc.analysis.saved import saved_bytes
+from archcalc.analysis.saved import saved_bytes, unknown_memory
 from archcalc.analysis.spatial_end import last_spatial
 from archcalc.analysis.training_step import Gradients, gradients
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
@@ -65,8 +65,8 @@ class Totals:
         return by_key(self.report.fields[self.report.field_end])
 
     @property
-    def peak_inference_bytes(self) -> int:
-        """The most that tensors hold at inference."""
+    def peak_inference_bytes(self) -> int | None:
+        """The most that tensors hold at inference; None: unknown."""
         return self.report.peak(self.report.recipe._replace(optimizer=""))
 
     @property
@@ -176,13 +176,25 @@ class Report:
         """The index of the layer whose receptive field is the network's."""
         return last_spatial(self.ran, self.fields)
 
+    @property
+    def unknown_memory(self) -> str:
+        """The first layer of whose memory archcalc knows nothing; "" if there is none."""
+        return unknown_memory(self.graph)
+
     @cached_property
     def saved(self) -> list[int] | None:
-        """What backward keeps for each node of the graph in training; None if a side output does not fit the input."""
-        return None if self.graph.misfit else saved_bytes(self.graph, self.batch, self.dtype)
+        """What backward keeps for each node of the graph in training.
 
-    def peak(self, recipe: Recipe) -> int:
-        """Return the most bytes that tensors hold by a recipe, with this report's batch and dtype."""
+        None if a side output does not fit the input, or if archcalc does not know what a layer keeps.
+        """
+        return (
+            None if self.graph.misfit or unknown_memory(self.graph) else saved_bytes(self.graph, self.batch, self.dtype)
+        )
+
+    def peak(self, recipe: Recipe) -> int | None:
+        """Return the most bytes that tensors hold by a recipe, with this report's batch and dtype; None: unknown."""
+        if unknown_memory(self.graph):
+            return None
         from archcalc.analysis.simulation import simulate  # few figures need it
 
         recipe = recipe._replace(dtype=self.dtype, steps=2, single=self.batch == 1).brief

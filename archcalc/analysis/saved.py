@@ -13,6 +13,12 @@ from archcalc.analysis.memory_plan import plan_memory
 from archcalc.analysis.once_per_graph import of_batch
 from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
+from archcalc.ops.calls import given
+
+
+def unknown_memory(graph: Graph) -> str:
+    """Return the name of the first layer of whose memory archcalc knows nothing; "" if there is none."""
+    return next((node.name for node in graph.nodes if node.op.unknown_memory), "")
 
 
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
@@ -27,17 +33,19 @@ def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: st
 def held_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> int:
     """Return the bytes that are allocated after a forward pass: saved tensors except the inputs, and the outputs."""
     memory, batched = plan_memory(graph, True), of_batch(graph)
-    given = {i for i, node in enumerate(graph.nodes) if not node.inputs}
-    ends = {memory.homes[i] for i in graph.ends} - memory.kept - given
+    entries = {i for i, node in enumerate(graph.nodes) if not node.inputs}
+    ends = {memory.homes[i] for i in graph.ends} - memory.kept - entries
     values = sum([math.prod(graph.nodes[i].output) * (batch if batched[i] else 1) for i in ends])
-    values -= sum([math.prod(graph.nodes[i].output) * batch for i in given & memory.kept if batched[i]])
-    return sum(saved_bytes(graph, batch, dtype, device)) + values * DTYPES[dtype]
+    inputs = [given(graph.nodes[i].output) for i in entries & memory.kept if batched[i]]
+    kept = sum([extra_bytes(extra, batch, dtype) for extra in inputs])
+    return sum(saved_bytes(graph, batch, dtype, device)) + values * DTYPES[dtype] - kept
 
 
 def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> int:
     """Return the bytes of an extra tensor on cpu, cuda or meta; meta has sums as on CUDA and masks as on the CPU."""
     own = DTYPES[dtype]
     mask = 1 if device == "cuda" else own
-    sums = own if device == "cpu" else max(own, DTYPES["float32"])
-    value_bytes = {"": own, "int64": 8, "mask": mask, "sums": sums}[extra.dtype]
+    wide = max(own, DTYPES["float32"])
+    sums = own if device == "cpu" else wide
+    value_bytes = {"": own, "int64": 8, "mask": mask, "sums": sums, "wide": wide}[extra.dtype]
     return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes

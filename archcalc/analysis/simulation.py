@@ -41,7 +41,7 @@ from typing import NamedTuple
 from archcalc.analysis.autocast import CAST, LOSS
 from archcalc.analysis.backward import NOWHERE, Backward, Checkpoint, Edge, Record
 from archcalc.analysis.checkpoints import Segment, reading_entries, segments
-from archcalc.analysis.cost import COUNTERS, DTYPES
+from archcalc.analysis.cost import COUNTERS, DTYPES, INDICES
 from archcalc.analysis.frames import MODULES, as_written, lifetimes, overwritable
 from archcalc.analysis.loss import SUM_OF_TWO, cross_entropy
 from archcalc.analysis.memory_plan import in_place
@@ -50,11 +50,12 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.optimizers import Update
 from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
 from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
+from archcalc.analysis.saved import unknown_memory
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, Shared, require_graph
 from archcalc.ops.base import Extra, Shape, Sizes
-from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW
+from archcalc.ops.calls import IN_PLACE, NEW, SAME, VIEW, given
 
 DEVICES = dict.fromkeys(("cpu", "cuda"))
 RANDOM_STATE = Extra("random state", (5056,), "byte", per_image=False)  # of the CPU's generator
@@ -84,6 +85,8 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
         raise ArchcalcError(f"autocast needs a network in float32, not {recipe.dtype}")
     if recipe.master_weights and DTYPES[recipe.dtype] != 2:
         raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
+    if layer := unknown_memory(graph):
+        raise ArchcalcError(f"archcalc does not know what {layer} keeps in memory")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
@@ -128,7 +131,7 @@ class _Run:
             owned |= zip(node.weights(), self.weights(node, trained), strict=True)
             self.parameters.append([owned[name] for name in node.op.weights(node.x)])
             for name, shape in node.buffers().items():
-                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS else "", False))
+                size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS | INDICES else "", False))
                 buffer = Value(trace.make(size, "buffer"), size, NOWHERE)
                 self.parameters[-1] += [buffer] * (not node.inputs)  # a constant
         trace.node = NO_NODE
@@ -138,7 +141,7 @@ class _Run:
 
     def image(self, position: int, shape: Shape) -> Value:
         """Allocate an input; if it has a gradient, one of the first calls adds up what its readers give."""
-        size = self.programs.size(Extra("image", shape))
+        size = self.programs.size(given(shape))
         return Value(self.trace.make(size, "input"), size, position if self.recipe.image_gradient else NOWHERE)
 
     def shared(self, node: Node) -> dict[str, Value]:

@@ -58,6 +58,8 @@ def step_of(node: Node, batch: int, params: int, recipe: Recipe, needed: Gradien
     op, x, y = node.op, node.x, node.output
     added = {"add": needed.added * batch * values(y) + needed.summed * (batch - 1)}
     of_input = add_work(op.gradients_of(x, y, batch, needed.inputs), added)
+    if needed.weights and not any(needed.inputs):
+        of_input = add_work(of_input, op.inner_gradient(x, y, batch))
     of_weight = op.weight_gradient(x, y, batch) if needed.weights else {}
     if node.shared and needed.weights:
         of_weight = add_work(of_weight, {"add": sum(map(values, op.weights(x).values())) - params})

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 from archcalc.codegen import trees
 from archcalc.codegen.calls import Calls, joined
 from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
 from archcalc.codegen.expressions import Context, Reader
 from archcalc.codegen.facts import Facts
+from archcalc.codegen.loops import Loop
 from archcalc.codegen.names import class_name, identifier, numbered
+from archcalc.ops import REGISTRY
 from archcalc.ops.shaping import Identity
 from archcalc.spec.layers import (
     Again,
@@ -38,30 +40,6 @@ MOST_STEPS = 50_000  # to write a network; the largest of the zoo takes 2,000
 MOST_PASSES = 4  # over a block that calls itself
 MOST_REPEATED = 6  # modules of a repeat that are written one by one because the channels change
 DEEPEST = 3  # nested plain blocks that are written inline
-
-
-class Loop(NamedTuple):
-    """The rounds of a loop, the context of its body, and for a repeat the number of rounds."""
-
-    rounds: list[ast.comprehension]
-    inner: Context
-    times: ast.expr | None = None
-
-    @property
-    def fixed(self) -> int | None:
-        """The number of rounds of a repeat, if it is known."""
-        return ast.literal_eval(self.times) if self.times and trees.known(self.times) else None
-
-    def varying(self, formula: ast.expr) -> set[str]:
-        """Return the loop's names in a formula."""
-        return trees.names_in(formula) & trees.names_in(*(loop.target for loop in self.rounds))
-
-    def total(self, each: ast.expr) -> ast.expr:
-        """Return the sum of a formula over all rounds."""
-        first = self.rounds[0]
-        if len(self.rounds) > 1 or first.ifs or self.varying(each):
-            return trees.call("sum", ast.GeneratorExp(each, self.rounds))
-        return trees.binary(self.times or trees.simplified(trees.call("len", first.iter)), ast.Mult(), each)
 
 
 class Writer:
@@ -355,24 +333,28 @@ class Writer:
         if not isinstance(flow, Line):
             self.lift(plan, flow)
             return
-        text, module = self.calls.join(plan, flow.context)
         flow.flush()
         flow.settle()
-        keep = partial(flow.unit.keep, plan.name, module)
         if isinstance(plan.branches, Each):
             loop = self.loop(plan.branches, flow.context)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
+            text, module = self.calls.join(plan, flow.context, [made.channels])
             branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
             kept = flow.unit.keep("branches", branches)
             rounds = [ast.comprehension(ast.Name("branch", ast.Store()), kept, [], 0)]
-            flow.tensor = joined(text, ast.ListComp(trees.call("branch", flow.tensor), rounds), keep)
+            of_rounds = ast.ListComp(trees.call("branch", flow.tensor), rounds)
+            flow.tensor = joined(text, of_rounds, partial(flow.unit.keep, plan.name, module))
             alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
             flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
             return
         lines = self._branches(plan.branches, flow)
-        flow.tensor = joined(text, ast.List([line.tensor for line in lines], ast.Load()), keep)
         outs = [line.channels for line in lines]
-        if plan.name == "concat":
+        text, module = self.calls.join(plan, flow.context, outs)
+        tensors = ast.List([line.tensor for line in lines], ast.Load())
+        flow.tensor = joined(text, tensors, partial(flow.unit.keep, plan.name, module))
+        if REGISTRY[plan.name].whole:
+            flow.channels = outs[0]
+        elif plan.name == "concat":
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
             nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]

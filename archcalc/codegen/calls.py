@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from itertools import repeat
 from typing import Any
@@ -23,10 +23,16 @@ SIGNS: dict[str, ast.operator] = {  # of joins, by their class or function
 }  # fmt: skip
 
 
-def fill(text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr) -> ast.Call:
-    """Fill an operator's text with its written arguments, for inputs with these channels and shapes."""
+def fill(
+    text: str, written: Mapping[str, ast.expr], shapes: set[Any], channels: ast.expr, last: ast.expr | None = None
+) -> ast.Call:
+    """Fill an operator's text with its written arguments, for inputs with these channels and shapes.
+
+    Of a join, `channels` are those of the first branch, `last` those of the last one.
+    """
     given = {
         "in_channels": lambda: channels,
+        "last_channels": lambda: last or channels,
         "in_features": lambda: last_of(shapes, channels),
         "in_shape": lambda: trees.listed(shape_of(shapes, channels)),
     }
@@ -194,8 +200,9 @@ class Calls:
         """Return the first dimension of an operator's output as a formula."""
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
-        own = "out_channels" if "out_channels" in written else "out_features"
-        if own in written and (own == "out_channels" or all(node.x.axes.endswith("C") for node in nodes)):
+        names = ("out_channels", "out_features", "embedding_dim", *["hidden_size"] * ("bidirectional" not in written))
+        own = next((name for name in names if name in written), "")
+        if own and (own != "out_features" or all(node.x.axes.endswith("C") for node in nodes)):
             return Reader(self.facts, plan, context).value(written[own].value.tree, True)
         if all(node.x.lengths and not node.output.lengths for node in nodes):
             lengths = one({node.x.lengths for node in nodes}, "a height or width")
@@ -205,11 +212,11 @@ class Calls:
             return trees.const(one({node.output.channels for node in nodes}, "a number of channels"))
         return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
 
-    def join(self, plan: Join, context: Context) -> tuple[str, ast.Call]:
-        """Return the text of a join, and its module."""
+    def join(self, plan: Join, context: Context, ends: Sequence[ast.expr]) -> tuple[str, ast.Call]:
+        """Return the text of a join, and its module, for branches with these channels."""
         text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]
         written = not_default(cls, self.written(plan, cls, context), False)
-        return text, fill(text.removeprefix("Dropping"), written, set(), context.channels)
+        return text, fill(text.removeprefix("Dropping"), written, set(), ends[0], ends[-1])

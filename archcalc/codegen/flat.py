@@ -80,5 +80,6 @@ class Flat:
             alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
-        channels = const(None if op.joins else x.channels)
-        return fill(op.tied if node.shared else op.pytorch(x), not_default(type(op), values, in_place), {x}, channels)
+        first, last = op.ends(x)
+        text, written = op.tied if node.shared else op.pytorch(x), not_default(type(op), values, in_place)
+        return fill(text, written, {x}, const(first.channels), const(last.channels))

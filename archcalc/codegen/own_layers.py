@@ -1,4 +1,4 @@
-"""The source of layers that PyTorch does not have, read from archcalc/pytorch/layers.py as text."""
+"""The source of layers that PyTorch does not have, read from files of archcalc/pytorch as text."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from pathlib import Path
 
 # Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
-FILE = Path(__file__).parent.parent / "pytorch" / "layers.py"
+FOLDER = Path(__file__).parent.parent / "pytorch"
+FILES = "layers.py", "token_layers.py", "window_layers.py"
 
 
 @lru_cache(maxsize=1)
 def layers() -> dict[str, str]:
     """Return the source of each class by name, without type hints."""
-    text = FILE.read_text(encoding="utf-8").replace(*PLAINER)
-    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
-    return {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
+    found: dict[str, str] = {}
+    for file in FILES:
+        text = (FOLDER / file).read_text(encoding="utf-8").replace(*PLAINER)
+        classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+        found |= {node.name: _plain(ast.get_source_segment(text, node) or "") for node in classes}
+    return found
 
 
 def layers_in(source: str) -> list[str]:
-    """Return the sources of the layers that a source mentions."""
-    return [text for name, text in layers().items() if re.search(rf"\b{name}\(", source)]
+    """Return the sources of the layers that a source mentions, and of those that they mention."""
+    needed = {name for name in layers() if re.search(rf"\b{name}\(", source)}
+    more = {name for name in layers() if any(re.search(rf"\b{name}\(", layers()[own]) for own in needed)}
+    return [text for name, text in layers().items() if name in needed | more]
 
 
 def _plain(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archcalc.ops import (
     activation,
+    attention,
     convolution,
     feature_normalization,
     gated,
@@ -11,14 +12,17 @@ from archcalc.ops import (
     learned,
     normalization,
     pooling,
+    sequence,
     shaping,
+    window_attention,
 )
 from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Work, format_shape, make, signature
 from archcalc.ops.shaping import Input
 from archcalc.ops.synonyms import operator_hint
 
 FAMILIES = (
-    convolution, normalization, feature_normalization, activation, gated, pooling, joins, shaping, learned,
+    convolution, normalization, feature_normalization, activation, gated, pooling, joins, shaping, learned, sequence,
+    attention, window_attention,
 )  # fmt: skip
 
 __all__ = [

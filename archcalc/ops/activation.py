@@ -242,7 +242,7 @@ class Mish(Activation):
 class Softplus(Activation):
     """log(1 + e^(beta·x)) / beta, and x if beta·x > threshold, `torch.nn.Softplus`."""
 
-    code: ClassVar[str] = "nn.Softplus(beta, threshold)"
+    code: ClassVar[str] = "nn.Softplus(beta=beta, threshold=threshold)"
     per_value: ClassVar[Work] = {"mul": 1, "compare": 1, "exp": 1, "add": 1, "log": 1, "div": 1}
     gradient: ClassVar[tuple[str, Work]] = (
         "g if beta·x > threshold, else g·z/(1 + z), z = e^(beta·x)",

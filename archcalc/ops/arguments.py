@@ -18,6 +18,7 @@ MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
 LISTS = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}  # how to write one number per axis
 
 Positive: TypeAlias = int  # 1, 2, …
+Index: TypeAlias = int  # 0, 1, …
 Real: TypeAlias = float
 PositiveReal: TypeAlias = float  # above 0
 Probability: TypeAlias = float  # in [0, 1]
@@ -150,6 +151,7 @@ def one_of(*options: str) -> Callable[[object], str]:
 
 RULES: dict[str, Callable[[object], Any]] = {
     "Positive": partial(whole, least=1),
+    "Index": partial(whole, least=0),
     "Real": real,
     "PositiveReal": positive_real,
     "Probability": probability,

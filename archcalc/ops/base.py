@@ -6,7 +6,7 @@ forward pass at inference**:
 
 =========  ====================================================================================================
 output     the output's shape, without the batch (see `ops.shape`)
-weights    shapes of its trainable tensors by name; a tensor named `bias` is a bias
+weights    shapes of its trainable tensors by name; `is_bias` tells biases by their names
 buffers    shapes of the tensors that it keeps but does not train (running statistics, fixed prototypes)
 work       arithmetic by kind, from KINDS; `mac` is one multiply-accumulate of a convolution or linear layer
 training_work, input_gradient, weight_gradient
@@ -77,6 +77,12 @@ def values(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
+def is_bias(name: str) -> bool:
+    """Whether a trainable tensor is a bias by its name: `bias`, `out_proj.bias`, `in_proj_bias` or `bias_ih_l0`."""
+    own = name.rpartition(".")[2]
+    return own.startswith("bias") or own.endswith("bias")
+
+
 def add_work(first: Work, second: Work) -> Work:
     """Add up the operations of each kind."""
     return first | {kind: first.get(kind, 0) + count for kind, count in second.items()}
@@ -90,6 +96,8 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    unknown_memory: ClassVar[bool] = False  # whether archcalc does not know what it keeps and allocates
+    whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not
     tied: ClassVar[str] = ""  # the PyTorch text of a layer with the weight of another one; "": impossible
@@ -139,9 +147,18 @@ class Operator:
         """Number of operations by kind."""
         raise self._no_rule("work")
 
+    def work_per_batch(self, x: Any) -> Work:
+        """Number of operations by kind that a batch takes once, whatever its size."""
+        return {}
+
+    def batch_work(self, x: Any, y: Shape, batch: int) -> Work:
+        """Number of operations by kind for a batch at inference."""
+        work = {kind: batch * count for kind, count in self.work(x, y).items()}
+        return add_work(work, once) if (once := self.work_per_batch(x)) else work
+
     def training_work(self, x: Any, y: Shape, batch: int) -> Work:
         """As at inference."""
-        return {kind: batch * count for kind, count in self.work(x, y).items()}
+        return self.batch_work(x, y, batch)
 
     def input_gradient(self, x: Any, y: Shape, batch: int) -> Work:
         """Number of operations by kind for the gradients of all inputs."""
@@ -150,6 +167,10 @@ class Operator:
     def gradients_of(self, x: Any, y: Shape, batch: int, needed: Sequence[bool]) -> Work:
         """Number of operations by kind for the gradients of those inputs that need one."""
         return self.input_gradient(x, y, batch) if any(needed) else {}
+
+    def inner_gradient(self, x: Any, y: Shape, batch: int) -> Work:
+        """Number of operations by kind, among `input_gradient`, that the gradients of the weights need, too."""
+        return {}
 
     def weight_gradient(self, x: Any, y: Shape, batch: int) -> Work:
         """Number of operations by kind for the gradients of all weights."""
@@ -189,13 +210,18 @@ class Operator:
         """The call that creates the PyTorch module of this operator, as text.
 
         Names in it are the operator's arguments; `in_channels`, `in_features` and `in_shape` are the input's channels,
-        last size and shape. `nn` is `torch.nn`; other classes are those of pytorch/layers. Each argument is a name or a
+        last size and shape; of a join, `in_channels` and `last_channels` are those of its first and last input. `nn` is
+        `torch.nn`; other classes are those of pytorch/layers.py and token_layers.py. Each argument is a name or a
         constant. `pytorch.build` evaluates the text; `codegen` prints it with the arguments of the spec. The module of
         a join takes several inputs. In `code`, `{n}` is the number of the input's lengths.
         """
         if not self.code:
             raise self._no_rule("PyTorch module")
         return self.code.replace("{n}", str(len(x.lengths))) if "{n}" in self.code else self.code
+
+    def ends(self, x: Any) -> tuple[Shape, Shape]:
+        """Return the shapes of the first and the last input."""
+        return (x[0], x[-1]) if self.joins else (x, x)
 
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """The formula of each weight, bias and kind of work, with the numbers filled in.
@@ -263,7 +289,7 @@ def _traced(value: Any) -> Any:
 def _weight_text(sizes: Sizes, x: Any) -> str:
     """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
     out, *rest = sizes
-    fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(x.lengths) else rest
+    fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(getattr(x, "lengths", ())) else rest
     text = "·".join(str(dim) for dim in fan_in)
     return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
 
@@ -274,7 +300,7 @@ _Class = TypeVar("_Class", bound=type[Operator])
 
 @dataclass_transform(frozen_default=True)
 def operator(name: str) -> Callable[[_Class], _Class]:
-    """Register a class as the operator `name` of specs; its annotations are its arguments.
+    """Register a class as the operator `name` of specs; its annotations, after its bases', are its arguments.
 
     Dataclasses would do the same, but creating 40 of them takes a twentieth of the start-up time.
     """
@@ -282,13 +308,20 @@ def operator(name: str) -> Callable[[_Class], _Class]:
     def register(cls: _Class) -> _Class:
         cls.name = name
         REGISTRY[name] = cls
-        own = {key: kind for key, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")}
-        cls.types = cls.types | own
-        cls.defaults = cls.defaults | {key: getattr(cls, key, MISSING) for key in own}
+        own = _arguments(cls)
+        inherited = {key: kind for base in reversed(cls.__mro__[1:]) for key, kind in _arguments(base).items()}
+        cls.types = {key: kind for key, kind in inherited.items() if key not in own} | own
+        cls.defaults = {key: getattr(cls, key, MISSING) for key in cls.types}
         cls.needed = tuple(key for key, value in cls.defaults.items() if value is MISSING)
         return cls
 
     return register
+
+
+def _arguments(cls: type) -> dict[str, str]:
+    """Return the annotations of a class that are arguments."""
+    declared = getattr(cls, "__annotations__", {})
+    return {key: kind for key, kind in declared.items() if not kind.startswith("ClassVar")}
 
 
 def signature(cls: type[Operator]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from archcalc.ops.shape import Sizes
+from archcalc.ops.shape import Ids, Shape, Sizes
 
 # Where a call puts its result: in new memory, or in that of its first read. Autograd does not track an unsafe view.
 NEW, VIEW, UNSAFE_VIEW, IN_PLACE = "new", "view", "unsafe view", "in place"
@@ -29,8 +29,9 @@ class Extra(NamedTuple):
     """A tensor with its shape; without a `dtype` it has the network's.
 
     Two dtypes depend on the device: on CUDA `mask` is one byte per value, and `sums` is at least float32. On the CPU
-    both are the network's dtype. Always on the CPU are a `number` of Python's, which PyTorch puts into a tensor of 8
-    bytes, a `flag` (a bool of Python's) and a `draw` (a random float32).
+    both are the network's dtype. On all devices `wide` is at least float32. Always on the CPU are a `number` of
+    Python's, which PyTorch puts into a tensor of 8 bytes, a `flag` (a bool of Python's) and a `draw` (a random
+    float32).
     """
 
     name: str
@@ -42,6 +43,11 @@ class Extra(NamedTuple):
 NUMBER = Extra("number", (), "number", per_image=False)
 FLAG = Extra("number", (), "flag", per_image=False)
 DRAW = Extra("number", (), "draw", per_image=False)
+
+
+def given(shape: Shape) -> Extra:
+    """Return a network's input; numbers of tokens are int64."""
+    return Extra("image", shape, "int64" if isinstance(shape, Ids) else "")
 
 
 class Call(NamedTuple):
@@ -59,3 +65,4 @@ class Call(NamedTuple):
     uses: tuple[Extra, ...] = ()  # tensors that live during the call
     joint: bool = False  # whether one function makes all gradients, also those that nothing needs
     crossed: tuple[int, ...] = ()  # those of the values kept that it keeps only for the gradient of another one
+    part: tuple[int, str] = (0, "")  # within an operator of several parts: the part's number and operator

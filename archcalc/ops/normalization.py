@@ -182,7 +182,8 @@ class InstanceNorm(ByChannel):
         extras = self._statistics(x) if training or not tracked else ()
         norm = Call((view, *of_images), made, keeps=keeps, extras=extras, grads=(NEW,) * first + (NONE,) * tracked)
         means = [Call((i,), mean, grads=(NONE,)) for i in running] if training else []
-        last = Call((view + 1,), made, VIEW, holds=of_images, grads=(JOINED,))
+        joined = VIEW if x.channels == 1 else JOINED
+        last = Call((view + 1,), made, VIEW, holds=of_images, grads=(joined,))
         return *copies, Call((0,), Extra("view", x), VIEW, grads=(VIEW,)), norm, *means, last
 
 

@@ -69,6 +69,25 @@ class Transposed(NamedTuple):
         return range(last - (reads - 1) * step, last + 1, step)
 
 
+class Blocks(NamedTuple):
+    """Blocks of `size` positions, the first of which starts at `start`: output i reads all positions of its block."""
+
+    size: int
+    start: int = 0
+
+    @property
+    def period(self) -> int:
+        return self.size
+
+    @property
+    def advance(self) -> int:
+        return self.size
+
+    def at(self, i: int) -> range:
+        first = i - (i - self.start) % self.size
+        return range(first, first + self.size)
+
+
 class Resampled(NamedTuple):
     """A rule that maps `length` positions to `target` positions."""
 
@@ -117,7 +136,7 @@ class Whole(NamedTuple):
     itself: bool = False
 
 
-Reads: TypeAlias = Window | Transposed | Nearest | Bilinear | AdaptiveWindow
+Reads: TypeAlias = Window | Transposed | Blocks | Nearest | Bilinear | AdaptiveWindow
 Axis: TypeAlias = Reads | Whole
 
 EACH = Window()  # each output reads its own position

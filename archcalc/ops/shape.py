@@ -7,7 +7,8 @@ Features  `C`                  a vector of features
 Map       `C×L`                channels at each position of a line,
           `C×H×W`              of an image,
           `C×D×H×W`            or of a volume
-Tokens    `T×C`                features of each token
+Tokens    `T×C`                features of each token,
+          `H×W×C`, `D×H×W×C`   or of each position of an image or a volume
 Ids       `T`                  numbers of tokens, which have no features yet
 ========  ===================  ======================================================
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Sizes: TypeAlias = tuple[int, ...]  # of a tensor without named axes, such as a weight
 MAPS = {1: "CL", 2: "CHW", 3: "CDHW"}  # the axes of a map, by the number of those along which positions lie
+CHANNELS_LAST = {1: "TC", 2: "HWC", 3: "DHWC"}  # likewise of tokens
 USUAL = ("C", "CHW")  # axes that need no name beside their sizes
 
 
@@ -121,12 +123,15 @@ class Map(Shape):
 
 
 class Tokens(Shape):
-    """Features of each token."""
+    """Features of each token, or of each position with the channels last."""
 
     __slots__ = ()
-    axes = "TC"
-    channels = property(itemgetter(1))
-    lengths = property(itemgetter(slice(1)))  # in C, for speed
+    channels = property(itemgetter(-1))
+    lengths = property(itemgetter(slice(-1)))  # in C, for speed
+
+    @property
+    def axes(self) -> str:  # type: ignore[override]  # of three kinds
+        return CHANNELS_LAST[len(self) - 1]
 
     @classmethod
     def of(cls, channels: Any, lengths: Sequence[Any]) -> Self:
@@ -145,7 +150,10 @@ class Ids(Shape):
         return cls(lengths)
 
 
-KINDS: dict[str, type[Shape]] = {"C": Features, **dict.fromkeys(MAPS.values(), Map), "TC": Tokens, "T": Ids}
+KINDS: dict[str, type[Shape]] = {
+    "C": Features, **dict.fromkeys(MAPS.values(), Map), **dict.fromkeys(CHANNELS_LAST.values(), Tokens), "T": Ids,
+}  # fmt: skip
+BY_LETTERS = {"".join(sorted(axes)): axes for axes in KINDS if axes not in ("HWC", "DHWC")}  # axes in any order
 AXES = {"C": "channels", "L": "length", "D": "depth", "H": "height", "W": "width", "T": "tokens"}
 
 
@@ -162,14 +170,14 @@ def shape_of(sizes: Sequence[Any], axes: str = "") -> Shape:
 
 
 def axes_of(letters: Collection[str]) -> str:
-    """Return the axes with these letters in PyTorch's order. Raises Refusal if no shape has them."""
+    """Return the axes with these letters, in PyTorch's order, channels first. Raises Refusal if no shape has them."""
     for letter in letters:
         if letter not in AXES:
             known = ", ".join(f"{own} ({what})" for own, what in AXES.items())
             raise Refusal(f"has no axis {letter!r}; the axes are {known}")
-    found = next((axes for axes in KINDS if sorted(axes) == sorted(letters)), "")
+    found = BY_LETTERS.get("".join(sorted(letters)), "")
     if not found:
-        known = "; ".join(map(", ".join, KINDS))
+        known = "; ".join(map(", ".join, BY_LETTERS.values()))
         raise Refusal(f"cannot have the axes {', '.join(letters)} together; a shape has {known}")
     return found
 
@@ -227,6 +235,22 @@ def channels_first(x: Shape, name: str) -> Shape:
     if isinstance(x, Features | Map):
         return x
     raise Refusal(f"{name} accepts {in_words(['C', *MAPS.values()])}, not {_described(x)}")
+
+
+def tokens(x: Shape, name: str) -> Tokens:
+    """Return tokens × features. Raises Refusal for another kind of shape."""
+    return _with_axes(x, name, "TC")
+
+
+def channels_last(x: Shape, name: str) -> Tokens:
+    """Return an image with its channels last. Raises Refusal for another kind of shape."""
+    return _with_axes(x, name, "HWC")
+
+
+def _with_axes(x: Shape, name: str, axes: str) -> Tokens:
+    if isinstance(x, Tokens) and x.axes == axes:
+        return x
+    raise Refusal(f"{name} accepts {format_shape(axes)}, not {_described(x)}")
 
 
 def _described(x: Shape) -> str:

@@ -47,7 +47,7 @@ def needed_bytes(graph: Graph, batch: int, dtype: str) -> int:
     """Estimate the memory of a forward and a backward pass: weights, gradients, saved tensors, largest outputs."""
     totals = analyze(graph, batch, dtype, "train").totals
     largest = max(math.prod(node.output) for node in graph.nodes) * batch * DTYPES[dtype]
-    return int(2 * totals.param_bytes + totals.buffer_bytes + totals.saved_bytes + 4 * largest)
+    return int(2 * totals.param_bytes + totals.buffer_bytes + (totals.saved_bytes or 0) + 4 * largest)
 
 
 def _of_machine(meminfo: Path = Path("/proc/meminfo")) -> int | None:

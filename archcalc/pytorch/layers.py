@@ -135,8 +135,8 @@ class ChannelLayerNorm(nn.LayerNorm):
     """Layer normalization over the channels at each position; the result is contiguous."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.movedim(1, -1)
-        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps).movedim(-1, 1).contiguous()
+        x = F.layer_norm(x.movedim(1, -1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.movedim(-1, 1).contiguous()
 
 
 class RMSNorm(nn.Module):

@@ -5,18 +5,48 @@ from __future__ import annotations
 import gc
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from archcalc.analysis.report import Layer
 from archcalc.graph.graph import Graph
+from archcalc.ops import Operator
+from archcalc.ops.sequence import Recurrent
 from archcalc.pytorch.network import Network, ends_of
+
+aten = torch.ops.aten
+FUSED = {  # PyTorch's formulas for fused attention, also for the kernel of the CPU, of which its counter counts nothing
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        aten._scaled_dot_product_flash_attention_backward
+    ],
+}
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return PyTorch's counter, which counts attention on every device."""
+    counter = FlopCounterMode(display=False)
+    counter.flop_registry |= FUSED
+    return counter
+
+
+@contextmanager
+def counted_kernels(operators: Iterable[Operator]) -> Iterator[None]:
+    """Run recurrent layers with products of matrices, which PyTorch's counter knows, instead of their own kernels."""
+    if not any(isinstance(op, Recurrent) for op in operators):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32 acceleration")  # PyTorch says it of any change of these flags
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
 
 
 class Storages:
@@ -85,7 +115,8 @@ class Watched(Network):
         """Run forward twice (to count MACs, then to record memory), then backward."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using padding='same'")  # we know that it may copy the input
-            with torch.no_grad(), FlopCounterMode(display=False) as self.counter:
+            operators = [node.op for node in self.graph.nodes]
+            with torch.no_grad(), counted_kernels(operators), flop_counter() as self.counter:
                 self(*[image.detach() for image in images])
             self.counter = None
             weights = [*self.parameters(), *self.buffers()]

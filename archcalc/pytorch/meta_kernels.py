@@ -1,4 +1,4 @@
-"""Run batch normalization, and the gradient of ReLU, on meta as one operation; PyTorch runs up to thirty."""
+"""Run operations on meta as on the CPU: attention by its fused kernel, batch normalization without its arithmetic."""
 
 # mypy: allow-subclassing-any
 # The type check needs no torch, so the mode is Any there.
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -35,11 +37,30 @@ KERNELS: dict[Any, Callable[..., Any]] = {
 }
 
 
+class FusedAttention(TorchFunctionMode):
+    """While active, attention on meta keeps what the CPU's fused kernel keeps; PyTorch keeps its matrices there."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function; attention on meta by the kernel of the CPU."""
+        if function is not F.scaled_dot_product_attention or not args[0].is_meta:
+            return function(*args, **(kwargs or {}))
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, is_causal=kwargs["is_causal"])[0]
+
+
 class MetaKernels(TorchDispatchMode):
     """While active, the operations of KERNELS create the same tensors on meta as in PyTorch, without its arithmetic.
 
-    Other operations and other devices run as before.
+    Attention runs fused. Other operations and other devices run as before.
     """
+
+    def __enter__(self) -> Any:
+        self.attention = FusedAttention()
+        self.attention.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.attention.__exit__(*error)
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, or its kernel if there is one."""

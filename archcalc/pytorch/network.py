@@ -20,10 +20,10 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops import Operator
-from archcalc.pytorch import layers
+from archcalc.pytorch import layers, token_layers, window_layers
 from archcalc.pytorch.initial_weights import WEIGHTED, read_rule
 
-NAMES = {"nn": nn, **vars(layers)}  # names in the PyTorch texts of operators
+NAMES = {"nn": nn, **vars(layers), **vars(token_layers), **vars(window_layers)}  # in the PyTorch texts of operators
 
 
 Result: TypeAlias = Tensor | tuple[Tensor, ...]  # one output, or all in order
@@ -198,7 +198,12 @@ def module_of(op: Operator, x: Any, tied: bool = False) -> nn.Module:
 
     Raises NotImplementedError if it has none.
     """
-    names = {} if op.joins or not x else {"in_channels": x.channels, "in_features": x.last, "in_shape": tuple(x)}
+    names: dict[str, Any] = {}
+    if x:
+        first, last = op.ends(x)
+        names = {"in_channels": first.channels, "last_channels": last.channels}
+    if x and not op.joins:
+        names |= {"in_features": x.last, "in_shape": tuple(x)}
     text = op.tied if tied else op.pytorch(x)
     made: nn.Module = eval(_compiled(text), NAMES, names | vars(op))  # the text comes from an operator
     return made

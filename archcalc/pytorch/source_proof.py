@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from archcalc.analysis.measured import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.inputs import random_inputs
-from archcalc.pytorch.network import build, ends_of
+from archcalc.pytorch.network import Network, build, ends_of
 from archcalc.pytorch.operations import Operations
 from archcalc.pytorch.validation import describe
 
@@ -83,7 +83,8 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
     def ran(module: nn.Module, x: Any, y: Tensor) -> None:
         layers.append((repr(module), operations.read(y)))
 
-    hooks = [leaf.register_forward_hook(ran) for leaf in network.modules() if not any(leaf.children())]
+    leaves = network.nodes[1:] if isinstance(network, Network) else network.modules()
+    hooks = [leaf.register_forward_hook(ran) for leaf in leaves]
     torch.manual_seed(1)
     given: tuple[Tensor, ...] = ()
     problem = ""

@@ -13,7 +13,7 @@ import torch
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze, images
-from archcalc.analysis.saved import held_bytes, saved_bytes
+from archcalc.analysis.saved import held_bytes, saved_bytes, unknown_memory
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph, Node, require_graph
@@ -77,14 +77,18 @@ def validate(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "f
         raise graph.misfit
     with torch.device(where):
         network = Watched(graph).to(getattr(torch, dtype))
-        inputs = [image.requires_grad_() for image in random_inputs(graph, batch, getattr(torch, dtype))]
+        inputs = random_inputs(graph, batch, getattr(torch, dtype))
+        for image in inputs:
+            image.requires_grad_(image.is_floating_point())
     network.train()
     with MetaKernels() if where == "meta" else nullcontext():
         network.measure(inputs)
     report = analyze(graph, batch, dtype, "train")
     checks = tuple(_checks(network, report, where))
     seconds, left_out = time.perf_counter() - start, uncounted(report.layers)
-    return Validation(graph.name, where, batch, dtype, checks, seconds, uncounted=left_out)
+    layer = unknown_memory(graph)
+    remark = f"memory not compared: what {layer} keeps is unknown" if layer else ""
+    return Validation(graph.name, where, batch, dtype, checks, seconds, remark=remark, uncounted=left_out)
 
 
 def validate_folded(graph: Graph, device: str = "auto", batch: int = 2, dtype: str = "float32") -> Validation:
@@ -109,7 +113,8 @@ def validate_folded(graph: Graph, device: str = "auto", batch: int = 2, dtype: s
 
 def _checks(network: Watched, report: Report, device: str) -> Iterator[Check]:
     graph, batch, dtype = report.graph, report.batch, report.dtype
-    saved = saved_bytes(graph, batch, dtype, device)
+    known = not unknown_memory(graph)
+    saved = saved_bytes(graph, batch, dtype, device) if known else []
     for i, (node, module) in list(enumerate(zip(graph.nodes, network.nodes, strict=True)))[len(graph.inputs) :]:
         layer, own = report.layers[i], not node.shared or node.shared.tensor
         without = [name for name, weight in module.named_parameters() if weight.grad is None]
@@ -118,11 +123,15 @@ def _checks(network: Watched, report: Report, device: str) -> Iterator[Check]:
         yield Check(node.name, "buffers", node.buffers(), _shapes(module.named_buffers() if own else ()))
         yield Check(node.name, "macs", _dense(node, layer.macs), network.macs.get(i))
         yield Check(node.name, "written bytes", layer.activations * DTYPES[dtype], network.written.get(i))
-        yield Check(node.name, "saved bytes", saved[i], network.saved.get(i, 0))
+        if known:
+            yield Check(node.name, "saved bytes", saved[i], network.saved.get(i, 0))
         yield Check(node.name, "without gradient", [], without)
-    totals, held = report.totals, held_bytes(graph, batch, dtype, device)
+    totals = report.totals
     yield Check("", "params", totals.params, sum(p.numel() for p in network.parameters()))
     yield Check("", "buffers", totals.buffers, sum(b.numel() for b in network.buffers()))
+    if not known:
+        return
+    held = held_bytes(graph, batch, dtype, device)
     yield Check("", "held bytes", held, network.held)
     if device == "cuda":
         yield Check("", "requested bytes grown", held, network.grown)

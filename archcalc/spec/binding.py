@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, shorten, suggest
 from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain, show
-from archcalc.ops.shape import KINDS, USUAL, Shape, Sizes, axes_of, shape_of
+from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, value_of
 from archcalc.spec.functions import Fault, Names, Tensor, number
 from archcalc.spec.layers import Argument, Call, Join
@@ -159,7 +159,7 @@ def _usual(sizes: Sizes, option: bool = False) -> str:
     usual = {len(axes): axes for axes in USUAL}
     if len(sizes) in usual:
         return usual[len(sizes)]
-    known = [axes for axes in KINDS if len(axes) == len(sizes)]
+    known = [axes for axes in BY_LETTERS.values() if len(axes) == len(sizes)]
     if not known:
         raise Refusal(f"needs one to four sizes, not {len(sizes)}")
     form, joint, around = ("{}={}", ",", "{}") if option else ("{}: {}", ", ", "{{{}}}")
@@ -227,7 +227,7 @@ def _value(argument: Argument, names: Names, scope: Scope) -> Any:
         found = scope.labelling(argument.word)
         if found is None:
             near = suggest(argument.word, scope.known()) if argument.word else ""
-            error.hint = error.hint or near * near.startswith("did")
+            error.hint = near * near.startswith("did") or error.hint
             raise
         return Tensor(argument.word, found.labels[argument.word])
 

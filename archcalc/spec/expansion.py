@@ -26,7 +26,7 @@ from archcalc.spec.in_play import join_misfit
 from archcalc.spec.layers import Again, Branch, Call, Chain, Choose, Each, Join, Label, Outputs, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
 from archcalc.spec.node_names import LABELLED, RUNNING, Scope, bounded
-from archcalc.spec.reading import require_read
+from archcalc.spec.reading import require_alike, require_read
 from archcalc.spec.sharing import Step, share_all, tied
 
 MAX_NODES = 200_000
@@ -102,6 +102,7 @@ class Expansion:
         origin = Origin(self.spec.text, self.spec.path, network, changed, given)
         results, sides = tuple(outputs.values()), tuple(dict.fromkeys(self.ends))
         require_read(self.made, len(shapes), {*results}, {*sides})
+        require_alike(self.made)
         names = tuple(outputs) if len(outputs) > 1 else ()
         return Graph(name, tuple(self._named()), results, about, sides, self.misfit, origin, names)
 

@@ -97,6 +97,10 @@ class Counted:
     def padded(self, fill: float, rows: tuple[int, int], columns: tuple[int, int]) -> Counted:
         return Counted(np.pad(self.data, ((0, 0), rows, columns), constant_values=fill), self.tally)
 
+    def times(self, other: Any) -> Counted:
+        """Multiply matrices, one by one."""
+        return self.made("mac", self.data @ plain(other), self.data.size * plain(other).shape[-1])
+
     def dot(self, weights: Array) -> float:
         self.tally["mac"] += weights.size
         return float((self.data * weights).sum())
@@ -438,6 +442,221 @@ def aligned(xs: Sequence[Counted]) -> list[Counted]:
     return [x.shaped((*x.data.shape, *[1] * (most - x.data.ndim))) for x in xs]
 
 
+# recurrent layers
+
+
+def way_of(state: State, name: str) -> tuple[Array, ...]:
+    """Return the weights and biases of one layer in one direction, biases None if there are none."""
+    return tuple(state.get(f"{kind}_{name}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+
+
+def sigmoid(x: Counted) -> Counted:
+    return 1 / (1 + (-x).exp())
+
+
+def elman_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    return (own + other).tanh(), c
+
+
+def lstm_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    i, f, g, o = parts_of(own + other, 4)
+    c = sigmoid(f) * c + sigmoid(i) * g.tanh()
+    return sigmoid(o) * c.tanh(), c
+
+
+def gru_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    (r, z, n), (r2, z2, n2) = parts_of(own, 3), parts_of(other, 3)
+    n = (n + sigmoid(r + r2) * n2).tanh()
+    return n + sigmoid(z + z2) * (h - n), c
+
+
+def parts_of(x: Counted, count: int) -> list[Counted]:
+    return [Counted(part, x.tally) for part in np.split(x.data, count, -1)]
+
+
+CELLS = {"rnn": elman_cell, "lstm": lstm_cell, "gru": gru_cell}
+
+
+def directions(state: State) -> list[list[str]]:
+    """Return the names of the directions, layer by layer."""
+    names = [name.removeprefix("weight_ih_") for name in state if name.startswith("weight_ih_")]
+    return [[name for name in names if name.partition("_")[0] == layer] for layer in dict.fromkeys(
+        name.partition("_")[0] for name in names
+    )]  # fmt: skip
+
+
+def recurrent(kind: str) -> Callable[..., Counted]:
+    def run(x: Counted, state: State, **unused: Any) -> Counted:
+        for names in directions(state):
+            made = [backwards(through(kind, backwards(x, name), state, name), name) for name in names]
+            x = Counted(np.concatenate([way.data for way in made], -1), x.tally)
+        return x
+
+    return run
+
+
+def backwards(x: Counted, name: str) -> Counted:
+    return Counted(x.data[..., ::-1, :] if name.endswith("reverse") else x.data, x.tally)
+
+
+def through(kind: str, x: Counted, state: State, name: str) -> Counted:
+    """Return the outputs of one layer in one direction."""
+    of_input, of_state, bias, other_bias = way_of(state, name)
+    h = c = Counted(np.zeros((*x.data.shape[:-2], of_state.shape[1])), x.tally)
+    made = []
+    for token in np.moveaxis(x.data, -2, 0):
+        own, other = Counted(token, x.tally).times(of_input.T), h.times(of_state.T)
+        if bias is not None:
+            own, other = own + bias, other + other_bias
+        h, c = CELLS[kind](own, other, h, c)
+        made.append(h.data)
+    return Counted(np.stack(made, -2), x.tally)
+
+
+# attention
+
+
+def by_head(x: Any, count: int, times: int = 1) -> Any:
+    """Return (…, tokens, features) as (…, heads, tokens, features of a head), each head several times."""
+    data = plain(x)
+    data = np.moveaxis(data.reshape(*data.shape[:-1], count, -1), -2, -3).repeat(times, axis=-3)
+    return Counted(data, x.tally) if isinstance(x, Counted) else data
+
+
+def of_heads(x: Counted) -> Counted:
+    data = np.moveaxis(x.data, -3, -2)
+    return Counted(data.reshape(*data.shape[:-2], -1), x.tally)
+
+
+def attention(
+    query: Counted, key: Counted, value: Counted, state: State, num_heads: int, causal: bool = False,
+    kv_heads: int | None = None,
+) -> Counted:  # fmt: skip
+    groups = kv_heads or num_heads
+    q = by_head(query, num_heads)
+    k, v = (by_head(x, groups, num_heads // groups) for x in (key, value))
+    scores = q.times(k.data.swapaxes(-1, -2)) * q.data.shape[-1] ** -0.5
+    powers = (scores - scores.max(-1)).exp()
+    if causal:
+        powers = Counted(np.tril(powers.data), powers.tally)
+    return of_heads((powers / powers.sum(-1)).times(v))
+
+
+def projected(x: Counted, state: State, name: str) -> Counted:
+    """Return a linear layer whose weights have other names."""
+    y = x.times(state[f"{name}weight"].T)
+    return y + state[f"{name}bias"] if f"{name}bias" in state else y
+
+
+def multihead_attention(x: Counted, state: State, num_heads: int, bias: bool = True, causal: bool = False) -> Counted:
+    packed, size = projected(x, state, "in_proj_"), x.data.shape[-1]
+    parts = [packed[..., i * size : (i + 1) * size] for i in range(3)]
+    return projected(attention(*parts, state, num_heads, causal), state, "out_proj.")
+
+
+def cross_attention(query: Counted, memory: Counted, state: State, num_heads: int, bias: bool = True) -> Counted:
+    parts = [projected(x, state, f"{own}_proj.") for x, own in ((query, "q"), (memory, "k"), (memory, "v"))]
+    return projected(attention(*parts, state, num_heads), state, "out_proj.")
+
+
+# attention within windows
+
+
+class Windowed:
+    """Where the positions of an image are: by window, and the rows of the table of biases for each pair of one."""
+
+    def __init__(self, sizes: Sequence[int], window_size: Any, shift: Any = 0, grid: bool = False) -> None:
+        self.sizes, self.window = tuple(sizes), pair(window_size)
+        self.grown = [-(-length // size) * size for length, size in zip(sizes, self.window, strict=True)]
+        lengths = zip(pair(shift), self.grown, self.window, strict=True)
+        self.shift = [s * (length > size) for s, length, size in lengths]
+        self.blocks = self._split(np.arange(self.grown[0] * self.grown[1]).reshape(self.grown), grid)
+        height, width = self.window
+        at = np.indices(self.window).reshape(2, -1)
+        apart = at[:, :, None] - at[:, None]
+        self.index = (apart[0] + height - 1) * (2 * width - 1) + apart[1] + width - 1
+        parts = np.zeros(self.grown, int)
+        for axis, s in enumerate(self.shift):
+            np.moveaxis(parts, axis, 0)[:s] += 1 + axis
+        own = self._split(parts, grid)
+        self.mask = -100.0 * (own[:, None, :, None] != own[:, None, None, :])  # windows × 1 × n × n
+
+    def _split(self, image: Array, grid: bool) -> Array:
+        """Return the values of each window in a row, of an image that is shifted."""
+        image = np.roll(image, [-s for s in self.shift], (0, 1))
+        (height, width), (rows, columns) = self.window, np.array(self.grown) // self.window
+        if grid:
+            return image.reshape(height, rows, width, columns).transpose(1, 3, 0, 2).reshape(rows * columns, -1)
+        return image.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(rows * columns, -1)
+
+    def rows(self, x: Array) -> Array:
+        """Return (…, positions, features) of an image that is padded with zeros."""
+        margins = [(0, grown - length) for grown, length in zip(self.grown, self.sizes, strict=True)]
+        x = np.pad(x, [(0, 0)] * (x.ndim - 3) + [*margins, (0, 0)])
+        return x.reshape(*x.shape[:-3], -1, x.shape[-1])
+
+    def image(self, rows: Array) -> Array:
+        """Return the image without its padding."""
+        image = rows.reshape(*rows.shape[:-2], *self.grown, rows.shape[-1])
+        return image[..., : self.sizes[0], : self.sizes[1], :]
+
+    def split(self, rows: Array, heads: int) -> Any:
+        """Return (…, windows, heads, positions, features of a head)."""
+        return by_head(rows[..., self.blocks, :], heads)
+
+    def join(self, parts: Array) -> Array:
+        """Return (…, positions, features) of what `split` returns."""
+        found = of_heads(Counted(parts, Counter())).data
+        rows = np.zeros((*found.shape[:-3], self.blocks.size, found.shape[-1]))
+        rows[..., self.blocks.reshape(-1), :] = found.reshape(*found.shape[:-3], -1, found.shape[-1])
+        return rows
+
+
+def biases(state: State, index: Array) -> Array:
+    """Return the biases of pairs of positions, (heads, n, n); of Swin V2 a batch makes them once."""
+    if "logit_scale" not in state:
+        return np.moveaxis(state["relative_position_bias_table"][index], -1, 0)
+    return 16 / (1 + np.exp(-np.moveaxis((hidden_biases(state) @ state["cpb_mlp.2.weight"].T)[index], -1, 0)))
+
+
+def hidden_biases(state: State) -> Array:
+    coordinates = state["relative_coords_table"].reshape(-1, 2)
+    return np.maximum(coordinates @ state["cpb_mlp.0.weight"].T + state["cpb_mlp.0.bias"], 0)
+
+
+def head_scales(state: State) -> Array:
+    return np.exp(np.minimum(state["logit_scale"], np.log(100)))
+
+
+def without_key_bias(state: State) -> State:
+    """Return the weights as they are used: of Swin V2, keys have no bias."""
+    if "logit_scale" not in state:
+        return state
+    own = state["qkv.bias"].reshape(3, -1) * [[1], [0], [1]]
+    return {**state, "qkv.bias": own.reshape(-1)}
+
+
+def unit(x: Counted) -> Counted:
+    return x / (x * x).sum(-1).sqrt().largest(1e-12)
+
+
+def window_attention(x: Counted, state: State, num_heads: int, scale: float | None = None, **where: Any) -> Counted:
+    windowed, state = Windowed(x.data.shape[:2], **where), without_key_bias(state)
+    packed = projected(Counted(windowed.rows(x.data), x.tally), state, "qkv.").data
+    q, k, v = (Counted(windowed.split(part, num_heads), x.tally) for part in np.split(packed, 3, -1))
+    if "logit_scale" in state:
+        scores = unit(q).times(unit(k).data.swapaxes(-1, -2)) * head_scales(state)
+    else:
+        scores = (q * (q.data.shape[-1] ** -0.5 if scale is None else scale)).times(k.data.swapaxes(-1, -2))
+    scores = scores + biases(state, windowed.index)
+    if any(windowed.shift):
+        scores = scores + windowed.mask
+    powers = (scores - scores.max(-1)).exp()
+    mixed = (powers / powers.sum(-1)).times(v)
+    y = projected(Counted(windowed.join(mixed.data), x.tally), state, "proj.")
+    return Counted(windowed.image(y.data), x.tally)
+
+
 def moved(x: Counted, state: State, **unused: Any) -> Counted | None:
     """Move values without arithmetic; `reference_operators.py` checks where they go."""
     return None
@@ -458,7 +677,12 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **{name: lambda *xs, state, f=f: reduce(f, aligned(xs)) for name, f in ELEMENTWISE.items()},
     "mean": lambda *xs, state, p=0: reduce(Counted.__add__, xs) / len(xs),
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
-    **dict.fromkeys(["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", *DROPOUTS], moved),
+    **{kind: recurrent(kind) for kind in CELLS},
+    "window_attention": window_attention, "cosine_window_attention": window_attention,
+    "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
+    **dict.fromkeys(
+        ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", "embedding", *DROPOUTS], moved
+    ),
     "concat": lambda *xs, state: None,
 }  # fmt: skip
 

@@ -15,23 +15,37 @@ import numpy as np
 
 from support.counting_arithmetic import (
     ALPHA,
+    CELLS,
     DROPOUTS,
     SCALE,
     Array,
     Counted,
     State,
+    Windowed,
     aligned,
+    backwards,
+    biases,
+    by_head,
     cells,
     channelwise,
+    directions,
     halves,
+    head_scales,
+    hidden_biases,
     neighbours,
+    of_heads,
     pair,
     plain,
+    projected,
     sigmoid_of,
     standardized,
+    through,
+    way_of,
     windows,
+    without_key_bias,
 )
 from support.counting_arithmetic import ELEMENTWISE as FORWARD
+from support.counting_arithmetic import attention as attend
 
 FREE = Counter[str]  # operations that another gradient counts
 
@@ -628,6 +642,318 @@ def noise(case: Case) -> Counted:
     return case.g * (case.y.data / case.x.data)
 
 
+# recurrent layers: from the last token to the first
+
+
+class Kept(NamedTuple):
+    """What forward keeps of a token: its input, the state before it, and its gates."""
+
+    x: Array
+    h: Array
+    c: Array
+    gates: list[Array]
+
+
+class Turn(NamedTuple):
+    """Gradients of one token: of the products of input and state, and parts of those of the state before it."""
+
+    of_input: Array
+    of_state: Array
+    h: Counted | None = None
+    c: Counted | None = None
+
+
+def of_sigmoid(g: Counted, y: Array) -> Counted:
+    return g * (1 - Counted(y, g.tally)) * y
+
+
+def of_tanh(g: Counted, y: Array) -> Counted:
+    return g * (1 - Counted(y, g.tally) * y)
+
+
+def turn(kind: str, dh: Counted, dc: Counted | None, kept: Kept, first: bool) -> Turn:
+    if kind == "rnn":
+        gate = of_tanh(dh, kept.gates[0]).data
+        return Turn(gate, gate)
+    if kind == "lstm":
+        i, f, g, o, of_c = kept.gates
+        change = of_tanh(dh * o, of_c)
+        dc = change if dc is None else change + dc
+        gates = [of_sigmoid(dc * g, i), of_sigmoid(dc * kept.c, f), of_tanh(dc * i, g), of_sigmoid(dh * of_c, o)]
+        made = np.concatenate([gate.data for gate in gates], -1)
+        return Turn(made, made, None, None if first else dc * f)
+    r, z, n, product = kept.gates
+    direct = dh * z
+    of_n = of_tanh(dh - direct, n)
+    gates = [of_sigmoid(of_n * product, r), of_sigmoid(dh * (kept.h - n), z), of_n, of_n * r]
+    parts = [gate.data for gate in gates]
+    return Turn(np.concatenate(parts[:3], -1), np.concatenate([*parts[:2], parts[3]], -1), direct)
+
+
+def steps_of(kind: str, x: Array, state: State, name: str) -> list[Kept]:
+    """Run a layer forward, in plain numbers."""
+    of_input, of_state, bias, other_bias = way_of(state, name)
+    h = c = np.zeros((len(x), of_state.shape[1]))
+    made, count = [], len(of_state) // of_state.shape[1]
+    for token in np.moveaxis(x, 1, 0):
+        own, other = token @ of_input.T, h @ of_state.T
+        own, other = (own, other) if bias is None else (own + bias, other + other_bias)
+        parts, others = np.split(own, count, -1), np.split(other, count, -1)
+        s = [1 / (1 + np.exp(-a - b)) for a, b in zip(parts, others, strict=True)]
+        before = h, c
+        if kind == "rnn":
+            gates = [np.tanh(own + other)]
+            h = gates[0]
+        elif kind == "lstm":
+            g = np.tanh(parts[2] + others[2])
+            c = s[1] * c + s[0] * g
+            gates = [s[0], s[1], g, s[3], np.tanh(c)]
+            h = s[3] * gates[4]
+        else:
+            n = np.tanh(parts[2] + s[0] * others[2])
+            gates = [s[0], s[1], n, others[2]]
+            h = n + s[1] * (h - n)
+        made.append(Kept(token, *before, gates))
+    return made
+
+
+def back_through(kind: str, g: Counted, x: Array, state: State, name: str) -> list[tuple[Kept, Turn]]:
+    """Return each token with its gradients, from the first to the last."""
+    _, of_state, *_ = way_of(state, name)
+    dh = dc = None
+    made: list[tuple[Kept, Turn]] = []
+    kept = steps_of(kind, x, state, name)
+    for t in range(len(kept) - 1, -1, -1):
+        own = Counted(g.data[:, t], g.tally)
+        one = turn(kind, own if dh is None else own + dh, dc, kept[t], t == 0)
+        made.insert(0, (kept[t], one))
+        if t:
+            dh, dc = Counted(one.of_state, g.tally).times(of_state), one.c
+            dh = dh if one.h is None else dh + one.h
+    return made
+
+
+def recurrent_layers(kind: str, case: Case) -> Iterator[tuple[str, list[tuple[Kept, Turn]], Counted]]:
+    """Yield each direction of each layer, from the last layer: its tokens' gradients and that of its input."""
+    free, layers, x = FREE(), directions(case.state), case.x.data
+    inputs = [x]
+    for names in layers[:-1]:
+        ways = [backwards(through(kind, backwards(Counted(x, free), n), case.state, n), n).data for n in names]
+        x = np.concatenate(ways, -1)
+        inputs.append(x)
+    g = case.g
+    for x, names in reversed(list(zip(inputs, layers, strict=True))):
+        total = None
+        for name, part in zip(names, np.split(g.data, len(names), -1), strict=True):
+            own = backwards(Counted(part, case.tally), name)
+            turns = back_through(kind, own, backwards(Counted(x, free), name).data, case.state, name)
+            gates = Counted(np.stack([one.of_input for _, one in turns], 1), case.tally)
+            change = backwards(gates.times(case.state[f"weight_ih_{name}"]), name)
+            total = change if total is None else total + change
+            yield name, turns, total
+        g = total
+
+
+def recurrent_input(kind: str) -> Gradient:
+    return lambda case: [total for _, _, total in recurrent_layers(kind, case)][-1]
+
+
+def recurrent_weights(kind: str) -> Callable[[Case], dict[str, Counted]]:
+    def weights(case: Case) -> dict[str, Counted]:
+        made: dict[str, Counted] = {}
+        for name, turns, _ in recurrent_layers(kind, case._replace(g=Counted(case.g.data, FREE()))):
+            of_input, of_state, x, h = (
+                np.concatenate(rows)
+                for rows in zip(*[(one.of_input, one.of_state, kept.x, kept.h) for kept, one in turns], strict=True)
+            )
+            made[f"weight_ih_{name}"] = Counted(of_input.T, case.tally).times(x)
+            made[f"weight_hh_{name}"] = Counted(of_state.T, case.tally).times(h)
+            if case.get("bias", True):
+                made[f"bias_ih_{name}"] = Counted(of_input, case.tally).sum(0)
+                made[f"bias_hh_{name}"] = Counted(of_state, case.tally).sum(0)
+        return {name: made[name] for name in case.state}
+
+    return weights
+
+
+# attention
+
+
+class Attended(NamedTuple):
+    """Query, key, value and output of attention, which forward keeps."""
+
+    query: Array
+    key: Array
+    value: Array
+    output: Array
+
+
+def attention_gradients(g: Counted, kept: Attended, heads: int, groups: int, causal: bool) -> list[Counted]:
+    """Compute the weights again, from scores and the logarithms of their sums, which are kept."""
+    share = heads // groups
+    q, y, g_of = by_head(kept.query, heads), by_head(kept.output, heads), by_head(g, heads)
+    k, v = (by_head(x, groups, share) for x in (kept.key, kept.value))
+    scale = q.shape[-1] ** -0.5
+    scores = Counted(q, g.tally).times(k.swapaxes(-1, -2)) * scale
+    mask = np.tril(np.ones(scores.data.shape[-2:])) if causal else np.ones(scores.data.shape[-2:])
+    weights = (scores - np.log((np.exp(scores.data) * mask).sum(-1, keepdims=True))).exp()
+    weights.data *= mask
+    change = weights * (g_of.times(v.swapaxes(-1, -2)) - (g_of * y).sum(-1)) * scale
+    turned = Counted(change.data.swapaxes(-1, -2), g.tally), Counted(weights.data.swapaxes(-1, -2), g.tally)
+    made = [change.times(k), turned[0].times(q), turned[1].times(g_of)]
+    return [of_heads(made[0]), *[of_heads(of_groups(x, groups, share)) for x in made[1:]]]
+
+
+def of_groups(x: Counted, groups: int, share: int) -> Counted:
+    """Add up the gradients of heads that share a key and a value."""
+    data = x.data.reshape(*x.data.shape[:-3], groups, share, *x.data.shape[-2:])
+    return Counted(Counted(data, x.tally).sum(-3).data.squeeze(-3), x.tally)
+
+
+def attention(case: Case) -> list[Counted]:
+    heads = case.get("num_heads")
+    kept = Attended(*[x.data for x in case.xs], case.y.data)
+    return attention_gradients(case.g, kept, heads, case.get("kv_heads") or heads, case.get("causal", False))
+
+
+def projections(case: Case) -> tuple[list[Counted], dict[str, Array]]:
+    """Return the gradients of query, key and value, and the input and gradient of each linear layer."""
+    free, state, heads, causal = FREE(), case.state, case.get("num_heads"), case.get("causal", False)
+    names = ("in_proj_",) if len(case.xs) == 1 else ("q_proj.", "k_proj.", "v_proj.")
+    xs = [Counted(case.xs[min(i, len(case.xs) - 1)].data, free) for i in range(len(names))]
+    made = [projected(x, state, name).data for x, name in zip(xs, names, strict=True)]
+    parts = np.split(made[0], 3, -1) if len(names) == 1 else made
+    output = attend(*[Counted(part, free) for part in parts], state, heads, causal).data
+    inner = case.g.times(state["out_proj.weight"])
+    grads = attention_gradients(inner, Attended(*parts, output), heads, heads, causal)
+    if len(names) == 1:
+        grads = [Counted(np.concatenate([grad.data for grad in grads], -1), case.tally)]
+    layers = {name: (x.data, grad.data) for name, x, grad in zip(names, xs, grads, strict=True)}
+    return grads, layers | {"out_proj.": (output, case.g.data)}
+
+
+def multihead_attention(case: Case) -> Counted:
+    ((packed,), _) = projections(case)
+    return packed.times(case.state["in_proj_weight"])
+
+
+def cross_attention(case: Case) -> list[Counted]:
+    grads, _ = projections(case)
+    query, key, value = (x.times(case.state[f"{own}_proj.weight"]) for x, own in zip(grads, "qkv", strict=True))
+    return [query, key + value]
+
+
+def projection_weights(case: Case) -> dict[str, Counted]:
+    _, layers = projections(case._replace(g=Counted(case.g.data, FREE())))
+    made = {}
+    for name, arrays in layers.items():
+        x, g = (data.reshape(-1, data.shape[-1]) for data in arrays)
+        made[f"{name}weight"] = Counted(g.T, case.tally).times(x)
+        if case.get("bias", True):
+            made[f"{name}bias"] = Counted(g, case.tally).sum(0)
+    return made
+
+
+# attention within windows
+
+
+class Inside(NamedTuple):
+    """Gradients of the linear layers' inputs and outputs, of scores and their biases, and of cosines."""
+
+    layers: dict[str, tuple[Array, Array]]
+    scores: Counted
+    cosines: Array | None
+
+
+def inside_windows(case: Case) -> Inside:
+    state, heads = without_key_bias(case.state), case.get("num_heads")
+    x = case.x.data
+    where = {key: case.get(key) for key in ("window_size", "shift", "grid") if key in case.keywords}
+    windowed = Windowed(x.shape[1:3], **where)
+    rows = windowed.rows(x)
+    packed = rows @ state["qkv.weight"].T + state["qkv.bias"]
+    q, k, v = (windowed.split(part, heads) for part in np.split(packed, 3, -1))
+    lengths = [np.maximum(np.sqrt((part * part).sum(-1, keepdims=True)), 1e-12) for part in (q, k)]
+    cosine = "logit_scale" in state
+    scale: Any = head_scales(state) if cosine else case.get("scale") or q.shape[-1] ** -0.5
+    q, k = (part / length for part, length in zip((q, k), lengths, strict=True)) if cosine else (q, k)
+    product = q @ k.swapaxes(-1, -2)
+    scores = product * scale + biases(state, windowed.index) + windowed.mask
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    weights = powers / powers.sum(-1, keepdims=True)
+    mixed = windowed.join(weights @ v)
+    g = Counted(windowed.rows(case.g.data), case.tally)
+    inner = Counted(windowed.split(g.times(state["proj.weight"]).data, heads), case.tally)
+    of_weights = inner.times(v.swapaxes(-1, -2))
+    change = weights * (of_weights - (of_weights * weights).sum(-1))
+    turned = Counted(weights.swapaxes(-1, -2), case.tally).times(inner)
+    before = change
+    if cosine:
+        before = change * scale
+        of_query, of_key = before.times(k), Counted(before.data.swapaxes(-1, -2), case.tally).times(q)
+        pairs = zip((of_query, of_key), (q, k), lengths, strict=True)
+        of_query, of_key = ((own - unit * (own * unit).sum(-1)) / length for own, unit, length in pairs)
+    else:
+        of_query = change.times(k) * scale
+        of_key = Counted(change.data.swapaxes(-1, -2), case.tally).times(q * scale)
+    grads = np.concatenate([windowed.join(part.data) for part in (of_query, of_key, turned)], -1)
+    layers = {"qkv.": (rows, grads), "proj.": (mixed, g.data)}
+    return Inside(layers, change, product if cosine else None)
+
+
+def window_attention(case: Case) -> Counted:
+    grads = inside_windows(case).layers["qkv."][1]
+    x = Counted(grads, case.tally).times(case.state["qkv.weight"])
+    where = {key: case.get(key) for key in ("window_size", "shift", "grid") if key in case.keywords}
+    return Counted(Windowed(case.x.data.shape[1:3], **where).image(x.data), case.tally)
+
+
+def window_weights(case: Case) -> dict[str, Counted]:
+    state, index = case.state, Windowed(case.x.data.shape[1:3], case.get("window_size")).index
+    layers, change, cosines = inside_windows(case._replace(g=Counted(case.g.data, FREE())))
+    change = Counted(change.data, case.tally)
+    made: dict[str, Counted] = {}
+    for name, (x, g) in layers.items():
+        flat = Counted(g.reshape(-1, g.shape[-1]), case.tally)
+        made[f"{name}weight"] = Counted(flat.data.T, case.tally).times(x.reshape(-1, x.shape[-1]))
+        made[f"{name}bias"] = flat.sum(0)
+    of_bias = Counted(change.sum((0, 1)).data[0, 0], case.tally)  # heads × n × n
+    if cosines is None:
+        return {
+            "relative_position_bias_table": gathered(of_bias, index, len(state["relative_position_bias_table"]))
+        } | made
+    own = np.array(made["qkv.bias"].data).reshape(3, -1) * [[1], [0], [1]]
+    made["qkv.bias"] = Counted(own.reshape(-1), case.tally)
+    sums = (change * cosines).sum((0, 1, 3, 4))
+    capped = (sums * head_scales(state)).chosen(state["logit_scale"] <= np.log(100))
+    s = Counted(biases(state, index) / 16, case.tally)
+    table = gathered(of_bias * 16 * (1 - s) * s, index, len(hidden_biases(state)))
+    hidden = hidden_biases(state)
+    back = table.times(state["cpb_mlp.2.weight"]).chosen(hidden > 0)
+    coordinates = state["relative_coords_table"].reshape(-1, 2)
+    return {"logit_scale": capped} | made | {
+        "cpb_mlp.0.weight": Counted(back.data.T, case.tally).times(coordinates),
+        "cpb_mlp.0.bias": back.sum(0),
+        "cpb_mlp.2.weight": Counted(table.data.T, case.tally).times(hidden),
+    }  # fmt: skip
+
+
+def gathered(x: Counted, index: Array, rows: int) -> Counted:
+    """Add the gradients of pairs of positions to those of a table of zeros."""
+    made = np.zeros((rows, len(x.data)))
+    np.add.at(made, index, np.moveaxis(x.data, 0, -1))
+    return x.made("add", made, x.data.size)
+
+
+def embedding_weights(case: Case) -> dict[str, Counted]:
+    made = np.zeros_like(case.state["weight"])
+    np.add.at(made, case.x.data, case.g.data)
+    case.tally["add"] += case.g.data.size
+    if case.get("padding_idx") is not None:
+        made[case.get("padding_idx")] = 0
+    return {"weight": Counted(made, case.tally)}
+
+
 def moved(case: Case) -> None:
     """Move values without arithmetic."""
 
@@ -641,14 +967,20 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     "upsample": upsample, **{name: partial(elementwise, name) for name in ELEMENTWISE},
     "mean": lambda case: [case.g / len(case.xs)] * len(case.xs),
     **dict.fromkeys(DROPOUTS, noise), "droppath": noise, "stochastic_depth": noise,
-    **dict.fromkeys(["concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
+    **{kind: recurrent_input(kind) for kind in CELLS},
+    **dict.fromkeys(["window_attention", "cosine_window_attention"], window_attention),
+    "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
+    **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,
     "batchnorm": batchnorm_weights, "layernorm": layernorm_weights, "groupnorm": groupnorm_weights,
-    "subsample": subsample_weights, "prelu": prelu_weights,
+    "subsample": subsample_weights, "prelu": prelu_weights, "embedding": embedding_weights,
     "instancenorm": instancenorm_weights, "rmsnorm": rmsnorm_weights,
     "channel_layernorm": lambda case: layernorm_weights(of_positions(case)),
+    **{kind: recurrent_weights(kind) for kind in CELLS},
+    **dict.fromkeys(["window_attention", "cosine_window_attention"], window_weights),
+    **dict.fromkeys(["multihead_attention", "cross_attention"], projection_weights),
 }  # fmt: skip
 
 

@@ -190,7 +190,7 @@ def largest_batches() -> str:
 
 TYPES = {  # types in JSON of figures that are not whole numbers
     "saved_bytes": "whole number or null",
-    "peak_inference_bytes": "whole number",
+    "peak_inference_bytes": "whole number or null",
     "peak_training_bytes": "whole number or null",
     "droppable_branches": "whole number or null",
     "receptive_field_at": "text",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import format_shape
-from archcalc.ops.shape import shape_of
+from archcalc.ops.shape import Ids, Tokens, shape_of
 
 OFTEN_IN_PLACE = ("relu6", "silu", "hardsigmoid", "hardswish", "elu", "selu", "mish")
 LENET_TABLE = ((0, 1, 2), (1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2, 3))
@@ -22,6 +24,7 @@ REPEATED = [  # shapes of inputs, some of which are repeated
     ((5, 2, 3, 4), (5, 1, 3, 1), (5,)),
 ]
 
+WINDOWED = ("window_attention", "cosine_window_attention")
 CASES = [
     ("conv", (3, 11, 9), (8, 3), {"padding": 1}),
     ("conv", (3, 23, 23), (4, 11), {"stride": 4, "padding": 2}),
@@ -92,6 +95,22 @@ CASES = [
       for x in [(5, 4), (5, 4, 3), (5, 2, 4, 3)] for p in [0, 0.3, 1] for flag in [True, False]),
     *((name, (5, 4, 3), (p,), {}) for name in ["droppath", "stochastic_depth"] for p in [0, 0.3, 1]),
     ("mean", ((5, 4, 3),) * 2, (0.15,), {}),
+    ("embedding", Ids((7,)), (11, 6), {}),
+    ("embedding", Ids((7,)), (3, 4), {"padding_idx": 1}),
+    ("attention", (Tokens((5, 12)),) * 3, (3,), {}),
+    ("attention", (Tokens((5, 12)),) * 3, (1, True), {}),
+    ("attention", (Tokens((5, 12)), Tokens((7, 6)), Tokens((7, 6))), (4,), {"kv_heads": 2}),
+    ("multihead_attention", Tokens((5, 12)), (3,), {}),
+    ("multihead_attention", Tokens((5, 12)), (2, False), {"causal": True}),
+    ("cross_attention", (Tokens((5, 12)), Tokens((7, 6))), (3,), {}),
+    *((name, Tokens((4, 8, 6)), (4, 3), {"shift": 2}) for name in WINDOWED),
+    *((name, Tokens((5, 3, 4)), ((2, 4), 2), {"shift": (1, 2)}) for name in WINDOWED),
+    *((name, Tokens((4, 4, 6)), (2, 1), {}) for name in WINDOWED),
+    ("window_attention", Tokens((4, 6, 6)), (2, 3), {"grid": True, "scale": 0.25}),
+    *((name, Tokens((5, 4)), (3,), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((1, 4)), (3, 2, False, True), {}) for name in ["rnn", "lstm", "gru"]),
+    *((name, Tokens((6, 2)), (3, 2), {"bidirectional": True}) for name in ["rnn", "lstm", "gru"]),
+    ("cross_attention", (Tokens((5, 12)),) * 2, (2, False), {}),
 ]  # fmt: skip
 
 
@@ -113,6 +132,13 @@ def made(name: str, x: Any, args: Any, keywords: Any) -> Operator:
     """Create an operator with these arguments for an input."""
     lengths = 2 if REGISTRY[name].joins or not x else len(shaped(x).lengths) or 2
     return make(REGISTRY[name], args, keywords, lengths)
+
+
+def drawn(op: Operator, shape: Any, batch: int, draw: Any, **options: Any) -> Any:
+    """Draw a batch of inputs; of numbers of tokens such as the operator knows."""
+    if isinstance(shape, Ids):
+        return torch.randint(getattr(op, "num_embeddings", 2), (batch, *shape), device=options.get("device"))
+    return draw(batch, *shape, **options)
 
 
 def inputs(op: Operator, x: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from archcalc.ops import Operator, Shape
+from archcalc.ops.shape import Ids, Tokens
 from support.operator_cases import made, shaped
 
 
@@ -118,6 +119,23 @@ def slices(draw: st.DrawFn) -> Any:
     return tuple((channels, *place) for channels in draw(st.lists(CHANNELS, min_size=1, max_size=4))), {}
 
 
+TOKENS = st.tuples(upto(7), CHANNELS).map(Tokens)
+IDS = st.tuples(upto(9)).map(Ids)
+
+
+CHANNELS_LAST = st.tuples(upto(6), upto(6), CHANNELS).map(Tokens)
+SHIFTED = {"window_size_": size(4), "num_heads_": upto(3), "shift": size(2, 0)}
+
+
+@st.composite
+def attended(draw: st.DrawFn) -> Any:
+    """Draw query, key and value, and heads that may not divide them."""
+    heads, groups, size, queries, keys = (draw(upto(most)) for most in (4, 4, 3, 6, 6))
+    query, key = Tokens((queries, heads * size)), Tokens((keys, groups * size))
+    keywords = {"num_heads": heads, "causal": draw(FLAG)}
+    return (query, key, key), keywords | ({"kv_heads": groups} if groups != heads or draw(FLAG) else {})
+
+
 ALIKE = st.tuples(ANY_RANK, upto(4)).map(lambda drawn: (drawn[0],) * drawn[1])
 ACTIVATION = written(ANY_RANK)
 IN_PLACE = written(ANY_RANK, inplace=FLAG)
@@ -182,6 +200,16 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "maximum": repeated(),
     "mean": written(ALIKE),
     "concat": slices(),
+    "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
+    "attention": attended(),
+    "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
+    "window_attention": written(CHANNELS_LAST, grid=FLAG, scale=REAL, **SHIFTED),
+    "cosine_window_attention": written(CHANNELS_LAST, **SHIFTED),
+    **dict.fromkeys(
+        ["rnn", "lstm", "gru"],
+        written(TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG),
+    ),
+    "cross_attention": written(st.tuples(TOKENS, TOKENS), num_heads_=upto(4), bias=FLAG),
     "input": IMAGE.map(lambda x: ((), {"shape": x})),
     "identity": ACTIVATION,
     "flatten": ACTIVATION,

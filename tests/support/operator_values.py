@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from archcalc.ops import REGISTRY, Operator
 from archcalc.pytorch.network import module_of
-from support.operator_cases import inputs, made, shaped
+from support.operator_cases import drawn, inputs, made, shaped
 from support.operator_strategies import FLAG, PROBABILITY, REAL, WRITTEN
 from support.torch_seed import seed_torch
 
@@ -55,7 +55,8 @@ def module(example: Example, training: bool) -> nn.Module:
 
 def images(example: Example) -> list[Tensor]:
     seed_torch(1)
-    return [torch.randn(BATCH, *shape, dtype=torch.float64) for shape in inputs(example.op, example.x)]
+    op = example.op
+    return [drawn(op, shape, BATCH, torch.randn, dtype=torch.float64) for shape in inputs(op, example.x)]
 
 
 MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # arguments that change no figure

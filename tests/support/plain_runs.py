@@ -16,7 +16,7 @@ from archcalc.ops.shape import shape_of
 from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
 from support.operator_cases import ELEMENTWISE
-from support.random_graphs import REFUSED_BY_AXES
+from support.random_graphs import ATTENTIONS, REFUSED_BY_AXES
 from support.reference_operators import compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
@@ -67,14 +67,18 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        return compute(
-            step.name, step.keywords, xs, state, node.training, self.shape(max(xs, key=Tensor.dim)).axes == "TC"
-        )
+        tokens = self.axes == "TC" and max(x.dim() for x in xs) > 2
+        return compute(step.name, step.keywords, xs, state, node.training, tokens)
 
     def shape(self, x: Tensor) -> Shape:
         """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
-        axes = self.network.shape.axes if x.dim() > 2 else "C"
+        axes = self.axes if x.dim() > 2 else "C" if x.is_floating_point() else "T"
         return shape_of(tuple(x.shape[1:]), axes)
+
+    @property
+    def axes(self) -> str:
+        """The axes of the network's first tensor with features."""
+        return "TC" if self.network.shape.axes == "T" else self.network.shape.axes
 
 
 def shape(x: Tensor) -> tuple[int, ...]:
@@ -102,9 +106,9 @@ class Strict(Plain):
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
         if name in ELEMENTWISE:
-            most, tokens = max(way.dim() for way in ways), self.network.shape.axes == "TC"
+            most, tokens = max(way.dim() for way in ways), self.axes == "TC"
             ones = [1] * (most - 2)
             vectors = [(*ones, way.shape[1]) if tokens else (way.shape[1], *ones) for way in ways if way.dim() == 2]
             torch.broadcast_shapes(*vectors, *[way.shape[1:] for way in ways if way.dim() > 2])
-        elif name != "concat":
+        elif name not in ("concat", *ATTENTIONS):
             torch.stack(list(ways))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from archcalc.analysis.cost import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
 from archcalc.ops.pooling import LINEAR
-from archcalc.ops.shape import Features, Map, shape_of
+from archcalc.ops.shape import Features, Map, Tokens, shape_of
 from archcalc.spec.functions import DIMENSIONS
 from support.operator_cases import ELEMENTWISE
 from support.operator_strategies import WRITTEN
@@ -172,6 +172,16 @@ def in_place(draw: Draw, x: Shape) -> dict[str, Any]:
 
 
 INSTANCES: list[dict[str, Any]] = [{}, {"affine": True}, {"affine": True, "track_running_stats": True}]
+
+
+def recurrent(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"hidden_size": draw(upto(6))} | some(draw, num_layers=upto(2), bias=FLAG, bidirectional=FLAG)
+
+
+def heads(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"num_heads": draw(st.sampled_from(divisors(x.channels)))}
+
+
 # By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
@@ -223,20 +233,38 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "upsample": upsample,
     "conv_transpose": conv_transpose,
     "pad_shortcut": pad_shortcut,
+    "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
+    **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
+    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
 }
 JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
+RECURRENT = ("rnn", "lstm", "gru")
+OF_TOKENS = ("multihead_attention", *RECURRENT)
+ATTENTIONS = {"attention": 3, "cross_attention": 2}  # joins of tokens, and how many branches each has
 IMAGES_ONLY = ("subsample", "pad_shortcut")
 HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
     "upsample", "conv_transpose", "lrn", "instancenorm", "channel_layernorm", *IMAGES_ONLY,
 )  # fmt: skip
+SEQUENCES_ONLY = ("embedding", *OF_TOKENS)
 REFUSED_BY_AXES = {
-    "C": (*MAPS_ONLY, "dropout1d", "dropout2d", "dropout3d"),
-    "CL": ("rbf", "rmsnorm", "dropout2d", "dropout3d", *IMAGES_ONLY),
-    "CHW": ("rbf", "rmsnorm", "dropout1d", "dropout3d"),
-    "CDHW": ("rbf", "rmsnorm", "dropout1d", "dropout2d", *IMAGES_ONLY),
-    "TC": (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle", "dropout1d", "dropout2d", "dropout3d"),
+    "C": (*MAPS_ONLY, "dropout1d", "dropout2d", "dropout3d", *SEQUENCES_ONLY),
+    "CL": ("rbf", "rmsnorm", "dropout2d", "dropout3d", *IMAGES_ONLY, *SEQUENCES_ONLY),
+    "CHW": ("rbf", "rmsnorm", "dropout1d", "dropout3d", *SEQUENCES_ONLY),
+    "CDHW": ("rbf", "rmsnorm", "dropout1d", "dropout2d", *IMAGES_ONLY, *SEQUENCES_ONLY),
+    "TC": (
+        *MAPS_ONLY,
+        "rbf",
+        "batchnorm",
+        "groupnorm",
+        "channel_shuffle",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "embedding",
+    ),
+    "T": tuple(name for name in ARGUMENTS if name != "embedding"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
 NO_KERNEL = {
@@ -254,9 +282,10 @@ SIZES = {
     "CL": st.tuples(upto(6), upto(2 * LENGTH)),
     "CDHW": st.tuples(upto(4), upto(4), upto(4), upto(4)),
     "TC": st.tuples(upto(6), upto(7)),
+    "T": st.tuples(upto(6)),
 }
 WIDTHS = st.sampled_from(["float32"] * 5 + [name for name in DTYPES if name != "float32"])
-INPUTS = st.sampled_from(["CHW"] * 8 + ["C"] + ["CL", "CDHW"] * 2 + ["TC"]).flatmap(
+INPUTS = st.sampled_from(["CHW"] * 8 + ["C"] + ["CL", "CDHW", "TC"] * 2 + ["T"]).flatmap(
     lambda axes: SIZES[axes].map(lambda sizes: shape_of(sizes, axes))
 )
 Labels: TypeAlias = ChainMap[str, Shape]  # the shapes of labelled steps, scope by scope
@@ -334,6 +363,8 @@ class Writer:
         return Side(tuple(self.named([way if gives_new(way) else (*way, IDENTITY) for way in ways]))), x
 
     def join(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Join, Shape]:
+        if x.axes == "TC" and self.draw(FLAG):
+            return self.attention(x, labels, depth)
         name = self.draw(st.sampled_from(JOINS))
         ways = [self.way(x, labels, depth) for _ in range(self.draw(upto(2, 0)))]
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
@@ -346,6 +377,20 @@ class Writer:
         branches = self.named([steps for steps, _ in fitted])
         op = make(REGISTRY[name], (), keywords)
         return Join(name, keywords, tuple(branches)), op.output(tuple(shape for _, shape in fitted))
+
+    def attention(self, x: Shape, labels: Labels, depth: int) -> tuple[Join, Shape]:
+        name = self.draw(st.sampled_from([*ATTENTIONS]))
+        ways = [self.steps(x, labels.new_child(), depth, keep_rank=True) for _ in range(ATTENTIONS[name])]
+        query, keywords = ways[0][1], heads(self.draw, ways[0][1]) | some(self.draw, causal=FLAG)
+        if name == "attention":
+            groups = self.draw(st.sampled_from(divisors(keywords["num_heads"])))
+            keywords |= {"kv_heads": groups} if groups != keywords["num_heads"] else {}
+            wanted = Tokens((x.size("T"), query.channels // keywords["num_heads"] * groups))
+            ways = [ways[0], *[self.fit(way, wanted) for way in ways[1:]]]
+        else:
+            keywords = {"num_heads": keywords["num_heads"]} | some(self.draw, bias=FLAG)
+        branches = self.named([steps for steps, _ in ways])
+        return Join(name, keywords, tuple(branches)), query
 
     def named(self, branches: list[Steps]) -> list[Branch]:
         named = self.draw(FLAG)
@@ -439,12 +484,22 @@ def one_step(draw: Draw, writer: Writer, x: Shape, labels: Labels, depth: int, k
     return writer.step(x, labels, depth, keep_rank)
 
 
+def embedded(writer: Writer, x: Shape) -> tuple[Steps, Shape]:
+    """Return the first step, if numbers of tokens need one, and its output's shape."""
+    if x.axes != "T":
+        return (), x
+    layer, y = writer.layer(x, keep_rank=True)
+    return (layer,), y
+
+
 @st.composite
 def networks(draw: Draw, clashing: bool = False) -> Network:
     """Draw a network that fits together; if `clashing`, its labels and branches have names that others would get."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, clashing=clashing), ChainMap()
-    steps, y = writer.steps(x, labels)
+    first, start = embedded(writer, x)
+    steps, y = writer.steps(start, labels)
+    steps = (*first, *steps)
     if draw(RARELY):
         steps = (*steps, writer.side(y, labels, 1, keep_rank=False)[0])  # it reads the result
     return Network(x, steps, draw(FLAG), writer.dtype)
@@ -455,7 +510,9 @@ def doubtful(draw: Draw) -> Network:
     """Draw a short network whose last step may not fit the shape before it, or that of other branches."""
     x = draw(INPUTS)
     writer, labels = Writer(draw, 4), ChainMap()
-    steps, y = writer.steps(x, labels)
+    first, start = embedded(writer, x)
+    steps, y = writer.steps(start, labels)
+    steps = (*first, *steps)
     before, z = writer.steps(y, labels, depth=1) if draw(RARELY) else ((), y)  # in a side output
     last: Step = draw(loose_layers([name for name in FUSSY if runs(name, len(z), writer.dtype)]))
     if draw(FLAG):

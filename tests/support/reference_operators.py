@@ -7,12 +7,14 @@ operators that PyTorch does not have. `test_ops_values.py` checks `archcalc.ops`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
 
@@ -208,6 +210,138 @@ def elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., T
     return compute
 
 
+def recurrent(cell: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """Run a cell, which maps both products with weights and the state to the next state, token by token."""
+
+    def run_all(
+        run: Run, x: Tensor, hidden_size: int, num_layers: int = 1, bias: bool = True, bidirectional: bool = False
+    ) -> Tensor:
+        for layer in range(num_layers):
+            ways = [way(run, x, hidden_size, f"l{layer}", bias)]
+            if bidirectional:
+                ways.append(way(run, x.flip(1), hidden_size, f"l{layer}_reverse", bias).flip(1))
+            x = torch.cat(ways, -1)
+        return x
+
+    def way(run: Run, x: Tensor, size: int, name: str, bias: bool) -> Tensor:
+        zeros = x.new_zeros(len(x), size)
+        state, made = (zeros, zeros), []
+        for token in x.unbind(1):
+            inputs = F.linear(token, run[f"weight_ih_{name}"], *run.some(f"bias_ih_{name}", bias))
+            hidden = F.linear(state[0], run[f"weight_hh_{name}"], *run.some(f"bias_hh_{name}", bias))
+            state = cell(inputs, hidden, *state)
+            made.append(state[0])
+        return torch.stack(made, 1)
+
+    return run_all
+
+
+def elman(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    return torch.tanh(inputs + hidden), c
+
+
+def lstm(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """Gers et al. 2000, without peepholes."""
+    i, f, g, o = (inputs + hidden).chunk(4, -1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def gru(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+    """Cho et al. 2014, equations 5 to 8, with the reset gate after the product, as in PyTorch."""
+    own, others = inputs.chunk(3, -1), hidden.chunk(3, -1)
+    r, z = (torch.sigmoid(a + b) for a, b in zip(own[:2], others[:2], strict=True))
+    return (1 - z) * torch.tanh(own[2] + r * others[2]) + z * h, c
+
+
+def window_attention(
+    run: Run, x: Tensor, window_size: Any, num_heads: int, shift: Any = 0, grid: bool = False,
+    scale: float | None = None, cosine: bool = False,
+) -> Tensor:  # fmt: skip
+    """Liu et al. 2021, section 3.2, as attention of all positions to all, of which most have no weight.
+
+    The shift is cyclic; what it brings together has a score 100 lower, as in Swin's code.
+    """
+    (height, width, features), window, moved = x.shape[1:], pair(window_size), pair(shift)
+    sizes = [-(-length // size) * size for length, size in zip((height, width), window, strict=True)]
+    moved = [s * (length > size) for s, length, size in zip(moved, sizes, window, strict=True)]
+    own, places, regions = [], [], []
+    for length, size, s in zip(sizes, window, moved, strict=True):
+        at = (torch.arange(length) - s) % length
+        own.append(at % (length // size) if grid else at // size)
+        places.append(at // (length // size) if grid else at % size)
+        regions.append((at >= length - size) * 1 + (at >= length - s) * 1 if s else at * 0)
+    owns, at, parts = (torch.cartesian_prod(*both) for both in (own, places, regions))
+    apart = at[:, None] - at + torch.tensor(window) - 1
+    x = F.pad(x, (0, 0, 0, sizes[1] - width, 0, sizes[0] - height)).flatten(1, 2)
+    bias = run["qkv.bias"].clone()
+    if cosine:
+        bias[features : 2 * features] = 0
+    packed = F.linear(x, run["qkv.weight"], bias).chunk(3, -1)
+    q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in packed)
+    if cosine:
+        scores = F.cosine_similarity(q[..., :, None, :], k[..., None, :, :], -1, 1e-12)
+        scores = scores * run["logit_scale"].clamp(max=math.log(100)).exp()
+        hidden = F.linear(run["relative_coords_table"], run["cpb_mlp.0.weight"], run["cpb_mlp.0.bias"]).relu()
+        table = 16 * torch.sigmoid(F.linear(hidden, run["cpb_mlp.2.weight"]).flatten(0, 2))
+    else:
+        scores = q @ k.transpose(2, 3) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        table = run["relative_position_bias_table"]
+    scores = scores + table[apart[..., 0] * (2 * window[1] - 1) + apart[..., 1]].permute(2, 0, 1)
+    scores = scores - 100.0 * (parts[:, None] != parts).any(-1)
+    scores = scores.masked_fill((owns[:, None] != owns).any(-1), -math.inf)
+    mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+    y = F.linear(mixed, run["proj.weight"], run["proj.bias"])
+    return y.unflatten(1, sizes)[:, :height, :width]
+
+
+def pair(value: Any) -> Any:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def attention(
+    run: Run, query: Tensor, key: Tensor, value: Tensor, num_heads: int, causal: bool = False,
+    kv_heads: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Vaswani et al. 2017, equation 1, head by head; Ainslie et al. 2023, figure 2, for shared keys and values."""
+    groups, size = kv_heads or num_heads, query.shape[-1] // num_heads
+    made = []
+    for head in range(num_heads):
+        own, shared = (slice(i * size, (i + 1) * size) for i in (head, head * groups // num_heads))
+        scores = query[..., own] @ key[..., shared].transpose(1, 2) / math.sqrt(size)
+        if causal:
+            scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -math.inf)
+        made.append(scores.softmax(-1) @ value[..., shared])
+    return torch.cat(made, -1)
+
+
+def multihead_attention(run: Run, x: Tensor, num_heads: int, bias: bool = True, causal: bool = False) -> Tensor:
+    mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if causal else None
+    return projected(run.state, (x, x, x), num_heads, bias, mask)
+
+
+def cross_attention(run: Run, query: Tensor, memory: Tensor, num_heads: int, bias: bool = True) -> Tensor:
+    names = "q_proj", "k_proj", "v_proj"
+    state = {f"{name}_weight": run[f"{name}.weight"] for name in names}
+    if query.shape[-1] == memory.shape[-1]:
+        state = {"in_proj_weight": torch.cat([*state.values()])}
+    state |= {"in_proj_bias": torch.cat([run[f"{name}.bias"] for name in names])} if bias else {}
+    state |= {name: tensor for name, tensor in run.state.items() if name.startswith("out_proj")}
+    return projected(state, (query, memory, memory), num_heads, bias)
+
+
+def projected(
+    state: Mapping[str, Tensor], inputs: tuple[Tensor, ...], heads: int, bias: bool, mask: Tensor | None = None
+) -> Tensor:
+    """Return what PyTorch's multi-head attention computes with these weights."""
+    features, others = (inputs[i].shape[-1] for i in (0, 1))
+    options = {"batch_first": True, "device": "meta", "dtype": inputs[0].dtype}
+    with torch.random.fork_rng(devices=[]):  # it draws weights that are not used
+        made = nn.MultiheadAttention(features, heads, bias=bias, kdim=others, vdim=others, **options)
+    run: Tensor = functional_call(made, dict(state), inputs, {"attn_mask": mask, "need_weights": False})[0]
+    return run.contiguous()  # noise is drawn in the order of the memory
+
+
 def activation(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     """Apply a function to each value; `inplace` changes where the results are, not their values."""
     return lambda run, x, inplace=False: function(x)
@@ -278,6 +412,15 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "maximum": elementwise(torch.maximum),
     "mean": mean,
     "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
+    "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
+    "window_attention": window_attention,
+    "cosine_window_attention": partial(window_attention, cosine=True),
+    "rnn": recurrent(elman),
+    "lstm": recurrent(lstm),
+    "gru": recurrent(gru),
+    "attention": attention,
+    "multihead_attention": multihead_attention,
+    "cross_attention": cross_attention,
     "input": unchanged,
     "identity": unchanged,
     "flatten": lambda run, x: x.flatten(1),

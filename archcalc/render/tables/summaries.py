@@ -17,6 +17,7 @@ from archcalc.auditing.verdicts import Verdict
 from archcalc.graph.graph import About
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
+from archcalc.ops.base import is_bias
 from archcalc.ops.shape import USUAL, in_words
 from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data
 from archcalc.render.tables.audit import verdict_table
@@ -179,7 +180,8 @@ def _formula(group: Sequence[Layer], weights: int) -> str:
 @lru_cache(maxsize=4096)
 def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
     """Return the operator's formula, cached for equal layers: it takes as long as the rest of a row."""
-    return op.formula(x, output)["weight"]
+    formula, weights = op.formula(x, output), [name for name in op.weights(x) if not is_bias(name)]
+    return " + ".join(formula[name] for name in weights) if len(weights) < 3 else ""
 
 
 def _columns(report: Report) -> Iterator[Column]:
@@ -265,6 +267,8 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
 def _training_text(report: Report, folded: bool) -> str:
     """Return `2,614,443,520 bytes kept for backward = 2,614.44 MB = 2,493.33 MiB`, and its conditions."""
     kept, misfit = report.totals.saved_bytes, report.graph.misfit
+    if layer := report.unknown_memory:
+        return f"unknown: archcalc does not know what {layer} keeps"
     if kept is None:
         return "unknown: a side output does not accept this input" + (f" ({misfit.message})" if misfit else "")
     size = f" = {bytes_text(kept)}" if kept >= 10**6 else ""
