@@ -32,6 +32,8 @@ FAMILIES = (
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
     "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf",
+    "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
+    "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2",
 )  # fmt: skip
 
 

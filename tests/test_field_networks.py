@@ -6,6 +6,7 @@ import pytest
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.field_figures import by_axis
+from archcalc.graph.batchnorm_folding import fold_batchnorm
 
 EFFICIENTNET_B0 = """
 name: efficientnet-b0
@@ -54,35 +55,6 @@ layers:
   - b(3, 480, 112, 120, hardswish) | b(3, 672, 112, 168, hardswish)
   - b(5, 672, 160, 168, hardswish, 2) | 2 * b(5, 960, 160, 240, hardswish)
   - unit(960, 1, hardswish) | global_avgpool | flatten | linear(1280) | hardswish | dropout(0.2) | linear(1000)
-"""
-
-V_NET = """
-name: vnet-2d
-input: [1, 896, 896]
-blocks:
-  c(n): ["n * conv(in_channels, 5, padding=2)"]
-layers:
-  - l1: c(1)
-  - conv(2, 2, stride=2)
-  - l2: c(2)
-  - conv(4, 2, stride=2)
-  - l3: c(3)
-  - conv(8, 2, stride=2)
-  - l4: c(3)
-  - conv(16, 2, stride=2)
-  - l5: c(3)
-  - up4: conv_transpose(8, 2, stride=2)
-  - concat(identity, use(l4))
-  - r4: c(3)
-  - up3: conv_transpose(4, 2, stride=2)
-  - concat(identity, use(l3))
-  - r3: c(3)
-  - up2: conv_transpose(2, 2, stride=2)
-  - concat(identity, use(l2))
-  - r2: c(2)
-  - up1: conv_transpose(1, 2, stride=2)
-  - concat(identity, use(l1))
-  - r1: c(1)
 """
 
 U_NET = """
@@ -144,7 +116,7 @@ layers:
 
 def field(layer):
     """Smallest and largest local size by width, their period, stride and padding."""
-    _, width = by_axis(layer.field)
+    *_, width = by_axis(layer.field)
     return (width.local_min, width.local), width.period if width.local_min != width.local else None, str(width.stride)
 
 
@@ -177,15 +149,18 @@ def test_googlenet_of_torchvision():
 
 
 def test_v_net():
-    layers = {layer.node.name: layer for layer in analyze(parse(V_NET)).layers}
+    """Along each axis; the paper prints 476, 528, 546 and 551 for the right side."""
+    layers = {layer.node.name: layer for layer in analyze(load("vnet")).layers}
     sizes = {
-        "l1": 5, "l2.conv2": 22, "l3.conv3": 72, "l4.conv3": 172, "l5.conv3": 372, "up4": 372, "r4.conv3": 468,
-        "up3": 468, "r3.conv3": 516, "up2": 516, "r2.conv2": 532, "up1": 532,
+        "left1.prelu": 5, "left2.0.prelu": 22, "left3.0.prelu": 72, "left4.0.prelu": 172, "left5.0.prelu": 372,
+        "right4.concat": 372, "right4.0.prelu": 468, "right3.concat": 468, "right3.0.prelu": 516, "right2.concat": 516,
+        "right2.0.prelu": 532, "right1.concat": 532,
     }  # fmt: skip
-    assert {name: field(layers[name])[0] for name in sizes} == {name: (size, size) for name, size in sizes.items()}
-    assert field(layers["r2.conv1"]) == ((516, 532), 8, "2")
-    assert field(layers["r1"]) == ((532, 548), 16, "1")
-    assert [by_axis(layers[name].field)[1].padding for name in ("r2.conv2", "r1")] == [258, 274]
+    for name, size in sizes.items():
+        assert {found.size for found in by_axis(layers[name].field)} == {size}, name
+    assert field(layers["right2.0.convs.conv1"]) == ((516, 532), 8, "2")
+    assert field(layers["output.conv"]) == ((532, 548), 16, "1")
+    assert [by_axis(layers[name].field)[2].padding for name in ("right2.0.prelu", "output.conv")] == [258, 274]
 
 
 def test_u_net_without_padding_and_skips():
@@ -233,3 +208,15 @@ def test_the_maps_of_a_generator():
     sizes = [(512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32), (3, 64, 64)]
     assert [found[f"conv_transpose{i}"] for i in range(1, 6)] == sizes
     assert totals_of("pytorch/dcgan-generator").params == 3_576_704
+
+
+def test_yolov5_folded_and_larger():
+    """7,015,519 params and 15.763 GFLOPs are of two classes, after folding; with 80 classes it has 16.434."""
+    small = analyze(fold_batchnorm(load("yolov5s", classes=2))).totals
+    assert (small.params, 2 * small.macs) == (7_015_519, 15_762_636_800)
+    assert 2 * totals_of("yolov5s").macs == 16_433_561_600
+    assert totals_of("yolov5s", size=1280).macs == 4 * totals_of("yolov5s").macs
+
+
+def test_eegnet():
+    assert totals_of("eegnet-8-2").params == 2_388
