@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from archcalc.analysis.measured import Check, Validation
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.inputs import random_inputs
-from archcalc.pytorch.network import Network, build, ends_of
+from archcalc.pytorch.network import Network, Result, build, ends_of
 from archcalc.pytorch.operations import Operations
 from archcalc.pytorch.validation import describe
 
@@ -80,8 +80,9 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
         operations.note(image, operations.number("image", place))
     layers: list[tuple[str, int]] = []
 
-    def ran(module: nn.Module, x: Any, y: Tensor) -> None:
-        layers.append((repr(module), operations.read(y)))
+    def ran(module: nn.Module, x: Any, y: Result) -> None:
+        if isinstance(y, Tensor):  # a network with several outputs is no layer
+            layers.append((repr(module), operations.read(y)))
 
     leaves = network.nodes[1:] if isinstance(network, Network) else network.modules()
     hooks = [leaf.register_forward_hook(ran) for leaf in leaves]
