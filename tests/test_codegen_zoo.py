@@ -317,6 +317,7 @@ def test_names_that_modules_have():
         ("'same'", '"same"'), ("x // 1", "x // 1"), ("(1,) * 100000", "(1,) * 100000"), ("1 // 0", "1 // 0"),
         ("1 if x == y else 2", "1 if x == y else 2"), ("x if x == y else y", "y"), ("x if x != y else y", "x"),
         ("x if a and x == y else y", "y"), ("x if a or x == y else y", "x if a or x == y else y"),
+        ("y // 2 + (x - y // 2)", "x"), ("y + (x - z)", "y + (x - z)"),
     ],
 )  # fmt: skip
 def test_expressions_are_simplified_as_a_person_would(written, wanted):
