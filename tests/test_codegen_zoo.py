@@ -31,7 +31,7 @@ FAMILIES = (
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
-    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf", "convnext-tiny",
+    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf", "convnext-tiny", "shufflenet-v2-1.0",
     "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
     "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2",
 )  # fmt: skip
@@ -73,6 +73,7 @@ VALUES = [
     ("efficientnet-b1", {"size": 32, "width": 0.5}, None),
     ("regnetx-200mf", {"size": 32}, None),
     ("convnext-tiny", {"size": 32, "width": 8}, None),
+    ("shufflenet-v2-0.5", {"size": 32}, None),
 ]
 
 
