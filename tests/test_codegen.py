@@ -514,6 +514,14 @@ layers:
   - layernorm(5)
   - flatten | linear(2)
 """,
+    "a learned tensor as wide as its block": """
+blocks:
+  scaled(channels):
+    - multiply(conv(channels, 1), parameter(C=channels, H=1, W=1))
+    - add(identity, parameter(C=in_channels, H=8, W=8))
+layers:
+  - scaled(4) | scaled(2)
+""",
 }
 FLAT = {
     "a side output in a repeated block": """

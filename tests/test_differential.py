@@ -160,7 +160,7 @@ def test_this_would_notice(owner: Any, name: str, lie: Any, monkeypatch: pytest.
 
 
 def test_this_would_notice_a_missing_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archcalc.ops.joins.Join.output", lambda self, x: x[0])
+    monkeypatch.setattr("archcalc.ops.joins.broadcast", lambda shapes: max(shapes, key=len))
     assert noticed(doubtful(), lambda network: [c for c in disagreement(network) if c.figure == "refusal"])
 
 

@@ -211,7 +211,8 @@ class Calls:
         """Return the first dimension of an operator's output as a formula."""
         written = arguments(fields(cls).items(), plan)
         nodes = [node for _, node in self.facts.nodes(plan.place, cls.name)]
-        names = ("out_channels", "out_features", "embedding_dim", *["hidden_size"] * ("bidirectional" not in written))
+        names = ["out_channels", "out_features", "embedding_dim", *["hidden_size"] * ("bidirectional" not in written)]
+        names += [] if cls.needs_input else ["C"]
         own = next((name for name in names if name in written), "")
         if own and (own != "out_features" or all(node.x.axes.endswith("C") for node in nodes)):
             return Reader(self.facts, plan, context).value(written[own].value.tree, True)

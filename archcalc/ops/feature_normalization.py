@@ -57,14 +57,14 @@ class ChannelLayerNorm(SameShape):
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """A view with the channels last, one function, a view with the channels first, and a copy of that."""
         weights = range(1, 1 + len(self.weights(x)))
-        view, made, flat = 1 + len(weights), Extra("normalized", y), 1 in (x.channels, values(x.lengths))
+        view, made, alike = 1 + len(weights), Extra("normalized", y), 1 in (x.channels, values(x.lengths))
         read = (view, *weights)
-        calls = (
-            Call((0,), Extra("view", x), VIEW, grads=(VIEW if flat else PERMUTED,)),
+        return (
+            Call((0,), Extra("view", x), VIEW, grads=(VIEW if alike else PERMUTED,)),
             Call(read, made, keeps=read, extras=self.saved(x, y).extras),
             Call((view + 1,), Extra("view", y), VIEW, grads=(VIEW,)),
+            Call((view + 2,), made, grads=(SAME,)),
         )
-        return calls if flat else (*calls, Call((view + 2,), made, grads=(SAME,)))
 
 
 class OfEach(SameShape):

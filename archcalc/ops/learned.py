@@ -73,7 +73,9 @@ class Parameter(Plain):
         return ()
 
     def pytorch(self, x: Shape) -> str:
-        return f"{type(self).__name__}({', '.join(map(str, self.output(x)))}, value=value)"
+        y = self.output(x)
+        sizes = y if self.sizes is not None else y.axes  # numbers, or the arguments' names
+        return f"{type(self).__name__}({', '.join(map(str, sizes))}, value=value)"
 
 
 @operator("constant")

@@ -188,6 +188,8 @@ class Dropout(Dropper):
 class ChannelDropout(Dropout):
     """Drop whole channels of an image with probability p in training."""
 
+    axes: ClassVar[int]  # how many lengths the input has
+
     def training_work(self, x: Shape, y: Shape, batch: int) -> Work:
         """For each channel of an image a comparison and a division by 1 − p, for each value a product.
 
@@ -199,10 +201,13 @@ class ChannelDropout(Dropout):
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """A factor for each channel; with p = 1 a single zero."""
-        return Saved(extras=(self._noise(x),) if self.p else ())
+        noise = Extra("noise", (x.channels,)) if self.p < 1 else Extra("noise", (), per_image=False)
+        return Saved(extras=(noise,) if self.p else ())
 
-    def _noise(self, x: Shape) -> Extra:
-        return Extra("noise", (x.channels,)) if self.p < 1 else Extra("noise", (), per_image=False)
+    def output(self, x: Shape) -> Shape:
+        """The input's shape. Raises Refusal for other axes."""
+        positions(x, self.name, self.axes)
+        return x
 
 
 @operator("dropout1d")
@@ -210,11 +215,7 @@ class Dropout1d(ChannelDropout):
     """Drop whole channels of a line with probability p in training, `torch.nn.Dropout1d`."""
 
     code: ClassVar[str] = "nn.Dropout1d(p, inplace=inplace)"
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal unless it is channels×length."""
-        positions(x, self.name, 1)
-        return x
+    axes: ClassVar[int] = 1
 
 
 @operator("dropout2d")
@@ -222,11 +223,7 @@ class Dropout2d(ChannelDropout):
     """Drop whole channels of an image with probability p in training, `torch.nn.Dropout2d` (Tompson et al. 2015)."""
 
     code: ClassVar[str] = "nn.Dropout2d(p, inplace=inplace)"
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal unless it is channels×height×width."""
-        positions(x, self.name, 2)
-        return x
+    axes: ClassVar[int] = 2
 
 
 @operator("dropout3d")
@@ -234,11 +231,7 @@ class Dropout3d(ChannelDropout):
     """Drop whole channels of a volume with probability p in training, `torch.nn.Dropout3d`."""
 
     code: ClassVar[str] = "nn.Dropout3d(p, inplace=inplace)"
-
-    def output(self, x: Shape) -> Shape:
-        """The input's shape. Raises Refusal unless it is channels×depth×height×width."""
-        positions(x, self.name, 3)
-        return x
+    axes: ClassVar[int] = 3
 
 
 @operator("droppath")

@@ -136,7 +136,7 @@ class ChannelLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x.movedim(1, -1), self.normalized_shape, self.weight, self.bias, self.eps)
-        return x.movedim(-1, 1).contiguous()
+        return x.movedim(-1, 1).clone(memory_format=torch.contiguous_format)
 
 
 class RMSNorm(nn.Module):

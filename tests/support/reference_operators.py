@@ -159,7 +159,8 @@ def channel_layernorm(
     run: Run, x: Tensor, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
 ) -> Tensor:
     scale, shift = run.some("weight", elementwise_affine), run.some("bias", elementwise_affine and bias)
-    return F.layer_norm(x.transpose(1, -1), x.shape[1:2], *scale, *shift, eps).transpose(1, -1).contiguous()
+    made = F.layer_norm(x.movedim(1, -1), x.shape[1:2], *scale, *shift, eps)
+    return made.movedim(-1, 1).clone(memory_format=torch.contiguous_format)
 
 
 def rmsnorm(run: Run, x: Tensor, eps: float | None = None, elementwise_affine: bool = True) -> Tensor:
