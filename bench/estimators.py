@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from archcalc import Graph, load
 from archcalc.codegen import pytorch_source
 
-NETWORKS = ("vgg16", "resnet50", "densenet121", "squeezenet1.0", "unet")
+NETWORKS = ("vgg16", "resnet50", "densenet121", "squeezenet1.0", "unet-padded")
 BATCH = 32
 RECORD = Path(__file__).parent / "records" / "estimators.json"
 

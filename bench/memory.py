@@ -67,7 +67,7 @@ NETWORKS = {  # the sides of the images, for batches of 2 and 3
     "fractalnet-20": (32, 64),
     "squeezenet1.0": (64, 96),
     "squeezenet-complex-bypass": (64, 96),
-    "unet": (32, 48),
+    "unet-padded": (32, 48),
 }
 BATCHES = 2, 3
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")

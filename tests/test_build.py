@@ -244,7 +244,7 @@ def test_which_networks_of_the_zoo_have_a_rule():
     assert {name: rule for name, rule in drawn_by.items() if rule != "he"} == {
         "alexnet": "normal", "vgg11": "normal", "lenet5": "uniform", "fractalnet-20": "xavier",
         "fractalnet-20-deepest": "xavier",
-    } | {name: "normal" for name in networks() if name.startswith("pix2pix-")}  # fmt: skip
+    } | {name: "normal" for name in networks() if name.startswith(("pix2pix-", "cyclegan-", "dcgan-"))}  # fmt: skip
     assert {"resnet50", "resnet110", "preresnet1001", "wrn-28-10", "densenet121"} <= set(drawn_by)
     for name, rule in rules.items():
         for layer in filter(None, rule.ones if rule else ()):

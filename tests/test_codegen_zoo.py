@@ -33,7 +33,7 @@ FAMILIES = (
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
     "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf", "convnext-tiny", "shufflenet-v2-1.0",
     "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
-    "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2",
+    "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2", "espcn-x3", "fcn-8s", "wavenet-10",
 )  # fmt: skip
 
 

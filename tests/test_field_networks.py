@@ -220,3 +220,29 @@ def test_yolov5_folded_and_larger():
 
 def test_eegnet():
     assert totals_of("eegnet-8-2").params == 2_388
+
+
+def test_tiny_yolo():
+    """YOLOv2's of keras-yolo2, with 7 boxes and 9 classes, and YOLOv4's of one class."""
+    assert totals_of("yolov2-tiny-voc", boxes=7, classes=9).params == 15_834_098
+    assert totals_of("yolov4-tiny", classes=1).params == 5_874_116
+
+
+def test_the_sizes_of_a_u_net_without_padding():
+    found = outputs_of("unet", classes=21, input=(3, 500, 376))
+    assert found["output"] == (21, 308, 180)
+
+
+def test_the_generator_of_cyclegan():
+    assert totals_of("cyclegan-generator").params == 11_388_675
+
+
+def test_sub_pixel_convolution():
+    totals = totals_of("espcn-x3")
+    assert (totals.params, totals.macs) == (22_729, 92_667_904)
+    assert outputs_of("espcn-x3")["shuffle"] == (1, 192, 192)
+
+
+@pytest.mark.parametrize(("first", "size"), [(1, 1024), (2, 1025)])
+def test_the_field_of_wavenet(first, size):
+    assert totals_of("wavenet-10", first=first).receptive_field == (size,)
