@@ -6,8 +6,19 @@ import pytest
 from support.operator_cases import READING
 from support.operator_strategies import build
 
-from archcalc.ops.reads import EACH, AdaptiveWindow, Bilinear, Blocks, Transposed, Whole, Window
-from archcalc.ops.shape import Ids, Tokens
+from archcalc.ops.reads import (
+    EACH,
+    AdaptiveWindow,
+    Bilinear,
+    Blocks,
+    Nearest,
+    Rearranged,
+    Transposed,
+    Whole,
+    Window,
+    Wrapped,
+)
+from archcalc.ops.shape import Ids, Map, Tokens
 
 X = (4, 6, 6)  # 144 values
 POINT, ALL, BOTH = (EACH, EACH), (Whole(), Whole()), (Whole(itself=True), Whole(itself=True))
@@ -91,6 +102,7 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "maximum": ({}, (X, (1, 6, 6), (1,)), {"compare": 288}, POINT),
     "mean": ({}, (X, X, X), {"add": 288, "div": 144}, POINT),
     "concat": ({}, (X, X), {}, POINT),
+    "crop_like": ({}, (X, (3, 3, 2)), {}, POINT),
     "embedding": ({"num_embeddings": 9, "embedding_dim": 4}, Ids((6,)), {}, (EACH,)),
     # 2 heads of 4 features, 3 queries, 5 keys: 30 scores in 6 rows
     "attention": (
@@ -181,13 +193,66 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "dropout": ({}, X, {}, POINT),
     "droppath": ({"p": 0.5}, X, {}, POINT),
     "stochastic_depth": ({"p": 0.5}, X, {"mul": 144}, POINT),  # scaled at inference
+    "permute": ({"axes": "HWC"}, X, {}, POINT),
+    "transpose": ({}, (4, 6), {}, (EACH,)),
+    "tokens": ({}, X, {}, (Rearranged((6, 6), (36,), (4, 4), (True, True)),) * 2),
+    "reshape": ({"C": 16, "L": 9}, X, {}, (Rearranged((6, 6), (9,), (4, 16), (False, False)),) * 2),
+    "repeat": ({"W": 2}, X, {}, (EACH, Wrapped(1, 1, 0, 1, 6, "circular"))),
+    "roll": ({"shifts": [6, -2]}, X, {}, (EACH, Wrapped(1, 1, -2, 1, 6, "circular"))),
+    "pixel_shuffle": ({"upscale_factor": 2}, X, {}, (Nearest(1, 2),) * 2),
+    "pixel_unshuffle": ({"downscale_factor": 3}, X, {}, (Window(3, 3),) * 2),
+    "slice": ({"start": -3, "stop": None, "axis": "H"}, X, {}, (Window(1, 1, -3), EACH)),
+    "chunk": ({"chunks": 4, "index": 1, "axis": "W"}, X, {}, (EACH, Window(1, 1, -2))),
+    "center_crop": ({"size": [3, 6]}, X, {}, (Window(1, 1, -1), EACH)),
+    "pad": ({"padding": [2, 0], "mode": "reflect"}, X, {}, (Wrapped(1, 1, 2, 1, 6, "reflect"), EACH)),
 }
+
+
+FRAMES = {  # padding and mode of a 3×3 convolution of 6×6: the window, and the lengths of its output
+    (1, "reflect"): (Window(3, 1, 1), 6),  # what a border reflects is in the window, too
+    (2, "reflect"): (Wrapped(3, 1, 2, 1, 6, "reflect"), 8),
+    (2, "replicate"): (Window(3, 1, 2), 8),
+    (1, "circular"): (Wrapped(3, 1, 1, 1, 6, "circular"), 6),
+    (((0, 2),), "zeros"): (Window(3, 1, 0), 6),
+    ("SAME", "zeros"): (Window(3, 1, 1), 6),
+}
+
+
+@pytest.mark.parametrize(("padding", "mode"), FRAMES)
+def test_borders_of_a_convolution(padding, mode):
+    window, length = FRAMES[padding, mode]
+    op, x, y = build("conv", X, out_channels=2, kernel_size=3, padding=padding, padding_mode=mode)
+    assert y == (2, length, length)
+    assert op.window(x) == (window, window)
+    assert op.work(x, y) == {"mac": 2 * length**2 * 4 * 9, "add": 2 * length**2}
+
+
+@pytest.mark.parametrize(
+    ("length", "kernel", "stride", "before"),
+    [(224, 11, 4, 3), (224, 3, 2, 0), (112, 3, 1, 1), (5, 1, 2, 0), (7, 7, 2, 3)],
+)
+def test_tensorflows_same_gives_the_ceiling(length, kernel, stride, before):
+    """AlexNet's first layer on 224 gives 56; of an odd number of zeros one more comes last."""
+    op, x, y = build("conv", (3, length, length), out_channels=2, kernel_size=kernel, stride=stride, padding="SAME")
+    assert y.lengths == (-(-length // stride),) * 2
+    assert op.window(x)[0].padding == before
+
+
+def test_causal_padding_comes_first():
+    op, x, y = build("conv", Map((2, 10)), out_channels=3, kernel_size=3, dilation=4, padding="causal")
+    assert (y, op.window(x)) == ((3, 10), (Window(3, 1, 8, 4),))
+
+
+def test_the_middle_of_an_odd_rest_is_cut_off_more_at_the_end():
+    op, x, _ = build("center_crop", (1, 7, 8), size=4)
+    assert op.window(x) == (Window(1, 1, -1), Window(1, 1, -2))
 
 
 LINEAR = {  # by axes: products and sums per value, of the output and of the input's gradient
     "linear": ((4, 6), (2, 1), (2, 2)),
     "bilinear": ((4, 6, 6), (6, 3), (6, 4)),
     "trilinear": ((4, 6, 6, 6), (14, 7), (14, 8)),
+    "bicubic": ((4, 6, 6), (20, 15), (20, 16)),
 }
 
 

@@ -44,8 +44,8 @@ class Pass:
         self.after = {name: tensor.numpy() for name, tensor in made.state_dict().items()}
         g = torch.randn_like(output)
         weights = dict(made.named_parameters())
-        found = torch.autograd.grad(output, [*reals, *weights.values()], g)
-        self.of_inputs = [gradient.numpy() for gradient in found[: len(reals)]]
+        found = torch.autograd.grad(output, [*reals, *weights.values()], g, allow_unused=example.name == "crop_like")
+        self.of_inputs = [gradient.numpy() for gradient in found[: len(reals)] if gradient is not None]
         self.of_weights = {name: gradient.numpy() for name, gradient in zip(weights, found[len(reals) :], strict=True)}
         self.arrays = g.numpy(), [leaf.detach().numpy() for leaf in leaves], output.detach().numpy()
         self.keywords = example.keywords

@@ -13,7 +13,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.operator_cases import CASES, ELEMENTWISE, LENET_TABLE, READING, case_id, drawn, inputs, made, shaped
+from support.operator_cases import (
+    CASES,
+    ELEMENTWISE,
+    LENET_TABLE,
+    PADDED,
+    READING,
+    case_id,
+    drawn,
+    inputs,
+    made,
+    shaped,
+)
 from support.operator_strategies import WRITTEN, build, cases, examples
 from support.random_graphs import NO_KERNEL, WIDTHS, runs
 from support.torch_warnings import lopsided_padding
@@ -24,13 +35,14 @@ from archcalc.analysis.saved import extra_bytes
 from archcalc.ops import Operator
 from archcalc.ops.base import Extra, Plain, Saved
 from archcalc.ops.convolution import Conv
-from archcalc.ops.shape import Ids, Tokens
+from archcalc.ops.shape import Ids, Tokens, shape_of
 from archcalc.pytorch.layers import Sum
 from archcalc.pytorch.measure import counted_kernels, flop_counter
 from archcalc.pytorch.meta_kernels import FusedAttention
 from archcalc.pytorch.network import module_of
 
 BATCH = 2
+HWC = shape_of((3, 5, 4), "HWC")
 REGRESSIONS = {
     "an even kernel with padding='same' keeps a padded copy of the input": (
         "conv", (2, 5, 5), {"out_channels": 2, "kernel_size": 2, "padding": "same"},
@@ -68,10 +80,52 @@ REFUSED = [
     ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels cannot be divided into 3 groups"),
     ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels cannot be divided into 3 groups"),
     ("upsample", (4, 5, 5), {}, "needs either size or scale_factor"),
+    ("upsample", (4, 5), {"size": 9, "mode": "bicubic"}, "mode must be 'nearest' or 'linear' on C×L"),
+    ("upsample", (4, 5, 5), {"size": 9, "align_corners": True}, "align_corners needs an interpolation"),
+    ("upsample", (4, 5, 5), {"scale_factor": 0.1}, "scale_factor leaves no output"),
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "padding": 5, "padding_mode": "reflect"}, "at most 4"),
+    ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "padding": 6, "padding_mode": "circular"}, "at most 5"),
+    ("pad", (3, 5, 5), {"padding": 5, "mode": "reflect"}, "pad reflect needs padding of at most 4 for 5 positions"),
+    ("pad", (3, 5, 5), {"padding": 6, "mode": "circular"}, "pad circular needs padding of at most 5"),
+    ("pad", (3, 5, 5), {"padding": -3}, "pad leaves no output"),
+    ("pixel_shuffle", (6, 5, 5), {"upscale_factor": 2}, "6 channels cannot be divided by 2²"),
+    ("pixel_unshuffle", (3, 4, 5), {"downscale_factor": 2}, "3×4×5 cannot be divided into squares of 2×2"),
+    ("chunk", (4, 5, 5), {"chunks": 3, "index": 2}, "has no chunk 2: axis C gives 2, from 0"),
+    ("reshape", (4, 5, 5), {"C": 3, "L": -1}, "100 values of 4×5×5 cannot be divided by 3"),
+    ("reshape", (4, 5, 5), {"C": 3, "H": 5, "W": 5}, "4×5×5 has 100 values, but 3×5×5 has 75"),
+    ("permute", (4, 5, 5), {"axes": "TC"}, "permute takes 4×5×5 .* to 'CHW' or 'HWC', not 'TC'"),
     ("upsample", (4, 5, 5), {"size": 9, "scale_factor": 2}, "needs either size or scale_factor"),
 ]
 
 REFUSED_HERE_ONLY = [
+    (
+        "conv",
+        (3, 5, 5),
+        {"out_channels": 4, "kernel_size": 3, "padding": "causal"},
+        "'causal' needs C×L; write",
+    ),
+    ("conv", (4, 5, 5), {"out_channels": 5, "kernel_size": 3, "connections": LENET_TABLE, "padding": "SAME"}, "zeros"),
+    ("permute", (4, 5, 5), {"axes": "WHC"}, "to 'CHW' or 'HWC', not 'WHC'"),
+    ("transpose", (4, 5, 5), {}, r"transpose accepts C×L or T×C, not 4×5×5; permute\('HWC'\)"),
+    ("tokens", (4,), {}, "tokens accepts C×L, C×H×W, C×D×H×W, T×C, H×W×C or D×H×W×C, not 4 features"),
+    ("reshape", (4, 5, 5), {"C": -1, "L": -1}, "only one size can be -1, not C and L"),
+    ("reshape", (4, 5, 5), {"T": 100}, "reshape needs a size of C"),
+    ("reshape", (4, 5, 5), {"C": 4, "H": 25}, "cannot have the axes C, H together"),
+    ("repeat", (4, 5, 5), {"T": 2}, r"has no axis 'T' on 4×5×5 \(C×H×W\)"),
+    ("roll", (4,), {"shifts": 1}, "roll accepts C×L, .* not 4 features"),
+    ("pixel_shuffle", (4, 5), {"upscale_factor": 2}, r"pixel_shuffle accepts C×H×W, not 4×5 \(C×L\)"),
+    ("pixel_shuffle", (4, 5, 5), {"upscale_factor": 1}, "pixel_shuffle by 1 changes nothing; write identity"),
+    ("pixel_unshuffle", (4, 5, 5), {"downscale_factor": 1}, "pixel_unshuffle by 1 changes nothing"),
+    ("slice", (4, 5, 5), {"start": 9, "stop": None}, "slice of axis C leaves nothing of 4×5×5"),
+    ("slice", (4, 5, 5), {"start": 0, "stop": 1, "axis": "T"}, "has no axis 'T' on 4×5×5"),
+    ("center_crop", (4, 5, 5), {"size": (3, 6)}, "center_crop to 3×6 does not fit into 4×5×5; pad enlarges"),
+    ("crop_like", ((4, 5, 5), (4, 6, 5)), {}, "crop_like to 6×5 does not fit into 4×5×5"),
+    ("crop_like", ((4, 5, 5),) * 3, {}, "crop_like needs two branches, not 3"),
+    ("crop_like", ((4, 5, 5), (4, 5)), {}, "branches differ in their axes"),
+    ("pad", (3, 5, 5), {"padding": -1, "mode": "replicate"}, "pad replicate needs padding of at least 0; write slice"),
+    ("pad", HWC, {"padding": 1, "mode": "reflect"}, r"pad reflect accepts channels first, not 3×5×4 \(H×W×C\); write"),
+    ("concat", ((4, 5, 5), (4, 5, 6)), {"axis": "H"}, "branches differ"),
+    ("concat", ((4, 5), (4, 5)), {"axis": "H"}, "has no axis 'H' on 4×5"),
     ("channel_layernorm", (4,), {}, "channel_layernorm accepts C×L, C×H×W or C×D×H×W; write layernorm for 4"),
     ("rmsnorm", (4, 5, 5), {}, "rmsnorm is over the features of a vector or tokens, not 4×5×5"),
     ("dropout2d", (4, 5), {}, "dropout2d accepts C×H×W, not 4×5"),
@@ -240,6 +294,17 @@ ON_OTHER_AXES = [
     ("upsample", (4, 3, 4, 5), (), {"scale_factor": (1, 2, 3)}),
     ("upsample", (4, 3, 4, 5), (), {"scale_factor": 2, "mode": "trilinear"}),
     *((name, x, args, {}) for name, args in [("batchnorm", ()), ("lrn", (3,))] for x in [(6, 9), (6, 3, 4, 5)]),
+    *(("conv", x, (5, 2), {"padding": 1, "padding_mode": mode}) for mode in PADDED for x in [(4, 9), (4, 3, 4, 5)]),
+    *(("conv", x, (5, 3), {"padding": "SAME", "stride": 2}) for x in [(4, 9), (4, 8), (4, 3, 4, 5)]),
+    ("conv", (4, 9), (5, 3), {"padding": "causal", "dilation": 2}),
+    *(("pad", x, (1,), {"mode": mode}) for mode in ("constant", *PADDED) for x in [(4, 9), (4, 3, 4, 5)]),
+    *(("roll", x, (1,), {}) for x in [(4, 9), (4, 3, 4, 5)]),
+    *(("tokens", x, (), {}) for x in [(4, 9), (4, 3, 4, 5)]),
+    ("permute", (4, 3, 4, 5), ("DHWC",), {}),
+    ("concat", ((4, 9), (4, 3)), ("L",), {}),
+    ("concat", ((4, 3, 4, 5), (4, 3, 2, 5)), ("H",), {}),
+    ("concat", ((1, 9), (1, 3)), ("L",), {}),
+    ("crop_like", ((4, 3, 4, 5), (2, 1, 4, 2)), (), {}),
     *(("multiply", (x, (6, *(1 for _ in x[1:]))), (), {}) for x in [(6, 9), (6, 3, 4, 5)]),
 ]  # fmt: skip
 
@@ -482,7 +547,7 @@ def refuses(name: str, x: Any, keywords: dict[str, Any]) -> bool:
             y = module_of(made(name, x, (), keywords), shaped(x))(torch.zeros(BATCH, *x))
         if y.numel() == 0:
             raise ValueError("a transposed convolution may give an empty output; no layer of ours does")
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, IndexError) as error:
         torchs = error
     if "dilated" in str(ours):  # see test_a_window_over_nothing_but_padding
         return True

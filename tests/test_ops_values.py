@@ -25,9 +25,10 @@ from torch import Tensor
 from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.activation import GELU, HardSwish, ScaledTanh, Softmax
 from archcalc.ops.normalization import LRN, GroupNorm, LayerNorm
-from archcalc.ops.pooling import AvgPool, Upsample
-from archcalc.ops.shape import Features, Ids, Map, Tokens
+from archcalc.ops.pooling import AvgPool
+from archcalc.ops.shape import Features, Ids, Map, Tokens, shape_of
 from archcalc.ops.shaping import Dropout
+from archcalc.ops.upsampling import Upsample
 from archcalc.pytorch.network import module_of
 
 
@@ -48,9 +49,13 @@ def outcomes(example: Example, training: bool) -> tuple[Outcome, Outcome]:
     state = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     with torch.no_grad():
         seed_torch(2)
-        expected = Outcome(compute(example.name, example.keywords, xs, state, training), state)
+        expected = Outcome(compute(example.name, example.keywords, xs, state, training, axes_of_input(example)), state)
         seed_torch(2)
         return Outcome(made(*xs), made.state_dict()), expected
+
+
+def axes_of_input(example: Example) -> str:
+    return getattr(example.x[0] if example.op.joins else example.x, "axes", "")
 
 
 def observed(example: Example, training: bool) -> Outcome:
@@ -86,6 +91,7 @@ CHANGES = [
             "connections": ((0, 1), (1, 2), (2,), (0, 3)),
         },
     ),
+    (Example("conv", (4, 7, 7), {"out_channels": 4, "kernel_size": 3, "padding": 1}), {"padding_mode": "circular"}),
     (
         Example("conv", (4, 7, 7), {"out_channels": 3, "kernel_size": 3, "connections": ((0,), (1, 2), (3,))}),
         {
@@ -142,7 +148,26 @@ CHANGES = [
     (Example("adaptive_avgpool", (2, 7, 7), {"output_size": 3}), {"output_size": (3, 2)}),
     (Example("adaptive_maxpool", (2, 7, 7), {"output_size": 3}), {"output_size": (2, 3)}),
     (Example("upsample", (2, 3, 3), {"size": 5}), {"size": (5, 6), "mode": "bilinear"}),
-    (Example("upsample", (2, 3, 3), {"scale_factor": 2}), {"scale_factor": (2, 3), "mode": "bilinear"}),
+    (Example("upsample", (2, 3, 3), {"scale_factor": 2}), {"scale_factor": (2, 3), "mode": "bicubic"}),
+    (Example("upsample", (2, 3, 3), {"scale_factor": 1.5, "mode": "bilinear"}), {"align_corners": True}),
+    (Example("concat", ((4, 3, 3),) * 2, {}), {"axis": "H"}),
+    (Example("permute", (4, 3, 3), {"axes": "CHW"}), {"axes": "HWC"}),
+    (Example("reshape", (4, 3, 3), {"C": -1, "H": 2, "W": 3}), {"H": 6, "W": 2}),
+    (Example("reshape", (4, 3, 3), {"C": 6, "L": -1}), {"C": 4}),
+    (Example("reshape", (4, 3, 3), {"C": -1, "L": 6}), {"L": 3}),
+    (Example("reshape", (4, 3, 3), {"C": -1, "D": 2, "H": 3, "W": 1}), {"D": 3}),
+    (Example("reshape", (4, 3, 3), {"C": -1, "T": 6}), {"T": 4}),
+    (Example("repeat", (4, 3, 3), {}), {"C": 2, "H": 2, "W": 2}),
+    (Example("repeat", shape_of((2, 2, 3, 3), "CDHW"), {}), {"D": 2}),
+    (Example("repeat", shape_of((4, 3), "CL"), {}), {"L": 2}),
+    (Example("repeat", shape_of((4, 3), "TC"), {}), {"T": 2}),
+    (Example("roll", (4, 3, 3), {"shifts": 1}), {"shifts": (1, 2)}),
+    (Example("pixel_shuffle", (36, 2, 2), {"upscale_factor": 2}), {"upscale_factor": 3}),
+    (Example("pixel_unshuffle", (2, 6, 6), {"downscale_factor": 2}), {"downscale_factor": 3}),
+    (Example("slice", (6, 7, 7), {"start": 1, "stop": 5}), {"start": 2, "stop": None, "step": 2, "axis": "H"}),
+    (Example("chunk", (6, 7, 7), {"chunks": 2, "index": 0}), {"chunks": 3, "index": 1, "axis": "W"}),
+    (Example("center_crop", (2, 7, 7), {"size": 3}), {"size": (3, 4)}),
+    (Example("pad", (2, 7, 7), {"padding": 1}), {"padding": (1, 2), "mode": "reflect", "value": 2}),
     (Example("mean", ((4, 3, 3),) * 3, {"p": 0.9}), {"p": 0}),
     (Example("channel_shuffle", (12,), {"groups": 3}), {"groups": 4}),
     (Example("pad_shortcut", (4, 5, 5), {"out_channels": 6}), {"out_channels": 7, "stride": (1, 2)}),

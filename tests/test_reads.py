@@ -20,9 +20,10 @@ from archcalc.ops.reads import Axis, Bilinear, Blocks, Nearest, Transposed, Whol
 from archcalc.ops.shape import Tokens
 from archcalc.pytorch.network import module_of
 
-ELSEWHERE = {  # not on images
+ELSEWHERE = {  # not on images, or with other axes: see `field_oracle.rearranged`
     "input", "rbf", "embedding", "attention", "multihead_attention", "cross_attention", "rnn", "lstm", "gru",
     "window_attention", "cosine_window_attention", "rmsnorm", "dropout1d", "dropout3d",
+    "permute", "transpose", "tokens", "reshape",
 }  # fmt: skip
 SPATIAL = sorted({*READING} - ELSEWHERE)
 LEAST = 1e-9  # bilinear interpolation leaves weights of 1e-17 on a neighbour
@@ -63,6 +64,8 @@ def hidden(case: Case) -> bool:
     op, x = case.op, case.x[0] if case.op.joins else case.x
     if op.name == "groupnorm":
         return prod(x) // op.num_groups < 4
+    if op.name == "clamp" and None not in (op.min, op.max):
+        return bool(op.min >= op.max)
     if op.name == "layernorm":
         return prod(op.normalized_shape or x) < 4
     if op.name == "instancenorm":
@@ -73,7 +76,7 @@ def hidden(case: Case) -> bool:
         op.name == "stochastic_depth" and op.p == 1
     ):
         return True
-    lengths = zip(op.window(case.x), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
+    lengths = zip(windows(case), case.y[1:] if len(case.y) == 3 else (1, 1), x[1:], strict=True)
     return any(not any(read(axis, i, length) for i in range(outputs)) for axis, outputs, length in lengths)
 
 
@@ -86,12 +89,18 @@ def test_reads_are_what_pytorch_reads(name: str, data: st.DataObject) -> None:
         for axis in (0, 1):
             found = read_by_torch(case, axis)
             length = (case.x[0] if case.op.joins else case.x)[axis + 1]
-            assert found == [read(case.op.window(case.x)[axis], i, length) for i in range(len(found))]
+            assert found == [read(windows(case)[axis], i, length) for i in range(len(found))]
+
+
+def windows(case: Case) -> Sequence[Axis]:
+    """What is read of the (first) input."""
+    return case.op.windows(case.x)[0] if case.op.joins else case.op.window(case.x)
 
 
 def spatial(case: Case) -> bool:
     shapes = case.x if case.op.joins else (case.x,)
-    return len({*shapes}) == 1 and len(shapes[0]) == 3 and not hidden(case)
+    same = len({*shapes}) == 1 or case.op.name == "crop_like"
+    return same and all(shape.axes == "CHW" for shape in shapes) and not hidden(case)
 
 
 @pytest.mark.parametrize(

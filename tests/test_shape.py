@@ -13,7 +13,19 @@ import pytest
 
 from archcalc.errors import Refusal
 from archcalc.ops.formula import Term
-from archcalc.ops.shape import Features, Ids, Map, Shape, Tokens, axes_of, positions, shape_of
+from archcalc.ops.shape import (
+    Features,
+    Ids,
+    Map,
+    Shape,
+    Tokens,
+    axes_last,
+    axes_of,
+    keeps_order,
+    permuted,
+    positions,
+    shape_of,
+)
 
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 KINDS = {
@@ -22,6 +34,8 @@ KINDS = {
     "CHW": (Map((3, 224, 112)), 3, (224, 112)),
     "CDHW": (Map((3, 16, 112, 56)), 3, (16, 112, 56)),
     "TC": (Tokens((128, 768)), 768, (128,)),
+    "HWC": (Tokens((14, 7, 768)), 768, (14, 7)),
+    "DHWC": (Tokens((4, 14, 7, 96)), 96, (4, 14, 7)),
 }
 
 
@@ -31,7 +45,9 @@ def test_axes_by_name(axes: str) -> None:
     assert (shape.axes, shape.channels, shape.lengths) == (axes, channels, lengths)
     assert [shape.size(axis) for axis in axes] == [*shape]
     assert shape.size("X") is None
-    assert shape.of(channels, lengths) == shape_of(tuple(shape), axes) == shape
+    assert [shape.dim(axis) for axis in axes] == [*range(1, len(axes) + 1)]
+    assert shape.with_size(axes[-1], 5) == shape.with_last(5)
+    assert shape.of(channels, lengths) == shape.with_lengths(lengths) == shape_of(tuple(shape), axes) == shape
     assert shape.with_channels(9) == shape.of(9, lengths)
     assert shape.with_last(5).last == 5
     assert shape.without_last(1) == tuple(shape)[:-1]
@@ -62,7 +78,8 @@ def test_sizes_may_be_arrays_or_terms() -> None:
 
 def test_text_names_the_axes_that_are_not_usual() -> None:
     texts = [shape.text for shape, *_ in KINDS.values()]
-    assert texts == ["7", "64×16000 (C×L)", "3×224×112", "3×16×112×56 (C×D×H×W)", "128×768 (T×C)"]
+    first = ["7", "64×16000 (C×L)", "3×224×112", "3×16×112×56 (C×D×H×W)"]
+    assert texts == [*first, "128×768 (T×C)", "14×7×768 (H×W×C)", "4×14×7×96 (D×H×W×C)"]
 
 
 def test_sizes_without_axes() -> None:
@@ -75,10 +92,25 @@ def test_sizes_without_axes() -> None:
 def test_axes_in_any_order() -> None:
     assert axes_of(["W", "C", "H"]) == "CHW"
     assert axes_of(["C", "T"]) == "TC"
+    assert axes_of("HWC") == "CHW"  # channels first, as PyTorch's layers of images
+    assert (axes_last("CHW"), axes_last("CL"), axes_last("C")) == ("HWC", "CL", "C")
     with pytest.raises(Refusal, match="has no axis 'N'; the axes are C"):
         axes_of(["N", "C"])
     with pytest.raises(Refusal, match="cannot have the axes C, H together"):
         axes_of(["C", "H"])
+
+
+def test_another_order_of_the_axes() -> None:
+    assert permuted(Map((3, 5, 4)), "HWC") == Tokens((5, 4, 3))
+    assert permuted(Tokens((5, 4, 3)), "CHW") == Map((3, 5, 4))
+    with pytest.raises(Refusal, match=r"permute takes 3×5×4 \(C×H×W\) to 'CHW' or 'HWC', not 'HCW'"):
+        permuted(Map((3, 5, 4)), "HCW")
+
+
+def test_only_axes_with_several_places_change_the_order_in_memory() -> None:
+    assert not keeps_order(Map((3, 5, 4)), (2, 3, 1))
+    assert keeps_order(Map((3, 1, 1)), (2, 3, 1))
+    assert keeps_order(Map((1, 5, 4)), (2, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -97,9 +129,15 @@ def test_an_operator_says_which_axes_it_accepts(x: Shape, counts: Any, message: 
 
 # only one file indexes a shape
 
-TENSORS = ("pytorch/layers.py", "pytorch/window_layers.py", "pytorch/meta_kernels.py")  # where `x` is a tensor
+TENSORS = (  # where `x` is a tensor
+    "pytorch/layers.py",
+    "pytorch/layout_layers.py",
+    "pytorch/window_layers.py",
+    "pytorch/meta_kernels.py",
+)
 SEVERAL = (
     "ops/joins.py",
+    "ops/slicing.py",
     "ops/base.py",
     "ops/attention.py",
     "ops/composite.py",

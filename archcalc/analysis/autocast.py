@@ -15,8 +15,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from archcalc.ops.base import Calls, Extra
+from archcalc.ops.borders import MIRRORED
 from archcalc.ops.calls import NEW, VIEW, Call
 
+COPIES = ("padded", MIRRORED)  # what padding makes
 LOSS = "loss"  # among the names of operators
 CAST = "cast"  # the name of what a cast makes
 FLOAT32, BFLOAT16 = "", "bfloat16"  # dtypes of tensors; "": the network's
@@ -76,6 +78,9 @@ def _add_operator(made: _Calls, operator: str, calls: Calls, reads: Sequence[Ext
         rules = (Rule(FLOAT32),)  # of volumes
     if operator == "conv" and calls[0].makes.name == "links":
         rules = (Rule(BFLOAT16, 3),)  # it fills its weight before
+    if operator in ("conv", "pad") and calls[:1] and calls[0].makes.name in COPIES:  # it pads before
+        mirrored = (Rule(FLOAT32, 0, 1),) * (device == "cpu" and calls[0].makes.name == MIRRORED)
+        rules = (*mirrored, *[Rule(BFLOAT16, len(calls) - 1)] * (operator == "conv"))
     if operator in INSIDE:
         at = next(i for i, call in enumerate(calls) if call.makes.name == "normalized")
         rules = (Rule(FLOAT32 if device == "cuda" and operator == "channel_layernorm" else FIRST, at, at + 1),)

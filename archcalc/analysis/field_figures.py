@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from archcalc.analysis.field_tables import Span, Table, hull
+from archcalc.analysis.field_tables import Listed, Span, Table, hull
 from archcalc.analysis.receptive_field import Axes, Field
 
 EXACT, VARIES, WHOLE, FIXED, UNKNOWN = "exact", "varies", "whole input", "fixed", "unknown"
@@ -44,7 +44,7 @@ class FieldFigures(NamedTuple):
 
 def figures(field: Field) -> FieldFigures:
     """Compute the figures of a field on one axis."""
-    table = field.local[0] if len(field.local) == 1 else None
+    table = field.local[0] if len(field.local) == 1 and not isinstance(field.local[0], Listed) else None
     fixed = hull(map(field.fixed.at, range(min(field.fixed.period, field.positions)))) if field.fixed else None
     sizes = local = [_size(_local(field, i)) for i in _period(field)]
     if field.fixed and fixed == (0, field.image - 1) and field.fixed.period == 1:

@@ -13,7 +13,7 @@ from itertools import chain
 from math import gcd, lcm
 from typing import NamedTuple, TypeAlias
 
-from archcalc.ops.reads import Reads, Window
+from archcalc.ops.reads import Endless, Piece, Reads, Window, Wrapped
 
 LAID = 256  # a period longer than this, and longer than the layer, is not laid out
 MOST = 500_000  # most spans in all tables of a graph
@@ -72,7 +72,7 @@ class Worked:
     It applies a rule to the table `below`, or without a rule it is the hull of several tables.
     """
 
-    def __init__(self, period: int, advance: int, reads: Reads | None, below: Sequence[Table], room: Room) -> None:
+    def __init__(self, period: int, advance: int, reads: Endless | None, below: Sequence[Table], room: Room) -> None:
         self.period, self.advance, self.reads, self.below, self.room = period, advance, reads, below, room
         self.known: dict[int, Span] = {}
 
@@ -113,7 +113,29 @@ class Worked:
             yield from ((low, j) for j in ([i] if self.reads is None else _ends(self.reads.at(i), low.period)))
 
 
-Table: TypeAlias = Laid | Worked
+class Listed(NamedTuple):
+    """A table with a span for each position of a layer, and nothing outside: for rules that depend on its ends."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def period(self) -> int:
+        return len(self.spans)
+
+    @property
+    def advance(self) -> int:
+        return 0
+
+    def at(self, i: int) -> Span:
+        """Return the span that position i sees."""
+        return self.spans[i] if 0 <= i < len(self.spans) else None
+
+    def over(self, positions: Iterable[int]) -> Span:
+        """Return the hull of what some positions see."""
+        return hull(map(self.at, positions))
+
+
+Table: TypeAlias = Laid | Worked | Listed
 
 
 def moved(span: Span, by: int) -> Span:
@@ -134,6 +156,11 @@ def _ends(reads: range, period: int) -> Iterable[int]:
 
 def through(reads: Reads, below: Table, positions: int, room: Room) -> Table:
     """Return the table of an operator with `positions` outputs that reads a layer with the table `below`."""
+    if isinstance(reads, Wrapped) and below == Laid(0, (below.at(0),)):
+        return below
+    if isinstance(reads, Wrapped | Piece) or type(below) is Listed:
+        room.take(positions)
+        return Listed(tuple([below.over(reads.at(i)) for i in range(positions)]))
     if type(reads) is Window and type(below) is Laid and len(below.spans) == 1:
         step, span = below.advance, below.spans[0]
         if span:
@@ -166,6 +193,9 @@ def merge(tables: Sequence[Table], positions: int, room: Room) -> Table:
     first = tables[0]
     if all(table == first for table in tables):
         return first
+    if any(type(table) is Listed for table in tables):
+        room.take(positions)
+        return Listed(tuple([hull(table.at(i) for table in tables) for i in range(positions)]))
     period = lcm(*(table.period for table in tables))
     advance = first.advance * (period // first.period)
     if period > max(LAID, positions):
@@ -175,5 +205,5 @@ def merge(tables: Sequence[Table], positions: int, room: Room) -> Table:
 
 
 def sees_nothing(table: Table) -> bool:
-    """Whether a table has no span at all; a table that is not laid out has some."""
-    return isinstance(table, Laid) and not any(table.spans)
+    """Whether a table has no span at all; one that is worked out as needed has some."""
+    return not isinstance(table, Worked) and not any(table.spans)

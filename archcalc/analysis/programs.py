@@ -12,7 +12,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.memory_trace import Size
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Calls, Extra, Sizes
-from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, SUM, Call
+from archcalc.ops.calls import FLAG, FULL, IMAGES, NEW, NONE, NUMBER, SAME, SLICE, SUM, VIEW, Call
 
 
 class Source(NamedTuple):
@@ -118,7 +118,8 @@ def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int, single: bool
 
     A `single` image needs no sum. The first `inputs` of `reads` are inputs, the others weights.
     """
-    summed = {SUM: SAME, FULL: NEW} if single else {SAME: IMAGES, SUM: IMAGES, NEW: FULL, "": FULL}
+    summed = {**dict.fromkeys((SAME, SUM, SLICE, VIEW), IMAGES), NEW: FULL, "": FULL}
+    summed = {SUM: SAME, FULL: NEW} if single else summed
     differs, made, sizes = [read.per_image for read in reads], list[Call](), [read.shape for read in reads]
     for call in calls:
         differs.append(any(differs[i] for i in call.reads))

@@ -18,14 +18,16 @@ and a learned tensor, sees nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
-from typing import NamedTuple, TypeAlias
+from itertools import product
+from math import gcd, prod
+from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.analysis.field_tables import Laid, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
+from archcalc.analysis.field_tables import Laid, Listed, Room, Span, Table, TooMany, hull, merge, sees_nothing, through
 from archcalc.analysis.once_per_graph import of_equals
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Shape, Sizes
-from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Whole, Window
+from archcalc.ops.joins import Join
+from archcalc.ops.reads import ALL, EACH, Axis, Piece, Reads, Rearranged, Transposed, Whole, Window
 
 
 class Field(NamedTuple):
@@ -47,6 +49,7 @@ class Field(NamedTuple):
 
 Axes: TypeAlias = tuple[Field, ...]
 Windows: TypeAlias = tuple[Axis, ...]
+OfBranches: TypeAlias = tuple[Windows | None, ...]  # None: nothing of this branch is read
 
 
 def receptive_fields(graph: Graph) -> list[Axes | None]:
@@ -67,10 +70,14 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
     return fields
 
 
-def _windows(node: Node) -> Windows | None:
-    """Return what positions read; nothing if each reads its own position only, None for a join."""
-    windows = () if node.op.joins else node.op.window(node.x)
-    return None if node.op.joins else () if windows.count(EACH) == len(windows) else windows
+def _windows(node: Node) -> Windows | OfBranches:
+    """Return what positions read, of a join of each branch; nothing if each reads its own position only."""
+    if isinstance(node.op, Join):
+        branches = node.op.windows(node.x)
+        moves = any(rules is None or rules.count(EACH) < len(rules) for rules in branches)
+        return tuple(branches) if moves else ()
+    windows = node.op.window(node.x)
+    return () if windows.count(EACH) == len(windows) else windows
 
 
 def image_lengths(shape: Shape) -> Sizes:
@@ -79,34 +86,93 @@ def image_lengths(shape: Shape) -> Sizes:
 
 
 def _extent(shape: Shape, axes: Axes) -> Sizes:
-    """Return the lengths of a layer; a vector has one position on each axis of the input."""
-    return shape.lengths or (1,) * len(axes)
+    """Return the number of a layer's positions for each axis of the input; () if its axes are others.
+
+    A vector has one position. Tokens are counted on each axis: the field of a token has a span on each.
+    """
+    lengths = shape.lengths or (1,)
+    return lengths * len(axes) if len(lengths) == 1 else lengths if len(lengths) == len(axes) else ()
+
+
+def _uniform(axes: Axes) -> bool:
+    """Whether all positions see the same."""
+    return not any(field.local or (field.fixed and field.fixed.period > 1) for field in axes)
 
 
 def _image(length: int) -> Field:
     return Field((Laid(1, ((0, 0),)),), None, (0, length - 1), length, length)
 
 
-def _field(node: Node, fields: list[Axes | None], windows: Windows | None, room: Room) -> Axes | None:
+def _field(node: Node, fields: list[Axes | None], windows: Any, room: Room) -> Axes | None:
     try:
-        if windows is None:
-            return _joined(node, [fields[i] for i in node.inputs], room)
+        if node.op.joins:
+            return _joined(node, [fields[i] for i in node.inputs], windows, room)
         axes = fields[node.inputs[0]]
-        return _moved(node, axes, windows, room) if axes and windows else axes
+        return _moved(node.x, node.output, axes, windows, room) if axes and windows else axes
     except TooMany:
         return None
 
 
-def _moved(node: Node, axes: Axes, windows: Windows, room: Room) -> Axes:
+def _moved(x: Shape, y: Shape, axes: Axes, windows: Windows, room: Room) -> Axes | None:
+    if isinstance(windows[0], Rearranged):
+        return _rearranged(x, y, axes, windows[0], room)
+    lengths = _extent(x, axes) and _extent(y, axes)
+    if not lengths:
+        return axes if _uniform(axes) else None
+    rules = [rule for rule in windows if not isinstance(rule, Rearranged)] * (len(axes) // len(windows))
     made: list[Field] = []
     first = None
-    for field, window, length in zip(axes, windows, _extent(node.output, axes), strict=True):
+    for field, window, length in zip(axes, rules, lengths, strict=True):
         if first and field is first[0] and length == first[2] and window == first[1]:
             made.append(made[0])  # equal axes are computed once
         else:
             made.append(_step(field, window, length, room))
         first = first or (field, window, length)
     return _together(made)
+
+
+def _rearranged(x: Shape, y: Shape, axes: Axes, rule: Rearranged, room: Room) -> Axes | None:
+    """Return the fields of values in other axes: of an output position what all input positions of its values see."""
+    before, after = _extent(x, axes), _extent(y, axes)
+    if x == y or (x.lengths != y.lengths and {*x.lengths, *y.lengths} <= {1}):
+        return axes
+    if {*x.lengths} <= {1} or {*y.lengths} <= {1}:
+        axes = tuple([_all_of(field) for field in axes])
+    if _uniform(axes):
+        return tuple([field._replace(positions=n) for field, n in zip(axes, after or (1,) * len(axes), strict=True)])
+    if not before or not after:
+        return None
+    made = []
+    for axis, field in enumerate(axes):
+        room.take(2 * (prod(x.lengths) + prod(y.lengths)))
+        old, new = _places(x, axis), _places(y, axis)
+        read = [[old[j] for j in rule.at(i)] for i in range(len(new))]
+        local = (_listed(field.local, read, new),) if field.local else ()
+        fixed = _listed([field.fixed], read, new) if field.fixed and field.fixed.period > 1 else field.fixed
+        made.append(_cut(local, fixed, field.reach, after[axis], field.image, room))
+    return _together(made)
+
+
+def _all_of(field: Field) -> Field:
+    """Return the field of a position that sees what all positions see."""
+    span = field.whole()
+    return Field((), Laid(0, (span,)) if span else None, None, 1, field.image)
+
+
+def _places(shape: Shape, axis: int) -> Sequence[int]:
+    """Return for each position, in memory's order, where it lies on an axis; of tokens its number."""
+    lengths = shape.lengths
+    if len(lengths) == 1:
+        return range(*lengths)
+    return [place[axis] for place in product(*map(range, lengths))]
+
+
+def _listed(tables: Sequence[Table], read: Sequence[Sequence[int]], places: Sequence[int]) -> Listed:
+    """Return for each place the hull of what its positions read of some tables."""
+    spans: list[list[Span]] = [[] for _ in range(max(places) + 1)]
+    for place, below in zip(places, read, strict=True):
+        spans[place] += [table.at(j) for table in tables for j in below]
+    return Listed(tuple(map(hull, spans)))
 
 
 def _together(fields: Sequence[Field]) -> Axes:
@@ -117,9 +183,9 @@ def _together(fields: Sequence[Field]) -> Axes:
     return tuple(fields)
 
 
-def _step(field: Field, axis: Axis, positions: int, room: Room) -> Field:
+def _step(field: Field, axis: Reads | Whole, positions: int, room: Room) -> Field:
     """Return the field of an operator that reads a layer with this field as `axis` describes."""
-    if field.positions == 1 and not isinstance(axis, Window | Transposed):
+    if field.positions == 1 and not isinstance(axis, Window | Transposed | Piece):
         if positions == 1:
             return field
         axis = ALL  # one position is copied to many
@@ -158,19 +224,27 @@ def _touched(local: tuple[Table, ...], positions: int) -> Span:
     return hull(spans)
 
 
-def _joined(node: Node, branches: list[Axes | None], room: Room) -> Axes | None:
+def _joined(node: Node, branches: list[Axes | None], windows: OfBranches, room: Room) -> Axes | None:
+    if windows:
+        of_branches = [*zip(node.x, branches, windows, strict=True)]
+        read = [(x, axes, rules) for x, axes, rules in of_branches if rules is not None]
+        branches = [axes and _moved(x, node.output, axes, rules, room) for x, axes, rules in read]
     known = [axes for axes in branches if axes is not None]
     if len(known) < len(branches):
         return None
     for i in node.op.whole:
-        lengths = _extent(node.output, known[i])
+        lengths = _extent(node.output, known[i]) or (1,) * len(known[i])
         known[i] = tuple([_step(field, ALL, length, room) for field, length in zip(known[i], lengths, strict=True)])
     first = known[0]
-    if all(axes == first for axes in known) and all(shape.lengths == node.output.lengths for shape in node.x):
+    same = all(axes == first for axes in known)
+    if same and (windows or all(shape.lengths == node.output.lengths for shape in node.x)):
         return first
+    lengths = _extent(node.output, first) or (1,) * len(first)
+    if not (_extent(node.output, first) or all(map(_uniform, known))):
+        return None
     met: dict[tuple[int, ...], Field] = {}
     fields = []
-    for positions, *branches_of_axis in zip(_extent(node.output, first), *known, strict=True):
+    for positions, *branches_of_axis in zip(lengths, *known, strict=True):
         key = positions, *map(id, branches_of_axis)
         if key not in met:
             met[key] = _meet(branches_of_axis, positions, room)

@@ -41,16 +41,22 @@ NO_STEP = Step({}, {}, {}, {})
 
 def gradients(graph: Graph, recipe: Recipe) -> list[Gradients]:
     """Return for each node which gradients a step computes."""
-    arriving = Counter([*(i for node in graph.nodes for i in node.inputs), *graph.ends])
+    arriving = Counter([*(i for node in graph.nodes for i in _read(node)), *graph.ends])
     needed, found, batched = list[bool](), list[Gradients](), of_batch(graph)
     for position, node in enumerate(graph.nodes):
-        inputs = tuple([needed[i] for i in node.inputs])
+        inputs = tuple([needed[i] for i in _read(node)])
         trained = is_trained(graph, node, recipe)
         needed.append(trained or any(inputs) or (recipe.image_gradient and node.op.name == "input"))
-        summed = [i for i in node.inputs if needed[i] and batched[position] > batched[i]]
+        summed = [i for i in _read(node) if needed[i] and batched[position] > batched[i]]
         values_of = sum([values(graph.nodes[i].output) for i in summed])
         found.append(Gradients(inputs, trained, needed[-1] * max(arriving[position] - 1, 0), values_of))
     return found
+
+
+def _read(node: Node) -> list[int]:
+    """Return the inputs whose values a node reads."""
+    of_shape = node.op.of_shape
+    return [i for place, i in enumerate(node.inputs) if place not in of_shape] if of_shape else [*node.inputs]
 
 
 def step_of(node: Node, batch: int, params: int, recipe: Recipe, needed: Gradients) -> Step:

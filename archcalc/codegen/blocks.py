@@ -345,16 +345,16 @@ class Writer:
             of_rounds = ast.ListComp(trees.call("branch", flow.tensor), rounds)
             flow.tensor = joined(text, of_rounds, partial(flow.unit.keep, plan.name, module))
             alike = trees.UNKNOWN if loop.varying(made.channels) else made.channels
-            flow.channels = loop.total(made.channels) if plan.name == "concat" else alike
+            flow.channels = loop.total(made.channels) if self.calls.adds_channels(plan) else alike
             return
         lines = self._branches(plan.branches, flow)
         outs = [line.channels for line in lines]
         text, module = self.calls.join(plan, flow.context, outs)
         tensors = ast.List([line.tensor for line in lines], ast.Load())
         flow.tensor = joined(text, tensors, partial(flow.unit.keep, plan.name, module))
-        if REGISTRY[plan.name].whole:
+        if REGISTRY[plan.name].whole or REGISTRY[plan.name].of_shape:
             flow.channels = outs[0]
-        elif plan.name == "concat":
+        elif self.calls.adds_channels(plan):
             flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
         else:
             nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]

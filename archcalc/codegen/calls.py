@@ -8,15 +8,19 @@ from functools import partial, reduce
 from itertools import repeat
 from typing import Any
 
+from archcalc.analysis.once_per_graph import of_batch
 from archcalc.codegen import trees
 from archcalc.codegen.expressions import Context, Reader, undivided
 from archcalc.codegen.facts import Facts, arguments, fields, one
+from archcalc.graph.graph import Graph
 from archcalc.ops import REGISTRY, Operator
 from archcalc.spec.functions import DIMENSIONS, Reference
 from archcalc.spec.layers import Call, Join
 from archcalc.spec.network_spec import Block
 
-LENGTHS = ("Sides", "Size", "Margin", "Padding")  # one number or two; all except the first also take a list of one
+LENGTHS = (  # one number or two; all except the first also take a list of one
+    "Sides", "Size", "Margin", "Padding", "Borders", "Shifts", "Scales",
+)  # fmt: skip
 REAL = ("Real", "PositiveReal", "Probability")  # annotations of arguments that can be any number
 SIGNS: dict[str, ast.operator] = {  # of joins, by their class or function
     "Sum": ast.Add(), "Mean": ast.Add(), "torch.mul": ast.Mult(), "torch.sub": ast.Sub(), "torch.div": ast.Div(),
@@ -79,10 +83,8 @@ def joined(text: str, tensors: ast.List | ast.ListComp, keep: Callable[[], ast.e
     form: Any = ast.parse(text, mode="eval").body
     kind = ast.unparse(form.args[0] if form.func.id == "Elementwise" else form.func)
     views = [ast.literal_eval(keyword.value) for keyword in form.keywords if keyword.arg == "views"]
-    if kind == "Concat":
+    if text == "Concat()":
         return trees.call("torch.cat", tensors, dim=trees.const(1))
-    if kind == "ConcatFeatures":
-        return trees.call("torch.cat", tensors, dim=trees.const(-1))
     if isinstance(tensors, ast.ListComp):
         if kind not in ("Sum", "Mean") or views:
             return trees.call(keep(), ast.Starred(tensors, ast.Load()))
@@ -106,9 +108,18 @@ def _viewed(tensor: ast.expr, view: tuple[int, ...] | None) -> ast.expr:
     return trees.call(trees.attribute(tensor, "unflatten"), trees.const(1), trees.const(view)) if view else tensor
 
 
-def join_text(ops: Iterable[tuple[Operator, Any]]) -> str:
-    """Return the text of some joins; a mean that drops branches needs a module, so it is marked."""
-    return str(one({("Dropping" if getattr(op, "p", 0) else "") + op.pytorch(x) for op, x in ops}, "a join"))
+def join_text(graph: Graph, positions: Iterable[int]) -> str:
+    """Return the text of some joins.
+
+    A mean that drops branches needs a module, so it is marked, and so does a concatenation of what all images share.
+    """
+    batched, found = of_batch(graph), set()
+    for position in positions:
+        node = graph.nodes[position]
+        text = ("Dropping" if getattr(node.op, "p", 0) else "") + node.op.pytorch(node.x)
+        shared = text == "Concat()" and len({batched[i] for i in node.inputs}) > 1
+        found.add("Concat(1)" if shared else text)
+    return str(one(found, "a join"))
 
 
 class Calls:
@@ -189,7 +200,7 @@ class Calls:
 
     def _length(self, tree: ast.expr) -> ast.expr:
         """Return one length or two. A spec accepts a list of one number as that number, but PyTorch does not."""
-        if isinstance(tree, ast.Tuple) and len(tree.elts) == 1:
+        if isinstance(tree, ast.Tuple) and len(tree.elts) == 1 and not isinstance(tree.elts[0], ast.Tuple):
             return tree.elts[0]
         number = isinstance(tree, ast.BinOp) and not isinstance(tree.op, ast.Add | ast.Mult)
         if not trees.known(tree) and not number and self.facts.lists_of_one:
@@ -213,9 +224,14 @@ class Calls:
             return trees.const(one({node.output.channels for node in nodes}, "a number of channels"))
         return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
 
+    def adds_channels(self, plan: Join) -> bool:
+        """Whether the channels of a join are those of its branches together."""
+        axes = {getattr(node.op, "axis", "") for _, node in self.facts.nodes(plan.place, plan.name)}
+        return bool(one(axes, "the axis of a join") == "C")
+
     def join(self, plan: Join, context: Context, ends: Sequence[ast.expr]) -> tuple[str, ast.Call]:
         """Return the text of a join, and its module, for branches with these channels."""
-        text = join_text((node.op, node.x) for _, node in self.facts.nodes(plan.place, plan.name))
+        text = join_text(self.facts.graph, [i for i, _ in self.facts.nodes(plan.place, plan.name)])
         if trees.names_in(*(argument.value.tree for argument in (*plan.positional, *plan.named))) & {*DIMENSIONS}:
             raise trees.Unstructured("a join's argument mentions its input")
         cls = REGISTRY[plan.name]

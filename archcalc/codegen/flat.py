@@ -67,7 +67,7 @@ class Flat:
         if node.shared and node.shared.tensor:
             tensors.append(attribute(self.modules[node.shared.node], node.shared.tensor))
         if node.op.joins:
-            return joined(join_text([(node.op, node.x)]), ast.List(tensors, ast.Load()), keep)
+            return joined(join_text(self.graph, [position]), ast.List(tensors, ast.Load()), keep)
         return tensors[0] if isinstance(node.op, Identity) else call(keep(), *tensors)
 
     def _module(self, position: int) -> ast.Call:
@@ -77,7 +77,7 @@ class Flat:
         values: dict[str, ast.expr] = {}
         for field, kind in fields(type(op)).items():
             value: Any = getattr(op, field)
-            alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1
+            alike = kind in LENGTHS and type(value) is tuple and len(set(value)) == 1 and type(value[0]) is not tuple
             values[field] = const(value[0] if alike else value)
         in_place = bool(getattr(op, "inplace", False)) and position in self.allowed
         first, last = op.ends(x)

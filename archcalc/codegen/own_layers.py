@@ -9,8 +9,9 @@ from pathlib import Path
 
 # Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
+_MENTION = r"\b{0}\(|^class .*\b{0}\b.*\):"  # a call, or a base
 FOLDER = Path(__file__).parent.parent / "pytorch"
-FILES = "layers.py", "token_layers.py", "window_layers.py"
+FILES = "layers.py", "layout_layers.py", "token_layers.py", "window_layers.py"
 
 
 @lru_cache(maxsize=1)
@@ -25,10 +26,14 @@ def layers() -> dict[str, str]:
 
 
 def layers_in(source: str) -> list[str]:
-    """Return the sources of the layers that a source mentions, and of those that they mention."""
-    needed = {name for name in layers() if re.search(rf"\b{name}\(", source)}
-    more = {name for name in layers() if any(re.search(rf"\b{name}\(", layers()[own]) for own in needed)}
-    return [text for name, text in layers().items() if name in needed | more]
+    """Return the sources of the layers that a source mentions, and of those that they mention or inherit from."""
+    found, texts = dict[str, str](), [source]
+    while texts:
+        text = texts.pop()
+        new = {name for name in layers() if name not in found and re.search(_MENTION.format(name), text, re.MULTILINE)}
+        found |= {name: layers()[name] for name in new}
+        texts += [layers()[name] for name in new]
+    return [text for name, text in layers().items() if name in found]
 
 
 def _plain(source: str) -> str:

@@ -9,11 +9,14 @@ from archcalc.ops import (
     feature_normalization,
     gated,
     joins,
+    layout,
     learned,
     normalization,
     pooling,
     sequence,
     shaping,
+    slicing,
+    upsampling,
     window_attention,
 )
 from archcalc.ops.base import KINDS, REGISTRY, Operator, Saved, Shape, Work, format_shape, make, signature
@@ -21,8 +24,8 @@ from archcalc.ops.shaping import Input
 from archcalc.ops.synonyms import operator_hint
 
 FAMILIES = (
-    convolution, normalization, feature_normalization, activation, gated, pooling, joins, shaping, learned, sequence,
-    attention, window_attention,
+    convolution, normalization, feature_normalization, activation, gated, pooling, upsampling, joins, shaping, layout,
+    slicing, learned, sequence, attention, window_attention,
 )  # fmt: skip
 
 __all__ = [

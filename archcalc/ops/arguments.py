@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from archcalc.errors import Refusal
 
 MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
+PADDINGS = ("same", "SAME", "causal")
 LISTS = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}  # how to write one number per axis
 
 Positive: TypeAlias = int  # 1, 2, …
@@ -26,10 +27,19 @@ Flag: TypeAlias = bool
 Sides: TypeAlias = tuple[int, ...]  # one number per axis, such as height and width; one number stands for all
 Size: TypeAlias = tuple[int, ...]  # like Sides, or a list of one number, where PyTorch accepts that
 Margin: TypeAlias = tuple[int, ...]  # like Size, zero allowed
-Padding: TypeAlias = tuple[int, ...] | Literal["same"]
+Pairs: TypeAlias = tuple[tuple[int, int], ...]  # numbers before and after, per axis
+Borders: TypeAlias = tuple[int, ...] | Pairs  # like Margin, or pairs; below zero they cut off
+Padding: TypeAlias = Borders | Literal["same", "SAME", "causal"]
+Shifts: TypeAlias = tuple[int, ...]  # one number per axis, of any sign
+Scales: TypeAlias = tuple[float, ...]  # one number above 0 per axis
 Connections: TypeAlias = tuple[tuple[int, ...], ...]  # for each output channel the input channels that it reads
 Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
-Interpolation: TypeAlias = Literal["nearest", "linear", "bilinear", "trilinear"]
+Dimension: TypeAlias = int  # 1, 2, …, or −1 for what is left
+Place: TypeAlias = int  # of any sign, as Python's
+Letters: TypeAlias = str  # axes, such as "HWC"
+Interpolation: TypeAlias = Literal["nearest", "linear", "bilinear", "trilinear", "bicubic"]
+PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
+Border: TypeAlias = Literal["constant", "reflect", "replicate", "circular"]
 Approximation: TypeAlias = Literal["none", "tanh"]
 
 
@@ -67,12 +77,17 @@ def whole(value: object, least: int) -> int:
 
 def per_axis(value: object, axes: int, least: int) -> tuple[int, ...]:
     """Read one integer per axis, or one for all, none above MAX_LENGTH."""
+    return each_axis(value, axes, partial(whole, least=least))
+
+
+def each_axis(value: object, axes: int, rule: Callable[[object], Any]) -> tuple[Any, ...]:
+    """Read one number per axis, or one for all, none above MAX_LENGTH."""
     if isinstance(value, tuple) and len(value) != axes:
         raise Refusal(f"needs one number or {LISTS[axes]}, not {show(value)}")
-    lengths = tuple([whole(item, least) for item in value]) if isinstance(value, tuple) else (whole(value, least),)
-    if max(lengths) > MAX_LENGTH:
+    numbers = tuple([rule(item) for item in value]) if isinstance(value, tuple) else (rule(value),)
+    if max(numbers) > MAX_LENGTH:
         raise Refusal(f"must be at most {MAX_LENGTH:,}, not {show(value)}")
-    return lengths if len(lengths) == axes else lengths * axes
+    return numbers if len(numbers) == axes else numbers * axes
 
 
 def only(value: object) -> object:
@@ -80,14 +95,35 @@ def only(value: object) -> object:
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
-def padding(value: object, axes: int) -> tuple[int, ...] | str:
-    """Read a margin or `"same"`."""
-    if value == "same":
-        return "same"
+def padding(value: object, axes: int) -> tuple[Any, ...] | str:
+    """Read margins, pairs of margins, or a word."""
+    if value in PADDINGS:
+        return str(value)
     if isinstance(value, str):
         hint = "; 'valid' is 0" if value == "valid" else ""
         raise Refusal(f"needs a number, {LISTS[axes]} or 'same', not {show(value)}{hint}")
-    return per_axis(only(value), axes, 0)
+    return borders(value, axes, 0)
+
+
+def borders(value: object, axes: int, least: int = -MAX_LENGTH) -> tuple[Any, ...]:
+    """Read one integer per axis, or pairs before and after it."""
+    if not isinstance(value, tuple) or not any(isinstance(pair, tuple) for pair in value):
+        return per_axis(only(value), axes, least)
+    if len(value) not in (1, axes) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+        raise Refusal(f"needs a pair [before, after] for each of {LISTS[axes]}, not {show(value)}")
+    return tuple([per_axis(pair, 2, least) for pair in value]) * (axes // len(value))
+
+
+def dimension(value: object) -> int:
+    """Check for an integer of at least 1, or −1."""
+    return -1 if value == -1 else whole(value, 1)
+
+
+def letters(value: object) -> str:
+    """Check for letters of axes."""
+    if isinstance(value, str) and 1 <= len(value) <= 4:
+        return value
+    raise Refusal(f"needs letters of axes such as 'HWC', not {show(value)}")
 
 
 def real(value: object) -> float:
@@ -158,7 +194,12 @@ RULES: dict[str, Callable[[object], Any]] = {
     "Flag": flag,
     "Connections": connections,
     "Extent": extent,
-    "Interpolation": one_of("nearest", "linear", "bilinear", "trilinear"),
+    "Dimension": dimension,
+    "Place": partial(whole, least=-MAX_LENGTH),
+    "Letters": letters,
+    "Interpolation": one_of("nearest", "linear", "bilinear", "trilinear", "bicubic"),
+    "PaddingMode": one_of("zeros", "reflect", "replicate", "circular"),
+    "Border": one_of("constant", "reflect", "replicate", "circular"),
     "Approximation": one_of("none", "tanh"),
 }
 
@@ -168,6 +209,9 @@ PER_AXIS: dict[str, Callable[[object, int], Any]] = {  # the rules for one numbe
     "Size": lambda value, axes: per_axis(only(value), axes, 1),
     "Margin": lambda value, axes: per_axis(only(value), axes, 0),
     "Padding": padding,
+    "Borders": borders,
+    "Shifts": lambda value, axes: per_axis(only(value), axes, -MAX_LENGTH),
+    "Scales": lambda value, axes: each_axis(only(value), axes, positive_real),
 }
 
 
@@ -194,9 +238,26 @@ def common_divisor(length: Any, n: int) -> Any:
     return np.gcd(length, n)
 
 
+def each(function: Callable[[int], int], length: Any) -> Any:
+    """Apply a function to a dimension, which may be an array."""
+    if isinstance(length, int):
+        return function(length)
+    made = length.copy()
+    made[:] = [function(one) for one in length.tolist()]
+    return made
+
+
 def every(condition: Any) -> bool:
     """Whether a condition holds for all elements, if dimensions are NumPy int64 arrays; else whether it holds."""
     return bool(condition.all()) if hasattr(condition, "all") else bool(condition)
+
+
+def certain(condition: Any) -> bool:
+    """Return whether a condition holds. Raises NotImplementedError if it holds for some elements of an array only."""
+    found = {*condition.tolist()} if hasattr(condition, "tolist") else {bool(condition)}
+    if len(found) > 1:
+        raise NotImplementedError("what is computed differs between the sizes")
+    return found.pop()
 
 
 def require(condition: Any, message: str) -> None:

@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Connections, Flag, Margin, Padding, Positive, Sides, Size, every, require
+from archcalc.ops.arguments import (
+    Connections,
+    Flag,
+    Margin,
+    Padding,
+    PaddingMode,
+    Pairs,
+    Positive,
+    Sides,
+    Size,
+    certain,
+    every,
+    require,
+)
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Sizes, Work, format_shape, operator, values
+from archcalc.ops.borders import padded_lengths, padding_calls, pairs_for, reads_of
 from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, TURNED, UNSAFE_VIEW, VIEW, VIEWED, Call
 from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window
 from archcalc.ops.shape import Features, Map, featured, positions
@@ -55,8 +69,11 @@ def check_groups(channels: int, out_channels: int, groups: int) -> None:
 class Conv(Weighted):
     """Convolution, `torch.nn.Conv1d` to `Conv3d`: output height ⌊(H + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1.
 
-    `padding="same"` keeps height and width (stride 1 only). `connections` lists for each output channel the input
-    channels that it reads, like Table I of LeCun et al. 1998 for LeNet-5's C3; each link then has its own k×k kernel.
+    `padding` is a number, one per axis, or pairs [before, after]. "same" keeps height and width (stride 1 only);
+    TensorFlow's "SAME" gives ⌈H / stride⌉; "causal" puts all zeros before a line. Around the input are zeros, or by
+    `padding_mode` its reflection (reflect), its last value (replicate) or its other end (circular). `connections`
+    lists for each output channel the input channels that it reads, like Table I of LeCun et al. 1998 for LeNet-5's C3;
+    each link then has its own k×k kernel.
     """
 
     out_channels: Positive
@@ -66,22 +83,45 @@ class Conv(Weighted):
     dilation: Size = (1, 1)
     groups: Positive = 1
     bias: Flag = True
+    padding_mode: PaddingMode = "zeros"
     connections: Connections | None = None
 
-    def margins(self) -> list[tuple[int, int]]:
-        """Zeros before and after, axis by axis; of an odd number for "same" PyTorch puts one more after."""
-        if self.padding != "same":
-            return [(margin, margin) for margin in self.padding]
-        require({*self.stride} == {1}, "padding='same' needs stride 1, as in PyTorch")
-        whole = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-        return [(zeros // 2, zeros - zeros // 2) for zeros in whole]
+    def windows(self) -> list[Window]:
+        """The kernel on each axis, without padding."""
+        return [*map(Window, self.kernel_size, self.stride, (0,) * len(self.stride), self.dilation)]
+
+    def margins(self, x: Shape) -> Pairs:
+        """What is added before and after, axis by axis."""
+        return pairs_for(self.padding, x.lengths, self.windows())
+
+    @property
+    def own(self) -> bool:
+        """Whether PyTorch's module has no such padding, or makes it of many tensors."""
+        plain = self.padding == "same" or type(self.padding[0]) is int
+        return not plain or self.padding_mode == "circular"
+
+    def copied(self, x: Shape) -> Pairs:
+        """Return what is added in a copy of the input, before the convolution; nothing if the convolution pads.
+
+        If "same" pads unequally, PyTorch copies what is more on one side.
+        """
+        pairs = self.margins(x)
+        lopsided = any(certain(before != after) for before, after in pairs)
+        if self.padding_mode != "zeros" or (self.own and lopsided):
+            return pairs
+        return tuple([(0, after - before) for before, after in pairs]) if lopsided else ()
+
+    def padding_calls(self, x: Shape) -> Calls:
+        """Return the calls that copy the input with its padding."""
+        pairs = self.copied(x)
+        return padding_calls(x, pairs, self.padding_mode) if pairs else ()
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises Refusal if kernel, groups or connections do not fit."""
         lengths = positions(x, self.name)
         check_groups(x.channels, self.out_channels, self.groups)
         self._check_connections(x)
-        padded = [length + before + after for length, (before, after) in zip(lengths, self.margins(), strict=True)]
+        padded = padded_lengths(lengths, self.margins(x), self.padding_mode, "padding")
         reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
         sizes = [self.out_channels]
         for length, span, stride in zip(padded, reach, self.stride, strict=True):
@@ -96,6 +136,8 @@ class Conv(Weighted):
         positions(x, "connections", 2)
         channels = x.channels
         require(self.groups == 1, "accepts groups or connections, not both")
+        plain = self.padding_mode == "zeros" and not self.own
+        require(plain, "with connections accepts numbers or 'same' as padding, and zeros")
         if len(self.connections) != self.out_channels:
             raise Refusal(f"connections has {len(self.connections)} rows for {self.out_channels} output channels")
         last = max(max(row) for row in self.connections)
@@ -118,31 +160,46 @@ class Conv(Weighted):
         return work | ({"add": values(y)} if self.bias else {})
 
     def saved(self, x: Shape, y: Shape) -> Saved:
-        """Input and weight; the padded input if "same" pads unequally; with `connections` dense weight and links."""
-        lopsided = [after - before for before, after in self.margins()]
-        extras: tuple[Extra, ...] = ()
-        if any(lopsided):
-            padded = [length + more for length, more in zip(x.lengths, lopsided, strict=True)]
-            extras += (Extra("padded input", x.of(x.channels, padded)),)
+        """Input and weight; the input with padding if that is a copy; with `connections` dense weight and links.
+
+        Reflect and replicate keep the input, too, circular keeps which positions it copies.
+        """
+        pads = self.padding_calls(x)
+        extras = tuple([extra for call in pads for extra in call.extras]) + tuple([call.makes for call in pads[-1:]])
         if self.connections is not None:
             links = sum(len(row) for row in self.connections)
             extras += (Extra("dense weight", (y.channels, x.channels, *self.kernel_size), per_image=False),)
             extras += (Extra("links", (links,), "int64", per_image=False),)
-        return Saved(input=not any(lopsided), state=("weight",), extras=extras)
+        kept = not pads or any(call.keeps for call in pads)
+        return Saved(input=kept, state=("weight",), extras=extras)
 
-    def window(self, x: Shape) -> tuple[Window, ...]:
-        """The dilated kernel."""
-        before = [zeros for zeros, _ in self.margins()]
-        return tuple(map(Window, self.kernel_size, self.stride, before, self.dilation))
+    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A multiply-accumulate for each one of the forward pass; for what reflects or repeats an addition each."""
+        work = Weighted.input_gradient(self, x, y, batch)
+        if self.padding_mode == "zeros":
+            return work
+        return work | {"add": batch * sum([values(call.makes.shape) for call in self.padding_calls(x)])}
+
+    def weight_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
+        """A multiply-accumulate for each one of the forward pass; for the bias a sum over images and positions."""
+        work = {"mac": batch * self.work(x, y)["mac"]}
+        return work | ({"add": batch * values(y) - self.out_channels} if self.bias else {})
+
+    def window(self, x: Shape) -> tuple[Axis, ...]:
+        """The dilated kernel; what it reads of a reflected or circular border is inside."""
+        axes = zip(self.windows(), x.lengths, self.margins(x), strict=True)
+        placed = [(window._replace(padding=pair[0]), length, pair) for window, length, pair in axes]
+        return tuple([reads_of(window, length, pair, self.padding_mode) for window, length, pair in placed])
 
     def pytorch(self, x: Shape) -> str:
         geometry = "kernel_size, stride=stride, padding=padding, dilation=dilation"
         if self.connections is not None:
             return f"TableConv2d(in_channels, connections, {geometry}, bias=bias)"
-        return f"nn.Conv{len(x.lengths)}d(in_channels, out_channels, {geometry}, groups=groups, bias=bias)"
+        kind = f"{'PaddedConv' if self.own else 'nn.Conv'}{len(x.lengths)}d"
+        return f"{kind}(in_channels, out_channels, {geometry}, groups=groups, bias=bias, padding_mode=padding_mode)"
 
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
-        """The convolution; before it padding if "same" pads unequally, or filling a dense weight by `connections`."""
+        """The convolution; before it a copy with padding if needed, or filling a dense weight by `connections`."""
         extras = {extra.name: extra for extra in self.saved(x, y).extras}
         weights = tuple(range(1, 1 + len(self.weights(x))))
         source, dense, made, calls, holds = 0, 1, len(weights) + 1, list[Call](), tuple[int, ...]()
@@ -151,9 +208,9 @@ class Conv(Weighted):
             calls += [Call((), extras["links"]), Call((), extras["dense weight"])]
             calls += [Call((1, zeros), extras["dense weight"], keeps=(links,))]
             holds = (links,)
-        if "padded input" in extras:
-            source = made + len(calls)
-            calls += [Call((0,), extras["padded input"])]
+        for pad in self.padding_calls(x):
+            calls += [pad._replace(reads=(source,))]
+            source = made + len(calls) - 1
         reads, keeps = (source, dense, *weights[1:]), (source, dense)
         return *calls, Call(reads, Extra("output", y), keeps=keeps, holds=holds)
 

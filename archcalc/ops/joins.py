@@ -9,13 +9,15 @@ gradient of what is repeated is a sum over the repetitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from archcalc.ops.arguments import Probability, require, same
+from archcalc.ops.arguments import Letters, Probability, require, same
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, add_work, operator, values
 from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, SUM, VIEW, Call
-from archcalc.ops.reads import Axis
-from archcalc.ops.shape import Tokens, broadcast, featured
+from archcalc.ops.reads import EACH, Axis, Piece
+from archcalc.ops.shape import broadcast, featured
 from archcalc.ops.work_in_words import in_words
 
 Shapes: TypeAlias = tuple[Shape, ...]
@@ -40,6 +42,10 @@ class Join(Plain):
     def window(self, x: Shapes) -> tuple[Axis, ...]:
         """The same position of each input."""
         return super().window(max(x, key=len))
+
+    def windows(self, x: Shapes) -> list[tuple[Axis, ...] | None]:
+        """Which positions of each input an output position reads; None: nothing of it."""
+        return [Plain.window(self, shape) for shape in x]
 
     def input_gradient(self, x: Shapes, y: Shape, batch: int) -> Work:
         """None: each input has the output's gradient, or a part of it."""
@@ -257,22 +263,42 @@ class Mean(Join):
 
 @operator("concat")
 class Concat(Join):
-    """Concatenation along the channels, `torch.cat(dim=1)`; of tokens along their features, `dim=-1`."""
+    """Concatenation along the channels, or along another axis: `torch.cat`."""
+
+    axis: Letters = "C"
 
     def output(self, x: Shapes) -> Shape:
-        """The sum of the channels. Raises Refusal if the inputs differ in height or width."""
+        """The sum of the sizes on the axis. Raises Refusal if the inputs differ in another one."""
         first = x[0]
-        require(alike([shape.with_channels(1) for shape in x]), "branches differ in shape")
-        return first.with_channels(sum(shape.channels for shape in x))
+        first.dim(self.axis)
+        require(alike([shape.with_size(self.axis, 1) for shape in x]), "branches differ in shape")
+        return first.with_size(self.axis, sum(shape.size(self.axis) for shape in x))
+
+    def windows(self, x: Shapes) -> list[tuple[Axis, ...] | None]:
+        """The same position of each input; along another axis than the channels a part of the output for each."""
+        if self.axis == "C":
+            return super().windows(x)
+        sizes = [shape.size(self.axis) for shape in x]
+        parts = map(Piece, accumulate(sizes, initial=0), sizes)
+        letters = [axis for axis in x[0].axes if axis != "C"]
+        return [tuple([part if axis == self.axis else EACH for axis in letters]) for part in parts]
 
     def pytorch(self, x: Shapes) -> str:
-        return "ConcatFeatures()" if isinstance(x[0], Tokens) else "Concat()"
+        dim = x[0].dim(self.axis)
+        return "Concat()" if dim == 1 else f"Concat({dim})"
 
     def work(self, x: Shapes, y: Shape) -> Work:
         """None: it copies."""
         return {}
 
     def calls(self, x: Shapes, y: Shape, training: bool, overwrites: bool) -> Calls:
-        """One function; its gradients are slices of the incoming one, of tokens such that their rows need no copy."""
-        grads = (VIEW if isinstance(x[0], Tokens) else SLICE,) * len(x)
-        return (Call(tuple(range(len(x))), Extra("output", y), grads=grads),)
+        """One function; its gradients are slices of the incoming one. Those with gaps within an image are copied."""
+        dim = x[0].dim(self.axis)
+        dense = prod(x[0][: dim - 1]) == 1
+        reads, calls = [*range(len(x))], list[Call]()
+        for i, shape in enumerate(x if dim > 1 else ()):
+            flat = Call((i,), Extra("view", shape), VIEW, grads=(VIEW,))
+            whole = dense or shape == y or prod(shape[dim - 1 :]) == 1
+            calls += [flat, flat._replace(reads=(len(x) + 2 * i,), grads=(VIEW if whole else NEW,))]
+            reads[i] = len(x) + 2 * i + 1
+        return *calls, Call(tuple(reads), Extra("output", y), grads=(SLICE if dense else VIEW,) * len(x))

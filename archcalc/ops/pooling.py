@@ -1,18 +1,15 @@
-"""Pooling and resampling."""
+"""Pooling."""
 
 from __future__ import annotations
 
-from operator import mul
 from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Flag, Interpolation, Margin, Sides, Size, common_divisor, every, require
-from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, format_shape, operator, values
+from archcalc.ops.arguments import Flag, Margin, Sides, Size, common_divisor, every, require
+from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, operator, values
 from archcalc.ops.calls import FULL, NEW, SAME, SUM, VIEW, Call
-from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Bilinear, Nearest, Window
+from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Window
 from archcalc.ops.shape import Map, positions
-
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # PyTorch's modes of linear interpolation, by number of axes
 
 
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
@@ -291,51 +288,3 @@ class GlobalMaxPool(AdaptiveMaximum):
     """Maximum over all positions, `torch.nn.AdaptiveMaxPool2d(1)`, or `1d` or `3d`."""
 
     code: ClassVar[str] = "nn.AdaptiveMaxPool{n}d(1)"
-
-
-@operator("upsample")
-class Upsample(Plain):
-    """Enlarge height and width to `size` or by integers `scale_factor`, `torch.nn.Upsample` (align_corners=False).
-
-    `mode` is nearest, or by PyTorch's names linear on a line, bilinear on an image, trilinear in a volume.
-    """
-
-    code: ClassVar[str] = "nn.Upsample(size=size, scale_factor=scale_factor, mode=mode)"
-    size: Sides | None = None
-    scale_factor: Sides | None = None
-    mode: Interpolation = "nearest"
-
-    def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises Refusal unless exactly one of size and scale_factor is given."""
-        lengths = positions(x, self.name)
-        require((self.size is None) != (self.scale_factor is None), "upsample needs either size or scale_factor")
-        linear = LINEAR[len(lengths)]
-        require(self.mode in ("nearest", linear), f"mode must be 'nearest' or {linear!r} on {format_shape(x.axes)}")
-        if self.scale_factor is None:
-            return Map((x.channels, *(self.size or ())))
-        return Map((x.channels, *map(mul, lengths, self.scale_factor)))
-
-    def work(self, x: Shape, y: Shape) -> Work:
-        """nearest: none, it copies; bilinear: for each value 6 products and 3 sums, to weight four neighbours.
-
-        Of the 2ⁿ neighbours along n axes, 2ⁿ⁺¹ − 2 products and 2ⁿ − 1 sums.
-        """
-        near = 2 ** len(x.lengths)
-        return {} if self.mode == "nearest" else {"mul": values(y) * (2 * near - 2), "add": values(y) * (near - 1)}
-
-    def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
-        """For each output value an addition; bilinear: 6 products, and an addition to each of four neighbours.
-
-        Of the 2ⁿ neighbours along n axes, 2ⁿ⁺¹ − 2 products.
-        """
-        count, near = batch * values(y), 2 ** len(x.lengths)
-        return {"add": count} if self.mode == "nearest" else {"mul": count * (2 * near - 2), "add": count * near}
-
-    def saved(self, x: Shape, y: Shape) -> Saved:
-        """Nothing."""
-        return Saved()
-
-    def window(self, x: Shape) -> tuple[Axis, ...]:
-        """The nearest position, or the positions on both sides."""
-        kind = Nearest if self.mode == "nearest" else Bilinear
-        return tuple(map(kind, x.lengths, self.output(x).lengths))

@@ -3,12 +3,13 @@
 `Operator.window` returns one of these rules for each axis. `at(i)` returns the positions that output i reads: evenly
 spaced, some perhaps outside the input. The rules hold for axes without ends and are periodic: output i + `period` reads
 the positions of output i plus `advance`. Ceil mode, output padding and the input's size only decide how many outputs
-there are.
+there are. `Wrapped` and `Piece` depend on the ends, so they have no period. `Rearranged` is a rule for all axes.
 """
 
 from __future__ import annotations
 
-from math import gcd
+from collections.abc import Iterable, Sequence
+from math import gcd, prod
 from typing import NamedTuple, TypeAlias
 
 
@@ -123,11 +124,94 @@ class Bilinear(Resampled):
         return range(below, below + (2 if rest else 1))
 
 
+class Aligned(Resampled):
+    """Linear interpolation with aligned corners: output i lies at i·(length − 1)/(target − 1).
+
+    `length` and `target` are one less than the numbers of positions; a single output lies at 0.
+    """
+
+    def at(self, i: int) -> range:
+        below, rest = divmod(i * self.length, self.target)
+        return range(below, below + (2 if rest else 1))
+
+
+class Cubic(NamedTuple):
+    """Cubic interpolation: where linear interpolation reads two positions, it reads one more on each side."""
+
+    linear: Bilinear | Aligned
+
+    @property
+    def period(self) -> int:
+        return self.linear.period
+
+    @property
+    def advance(self) -> int:
+        return self.linear.advance
+
+    def at(self, i: int) -> range:
+        near = self.linear.at(i)
+        return range(near.start - 1, near.stop + 1) if len(near) > 1 else near
+
+
 class AdaptiveWindow(Resampled):
     """Adaptive pooling to `target` outputs: output i reads from ⌊i·length/target⌋ to ⌈(i + 1)·length/target⌉ − 1."""
 
     def at(self, i: int) -> range:
         return range(i * self.length // self.target, -(-(i + 1) * self.length // self.target))
+
+
+class Wrapped(NamedTuple):
+    """A window whose positions outside the input are read inside: `mode` is reflect, replicate or circular."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
+    length: int
+    mode: str
+
+    def at(self, i: int) -> Sequence[int]:
+        window = Window(self.kernel, self.stride, self.padding, self.dilation)
+        return sorted({self._inside(j) for j in window.at(i)})
+
+    def _inside(self, j: int) -> int:
+        last = self.length - 1
+        if self.mode == "circular":
+            return j % self.length
+        return max(0, min(j, last)) if self.mode == "replicate" else last - abs(last - abs(j))
+
+
+class Piece(NamedTuple):
+    """A part of a concatenation: its `length` positions are the outputs from `start` on."""
+
+    start: int
+    length: int
+
+    def at(self, i: int) -> range:
+        return range(i - self.start, i - self.start + (0 <= i - self.start < self.length))
+
+
+class Rearranged(NamedTuple):
+    """Values in their order in memory, as a shape with other lengths; positions are numbered in this order.
+
+    `channels` are those of both shapes; `last` says of each whether they are its last axis, not the first.
+    """
+
+    before: Sequence[int]
+    after: Sequence[int]
+    channels: tuple[int, int]
+    last: tuple[bool, bool]
+
+    def at(self, i: int) -> Iterable[int]:
+        places, made = prod(self.before), prod(self.after)
+        old, new = self.channels
+        if self.last == (True, True):
+            return range(i * new // old, -(-(i + 1) * new // old))
+        if self.last == (False, False):
+            common = gcd(places, made)
+            return range(i % common, places, common)
+        values = range(i * new, (i + 1) * new) if self.last[1] else range(i, new * made, made)
+        return {value // old if self.last[0] else value % places for value in values}
 
 
 class Whole(NamedTuple):
@@ -136,8 +220,9 @@ class Whole(NamedTuple):
     itself: bool = False
 
 
-Reads: TypeAlias = Window | Transposed | Blocks | Nearest | Bilinear | AdaptiveWindow
-Axis: TypeAlias = Reads | Whole
+Endless: TypeAlias = Window | Transposed | Blocks | Nearest | Bilinear | Aligned | Cubic | AdaptiveWindow
+Reads: TypeAlias = Endless | Wrapped | Piece
+Axis: TypeAlias = Reads | Whole | Rearranged
 
 EACH = Window()  # each output reads its own position
 ALL, EACH_AND_ALL = Whole(), Whole(itself=True)

@@ -79,6 +79,20 @@ class Shape(tuple[Any, ...]):
         """Return the size of an axis by its letter, None if there is no such axis."""
         return dict(zip(self.axes, self, strict=False)).get(axis)
 
+    def with_size(self, axis: str, size: Any) -> Self:
+        """Return the shape with another size of one axis."""
+        return type(self)([size if letter == axis else own for letter, own in zip(self.axes, self, strict=True)])
+
+    def with_lengths(self, lengths: Sequence[Any]) -> Self:
+        """Return the shape with other lengths."""
+        return self.of(self.channels, lengths)
+
+    def dim(self, axis: str) -> int:
+        """Return the dimension of an axis in PyTorch's tensor, whose dimension 0 is the batch. Raises Refusal."""
+        if axis not in self.axes:
+            raise Refusal(f"has no axis {axis!r} on {_described(self)}")
+        return self.axes.index(axis) + 1
+
     @property
     def single(self) -> bool:
         """Whether it has one position only; of a vector, which has no positions, False."""
@@ -182,6 +196,12 @@ def axes_of(letters: Collection[str]) -> str:
     return found
 
 
+def axes_last(axes: str) -> str:
+    """Return these axes with the channels last, if a shape has them so."""
+    last = axes.replace("C", "") + "C"
+    return last if last in KINDS else axes
+
+
 def in_words(axes: Sequence[str]) -> str:
     """Format axes: `C×L, C×H×W or C×D×H×W`."""
     *most, last = map(format_shape, axes)
@@ -217,6 +237,28 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
             elif not every(size == 1) and not every(size == sizes[axis]):
                 raise Refusal("branches differ in shape")
     return type(largest)(sizes.values())
+
+
+def spacious(x: Shape, name: str) -> Sizes:
+    """Return the lengths of a map or of tokens. Raises Refusal for shapes without positions or channels."""
+    if isinstance(x, Map | Tokens):
+        lengths: Sizes = x.lengths
+        return lengths
+    raise Refusal(f"{name} accepts {in_words([*MAPS.values(), *CHANNELS_LAST.values()])}, not {_described(x)}")
+
+
+def permuted(x: Shape, axes: str) -> Shape:
+    """Return the shape with its axes in another order. Raises Refusal unless a kind of shape has them so."""
+    if sorted(axes) != sorted(x.axes) or axes not in KINDS:
+        known = [kind for kind in KINDS if sorted(kind) == sorted(x.axes)]
+        raise Refusal(f"permute takes {_described(x)} to {' or '.join(map(repr, known))}, not {axes!r}")
+    return KINDS[axes]([x.size(axis) for axis in axes])
+
+
+def keeps_order(x: Shape, dims: Sequence[int]) -> bool:
+    """Whether values keep their order in memory if PyTorch's dimensions are put into this order."""
+    moved = [dim for dim in dims if x[dim - 1] != 1]
+    return moved == sorted(moved)
 
 
 def featured(x: Shape) -> None:

@@ -246,17 +246,21 @@ class Mean(nn.Module):
 
 
 class Concat(nn.Module):
-    """Concatenation of the inputs along the channels."""
+    """Concatenation of the inputs along a dimension, also of one that all images share.
+
+    Along a later dimension than the first, gradients have no gaps.
+    """
+
+    def __init__(self, dim: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
 
     def forward(self, *xs: Tensor) -> Tensor:
-        return torch.cat(xs, dim=1)
-
-
-class ConcatFeatures(nn.Module):
-    """Concatenation of the inputs along their last dimension, the features of each token."""
-
-    def forward(self, *xs: Tensor) -> Tensor:
-        return torch.cat(xs, dim=-1)
+        if self.dim > 1:
+            xs = tuple([x.flatten(1).unflatten(1, x.shape[1:]) for x in xs])
+        batch = max(map(len, xs))
+        alike = [x if len(x) == batch else x.expand(batch, *x.shape[1:]) for x in xs]
+        return torch.cat(alike, dim=self.dim)
 
 
 class ChannelShuffle(nn.Module):

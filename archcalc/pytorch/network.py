@@ -20,10 +20,11 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.errors import ArchcalcError, SpecError, shorten
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops import Operator
-from archcalc.pytorch import layers, token_layers, window_layers
+from archcalc.pytorch import layers, layout_layers, token_layers, window_layers
 from archcalc.pytorch.initial_weights import WEIGHTED, read_rule
 
-NAMES = {"nn": nn, **vars(layers), **vars(token_layers), **vars(window_layers)}  # in the PyTorch texts of operators
+LAYERS = layers, layout_layers, token_layers, window_layers
+NAMES = {"nn": nn} | {name: layer for file in LAYERS for name, layer in vars(file).items()}  # in operators' texts
 
 
 Result: TypeAlias = Tensor | tuple[Tensor, ...]  # one output, or all in order

@@ -141,7 +141,7 @@ class Loop:
     def _loss(self, output: Tensor, shape: Shape) -> Tensor:
         targets, smoothing = self.targets[shape.lengths], 0.1 if self.recipe.smoothing else 0.0
         if isinstance(shape, Tokens):
-            output, targets = output.flatten(0, 1), targets.flatten()  # PyTorch takes the second dimension as classes
+            output, targets = output.flatten(0, -2), targets.flatten()  # PyTorch takes the second dimension as classes
         return cross_entropy(output, targets, label_smoothing=smoothing)
 
 

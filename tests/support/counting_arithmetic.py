@@ -274,16 +274,14 @@ def lrn(
 
 def conv(
     x: Counted, state: State, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
-    dilation: Any = 1, groups: int = 1, bias: bool = True, connections: Sequence[Sequence[int]] | None = None,
+    dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
+    connections: Sequence[Sequence[int]] | None = None,
 ) -> Counted:  # fmt: skip
     each = len(x.data) // groups
     kernel, (down, along) = pair(kernel_size), pair(dilation)
     reach = [step * (k - 1) for step, k in zip((down, along), kernel, strict=True)]
-    if padding == "same":
-        margins = [(over // 2, over - over // 2) for over in reach]
-    else:
-        margins = [(margin, margin) for margin in pair(padding)]
-    wide = x.padded(0, *margins)
+    margins = frame(padding, reach, pair(stride), x.data.shape[1:])
+    wide = Counted(np.pad(x.data, ((0, 0), *margins), **BORDERS[padding_mode]), x.tally)
     kernels = iter(state["weight"])
     maps = []
     for channel in range(out_channels):
@@ -298,6 +296,25 @@ def conv(
     height, width = ((wide.data.shape[i + 1] - reach[i] - 1) // pair(stride)[i] + 1 for i in (0, 1))
     y = joined(maps, (out_channels, height, width), x)
     return y + channelwise(state["bias"], 3) if bias else y
+
+
+BORDERS: dict[str, dict[str, Any]] = {
+    "zeros": {"mode": "constant"}, "reflect": {"mode": "reflect"}, "replicate": {"mode": "edge"},
+    "circular": {"mode": "wrap"},
+}  # fmt: skip
+
+
+def frame(padding: Any, reach: Sequence[int], stride: tuple[int, int], lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Return what a convolution pads before and after each axis."""
+    if padding == "SAME":
+        outputs = [-(-length // step) for length, step in zip(lengths, stride, strict=True)]
+        reach = [
+            max(0, (count - 1) * step + over + 1 - length)
+            for count, step, over, length in zip(outputs, stride, reach, lengths, strict=True)
+        ]
+    if isinstance(padding, str):
+        return [(over // 2, over - over // 2) for over in reach]
+    return [margin if isinstance(margin, tuple) else (margin, margin) for margin in pair(padding)]
 
 
 def places(x: Counted, reach: Sequence[int], stride: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -406,23 +423,44 @@ def adaptive_maxpool(x: Counted, state: State, output_size: Any) -> Counted:
     return Counted(np.concatenate([part.data for part in parts], 1).reshape(-1, *pair(output_size)), x.tally)
 
 
-def upsample(x: Counted, state: State, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Counted:
-    lengths = x.data.shape[1:]
-    target = pair(size) if size else tuple(n * by for n, by in zip(lengths, pair(scale_factor), strict=True))
+def upsample(
+    x: Counted, state: State, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Counted:  # fmt: skip
+    """Weight the neighbours along the width first, then along the height."""
+    rows, columns = (weights_of(*axis, mode, align_corners) for axis in scales(x.data.shape[1:], size, scale_factor))
     if mode == "nearest":
-        rows, columns = ([i * n // m for i in range(m)] for n, m in zip(lengths, target, strict=True))
-        return x[:, rows][:, :, columns]
-    (up, down, low), (left, right, far) = (neighbours(n, m) for n, m in zip(lengths, target, strict=True))
-    above = (1 - far) * x[:, up][:, :, left] + far * x[:, up][:, :, right]
-    below = (1 - far) * x[:, down][:, :, left] + far * x[:, down][:, :, right]
-    return (1 - low[:, None]) * above + low[:, None] * below
+        return x[:, rows[0][0]][:, :, columns[0][0]]
+    lines = [reduce(Counted.__add__, [x[:, near][:, :, at] * w for at, w in columns]) for near, _ in rows]
+    return reduce(Counted.__add__, [line * w[:, None] for line, (_, w) in zip(lines, rows, strict=True)])
 
 
-def neighbours(length: int, target: int) -> tuple[list[int], list[int], Array]:
-    """Return for each output position the two input positions around it, and the distance from the first."""
-    at = np.maximum((np.arange(target) + 0.5) * length / target - 0.5, 0)
+def scales(lengths: Sequence[int], size: Any, scale_factor: Any) -> list[tuple[int, int, float]]:
+    """Return for each axis both lengths, and how many input positions an output position is."""
+    if size:
+        return [(n, m, n / m) for n, m in zip(lengths, pair(size), strict=True)]
+    return [(n, int(n * by), 1 / by) for n, by in zip(lengths, pair(scale_factor), strict=True)]
+
+
+def weights_of(length: int, target: int, scale: float, mode: str, aligned: bool | None) -> list[tuple[Array, Array]]:
+    """Return for each neighbour its position and weight at each output position."""
+    i, last = np.arange(target), length - 1
+    if mode == "nearest":
+        return [(np.minimum(np.floor(i * scale + 1e-9), last).astype(int), np.ones(target))]
+    at = i * (last / (target - 1) if target > 1 else 0) if aligned else (i + 0.5) * scale - 0.5
+    at = at if mode == "bicubic" else np.maximum(at, 0)
     first = np.floor(at).astype(int)
-    return list(first), list(np.minimum(first + 1, length - 1)), at - first
+    t = at - first
+    if mode != "bicubic":
+        return [(np.minimum(first + k, last), w) for k, w in enumerate((1 - t, t))]
+    return [(np.clip(first + k, 0, last), keys(np.abs(t - k))) for k in (-1, 0, 1, 2)]
+
+
+def keys(distance: Array) -> Array:
+    """Keys 1981, with a = −0.75 as PyTorch."""
+    a, d = -0.75, distance
+    near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, far)
 
 
 # joins, and operators that only move values
@@ -683,7 +721,9 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     **dict.fromkeys(
         ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", "embedding", *DROPOUTS], moved
     ),
-    "concat": lambda *xs, state: None,
+    **dict.fromkeys(["permute", "transpose", "tokens", "reshape", "repeat", "roll", "slice", "chunk", "pad"], moved),
+    **dict.fromkeys(["pixel_shuffle", "pixel_unshuffle", "center_crop"], moved),
+    **dict.fromkeys(["concat", "crop_like"], lambda *xs, state, axis="C": None),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from support.counting_arithmetic import (
     ALPHA,
+    BORDERS,
     CELLS,
     DROPOUTS,
     SCALE,
@@ -29,18 +30,20 @@ from support.counting_arithmetic import (
     cells,
     channelwise,
     directions,
+    frame,
     halves,
     head_scales,
     hidden_biases,
-    neighbours,
     of_heads,
     pair,
     plain,
     projected,
+    scales,
     sigmoid_of,
     standardized,
     through,
     way_of,
+    weights_of,
     windows,
     without_key_bias,
 )
@@ -402,10 +405,8 @@ def conv_links(case: Case) -> Iterator[Link]:
 
 
 def conv_margins(case: Case) -> list[tuple[int, int]]:
-    if case.get("padding", 0) != "same":
-        return [(margin, margin) for margin in pair(case.get("padding", 0))]
     over = [d * (k - 1) for d, k in zip(pair(case.get("dilation", 1)), pair(case.get("kernel_size")), strict=True)]
-    return [(n // 2, n - n // 2) for n in over]
+    return frame(case.get("padding", 0), over, pair(case.get("stride", 1)), case.x.data.shape[2:])
 
 
 def conv_input(case: Case) -> Counted:
@@ -416,13 +417,16 @@ def conv_input(case: Case) -> Counted:
         for image in range(len(made)):
             made[image][link.window] += case.g.data[(image, *link.at)] * weight
             case.tally["mac"] += weight.size
+    if case.get("padding_mode", "zeros") != "zeros":
+        return unframed(Counted(made, case.tally), case, margins, case.get("padding_mode"))
     (top, _), (left, _) = margins
     height, width = case.x.data.shape[2:]
     return Counted(made[:, :, top : top + height, left : left + width], case.tally)
 
 
 def conv_weights(case: Case) -> dict[str, Counted]:
-    wide = np.pad(case.x.data, ((0, 0), (0, 0), *conv_margins(case)))
+    border = BORDERS[case.get("padding_mode", "zeros")]
+    wide = np.pad(case.x.data, ((0, 0), (0, 0), *conv_margins(case)), **border)
     made = np.zeros_like(case.state["weight"])
     for link in conv_links(case):
         for image in range(len(wide)):
@@ -430,6 +434,20 @@ def conv_weights(case: Case) -> dict[str, Counted]:
             made[link.kernel] += case.g.data[(image, *link.at)] * window
             case.tally["mac"] += window.size
     return {"weight": Counted(made, case.tally)} | bias_of(case, (0, 2, 3))
+
+
+def unframed(g: Counted, case: Case, margins: Sequence[tuple[int, int]], mode: str) -> Counted:
+    """Add the gradient of a padded input to that of the positions that were copied; circular axis by axis."""
+    x, made = case.x.data, g.data
+    axes = [(axis, pair) for axis, pair in enumerate(margins, 2) if mode != "circular" or any(pair)]
+    for number, (axis, around) in enumerate(reversed(axes)):
+        source = np.pad(np.arange(x.shape[axis]), around, **BORDERS[mode])
+        if mode == "circular" or number == 0:
+            case.tally["add"] += made.size
+        whole = np.zeros((*made.shape[:axis], x.shape[axis], *made.shape[axis + 1 :]))
+        np.add.at(whole, (*[slice(None)] * axis, source), made)
+        made = whole
+    return Counted(made, case.tally)
 
 
 def bias_of(case: Case, axes: tuple[int, ...]) -> dict[str, Counted]:
@@ -583,17 +601,33 @@ def adaptive_maxpool(case: Case) -> Counted:
 
 
 def upsample(case: Case) -> Counted:
-    lengths, target, positions = case.x.data.shape[2:], case.y.data.shape[2:], numbers(case.x).data
-    if case.get("mode", "nearest") == "nearest":
-        rows, columns = ([i * n // m for i in range(m)] for n, m in zip(lengths, target, strict=True))
-        return add_at(case, [(positions[:, rows][:, :, columns], case.g)])
-    (up, down, low), (left, right, far) = (neighbours(n, m) for n, m in zip(lengths, target, strict=True))
-    above, below = (1 - low[:, None]) * case.g, low[:, None] * case.g
-    return add_at(case, [
-        (positions[:, rows][:, :, columns], share * part)
-        for rows, part in ((up, above), (down, below))
-        for columns, share in ((left, 1 - far), (right, far))
-    ])  # fmt: skip
+    mode, positions = case.get("mode", "nearest"), numbers(case.x).data
+    axes = scales(case.x.data.shape[2:], case.get("size"), case.get("scale_factor"))
+    rows, columns = (weights_of(*axis, mode, case.get("align_corners")) for axis in axes)
+    if mode == "nearest":
+        return add_at(case, [(positions[:, rows[0][0]][:, :, columns[0][0]], case.g)])
+    lines = [(near, w[:, None] * case.g) for near, w in rows]
+    return add_at(case, [(positions[:, near][:, :, at], w * line) for near, line in lines for at, w in columns])
+
+
+def pad(case: Case) -> Counted | None:
+    mode, axes = case.get("mode", "constant"), case.x.data.ndim - 2
+    if mode == "constant":
+        return None
+    padding = case.get("padding")
+    padding = padding if isinstance(padding, tuple) else (padding,)
+    pairs = [margin if isinstance(margin, tuple) else (margin, margin) for margin in padding]
+    return unframed(case.g, case, pairs * axes if len(pairs) < axes else pairs, mode)
+
+
+def repeat(case: Case) -> Counted:
+    """Sum the copies; each axis of the gradient in two, of the copies and of the values."""
+    sizes, copies = [], []
+    for old, new in zip(case.x.data.shape, case.g.data.shape, strict=True):
+        copies += [len(sizes)] if new > old else []
+        sizes += [new // old, old] if new > old else [old]
+    split = case.g.shaped(sizes)
+    return (split.sum(tuple(copies)) if copies else split).shaped(case.x.data.shape)
 
 
 # joins, and operators that move or drop values
@@ -971,6 +1005,8 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     **dict.fromkeys(["window_attention", "cosine_window_attention"], window_attention),
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
+    **dict.fromkeys(["permute", "transpose", "tokens", "reshape", "roll", "slice", "chunk", "crop_like"], moved),
+    **dict.fromkeys(["pixel_shuffle", "pixel_unshuffle", "center_crop"], moved), "pad": pad, "repeat": repeat,
 }  # fmt: skip
 WEIGHTS: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "conv": conv_weights, "conv_transpose": transposed_weights, "linear": linear_weights,

@@ -25,9 +25,9 @@ from archcalc.analysis.field_figures import EXACT, VARIES, figures
 from archcalc.analysis.receptive_field import Field
 from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY, Shape, make
-from archcalc.ops.pooling import LINEAR
-from archcalc.ops.reads import EACH, Axis, Whole
-from support.reference_operators import of_rank
+from archcalc.ops.reads import EACH, Axis, Rearranged, Whole
+from archcalc.ops.upsampling import LINEAR
+from support.reference_operators import REFERENCES, Run, conv_frame, framed, of_rank
 
 CHANNELS = 2
 
@@ -43,7 +43,14 @@ NOTHING = Seen(None, cut=False)
 
 
 def places(shape: Shape, axis: int) -> int:
-    return shape.lengths[axis] if shape.lengths else 1
+    """Return the number of positions on an axis of the image; tokens are counted on each."""
+    return shape.lengths[axis if len(shape.lengths) > 1 else 0] if shape.lengths else 1
+
+
+def dim(shape: Shape, axis: int) -> int:
+    """Return the dimension of PyTorch's tensor whose positions lie on an axis of the image."""
+    letters = [letter for letter in shape.axes if letter != "C"]
+    return shape.dim(letters[axis if len(letters) > 1 else 0])
 
 
 def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
@@ -51,7 +58,11 @@ def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
     layers: list[list[Seen]] = [[Seen((i, i), cut=False) for i in range(places(graph.input, axis))]]
     for node in graph.nodes[1:]:
         inputs, length = [layers[i] for i in node.inputs], places(node.output, axis)
-        if node.op.joins:
+        if node.op.name == "crop_like" or getattr(node.op, "axis", "C") != "C":
+            layers.append(apart(node, inputs, axis, length))
+        elif isinstance(window(node, axis), Rearranged):
+            layers.append([together([inputs[0][j] for j in found]) for found in rearranged(node, axis)])
+        elif node.op.joins:
             alone = [NOTHING] if local and length > 1 else None
             spread = [(alone or one) * length if len(one) == 1 else one for one in inputs]
             layers.append([together(list(column)) for column in zip(*spread, strict=True)])
@@ -61,9 +72,35 @@ def walk(graph: Graph, axis: int, local: bool = False) -> list[list[Seen]]:
     return layers
 
 
+def apart(node: Node, inputs: list[list[Seen]], axis: int, length: int) -> list[Seen]:
+    """Return what the positions see of a crop, a slice, or branches that lie one behind the other."""
+    if not node.op.joins:
+        return [read(inputs[0], window(node, axis), i, local=False) for i in range(length)]
+    rules = node.op.windows(node.x)
+    known = [(layer, of_branch[axis]) for layer, of_branch in zip(inputs, rules, strict=True) if of_branch]
+    return [together([read(layer, rule, i, local=False) for layer, rule in known]) for i in range(length)]
+
+
+def rearranged(node: Node, axis: int) -> list[list[int]]:
+    """Return which input positions each output position reads, by moving their numbers as the operator moves values."""
+    sizes = [1] * len(node.x)
+    sizes[dim(node.x, axis) - 1] = -1
+    numbers = torch.arange(places(node.x, axis)).reshape(sizes).expand(*node.x)[None]
+    moved = REFERENCES[node.op.name](Run({}, False, node.x.axes), numbers, **_given(node))
+    of = dim(node.output, axis)
+    return [sorted(set(moved.select(of, i).flatten().tolist())) for i in range(places(node.output, axis))]
+
+
+def _given(node: Node) -> dict[str, Any]:
+    return {key: value for key, value in vars(node.op).items() if value is not None}
+
+
 def window(node: Node, axis: int) -> Axis:
     """Return what an operator reads on an axis; a vector has one position."""
-    return (node.op.window(node.x) or (EACH,) * (axis + 1))[axis]
+    if node.op.joins:
+        return EACH
+    rules = node.op.window(node.x) or (EACH,) * (axis + 1)
+    return rules[axis if len(rules) > 1 else 0]
 
 
 def read(layer: list[Seen], axis: Axis, i: int, local: bool) -> Seen:
@@ -103,6 +140,7 @@ class Probe:
         self.random = torch.Generator().manual_seed(seed)
         self.image = self.draw(1, *graph.input).requires_grad_()
         self.values: list[Tensor] = []
+        self.nodes = graph.nodes
         for node in graph.nodes:
             self.values.append(self.run(node, [self.values[i] for i in node.inputs]) if node.inputs else self.image)
 
@@ -111,7 +149,7 @@ class Probe:
 
     def support(self, layer: int, axis: int, i: int) -> tuple[int, int] | None:
         value = self.values[layer]
-        row = value.select(axis + 2, i) if value.dim() > 2 else value
+        row = value.select(dim(self.nodes[layer].output, axis), i) if value.dim() > 2 else value
         if not row.requires_grad:
             return None
         (gradient,) = torch.autograd.grad((row * self.draw(*row.shape)).sum(), self.image, retain_graph=True)
@@ -121,7 +159,9 @@ class Probe:
     def run(self, node: Node, inputs: list[Tensor]) -> Tensor:
         x, op = inputs[0], node.op
         if op.joins:
-            return self.join(op.name, inputs)
+            return self.join(node, inputs)
+        if op.name in MOVES:
+            return REFERENCES[op.name](Run({}, False, node.x.axes), x, **_given(node)).contiguous()
         run = getattr(self, f"run_{op.name}", None)
         return run(x, op, node.output) if run else x.log1p()
 
@@ -139,9 +179,9 @@ class Probe:
         return of_rank("conv_transpose{}d", x)(x, weight, self.draw(CHANNELS), *geometry)
 
     def run_upsample(self, x: Tensor, op: Any, output: Sequence[int]) -> Tensor:
-        rule = nearest if op.mode == "nearest" else bilinear
-        for axis, (n, m) in enumerate(zip(x.shape[2:], output[1:], strict=True)):
-            rows = torch.tensor([rule(n, m, i) for i in range(m)], dtype=torch.float64)
+        scales = op.scale_factor or [Fraction(m, n) for n, m in zip(x.shape[2:], output[1:], strict=True)]
+        for axis, (n, m, scale) in enumerate(zip(x.shape[2:], output[1:], scales, strict=True)):
+            rows = torch.tensor([weights(op, n, m, Fraction(scale), i) for i in range(m)], dtype=torch.float64)
             x = (x.transpose(axis + 2, -1) @ rows.T).transpose(axis + 2, -1)
         return x
 
@@ -166,6 +206,10 @@ class Probe:
 
     def window(self, x: Tensor, op: Any, output: Sequence[int], shared: bool) -> Tensor:
         """Run a convolution with positive weights; for a pool they are equal in all channels. Ceil mode is padding."""
+        if getattr(op, "padding_mode", "zeros") != "zeros" or isinstance(getattr(op, "padding", 0), str):
+            pairs = conv_frame(x.shape[2:], op.kernel_size, op.stride, op.padding, op.dilation)
+            x = framed(x, pairs, "constant" if op.padding_mode == "zeros" else op.padding_mode)
+            op = op.but(padding=(0,) * len(pairs), padding_mode="zeros")
         kernel, stride = op.kernel_size, op.stride or op.kernel_size
         dilation = getattr(op, "dilation", (1,) * len(kernel))
         padding = op.padding
@@ -173,27 +217,31 @@ class Probe:
         after = [max(0, end - p - n) for end, p, n in zip(ends, padding, x.shape[2:], strict=True)]
         margins = [margin for axis in zip(padding, after, strict=True) for margin in axis[::-1]]
         x = functional.pad(x, margins[::-1])
-        weight = self.draw(x.shape[1] if shared else CHANNELS, 1 if shared else x.shape[1], *kernel)
+        weight = self.draw(x.shape[1] if shared else op.out_channels, 1 if shared else x.shape[1], *kernel)
         weight = weight / weight[0].numel()
         groups = x.shape[1] if shared else 1
         y = of_rank("conv{}d", x)(x, weight, self.draw(len(weight)), stride, 0, dilation, groups)
         return y[(..., *[slice(length) for length in output[1:]])]
 
-    def join(self, name: str, inputs: list[Tensor]) -> Tensor:
-        if name == "concat":
-            return torch.cat(inputs, 1)
-        total = inputs[0]
+    def join(self, node: Node, inputs: list[Tensor]) -> Tensor:
+        name, total = node.op.name, inputs[0]
+        if name in ("concat", "crop_like"):
+            return REFERENCES[name](Run({}, False, node.x[0].axes), *inputs, **_given(node))
         for value in inputs[1:]:
             total = total * value if name == "multiply" else total + value
         return total
 
 
-def nearest(n: int, m: int, i: int) -> list[float]:
-    return [float(j == i * n // m) for j in range(n)]
-
-
-def bilinear(n: int, m: int, i: int) -> list[float]:
-    place = min(max((Fraction(2 * i + 1, 2) * n / m) - Fraction(1, 2), Fraction(0)), Fraction(n - 1))
+def weights(op: Any, n: int, m: int, scale: Fraction, i: int) -> list[float]:
+    """Return how much of each of n positions is in the i-th of m; of cubic interpolation without negative ones."""
+    if op.mode == "nearest":
+        return [float(j == min(int(i / scale), n - 1)) for j in range(n)]
+    aligned = Fraction(i * (n - 1), max(m - 1, 1))
+    place = aligned if op.align_corners else Fraction(2 * i + 1, 2) / scale - Fraction(1, 2)
+    if op.mode == "bicubic" and place.denominator > 1:
+        near = [min(max(place.__floor__() + k, 0), n - 1) for k in (-1, 0, 1, 2)]
+        return [float(j in near) for j in range(n)]
+    place = min(max(place, Fraction(0)), Fraction(n - 1))
     return [float(max(Fraction(0), 1 - abs(place - j))) for j in range(n)]
 
 
@@ -214,8 +262,8 @@ class Maker:
         return Graph("random", tuple(self.nodes), (result,), About())
 
     def add(self, name: str, inputs: tuple[int, ...], **keywords: Any) -> int:
-        op = make(REGISTRY[name], (), keywords, self.axes)
         shapes = tuple(self.nodes[i].output for i in inputs)
+        op = make(REGISTRY[name], (), keywords, len(shapes[0].lengths) if shapes else self.axes)
         x = shapes if op.joins else shapes[0] if shapes else ()
         self.nodes.append(Node(f"n{len(self.nodes)}", op, inputs, x, op.output(x), None, side=False))
         return len(self.nodes) - 1
@@ -240,12 +288,25 @@ class Maker:
 
     def join(self, ways: list[int]) -> int:
         name = self.random.choice(["add", "concat", "mean", "multiply"])
+        if self.random.random() < 0.15:
+            return self.along(ways)
         target = self.nodes[self.random.choice(ways)].output
         ways = [self.fit(way, target) for way in ways]
         if name == "concat":
             joined = self.add("concat", tuple(ways))
             return self.add("conv", (joined,), out_channels=CHANNELS, kernel_size=1)
         return self.add(name, tuple(ways))
+
+    def along(self, ways: list[int]) -> int:
+        """Join branches one behind the other, or crop the first one."""
+        axis = self.random.choice([letter for letter in self.nodes[0].output.axes if letter != "C"])
+        first = self.nodes[ways[0]].output
+        if all(n > 4 for n in first.lengths) and self.random.random() < 0.5:
+            return self.add("crop_like", (ways[0], self.add("pad", (ways[0],), padding=-1)))
+        ways = [self.fit(way, first) for way in ways]
+        if first.size(axis) * len(ways) > self.most * 3 // 2:
+            return ways[0]
+        return self.add("concat", tuple(ways), axis=axis)
 
     def fit(self, x: int, target: Shape) -> int:
         if self.nodes[x].output.lengths == target.lengths:
@@ -255,23 +316,44 @@ class Maker:
         return self.add("adaptive_avgpool", (x,), output_size=target.lengths)
 
     def mode(self) -> str:
-        return self.random.choice(["nearest", LINEAR[self.axes]])
+        return self.random.choice(["nearest", LINEAR[self.axes], *["bicubic"] * (self.axes == 2)])
 
     def layer(self, x: int) -> int:
         for _ in range(9):
-            name = self.random.choice(LAYERS if self.random.random() < 0.96 else RARE)
+            name, before = self.random.choice(LAYERS if self.random.random() < 0.9 else RARE), len(self.nodes)
             keywords = getattr(self, f"draw_{name}", dict)()
             if name == "layernorm":
                 start = self.random.choice([0, 1, -1]) if self.axes > 1 else self.random.randint(0, 1)
                 keywords = {"normalized_shape": tuple(self.nodes[x].output)[start:]}
             try:
-                made = self.add(name, (x,), **keywords)
+                made = self.detour(name, x) if name in DETOURS else self.add(name, (x,), **keywords)
             except ValueError:
+                del self.nodes[before:]
                 continue
             if min(self.nodes[made].output.lengths) >= 3 and max(self.nodes[made].output.lengths) <= self.most * 3 // 2:
                 return made
-            self.nodes.pop()
+            del self.nodes[before:]
         return self.add("sigmoid", (x,))
+
+    def detour(self, name: str, x: int) -> int:
+        """Go over other axes and back, or over other channels. Raises ValueError if that does not fit."""
+        lengths = self.nodes[x].output.lengths
+        if name == "tokens":
+            by_token = self.add("transpose", (self.add("roll", (self.add("tokens", (x,)),), shifts=(5,)),))
+            if self.axes == 1:
+                return by_token
+            *others, last = self.random.sample(lengths, self.axes) if self.random.random() < 0.3 else lengths
+            rest = dict(zip("DHW"[-self.axes :], (*others, last), strict=True))
+            return self.add("reshape", (by_token,), C=CHANNELS, **rest)
+        if name == "channels_last":
+            first, last = {1: ("CL", "CL"), 2: ("CHW", "HWC"), 3: ("CDHW", "DHWC")}[self.axes]
+            inner = self.add("permute", (x,), axes=last)
+            return self.add("permute", (self.add("pad", (inner,), padding=self.sizes(0, 2)),), axes=first)
+        if name == "pixel_shuffle":
+            wide = self.add("conv", (x,), out_channels=4 * CHANNELS, kernel_size=1)
+            return self.add("pixel_shuffle", (wide,), upscale_factor=2)
+        inner = self.add("pixel_unshuffle", (x,), downscale_factor=2)
+        return self.add("conv", (inner,), out_channels=CHANNELS, kernel_size=1)
 
     def sizes(self, least: int, most: int) -> tuple[int, ...]:
         one, alike = self.random.randint(least, most), self.random.random() < 0.5
@@ -281,6 +363,11 @@ class Maker:
         kernel, dilation = self.sizes(1, 5), self.sizes(1, 3)
         padding = tuple(self.random.randint(0, k // 2 * d) for k, d in zip(kernel, dilation, strict=True))
         stride = self.random.choice([1, 1, self.sizes(1, 3)])
+        if self.random.random() < 0.25:
+            mode = self.random.choice(["zeros", "reflect", "replicate", "circular"])
+            padding = self.random.choice(["SAME", padding, *["causal"] * (self.axes == 1)])
+            return {"out_channels": CHANNELS, "kernel_size": kernel, "stride": stride, "padding": padding,
+                    "dilation": dilation, "padding_mode": mode}  # fmt: skip
         return {"out_channels": CHANNELS, "kernel_size": kernel, "stride": stride, "padding": padding,
                 "dilation": dilation}  # fmt: skip
 
@@ -298,7 +385,32 @@ class Maker:
 
     def draw_upsample(self) -> dict[str, Any]:
         size = {"scale_factor": self.sizes(1, 2)} if self.random.random() < 0.5 else {"size": self.sizes(5, self.most)}
-        return size | {"mode": self.mode()}
+        size = {"scale_factor": self.random.choice([0.5, 1.5, 2.5])} if self.random.random() < 0.2 else size
+        mode = self.mode()
+        aligned = {"align_corners": True} if mode != "nearest" and self.random.random() < 0.3 else {}
+        return size | {"mode": mode} | aligned
+
+    def draw_pad(self) -> dict[str, Any]:
+        mode = self.random.choice(["constant", "reflect", "replicate", "circular"])
+        pairs = tuple((self.random.randint(0, 3), self.random.randint(0, 3)) for _ in range(self.axes))
+        return {"padding": pairs, "mode": mode}
+
+    def draw_roll(self) -> dict[str, Any]:
+        return {"shifts": self.sizes(-5, 5)}
+
+    def draw_slice(self) -> dict[str, Any]:
+        axis = self.random.choice({1: "L", 2: "HW", 3: "DHW"}[self.axes])
+        return {"start": self.random.randint(0, 3), "stop": -1, "step": self.random.randint(1, 2), "axis": axis}
+
+    def draw_chunk(self) -> dict[str, Any]:
+        axis = self.random.choice({1: "L", 2: "HW", 3: "DHW"}[self.axes])
+        return {"chunks": 2, "index": self.random.randint(0, 1), "axis": axis}
+
+    def draw_center_crop(self) -> dict[str, Any]:
+        return {"size": self.sizes(3, 9)}
+
+    def draw_repeat(self) -> dict[str, Any]:
+        return {self.random.choice({1: "L", 2: "HW", 3: "DHW"}[self.axes]): 2}
 
     def draw_adaptive_avgpool(self) -> dict[str, Any]:
         return {"output_size": self.sizes(3, self.most // 3)}
@@ -312,7 +424,11 @@ class Maker:
 
 LAYERS = ["conv"] * 5 + ["maxpool", "maxpool", "avgpool", "conv_transpose", "conv_transpose", "upsample", "upsample",
           "adaptive_avgpool", "sigmoid"]  # fmt: skip
-RARE = ["groupnorm", "layernorm", "linear"]
+LAYERS += ["pad", "roll", "slice", "chunk", "center_crop", "repeat"]
+DETOURS = ["tokens", "channels_last", "pixel_shuffle", "pixel_unshuffle"]
+RARE = ["groupnorm", "layernorm", "linear", *DETOURS]
+MOVES = ["pad", "roll", "slice", "chunk", "center_crop", "repeat", "permute", "transpose", "tokens", "reshape"]
+MOVES += ["pixel_shuffle", "pixel_unshuffle"]
 
 
 def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
@@ -377,10 +493,10 @@ def _some(length: int, random: Random) -> list[int]:
 
 def _skips(node: Node, axis: int) -> bool:
     """Whether a layer does not read some of its input, or fills gaps."""
-    if node.op.joins:
-        return False
     reads = window(node, axis)
-    if isinstance(reads, Whole):
+    if node.op.name == "crop_like" or isinstance(reads, Rearranged):
+        return True
+    if node.op.joins or isinstance(reads, Whole):
         return False
     outputs = range(places(node.output, axis))
     touched = {j for i in outputs for j in reads.at(i)}

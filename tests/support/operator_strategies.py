@@ -6,13 +6,14 @@ draws only those that do.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from archcalc.ops import Operator, Shape
-from archcalc.ops.shape import Ids, Tokens
+from archcalc.ops.shape import Ids, Tokens, shape_of
 from support.operator_cases import made, shaped
 
 
@@ -136,6 +137,81 @@ def attended(draw: st.DrawFn) -> Any:
     return (query, key, key), keywords | ({"kv_heads": groups} if groups != heads or draw(FLAG) else {})
 
 
+def last(axes: str, *sizes: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
+    return st.tuples(*sizes).map(lambda drawn: shape_of(drawn, axes))
+
+
+LINE = last("CL", CHANNELS, upto(11))
+ANY_PLACES = IMAGE.map(shape_of) | LINE | TOKENS | last("HWC", upto(5), upto(5), CHANNELS)
+
+
+@st.composite
+def permutations(draw: st.DrawFn) -> Any:
+    x, axes = draw(st.sampled_from([(IMAGE.map(shape_of), ["HWC", "CHW"]), (LINE, ["CL"]), (TOKENS, ["TC"])]))
+    return draw(x), {"axes": draw(st.sampled_from(axes))}
+
+
+@st.composite
+def reshapes(draw: st.DrawFn) -> Any:
+    """Draw a shape with as many values, one size perhaps as −1."""
+    x = draw(ANY_PLACES | VECTOR.map(shape_of))
+    axes = draw(st.sampled_from(["C", "CL", "CHW", "TC"]))
+    sizes, left = {}, prod(x)
+    for axis in axes[1:]:
+        sizes[axis] = draw(st.sampled_from([n for n in range(1, 13) if left % n == 0]))
+        left //= sizes[axis]
+    return x, {axes[0]: draw(st.just(left) | st.just(-1)), **sizes}
+
+
+@st.composite
+def along_an_axis(draw: st.DrawFn, **keywords: st.SearchStrategy[Any]) -> Any:
+    x = draw(ANY_PLACES | VECTOR.map(shape_of))
+    _, drawn = draw(written(st.none(), **keywords))
+    return x, drawn | ({"axis": draw(st.sampled_from(x.axes))} if draw(FLAG) else {})
+
+
+@st.composite
+def repeats(draw: st.DrawFn) -> Any:
+    x = draw(ANY_PLACES)
+    return x, {axis: draw(upto(3)) for axis in draw(st.sets(st.sampled_from(x.axes)))}
+
+
+@st.composite
+def rolled(draw: st.DrawFn) -> Any:
+    x = draw(ANY_PLACES)
+    return x, {"shifts": draw(upto(9, -9) | st.tuples(*[upto(9, -9)] * len(x.lengths)))}
+
+
+@st.composite
+def crops(draw: st.DrawFn) -> Any:
+    x = draw(ANY_PLACES)
+    return x, {"size": draw(st.tuples(*[upto(n) for n in x.lengths]))}
+
+
+@st.composite
+def crops_like(draw: st.DrawFn) -> Any:
+    x = draw(ANY_PLACES)
+    return (x, x.of(draw(CHANNELS), [draw(upto(n)) for n in x.lengths])), {}
+
+
+@st.composite
+def pads(draw: st.DrawFn) -> Any:
+    x = draw(ANY_PLACES)
+    count = st.sampled_from([1, len(x.lengths)])
+    pairs = count.flatmap(lambda n: st.tuples(*[st.tuples(upto(3, 0), upto(3, 0))] * n))
+    padding = upto(3, -1) | st.tuples(*[upto(3, 0)] * len(x.lengths)) | pairs
+    mode = st.sampled_from(["constant", "reflect", "replicate", "circular"])
+    return x, {"padding": draw(padding), "mode": draw(mode), "value": draw(st.sampled_from([0, 1.5]))}
+
+
+@st.composite
+def joined_along(draw: st.DrawFn) -> Any:
+    """Draw shapes that differ in the size of one axis."""
+    x = draw(ANY_PLACES)
+    axis = draw(st.sampled_from(x.axes))
+    return tuple(x.with_size(axis, draw(upto(4))) for _ in range(draw(upto(3)))), {"axis": axis}
+
+
 ALIKE = st.tuples(ANY_RANK, upto(4)).map(lambda drawn: (drawn[0],) * drawn[1])
 ACTIVATION = written(ANY_RANK)
 IN_PLACE = written(ANY_RANK, inplace=FLAG)
@@ -144,9 +220,18 @@ CONV = written(
     IMAGE, out_channels_=CHANNELS, kernel_size_=size(4), stride=size(3), padding=size(3, 0) | st.just("same"),
     dilation=size(3), groups=upto(3), bias=FLAG,
 )  # fmt: skip
+FRAMED = written(
+    IMAGE, out_channels_=CHANNELS, kernel_size_=size(3), stride=size(3), dilation=size(2), bias=FLAG,
+    padding=size(2, 0) | st.sampled_from(["same", "SAME"]) | st.tuples(*[st.tuples(upto(2, 0), upto(2, 0))] * 2),
+    padding_mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
+)  # fmt: skip
+LINES = written(
+    LINE, out_channels_=CHANNELS, kernel_size_=upto(4), stride=upto(3), dilation=upto(3), bias=FLAG,
+    padding_=st.sampled_from(["causal", "SAME"]) | st.tuples(upto(2, 0)).map(lambda pair: ((pair[0], 1),)),
+)  # fmt: skip
 
 WRITTEN: dict[str, st.SearchStrategy[Any]] = {
-    "conv": CONV | connection_tables(),
+    "conv": CONV | FRAMED | connection_tables(),
     "conv_transpose": written(
         IMAGE, out_channels_=CHANNELS, kernel_size_=size(4), stride=size(3), padding=size(3, 0),
         output_padding=size(2, 0), dilation=size(3), groups=upto(3), bias=FLAG,
@@ -192,14 +277,18 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "adaptive_maxpool": written(IMAGE, output_size_=size(6)),
     "global_avgpool": written(IMAGE),
     "global_maxpool": written(IMAGE),
-    "upsample": written(IMAGE, size=size(9), scale_factor=size(3), mode=st.sampled_from(["nearest", "bilinear"])),
+    "upsample": written(
+        IMAGE, size=size(9), scale_factor=size(3) | st.sampled_from([0.5, 1.5, 2.5]),
+        mode=st.sampled_from(["nearest", "bilinear", "bicubic"]), align_corners=FLAG | st.none(),
+    ),
     "add": repeated(),
     "subtract": repeated(),
     "multiply": repeated(),
     "divide": repeated(),
     "maximum": repeated(),
     "mean": written(ALIKE),
-    "concat": slices(),
+    "concat": slices() | joined_along(),
+    "crop_like": crops_like(),
     "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
     "attention": attended(),
     "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
@@ -218,4 +307,16 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "dropout": written(ANY_RANK, p=PROBABILITY, inplace=FLAG),
     "droppath": written(ANY_RANK, p_=PROBABILITY),
     "stochastic_depth": written(ANY_RANK, p_=PROBABILITY),
+    "permute": permutations(),
+    "transpose": written(LINE | TOKENS),
+    "tokens": written(ANY_PLACES),
+    "reshape": reshapes(),
+    "repeat": repeats(),
+    "roll": rolled(),
+    "pixel_shuffle": written(IMAGE.map(lambda x: (4 * x[0], x[1] + 1, x[2])), upscale_factor_=upto(3)),
+    "pixel_unshuffle": written(IMAGE.map(lambda x: (x[0], 4 * x[1], 2 * x[2])), downscale_factor_=upto(3)),
+    "slice": along_an_axis(start_=upto(4, -4) | st.none(), stop_=upto(9, -4) | st.none(), step=upto(3)),
+    "chunk": along_an_axis(chunks_=upto(4), index_=upto(3, -3)),
+    "center_crop": crops(),
+    "pad": pads(),
 }  # fmt: skip

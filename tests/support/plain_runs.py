@@ -17,7 +17,7 @@ from archcalc.pytorch import Training
 from archcalc.pytorch.network import module_of
 from support.operator_cases import ELEMENTWISE
 from support.random_graphs import ATTENTIONS, REFUSED_BY_AXES
-from support.reference_operators import compute
+from support.reference_operators import axes_after, compute
 from support.spec_steps import Join, Label, Layer, Network, Repeat, Side, Step, Steps, Use
 
 
@@ -67,13 +67,14 @@ class Plain(nn.Module):
         node = self.nodes[self.at]
         self.at += 1
         state = dict(node.named_parameters()) | dict(node.named_buffers())
-        tokens = self.axes == "TC" and max(x.dim() for x in xs) > 2
-        return compute(step.name, step.keywords, xs, state, node.training, tokens)
+        axes = self.shape(max(xs, key=Tensor.dim)).axes
+        y = compute(step.name, step.keywords, xs, state, node.training, axes)
+        y.axes = axes_after(step.name, step.keywords, axes)
+        return y
 
     def shape(self, x: Tensor) -> Shape:
-        """Return the shape of a tensor of this network, whose layers keep their axes or flatten them."""
-        axes = self.axes if x.dim() > 2 else "C" if x.is_floating_point() else "T"
-        return shape_of(tuple(x.shape[1:]), axes)
+        """Return the shape of a tensor, with the axes that `compute` notes."""
+        return shape_of(tuple(x.shape[1:]), getattr(x, "axes", self.network.shape.axes))
 
     @property
     def axes(self) -> str:
@@ -102,11 +103,12 @@ class Strict(Plain):
         y: Tensor = module.eval()(*xs)
         if y.numel() == 0:
             raise ValueError("an empty output")
+        y.axes = axes_after(step.name, step.keywords, shapes[0].axes)
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
         if name in ELEMENTWISE:
-            most, tokens = max(way.dim() for way in ways), self.axes == "TC"
+            most, tokens = max(way.dim() for way in ways), self.shape(max(ways, key=Tensor.dim)).axes[0] != "C"
             ones = [1] * (most - 2)
             vectors = [(*ones, way.shape[1]) if tokens else (way.shape[1], *ones) for way in ways if way.dim() == 2]
             torch.broadcast_shapes(*vectors, *[way.shape[1:] for way in ways if way.dim() > 2])

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from archcalc.analysis.cost import DTYPES
 from archcalc.ops import REGISTRY, Shape, make
-from archcalc.ops.pooling import LINEAR
 from archcalc.ops.shape import Features, Map, Tokens, shape_of
+from archcalc.ops.upsampling import LINEAR
 from archcalc.spec.functions import DIMENSIONS
 from support.operator_cases import ELEMENTWISE
 from support.operator_strategies import WRITTEN
@@ -87,7 +87,8 @@ def conv(draw: Draw, x: Shape) -> dict[str, Any]:
     if draw(RARELY) and x.axes == "CHW":
         return table(draw, x)
     groups = draw(st.sampled_from(divisors(x.channels)))
-    keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **window(draw, x)}
+    geometry = framed(draw, x) if draw(RARELY) else window(draw, x)
+    keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **geometry}
     return keywords | ({"groups": groups} if groups > 1 else {}) | some(draw, bias=FLAG)
 
 
@@ -110,6 +111,58 @@ def window(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"kernel_size": kernel, **lopsided} | ({"stride": per_axis(draw, spread(3, x))} if draw(RARELY) else {})
 
 
+def framed(draw: Draw, x: Shape) -> dict[str, Any]:
+    """Draw a convolution with another padding than zeros on both sides."""
+    words = ["SAME", "same", *(["causal"] if x.axes == "CL" else [])]
+    padding = draw(st.sampled_from([*words, "pairs"]))
+    stride = {"stride": per_axis(draw, spread(3, x))} if padding != "same" else {}
+    kernel = per_axis(draw, [min(3, length) for length in x.lengths])
+    mode = draw(st.sampled_from(["zeros", *[name for name in BORDERS if min(x.lengths) > 2]]))
+    if padding == "pairs":
+        padding = tuple((draw(upto(2, 0)), draw(upto(2, 0))) for _ in x.lengths)
+    return {"kernel_size": kernel, "padding": padding, **stride, "padding_mode": mode}
+
+
+def pad(draw: Draw, x: Shape) -> dict[str, Any]:
+    mode = draw(st.sampled_from(["constant", *[name for name in BORDERS if isinstance(x, Map)]]))
+    most = {"reflect": [n - 1 for n in x.lengths], "circular": [*x.lengths]}.get(mode, [2] * len(x.lengths))
+    pairs = tuple((draw(upto(min(2, n), 0)), draw(upto(min(2, n), 0))) for n in most)
+    cut = mode == "constant" and draw(RARELY) and min(x.lengths) > 2
+    return {"padding": -1 if cut else pairs, **({} if mode == "constant" else {"mode": mode})}
+
+
+def along(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"axis": draw(st.sampled_from(x.axes))} if draw(FLAG) else {}
+
+
+def sliced(draw: Draw, x: Shape) -> dict[str, Any]:
+    where = along(draw, x)
+    size = x.size(where.get("axis", "C"))
+    start = draw(upto(size - 1, 0))
+    stop = draw(st.none() | st.integers(start + 1, size))
+    return {"start": draw(st.sampled_from([start, start - size])), "stop": stop, "step": draw(upto(2)), **where}
+
+
+def chunk(draw: Draw, x: Shape) -> dict[str, Any]:
+    where = along(draw, x)
+    size, chunks = x.size(where.get("axis", "C")), draw(upto(3))
+    return {"chunks": chunks, "index": draw(upto(-(-size // -(-size // chunks)) - 1, 0)), **where}
+
+
+def reshape(draw: Draw, x: Shape) -> dict[str, Any]:
+    """Draw other lengths for the same values."""
+    axes = draw(st.sampled_from(["C", "CL", "CHW", "TC"] if isinstance(x, Map) else ["C", "TC", "CHW"]))
+    sizes, left = {}, prod(x)
+    for axis in axes[1:]:
+        sizes[axis] = draw(st.sampled_from([n for n in divisors(left) if n <= LENGTH]))
+        left //= sizes[axis]
+    return {axes[0]: draw(st.sampled_from([left, -1])), **sizes}
+
+
+def repeat(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {axis: draw(upto(2)) for axis in x.axes if draw(SOMETIMES) and x.size(axis) <= 4}
+
+
 def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
     groups = draw(st.sampled_from(divisors(x.channels)))
     # With one thread and a kernel of k×1×1, PyTorch puts the output into memory as large as the input
@@ -123,7 +176,8 @@ def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
 
 def transposed_axis(draw: Draw, length: int, least: int) -> tuple[int, ...]:
     stride = draw(upto(min(3, LENGTH // length)))
-    kernel, dilation = draw(upto(3, least)), draw(upto(2))
+    kernel = draw(upto(3, least))
+    dilation = draw(upto(2)) if kernel > 1 else 1  # PyTorch's backward in float16 crashes for a dilated kernel of 1
     extra = draw(upto(max(stride, dilation) - 1, 0))
     grown = (length - 1) * stride + dilation * (kernel - 1) + extra + 1
     return kernel, stride, dilation, draw(upto(min(2, (grown - 1) // 2), 0)), extra
@@ -143,9 +197,14 @@ def pool(draw: Draw, x: Shape, dilated: bool = False) -> dict[str, Any]:
 
 
 def upsample(draw: Draw, x: Shape) -> dict[str, Any]:
-    keywords = some(draw, mode=st.sampled_from(["nearest", LINEAR[len(x.lengths)]]))
+    modes = ["nearest", LINEAR[len(x.lengths)], *(["bicubic"] if x.axes == "CHW" else [])]
+    keywords = some(draw, mode=st.sampled_from(modes))
+    if keywords.get("mode", "nearest") != "nearest":
+        keywords |= some(draw, align_corners=FLAG)
     if draw(FLAG):
         return keywords | {"size": per_axis(draw, spread(LENGTHS[x.axes], x))}
+    if draw(RARELY) and min(x.lengths) > 1 and max(x.lengths) <= LENGTHS[x.axes] // 2:
+        return keywords | {"scale_factor": draw(st.sampled_from([0.5, 1.5]))}
     return keywords | {"scale_factor": per_axis(draw, [min(3, LENGTHS[x.axes] // length) for length in x.lengths])}
 
 
@@ -233,37 +292,47 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "upsample": upsample,
     "conv_transpose": conv_transpose,
     "pad_shortcut": pad_shortcut,
+    "slice": sliced,
+    "chunk": chunk,
+    "roll": lambda draw, x: {"shifts": per_axis(draw, x.lengths, -2)},
+    "pad": pad,
+    "center_crop": lambda draw, x: {"size": per_axis(draw, x.lengths)},
+    "repeat": repeat,
+    "pixel_shuffle": lambda draw, x: {"upscale_factor": 2},
+    "pixel_unshuffle": lambda draw, x: {"downscale_factor": 2},
+    "permute": lambda draw, x: {"axes": draw(st.sampled_from(ORDERS[x.axes]))},
+    "transpose": nothing,
+    "tokens": nothing,
+    "reshape": reshape,
     "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
     **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
     "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
 }
+BORDERS = ("reflect", "replicate", "circular")
+ORDERS = {"CL": ("CL",), "TC": ("TC",), "C": ("C",)} | dict.fromkeys(["CHW", "HWC"], ("HWC", "CHW"))
+ORDERS |= dict.fromkeys(["CDHW", "DHWC"], ("DHWC", "CDHW"))
+OTHER_AXES = ("flatten", "permute", "transpose", "tokens", "reshape")  # what may change the axes
 JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
 RECURRENT = ("rnn", "lstm", "gru")
 OF_TOKENS = ("multihead_attention", *RECURRENT)
 ATTENTIONS = {"attention": 3, "cross_attention": 2}  # joins of tokens, and how many branches each has
-IMAGES_ONLY = ("subsample", "pad_shortcut")
+IMAGES_ONLY = ("subsample", "pad_shortcut", "pixel_shuffle", "pixel_unshuffle")
 HALVING = ("glu", "swiglu")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
     "upsample", "conv_transpose", "lrn", "instancenorm", "channel_layernorm", *IMAGES_ONLY,
 )  # fmt: skip
 SEQUENCES_ONLY = ("embedding", *OF_TOKENS)
+DROPPED = ("dropout1d", "dropout2d", "dropout3d")
+LAST = (*MAPS_ONLY, "rbf", "batchnorm", "groupnorm", "channel_shuffle", "embedding", *DROPPED)  # not with channels last
 REFUSED_BY_AXES = {
-    "C": (*MAPS_ONLY, "dropout1d", "dropout2d", "dropout3d", *SEQUENCES_ONLY),
+    "C": (*MAPS_ONLY, "transpose", "tokens", "roll", "pad", "center_crop", *DROPPED, *SEQUENCES_ONLY),
     "CL": ("rbf", "rmsnorm", "dropout2d", "dropout3d", *IMAGES_ONLY, *SEQUENCES_ONLY),
-    "CHW": ("rbf", "rmsnorm", "dropout1d", "dropout3d", *SEQUENCES_ONLY),
-    "CDHW": ("rbf", "rmsnorm", "dropout1d", "dropout2d", *IMAGES_ONLY, *SEQUENCES_ONLY),
-    "TC": (
-        *MAPS_ONLY,
-        "rbf",
-        "batchnorm",
-        "groupnorm",
-        "channel_shuffle",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "embedding",
-    ),
+    "CHW": ("rbf", "rmsnorm", "transpose", "dropout1d", "dropout3d", *SEQUENCES_ONLY),
+    "CDHW": ("rbf", "rmsnorm", "transpose", "dropout1d", "dropout2d", *IMAGES_ONLY, *SEQUENCES_ONLY),
+    "TC": LAST,
+    "HWC": (*LAST, "transpose", *OF_TOKENS),
+    "DHWC": (*LAST, "transpose", *OF_TOKENS),
     "T": tuple(name for name in ARGUMENTS if name != "embedding"),
 }
 # By operator, the ranks and dtypes of input without a CPU kernel in PyTorch, and PyTorch's word for the kernel.
@@ -271,7 +340,10 @@ NO_KERNEL = {
     "lrn": ((3, 4), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
     "avgpool": ((4,), ("float16", "bfloat16"), "avg_pool3d_out_frame"),
 }
-FUSSY = (*MAPS_ONLY, "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle", "glu")  # accept few inputs
+FUSSY = (  # accept few inputs; archcalc refuses a pixel shuffle by 1, which PyTorch accepts
+    *[name for name in MAPS_ONLY if not name.startswith("pixel")],
+    "rbf", "groupnorm", "layernorm", "batchnorm", "channel_shuffle", "glu",
+)  # fmt: skip
 FITTING = {axes: [name for name in ARGUMENTS if name not in refused] for axes, refused in REFUSED_BY_AXES.items()}
 OFTEN = ("conv", "batchnorm", "relu", "maxpool", "linear")  # as in real networks
 
@@ -318,8 +390,8 @@ class Writer:
 
     def layer(self, x: Shape, keep_rank: bool) -> tuple[Layer, Shape]:
         self.left -= 1
-        names = [name for name in FITTING[x.axes] if not (keep_rank and name == "flatten")]
-        names = [name for name in names if runs(name, len(x), self.dtype)]
+        names = [name for name in FITTING[x.axes] if not (keep_rank and name in OTHER_AXES)]
+        names = [name for name in names if runs(name, len(x), self.dtype) and divides(name, x)]
         names = [name for name in names if x.channels % 2 == 0 or name not in HALVING]
         names = [name for name in names if not x.single or name != "instancenorm"]
         often = [name for name in OFTEN if name in names]
@@ -366,14 +438,19 @@ class Writer:
         if x.axes == "TC" and self.draw(FLAG):
             return self.attention(x, labels, depth)
         name = self.draw(st.sampled_from(JOINS))
+        if x.lengths and max(x.lengths) <= LENGTH // 2 and self.draw(RARELY):
+            return self.cropped(x)
         ways = [self.way(x, labels, depth) for _ in range(self.draw(upto(2, 0)))]
         ways.insert(self.draw(upto(len(ways), 0)), self.steps(x, labels.new_child(), depth, keep_rank=True))
         if not isinstance(x, Map) and any(shape[:-1] != x[:-1] for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
-        fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, name)
-        if not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
+        axis = self.draw(st.sampled_from(x.axes)) if name == "concat" and self.draw(RARELY) else "C"
+        like = name if axis == "C" else "add"
+        fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, like)
+        if axis == "C" and not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
         keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
+        keywords |= {"axis": axis} if axis != "C" else {}
         branches = self.named([steps for steps, _ in fitted])
         op = make(REGISTRY[name], (), keywords)
         return Join(name, keywords, tuple(branches)), op.output(tuple(shape for _, shape in fitted))
@@ -391,6 +468,12 @@ class Writer:
             keywords = {"num_heads": keywords["num_heads"]} | some(self.draw, bias=FLAG)
         branches = self.named([steps for steps, _ in ways])
         return Join(name, keywords, tuple(branches)), query
+
+    def cropped(self, x: Shape) -> tuple[Join, Shape]:
+        """Draw a padded input that is cropped to the input again: both branches read its values."""
+        grow = Layer("pad", {"padding": self.draw(upto(3, 0))})
+        branches = self.named([(grow,), (IDENTITY,)])
+        return Join("crop_like", {}, tuple(branches)), x
 
     def named(self, branches: list[Steps]) -> list[Branch]:
         named = self.draw(FLAG)
@@ -465,6 +548,13 @@ def runs(name: str, rank: int, dtype: str) -> bool:
     """Whether PyTorch has a CPU kernel for an operator on inputs of a rank and dtype."""
     ranks, dtypes, _ = NO_KERNEL.get(name, ((), (), ""))
     return rank not in ranks or dtype not in dtypes
+
+
+def divides(name: str, x: Shape) -> bool:
+    """Whether an input can be divided into the squares or groups of a pixel shuffle; one position would be a view."""
+    if name == "pixel_unshuffle":
+        return all(length % 2 == 0 for length in x.lengths)
+    return name != "pixel_shuffle" or (x.channels % 4 == 0 and not x.single and max(x.lengths) <= LENGTH)
 
 
 def gives_new(steps: Steps) -> bool:

@@ -17,13 +17,23 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F  # noqa: N812  # PyTorch's own name for it
 
+USUAL = {2: "C", 3: "CL", 4: "CHW", 5: "CDHW"}  # axes by the number of a tensor's dimensions
+LAST = {"TC": "TC", "CHW": "HWC", "CDHW": "DHWC"}  # with the channels last
+
 
 class Run(NamedTuple):
-    """Weights and buffers by name, whether the run is in training, and whether the inputs are tokens × features."""
+    """Weights and buffers by name, whether the run is in training, and the axes of the (first) input."""
 
     state: Mapping[str, Tensor]
     training: bool
-    tokens: bool = False
+    axes: str
+
+    @property
+    def tokens(self) -> bool:
+        return self.axes[0] != "C"
+
+    def dim(self, axis: str) -> int:
+        return self.axes.index(axis) + 1
 
     def __getitem__(self, name: str) -> Tensor:
         return self.state[name]
@@ -34,10 +44,20 @@ class Run(NamedTuple):
 
 def compute(
     name: str, keywords: Mapping[str, Any], inputs: Sequence[Tensor], state: Mapping[str, Tensor], training: bool,
-    tokens: bool = False,
+    axes: str = "",
 ) -> Tensor:  # fmt: skip
     """Return the operator's output. In training batch normalization also changes its buffers in `state`."""
-    return REFERENCES[name](Run(state, training, tokens), *inputs, **keywords)
+    y = REFERENCES[name](Run(state, training, axes or USUAL[inputs[0].dim()]), *inputs, **keywords)
+    return y.contiguous()  # random operators draw in memory's order
+
+
+def axes_after(name: str, keywords: Mapping[str, Any], axes: str) -> str:
+    """Return the axes of an operator's output, for an input with these axes."""
+    if name == "reshape":
+        letters = "".join(axis for axis in ("T", *"CDHWL") if axis in keywords)
+        return LAST[letters] if axes[0] != "C" and letters in LAST else letters
+    of_name = {"flatten": "C", "tokens": "TC", "embedding": "TC", "transpose": {"CL": "TC"}.get(axes, "CL")}
+    return of_name.get(name, keywords["axes"] if name == "permute" else axes)
 
 
 def of_rank(name: str, x: Tensor) -> Any:
@@ -47,15 +67,41 @@ def of_rank(name: str, x: Tensor) -> Any:
 
 def conv(
     run: Run, x: Tensor, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
-    groups: int = 1, bias: bool = True, connections: Sequence[Sequence[int]] | None = None,
+    groups: int = 1, bias: bool = True, padding_mode: str = "zeros",
+    connections: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:  # fmt: skip
     weight = run["weight"]
+    if padding_mode != "zeros" or not isinstance(padding, int):
+        around = conv_frame(x.shape[2:], weight.shape[2 - x.dim() :], stride, padding, dilation)
+        x, padding = framed(x, around, "constant" if padding_mode == "zeros" else padding_mode), 0
     if connections is not None:  # LeCun et al. 1998, Table I: one kernel per pair of channels in the table
         kernels, weight = iter(weight), weight.new_zeros(out_channels, x.shape[1], *weight.shape[1:])
         for row, channels in enumerate(connections):
             for channel in channels:
                 weight[row, channel] = next(kernels)
     return of_rank("conv{}d", x)(x, weight, *run.some("bias", bias), stride, padding, dilation, groups)
+
+
+def conv_frame(lengths: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> list[tuple[int, int]]:
+    """Return the padding before and after each axis."""
+    axes = range(len(lengths))
+    stride, dilation = ([value] * len(lengths) if isinstance(value, int) else value for value in (stride, dilation))
+    if not isinstance(padding, str):
+        margins = [padding] * len(lengths) if isinstance(padding, int) else padding
+        return [margin if isinstance(margin, tuple) else (margin, margin) for margin in margins]
+    frame = []
+    for axis in axes:
+        more = dilation[axis] * (kernel[axis] - 1)
+        if padding == "SAME":  # tensorflow.org/api_docs/python/tf/nn: notes on padding
+            rest = lengths[axis] % stride[axis]
+            more = max(more + 1 - (rest or stride[axis]), 0)
+        frame.append((more, 0) if padding == "causal" else (more // 2, more - more // 2))
+    return frame
+
+
+def framed(x: Tensor, pairs: Sequence[tuple[int, int]], mode: str, value: float = 0) -> Tensor:
+    margins = [margin for pair in reversed(pairs) for margin in pair]
+    return F.pad(x, margins, mode, value) if mode == "constant" else F.pad(x, margins, mode)
 
 
 def conv_transpose(
@@ -154,8 +200,71 @@ def subsample(
     return total * run["weight"].view(1, -1, 1, 1) + run["bias"].view(1, -1, 1, 1)
 
 
-def upsample(run: Run, x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest") -> Tensor:
-    return F.interpolate(x, size, scale_factor, mode)
+def upsample(
+    run: Run, x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:  # fmt: skip
+    return F.interpolate(x, size, scale_factor, mode, align_corners)
+
+
+def reshape(run: Run, x: Tensor, **sizes: int) -> Tensor:
+    return x.reshape(len(x), *[sizes[axis] for axis in axes_after("reshape", sizes, run.axes)])
+
+
+def repeat(run: Run, x: Tensor, **counts: int) -> Tensor:
+    for axis, count in counts.items():
+        x = torch.cat([x] * count, run.dim(axis))
+    return x
+
+
+def roll(run: Run, x: Tensor, shifts: Any) -> Tensor:
+    dims = [run.dim(axis) for axis in run.axes if axis != "C"]
+    for dim, shift in zip(dims, [shifts] * len(dims) if isinstance(shifts, int) else shifts, strict=True):
+        size = x.shape[dim]
+        x = x.index_select(dim, torch.tensor([(place - shift) % size for place in range(size)]))
+    return x
+
+
+def pixel_shuffle(run: Run, x: Tensor, upscale_factor: int) -> Tensor:
+    """Shi et al. 2016, equation 4."""
+    r = upscale_factor
+    y = x.new_zeros(len(x), x.shape[1] // r**2, x.shape[2] * r, x.shape[3] * r)
+    for i in range(r):
+        for j in range(r):
+            y[:, :, i::r, j::r] = x[:, i * r + j :: r**2]
+    return y
+
+
+def pixel_unshuffle(run: Run, x: Tensor, downscale_factor: int) -> Tensor:
+    r = downscale_factor
+    return torch.stack([x[:, :, i::r, j::r] for i in range(r) for j in range(r)], dim=2).flatten(1, 2)
+
+
+def some_places(run: Run, x: Tensor, start: Any, stop: Any, step: int = 1, axis: str = "C") -> Tensor:
+    places = list(range(x.shape[run.dim(axis)]))[start:stop:step]
+    return x.index_select(run.dim(axis), torch.tensor(places))
+
+
+def center_crop(run: Run, x: Tensor, size: Any) -> Tensor:
+    for axis, length in zip([axis for axis in run.axes if axis != "C"], numbers(run, size), strict=True):
+        more = x.shape[run.dim(axis)] - length
+        x = x.narrow(run.dim(axis), more // 2, length)
+    return x
+
+
+def numbers(run: Run, value: Any) -> list[Any]:
+    """Return a value for each length; one stands for all."""
+    return list(value) if isinstance(value, tuple) else [value] * (len(run.axes) - 1)
+
+
+def crop_like(run: Run, x: Tensor, like: Tensor) -> Tensor:
+    return center_crop(run, x, tuple(like.shape[run.dim(axis)] for axis in run.axes if axis != "C"))
+
+
+def pad(run: Run, x: Tensor, padding: Any, mode: str = "constant", value: float = 0) -> Tensor:
+    pairs = [margin if isinstance(margin, tuple) else (margin, margin) for margin in numbers(run, padding)]
+    pairs = pairs * (len(run.axes) - 1) if len(pairs) < len(run.axes) - 1 else pairs
+    return framed(x, [*pairs, (0, 0)] if run.tokens else pairs, mode, value)
 
 
 def mean(run: Run, *xs: Tensor, p: float = 0) -> Tensor:
@@ -412,7 +521,7 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "divide": elementwise(torch.div),
     "maximum": elementwise(torch.maximum),
     "mean": mean,
-    "concat": lambda run, *xs: torch.cat(xs, dim=-1 if run.tokens else 1),
+    "concat": lambda run, *xs, axis="C": torch.cat(xs, dim=run.dim(axis)),
     "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
     "window_attention": window_attention,
     "cosine_window_attention": partial(window_attention, cosine=True),
@@ -433,4 +542,17 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "dropout3d": lambda run, x, p=0.5, inplace=False: F.dropout3d(x, p, run.training),
     "droppath": droppath,
     "stochastic_depth": stochastic_depth,
+    "permute": lambda run, x, axes: x.permute(0, *[run.dim(axis) for axis in axes]),
+    "transpose": lambda run, x: x.transpose(1, 2),
+    "tokens": lambda run, x: x.flatten(1, -2) if run.tokens else x.flatten(2).transpose(1, 2),
+    "reshape": reshape,
+    "repeat": repeat,
+    "roll": roll,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
+    "slice": some_places,
+    "chunk": lambda run, x, chunks, index, axis="C": x.chunk(chunks, run.dim(axis))[index],
+    "center_crop": center_crop,
+    "crop_like": crop_like,
+    "pad": pad,
 }
