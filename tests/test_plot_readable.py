@@ -5,7 +5,7 @@ from itertools import combinations
 
 import matplotlib
 import pytest
-from support.pictures import MANY, check_leaders, check_readable, label_texts, needs, papers, points, reports
+from support.pictures import MANY, PLACED, check_leaders, check_readable, label_texts, needs, papers, points, reports
 
 from archcalc import analyze, parse
 from archcalc.analysis.figures import numbers
@@ -36,7 +36,7 @@ PICTURES = {
     "compare all": (comparison, comparison.size(50, 4), lambda: ((reports(MANY) * 5)[:50],)),
     "compare ratios": (comparison, comparison.size(12, 4), lambda: (reports(MANY), comparison.USUAL, True)),
     "pareto papers": (pareto, pareto.SIZE, lambda: (papers(),)),
-    "pareto all": (pareto, pareto.SIZE, lambda: (points(),)),
+    "pareto all": (pareto, pareto.SIZE, lambda: (points(*PLACED),)),
     "pareto torchvision": (pareto, pareto.SIZE, lambda: (points("torchvision/*"),)),
     "pareto three": (pareto, pareto.SIZE, lambda: (points("alexnet", "resnet50", "torchvision/vgg16"),)),
     "pareto one": (pareto, pareto.SIZE, lambda: (points("resnet50"),)),

@@ -26,11 +26,11 @@ from archcalc.auditing.recipe_cost import with_cost
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
+from archcalc.ops.convolution import Conv, ConvTranspose
 from archcalc.pytorch.inputs import random_inputs
 from archcalc.pytorch.measure import flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
-from archcalc.pytorch.network import Network
-from archcalc.pytorch.network import Training as Outputs
+from archcalc.pytorch.network import Network, ends_of
 from archcalc.render.table import bytes_text
 
 
@@ -54,8 +54,7 @@ def counted(graph: Graph, image_gradient: bool = False, frozen: Sequence[str] = 
     with lopsided_padding(), MetaKernels(), flop_counter() as counter:
         output = network(image)
         forward = counter.get_total_flops()
-        result, sides = output if isinstance(output, Outputs) else (output, {})
-        sum([result.sum(), *(side.sum() for side in sides.values())]).backward()
+        sum([end.sum() for end in ends_of(output)]).backward()
     return forward // 2, (counter.get_total_flops() - forward) // 2
 
 
@@ -67,7 +66,7 @@ def dense(node: Node, macs: int) -> int:
 
 def over(layer: Layer) -> int:
     """Return how often PyTorch's counter counts a gradient of weights: once for each group of a convolution."""
-    return getattr(layer.node.op, "groups", 1)
+    return layer.node.op.groups if isinstance(layer.node.op, Conv | ConvTranspose) else 1
 
 
 def expected(report: Report) -> tuple[int, int]:
