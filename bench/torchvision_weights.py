@@ -31,6 +31,7 @@ FOLDER = "torchvision/"
 LIMIT = 1e-4  # for the largest difference
 SEED = 0
 BATCHNORM = nn.modules.batchnorm._BatchNorm
+LEARNED = {"weight": "weight", "layer_scale": "weight"}  # drawn; torchvision's names, and ours
 HEADED = {"aux_logits": True, "transform_input": False, "init_weights": False}  # for networks with auxiliary heads
 
 
@@ -64,7 +65,7 @@ class Layer(NamedTuple):
     @property
     def state(self) -> dict[str, Tensor]:
         own = (self.module.named_parameters(recurse=False), self.module.named_buffers(recurse=False))
-        return {name: tensor for named in own for name, tensor in named}
+        return {LEARNED.get(name, name): tensor for named in own for name, tensor in named}
 
 
 def torchvision_models() -> Any:
@@ -109,10 +110,12 @@ def randomise(module: nn.Module, images: Tensor) -> None:
     """Draw weights that keep the size of values, and biases; let the images set running statistics."""
     for layer in module.modules():
         if isinstance(layer, BATCHNORM):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
             layer.momentum = None  # the mean over all batches, which is the one below
-        elif isinstance(getattr(layer, "weight", None), Tensor):
-            nn.init.kaiming_normal_(layer.weight)
+        for weight in (getattr(layer, name, None) for name in LEARNED):
+            if isinstance(weight, Tensor) and weight.dim() == 1:
+                nn.init.uniform_(weight, 0.5, 1.5)
+            elif isinstance(weight, Tensor):
+                nn.init.kaiming_normal_(weight)
         if isinstance(getattr(layer, "bias", None), Tensor):
             nn.init.normal_(layer.bias, std=0.1)
     module.train()
@@ -158,21 +161,22 @@ def layers_of(network: Network) -> list[Layer]:
 def copy_weights(theirs: Sequence[Layer], ours: Sequence[Layer]) -> None:
     """Copy weights and buffers layer by layer, in the order in which the layers run.
 
-    Orders of definition differ: torchvision's GoogLeNet defines its heads last, our graphs where they branch. Raises
-    ValueError if the name or shape of a tensor differs.
+    Orders of definition differ: torchvision's GoogLeNet defines its heads last, our graphs where they branch. Sizes of
+    1 may differ: a linear layer at each position is a 1×1 convolution here. Raises ValueError if the name or another
+    size of a tensor differs.
     """
     for their, our in zip(theirs, ours, strict=False):
         if _shapes(their) != _shapes(our):
             raise ValueError(f"{their.name} has {_shapes(their)}, our {our.name} {_shapes(our)}")
         for name, tensor in our.state.items():
             with torch.no_grad():
-                tensor.copy_(their.state[name])
+                tensor.copy_(their.state[name].reshape(tensor.shape))
     if len(theirs) != len(ours):
         raise ValueError(f"{len(theirs)} layers have weights, {len(ours)} of ours")
 
 
 def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in layer.state.items()}
+    return {name: tuple(size for size in tensor.shape if size > 1) for name, tensor in layer.state.items()}
 
 
 def outputs(module: nn.Module, images: Tensor, heads: bool) -> list[Tensor]:

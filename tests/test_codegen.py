@@ -514,6 +514,13 @@ layers:
   - layernorm(5)
   - flatten | linear(2)
 """,
+    "parts of the channels": """
+blocks:
+  halves(channels=in_channels):
+    - concat(chunk(2, 0), chunk(2, 1) | conv(channels - channels // 2, 1))
+layers:
+  - conv(8, 1) | 3 * halves | conv(4, 1) | halves | glu
+""",
     "a learned tensor as wide as its block": """
 blocks:
   scaled(channels):

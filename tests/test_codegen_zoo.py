@@ -31,7 +31,7 @@ FAMILIES = (
     "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
     "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
     "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
-    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf",
+    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf", "convnext-tiny",
     "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
     "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2",
 )  # fmt: skip
@@ -72,6 +72,7 @@ VALUES = [
     ("torchvision/mnasnet0_5", {"size": 32}, None),
     ("efficientnet-b1", {"size": 32, "width": 0.5}, None),
     ("regnetx-200mf", {"size": 32}, None),
+    ("convnext-tiny", {"size": 32, "width": 8}, None),
 ]
 
 
@@ -316,6 +317,7 @@ def test_names_that_modules_have():
         ("'same'", '"same"'), ("x // 1", "x // 1"), ("(1,) * 100000", "(1,) * 100000"), ("1 // 0", "1 // 0"),
         ("1 if x == y else 2", "1 if x == y else 2"), ("x if x == y else y", "y"), ("x if x != y else y", "x"),
         ("x if a and x == y else y", "y"), ("x if a or x == y else y", "x if a or x == y else y"),
+        ("y // 2 + (x - y // 2)", "x"), ("y + (x - z)", "y + (x - z)"),
     ],
 )  # fmt: skip
 def test_expressions_are_simplified_as_a_person_would(written, wanted):

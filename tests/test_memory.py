@@ -278,7 +278,8 @@ WRITTEN = {  # values of one image that torchvision 0.28.0's modules write at in
     "regnet_x_3_2gf": 25_759_544, "regnet_x_8gf": 31_924_264, "regnet_x_16gf": 57_580_008, "regnet_x_32gf": 82_099_688,
     "regnet_y_400mf": 9_477_416, "regnet_y_800mf": 13_232_696, "regnet_y_1_6gf": 20_392_572,
     "regnet_y_3_2gf": 28_368_180, "regnet_y_8gf": 48_944_792, "regnet_y_16gf": 57_482_272, "regnet_y_32gf": 75_979_332,
-    "regnet_y_128gf": 533_433_836,
+    "regnet_y_128gf": 533_433_836, "convnext_tiny": 27_285_736, "convnext_small": 43_542_760,
+    "convnext_base": 58_006_504, "convnext_large": 86_933_992,
 }  # fmt: skip
 
 

@@ -222,7 +222,11 @@ class Calls:
             return reduce(lambda left, right: ast.BinOp(left, ast.Mult(), right), sizes, context.channels)
         if not cls.needs_input:
             return trees.const(one({node.output.channels for node in nodes}, "a number of channels"))
-        return context.channels if all(node.x.channels == node.output.channels for node in nodes) else trees.UNKNOWN
+        parts = {divmod(node.x.channels, node.output.channels) for node in nodes}  # of chunk, glu or pixel_shuffle
+        if len(parts) > 1 or next(iter(parts))[1]:
+            return trees.UNKNOWN
+        part, _ = parts.pop()
+        return context.channels if part == 1 else trees.binary(context.channels, ast.FloorDiv(), trees.const(part))
 
     def adds_channels(self, plan: Join) -> bool:
         """Whether the channels of a join are those of its branches together."""

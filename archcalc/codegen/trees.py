@@ -171,6 +171,9 @@ def binary(left: ast.expr, op: ast.operator, right: ast.expr) -> ast.expr:
         return left
     if is_const(left, neutral) and isinstance(op, ast.Add | ast.Mult):
         return right
+    match op, right:
+        case ast.Add(), ast.BinOp(whole, ast.Sub(), part) if same(left, part):  # left + (whole - left)
+            return whole
     return const(1) if isinstance(op, ast.FloorDiv) and same(left, right) else ast.BinOp(left, op, right)
 
 
