@@ -72,12 +72,13 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
 
 def _windows(node: Node) -> Windows | OfBranches:
     """Return what positions read, of a join of each branch; nothing if each reads its own position only."""
-    if isinstance(node.op, Join):
-        branches = node.op.windows(node.x)
+    if node.op.joins:
+        branches = node.op.windows(node.x) if isinstance(node.op, Join) else []
         moves = any(rules is None or rules.count(EACH) < len(rules) for rules in branches)
         return tuple(branches) if moves else ()
     windows = node.op.window(node.x)
-    return () if windows.count(EACH) == len(windows) else windows
+    stay = windows.count(EACH) == len(windows)
+    return () if stay and (not windows or node.x.lengths == node.output.lengths) else windows
 
 
 def image_lengths(shape: Shape) -> Sizes:
@@ -132,7 +133,10 @@ def _moved(x: Shape, y: Shape, axes: Axes, windows: Windows, room: Room) -> Axes
 
 
 def _rearranged(x: Shape, y: Shape, axes: Axes, rule: Rearranged, room: Room) -> Axes | None:
-    """Return the fields of values in other axes: of an output position what all input positions of its values see."""
+    """Return the fields of values in other axes: of an output position what all input positions of its values see.
+
+    None if what positions of one row see depends on the column, since then it would be no box.
+    """
     before, after = _extent(x, axes), _extent(y, axes)
     if x == y or (x.lengths != y.lengths and {*x.lengths, *y.lengths} <= {1}):
         return axes
@@ -147,9 +151,11 @@ def _rearranged(x: Shape, y: Shape, axes: Axes, rule: Rearranged, room: Room) ->
         room.take(2 * (prod(x.lengths) + prod(y.lengths)))
         old, new = _places(x, axis), _places(y, axis)
         read = [[old[j] for j in rule.at(i)] for i in range(len(new))]
-        local = (_listed(field.local, read, new),) if field.local else ()
+        local = _listed(field.local, read, new)
         fixed = _listed([field.fixed], read, new) if field.fixed and field.fixed.period > 1 else field.fixed
-        made.append(_cut(local, fixed, field.reach, after[axis], field.image, room))
+        if local is None or (field.fixed and not fixed):
+            return None
+        made.append(_cut((local,) * bool(field.local), fixed, field.reach, after[axis], field.image, room))
     return _together(made)
 
 
@@ -167,12 +173,14 @@ def _places(shape: Shape, axis: int) -> Sequence[int]:
     return [place[axis] for place in product(*map(range, lengths))]
 
 
-def _listed(tables: Sequence[Table], read: Sequence[Sequence[int]], places: Sequence[int]) -> Listed:
-    """Return for each place the hull of what its positions read of some tables."""
-    spans: list[list[Span]] = [[] for _ in range(max(places) + 1)]
+def _listed(tables: Sequence[Table], read: Sequence[Sequence[int]], places: Sequence[int]) -> Listed | None:
+    """Return for each place what its positions see through some tables; None if they do not see the same."""
+    spans: dict[int, Span] = {}
     for place, below in zip(places, read, strict=True):
-        spans[place] += [table.at(j) for table in tables for j in below]
-    return Listed(tuple(map(hull, spans)))
+        span = hull(table.at(j) for table in tables for j in below)
+        if spans.setdefault(place, span) != span:
+            return None
+    return Listed(tuple([spans[place] for place in range(len(spans))]))
 
 
 def _together(fields: Sequence[Field]) -> Axes:

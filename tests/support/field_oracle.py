@@ -443,7 +443,10 @@ def check(graph: Graph, seed: int, counts: Counter[str]) -> None:
     skips = blind or any(_skips(node, axis) for node in graph.nodes[1:] for axis in every)
     for layer in {graph.result, random.randrange(len(graph.nodes))}:
         axes = report.layers[layer].field
-        assert axes is not None
+        if axes is None:
+            assert any(node.op.name == "reshape" for node in graph.nodes), f"unknown: {graph.nodes[layer].name}"
+            counts["unknown"] += 1
+            continue
         for axis in every:
             for i in _some(places(graph.nodes[layer].output, axis), random):
                 where = f"{graph.nodes[layer].name}, axis {axis}, position {i}, seed {seed}"

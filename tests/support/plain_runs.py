@@ -107,10 +107,12 @@ class Strict(Plain):
         return y
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
+        if len({self.shape(way).axes for way in ways if way.dim() > 2}) > 1:
+            raise ValueError("the axes differ")
         if name in ELEMENTWISE:
             most, tokens = max(way.dim() for way in ways), self.shape(max(ways, key=Tensor.dim)).axes[0] != "C"
             ones = [1] * (most - 2)
             vectors = [(*ones, way.shape[1]) if tokens else (way.shape[1], *ones) for way in ways if way.dim() == 2]
             torch.broadcast_shapes(*vectors, *[way.shape[1:] for way in ways if way.dim() > 2])
-        elif name not in ("concat", *ATTENTIONS):
+        elif name not in ("concat", "crop_like", *ATTENTIONS):
             torch.stack(list(ways))

@@ -250,7 +250,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "flatten": nothing,
     "elu": lambda draw, x: some(draw, alpha=REAL) | in_place(draw, x),
     "selu": in_place,
-    "prelu": lambda draw, x: {"num_parameters": x.channels} if x.axes != "TC" and draw(FLAG) else {},
+    "prelu": lambda draw, x: {"num_parameters": x.channels} if not isinstance(x, Tokens) and draw(FLAG) else {},
     "mish": in_place,
     "softplus": lambda draw, x: some(draw, beta=REAL, threshold=REAL),
     "exp": nothing,
@@ -458,6 +458,8 @@ class Writer:
     def attention(self, x: Shape, labels: Labels, depth: int) -> tuple[Join, Shape]:
         name = self.draw(st.sampled_from([*ATTENTIONS]))
         ways = [self.steps(x, labels.new_child(), depth, keep_rank=True) for _ in range(ATTENTIONS[name])]
+        if any(shape.lengths != x.lengths for _, shape in ways):  # no layer can restore these
+            ways = [((IDENTITY,), x)] * len(ways)
         query, keywords = ways[0][1], heads(self.draw, ways[0][1]) | some(self.draw, causal=FLAG)
         if name == "attention":
             groups = self.draw(st.sampled_from(divisors(keywords["num_heads"])))

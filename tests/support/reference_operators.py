@@ -314,7 +314,8 @@ def elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., T
 
     def compute(run: Run, *xs: Tensor) -> Tensor:
         most = max(x.dim() for x in xs)
-        places = (slice(None), None) if run.tokens else (..., *[None] * (most - 2))
+        ones = [None] * (most - 2)
+        places = (slice(None), *ones) if run.tokens else (..., *ones)
         return reduce(function, [x[places] if x.dim() < most else x for x in xs])
 
     return compute
