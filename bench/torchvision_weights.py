@@ -26,12 +26,17 @@ from torch import Tensor, nn
 
 from archcalc import Graph, load, networks
 from archcalc.pytorch import Network, Training, build
+from archcalc.pytorch.layers import Parameter
 
 FOLDER = "torchvision/"
 LIMIT = 1e-4  # for the largest difference
 SEED = 0
 BATCHNORM = nn.modules.batchnorm._BatchNorm
-LEARNED = {"weight": "weight", "layer_scale": "weight"}  # drawn; torchvision's names, and ours
+LEARNED = ("layer_scale", "class_token", "pos_embedding")  # torchvision's names of tensors that are layers of ours
+WHOLE = (  # modules of torchvision that are one layer of ours
+    "MultiheadAttention", "ShiftedWindowAttention", "ShiftedWindowAttentionV2", "RelativePositionalMultiHeadAttention",
+)  # fmt: skip
+PARTS = {"to_qkv": "qkv", "merge": "proj"}  # torchvision's names of their parts, and ours
 HEADED = {"aux_logits": True, "transform_input": False, "init_weights": False}  # for networks with auxiliary heads
 
 
@@ -57,15 +62,28 @@ class Comparison(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A module with its own weights or buffers, and its name in the network."""
+    """A module with weights or buffers, its own or also those of its parts, and its name in the network."""
 
     name: str
     module: nn.Module
+    whole: bool = True
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a learned tensor: one of our layers, and in torchvision a part of a larger module."""
+        own = [name for name, _ in self.module.named_parameters(recurse=False)]
+        return isinstance(self.module, Parameter) or any(name in LEARNED for name in own)
 
     @property
     def state(self) -> dict[str, Tensor]:
-        own = (self.module.named_parameters(recurse=False), self.module.named_buffers(recurse=False))
-        return {LEARNED.get(name, name): tensor for named in own for name, tensor in named}
+        """Its tensors by our names; an index as one row."""
+        module, found = self.module, dict[str, Tensor]()
+        for name, tensor in (*module.named_parameters(recurse=self.whole), *module.named_buffers(recurse=self.whole)):
+            part, _, own = name.rpartition(".")
+            found["weight" if name in LEARNED else f"{PARTS.get(part, part)}.{own}".lstrip(".")] = (
+                tensor.flatten() if own == "relative_position_index" else tensor
+            )
+        return found
 
 
 def torchvision_models() -> Any:
@@ -111,13 +129,13 @@ def randomise(module: nn.Module, images: Tensor) -> None:
     for layer in module.modules():
         if isinstance(layer, BATCHNORM):
             layer.momentum = None  # the mean over all batches, which is the one below
-        for weight in (getattr(layer, name, None) for name in LEARNED):
-            if isinstance(weight, Tensor) and weight.dim() == 1:
-                nn.init.uniform_(weight, 0.5, 1.5)
-            elif isinstance(weight, Tensor):
-                nn.init.kaiming_normal_(weight)
-        if isinstance(getattr(layer, "bias", None), Tensor):
-            nn.init.normal_(layer.bias, std=0.1)
+    for name, tensor in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(tensor, std=0.1)
+        elif tensor.dim() == 1:
+            nn.init.uniform_(tensor, 0.5, 1.5)
+        else:
+            nn.init.kaiming_normal_(tensor.detach() if tensor.dim() > 3 else tensor.detach().flatten(0, -2))
     module.train()
     with torch.no_grad():
         module(images)
@@ -137,7 +155,7 @@ def layers_as_run(module: nn.Module, image: Tensor) -> list[Layer]:
 
     Raises ValueError for a layer that does not run: its weights would be compared with nothing.
     """
-    layers = [layer for layer in (Layer(*named) for named in module.named_modules()) if layer.state]
+    layers = list(layers_within(module))
     ran: dict[str, Layer] = {}
     hooks = [
         layer.module.register_forward_hook(lambda *_, layer=layer: ran.setdefault(layer.name, layer) and None)
@@ -149,13 +167,28 @@ def layers_as_run(module: nn.Module, image: Tensor) -> list[Layer]:
         hook.remove()
     if idle := [layer.name for layer in layers if layer.name not in ran]:
         raise ValueError(f"these layers do not run: {', '.join(idle)}")
-    return list(ran.values())
+    return learned_last(ran.values(), layers)
+
+
+def layers_within(module: nn.Module, name: str = "") -> Iterator[Layer]:
+    """Yield the layers with weights or buffers in the order in which they are defined."""
+    whole = type(module).__name__ in WHOLE
+    if (layer := Layer(name, module, whole)).state:
+        yield layer
+    for part, inner in () if whole else module.named_children():
+        yield from layers_within(inner, f"{name}.{part}".lstrip("."))
 
 
 def layers_of(network: Network) -> list[Layer]:
     """Return the same for one of our networks."""
     named = zip(network.graph.nodes, network.nodes, strict=True)
-    return [layer for layer in (Layer(node.name, module) for node, module in named) if layer.state]
+    layers = [layer for layer in (Layer(node.name, module) for node, module in named) if layer.state]
+    return learned_last(layers, layers)
+
+
+def learned_last(ran: Iterable[Layer], defined: Iterable[Layer]) -> list[Layer]:
+    """Return layers as they run, and after them learned tensors as they are defined: they do not run themselves."""
+    return [layer for layer in ran if not layer.learned] + [layer for layer in defined if layer.learned]
 
 
 def copy_weights(theirs: Sequence[Layer], ours: Sequence[Layer]) -> None:

@@ -97,9 +97,22 @@ layers:
       - identity
       - constant([1], value=0.5) | linear(10)
 """.replace("constant([1], value=0.5) | linear(10)", "parameter(T=6, C=10, value=1) | tanh")
+SCALED = """
+name: scaled
+input: {T: 6, C: 10}
+layers:
+  - linear(8)
+  - multiply(identity, constant(T=1, C=1, value=4))
+  - linear(8)
+  - multiply(constant(T=6, C=8, value=2), identity)
+  - linear(8)
+  - divide(identity, constant(T=1, C=8, value=2))
+  - linear(8)
+  - divide(constant(T=1, C=8, value=2), identity)
+"""
 SPECS = {
     "siamese": SIAMESE, "two images": TWO_IMAGES, "tied": TIED, "decoder": DECODER, "pyramid": PYRAMID,
-    "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED,
+    "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED, "scaled": SCALED,
 }  # fmt: skip
 GRAPHS = {name: parse(text) for name, text in SPECS.items()}
 

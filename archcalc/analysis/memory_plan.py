@@ -18,6 +18,8 @@ from archcalc.ops.base import Extra, Saved
 from archcalc.ops.calls import given
 from archcalc.ops.shape import Ids
 
+_SCALED = ("multiply", [True, False]), ("multiply", [False, True]), ("divide", [False, True])  # which are constants
+
 
 class Memory(NamedTuple):
     """Which tensor holds the output of each node, and in training what backward keeps, node by node."""
@@ -55,7 +57,7 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
         if saved is None:
             saved = known[equal, free] = saved_as_run(node, free)
         counts, own = [0, 0], saved.extras
-        for i in (*(node.inputs if saved.input else ()), *((position,) if saved.output else ())):
+        for i in (*(_factors(graph, node) if saved.input else ()), *((position,) if saved.output else ())):
             if homes[i] not in kept:
                 kept.add(homes[i])
                 output = graph.nodes[homes[i]].output
@@ -67,6 +69,14 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
         values.append(counts[True])
         extras.append(own if batched[position] else tuple([extra._replace(per_image=False) for extra in own]))
     return Memory(homes, overwrites, values, common, extras, kept)
+
+
+def _factors(graph: Graph, node: Node) -> Sequence[int]:
+    """Return the inputs that backward keeps: of a product with a constant the constant, which needs no gradient."""
+    constant = [graph.nodes[i].op.name == "constant" for i in node.inputs]
+    if (node.op.name, constant) in _SCALED:
+        return [i for i, fixed in zip(node.inputs, constant, strict=True) if fixed]
+    return node.inputs
 
 
 def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:
