@@ -114,7 +114,13 @@ class Conv(Weighted):
     def padding_calls(self, x: Shape) -> Calls:
         """Return the calls that copy the input with its padding."""
         pairs = self.copied(x)
-        return padding_calls(x, pairs, self.padding_mode) if pairs else ()
+        if not pairs:
+            return ()
+        calls = padding_calls(x, pairs, self.padding_mode)
+        if self.own or self.padding_mode != "zeros":
+            return calls
+        (call,) = calls  # by the convolution itself, after a cast of its input
+        return (call._replace(makes=call.makes._replace(name="padded inside")),)
 
     def output(self, x: Shape) -> Shape:
         """(out_channels, height, width). Raises Refusal if kernel, groups or connections do not fit."""
