@@ -218,7 +218,7 @@ class TestDepth:
     [
         (("conv", 64, 7, 2, 3), "conv 7×7, 64, /2"),
         (("conv", 64, (1, 7), (2, 1), 0, 2, 4), "conv 1×7, 64, /2×1, dilation 2, 4 groups"),
-        (("conv", 2, 1, 1, 0, 1, 1, True, ((0,), (1,))), "conv 1×1, 2, by table"),
+        (("conv", 2, 1, 1, 0, 1, 1, True, "zeros", ((0,), (1,))), "conv 1×1, 2, by table"),
         (("maxpool", 2), "maxpool 2×2, /2"),
         (("avgpool", 3, 1, 1), "avgpool 3×3"),
         (("adaptive_avgpool", 7), "adaptive_avgpool 7×7"),
