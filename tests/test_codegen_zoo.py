@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from support.counted_calls import times
 from support.golden_files import check_golden
 from support.source_runs import assert_same_operations, assert_same_values, carrying, made, run
+from support.zoo import FAMILIES
 from torch import nn
 
-from archcalc import codegen, load, networks, parse
+from archcalc import codegen, load, parse
 from archcalc.catalog import spec_to_expand
 from archcalc.cli import cli
 from archcalc.codegen import export, pytorch_source
@@ -24,21 +25,6 @@ from archcalc.pytorch import build, validate_source
 from archcalc.spec.expansion import expand
 
 pytestmark = pytest.mark.usefixtures("quiet_and_alone")
-
-# A network of each family; `make proofs` runs all others.
-FAMILIES = (
-    "alexnet", "bn-inception", "densenet-40-12", "fractalnet-20", "googlenet", "inception-v3", "lenet5", "nin",
-    "nin-cifar10", "preresnet110", "resnet18", "resnet20", "resnext50-32x4d", "squeezenet1.0", "stochastic-depth-110",
-    "seresnet50", "vgg16", "wrn-28-10", "zfnet", "cs231n/inception-naive", "d2l/densenet", "blocks/fire",
-    "blocks/residual-basic", "torchvision/googlenet", "unet", "d2l/mlp-dropout", "mobilenet-v2", "mobilenet-v3-small",
-    "mnasnet-a1", "efficientnet-b0", "efficientnet-v2-s", "regnety-400mf", "convnext-tiny", "shufflenet-v2-1.0",
-    "mobilenet-v1", "xception", "pyramidnet-110-48", "shufflenet-g3", "ghostnet", "c3d", "pix2pix-generator",
-    "fpn-resnet50", "yolov3", "vnet", "eegnet-8-2", "espcn-x3", "fcn-8s", "wavenet-10",
-)  # fmt: skip
-
-
-def test_one_network_of_each_family():
-    assert {load(name).about.family for name in FAMILIES} == {load(name).about.family for name in networks()}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

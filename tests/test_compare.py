@@ -301,10 +301,10 @@ class TestRows:
         assert "skipped" in result.stderr
         assert CliRunner().invoke(cli, ["compare", "mine"]).exit_code != 0
 
-    def test_the_whole_zoo(self):
-        known = list(networks())
+    def test_all_networks_of_a_folder(self):
+        known = [name for name in networks() if name.startswith("torchvision/dense")]
         with at_most(200_000 * len(known)):  # calls
-            found = names("*")
+            found = names("torchvision/dense*")
         assert found == known
 
 

@@ -128,7 +128,7 @@ def test_refuses_what_torch_refuses() -> None:
 
 def test_every_operator_is_drawn() -> None:
     last = {"window_attention", "cosine_window_attention"}  # of channels last, which no operator makes yet
-    assert {*ARGUMENTS, *JOINS, *ATTENTIONS, *last, "input"} == set(READING)
+    assert {*ARGUMENTS, *JOINS, *ATTENTIONS, *last, "crop_like", "input"} == set(READING)
 
 
 def overwrites(graph: Graph, training: bool) -> list[bool]:

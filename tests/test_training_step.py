@@ -15,7 +15,7 @@ from support.operator_cases import CASES, case_id
 from support.operator_values import BATCH, by_name, images, module
 from support.torch_seed import seed_torch
 from support.torch_warnings import lopsided_padding
-from support.zoo import EACH
+from support.zoo import FAMILIES
 
 from archcalc import analyze, load, parse
 from archcalc.analysis.figures import FIGURES, STEP
@@ -45,14 +45,15 @@ def counted(graph: Graph, image_gradient: bool = False, frozen: Sequence[str] = 
     """Return the multiply-accumulates that PyTorch counts of two images on meta, forward and backward."""
     with torch.device("meta"):
         network = Network(graph).train()
-        image = random_inputs(graph, 2)[0].requires_grad_(image_gradient)
+        images = random_inputs(graph, 2)
+        images[0].requires_grad_(image_gradient)
     for node, made in zip(graph.nodes, network.nodes, strict=True):
         if node.op.joins and hasattr(made, "p"):
             made.p = 0
         if is_frozen(node.name, frozen):
             made.requires_grad_(False)
     with lopsided_padding(), MetaKernels(), flop_counter() as counter:
-        output = network(image)
+        output = network(*images)
         forward = counter.get_total_flops()
         sum([end.sum() for end in ends_of(output)]).backward()
     return forward // 2, (counter.get_total_flops() - forward) // 2
@@ -76,7 +77,7 @@ def expected(report: Report) -> tuple[int, int]:
     return forward, sum(dense(layer.node, macs) for layer, macs in zip(report.layers, backward, strict=True))
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_macs_are_those_of_pytorch(name: str) -> None:
     assert counted(load(name)) == expected(trained(name, 2))
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from support.golden_files import check_golden
-from support.zoo import NAMES, report
+from support.zoo import FAMILIES, NAMES, network, report
 
 from archcalc import analyze, load, networks, parse
 from archcalc.analysis.figures import FIGURES
@@ -48,6 +48,10 @@ def pairs(verdicts):
 
 def totals(name, mode="infer", **params):
     return analyze(load(name, **params), mode=mode).totals
+
+
+def test_one_network_of_each_family_stands_for_it():
+    assert {network(name).about.family for name in FAMILIES} == {network(name).about.family for name in networks()}
 
 
 def test_the_networks_asked_for_are_there():
