@@ -211,7 +211,7 @@ PER_AXIS: dict[str, Callable[[object, int], Any]] = {  # the rules for one numbe
     "Padding": padding,
     "Borders": borders,
     "Shifts": lambda value, axes: per_axis(only(value), axes, -MAX_LENGTH),
-    "Scales": lambda value, axes: each_axis(only(value), axes, positive_real),
+    "Scales": lambda value, axes: each_axis(value, axes, positive_real),
 }
 
 
