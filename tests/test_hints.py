@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -15,7 +16,7 @@ from archcalc.cli import cli
 from archcalc.errors import Refusal
 from archcalc.ops import REGISTRY, make
 from archcalc.ops.shape import Map
-from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, argument_name, operator_name
+from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, WRITTEN, argument_name, operator_name
 
 HEAD = "name: net\ninput: [3, 8, 8]\n"
 
@@ -27,7 +28,7 @@ def test_synonyms_are_of_operators_and_arguments_that_are_there():
     arguments = {name for cls in REGISTRY.values() for name in cls.types}
     assert OPERATORS.keys() <= REGISTRY.keys()
     assert ARGUMENTS.keys() <= arguments
-    words = [word for others in OPERATORS.values() for word in others.split()]
+    words = [word for others in (*OPERATORS.values(), *WRITTEN.values()) for word in others.split()]
     assert len(set(words)) == len(words)
     assert not {word.replace("_", "") for word in words} & {name.replace("_", "") for name in REGISTRY}
 
@@ -92,6 +93,49 @@ def test_steps_below_a_label_are_no_arguments(step):
 def test_arguments_below_a_label_are_no_steps(step):
     with pytest.raises(ArchcalcError, match="is a label here, but it has arguments instead of steps"):
         parse(f"{HEAD}layers:\n  - {step}\n")
+
+
+EXAMPLES = [text for text in WRITTEN if text != "a | b, or chain(…)"]
+
+
+@pytest.mark.parametrize(
+    "text", [part.strip() for text in EXAMPLES for part in re.split(", or |, (?=crop_like)", text)]
+)
+def test_what_a_hint_writes_is_a_network(text):
+    tokens = any(word in text for word in ("T=", "linear(3072"))
+    head = f"name: net\ninput: {'{T: 197, C: 768}' if tokens else '[64, 224, 224]'}\n"
+    assert len(parse(f"{head}layers:\n  - skip: relu\n  - {text}\n").nodes) > 2
+
+
+SPELLINGS = {  # what people write first, and what the error must lead to
+    ("[3, 8, 8]", "nn.Conv2d(3, 8, 3)"): "it is called conv here",
+    ("[3, 8, 8]", "torch.cat(relu, identity)"): "it is called concat here",
+    ("[3, 8, 8]", "relu + identity"): "write relu | identity for one after the other, add(relu, identity) for the sum",
+    ("[3, 8, 8]", "conv(8, 3, 'same')"): "write padding='same'",
+    ("[3, 8, 8]", "conv(3, 16, 3)"): "larger than the padded input 8×8; the input's channels are left out",
+    ("[3, 8, 8]", "ReflectionPad2d(3)"): "write pad(1, 'reflect')",
+    ("[3, 8, 8]", "UpSampling2D(2)"): "write upsample(scale_factor=2)",
+    ("[3, 8, 8]", "SEBlock(16)"): "write multiply(identity, global_avgpool |",
+    ("[3, 8, 8]", "softmax(dim=1)"): "leave it out: it works along the channels",
+    ("[3, 8, 8]", "parameter(3, 1, 1)"): "such as [64, 1, 1]",
+    ("[3, 8, 8]", "lstm(5)"): "lstm accepts T×C, not 3×8×8 (C×H×W); write tokens before it",
+    ("[3, 8, 8]", "mean(2, 3)"): "global_avgpool is the mean over all positions",
+    ("{C: 4, L: 9}", "lstm(5)"): "write transpose before it",
+    ("{C: 4, L: 9}", "conv(8, 3, padding=[2, 0])"): "needs a pair [before, after]",
+    ("{T: 9, C: 4}", "conv(8, 3)"): "write transpose before it",
+    ("{T: 9, C: 4}", "linear(4, 8)"): "not 8; the size of the input is left out",
+    ("{T: 9, C: 4}", "lstm(input_size=4, hidden_size=8)"): "leave it out: archcalc infers it",
+    ("{T: 9, C: 4}", "lstm(8, return_sequences=False)"): "slice(-1, None, axis='T') after it is the last token",
+    ("{T: 9, C: 4}", "attention(2)"): "multihead_attention(8) is attention of tokens to themselves",
+    ("{T: 9, C: 4}", "multihead_attention(embed_dim=4, num_heads=2)"): "leave it out: archcalc infers it",
+}
+
+
+@pytest.mark.parametrize(("shape", "written"), SPELLINGS)
+def test_what_people_write_first_leads_to_the_right_word(shape, written):
+    with pytest.raises(ArchcalcError) as caught:
+        parse(f"name: net\ninput: {shape}\nlayers:\n  - {written}\n")
+    assert SPELLINGS[shape, written] in str(caught.value)
 
 
 # Lists of one number, as PyTorch takes them

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
-from archcalc.ops.synonyms import argument_hint
+from archcalc.ops.synonyms import argument_hint, operator_hint
 from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Compiled, Expression
 from archcalc.spec.hints import arguments_hint, call_hint, join_hint
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
@@ -273,6 +273,12 @@ class LayerExpression(Expression):
         hint = "write a | b for a then b, n * a to repeat, a if c else b to choose"
         if isinstance(node, ast.GeneratorExp | ast.ListComp):
             hint = "write chain(conv(n, 3) for n in [8, 16])"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = self.written(node.left), self.written(node.right)
+            hint = f"write {left} | {right} for one after the other, add({left}, {right}) for the sum"
+        named = node.func if isinstance(node, ast.Call) else node
+        if isinstance(named, ast.Attribute):  # nn.Conv2d
+            hint = operator_hint(named.attr, REGISTRY) or hint
         raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
 
     def _repeat(self, node: ast.BinOp) -> Plan:
@@ -362,7 +368,7 @@ class LayerExpression(Expression):
             check_label(key, self.place(k))
             named.append(Branch(key, self.layer(k.value), self.place(k.value)))
         if not plain and not named:
-            raise self.error(node, f"{name} has no branches", f"write {name}(identity, relu)")
+            raise self.error(node, f"{name} has no branches", join_hint(name))
         return (*plain, *named)
 
 
