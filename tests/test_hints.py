@@ -138,6 +138,24 @@ def test_what_people_write_first_leads_to_the_right_word(shape, written):
     assert SPELLINGS[shape, written] in str(caught.value)
 
 
+MEANT = {  # arguments that are right, but probably begin with the size of the input; and right ones
+    "lstm(5, 5)": "lstm has 5 layers of 5 units", "lstm(64, 256)": "lstm has 256 layers of 64 units", "lstm(64, 2)": "",
+    "lstm(1)": "", "rmsnorm(64)": "rmsnorm has eps=64", "rmsnorm": "",
+    "transpose | batchnorm(64)": "batchnorm has eps=64", "transpose | conv(64, 16, 2)": "conv has a kernel of 16",
+    "transpose | conv(64, 3)": "", "transpose | conv(64, 16, groups=64)": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", MEANT)
+def test_the_size_of_the_input_as_an_argument_is_remarked(written, tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(f"name: net\ninput: {{T: 40, C: 64}}\nlayers:\n  - {written}\n")
+    remarks, _ = check_spec(str(path))
+    assert [f"{MEANT[written]}; the size of the input is left out here"] * bool(MEANT[written]) == [
+        remark.partition(": ")[2] for remark in remarks
+    ]
+
+
 # Lists of one number, as PyTorch takes them
 
 GEOMETRY = {
