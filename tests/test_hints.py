@@ -112,6 +112,8 @@ SPELLINGS = {  # what people write first, and what the error must lead to
     ("[3, 8, 8]", "torch.cat(relu, identity)"): "it is called concat here",
     ("[3, 8, 8]", "relu + identity"): "write relu | identity for one after the other, add(relu, identity) for the sum",
     ("[3, 8, 8]", "conv(8, 3, 'same')"): "write padding='same'",
+    ("[3, 8, 8]", "conv(8, 3, padding=same)"): "write it in quotes if it is a text: 'same'",
+    ("[3, 8, 8]", "concat(relu, identity, axis=H)"): "write it in quotes if it is a text: 'H'",
     ("[3, 8, 8]", "conv(3, 16, 3)"): "larger than the padded input 8×8; the input's channels are left out",
     ("[3, 8, 8]", "ReflectionPad2d(3)"): "write pad(1, 'reflect')",
     ("[3, 8, 8]", "UpSampling2D(2)"): "write upsample(scale_factor=2)",
@@ -136,6 +138,11 @@ def test_what_people_write_first_leads_to_the_right_word(shape, written):
     with pytest.raises(ArchcalcError) as caught:
         parse(f"name: net\ninput: {shape}\nlayers:\n  - {written}\n")
     assert SPELLINGS[shape, written] in str(caught.value)
+
+
+def test_a_text_for_a_param_is_quoted_within_the_shells_quotes():
+    with pytest.raises(ArchcalcError, match=r"""write it in quotes if it is a text: --set p="'SAME'"$"""):
+        parse("name: net\ninput: [3, 8, 8]\nparams: {p: 0}\nlayers:\n  - conv(8, 3, padding=p)\n", p="SAME")
 
 
 MEANT = {  # arguments that are right, but probably begin with the size of the input; and right ones

@@ -123,6 +123,10 @@ ARGUMENTS = {
     "mode": "interpolation",
     "affine": "scale center",
 }
+TEXTS = (
+    *("same", "SAME", "causal", "valid", "nearest", "bilinear", "trilinear", "bicubic", "reflect", "replicate"),
+    *("circular", "zeros", *"CTLDHW"),
+)  # arguments that stand in quotes
 INFERRED = (
     *("inchannels", "infeatures", "inplanes", "numfeatures", "inputdim", "inputshape", "inputsize", "nin"),
     *("embeddim", "dmodel"),
