@@ -114,7 +114,7 @@ SPELLINGS = {  # what people write first, and what the error must lead to
     ("[3, 8, 8]", "conv(8, 3, 'same')"): "write padding='same'",
     ("[3, 8, 8]", "conv(8, 3, padding=same)"): "write it in quotes if it is a text: 'same'",
     ("[3, 8, 8]", "concat(relu, identity, axis=H)"): "write it in quotes if it is a text: 'H'",
-    ("[3, 8, 8]", "conv(3, 16, 3)"): "larger than the padded input 8×8; the input's channels are left out",
+    ("[3, 8, 8]", "conv(3, 16, 3)"): "larger than the padded input 8×8; leave out the input's channels",
     ("[3, 8, 8]", "ReflectionPad2d(3)"): "write pad(1, 'reflect')",
     ("[3, 8, 8]", "UpSampling2D(2)"): "write upsample(scale_factor=2)",
     ("[3, 8, 8]", "SEBlock(16)"): "write multiply(identity, global_avgpool |",
@@ -125,7 +125,7 @@ SPELLINGS = {  # what people write first, and what the error must lead to
     ("{C: 4, L: 9}", "lstm(5)"): "write transpose before it",
     ("{C: 4, L: 9}", "conv(8, 3, padding=[2, 0])"): "needs a pair [before, after]",
     ("{T: 9, C: 4}", "conv(8, 3)"): "write transpose before it",
-    ("{T: 9, C: 4}", "linear(4, 8)"): "not 8; the size of the input is left out",
+    ("{T: 9, C: 4}", "linear(4, 8)"): "not 8; leave out the size of the input",
     ("{T: 9, C: 4}", "lstm(input_size=4, hidden_size=8)"): "leave it out: archcalc infers it",
     ("{T: 9, C: 4}", "lstm(8, return_sequences=False)"): "slice(-1, None, axis='T') after it is the last token",
     ("{T: 9, C: 4}", "attention(2)"): "multihead_attention(8) is attention of tokens to themselves",
@@ -158,7 +158,7 @@ def test_the_size_of_the_input_as_an_argument_is_remarked(written, tmp_path):
     path = tmp_path / "net.yaml"
     path.write_text(f"name: net\ninput: {{T: 40, C: 64}}\nlayers:\n  - {written}\n")
     remarks, _ = check_spec(str(path))
-    assert [f"{MEANT[written]}; the size of the input is left out here"] * bool(MEANT[written]) == [
+    assert [f"{MEANT[written]}; leave out the size of the input"] * bool(MEANT[written]) == [
         remark.partition(": ")[2] for remark in remarks
     ]
 

@@ -69,7 +69,7 @@ def _doubts(graph: Graph, inputs: Mapping[str, InputShape]) -> Iterator[str]:
             axis = AXES[node.x.axes[-1]]
             yield f"{node.place}: linear reads only the last axis of {node.x.text}, the {axis}; write flatten before it"
         if size := _taken_for_an_input(node):
-            yield f"{node.place}: {node.op.name} has {size}; the size of the input is left out here"
+            yield f"{node.place}: {node.op.name} has {size}; leave out the size of the input"
     yield from _twins(graph)
     for node, own in zip(graph.inputs, inputs.values(), strict=True):
         shape = node.output

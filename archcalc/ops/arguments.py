@@ -155,7 +155,7 @@ def probability(value: object) -> float:
 def flag(value: object) -> bool:
     """Check for True or False."""
     if not isinstance(value, bool):
-        hint = "; the size of the input is left out" if isinstance(value, int) and value > 1 else ""
+        hint = "; leave out the size of the input" if isinstance(value, int) and value > 1 else ""
         raise Refusal(f"needs True or False, not {show(value)}{hint}")
     return value
 
