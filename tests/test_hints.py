@@ -140,6 +140,22 @@ def test_what_people_write_first_leads_to_the_right_word(shape, written):
     assert SPELLINGS[shape, written] in str(caught.value)
 
 
+INPUTS = {  # shapes and labels as they come to mind first
+    "input: [1, 3, 8, 8]\nlayers: [relu]": "or [3, 8, 8], without the batch",
+    "input: [3, 4, 8, 8]\nlayers: [relu]": "write {C: 3, D: 4, H: 8, W: 8}",
+    "input: [[1, 8, 8], [3, 8, 8]]\nlayers: [relu]": "several inputs have names: {left:",
+    "input: [3, 8, 8]\nlayers:\n  - down: relu\n  - concat(down, identity)": "write use(down)",
+    "input: {a: [8], b: [8]}\nlayers: ['concat(a, b)']": "write use(a)",
+}
+
+
+@pytest.mark.parametrize("written", INPUTS)
+def test_inputs_and_labels_that_people_write_first(written):
+    with pytest.raises(ArchcalcError) as caught:
+        parse(f"name: net\n{written}\n")
+    assert INPUTS[written] in str(caught.value)
+
+
 def test_a_text_for_a_param_is_quoted_within_the_shells_quotes():
     with pytest.raises(ArchcalcError, match=r"""write it in quotes if it is a text: --set p="'SAME'"$"""):
         parse("name: net\ninput: [3, 8, 8]\nparams: {p: 0}\nlayers:\n  - conv(8, 3, padding=p)\n", p="SAME")
