@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import zipfile
 
 import pytest
@@ -15,7 +16,7 @@ from archcalc.cli import cli
 from archcalc.errors import Refusal
 from archcalc.ops import REGISTRY, make
 from archcalc.ops.shape import Map
-from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, argument_name, operator_name
+from archcalc.ops.synonyms import ARGUMENTS, OPERATORS, WRITTEN, argument_name, operator_name
 
 HEAD = "name: net\ninput: [3, 8, 8]\n"
 
@@ -27,7 +28,7 @@ def test_synonyms_are_of_operators_and_arguments_that_are_there():
     arguments = {name for cls in REGISTRY.values() for name in cls.types}
     assert OPERATORS.keys() <= REGISTRY.keys()
     assert ARGUMENTS.keys() <= arguments
-    words = [word for others in OPERATORS.values() for word in others.split()]
+    words = [word for others in (*OPERATORS.values(), *WRITTEN.values()) for word in others.split()]
     assert len(set(words)) == len(words)
     assert not {word.replace("_", "") for word in words} & {name.replace("_", "") for name in REGISTRY}
 
@@ -92,6 +93,90 @@ def test_steps_below_a_label_are_no_arguments(step):
 def test_arguments_below_a_label_are_no_steps(step):
     with pytest.raises(ArchcalcError, match="is a label here, but it has arguments instead of steps"):
         parse(f"{HEAD}layers:\n  - {step}\n")
+
+
+EXAMPLES = [text for text in WRITTEN if text != "a | b, or chain(…)"]
+
+
+@pytest.mark.parametrize(
+    "text", [part.strip() for text in EXAMPLES for part in re.split(", or |, (?=crop_like)", text)]
+)
+def test_what_a_hint_writes_is_a_network(text):
+    tokens = any(word in text for word in ("T=", "linear(3072"))
+    head = f"name: net\ninput: {'{T: 197, C: 768}' if tokens else '[64, 224, 224]'}\n"
+    assert len(parse(f"{head}layers:\n  - skip: relu\n  - {text}\n").nodes) > 2
+
+
+SPELLINGS = {  # what people write first, and what the error must lead to
+    ("[3, 8, 8]", "nn.Conv2d(3, 8, 3)"): "it is called conv here",
+    ("[3, 8, 8]", "torch.cat(relu, identity)"): "it is called concat here",
+    ("[3, 8, 8]", "relu + identity"): "write relu | identity for one after the other, add(relu, identity) for the sum",
+    ("[3, 8, 8]", "conv(8, 3, 'same')"): "write padding='same'",
+    ("[3, 8, 8]", "conv(8, 3, padding=same)"): "write it in quotes if it is a text: 'same'",
+    ("[3, 8, 8]", "concat(relu, identity, axis=H)"): "write it in quotes if it is a text: 'H'",
+    ("[3, 8, 8]", "conv(3, 16, 3)"): "larger than the padded input 8×8; leave out the input's channels",
+    ("[3, 8, 8]", "ReflectionPad2d(3)"): "write pad(1, 'reflect')",
+    ("[3, 8, 8]", "UpSampling2D(2)"): "write upsample(scale_factor=2)",
+    ("[3, 8, 8]", "SEBlock(16)"): "write multiply(identity, global_avgpool |",
+    ("[3, 8, 8]", "softmax(dim=1)"): "leave it out: it works along the channels",
+    ("[3, 8, 8]", "parameter(3, 1, 1)"): "such as [64, 1, 1]",
+    ("[3, 8, 8]", "lstm(5)"): "lstm accepts T×C, not 3×8×8 (C×H×W); write tokens before it",
+    ("[3, 8, 8]", "mean(2, 3)"): "global_avgpool is the mean over all positions",
+    ("{C: 4, L: 9}", "lstm(5)"): "write transpose before it",
+    ("{C: 4, L: 9}", "conv(8, 3, padding=[2, 0])"): "needs a pair [before, after]",
+    ("{T: 9, C: 4}", "conv(8, 3)"): "write transpose before it",
+    ("{T: 9, C: 4}", "linear(4, 8)"): "not 8; leave out the size of the input",
+    ("{T: 9, C: 4}", "lstm(input_size=4, hidden_size=8)"): "leave it out: archcalc infers it",
+    ("{T: 9, C: 4}", "lstm(8, return_sequences=False)"): "slice(-1, None, axis='T') after it is the last token",
+    ("{T: 9, C: 4}", "attention(2)"): "multihead_attention(8) is attention of tokens to themselves",
+    ("{T: 9, C: 4}", "multihead_attention(embed_dim=4, num_heads=2)"): "leave it out: archcalc infers it",
+}
+
+
+@pytest.mark.parametrize(("shape", "written"), SPELLINGS)
+def test_what_people_write_first_leads_to_the_right_word(shape, written):
+    with pytest.raises(ArchcalcError) as caught:
+        parse(f"name: net\ninput: {shape}\nlayers:\n  - {written}\n")
+    assert SPELLINGS[shape, written] in str(caught.value)
+
+
+INPUTS = {  # shapes and labels as they come to mind first
+    "input: [1, 3, 8, 8]\nlayers: [relu]": "or [3, 8, 8], without the batch",
+    "input: [3, 4, 8, 8]\nlayers: [relu]": "write {C: 3, D: 4, H: 8, W: 8}",
+    "input: [[1, 8, 8], [3, 8, 8]]\nlayers: [relu]": "several inputs have names: {left:",
+    "input: [3, 8, 8]\nlayers:\n  - down: relu\n  - concat(down, identity)": "write use(down)",
+    "input: {a: [8], b: [8]}\nlayers: ['concat(a, b)']": "write use(a)",
+}
+
+
+@pytest.mark.parametrize("written", INPUTS)
+def test_inputs_and_labels_that_people_write_first(written):
+    with pytest.raises(ArchcalcError) as caught:
+        parse(f"name: net\n{written}\n")
+    assert INPUTS[written] in str(caught.value)
+
+
+def test_a_text_for_a_param_is_quoted_within_the_shells_quotes():
+    with pytest.raises(ArchcalcError, match=r"""write it in quotes if it is a text: --set p="'SAME'"$"""):
+        parse("name: net\ninput: [3, 8, 8]\nparams: {p: 0}\nlayers:\n  - conv(8, 3, padding=p)\n", p="SAME")
+
+
+MEANT = {  # arguments that are right, but probably begin with the size of the input; and right ones
+    "lstm(5, 5)": "lstm has 5 layers of 5 units", "lstm(64, 256)": "lstm has 256 layers of 64 units", "lstm(64, 2)": "",
+    "lstm(1)": "", "rmsnorm(64)": "rmsnorm has eps=64", "rmsnorm": "",
+    "transpose | batchnorm(64)": "batchnorm has eps=64", "transpose | conv(64, 16, 2)": "conv has a kernel of 16",
+    "transpose | conv(64, 3)": "", "transpose | conv(64, 16, groups=64)": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", MEANT)
+def test_the_size_of_the_input_as_an_argument_is_remarked(written, tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(f"name: net\ninput: {{T: 40, C: 64}}\nlayers:\n  - {written}\n")
+    remarks, _ = check_spec(str(path))
+    assert [f"{MEANT[written]}; leave out the size of the input"] * bool(MEANT[written]) == [
+        remark.partition(": ")[2] for remark in remarks
+    ]
 
 
 # Lists of one number, as PyTorch takes them

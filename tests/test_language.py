@@ -180,6 +180,20 @@ def test_dimensions_within_branches_are_the_joins_input():
     assert made[-1] == ("concat", (6, 16, 16))
 
 
+@pytest.mark.parametrize(
+    ("written", "key", "branches"),
+    [
+        ("concat(relu, identity, axis=end)", "concat(axis=end)", "[relu, identity]"),
+        ("mean(a=relu, b=identity, p=0.5)", "mean(0.5)", "{a: relu, b: identity}"),
+        ("concat((conv(n, 1) for n in [4, 8]), axis='C')", "concat(axis='C')", '["conv(4, 1)", "conv(8, 1)"]'),
+    ],
+)
+def test_a_joins_own_argument_is_a_keyword_in_an_expression(written, key, branches):
+    head = HEAD + """params: {end: "'H'"}\n"""
+    inline = graph(f"  - {written}\n", head)
+    assert shape(inline) == shape(graph(f"  - {key}: {branches}\n", head))
+
+
 # Blocks
 
 

@@ -117,7 +117,8 @@ def test_only_axes_with_several_places_change_the_order_in_memory() -> None:
     ("x", "counts", "message"),
     [
         (Features((128,)), (), "conv accepts C×L, C×H×W or C×D×H×W, not 128 features"),
-        (Tokens((128, 768)), (), "conv accepts C×L, C×H×W or C×D×H×W, not 128×768 (T×C)"),
+        (Tokens((128, 768)), (), "conv accepts C×L, C×H×W or C×D×H×W, not 128×768 (T×C); write transpose before it"),
+        (Tokens((128, 768)), (2,), "conv accepts C×H×W, not 128×768 (T×C)"),
         (Map((3, 16, 9, 9)), (2,), "conv accepts C×H×W, not 3×16×9×9 (C×D×H×W)"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
@@ -10,7 +11,7 @@ from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, origins, spec_of
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
-from archcalc.ops import Operator
+from archcalc.ops import Operator, format_shape
 from archcalc.ops.shape import AXES, Map
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
@@ -48,12 +49,27 @@ def _twins(graph: Graph) -> Iterator[str]:
             yield f"{node.place}: {both}; to share them, label the first and write again(label)"
 
 
+def _taken_for_an_input(node: Node) -> str:
+    """Return what an operator has if its arguments seem to begin with the size of its input, as in PyTorch; else ""."""
+    op: Any = node.op
+    layers, units = getattr(op, "num_layers", 1), getattr(op, "hidden_size", 16)
+    if 1 < layers >= min(16, units):
+        return f"{layers} layers of {units} units"
+    if (getattr(op, "eps", None) or 0) >= 1:
+        return f"eps={op.eps}"
+    if op.name == "conv" and op.groups == 1 and op.out_channels == node.x.channels and min(op.kernel_size) >= 16:
+        return f"a kernel of {format_shape(op.kernel_size)}"
+    return ""
+
+
 def _doubts(graph: Graph, inputs: Mapping[str, InputShape]) -> Iterator[str]:
     """Yield remarks on what is allowed, but probably a mistake."""
     for node in graph.nodes[1:]:
         if node.op.name == "linear" and isinstance(node.x, Map):
             axis = AXES[node.x.axes[-1]]
             yield f"{node.place}: linear reads only the last axis of {node.x.text}, the {axis}; write flatten before it"
+        if size := _taken_for_an_input(node):
+            yield f"{node.place}: {node.op.name} has {size}; leave out the size of the input"
     yield from _twins(graph)
     for node, own in zip(graph.inputs, inputs.values(), strict=True):
         shape = node.output

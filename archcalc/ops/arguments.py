@@ -69,6 +69,7 @@ def whole(value: object, least: int) -> int:
     """Check for an integer of at least `least`."""
     if type(value) is not int:
         hint = "; // divides and rounds down" if isinstance(value, float) and value > 1 else ""
+        hint = f"; write padding={value!r}" if value in PADDINGS else hint
         raise Refusal(f"needs a whole number, not {show(value)}{hint}")
     if value < least:
         raise Refusal(f"needs a whole number of at least {least}, not {value}")
@@ -108,6 +109,8 @@ def padding(value: object, axes: int) -> tuple[Any, ...] | str:
 def borders(value: object, axes: int, least: int = -MAX_LENGTH) -> tuple[Any, ...]:
     """Read one integer per axis, or pairs before and after it."""
     if not isinstance(value, tuple) or not any(isinstance(pair, tuple) for pair in value):
+        if isinstance(value, tuple) and len(value) == 2 * axes:
+            raise Refusal(f"needs a pair [before, after] for each of {LISTS[axes]}, not {show(value)}")
         return per_axis(only(value), axes, least)
     if len(value) not in (1, axes) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         raise Refusal(f"needs a pair [before, after] for each of {LISTS[axes]}, not {show(value)}")
@@ -123,7 +126,7 @@ def letters(value: object) -> str:
     """Check for letters of axes."""
     if isinstance(value, str) and 1 <= len(value) <= 4:
         return value
-    raise Refusal(f"needs letters of axes such as 'HWC', not {show(value)}")
+    raise Refusal(f"needs letters of axes such as 'C' or 'HWC', not {show(value)}")
 
 
 def real(value: object) -> float:
@@ -152,7 +155,8 @@ def probability(value: object) -> float:
 def flag(value: object) -> bool:
     """Check for True or False."""
     if not isinstance(value, bool):
-        raise Refusal(f"needs True or False, not {show(value)}")
+        hint = "; leave out the size of the input" if isinstance(value, int) and value > 1 else ""
+        raise Refusal(f"needs True or False, not {show(value)}{hint}")
     return value
 
 

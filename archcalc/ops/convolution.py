@@ -132,7 +132,10 @@ class Conv(Weighted):
         sizes = [self.out_channels]
         for length, span, stride in zip(padded, reach, self.stride, strict=True):
             if not every(length >= span):
-                raise Refusal(f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}")
+                taken = every(self.out_channels == x.channels) and min(self.kernel_size) >= 16  # conv(64, 128, 3)
+                hint = "; leave out the input's channels" if taken else ""
+                text = f"kernel {format_shape(reach)} is larger than the padded input {format_shape(padded)}"
+                raise Refusal(text + hint)
             sizes.append((length - span) // stride + 1)
         return Map(sizes)
 

@@ -35,7 +35,7 @@ class Parameter(Plain):
         """Its sizes: a list as at `input:`, or sizes by axis, such as T=197, C=768."""
         named = {axis: getattr(self, axis) for axis in "CTLDHW" if getattr(self, axis) is not None}
         if bool(named) == (self.sizes is not None):
-            raise Refusal("needs a list of sizes, or sizes by axis such as T=197, C=768")
+            raise Refusal("needs one list of sizes, such as [64, 1, 1], or sizes by axis, such as T=197, C=768")
         if self.sizes is not None:
             return shape_of(self.sizes)
         axes = axes_of(named)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Sizes: TypeAlias = tuple[int, ...]  # of a tensor without named axes, such as a weight
 MAPS = {1: "CL", 2: "CHW", 3: "CDHW"}  # the axes of a map, by the number of those along which positions lie
 CHANNELS_LAST = {1: "TC", 2: "HWC", 3: "DHWC"}  # likewise of tokens
+WAYS = {  # the operator that makes one order of axes into another, for errors
+    ("TC", "CL"): "transpose", ("CL", "TC"): "transpose", ("CHW", "TC"): "tokens", ("CDHW", "TC"): "tokens",
+    ("CHW", "HWC"): "permute('HWC')", ("HWC", "CHW"): "permute('CHW')", ("DHWC", "CDHW"): "permute('CDHW')",
+}  # fmt: skip
 USUAL = ("C", "CHW")  # axes that need no name beside their sizes
 
 
@@ -216,8 +220,7 @@ def positions(x: Shape, name: str, *counts: int) -> Sizes:
     lengths = x.lengths
     if type(x) is Map and (not counts or len(lengths) in counts):
         return lengths
-    accepted = in_words([MAPS[count] for count in counts or MAPS])
-    raise Refusal(f"{name} accepts {accepted}, not {_described(x)}")
+    raise _refusal(name, [MAPS[count] for count in counts or MAPS], x)
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
@@ -244,7 +247,7 @@ def spacious(x: Shape, name: str) -> Sizes:
     if isinstance(x, Map | Tokens):
         lengths: Sizes = x.lengths
         return lengths
-    raise Refusal(f"{name} accepts {in_words([*MAPS.values(), *CHANNELS_LAST.values()])}, not {_described(x)}")
+    raise _refusal(name, [*MAPS.values(), *CHANNELS_LAST.values()], x)
 
 
 def permuted(x: Shape, axes: str) -> Shape:
@@ -276,7 +279,7 @@ def channels_first(x: Shape, name: str) -> Shape:
     """Return a vector or map. Raises Refusal for tokens: PyTorch takes the second dimension as their channels."""
     if isinstance(x, Features | Map):
         return x
-    raise Refusal(f"{name} accepts {in_words(['C', *MAPS.values()])}, not {_described(x)}")
+    raise _refusal(name, ["C", *MAPS.values()], x)
 
 
 def tokens(x: Shape, name: str) -> Tokens:
@@ -292,7 +295,13 @@ def channels_last(x: Shape, name: str) -> Tokens:
 def _with_axes(x: Shape, name: str, axes: str) -> Tokens:
     if isinstance(x, Tokens) and x.axes == axes:
         return x
-    raise Refusal(f"{name} accepts {format_shape(axes)}, not {_described(x)}")
+    raise _refusal(name, [axes], x)
+
+
+def _refusal(name: str, accepted: Sequence[str], x: Shape) -> Refusal:
+    """Return the error for a shape with other axes than the accepted ones, and what makes those of it."""
+    way = next((f"; write {WAYS[x.axes, axes]} before it" for axes in accepted if (x.axes, axes) in WAYS), "")
+    return Refusal(f"{name} accepts {in_words(accepted)}, not {_described(x)}{way}")
 
 
 def _described(x: Shape) -> str:

@@ -20,7 +20,7 @@ OPERATORS = {
     "groupnorm": "gn groupnormalization",
     "instancenorm": "in instancenorm1d instancenorm2d instancenorm3d instancenormalization",
     "channel_layernorm": "layernorm2d",
-    "normalize": "l2normalize unitnormalization",
+    "normalize": "l2norm l2normalize unitnormalization",
     "lrn": "localresponsenorm localresponsenormalization",
     "maxpool": "maxpool1d maxpool2d maxpool3d maxpooling2d maxpooling",
     "avgpool": "avgpool1d avgpool2d avgpool3d averagepooling2d averagepool avgpooling",
@@ -28,7 +28,7 @@ OPERATORS = {
     "adaptive_maxpool": "adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d",
     "global_avgpool": "globalaveragepooling2d globalaveragepool globalavgpool2d gap",
     "global_maxpool": "globalmaxpooling2d globalmaxpool2d gmp",
-    "upsample": "upsampling upsampling2d upsamplingnearest2d upsamplingbilinear2d interpolate resize",
+    "upsample": "interpolate resize",
     "leaky_relu": "leaky lrelu",
     "silu": "swish",
     "prelu": "parametricrelu",
@@ -39,20 +39,22 @@ OPERATORS = {
     "dropout2d": "spatialdropout2d",
     "dropout3d": "spatialdropout3d",
     "channel_shuffle": "shufflechannel",
+    "flatten": "squeeze",
     "identity": "skip shortcut noop",
     "add": "eltwise sum shortcutadd",
     "subtract": "sub",
     "multiply": "mul scale",
     "divide": "div",
+    "maximum": "max",
     "mean": "average",
     "concat": "cat concatenate route",
     "permute": "rearrange",
     "reshape": "view unflatten",
     "tokens": "totokens",
-    "chunk": "split",
-    "slice": "narrow select crop",
+    "chunk": "split channelsplit",
+    "slice": "narrow select",
     "center_crop": "cropping2d",
-    "pad": "zeropad2d zeropadding2d constantpad2d reflectionpad2d replicationpad2d circularpad2d zeropad",
+    "pad": "zeropad zeropad2d zeropadding2d constantpad2d",
     "roll": "cyclicshift",
     "repeat": "tile expand",
     "pixel_shuffle": "depthtospace subpixel",
@@ -67,10 +69,27 @@ OPERATORS = {
     "cosine_window_attention": "shiftedwindowattentionv2",
     "cross_attention": "encoderdecoderattention",
 }
+MLP = "linear(3072) | gelu | linear(768)"
 WRITTEN = {  # how to write operators that archcalc does not have
     "conv(in_channels, 3, padding=1, groups=in_channels)": "depthwise depthwiseconv depthwiseconv2d dwconv",
     "conv(in_channels, 3, padding=1, groups=in_channels) | conv(64, 1)": "separableconv separableconv2d",
     "a | b, or chain(…)": "sequential modulelist",
+    "add(relu, identity)": "residual residualblock",
+    "multiply(identity, parameter([64, 1, 1]))": "layerscale gamma",
+    "add(identity, parameter(T=197, C=768))": "posembed positionembedding positionalembedding positionalencoding",
+    "concat(parameter(T=1, C=768), identity, axis='T')": "clstoken classtoken",
+    "conv(768, 16, stride=16) | tokens": "patchembed patchembedding",
+    "multiply(identity, global_avgpool | conv(4, 1) | relu | conv(64, 1) | sigmoid)": "se seblock selayer semodule "
+    "squeezeexcite squeezeexcitation",
+    f"add(multihead_attention(8), identity) | layernorm | add({MLP}, identity) | layernorm": "transformerencoderlayer "
+    "transformerblock encoderlayer",
+    MLP: "mlp ffn feedforward",
+    "upsample(scale_factor=2)": "upsampling upsampling1d upsampling2d upsampling3d upsamplingnearest2d",
+    "upsample(scale_factor=2, mode='bilinear', align_corners=True)": "upsamplingbilinear2d",
+    "pad(1, 'reflect')": "reflectionpad1d reflectionpad2d reflectionpad3d",
+    "pad(1, 'replicate')": "replicationpad1d replicationpad2d replicationpad3d",
+    "pad(1, 'circular')": "circularpad1d circularpad2d circularpad3d",
+    "center_crop(8), crop_like(use(skip), identity), or slice(1, -1, axis='H')": "crop",
 }
 ARGUMENTS = {
     "out_channels": "filters numoutput outplanes outchannel channels nout",
@@ -104,7 +123,21 @@ ARGUMENTS = {
     "mode": "interpolation",
     "affine": "scale center",
 }
-INFERRED = ("inchannels", "infeatures", "inplanes", "numfeatures", "inputdim", "inputshape", "nin")
+TEXTS = (
+    *("same", "SAME", "causal", "valid", "nearest", "bilinear", "trilinear", "bicubic", "reflect", "replicate"),
+    *("circular", "zeros", *"CTLDHW"),
+)  # arguments that stand in quotes
+INFERRED = (
+    *("inchannels", "infeatures", "inplanes", "numfeatures", "inputdim", "inputshape", "inputsize", "nin"),
+    *("embeddim", "dmodel"),
+)
+LEFT_OUT = {  # why there is no such argument
+    "activation": "write the activation as a separate layer, e.g. conv(8, 3) | relu",
+    "dim": "leave it out: it works along the channels or features",
+    "axis": "leave it out: it works along the channels or features",
+    "batchfirst": "leave it out: tokens are always T×C",
+    "returnsequences": "leave it out: slice(-1, None, axis='T') after it is the last token",
+}
 
 
 def _plain(name: str) -> str:
@@ -137,9 +170,8 @@ def operator_hint(name: str, known: Collection[str]) -> str:
 
 def argument_hint(name: str, known: Collection[str]) -> str:
     """Suggest a replacement for an unknown argument: our name for it, or the nearest name."""
+    if own := argument_name(name, known):
+        return f"it is called {own} here"
     if _plain(name) in INFERRED:
         return "leave it out: archcalc infers it from the input"
-    if _plain(name) == "activation":
-        return "write the activation as a separate layer, e.g. conv(8, 3) | relu"
-    own = argument_name(name, known)
-    return f"it is called {own} here" if own else suggest(name, known)
+    return LEFT_OUT.get(_plain(name)) or suggest(name, known)

@@ -143,11 +143,14 @@ def _settled(own: InputShape, given: Sizes | None, names: Names) -> tuple[Shape,
 
 
 def _own_input(own: InputShape, names: Names) -> Shape:
+    given = own.sizes.run(names)
     try:
-        sizes = extent(own.sizes.run(names))
+        sizes = extent(given)
         return shape_of(sizes, own.axes or _usual(sizes))
     except Refusal as error:
-        hint = "write channels, height, width, such as [3, 224, 224]"
+        several = isinstance(given, tuple) and given and isinstance(given[0], tuple)
+        one = "write channels, height, width, such as [3, 224, 224]"
+        hint = "several inputs have names: {left: [3, 32, 32], right: [3, 32, 32]}" if several else one
         raise SpecError(f"input {error}", own.sizes.place, "" if "write" in str(error) else hint) from None
 
 
@@ -164,6 +167,8 @@ def _usual(sizes: Sizes, option: bool = False) -> str:
         raise Refusal(f"needs one to four sizes, not {len(sizes)}")
     form, joint, around = ("{}={}", ",", "{}") if option else ("{}: {}", ", ", "{{{}}}")
     written = [around.format(joint.join(map(form.format, axes, sizes))) for axes in known]
+    if len(sizes) == 4 and sizes[0] == 1:
+        written.append(f"{'x'.join(map(str, sizes[1:])) if option else list(sizes[1:])}, without the batch")
     raise Refusal(f"needs names for its {len(sizes)} axes; write {' or '.join(written)}")
 
 

@@ -274,7 +274,7 @@ class Expansion:
         return y
 
     def _call(self, plan: Call, x: int, frame: Frame) -> int:
-        target, shape = self._target(plan, frame.names), self.made[x].output
+        target, shape = self._target(plan, frame), self.made[x].output
         frame.names.shape = shape
         given = evaluate(plan, frame.names, frame.scope)
         if isinstance(target, Block):
@@ -302,11 +302,12 @@ class Expansion:
         self.made[at] = self.made[at]._replace(shared=shared)
         return at
 
-    def _target(self, plan: Call, names: Names) -> Block | type[Operator]:
+    def _target(self, plan: Call, frame: Frame) -> Block | type[Operator]:
         try:
-            named = names[plan.name]
+            named = frame.names[plan.name]
         except KeyError:
-            hint = operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
+            label = f"write use({plan.name})" if frame.scope.labelling(plan.name) else ""
+            hint = label or operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
             hint = f"write use({plan.name})" if isinstance(named, Tensor) else ""

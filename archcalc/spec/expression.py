@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
 from archcalc.ops.arguments import show
-from archcalc.ops.synonyms import operator_name
+from archcalc.ops.synonyms import TEXTS, operator_name
 from archcalc.spec import functions
 from archcalc.spec.functions import ARITHMETIC, COMPARISONS, FUNCTIONS, LIMIT, Evaluate, Fault, Misuse, Names
 from archcalc.spec.yaml import Scalar, Sequence, Value
@@ -217,6 +217,10 @@ class Expression:
             return self.error(node, f"{node.id}: the input here {known}")
         if node.id in _WORDS:
             return self.error(node, message, f"write {_WORDS[node.id]}")
+        if node.id in TEXTS:
+            source, text = self.place(node).source.name, f"'{node.id}'"
+            text = f'{source}="{text}"' if source.startswith("--set ") else text
+            return self.error(node, message, f"write it in quotes if it is a text: {text}")
         if node.id in names.later:
             return self.error(node, message, "params are computed in order: move it above this one")
         layers = [name for name, cls in REGISTRY.items() if not cls.joins and name != "identity"]  # can be values

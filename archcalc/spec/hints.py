@@ -12,6 +12,12 @@ from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 KIND_KEYS = ("type", "op", "layer", "class_name", "module")  # keys of other programs for the kind of a layer
 SHAPE = re.compile(r"[0-9]{1,9}(?:[xX][0-9]{1,9}){1,7}")
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+UNJOINED = {  # what a join with a number in place of its branches may be meant to be
+    "attention": "multihead_attention(8) is attention of tokens to themselves",
+    "cross_attention": "multihead_attention(8) is attention of tokens to themselves",
+    "mean": "global_avgpool is the mean over all positions",
+    "maximum": "global_maxpool is the maximum over all positions",
+}
 VALUES = ("true", "false", "none", "same", "valid", "nearest", "bilinear")
 
 
@@ -37,6 +43,12 @@ def arguments_hint(name: str, body: Value) -> str:
     items = body.items if isinstance(body, Sequence) else (body,)
     numbers = [item.text for item in items if isinstance(item, Scalar) and NUMBER.fullmatch(item.text)]
     return f"write {own}({', '.join(numbers)})" if numbers and len(numbers) == len(items) else ""
+
+
+def join_hint(name: str) -> str:
+    """Return how to write a join that has a number in place of a branch."""
+    own = "".join(f", {key}=…" for key in REGISTRY[name].types)
+    return UNJOINED.get(name) or f"write {name}(identity, relu{own})"
 
 
 def _is_value(item: Value) -> bool:

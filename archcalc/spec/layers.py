@@ -13,8 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
+from archcalc.ops.synonyms import argument_hint, operator_hint
 from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Compiled, Expression
-from archcalc.spec.hints import arguments_hint, call_hint
+from archcalc.spec.hints import arguments_hint, call_hint, join_hint
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
 LABEL = re.compile(r"(?!\d+$)[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
@@ -272,6 +273,12 @@ class LayerExpression(Expression):
         hint = "write a | b for a then b, n * a to repeat, a if c else b to choose"
         if isinstance(node, ast.GeneratorExp | ast.ListComp):
             hint = "write chain(conv(n, 3) for n in [8, 16])"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = self.written(node.left), self.written(node.right)
+            hint = f"write {left} | {right} for one after the other, add({left}, {right}) for the sum"
+        named = node.func if isinstance(node, ast.Call) else node
+        if isinstance(named, ast.Attribute):  # nn.Conv2d
+            hint = operator_hint(named.attr, REGISTRY) or hint
         raise self.error(node, f"a layer is needed here, not {self.written(node)}", hint)
 
     def _repeat(self, node: ast.BinOp) -> Plan:
@@ -298,13 +305,19 @@ class LayerExpression(Expression):
         if name == CHAIN:
             return self._chain(node, place)
         if is_join(name):
-            return Join(name, self._branches(node, name), place)
+            return Join(
+                name, self._branches(node, name), place, named=self._named_values(node, name, REGISTRY[name].types)
+            )
         return self._call_with_values(node, name, place)
 
     def _call_with_values(self, node: ast.Call, name: str, place: Place) -> Call:
         args = [Argument("", self.value(arg), self.place(arg)) for arg in node.args]
-        named = [Argument(key, self.value(k.value), self.place(k)) for key, k in self._keywords(node, name)]
-        return Call(name, tuple(args), tuple(named), place)
+        return Call(name, tuple(args), self._named_values(node, name), place)
+
+    def _named_values(self, node: ast.Call, name: str, known: Collection[str] | None = None) -> tuple[Argument, ...]:
+        """Parse the values of the keywords `known`; by default of all."""
+        keywords = [(key, k) for key, k in self._keywords(node, name) if known is None or key in known]
+        return tuple(Argument(key, self.value(k.value), self.place(k)) for key, k in keywords)
 
     def join_call(self) -> Call:
         """Parse a join with arguments, as the key of its branches: `mean(0.15)`."""
@@ -342,15 +355,20 @@ class LayerExpression(Expression):
         return Each(self.rounds(node), self.layer(node.elt), self.place(node))
 
     def _branches(self, node: ast.Call, name: str) -> tuple[Branch, ...] | Each:
-        if len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.GeneratorExp):
+        branches = [(key, k) for key, k in self._keywords(node, name) if key not in REGISTRY[name].types]
+        if len(node.args) == 1 and not branches and isinstance(node.args[0], ast.GeneratorExp):
             return self._each(node.args[0])
+        if number := next((arg for arg in node.args if isinstance(arg, ast.Constant)), None):
+            raise self.error(number, f"a branch of {name} is a layer, not {self.written(number)}", join_hint(name))
         plain = [Branch(None, self.layer(arg), self.place(arg)) for arg in node.args]
         named = []
-        for key, k in self._keywords(node, name):
+        for key, k in branches:
+            if isinstance(k.value, ast.Constant):
+                raise self.error(k, f"{name}: has no argument {key!r}", argument_hint(key, REGISTRY[name].types))
             check_label(key, self.place(k))
             named.append(Branch(key, self.layer(k.value), self.place(k.value)))
         if not plain and not named:
-            raise self.error(node, f"{name} has no branches", f"write {name}(identity, relu)")
+            raise self.error(node, f"{name} has no branches", join_hint(name))
         return (*plain, *named)
 
 
