@@ -5,11 +5,12 @@ from itertools import combinations
 
 import matplotlib
 import pytest
-from support.pictures import MANY, PLACED, check_leaders, check_readable, label_texts, needs, papers, points, reports
+from support.pictures import MANY, check_leaders, check_readable, label_texts, needs, papers, points, reports
 
 from archcalc import analyze, parse
 from archcalc.analysis.figures import numbers
-from archcalc.render.pictures import comparison, fields, memory, names, pareto, profile
+from archcalc.comparing.accuracy import frontier
+from archcalc.render.pictures import comparison, fields, labels, memory, names, pareto, profile
 from archcalc.render.pictures.labels import Spot, place
 from archcalc.render.pictures.sheets import DARK, LIGHT, sheet
 
@@ -36,7 +37,6 @@ PICTURES = {
     "compare all": (comparison, comparison.size(50, 4), lambda: ((reports(MANY) * 5)[:50],)),
     "compare ratios": (comparison, comparison.size(12, 4), lambda: (reports(MANY), comparison.USUAL, True)),
     "pareto papers": (pareto, pareto.SIZE, lambda: (papers(),)),
-    "pareto all": (pareto, pareto.SIZE, lambda: (points(*PLACED),)),
     "pareto torchvision": (pareto, pareto.SIZE, lambda: (points("torchvision/*"),)),
     "pareto three": (pareto, pareto.SIZE, lambda: (points("alexnet", "resnet50", "torchvision/vgg16"),)),
     "pareto one": (pareto, pareto.SIZE, lambda: (points("resnet50"),)),
@@ -58,10 +58,27 @@ def test_pictures_are_readable(name, dark):
         check_readable(made.figure)
 
 
-def test_lines_lead_neither_through_names_nor_through_each_other():
-    """Nothing else stands in their way where there is but one set of networks; and one that did would be noticed."""
+def test_the_whole_zoo_is_readable_and_its_caption_counts_the_names_without_room(monkeypatch):
+    """Those on the line have room, however few tries; without the limit of the last round, a line cuts a name."""
+    monkeypatch.setattr(labels, "TRIES", 0)
     with sheet(*pareto.SIZE) as made:
-        pareto.draw(made, papers())
+        unnamed = pareto.draw(made, points())
+        check_readable(made.figure)
+        assert len(label_texts(made)) == len(points()) - len(unnamed)
+        assert not {p.name for p in frontier(points())} & set(unnamed)
+        assert f"lack of room: {len(unnamed)} of {len(points())} networks" in " ".join(made.caption.get_text().split())
+    settled = labels._Search.settled
+    monkeypatch.setattr(labels._Search, "settled", lambda self, order, chosen, limit=0: settled(self, order, chosen))
+    with sheet(*pareto.SIZE) as made:
+        assert pareto.draw(made, papers()) == []
+        with pytest.raises(AssertionError, match="a line cuts"):
+            check_leaders(made.figure)
+
+
+def test_lines_lead_neither_through_names_nor_through_each_other():
+    """Where the networks are few, lines do not meet; and a line through a name would be noticed."""
+    with sheet(*pareto.SIZE) as made:
+        pareto.draw(made, points("torchvision/*"))
         leaders = [line for line in made.figure.get_children() if line.get_gid() == "leader"]
         ways = [line.get_path().transformed(line.get_transform()) for line in leaders]
         assert len(ways) > 10

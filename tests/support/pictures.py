@@ -90,15 +90,8 @@ def points(*patterns):
     return [found for name in matching(patterns) if (found := point(name))]
 
 
-# Families whose names all find a place in one picture; with the mobile ones a line cuts a name.
-PLACED = (
-    "alexnet", "zfnet*", "vgg*", "nin*", "googlenet", "bn-inception", "inception-v*", "resnet*", "preresnet*", "wrn*",
-    "resnext*", "densenet*", "squeezenet*",
-)  # fmt: skip
-
-
 def papers():
-    return [found for name in papers_own(matching(PLACED)) if (found := point(name))]
+    return [found for name in papers_own(matching(())) if (found := point(name))]
 
 
 def label_texts(made):

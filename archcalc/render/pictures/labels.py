@@ -1,13 +1,15 @@
-"""Place labels beside points so that no label covers another.
+"""Place labels beside points so that no label covers another, and no leader cuts a label.
 
-Each label in turn takes the cheapest place, given the places of the others, until none moves. Then some labels are
-removed and placed again, many times, and the better result is kept. The same points always get the same places.
+Each label in turn takes the cheapest place, given the places of the others, until none moves. Then a label and those
+around it are removed and placed again, many times, and the better result is kept. Labels that still meet are left out.
+The same points always get the same places.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -17,21 +19,22 @@ Floats: TypeAlias = Any  # arrays of numpy
 ANGLES = 32
 STEPS = (2, 5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 130, 165)  # points between the ball's edge and the label
 ROUNDS = 6
-TRIES = 40  # how often a part of the labels is placed again
-FREED = 4  # that part: one of this many labels
-APART = 1.5  # points between labels
+TRIES = 60  # how often a label and those around it are placed again
+FREED = 8  # one of this many labels at most, and two
+APART = numpy.array([-1.5, -1.5, 1.5, 1.5])  # points between labels
 FORBIDDEN = 1e9
-CROSSED, TANGLED = 1e5, 2e3  # cost of a leader through a label (a last resort), and of two leaders that cross
+CROSSED, TANGLED = 1e5, 2e3  # cost of a leader through a label (only while labels move), and of two leaders that cross
 
 
 class Spot(NamedTuple):
-    """A ball and the size of its label, in points."""
+    """A ball and the size of its label, in points; labels that are not `first` yield to those that are."""
 
     x: float
     y: float
     radius: float
     width: float
     height: float
+    first: bool = False
 
 
 class Placed(NamedTuple):
@@ -63,53 +66,83 @@ class _Search:
 
     def __init__(self, spots: Sequence[Spot], bounds: Box, lines: Sequence[Box]) -> None:
         self.balls = numpy.array([(s.x, s.y, s.radius) for s in spots])
-        self.boxes = [_candidates(spot, bounds) for spot in spots]
+        self.boxes = numpy.stack([_candidates(spot) for spot in spots])
+        starts = numpy.broadcast_to(self.balls[:, None, :2], (*self.boxes.shape[:2], 2))
+        ways = self.boxes, starts, _ends(self.boxes, starts)
+        self.ways = numpy.concatenate(ways, axis=-1).reshape(-1, 8).T.copy()  # of all labels: boxes, and leaders' ends
+        self.reach = numpy.asfortranarray(_around(self.boxes, starts).reshape(-1, 4))
         crossed = numpy.array(lines).reshape(-1, 4)
-        self.conflicts: dict[tuple[int, int, int], Floats] = {}  # costs of label i's boxes if label j takes its k-th
-        self.fixed = [_costs(boxes, i, self.balls) + _written_on(boxes, crossed) for i, boxes in enumerate(self.boxes)]
+        fixed = [_costs(boxes, i, self.balls) + _written_on(boxes, crossed) for i, boxes in enumerate(self.boxes)]
+        self.fixed = numpy.array(fixed) + FORBIDDEN * _outside(self.boxes, bounds)
+        self.weights = [10 if spot.first else 1 for spot in spots]
+        self.conflicts = cache(self._conflicts)
 
     def best(self) -> Choice:
-        """Return the cheapest choice found: place the most crowded first, then repeatedly place some of them again."""
-        order = sorted(range(len(self.boxes)), key=lambda i: -_crowd(i, self.balls))
-        chosen = self.settled(order, [None] * len(order))
-        cost = self.total(chosen)
-        for seed in range(TRIES if len(order) > 1 else 0):
+        """Return the cheapest choice found: place the most crowded first, then those around a label, many times."""
+        count = len(self.boxes)
+        order = sorted(range(count), key=lambda i: -_crowd(i, self.balls))
+        chosen, costs = self.settled(order, [None] * count)
+        for seed in range(TRIES if count > 1 else 0):
             chance = random.Random(seed)
-            freed = set(chance.sample(order, 1 + len(order) // FREED))
-            order = chance.sample(order, len(order))
-            tried = self.settled(order, [None if i in freed else k for i, k in enumerate(chosen)])
-            if (other := self.total(tried)) < cost:
-                chosen, cost = tried, other
-        return chosen
+            middle = chance.choice([i for i in range(count) if costs[i] >= CROSSED] or order)
+            near = numpy.hypot(*(self.balls[:, :2] - self.balls[middle, :2]).T).argsort()
+            freed = {*near[: chance.randint(2, 2 + count // FREED)].tolist()}
+            order = [middle, *chance.sample(range(count), count)]
+            tried, others = self.settled(order, [None if i in freed else k for i, k in enumerate(chosen)])
+            if sum(others) <= sum(costs):
+                chosen, costs = tried, others
+        worst = sorted(range(count), key=lambda i: (self.weights[i], -costs[i]))
+        return self.settled(worst, chosen, CROSSED)[0]  # one that a leader meets moves, or is left out
 
-    def settled(self, order: Sequence[int], chosen: Choice) -> Choice:
-        """Let labels choose in turn until none changes its choice."""
+    def settled(self, order: Sequence[int], chosen: Choice, limit: float = FORBIDDEN) -> tuple[Choice, list[float]]:
+        """Let labels choose among boxes that cost less than `limit` until none changes; return their costs, too."""
+        added = self.added(chosen)
         for _ in range(ROUNDS):
             before = list(chosen)
             for i in order:
-                costs = self.costs(i, chosen)
+                costs = self.fixed[i] + added[i]
                 best = int(costs.argmin())
-                chosen[i] = best if costs[best] < FORBIDDEN else None
+                choice = best if costs[best] < limit else None
+                if choice != chosen[i]:
+                    self.add(added, i, chosen[i], -1)
+                    self.add(added, i, choice, 1)
+                    chosen[i] = choice
             if chosen == before:
                 break
-        return chosen
+        costs = self.fixed + added
+        return chosen, [FORBIDDEN * self.weights[i] if k is None else float(costs[i, k]) for i, k in enumerate(chosen)]
 
-    def costs(self, i: int, chosen: Choice) -> Floats:
-        """Compute the cost of each box of a label, given the choices of the others."""
-        others = [(i, j, k) for j, k in enumerate(chosen) if k is not None and j != i]
-        if unknown := [other for other in others if other not in self.conflicts]:
-            boxes, balls = [self.boxes[j][k] for _, j, k in unknown], [self.balls[j] for _, j, _ in unknown]
-            found = _conflicts(self.boxes[i], self.balls[i], boxes, balls)
-            self.conflicts |= zip(unknown, found.T, strict=True)
-        return sum((self.conflicts[other] for other in others), start=self.fixed[i])
+    def added(self, chosen: Choice) -> Floats:
+        """Compute what the labels, as chosen, add to the costs of each other's boxes."""
+        added = numpy.zeros(self.fixed.shape)
+        for i, k in enumerate(chosen):
+            self.add(added, i, k, 1)
+        return added
 
-    def total(self, chosen: Choice) -> float:
-        """Compute the cost of a choice; a label without a place costs most."""
-        return sum(FORBIDDEN if k is None else float(self.costs(i, chosen)[k]) for i, k in enumerate(chosen))
+    def add(self, added: Floats, i: int, k: int | None, times: int) -> None:
+        """Add what label i in its k-th box costs others."""
+        if k is not None:
+            where, costs = self.conflicts(i, k)
+            added.reshape(-1)[where] += times * costs
+
+    def _conflicts(self, i: int, k: int) -> tuple[Floats, Floats]:
+        """Find the boxes that meet label i in its k-th box or its leader, by flat indices, and what that costs them."""
+        at = numpy.ravel_multi_index((i, k), self.fixed.shape)
+        near = _overlap(self.reach, self.reach[at] + APART).nonzero()[0]
+        near = near[near // self.fixed.shape[1] != i]
+        box, ball, end = _split(self.ways[:, at])
+        boxes, balls, ends = _split(self.ways[:, near].T)
+        crossed = _cut(balls, boxes, box + APART) | _cut(ball, box, boxes + APART)
+        costs = (
+            FORBIDDEN * _overlap(boxes, box + APART)
+            + CROSSED * self.weights[i] * crossed
+            + TANGLED * _cross(balls, ends, ball, end)
+        )
+        return near[costs > 0], costs[costs > 0]
 
     def placed(self, i: int, k: int) -> Placed:
         """Return the place of label i in its k-th box."""
-        box = self.boxes[i][k]
+        box = self.boxes[i, k]
         gaps = [float(_gap(box[None], ball)[0]) for ball in self.balls]
         others = gaps[:i] + gaps[i + 1 :]
         return Placed(float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2, gaps[i], min(others, default=FORBIDDEN))
@@ -121,26 +154,27 @@ def _crowd(i: int, balls: Floats) -> float:
     return float((1 / (away + 10)).sum())
 
 
-def _candidates(spot: Spot, bounds: Box) -> Floats:
-    """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances, within bounds."""
+def _candidates(spot: Spot) -> Floats:
+    """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances."""
     turns = numpy.arange(ANGLES) * 2 * numpy.pi / ANGLES
     reach = spot.radius + numpy.array(STEPS)[:, None]
     x = spot.x + numpy.cos(turns) * (reach + spot.width / 2)
     y = spot.y + numpy.sin(turns) * (reach + spot.height / 2)
     half = numpy.array([-spot.width, -spot.height, spot.width, spot.height]) / 2
-    boxes = numpy.stack([x, y, x, y], axis=-1).reshape(-1, 4) + half
-    left, bottom, right, top = bounds
-    inside = (boxes[:, 0] >= left) & (boxes[:, 1] >= bottom) & (boxes[:, 2] <= right) & (boxes[:, 3] <= top)
-    return boxes[inside] if inside.any() else boxes[:1] + 1e6
+    return numpy.stack([x, y, x, y], axis=-1).reshape(-1, 4) + half
+
+
+def _outside(boxes: Floats, bounds: Box) -> Floats:
+    return (boxes[..., :2] < bounds[:2]).any(axis=-1) | (boxes[..., 2:] > bounds[2:]).any(axis=-1)
 
 
 def _costs(boxes: Floats, own: int, balls: Floats) -> Floats:
-    """Compute the cost of boxes alone: distance from the ball, balls covered; out of bounds is forbidden."""
+    """Compute the cost of boxes alone: distance from the ball, balls covered."""
     away = _gap(boxes, balls[own])
     nearest = numpy.clip(balls[:, None, :2], boxes[None, :, :2], boxes[None, :, 2:])
     covered = numpy.hypot(*numpy.moveaxis(nearest - balls[:, None, :2], -1, 0)) < balls[:, None, 2] + 1
     inner = numpy.delete(covered, own, axis=0).sum(axis=0)
-    return away + away**2 / 60 + 160 * inner + 40 * covered[own] + numpy.where(boxes[:, 0] > 1e5, FORBIDDEN, 0)
+    return away + away**2 / 60 + 160 * inner + 40 * covered[own]
 
 
 def _written_on(boxes: Floats, lines: Floats) -> Floats:
@@ -155,15 +189,15 @@ def _gap(boxes: Floats, ball: Floats) -> Floats:
     return numpy.maximum(0, numpy.hypot(*(nearest - ball[:2]).T) - ball[2])
 
 
-def _conflicts(boxes: Floats, ball: Floats, standing: Sequence[Floats], balls: Sequence[Floats]) -> Floats:
-    """Compute the cost of boxes given placed ones: no overlap, and leaders should cross neither labels nor leaders."""
-    here, boxes = ball[:2], boxes[:, None]
-    others, theirs = numpy.array(standing)[None], numpy.array(balls)[None, :, :2]
-    apart = numpy.array([-APART, -APART, APART, APART])
-    overlaps = _overlap(boxes, others + apart)
-    crossed = _cut(here, boxes, others + apart) | _cut(theirs, others, boxes + apart)
-    tangled = _cross(here, _ends(boxes, here), theirs, _ends(others, theirs))
-    return FORBIDDEN * overlaps + CROSSED * crossed + TANGLED * tangled
+def _split(ways: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the boxes, and the ends of their leaders at the balls and at the boxes."""
+    return ways[..., :4], ways[..., 4:6], ways[..., 6:]
+
+
+def _around(boxes: Floats, points: Floats) -> Floats:
+    """Return the smallest boxes around boxes and points."""
+    low, high = numpy.minimum(boxes[..., :2], points), numpy.maximum(boxes[..., 2:], points)
+    return numpy.concatenate([low, high], axis=-1)
 
 
 def _overlap(a: Floats, b: Floats) -> Floats:

@@ -26,6 +26,7 @@ class Named(NamedTuple):
     radius: float
     style: str = "normal"
     colour: str = ""  # of the line to it; "": the text's colour
+    first: bool = False  # if there is no room for all, names that are first stay
 
 
 def points_of(ax: Axes, x: float, y: float) -> tuple[float, float]:
@@ -58,7 +59,7 @@ def _spot(sheet: Sheet, ax: Axes, one: Named, size: float) -> Spot:
 
     dots = 72 / sheet.figure.dpi
     width, height = sheet.text_size(one.text, size)
-    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 2)
+    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 2, one.first)
 
 
 def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:

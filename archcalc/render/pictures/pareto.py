@@ -26,8 +26,8 @@ MAX_NAME = 40
 
 
 def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
-    """Draw the points; return the names without room."""
-    sheet.frame("Top-1 accuracy on ImageNet against arithmetic and parameters", caption(points))
+    """Draw the points; return the names without room, which the caption counts."""
+    sheet.frame("Top-1 accuracy on ImageNet against arithmetic and parameters", caption(points, len(points)))
     ax = sheet.figure.add_subplot()
     colours = colours_of(points, sheet.theme)
     unit = LARGEST / max(p.params for p in points)
@@ -43,7 +43,9 @@ def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
     legend = _families(sheet, colours, folder, line)
     sheet.settle()
     _sizes(sheet, legend.get_window_extent(), max(p.params for p in points), unit)
-    return _label(sheet, ax, points, unit, folder)
+    unnamed = _label(sheet, ax, points, unit, folder)
+    sheet.recaption(caption(points, len(unnamed)))
+    return unnamed
 
 
 def _front_line(ax: Axes, points: Sequence[Point], theme: Theme) -> Any:
@@ -123,12 +125,13 @@ def ball_sizes(largest: int) -> list[int]:
 
 
 def _label(sheet: Sheet, ax: Axes, points: Sequence[Point], unit: float, folder: str) -> list[str]:
-    """Write names beside the balls; if there are many, names are small and each has a line."""
+    """Write names beside the balls, those on the line first; if there are many, names are small and each has a line."""
+    best = frontier(points)
     size, leader = (NORMAL, LEADER) if len(points) <= CROWD else (SMALL, -1.0)
     named = [
         Named(
             shorten(p.name.removeprefix(folder), MAX_NAME), p.macs / 1e9, p.top1, _radius(p.params, unit),
-            "italic" if folder and p.name.startswith(folder) else "normal",
+            "italic" if folder and p.name.startswith(folder) else "normal", first=p in best,
         )
         for p in points
     ]  # fmt: skip
@@ -147,8 +150,8 @@ def _radius(params: int, unit: float) -> float:
     return math.sqrt(max(SMALLEST, params * unit)) / 2
 
 
-def caption(points: Sequence[Point]) -> str:
-    """Return protocol, sources, remarks and conditions."""
+def caption(points: Sequence[Point], unnamed: int = 0) -> str:
+    """Return protocol, sources, remarks, conditions, and how many networks have no name."""
     sources = "; ".join(dict.fromkeys(p.source for p in points))
     notes = [f"{shorten(p.name, MAX_NAME)}: {p.note}" for p in points if p.note]
     said = [
@@ -156,5 +159,6 @@ def caption(points: Sequence[Point]) -> str:
         *(["If a source prints the error: 100 − error."] if any(p.error for p in points) else []),
         *notes,
         "MACs and params: computed, at inference with that input.",
+        *([f"Without a name, for lack of room: {unnamed} of {len(points)} networks."] if unnamed else []),
     ]
     return " ".join(said)

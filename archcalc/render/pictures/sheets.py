@@ -85,22 +85,29 @@ class Sheet:
 
     def frame(self, title: str, caption: str) -> None:
         """Write the title above and the caption (with the version) below, and keep axes out of their room."""
-        from archcalc import __version__  # the package imports all other modules
-
         width, height = self.figure.get_size_inches()
         heading = self.wrap(title, width - 2 * MARGIN, LARGE, "bold")
-        below = self.wrap(f"{caption} · archcalc {__version__}", width - 2 * MARGIN, SMALL)
+        below = self._below(caption)
         left = MARGIN / width
         self.figure.text(
             left, 1 - MARGIN / height, heading, va="top", size=LARGE, weight="bold", linespacing=WRAPPED, gid="title"
         )
-        self.figure.text(
+        self.caption = self.figure.text(
             left, MARGIN / height, below, va="bottom", size=SMALL, color=self.theme.faint, linespacing=WRAPPED,
             gid="caption",
         )  # fmt: skip
         top = MARGIN + _height(heading, LARGE)
         bottom = MARGIN + _height(below, SMALL)
         self.figure.get_layout_engine().set(rect=(0, bottom / height, 1, 1 - (top + bottom) / height))
+
+    def recaption(self, caption: str) -> None:
+        """Replace the caption by one that is not longer."""
+        self.caption.set_text(self._below(caption))
+
+    def _below(self, caption: str) -> str:
+        from archcalc import __version__  # the package imports all other modules
+
+        return self.wrap(f"{caption} · archcalc {__version__}", self.figure.get_size_inches()[0] - 2 * MARGIN, SMALL)
 
     def settle(self) -> None:
         """Fix the layout of the axes, so that positions can be measured and are the same in every format.
