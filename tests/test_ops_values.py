@@ -193,6 +193,8 @@ CHANGES = [
         Example("cosine_window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
         {"window_size": 3, "num_heads": 4, "shift": 1},
     ),
+    (Example("matmul", (Tokens((4, 4)),) * 2, {}), {"transpose": True}),
+    (Example("rotary_embedding", Tokens((4, 8)), {"num_heads": 1}), {"num_heads": 2, "base": 100}),
     (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
     (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
     (
@@ -252,6 +254,7 @@ def test_in_place(name: str, inplace: bool) -> None:
 
 
 REALS = {(name, key) for name in READING for key, kind in REGISTRY[name].types.items() if kind.endswith("Real")}
+REALS -= {("rotary_embedding", "base")}  # no operator of PyTorch's
 
 
 @pytest.mark.parametrize("value", [-1, -1e-5, 0, 0.0, 1e-300, 2**62])

@@ -30,6 +30,7 @@ class Attention(Join):
     """
 
     whole: ClassVar[tuple[int, ...]] = (1, 2)
+    of_batch: ClassVar[bool] = True
     code: ClassVar[str] = "Attention(num_heads, kv_heads=kv_heads, causal=causal)"
     num_heads: Positive
     causal: Flag = False
@@ -151,6 +152,7 @@ class CrossAttention(Composite):
     code: ClassVar[str] = "CrossAttention(in_channels, num_heads, last_channels, bias=bias)"
     joins: ClassVar[bool] = True
     whole: ClassVar[tuple[int, ...]] = (1,)
+    of_batch: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
     num_heads: Positive
     bias: Flag = True

@@ -58,6 +58,38 @@ class CrossAttention(nn.Module):
         return self.out_proj(mixed)
 
 
+class MatrixProduct(nn.Module):
+    """The product over the last two dimensions; two views that change nothing make that no gradient has gaps."""
+
+    def __init__(self, transpose: bool = False) -> None:
+        super().__init__()
+        self.transpose = transpose
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        if self.transpose:
+            second = second.flatten(1).unflatten(1, second.shape[1:]).transpose(-2, -1)
+        return torch.matmul(first, second)
+
+
+class RotaryEmbedding(nn.Module):
+    """Turn pairs of features, of the first and the second half of each head, by angles that grow with the position."""
+
+    def __init__(self, sizes: tuple[int, int], num_heads: int, base: float = 10000.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        size = sizes[1] // num_heads
+        angles = torch.arange(sizes[0])[:, None] / base ** (torch.arange(0, size, 2) / size)
+        self.cos: Tensor
+        self.sin: Tensor
+        self.register_buffer("cos", angles.cos().repeat(1, 2))
+        self.register_buffer("sin", torch.cat((-angles.sin(), angles.sin()), 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.unflatten(-1, (self.num_heads, -1))
+        half = heads.shape[-1] // 2
+        return (heads * self.cos[:, None] + heads.roll(half, -1) * self.sin[:, None]).flatten(2)
+
+
 class RNNOutputs(nn.RNN):
     """`torch.nn.RNN` that returns its outputs, in the order of the tokens, and no state."""
 

@@ -580,6 +580,26 @@ def attention(
     return of_heads((powers / powers.sum(-1)).times(v))
 
 
+def rotary_embedding(x: Counted, state: State, num_heads: int, base: float = 10000.0) -> Counted:
+    heads = x.shaped((*x.data.shape[:-1], num_heads, -1))
+    cos, sin = (state[name][:, None] for name in ("cos", "sin"))
+    return (heads * cos + Counted(exchanged(heads.data), x.tally) * sin).shaped(x.data.shape)
+
+
+def exchanged(heads: Array) -> Array:
+    """Return the second half of each head before the first one."""
+    return np.roll(heads, heads.shape[-1] // 2, -1)
+
+
+def turned(x: Counted) -> Counted:
+    """Return the matrices with rows as columns."""
+    return Counted(x.data.swapaxes(-1, -2), x.tally)
+
+
+def matmul(first: Counted, second: Counted, state: State, transpose: bool = False) -> Counted:
+    return first.times(turned(second) if transpose else second)
+
+
 def projected(x: Counted, state: State, name: str) -> Counted:
     """Return a linear layer whose weights have other names."""
     y = x.times(state[f"{name}weight"].T)
@@ -717,6 +737,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
     **{kind: recurrent(kind) for kind in CELLS},
     "window_attention": window_attention, "cosine_window_attention": window_attention,
+    "matmul": matmul, "rotary_embedding": rotary_embedding,
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(
         ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", "embedding", *DROPOUTS], moved

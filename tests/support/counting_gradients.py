@@ -30,6 +30,7 @@ from support.counting_arithmetic import (
     cells,
     channelwise,
     directions,
+    exchanged,
     frame,
     halves,
     head_scales,
@@ -42,6 +43,7 @@ from support.counting_arithmetic import (
     sigmoid_of,
     standardized,
     through,
+    turned,
     way_of,
     weights_of,
     windows,
@@ -850,6 +852,19 @@ def attention(case: Case) -> list[Counted]:
     return attention_gradients(case.g, kept, heads, case.get("kv_heads") or heads, case.get("causal", False))
 
 
+def rotary_embedding(case: Case) -> Counted:
+    g = case.g.shaped((*case.g.data.shape[:-1], case.get("num_heads"), -1))
+    cos, sin = (case.state[name][:, None] for name in ("cos", "sin"))
+    return (g * cos + Counted(exchanged((g * sin).data), g.tally)).shaped(case.g.data.shape)
+
+
+def matmul(case: Case) -> list[Counted]:
+    first, second = case.xs
+    if case.get("transpose"):
+        return [case.g.times(second), turned(case.g).times(first)]
+    return [case.g.times(turned(second)), turned(first).times(case.g)]
+
+
 def projections(case: Case) -> tuple[list[Counted], dict[str, Array]]:
     """Return the gradients of query, key and value, and the input and gradient of each linear layer."""
     free, state, heads, causal = FREE(), case.state, case.get("num_heads"), case.get("causal", False)
@@ -1003,6 +1018,7 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     **dict.fromkeys(DROPOUTS, noise), "droppath": noise, "stochastic_depth": noise,
     **{kind: recurrent_input(kind) for kind in CELLS},
     **dict.fromkeys(["window_attention", "cosine_window_attention"], window_attention),
+    "matmul": matmul, "rotary_embedding": rotary_embedding,
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
     **dict.fromkeys(["permute", "transpose", "tokens", "reshape", "roll", "slice", "chunk", "crop_like"], moved),

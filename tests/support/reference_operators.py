@@ -426,6 +426,19 @@ def attention(
     return torch.cat(made, -1)
 
 
+def rotary_embedding(run: Run, x: Tensor, num_heads: int, base: float = 10000.0) -> Tensor:
+    """Su et al. 2021, equation 15, as products of complex numbers; pairs are a head's halves, as in Llama."""
+    first, second = x.unflatten(-1, (num_heads, 2, -1)).unbind(-2)
+    count = first.shape[-1]
+    angles = torch.arange(x.shape[1])[:, None] * base ** (-torch.arange(count) / count)
+    turned = torch.complex(first, second) * torch.polar(torch.ones_like(angles), angles)[:, None]
+    return torch.cat((turned.real, turned.imag), -1).flatten(2)
+
+
+def matmul(run: Run, first: Tensor, second: Tensor, transpose: bool = False) -> Tensor:
+    return torch.einsum("...ij,...kj->...ik" if transpose else "...ij,...jk->...ik", first, second)
+
+
 def multihead_attention(run: Run, x: Tensor, num_heads: int, bias: bool = True, causal: bool = False) -> Tensor:
     mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if causal else None
     return projected(run.state, (x, x, x), num_heads, bias, mask)
@@ -529,6 +542,8 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "rnn": recurrent(elman),
     "lstm": recurrent(lstm),
     "gru": recurrent(gru),
+    "matmul": matmul,
+    "rotary_embedding": rotary_embedding,
     "attention": attention,
     "multihead_attention": multihead_attention,
     "cross_attention": cross_attention,
