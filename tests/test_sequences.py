@@ -226,6 +226,29 @@ def test_a_product_with_a_learned_tensor_is_refused() -> None:
         parse("name: t\ninput: {T: 9, C: 4}\nlayers:\n  - matmul: [identity, 'parameter(C=4, L=5)']\n")
 
 
+DROPPING = """
+name: dropping
+input: {T: 9, C: 24}
+layers:
+  - memory: multihead_attention(4, dropout=0.1)
+  - cross_attention(4, dropout=0.1): {query: identity, memory: use(memory)}
+  - attention(4, dropout=0.1): {query: identity, key: identity, value: use(memory)}
+"""
+
+
+def test_dropout_of_attention_costs_nothing_at_inference_and_makes_memory_unknown() -> None:
+    graph, plain = parse(DROPPING), parse(DROPPING.replace(", dropout=0.1", ""))
+    assert analyze(graph).totals.flops == analyze(plain).totals.flops
+    assert (analyze(graph).totals.saved_bytes, analyze(graph).unknown_memory) == (None, "memory")
+    assert analyze(plain).totals.saved_bytes
+    scores, recipe = 2 * 3 * 4 * 9 * 9, Recipe("sgd")
+    forward, other = (analyze(each, 2, mode="train", recipe=recipe).totals.forward_flops for each in (graph, plain))
+    assert forward - other == 3 * scores
+    for device in ("cpu", "meta"):
+        assert validate(graph, device, 3).differences == ()
+    assert validate_source(graph, source(graph)).differences == ()
+
+
 def test_tied_embeddings_with_learned_positions_are_as_in_pytorch() -> None:
     graph = parse(TIED)
     assert analyze(graph).totals.params == 40 * 24 + 9 * 24 + 4 * 24 * 24 + 4 * 24 + 2 * 24

@@ -311,7 +311,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
     **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
     "rotary_embedding": rotary,
-    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
+    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG, dropout=DROP),
 }
 BORDERS = ("reflect", "replicate", "circular")
 ORDERS = {"CL": ("CL",), "TC": ("TC",), "C": ("C",)} | dict.fromkeys(["CHW", "HWC"], ("HWC", "CHW"))
