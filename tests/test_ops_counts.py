@@ -104,6 +104,9 @@ WORK = {  # operator: (arguments, input, arithmetic by hand, window)
     "concat": ({}, (X, X), {}, POINT),
     "crop_like": ({}, (X, (3, 3, 2)), {}, POINT),
     "embedding": ({"num_embeddings": 9, "embedding_dim": 4}, Ids((6,)), {}, (EACH,)),
+    # 3 rows of 8, 5 columns
+    "matmul": ({"transpose": True}, (Tokens((3, 8)), Tokens((5, 8))), {"mac": 3 * 5 * 8}, (EACH,)),
+    "rotary_embedding": ({"num_heads": 2}, Tokens((3, 8)), {"mul": 2 * 24, "add": 24}, (EACH,)),
     # 2 heads of 4 features, 3 queries, 5 keys: 30 scores in 6 rows
     "attention": (
         {"num_heads": 2},

@@ -74,6 +74,13 @@ def test_hand_picked(case: Any) -> None:
     compare(by_name(case))
 
 
+@pytest.mark.parametrize("dropout", [0.4, 1])
+@pytest.mark.parametrize("name", ["attention", "multihead_attention", "cross_attention"])
+def test_attention_drops_weights_in_training(name: str, dropout: float) -> None:
+    changed = next(example for example, changes in CHANGES if example.name == name and "dropout" in changes)
+    compare(changed._replace(keywords=changed.keywords | {"dropout": dropout}))
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 @given(data=st.data())
 @examples(40)
@@ -193,13 +200,18 @@ CHANGES = [
         Example("cosine_window_attention", Tokens((6, 4, 8)), {"window_size": 2, "num_heads": 2}),
         {"window_size": 3, "num_heads": 4, "shift": 1},
     ),
-    (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True}),
+    (Example("matmul", (Tokens((4, 4)),) * 2, {}), {"transpose": True}),
+    (Example("rotary_embedding", Tokens((4, 8)), {"num_heads": 1}), {"num_heads": 2, "base": 100}),
+    (Example("attention", (Tokens((4, 8)),) * 3, {"num_heads": 2}), {"num_heads": 4, "causal": True, "dropout": 0.4}),
     (Example("attention", (Tokens((4, 8)), *[Tokens((4, 4))] * 2), {"num_heads": 4, "kv_heads": 2}), {"causal": True}),
     (
         Example("multihead_attention", Tokens((4, 8)), {"num_heads": 2}),
-        {"num_heads": 4, "bias": False, "causal": True},
+        {"num_heads": 4, "bias": False, "causal": True, "dropout": 0.4},
     ),
-    (Example("cross_attention", (Tokens((4, 8)), Tokens((5, 6))), {"num_heads": 2}), {"num_heads": 4, "bias": False}),
+    (
+        Example("cross_attention", (Tokens((4, 8)), Tokens((5, 6))), {"num_heads": 2}),
+        {"num_heads": 4, "bias": False, "dropout": 0.4},
+    ),
 ]  # fmt: skip
 IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE, *CHANNEL_DROPOUTS)
 CHANGES_NO_VALUE = {
@@ -252,6 +264,7 @@ def test_in_place(name: str, inplace: bool) -> None:
 
 
 REALS = {(name, key) for name in READING for key, kind in REGISTRY[name].types.items() if kind.endswith("Real")}
+REALS -= {("rotary_embedding", "base")}  # no operator of PyTorch's
 
 
 @pytest.mark.parametrize("value", [-1, -1e-5, 0, 0.0, 1e-300, 2**62])

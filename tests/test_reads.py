@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -17,12 +18,12 @@ from support.torch_warnings import lopsided_padding
 from torch import Tensor
 
 from archcalc.ops.reads import Axis, Bilinear, Blocks, Nearest, Transposed, Whole, Window
-from archcalc.ops.shape import Tokens
+from archcalc.ops.shape import Map, Shape, Tokens
 from archcalc.pytorch.network import module_of
 
 ELSEWHERE = {  # not on images, or with other axes: see `field_oracle.rearranged`
     "input", "rbf", "embedding", "attention", "multihead_attention", "cross_attention", "rnn", "lstm", "gru",
-    "window_attention", "cosine_window_attention", "rmsnorm", "dropout1d", "dropout3d",
+    "window_attention", "cosine_window_attention", "rmsnorm", "dropout1d", "dropout3d", "rotary_embedding",
     "permute", "transpose", "tokens", "reshape",
 }  # fmt: skip
 SPATIAL = sorted({*READING} - ELSEWHERE)
@@ -160,3 +161,35 @@ def test_transposed_reads_by_trying_every_tap(kernel: int, stride: int, padding:
     assert list(Transposed(kernel, stride, padding, dilation).at(i)) == sorted(
         tap // stride for tap in taps if tap % stride == 0
     )
+
+
+MATRICES = [
+    (Tokens((3, 4)), Tokens((4, 5)), False),
+    (Tokens((3, 4)), Tokens((5, 4)), True),
+    (Tokens((3, 4)), Map((4, 5)), False),
+    (Map((3, 4)), Tokens((4, 5)), False),
+    (Map((3, 4)), Map((4, 5)), False),
+    (Map((3, 4)), Map((5, 4)), True),
+    (Map((2, 3, 4)), Map((2, 4, 5)), False),
+    (Tokens((2, 3, 4)), Tokens((2, 5, 4)), True),
+    (Map((2, 3, 2, 4)), Map((2, 3, 4, 5)), False),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "transpose"), MATRICES)
+def test_a_product_reads_rows_and_columns(first: Shape, second: Shape, transpose: bool) -> None:
+    """Each position of a branch changes the outputs at just those positions that read it by the rules of all axes."""
+    case = build("matmul", (first, second), transpose=transpose)
+    places = [*product(*map(range, case.y.lengths))]
+    for branch, (shape, rules) in enumerate(zip(case.x, case.op.windows(case.x), strict=True)):
+        inputs = [torch.rand(1, *one).double().requires_grad_() for one in case.x]
+        y = module_of(case.op, case.x)(*inputs)
+        for place in places:
+            at = (*place, slice(None)) if isinstance(case.y, Tokens) else (slice(None), *place)
+            (gradient,) = torch.autograd.grad(y[0][at].sum(), inputs[branch], retain_graph=True)
+            found = gradient[0].abs().sum(-1 if isinstance(shape, Tokens) else 0)
+            wanted = {
+                own for own in product(*map(range, shape.lengths))
+                if all(own[n] in read(rule, place[n], shape.lengths[n]) for n, rule in enumerate(rules))
+            }  # fmt: skip
+            assert {tuple(own) for own in found.nonzero().tolist()} == wanted

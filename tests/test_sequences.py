@@ -50,6 +50,21 @@ layers:
   - attention(4, kv_heads=2): {query: linear(24), key: linear(12), value: linear(12)}
   - attention(2): {query: identity, key: identity, value: identity}
 """
+BY_HAND = """
+name: by-hand
+input: {T: 12, C: 24}
+params: {heads: 4, groups: 2}
+layers:
+  - attention(heads, causal=True, kv_heads=groups):
+      query: linear(48, bias=False) | rotary_embedding(heads)
+      key: linear(24, bias=False) | rotary_embedding(groups)
+      value: linear(24, bias=False)
+  - value: linear(30)
+  - matmul(transpose=True): {query: linear(48), key: linear(48)}
+  - softmax
+  - matmul: {weights: identity, value: use(value)}
+  - matmul: {query: identity, all: "matmul(transpose, identity)"}
+"""
 CHARACTERS = """
 name: char-lstm
 input: {T: 12}
@@ -70,7 +85,7 @@ layers:
   - add: {attend: "layernorm | multihead_attention(4, causal=True)", skip: identity}
   - head: linear(40, bias=False, weight=embed)
 """
-SPECS = {"encoder layer": ENCODER_LAYER, "GPT blocks": GPT_BLOCKS, "decoder": DECODER}
+SPECS = {"encoder layer": ENCODER_LAYER, "GPT blocks": GPT_BLOCKS, "decoder": DECODER, "by hand": BY_HAND}
 
 
 ALL = SPECS | {"characters": CHARACTERS}
@@ -191,6 +206,47 @@ def test_attention_of_a_learned_tensor_to_the_input_is_refused() -> None:
     layers = '  - m: linear(16)\n  - cross_attention(4): {q: "parameter(T=5, C=24)", m: use(m)}\n'
     with pytest.raises(SpecError, match="a branch of cross_attention is a learned tensor or constant"):
         parse(f"name: t\ninput: {{T: 9, C: 24}}\nlayers:\n{layers}")
+
+
+def test_the_product_of_queries_and_keys_is_attention_without_its_scale() -> None:
+    """The scores take T·T·C multiply-accumulates, and weights times values as many."""
+    scores, weighted, *_ = (node for node in graph_of("by hand").nodes if node.op.name == "matmul")
+    assert (scores.output.text, weighted.output.text) == ("12×12 (T×C)", "12×30 (T×C)")
+    assert scores.op.work(scores.x, scores.output) == {"mac": 12 * 12 * 48}
+    assert weighted.op.work(weighted.x, weighted.output) == {"mac": 12 * 12 * 30}
+
+
+def test_tables_of_angles_are_buffers_that_a_batch_has_once() -> None:
+    totals = [analyze(graph_of("by hand"), batch).totals for batch in (1, 8)]
+    assert {total.buffers for total in totals} == {2 * 2 * 12 * 12}
+
+
+def test_a_product_with_a_learned_tensor_is_refused() -> None:
+    with pytest.raises(SpecError, match="a branch of matmul is a learned tensor or constant"):
+        parse("name: t\ninput: {T: 9, C: 4}\nlayers:\n  - matmul: [identity, 'parameter(C=4, L=5)']\n")
+
+
+DROPPING = """
+name: dropping
+input: {T: 9, C: 24}
+layers:
+  - memory: multihead_attention(4, dropout=0.1)
+  - cross_attention(4, dropout=0.1): {query: identity, memory: use(memory)}
+  - attention(4, dropout=0.1): {query: identity, key: identity, value: use(memory)}
+"""
+
+
+def test_dropout_of_attention_costs_nothing_at_inference_and_makes_memory_unknown() -> None:
+    graph, plain = parse(DROPPING), parse(DROPPING.replace(", dropout=0.1", ""))
+    assert analyze(graph).totals.flops == analyze(plain).totals.flops
+    assert (analyze(graph).totals.saved_bytes, analyze(graph).unknown_memory) == (None, "memory")
+    assert analyze(plain).totals.saved_bytes
+    scores, recipe = 2 * 3 * 4 * 9 * 9, Recipe("sgd")
+    forward, other = (analyze(each, 2, mode="train", recipe=recipe).totals.forward_flops for each in (graph, plain))
+    assert forward - other == 3 * scores
+    for device in ("cpu", "meta"):
+        assert validate(graph, device, 3).differences == ()
+    assert validate_source(graph, source(graph)).differences == ()
 
 
 def test_tied_embeddings_with_learned_positions_are_as_in_pytorch() -> None:

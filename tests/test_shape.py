@@ -142,6 +142,7 @@ SEVERAL = (
     "ops/base.py",
     "ops/attention.py",
     "ops/composite.py",
+    "ops/products.py",
 )  # where `x` may be a tuple of shapes, those of the inputs of a join
 
 

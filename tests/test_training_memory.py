@@ -67,6 +67,12 @@ CONSTRUCTS = {  # what it shows: the layers after a convolution, the first of wh
     "stochastic branches": "  - add(body=conv(4, 1) | stochastic_depth(0.5), skip=droppath(0.5))",
     "padding on one side": "  - conv(4, 2, padding='same') | upsample(scale_factor=2) | conv_transpose(3, 2)",
     "side outputs": "  - side: [global_avgpool | flatten | linear(5)]\n  - layernorm | flatten | linear(5)",
+    "products": "  - tokens\n  - matmul(transpose=True): [linear(5), linear(5) | relu]\n  - softmax\n"
+    "  - matmul(identity, concat(linear(3), linear(2))) | relu\n  - matmul(transpose, identity)",
+    "turned features": "  - tokens | linear(8)\n  - attention(2):\n      - rotary_embedding(2)\n"
+    "      - linear(8) | rotary_embedding(2)\n      - relu | linear(8)\n  - relu",
+    "products of images": "  - matmul(conv(4, 1), conv(4, 1) | relu)\n  - permute('HWC')\n"
+    "  - matmul(transpose=True): [linear(5), linear(5)]\n  - relu",
     "places": "  - groupnorm(2) | leaky_relu(inplace=True) | adaptive_maxpool(3) | softmax",
 }
 

@@ -37,9 +37,11 @@ class Rule(NamedTuple):
 ANYWHERE: dict[str, tuple[Rule, ...]] = {
     **dict.fromkeys(("conv", "conv_transpose", "linear", "prelu"), (Rule(BFLOAT16),)),
     "batchnorm": (Rule(FIRST),),
+    "rotary_embedding": (Rule(WIDER, 1, 2), Rule(WIDER, 3, 4)),  # its tables are float32
     "rbf": (Rule(WIDER, 1, 2),),  # its prototypes are float32
 }
 INSIDE = "instancenorm", "channel_layernorm"  # a normalization is one of their calls
+AT_END = {"attention": (2, 1), "matmul": (4, 0)}  # after views with heads, before one without; after a transposition
 RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "cpu": {
         **ANYWHERE,
@@ -86,8 +88,9 @@ def _add_operator(made: _Calls, operator: str, calls: Calls, reads: Sequence[Ext
         rules = (Rule(FLOAT32 if device == "cuda" and operator == "channel_layernorm" else FIRST, at, at + 1),)
     if operator == LOSS and calls[0].where == VIEW:  # of tokens, which are made a matrix before
         rules = tuple([Rule(to, start + 1, stop and stop + 1) for to, start, stop in rules])
-    if operator == "attention":
-        rules = (Rule(BFLOAT16, len(calls) - 2, len(calls) - 1),)  # after views with heads, before one without
+    if operator in AT_END:
+        first, last = AT_END[operator]
+        rules = (Rule(BFLOAT16, len(calls) - first, len(calls) - last),)
     done = 0
     for to, start, stop in (*rules, Rule(PROMOTED, len(calls))):
         for call in calls[done:start]:

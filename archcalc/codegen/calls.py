@@ -53,8 +53,9 @@ def fill(
 
 
 def shape_of(shapes: set[Any], channels: ast.expr) -> list[ast.expr]:
-    """Return the shape of a vector or map. Raises Unstructured if lengths differ between runs of the step."""
-    return [channels, *map(trees.const, one({shape.lengths for shape in shapes}, "a height or width"))]
+    """Return an input's shape. Raises Unstructured if lengths differ between runs of the step."""
+    lengths = [*map(trees.const, one({shape.lengths for shape in shapes}, "a height or width"))]
+    return [*lengths, channels] if all(shape.axes.endswith("C") for shape in shapes) else [channels, *lengths]
 
 
 def last_of(shapes: set[Any], channels: ast.expr) -> ast.expr:

@@ -13,6 +13,8 @@ from archcalc.ops import (
     learned,
     normalization,
     pooling,
+    products,
+    rotation,
     sequence,
     shaping,
     slicing,
@@ -25,7 +27,7 @@ from archcalc.ops.synonyms import operator_hint
 
 FAMILIES = (
     convolution, normalization, feature_normalization, activation, gated, pooling, upsampling, joins, shaping, layout,
-    slicing, learned, sequence, attention, window_attention,
+    slicing, learned, sequence, products, attention, rotation, window_attention,
 )  # fmt: skip
 
 __all__ = [

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from archcalc.ops.arguments import Flag, Positive, require
-from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, operator, values
+from archcalc.ops.arguments import Flag, Positive, Probability, require
+from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Work, add_work, operator, values
 from archcalc.ops.calls import NEW, VIEW, Call
 from archcalc.ops.composite import Composite, Part
 from archcalc.ops.convolution import Linear
 from archcalc.ops.joins import Join, Shapes
 from archcalc.ops.reads import ALL, EACH, Axis
-from archcalc.ops.shape import tokens
+from archcalc.ops.shape import Features, tokens
+from archcalc.ops.shaping import Dropout
 
 
 def require_heads(channels: Any, heads: int) -> None:
@@ -20,20 +21,44 @@ def require_heads(channels: Any, heads: int) -> None:
     require(channels % heads == 0, f"{channels} features cannot be divided into {heads} heads")
 
 
+class Dropping(Operator):
+    """Attention that drops weights of values with probability `dropout` in training."""
+
+    num_heads: int
+    dropout: float
+
+    def training_work(self, x: Any, y: Shape, batch: int) -> Work:
+        """As at inference: multiply-accumulates, products, sums, comparisons, powers of e and divisions.
+
+        With dropout, per score, also a comparison of a random number, a division by 1 − p and a product.
+        """
+        query, memory, *_ = x if self.joins else (x, x)
+        scores = Features((self.num_heads * query.size("T") * memory.size("T"),))
+        return add_work(self.batch_work(x, y, batch), Dropout(self.dropout).training_work(scores, scores, batch))
+
+    @property
+    def unknown_memory(self) -> bool:  # type: ignore[override]  # of an operator, here of its arguments
+        """Whether it drops: then kernels differ between devices in what they keep, and it is not known."""
+        return self.dropout > 0
+
+
 @operator("attention")
-class Attention(Join):
+class Attention(Dropping, Join):
     """Scaled dot-product attention over heads of query, key and value, `F.scaled_dot_product_attention`.
 
     The branches are query, key and value, in this order, each tokens × features. With `kv_heads` groups of query heads
     share a head of key and value. A causal query reads the keys up to its own position; all scores count. As in
-    PyTorch's fused kernels no matrix of scores is kept: backward computes it again.
+    PyTorch's fused kernels no matrix of scores is kept: backward computes it again. With `dropout` training drops
+    weights with this probability; what it keeps is then unknown, since PyTorch's kernels differ.
     """
 
     whole: ClassVar[tuple[int, ...]] = (1, 2)
-    code: ClassVar[str] = "Attention(num_heads, kv_heads=kv_heads, causal=causal)"
+    of_batch: ClassVar[bool] = True
+    code: ClassVar[str] = "Attention(num_heads, kv_heads=kv_heads, causal=causal, dropout=dropout)"
     num_heads: Positive
     causal: Flag = False
     kv_heads: Positive | None = None
+    dropout: Probability = 0
 
     def output(self, x: Shapes) -> Shape:
         """The query's shape. Raises Refusal unless heads divide, and key and value have equal shapes and fit them."""
@@ -72,13 +97,14 @@ class Attention(Join):
 
         For C features, T queries and S keys 5·C·T·S multiply-accumulates; per score 3 products, 2 differences and a
         power of e; per value of the output a product, and their sums per head. Where heads share a key and a value, the
-        sums over them.
+        sums over them. With dropout per score 2 products with what was drawn.
         """
         rows, scores = self._scores(x)
+        drawn = scores * 2 * (self.dropout > 0)
         shared = (self.num_heads - (self.kv_heads or self.num_heads)) * x[1].size("T")
         return {
             "mac": batch * values(y) * x[1].size("T") * 5,
-            "mul": batch * (scores * 3 + values(y)),
+            "mul": batch * (scores * 3 + drawn + values(y)),
             "add": batch * (scores * 2 + values(y) - rows + shared * (x[0].channels // self.num_heads) * 2),
             "exp": batch * scores,
         }
@@ -109,18 +135,19 @@ class Attention(Join):
 
 
 @operator("multihead_attention")
-class MultiheadAttention(Composite):
+class MultiheadAttention(Dropping, Composite):
     """Self-attention between linear layers, with the weights and values of `torch.nn.MultiheadAttention`.
 
     One linear layer makes query, key and value; then attention, then a linear layer. A causal token reads no later one.
     """
 
     made_of: ClassVar[tuple[type[Operator], ...]] = (Linear, Attention)
-    code: ClassVar[str] = "SelfAttention(in_features, num_heads, bias=bias, causal=causal)"
+    code: ClassVar[str] = "SelfAttention(in_features, num_heads, bias=bias, causal=causal, dropout=dropout)"
     weighted: ClassVar[bool] = True
     num_heads: Positive
     bias: Flag = True
     causal: Flag = False
+    dropout: Probability = 0
 
     def output(self, x: Shape) -> Shape:
         """The input's shape. Raises Refusal if it is not tokens, or heads do not divide its features."""
@@ -128,7 +155,8 @@ class MultiheadAttention(Composite):
         return x
 
     def parts(self, x: Shape) -> Sequence[Part]:
-        attention, packed, three = Attention(self.num_heads), x.with_channels(3 * x.channels), (x, x, x)
+        attention = Attention(self.num_heads, dropout=self.dropout)
+        packed, three = x.with_channels(3 * x.channels), (x, x, x)
         return (
             Part(Linear(packed.channels, self.bias), x, packed, (0,), named("in_proj_")),
             Part(attention, three, x, (1,), calls=attention.of_packed(three)),
@@ -141,19 +169,21 @@ class MultiheadAttention(Composite):
 
 
 @operator("cross_attention")
-class CrossAttention(Composite):
+class CrossAttention(Dropping, Composite):
     """Attention of one branch, the query, to another one, the memory, with linear layers before and after.
 
     A linear layer each makes query, key and value, and one the output, as in `torch.nn.MultiheadAttention`.
     """
 
     made_of: ClassVar[tuple[type[Operator], ...]] = (Linear, Attention)
-    code: ClassVar[str] = "CrossAttention(in_channels, num_heads, last_channels, bias=bias)"
+    code: ClassVar[str] = "CrossAttention(in_channels, num_heads, last_channels, bias=bias, dropout=dropout)"
     joins: ClassVar[bool] = True
     whole: ClassVar[tuple[int, ...]] = (1,)
+    of_batch: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
     num_heads: Positive
     bias: Flag = True
+    dropout: Probability = 0
 
     def output(self, x: Shapes) -> Shape:
         """The query's shape. Raises Refusal unless both are tokens, and the heads divide the query's features."""
@@ -169,7 +199,7 @@ class CrossAttention(Composite):
             Part(linear, query, query, (0,), named("q_proj.")),
             Part(linear, memory, made, (1,), named("k_proj.")),
             Part(linear, memory, made, (1,), named("v_proj.")),
-            Part(Attention(self.num_heads), (query, made, made), query, (2, 3, 4)),
+            Part(Attention(self.num_heads, dropout=self.dropout), (query, made, made), query, (2, 3, 4)),
             Part(linear, query, query, (5,), named("out_proj.")),
         )
 

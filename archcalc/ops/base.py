@@ -98,6 +98,7 @@ class Operator:
     joins: ClassVar[bool] = False
     unknown_memory: ClassVar[bool] = False  # whether archcalc does not know what it keeps and allocates
     whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
+    of_batch: ClassVar[bool] = False  # of a join, whether a learned tensor can be no branch beside one of the input
     of_shape: ClassVar[tuple[int, ...]] = ()  # the inputs of a join of which only the shape is read
     code: ClassVar[str] = ""  # the result of `pytorch`, if it depends on neither input nor arguments
     needs_input: ClassVar[bool] = True  # whether it reads the step before; a learned tensor does not

@@ -75,6 +75,11 @@ class Shape(tuple[Any, ...]):
         """Return the sizes of all axes but the last `count`."""
         return tuple(self[: len(self) - count])
 
+    @property
+    def last_two(self) -> Sizes:
+        """The sizes of the last two axes, those of a matrix."""
+        return tuple(self[-2:])
+
     def with_channels(self, channels: Any) -> Self:
         """Return the shape with another number of channels."""
         return self.of(channels, self.lengths)

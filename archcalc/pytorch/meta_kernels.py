@@ -41,8 +41,8 @@ class FusedAttention(TorchFunctionMode):
     """While active, attention on meta keeps what the CPU's fused kernel keeps; PyTorch keeps its matrices there."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function; attention on meta by the kernel of the CPU."""
-        if function is not F.scaled_dot_product_attention or not args[0].is_meta:
+        """Run a function; attention on meta by the kernel of the CPU, unless it drops: then that is not fused."""
+        if function is not F.scaled_dot_product_attention or not args[0].is_meta or kwargs["dropout_p"]:
             return function(*args, **(kwargs or {}))
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, is_causal=kwargs["is_causal"])[0]
 

@@ -1,4 +1,4 @@
-"""Refuse layers and inputs that nothing reads, which have no effect, and attention between unlike branches."""
+"""Refuse layers and inputs that nothing reads, which have no effect, and products of unlike branches."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def require_read(made: Sequence[Made], inputs: int, results: Set[int], sides: Se
 
 
 def require_alike(made: Sequence[Made]) -> None:
-    """Raise SpecError if a branch of attention is the same for each image, as learned tensors are, and another not."""
-    if not any(node.op.whole for node in made):
+    """Raise SpecError if a branch of attention or matmul is a learned tensor or constant, and another one is not."""
+    if not any(node.op.of_batch for node in made):
         return
     of_batch: list[bool] = []
     for node in made:
         read = [of_batch[i] for i in node.inputs]
         of_batch.append(node.op.name == "input" or any(read))
-        if node.op.whole and any(read) > all(read):
+        if node.op.of_batch and any(read) > all(read):
             what = f"a branch of {node.op.name} is a learned tensor or constant, without anything of the input"
             raise SpecError(what, node.place, "add it to a step that depends on the input")

@@ -568,8 +568,9 @@ def of_heads(x: Counted) -> Counted:
 
 def attention(
     query: Counted, key: Counted, value: Counted, state: State, num_heads: int, causal: bool = False,
-    kv_heads: int | None = None,
+    kv_heads: int | None = None, dropout: float = 0, drawn: Array | None = None,
 ) -> Counted:  # fmt: skip
+    """Attend; `drawn` says in training which scores dropout keeps."""
     groups = kv_heads or num_heads
     q = by_head(query, num_heads)
     k, v = (by_head(x, groups, num_heads // groups) for x in (key, value))
@@ -577,7 +578,30 @@ def attention(
     powers = (scores - scores.max(-1)).exp()
     if causal:
         powers = Counted(np.tril(powers.data), powers.tally)
-    return of_heads((powers / powers.sum(-1)).times(v))
+    weights = powers / powers.sum(-1)
+    if drawn is not None:
+        weights = weights * (query.made("compare", drawn) / (1 - dropout))
+    return of_heads(weights.times(v))
+
+
+def rotary_embedding(x: Counted, state: State, num_heads: int, base: float = 10000.0) -> Counted:
+    heads = x.shaped((*x.data.shape[:-1], num_heads, -1))
+    cos, sin = (state[name][:, None] for name in ("cos", "sin"))
+    return (heads * cos + Counted(exchanged(heads.data), x.tally) * sin).shaped(x.data.shape)
+
+
+def exchanged(heads: Array) -> Array:
+    """Return the second half of each head before the first one."""
+    return np.roll(heads, heads.shape[-1] // 2, -1)
+
+
+def turned(x: Counted) -> Counted:
+    """Return the matrices with rows as columns."""
+    return Counted(x.data.swapaxes(-1, -2), x.tally)
+
+
+def matmul(first: Counted, second: Counted, state: State, transpose: bool = False) -> Counted:
+    return first.times(turned(second) if transpose else second)
 
 
 def projected(x: Counted, state: State, name: str) -> Counted:
@@ -586,15 +610,19 @@ def projected(x: Counted, state: State, name: str) -> Counted:
     return y + state[f"{name}bias"] if f"{name}bias" in state else y
 
 
-def multihead_attention(x: Counted, state: State, num_heads: int, bias: bool = True, causal: bool = False) -> Counted:
+def multihead_attention(
+    x: Counted, state: State, num_heads: int, bias: bool = True, causal: bool = False, **dropped: Any
+) -> Counted:
     packed, size = projected(x, state, "in_proj_"), x.data.shape[-1]
     parts = [packed[..., i * size : (i + 1) * size] for i in range(3)]
-    return projected(attention(*parts, state, num_heads, causal), state, "out_proj.")
+    return projected(attention(*parts, state, num_heads, causal, **dropped), state, "out_proj.")
 
 
-def cross_attention(query: Counted, memory: Counted, state: State, num_heads: int, bias: bool = True) -> Counted:
+def cross_attention(
+    query: Counted, memory: Counted, state: State, num_heads: int, bias: bool = True, **dropped: Any
+) -> Counted:
     parts = [projected(x, state, f"{own}_proj.") for x, own in ((query, "q"), (memory, "k"), (memory, "v"))]
-    return projected(attention(*parts, state, num_heads), state, "out_proj.")
+    return projected(attention(*parts, state, num_heads, **dropped), state, "out_proj.")
 
 
 # attention within windows
@@ -717,6 +745,7 @@ FORMULAS: dict[str, Callable[..., Counted | None]] = {
     "stochastic_depth": lambda x, state, p: x * (1 - p) if p else x,
     **{kind: recurrent(kind) for kind in CELLS},
     "window_attention": window_attention, "cosine_window_attention": window_attention,
+    "matmul": matmul, "rotary_embedding": rotary_embedding,
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(
         ["input", "identity", "flatten", "channel_shuffle", "pad_shortcut", "droppath", "embedding", *DROPOUTS], moved

@@ -12,6 +12,8 @@ from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch.nn.functional import dropout
 
 from support.counting_arithmetic import (
     ALPHA,
@@ -30,6 +32,7 @@ from support.counting_arithmetic import (
     cells,
     channelwise,
     directions,
+    exchanged,
     frame,
     halves,
     head_scales,
@@ -42,13 +45,16 @@ from support.counting_arithmetic import (
     sigmoid_of,
     standardized,
     through,
+    turned,
     way_of,
     weights_of,
     windows,
     without_key_bias,
 )
 from support.counting_arithmetic import ELEMENTWISE as FORWARD
+from support.counting_arithmetic import FORMULAS as OUTPUTS
 from support.counting_arithmetic import attention as attend
+from support.torch_seed import seed_torch
 
 FREE = Counter[str]  # operations that another gradient counts
 
@@ -822,7 +828,9 @@ class Attended(NamedTuple):
     output: Array
 
 
-def attention_gradients(g: Counted, kept: Attended, heads: int, groups: int, causal: bool) -> list[Counted]:
+def attention_gradients(
+    g: Counted, kept: Attended, heads: int, groups: int, causal: bool, noise: Array | None
+) -> list[Counted]:
     """Compute the weights again, from scores and the logarithms of their sums, which are kept."""
     share = heads // groups
     q, y, g_of = by_head(kept.query, heads), by_head(kept.output, heads), by_head(g, heads)
@@ -832,8 +840,10 @@ def attention_gradients(g: Counted, kept: Attended, heads: int, groups: int, cau
     mask = np.tril(np.ones(scores.data.shape[-2:])) if causal else np.ones(scores.data.shape[-2:])
     weights = (scores - np.log((np.exp(scores.data) * mask).sum(-1, keepdims=True))).exp()
     weights.data *= mask
-    change = weights * (g_of.times(v.swapaxes(-1, -2)) - (g_of * y).sum(-1)) * scale
-    turned = Counted(change.data.swapaxes(-1, -2), g.tally), Counted(weights.data.swapaxes(-1, -2), g.tally)
+    of_weights = g_of.times(v.swapaxes(-1, -2))
+    used, of_weights = (weights, of_weights) if noise is None else (weights * noise, of_weights * noise)
+    change = weights * (of_weights - (g_of * y).sum(-1)) * scale
+    turned = Counted(change.data.swapaxes(-1, -2), g.tally), Counted(used.data.swapaxes(-1, -2), g.tally)
     made = [change.times(k), turned[0].times(q), turned[1].times(g_of)]
     return [of_heads(made[0]), *[of_heads(of_groups(x, groups, share)) for x in made[1:]]]
 
@@ -847,7 +857,38 @@ def of_groups(x: Counted, groups: int, share: int) -> Counted:
 def attention(case: Case) -> list[Counted]:
     heads = case.get("num_heads")
     kept = Attended(*[x.data for x in case.xs], case.y.data)
-    return attention_gradients(case.g, kept, heads, case.get("kv_heads") or heads, case.get("causal", False))
+    groups, causal = case.get("kv_heads") or heads, case.get("causal", False)
+    return attention_gradients(case.g, kept, heads, groups, causal, noise_of(case))
+
+
+def noise_of(case: Case) -> Array | None:
+    """Return what dropout multiplies the scores by: drawn with the seed of the pass, as PyTorch draws it."""
+    if not (p := case.get("dropout", 0)):
+        return None
+    tokens = [len(case.xs[min(i, len(case.xs) - 1)].data[0]) for i in (0, 1)]
+    seed_torch(2)
+    return dropout(torch.ones(len(case.x.data), case.get("num_heads"), *tokens).double(), p).numpy()
+
+
+def trained_attention(name: str, case: Case) -> dict[str, Counted]:
+    """Return the output in training."""
+    noise = noise_of(case)
+    drawn = {} if noise is None else {"drawn": (noise > 0).astype(float)}
+    made = OUTPUTS[name](*case.xs, state=case.state, **case.keywords, **drawn)
+    return {} if made is None else {"output": made}
+
+
+def rotary_embedding(case: Case) -> Counted:
+    g = case.g.shaped((*case.g.data.shape[:-1], case.get("num_heads"), -1))
+    cos, sin = (case.state[name][:, None] for name in ("cos", "sin"))
+    return (g * cos + Counted(exchanged((g * sin).data), g.tally)).shaped(case.g.data.shape)
+
+
+def matmul(case: Case) -> list[Counted]:
+    first, second = case.xs
+    if case.get("transpose"):
+        return [case.g.times(second), turned(case.g).times(first)]
+    return [case.g.times(turned(second)), turned(first).times(case.g)]
 
 
 def projections(case: Case) -> tuple[list[Counted], dict[str, Array]]:
@@ -857,9 +898,11 @@ def projections(case: Case) -> tuple[list[Counted], dict[str, Array]]:
     xs = [Counted(case.xs[min(i, len(case.xs) - 1)].data, free) for i in range(len(names))]
     made = [projected(x, state, name).data for x, name in zip(xs, names, strict=True)]
     parts = np.split(made[0], 3, -1) if len(names) == 1 else made
-    output = attend(*[Counted(part, free) for part in parts], state, heads, causal).data
+    noise = noise_of(case)
+    dropped = {} if noise is None else {"dropout": case.get("dropout"), "drawn": (noise > 0).astype(float)}
+    output = attend(*[Counted(part, free) for part in parts], state, heads, causal, **dropped).data
     inner = case.g.times(state["out_proj.weight"])
-    grads = attention_gradients(inner, Attended(*parts, output), heads, heads, causal)
+    grads = attention_gradients(inner, Attended(*parts, output), heads, heads, causal, noise)
     if len(names) == 1:
         grads = [Counted(np.concatenate([grad.data for grad in grads], -1), case.tally)]
     layers = {name: (x.data, grad.data) for name, x, grad in zip(names, xs, grads, strict=True)}
@@ -1003,6 +1046,7 @@ INPUTS: dict[str, Callable[[Case], Counted | list[Counted] | None]] = {
     **dict.fromkeys(DROPOUTS, noise), "droppath": noise, "stochastic_depth": noise,
     **{kind: recurrent_input(kind) for kind in CELLS},
     **dict.fromkeys(["window_attention", "cosine_window_attention"], window_attention),
+    "matmul": matmul, "rotary_embedding": rotary_embedding,
     "attention": attention, "multihead_attention": multihead_attention, "cross_attention": cross_attention,
     **dict.fromkeys(["embedding", "concat", "input", "identity", "flatten", "channel_shuffle", "pad_shortcut"], moved),
     **dict.fromkeys(["permute", "transpose", "tokens", "reshape", "roll", "slice", "chunk", "crop_like"], moved),
@@ -1087,6 +1131,7 @@ TRAINED: dict[str, Callable[[Case], dict[str, Counted]]] = {
     "batchnorm": trained_batchnorm, "instancenorm": trained_instancenorm,
     **dict.fromkeys(DROPOUTS[1:], trained_channels), "dropout": trained_dropout, "droppath": trained_droppath,
     "stochastic_depth": trained_depth,
+    **{name: partial(trained_attention, name) for name in ("attention", "multihead_attention", "cross_attention")},
 }  # fmt: skip
 
 

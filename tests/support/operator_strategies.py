@@ -137,6 +137,18 @@ def attended(draw: st.DrawFn) -> Any:
     return (query, key, key), keywords | ({"kv_heads": groups} if groups != heads or draw(FLAG) else {})
 
 
+@st.composite
+def products(draw: st.DrawFn) -> Any:
+    """Draw two matrices whose inner sizes may differ."""
+    transpose, rows, inner, columns = draw(FLAG), *[draw(upto(5)) for _ in range(3)]
+    last, other = (columns, inner if draw(FLAG) else 2) if transpose else (inner, columns)
+    axes = draw(st.sampled_from(["TC", "HWC", "CHW"]))
+    before = () if axes == "TC" else (draw(upto(3)),)
+    return tuple(shape_of((*before, *sizes), axes) for sizes in [(rows, inner), (last, other)]), {
+        "transpose": transpose
+    }
+
+
 def last(axes: str, *sizes: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
     return st.tuples(*sizes).map(lambda drawn: shape_of(drawn, axes))
 
@@ -290,6 +302,10 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "concat": slices() | joined_along(),
     "crop_like": crops_like(),
     "embedding": written(IDS, num_embeddings_=upto(9), embedding_dim_=upto(6), padding_idx=upto(8, 0) | st.none()),
+    "matmul": products(),
+    "rotary_embedding": written(
+        st.tuples(upto(6), upto(4).map(lambda n: 4 * n)).map(Tokens), num_heads_=upto(4), base=st.floats(2, 1e5)
+    ),
     "attention": attended(),
     "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
     "window_attention": written(CHANNELS_LAST, grid=FLAG, scale=REAL, **SHIFTED),

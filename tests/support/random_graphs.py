@@ -241,6 +241,10 @@ def heads(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"num_heads": draw(st.sampled_from(divisors(x.channels)))}
 
 
+def rotary(draw: Draw, x: Shape) -> dict[str, Any]:
+    return {"num_heads": draw(st.sampled_from(divisors(x.channels // 2)))} | some(draw, base=REAL)
+
+
 # By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
@@ -306,7 +310,8 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "reshape": reshape,
     "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
     **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
-    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG),
+    "rotary_embedding": rotary,
+    "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG, dropout=DROP),
 }
 BORDERS = ("reflect", "replicate", "circular")
 ORDERS = {"CL": ("CL",), "TC": ("TC",), "C": ("C",)} | dict.fromkeys(["CHW", "HWC"], ("HWC", "CHW"))
@@ -314,10 +319,10 @@ ORDERS |= dict.fromkeys(["CDHW", "DHWC"], ("DHWC", "CDHW"))
 OTHER_AXES = ("flatten", "permute", "transpose", "tokens", "reshape")  # what may change the axes
 JOINS = ("add", "concat", "mean", *ELEMENTWISE[1:])
 RECURRENT = ("rnn", "lstm", "gru")
-OF_TOKENS = ("multihead_attention", *RECURRENT)
-ATTENTIONS = {"attention": 3, "cross_attention": 2}  # joins of tokens, and how many branches each has
+OF_TOKENS = ("multihead_attention", "rotary_embedding", *RECURRENT)
+ATTENTIONS = {"attention": 3, "cross_attention": 2, "matmul": 2}  # joins of tokens, and how many branches each has
 IMAGES_ONLY = ("subsample", "pad_shortcut", "pixel_shuffle", "pixel_unshuffle")
-HALVING = ("glu", "swiglu")  # need an even number of channels
+HALVING = ("glu", "swiglu", "rotary_embedding")  # need an even number of channels
 MAPS_ONLY = (
     "conv", "maxpool", "avgpool", "adaptive_avgpool", "adaptive_maxpool", "global_avgpool", "global_maxpool",
     "upsample", "conv_transpose", "lrn", "instancenorm", "channel_layernorm", *IMAGES_ONLY,
@@ -460,6 +465,8 @@ class Writer:
         ways = [self.steps(x, labels.new_child(), depth, keep_rank=True) for _ in range(ATTENTIONS[name])]
         if any(shape.lengths != x.lengths for _, shape in ways):  # no layer can restore these
             ways = [((IDENTITY,), x)] * len(ways)
+        if name == "matmul":
+            return self.product(ways, x.size("T"))
         query, keywords = ways[0][1], heads(self.draw, ways[0][1]) | some(self.draw, causal=FLAG)
         if name == "attention":
             groups = self.draw(st.sampled_from(divisors(keywords["num_heads"])))
@@ -470,6 +477,14 @@ class Writer:
             keywords = {"num_heads": keywords["num_heads"]} | some(self.draw, bias=FLAG)
         branches = self.named([steps for steps, _ in ways])
         return Join(name, keywords, tuple(branches)), query
+
+    def product(self, ways: list[tuple[Steps, Shape]], size: int) -> tuple[Join, Shape]:
+        """Draw a product of as many tokens each: of one turned, or of one that has as many features."""
+        turned = self.draw(FLAG)
+        ways[turned] = self.fit(ways[turned], Tokens((size, ways[0][1].channels if turned else size)))
+        branches = self.named([steps for steps, _ in ways])
+        join = Join("matmul", {"transpose": True} if turned else {}, tuple(branches))
+        return join, Tokens((size, size if turned else ways[1][1].channels))
 
     def cropped(self, x: Shape) -> tuple[Join, Shape]:
         """Draw a padded input that is cropped to the input again: both branches read its values."""

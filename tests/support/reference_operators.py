@@ -412,43 +412,66 @@ def pair(value: Any) -> Any:
 
 def attention(
     run: Run, query: Tensor, key: Tensor, value: Tensor, num_heads: int, causal: bool = False,
-    kv_heads: int | None = None,
+    kv_heads: int | None = None, dropout: float = 0,
 ) -> Tensor:  # fmt: skip
     """Vaswani et al. 2017, equation 1, head by head; Ainslie et al. 2023, figure 2, for shared keys and values."""
     groups, size = kv_heads or num_heads, query.shape[-1] // num_heads
-    made = []
+    made, sizes = [], (len(query), num_heads, query.shape[1], key.shape[1])
+    drawn = F.dropout(torch.ones(sizes, dtype=query.dtype), dropout, run.training)
     for head in range(num_heads):
         own, shared = (slice(i * size, (i + 1) * size) for i in (head, head * groups // num_heads))
         scores = query[..., own] @ key[..., shared].transpose(1, 2) / math.sqrt(size)
         if causal:
             scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -math.inf)
-        made.append(scores.softmax(-1) @ value[..., shared])
+        made.append(drawn[:, head] * scores.softmax(-1) @ value[..., shared])
     return torch.cat(made, -1)
 
 
-def multihead_attention(run: Run, x: Tensor, num_heads: int, bias: bool = True, causal: bool = False) -> Tensor:
+def rotary_embedding(run: Run, x: Tensor, num_heads: int, base: float = 10000.0) -> Tensor:
+    """Su et al. 2021, equation 15, as products of complex numbers; pairs are a head's halves, as in Llama."""
+    first, second = x.unflatten(-1, (num_heads, 2, -1)).unbind(-2)
+    count = first.shape[-1]
+    angles = torch.arange(x.shape[1])[:, None] / base ** (torch.arange(count) / count)  # in float32, as the tables
+    turned = torch.complex(first, second) * torch.complex(angles.cos(), angles.sin())[:, None]
+    return torch.cat((turned.real, turned.imag), -1).flatten(2)
+
+
+def matmul(run: Run, first: Tensor, second: Tensor, transpose: bool = False) -> Tensor:
+    return torch.einsum("...ij,...kj->...ik" if transpose else "...ij,...jk->...ik", first, second)
+
+
+def multihead_attention(
+    run: Run, x: Tensor, num_heads: int, bias: bool = True, causal: bool = False, dropout: float = 0
+) -> Tensor:
     mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if causal else None
-    return projected(run.state, (x, x, x), num_heads, bias, mask)
+    return projected(run.state, (x, x, x), num_heads, bias, dropout * run.training, mask)
 
 
-def cross_attention(run: Run, query: Tensor, memory: Tensor, num_heads: int, bias: bool = True) -> Tensor:
+def cross_attention(
+    run: Run, query: Tensor, memory: Tensor, num_heads: int, bias: bool = True, dropout: float = 0
+) -> Tensor:
     names = "q_proj", "k_proj", "v_proj"
     state = {f"{name}_weight": run[f"{name}.weight"] for name in names}
     if query.shape[-1] == memory.shape[-1]:
         state = {"in_proj_weight": torch.cat([*state.values()])}
     state |= {"in_proj_bias": torch.cat([run[f"{name}.bias"] for name in names])} if bias else {}
     state |= {name: tensor for name, tensor in run.state.items() if name.startswith("out_proj")}
-    return projected(state, (query, memory, memory), num_heads, bias)
+    return projected(state, (query, memory, memory), num_heads, bias, dropout * run.training)
 
 
 def projected(
-    state: Mapping[str, Tensor], inputs: tuple[Tensor, ...], heads: int, bias: bool, mask: Tensor | None = None
+    state: Mapping[str, Tensor],
+    inputs: tuple[Tensor, ...],
+    heads: int,
+    bias: bool,
+    dropout: float,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Return what PyTorch's multi-head attention computes with these weights."""
     features, others = (inputs[i].shape[-1] for i in (0, 1))
     options = {"batch_first": True, "device": "meta", "dtype": inputs[0].dtype}
     with torch.random.fork_rng(devices=[]):  # it draws weights that are not used
-        made = nn.MultiheadAttention(features, heads, bias=bias, kdim=others, vdim=others, **options)
+        made = nn.MultiheadAttention(features, heads, dropout, bias=bias, kdim=others, vdim=others, **options)
     run: Tensor = functional_call(made, dict(state), inputs, {"attn_mask": mask, "need_weights": False})[0]
     return run.contiguous()  # noise is drawn in the order of the memory
 
@@ -529,6 +552,8 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "rnn": recurrent(elman),
     "lstm": recurrent(lstm),
     "gru": recurrent(gru),
+    "matmul": matmul,
+    "rotary_embedding": rotary_embedding,
     "attention": attention,
     "multihead_attention": multihead_attention,
     "cross_attention": cross_attention,
