@@ -110,9 +110,19 @@ layers:
   - linear(8)
   - divide(constant(T=1, C=8, value=2), identity)
 """
+FIXED = """
+name: fixed
+input: {T: 6, C: 10}
+layers:
+  - multiply(linear(10), constant(T=6, C=10, value=2) | tanh | softmax, linear(10), constant(T=1, C=10, value=3))
+  - maximum(constant(T=6, C=10), identity, constant(T=6, C=10, value=1) | relu)
+  - divide(constant(T=6, C=10), constant(T=6, C=10, value=2), identity, constant(T=6, C=1, value=2) | sigmoid)
+  - linear(8)
+"""
 SPECS = {
     "siamese": SIAMESE, "two images": TWO_IMAGES, "tied": TIED, "decoder": DECODER, "pyramid": PYRAMID,
     "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED, "scaled": SCALED,
+    "fixed": FIXED,
 }  # fmt: skip
 GRAPHS = {name: parse(text) for name, text in SPECS.items()}
 
