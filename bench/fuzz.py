@@ -1,13 +1,15 @@
 """Check N random networks against PyTorch; the test suite does it for 300.
 
 Every fifth network ends in a step that may not fit: archcalc must refuse it if and only if PyTorch does. At the first
-difference print the simplest network that shows it and exit with code 1. The same seed draws the same networks.
+difference print the simplest network that shows it and exit with code 1. The same seed draws the same networks. At the
+end print what was drawn, and the values that were not compared because rounding decides them.
 """
 
 import argparse
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from support.drawn_counts import lines, traits
 from support.network_differences import agree, differences, disagreement
 from support.random_graphs import doubtful, networks, sweep
 
@@ -26,6 +29,8 @@ class Progress:
         self.most = most
         self.done = 0
         self.found = False
+        self.drawn: Counter[str] = Counter()
+        self.skipped: list[str] = []
         self.start = time.perf_counter()
 
     def check(self, network, compare) -> None:
@@ -35,7 +40,11 @@ class Progress:
             self.found = True
             raise
         if not self.found:
+            self.drawn.update(traits(network))
             self.count()
+
+    def differences(self, network):
+        return differences(network, self.skipped)
 
     def count(self) -> None:
         self.done += 1
@@ -77,12 +86,16 @@ def main(written: Sequence[str] | None = None) -> int:
     progress = Progress(most)
     print(f"{most:,} graphs, seed {seed}", flush=True)
     try:
-        sweep(networks(), lambda network: progress.check(network, differences), most - most // 5, seed)
+        sweep(networks(), lambda network: progress.check(network, progress.differences), most - most // 5, seed)
         sweep(doubtful(), lambda network: progress.check(network, disagreement), most // 5, seed)
     except AssertionError as error:
         print(f"\n{error}\nfound after {progress.done:,} graphs, seed {seed}, {progress.seconds:.0f} s")
         return 1
     print(file=sys.stderr)
+    print("\n".join(lines(progress.drawn)))
+    print(f"values not compared, since rounding decides them: {len(progress.skipped):,}")
+    for text in progress.skipped:
+        print(f"  {text}")
     print(f"{most:,} graphs, 0 differences, seed {seed}, {progress.seconds:.0f} s")
     return 0
 

@@ -16,16 +16,27 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import strategies as st
-from support.network_differences import agree, differences, disagreement, refusal_here
-from support.operator_cases import READING
-from support.random_graphs import ARGUMENTS, ATTENTIONS, JOINS, doubtful, networks, sweep
-from support.spec_steps import IDENTITY, Branch, Join, Label, Layer, Network, Side, Steps, Use
+from support.drawn_counts import SEVERAL, lines, traits
+from support.network_differences import (
+    agree,
+    decided_by_rounding,
+    differences,
+    disagreement,
+    evaluated,
+    refusal_here,
+)
+from support.plain_runs import Plain
+from support.random_graphs import ARGUMENTS, ATTENTIONS, JOINS, LEARNED, SIZES, doubtful, networks, sweep
+from support.reference_operators import REFERENCES, recurrent
+from support.spec_steps import IDENTITY, Again, Branch, Join, Label, Layer, Network, Outputs, Side, Steps, Use
 
-from archcalc import Graph, SpecError, parse
+from archcalc import Graph, SpecError, analyze, parse
 from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.saved import saved_bytes
+from archcalc.ops import REGISTRY
 from archcalc.ops.activation import HardSwish, Tanh
 from archcalc.ops.convolution import Conv
+from archcalc.ops.shape import shape_of
 from archcalc.ops.shaping import ChannelShuffle
 from archcalc.pytorch import Check, build
 from archcalc.pytorch import Network as Built
@@ -127,8 +138,88 @@ def test_refuses_what_torch_refuses() -> None:
 
 
 def test_every_operator_is_drawn() -> None:
-    last = {"window_attention", "cosine_window_attention"}  # of channels last, which no operator makes yet
-    assert {*ARGUMENTS, *JOINS, *ATTENTIONS, *last, "crop_like", "input"} == set(READING)
+    assert {*ARGUMENTS, *JOINS, *ATTENTIONS, *LEARNED, "crop_like", "input"} == set(REGISTRY)
+
+
+def test_what_is_counted_is_drawn() -> None:
+    """Every axes of inputs, several inputs and outputs, and shared weights."""
+    drawn: Counter[str] = Counter()
+    sweep(networks(), lambda network: drawn.update(traits(network)), 200)
+    assert min(drawn[word] for word in (*SEVERAL, *(f"axes {axes}" for axes in SIZES))) > 3
+    assert drawn["several inputs"] > 50
+    assert len(set(drawn) & set(REGISTRY)) > 0.9 * len(REGISTRY)
+
+
+def test_what_a_network_has() -> None:
+    tower = Label("tower", (CONV, FLATTEN, Layer("linear", {"out_features": 5})))
+    table = Label("table", (Layer("linear", {"out_features": 5, "bias": False}),))
+    outputs = Outputs(
+        (Branch("first", (Layer("linear", {"out_features": 5}, "table"),)), Branch("second", (IDENTITY,)))
+    )
+    again = join("add", (IDENTITY,), (Use("right"), Again("tower")), (Layer("parameter", {"sizes": (5,)}),))
+    line = join("concat", (IDENTITY,), (Use("line"), FLATTEN))
+    others = (("right", shape_of((4, 6, 6))), ("line", shape_of((3, 7), "CL")))
+    made = Network((4, 6, 6), (tower, table, outputs, again, line), others=others, first="left")
+    agree(made)
+    expected = {"conv", "flatten", "linear", "add", "concat", "identity", "parameter", "input", "axes CHW", "axes CL"}
+    assert traits(made) == expected | {"several inputs", "inputs of different axes", "again", "tied", "outputs"}
+    graph = parse(made.spec())
+    assert len(graph.inputs) == 3
+    assert len(graph.results) == 3
+    assert analyze(graph).totals.params == (4 * 4 + 4) + (144 * 5 + 5) + 5 * 5 + 5 + 5
+    text = "\n".join(lines(Counter(traits(made))))
+    assert "again 1, tied 1" in text
+    assert "lstm 0" in text
+
+
+def test_weights_that_are_not_shared_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tower = Label("tower", (CONV, Layer("tanh", {})))
+    again = Network((4, 6, 6), (tower, join("add", (IDENTITY,), (Again("tower"),))))
+    monkeypatch.setattr("archcalc.spec.expansion.share_all", lambda *_: None)
+    figures = {check.figure for check in differences(again)}
+    assert "tensors of the state dict" in figures
+    assert "evaluation, output 0" in figures
+
+
+# The values of a channel are all equal, so only their rounding is normalized
+EQUAL = (Layer("global_avgpool", {}), Layer("upsample", {"size": (3, 5)}), Layer("instancenorm", {"eps": 1e-40}))
+
+
+@pytest.mark.parametrize(
+    ("steps", "difference", "decided"),
+    [(EQUAL, 1e-3, True), (EQUAL, 1e9, False), ((CONV, RELU), 1e-9, False), ((CONV, RELU), 1e-5, False)],
+)
+def test_only_rounding_excuses_a_difference(steps: Steps, difference: float, decided: bool) -> None:
+    network = Network((4, 6, 7), steps)
+    built = build(parse(network.spec()), dtype=torch.float64)
+    plain = Plain(network, built.nodes[1:])
+    images = [torch.linspace(0.1, 1, 2 * 4 * 42, dtype=torch.float64).view(2, 4, 6, 7)]
+    theirs = evaluated(plain, plain.nodes, images)["output 0"]
+    before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
+    assert decided_by_rounding(plain, evaluated, images, "output 0", theirs + difference, theirs) is decided
+    assert all(torch.equal(tensor, before[name]) for name, tensor in plain.state_dict().items())
+
+
+def test_a_small_difference_where_order_is_free_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(inputs: torch.Tensor, hidden: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.tanh(inputs + hidden) * (1 + 1e-5), c
+
+    skipped: list[str] = []
+    network = Network(shape_of((3, 4), "TC"), (Layer("rnn", {"hidden_size": 3}),))
+    assert not differences(network, skipped)
+    monkeypatch.setitem(REFERENCES, "rnn", recurrent(off))
+    assert "evaluation, output 0" in {check.figure for check in differences(network, skipped)}
+    assert skipped == []
+
+
+def test_what_is_not_compared_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if rounding decided every value: nothing of a wrong network differs, but the list says so."""
+    monkeypatch.setattr("support.network_differences.decided_by_rounding", lambda *_: True)
+    monkeypatch.setitem(REFERENCES, "rnn", recurrent(lambda inputs, hidden, h, c: (inputs + hidden, c)))
+    skipped: list[str] = []
+    assert not differences(Network(shape_of((3, 4), "TC"), (Layer("rnn", {"hidden_size": 3}),)), skipped)
+    assert len(skipped) > 10
+    assert re.match(r"evaluation, output 0: up to \S+ off a plain run's", skipped[0])
 
 
 def overwrites(graph: Graph, training: bool) -> list[bool]:
@@ -214,7 +305,7 @@ def test_the_command_line_shows_the_simplest_that_differs(
     main = runpy.run_path(FUZZ)["main"]
     checked: list[bool] = []
 
-    def differ(network: Network) -> list[Check]:
+    def differ(network: Network, skipped: list[str]) -> list[Check]:
         checked.append(len(network.steps) > 1)
         return [Check("relu", "macs", 1, 2)] if checked[-1] else []
 

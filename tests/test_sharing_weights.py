@@ -110,9 +110,36 @@ layers:
   - linear(8)
   - divide(constant(T=1, C=8, value=2), identity)
 """
+FIXED = """
+name: fixed
+input: {T: 6, C: 10}
+layers:
+  - multiply(linear(10), constant(T=6, C=10, value=2) | tanh | softmax, linear(10), constant(T=1, C=10, value=3))
+  - maximum(constant(T=6, C=10), identity, constant(T=6, C=10, value=1) | relu)
+  - divide(constant(T=6, C=10), constant(T=6, C=10, value=2), identity, constant(T=6, C=1, value=2) | sigmoid)
+  - linear(8)
+"""
+TIED_AGAIN = """
+name: tied-again
+input: {T: 6, C: 10}
+layers:
+  - table: linear(10, bias=False)
+  - head: linear(10, weight=table) | relu
+  - add(identity, again(head))
+  - both:
+      - inner: linear(10) | linear(10)
+      - first: linear(10)
+      - relu
+      - linear(10, weight=first)
+  - add(identity, again(both))
+  - last: linear(10, weight=table)
+  - linear(10, weight=last)
+"""
 SPECS = {
     "siamese": SIAMESE, "two images": TWO_IMAGES, "tied": TIED, "decoder": DECODER, "pyramid": PYRAMID,
     "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED, "scaled": SCALED,
+    "fixed": FIXED,
+    "tied again": TIED_AGAIN,
 }  # fmt: skip
 GRAPHS = {name: parse(text) for name, text in SPECS.items()}
 
@@ -148,6 +175,7 @@ def test_shared_weights_count_once():
     assert params("siamese") == tower + 17
     assert params("two images") == 4 * 27 + 4
     assert params("tied") == 10 * 10 + 10
+    assert params("tied again") == 10 * 10 + 10 + 3 * 110 + 10 + 10 + 10
     for name in ("siamese", "two images", "tied"):
         network = build(GRAPHS[name])
         assert sum(p.numel() for p in network.parameters()) == params(name)

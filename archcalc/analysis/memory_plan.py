@@ -15,10 +15,11 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, 
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Extra, Saved
-from archcalc.ops.calls import given
+from archcalc.ops.calls import VIEW, given
+from archcalc.ops.joins import Elementwise
 from archcalc.ops.shape import Ids
 
-_SCALED = ("multiply", [True, False]), ("multiply", [False, True]), ("divide", [False, True])  # which are constants
+NOTHING = Saved()
 
 
 class Memory(NamedTuple):
@@ -45,7 +46,7 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     kept: set[int] = set()
     known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
     overwrites, values, common, extras = list[bool](), list[int](), list[int](), list[tuple[Extra, ...]]()
-    batched, owned = of_batch(graph), [not node.inputs for node in graph.nodes]
+    batched, owned, graded = of_batch(graph), [not node.inputs for node in graph.nodes], _graded(graph)
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
         sources = [homes[i] for i in node.inputs]
         free = able[position] and not owned[sources[0]] and batched[sources[0]] == batched[position]
@@ -56,8 +57,12 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
         saved = known.get((equal, free))
         if saved is None:
             saved = known[equal, free] = saved_as_run(node, free)
-        counts, own = [0, 0], saved.extras
-        for i in (*(_factors(graph, node) if saved.input else ()), *((position,) if saved.output else ())):
+        counts, read, own = [0, 0], node.inputs, saved.extras
+        if not graded[position]:
+            saved, own = NOTHING, ()
+        elif isinstance(node.op, Elementwise) and not all(graded[i] and batched[i] for i in node.inputs):
+            read, own = _factors(node, [graded[i] for i in node.inputs], [batched[i] for i in node.inputs])
+        for i in (*(read if saved.input else ()), *((position,) if saved.output else ())):
             if homes[i] not in kept:
                 kept.add(homes[i])
                 output = graph.nodes[homes[i]].output
@@ -71,12 +76,33 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     return Memory(homes, overwrites, values, common, extras, kept)
 
 
-def _factors(graph: Graph, node: Node) -> Sequence[int]:
-    """Return the inputs that backward keeps: of a product with a constant the constant, which needs no gradient."""
-    constant = [graph.nodes[i].op.name == "constant" for i in node.inputs]
-    if (node.op.name, constant) in _SCALED:
-        return [i for i, fixed in zip(node.inputs, constant, strict=True) if fixed]
-    return node.inputs
+def _graded(graph: Graph) -> list[bool]:
+    """Return for each node whether its output needs a gradient: not if it is made of constants alone."""
+    if all(node.op.name != "constant" for node in graph.nodes):
+        return [True] * len(graph.nodes)
+    found: list[bool] = []
+    for node in graph.nodes:
+        own = node.op.name == "input" or bool(node.op.weights(node.x))
+        found.append(own or any(found[i] for i in node.inputs))
+    return found
+
+
+def _factors(node: Node, graded: list[bool], batched: list[bool]) -> tuple[tuple[int, ...], tuple[Extra, ...]]:
+    """Return the inputs, and the partial results, that backward of an elementwise join keeps.
+
+    A factor of a product is kept only if the other one needs a gradient.
+    """
+    sources, kept, made = [*range(len(graded))], set[int](), dict[int, Extra]()
+    for call in node.op.calls(node.x, node.output, True, False):
+        for i in call.keeps:
+            if any(graded[j] for j in call.reads if j != i or i not in call.crossed):
+                kept.add(sources[i])
+        batched.append(any(batched[i] for i in call.reads))
+        graded.append(any(graded[i] for i in call.reads))
+        made[len(sources)] = call.makes._replace(per_image=batched[-1])
+        sources.append(sources[call.reads[0]] if call.where == VIEW else len(sources))
+    partial = tuple([extra for number, extra in made.items() if number in kept])
+    return tuple([i for place, i in enumerate(node.inputs) if place in kept]), partial
 
 
 def _free(sources: list[int], at: int, last: list[int], kept: set[int]) -> bool:

@@ -67,7 +67,8 @@ def needing_two(graph: Graph, recipe: Recipe) -> str:
 
 def is_trained(graph: Graph, node: Node, recipe: Recipe) -> bool:
     """Whether a node runs with weights that are not frozen, its own or shared ones."""
-    owners = {owner.name for owner in (node, graph.owner(node)) if owner.weights()}
+    owner = graph.owner(node)
+    owners = {each.name for each in (node, owner, graph.owner(owner)) if each.weights()}
     return not all(is_frozen(name, recipe.frozen) for name in owners)
 
 

@@ -64,8 +64,8 @@ class Flat:
             module = self.unit.keep(identifier(node.name, "layer"), self._module(position))
             return self.modules.setdefault(position, module)
 
-        if node.shared and node.shared.tensor:
-            tensors.append(attribute(self.modules[node.shared.node], node.shared.tensor))
+        if tie := self.graph.tie(node):
+            tensors.append(attribute(self.modules[tie.node], tie.tensor))
         if node.op.joins:
             return joined(join_text(self.graph, [position]), ast.List(tensors, ast.Load()), keep)
         return tensors[0] if isinstance(node.op, Identity) else call(keep(), *tensors)

@@ -130,6 +130,10 @@ class Graph(_Referred):
         """Return the node that has a node's weights: itself, unless it shares them."""
         return self.nodes[node.shared.node] if node.shared else node
 
+    def tie(self, node: Node) -> Shared | None:
+        """Return the tensor of another node that a node runs with beside its own, or beside those that it shares."""
+        return node.shared if not node.shared or node.shared.tensor else self.owner(node).shared
+
     def without_sides(self) -> Graph:
         """Return the network for inference, without side outputs (auxiliary classifiers) and without an origin."""
         if not any(node.side for node in self.nodes):

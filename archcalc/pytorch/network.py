@@ -104,8 +104,8 @@ class Network(Container):
 
     def run(self, position: int, inputs: list[Tensor]) -> Tensor:
         """Run the module of one node; subclasses may inspect its inputs and output."""
-        shared = self.graph.nodes[position].shared
-        weights = [self.node(shared.node).weight] if shared and shared.tensor else []
+        tie = self.graph.tie(self.graph.nodes[position])
+        weights = [self.node(tie.node).weight] if tie else []
         output: Tensor = self.node(position)(*inputs, *weights)
         return output
 

@@ -36,7 +36,8 @@ def share_all(made: list[Made], first: range, again: range, label: str, place: P
             hint = "inputs of the same weights have the same channels"
             raise SpecError(f"{label}: the {name} of its {made[i].op.name} would be {shapes}", place, hint)
         if owner:
-            made[position] = made[position]._replace(shared=made[i].shared or Shared(i))
+            shared = made[i].shared
+            made[position] = made[position]._replace(shared=shared if shared and not shared.tensor else Shared(i))
 
 
 def _tensors(made: Made) -> dict[str, tuple[int, ...]]:
@@ -48,10 +49,12 @@ def tied(made: Sequence[Made], op: Operator, x: tuple[int, ...], tensor: Tensor,
     if not op.tied:
         known = " or ".join(sorted(name for name, one in REGISTRY.items() if one.tied))
         raise SpecError(f"{op.name} cannot share a weight; {known} can", place)
-    owner = made[tensor.node]
+    owner, at = made[tensor.node], tensor.node
     own, other = op.weights(x)["weight"], owner.op.weights(owner.x).get("weight")
     if own != other:
         has = f"a weight of {format_shape(other)}" if other else "no weight"
         hint = "" if other else "label a single layer"
         raise SpecError(f"{op.name} needs a weight of {format_shape(own)}; {tensor} has {has}", place, hint)
-    return Shared(owner.shared.node if owner.shared else tensor.node, "weight")
+    while shared := made[at].shared:
+        at = shared.node
+    return Shared(at, "weight")

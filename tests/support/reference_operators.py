@@ -47,7 +47,8 @@ def compute(
     axes: str = "",
 ) -> Tensor:  # fmt: skip
     """Return the operator's output. In training batch normalization also changes its buffers in `state`."""
-    y = REFERENCES[name](Run(state, training, axes or USUAL[inputs[0].dim()]), *inputs, **keywords)
+    axes = axes or (USUAL[inputs[0].dim()] if inputs else own_axes(keywords))
+    y = REFERENCES[name](Run(state, training, axes), *inputs, **keywords)
     return y.contiguous()  # random operators draw in memory's order
 
 
@@ -58,6 +59,12 @@ def axes_after(name: str, keywords: Mapping[str, Any], axes: str) -> str:
         return LAST[letters] if axes[0] != "C" and letters in LAST else letters
     of_name = {"flatten": "C", "tokens": "TC", "embedding": "TC", "transpose": {"CL": "TC"}.get(axes, "CL")}
     return of_name.get(name, keywords["axes"] if name == "permute" else axes)
+
+
+def own_axes(keywords: Mapping[str, Any]) -> str:
+    """Return the axes of a tensor without an input: those of its sizes by name, or of a list of sizes."""
+    letters = "".join(axis for axis in "TCDHWL" if axis in keywords)
+    return letters or USUAL[len(keywords["sizes"]) + 1]
 
 
 def of_rank(name: str, x: Tensor) -> Any:
@@ -273,6 +280,18 @@ def mean(run: Run, *xs: Tensor, p: float = 0) -> Tensor:
         survivor = torch.randint(len(xs), ())
         xs = tuple(x for i, x in enumerate(xs) if i == survivor or torch.rand(()) >= p)
     return reduce(torch.add, xs) / len(xs)
+
+
+def concat(run: Run, *xs: Tensor, axis: str = "C") -> Tensor:
+    """A learned tensor is the same for all images."""
+    batch = max(map(len, xs))
+    return torch.cat([x.expand(batch, *x.shape[1:]) for x in xs], run.dim(axis))
+
+
+def learned(run: Run, value: float = 0, **sizes: Any) -> Tensor:
+    """A tensor without an input; its values are what the run gives."""
+    (tensor,) = run.state.values()
+    return tensor
 
 
 def channel_shuffle(run: Run, x: Tensor, groups: int) -> Tensor:
@@ -545,7 +564,9 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
     "divide": elementwise(torch.div),
     "maximum": elementwise(torch.maximum),
     "mean": mean,
-    "concat": lambda run, *xs, axis="C": torch.cat(xs, dim=run.dim(axis)),
+    "concat": concat,
+    "parameter": learned,
+    "constant": learned,
     "embedding": lambda run, x, num_embeddings, embedding_dim, padding_idx=None: run["weight"][x],
     "window_attention": window_attention,
     "cosine_window_attention": partial(window_attention, cosine=True),

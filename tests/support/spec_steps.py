@@ -13,12 +13,17 @@ from archcalc.ops.shape import shape_of
 class Layer(NamedTuple):
     name: str
     keywords: dict[str, Any]
+    weight: str = ""  # the label of another layer whose weight it has
 
     def op(self, x: Shape) -> Operator:
         return make(REGISTRY[self.name], (), self.keywords, len(x.lengths) or 2)
 
 
 class Use(NamedTuple):
+    label: str  # or the name of an input
+
+
+class Again(NamedTuple):
     label: str
 
 
@@ -42,6 +47,10 @@ class Side(NamedTuple):
     branches: tuple[Branch, ...]
 
 
+class Outputs(NamedTuple):
+    branches: tuple[Branch, ...]
+
+
 class Repeat(NamedTuple):
     count: int
     steps: Steps
@@ -57,7 +66,7 @@ class Block(NamedTuple):
     steps: Steps
 
 
-Step: TypeAlias = Layer | Use | Label | Join | Side | Repeat | Choose | Block
+Step: TypeAlias = Layer | Use | Again | Label | Join | Side | Outputs | Repeat | Choose | Block
 Steps: TypeAlias = tuple[Step, ...]
 IDENTITY = Layer("identity", {})
 
@@ -68,14 +77,22 @@ class Network:
     steps: Steps
     inline: bool = False  # written as expressions if possible, otherwise as YAML
     dtype: str = "float32"
+    others: tuple[tuple[str, Shape], ...] = ()  # more inputs, with their names
+    first: str = "in0"  # the name of the first input, if there are others
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", shape_of(self.shape))
 
+    @property
+    def inputs(self) -> dict[str, Shape]:
+        """The shapes of all inputs, by name."""
+        return {self.first: self.shape, **dict(self.others)}
+
     def spec(self) -> str:
         """Return the network as a spec, with its dtype as a comment."""
         head = [f"# in {self.dtype}"] if self.dtype != "float32" else []
-        head += ["name: drawn", f"input: {_written(self.shape)}"]
+        several = ["input:", *(f"  {name}: {_written(shape)}" for name, shape in self.inputs.items())]
+        head += ["name: drawn", *(several if self.others else [f"input: {_written(self.shape)}"])]
         blocks = {step.name: step.steps for step in every_step(self.steps) if isinstance(step, Block)}
         if blocks:
             head.append("blocks:")
@@ -95,6 +112,16 @@ def every_step(steps: Steps) -> Iterator[Step]:
             yield from every_step(branch.steps)
 
 
+def used(steps: Steps) -> set[str]:
+    """Return the labels that `use` refers to, but for side outputs and what runs no time."""
+    found = {step.label for step in steps if isinstance(step, Use)}
+    for step in steps:
+        if not isinstance(step, Side) and (not isinstance(step, Repeat) or step.count):
+            found |= used(getattr(step, "steps", ()))
+            found.update(*(used(branch.steps) for branch in getattr(step, "branches", ())))
+    return found
+
+
 def _lines(steps: Steps, indent: int, inline: bool) -> list[str]:
     """Return the steps as items of a YAML list."""
     lines = []
@@ -104,8 +131,8 @@ def _lines(steps: Steps, indent: int, inline: bool) -> list[str]:
             lines.append(f"{' ' * indent}- {text}")
         elif isinstance(step, Label):
             lines += _nested(f"{' ' * indent}- {step.name}:", step.steps, indent + 4, inline)
-        elif isinstance(step, Join | Side):
-            head = _call(step.name, step.keywords) if isinstance(step, Join) else "side"
+        elif isinstance(step, Join | Side | Outputs):
+            head = _call(step.name, step.keywords) if isinstance(step, Join) else type(step).__name__.lower()
             lines.append(f"{' ' * indent}- {head}:")
             for branch in step.branches:
                 mark = f"{branch.name}:" if branch.name else "-"
@@ -126,9 +153,9 @@ def inlined(steps: Steps) -> str:
 
 def _part(step: Step) -> str:
     if isinstance(step, Layer):
-        return _call(step.name, step.keywords)
-    if isinstance(step, Use | Block):
-        return f"use({step.label})" if isinstance(step, Use) else step.name
+        return _call(step.name, step.keywords, step.weight)
+    if isinstance(step, Use | Again | Block):
+        return step.name if isinstance(step, Block) else f"{type(step).__name__.lower()}({step.label})"
     if isinstance(step, Repeat):
         return f"{step.count} * ({inlined(step.steps)})"
     if isinstance(step, Choose):
@@ -140,10 +167,11 @@ def _part(step: Step) -> str:
     return ""
 
 
-def _call(name: str, keywords: dict[str, Any]) -> str:
+def _call(name: str, keywords: dict[str, Any], weight: str = "") -> str:
     needed = REGISTRY[name].needed
     parts = [_value(keywords[key]) for key in needed]
     parts += [f"{key}={_value(value)}" for key, value in keywords.items() if key not in needed]
+    parts += [f"weight={weight}"] if weight else []
     return f"{name}({', '.join(parts)})" if parts else name
 
 
