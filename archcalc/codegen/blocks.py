@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 from archcalc.codegen import trees
 from archcalc.codegen.calls import Calls, joined
 from archcalc.codegen.classes import TRAINING, Flow, Line, Parameters, Unit, wrapped
-from archcalc.codegen.expressions import Context, Reader
+from archcalc.codegen.expressions import Context, Labelled, Reader
 from archcalc.codegen.facts import Facts
-from archcalc.codegen.loops import Loop
-from archcalc.codegen.names import class_name, identifier, numbered
-from archcalc.ops import REGISTRY
+from archcalc.codegen.loops import Loop, loop_of
+from archcalc.codegen.names import channels_of, class_name, identifier, numbered
 from archcalc.ops.shaping import Identity
 from archcalc.spec.layers import (
     Again,
@@ -55,16 +54,15 @@ class Writer:
         self.working: set[Any] = set()  # keys of the units that are being written
         self.met: set[Any] = set()  # the keys of those that call themselves
         self.inside: list[str] = []  # blocks that are being written inline
-        self.used = {plan.label for plan in facts.plans if isinstance(plan, Use)}
 
     def network(self, title: str) -> Unit:
         """Write the class of the whole network."""
         unit = Unit(title, self.facts.arguments())
-        given, labels = self.facts.graph.inputs, dict[str, tuple[ast.expr, ast.expr]]()
+        given, labels = self.facts.graph.inputs, dict[str, Labelled]()
         if given[0].place:  # inputs with names, which are labels
             unit.inputs = [unit.local(node.name) for node in given]
             for node, text in zip(given, unit.inputs, strict=True):
-                labels[node.name] = trees.name(text), trees.const(node.output.channels)
+                labels[node.name] = Labelled(trees.name(text), trees.const(node.output.channels))
         context = Context(self.facts.base(), frozenset(), trees.const(given[0].output.channels), labels)
         self.write(unit, self.facts.spec.layers, context, title)
         return unit
@@ -74,7 +72,7 @@ class Writer:
         line = Line(context, label, unit=unit, to="x", block=unit.forward, tensor=trees.name(unit.inputs[0]))
         unit.lines, start = [line], line.tensor
         self.walk(body, line)
-        if line.tensor is start and not unit.forward:
+        if line.tensor is start and not unit.forward and not line.extra:
             unit.end(None, *line.pending)
         else:
             line.flush()
@@ -87,7 +85,8 @@ class Writer:
         self.units.append(unit)
 
     def unit(
-        self, plan: Plan, context: Context, titles: Sequence[str], own: Parameters, placed: Iterable[str] = ()
+        self, plan: Plan, context: Context, titles: Sequence[str], own: Parameters, placed: Iterable[str] = (),
+        inputs: Sequence[str] = (),
     ) -> Unit:  # fmt: skip
         """Return the unit of a plan in a context with known values, such as the blocks that parameters name.
 
@@ -105,6 +104,8 @@ class Writer:
             known, taken, done = {**self.known}, {*self.titles}, len(self.units)
             unit = self.known[key] = Unit(self.title(*titles), own, placed, self.facts.arguments())
             unit.out, unit.uses = out, uses
+            unit.inputs += inputs
+            unit.locals |= {*inputs}
             self.working.add(key)
             self.write(unit, plan, context, titles[0])
             self.working.discard(key)
@@ -123,28 +124,34 @@ class Writer:
         self.titles.add(made)
         return made
 
-    def of_block(self, block: Block, names: Mapping[str, ast.expr]) -> Unit:
-        """Return the unit of a block with these parameters."""
+    def of_block(self, block: Block, names: Mapping[str, ast.expr], tensors: Iterable[str]) -> Unit:
+        """Return the unit of a block with these parameters, and with tensors, whose channels are parameters, too."""
         python = {parameter: self.facts.names.python(parameter) for parameter, _ in block.parameters}
-        own = [(p, run) for p, run in block.parameters if trees.same(names[p], trees.name(python[p]))]
+        own = [(p, run) for p, run in block.parameters if p in names and trees.same(names[p], trees.name(python[p]))]
         parameters = {python[p]: self.calls.constant(run) for p, run in own}
         titles = [block.name, *(ref for tree in names.values() for ref in trees.references(tree))]
         placed = [python[p] for p, run in own if not run]
-        return self.unit(block.body, self.calls.inside(block, names), titles, parameters, placed)
+        channels = [channels_of(python[p]) for p in tensors]
+        given = {p: Labelled(trees.name(python[p]), trees.name(channels_of(python[p]))) for p in tensors}
+        if {*channels} & {*parameters, *self.facts.arguments()}:
+            raise trees.Unstructured("a parameter has the name of a tensor's channels")
+        context = self.calls.inside(block, names, None, given)
+        parameters |= dict.fromkeys(channels)
+        return self.unit(block.body, context, titles, parameters, placed + channels, [python[p] for p in tensors])
 
     def lift(self, plan: Plan, flow: Flow) -> None:
         """Add a part of a block as a separate class, with the names that it sees as parameters."""
         context = flow.context
-        seen = {own: context.names[own] for own in context.own if not trees.known(context.names[own])}
+        seen = {own: tree for own, tree in context.names.items() if own in context.own and not trees.known(tree)}
         python = {own: self.facts.names.python(own) for own in seen}
         names = {**context.names, **{own: trees.name(text) for own, text in python.items()}}
         inner = Context(names, context.own, trees.IN_CHANNELS, {})
         unit = self.unit(plan, inner, [flow.label], dict.fromkeys(python.values()))
         self.make(flow, unit, {python[own]: tree for own, tree in seen.items()}, "layers")
 
-    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str) -> None:
-        """Add the module of a unit, with arguments by Python names."""
-        flow.add(unit.call(flow.channels, values), own)
+    def make(self, flow: Flow, unit: Unit, values: Mapping[str, ast.expr], own: str, *extra: ast.expr) -> None:
+        """Add the module of a unit, with arguments by Python names, and the tensors that it takes."""
+        flow.add(unit.call(flow.channels, values), own, *extra)
         flow.channels = trees.substituted(unit.out, {**values, "in_channels": flow.channels})
 
     # Steps
@@ -157,10 +164,12 @@ class Writer:
         flow.count()
         getattr(self, f"_{type(plan).__name__.lower()}")(plan, flow)
 
-    def apart(self, plan: Plan, context: Context, label: str) -> Flow:
-        """Return a plan as modules without statements."""
+    def apart(self, plan: Plan, context: Context, label: str, extra: bool = False) -> Flow:
+        """Return a plan as modules without statements; `extra` says that its only module may take more tensors."""
         made = Flow(context, label)
         self.walk(plan, made)
+        if made.extra and not extra:
+            raise trees.Unstructured("a label as an argument in a loop or a choice")
         return made
 
     def _chain(self, plan: Chain, flow: Flow) -> None:
@@ -172,19 +181,27 @@ class Writer:
         around, flow.label = flow.label, plan.name
         flow.flush()
         flow.alone = True
-        with flow.within(flow.context.inside({})):
-            self.walk(plan.body, flow)
+        before = flow.channels
+        if plan.name in self.facts.again:  # one module
+            made = self.apart(plan.body, flow.context.inside({}), plan.name)
+            flow.add(wrapped(made.pending), plan.name)
+            flow.channels = made.channels
+        else:
+            with flow.within(flow.context.inside({})):
+                self.walk(plan.body, flow)
         flow.flush(end=True)
-        if isinstance(flow, Line) and plan.name in self.used:
-            flow.keep(flow.unit.local(plan.name))
-            flow.context.labels[plan.name] = flow.tensor, flow.channels
+        if isinstance(flow, Line) and plan.name in self.facts.used | self.facts.again:
+            module = flow.tensor.func if isinstance(flow.tensor, ast.Call) and plan.name in self.facts.again else None
+            if plan.name in self.facts.used:
+                flow.keep(flow.unit.local(plan.name))
+            flow.context.labels[plan.name] = Labelled(flow.tensor, flow.channels, module, before)
         flow.label = around
 
     def _use(self, plan: Use, flow: Flow) -> None:
-        if not isinstance(flow, Line) or plan.label not in flow.context.labels:
+        if not isinstance(flow, Line):
             raise trees.Unstructured(f"{plan.label} is labelled elsewhere")
         flow.flush()
-        flow.tensor, flow.channels = flow.context.labels[plan.label]
+        flow.tensor, flow.channels, *_ = flow.context.label(plan.label)
 
     def _side(self, plan: Side | Outputs, flow: Flow) -> None:
         """Write side outputs, which run only in training, or outputs."""
@@ -203,7 +220,12 @@ class Writer:
     _outputs = _side
 
     def _again(self, plan: Again, flow: Flow) -> None:
-        raise trees.Unstructured("a step that runs again")
+        """Call the module of a labelled step again, on as many channels."""
+        step = flow.context.label(plan.label)
+        if not isinstance(flow, Line) or not (step.module and step.before and trees.same(step.before, flow.channels)):
+            raise trees.Unstructured(f"{plan.label} again in a loop or a choice, or on other channels")
+        flow.flush()
+        flow.tensor, flow.channels = trees.call(step.module, flow.tensor), step.channels
 
     def _call(self, plan: Call, flow: Flow) -> None:
         """Add the module of an operator or block (none for `identity`), or write a block's steps inline."""
@@ -213,14 +235,17 @@ class Writer:
             if not block.needs_input:
                 self._learned(plan, module, flow)
             elif block is not Identity:
-                flow.add(module, plan.name)
+                flow.add(module, plan.name, *self.calls.weight(plan, flow.context))
             flow.channels = self.calls.channels(plan, block, flow.context)
             return
         values = self.calls.bind(block, plan, flow.context)
-        inside = self.calls.inside(block, values, flow.context)
+        given = {own: flow.context.label(label) for own, label in self.facts.tensors(plan).items()}
+        inside = self.calls.inside(block, values, flow.context, given)
         if not self.in_place(plan, block, inside):
-            unit = self.of_block(block, self.calls.symbols(block, values))
-            self.make(flow, unit, {self.facts.names.python(own): tree for own, tree in values.items()}, plan.name)
+            unit = self.of_block(block, self.calls.symbols(block, values), given)
+            python = {self.facts.names.python(own): tree for own, tree in values.items()}
+            python |= {channels_of(self.facts.names.python(own)): step.channels for own, step in given.items()}
+            self.make(flow, unit, python, plan.name, *(step.tensor for step in given.values()))
             return
         self.inside.append(block.name)
         with flow.within(inside):
@@ -240,7 +265,7 @@ class Writer:
             return True
         if len(self.inside) >= DEEPEST or block.name in self.inside:
             return False
-        if isinstance(block.body, Repeat) and self.loop(block.body, inside).fixed not in (0, 1):
+        if isinstance(block.body, Repeat) and loop_of(self.facts, block.body, inside).fixed not in (0, 1):
             return False
         single = isinstance(block.body, Call | Choose | Repeat)
         alone = single and all(isinstance(part, Call) for part in parts(block.body) or (block.body,))
@@ -261,29 +286,17 @@ class Writer:
         outs = [side.channels for side in (yes, no) if ITSELF.id not in trees.names_in(side.channels)]
         flow.channels = trees.chosen(test, outs[0], outs[-1]) if outs else ITSELF
 
-    def loop(self, plan: Repeat | Each, context: Context) -> Loop:
-        """Return the rounds of a loop; none if it never ran."""
-        reader, ran = Reader(self.facts, plan, context), self.facts.ran(plan.body)
-        if isinstance(plan, Repeat):
-            count = reader.value(plan.count.tree, True)
-            count = count if ran or trees.known(count) else trees.const(0)
-            rounds = [ast.comprehension(ast.Name("_", ast.Store()), trees.call("range", count), [], 0)]
-            return Loop([] if trees.is_const(count, 0) else rounds, context, count)
-        tree: Any = plan.rounds.tree
-        inner, rounds = reader.loops(tree)
-        if any(any(trees.references(loop.iter)) for loop in rounds):
-            raise trees.Unstructured("a loop over blocks")
-        return Loop(rounds if ran else [], inner)
-
     def _repeat(self, plan: Repeat | Each, flow: Flow) -> None:
         """Write a repeat or a chain of rounds: a comprehension if the channels stay equal, else a loop."""
-        loop = self.loop(plan, flow.context)
+        loop = loop_of(self.facts, plan, flow.context)
         if not loop.rounds or loop.fixed == 1:
             for _ in loop.rounds:
                 self.walk(plan.body, flow)
             return
-        made = self.apart(plan.body, loop.inner, flow.label)
-        if trees.same(made.channels, flow.channels):
+        made = self.apart(plan.body, loop.inner, flow.label, extra=True)
+        if made.extra:
+            self._with_labels(loop, made, flow)
+        elif trees.same(made.channels, flow.channels):
             if made.pending:
                 modules = ast.ListComp(wrapped(made.pending), loop.rounds)
                 flow.add(ast.Starred(modules, ast.Load()), made.first)
@@ -295,6 +308,18 @@ class Writer:
             self.lift(plan, flow)
 
     _each = _repeat
+
+    def _with_labels(self, loop: Loop, made: Flow, flow: Flow) -> None:
+        """Write a loop of a module that takes labels, too, and keeps the channels."""
+        if not isinstance(flow, Line) or not trees.same(made.channels, flow.channels):
+            raise trees.Unstructured("a label as an argument in a loop that changes the channels")
+        flow.flush()
+        each = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
+        kept, layer = flow.unit.keep(identifier(flow.label, made.first), each), flow.unit.local("layer")
+        flow.to = flow.to or flow.unit.local(flow.label)
+        flow.keep(flow.to)
+        call = trees.assign(flow.to, trees.call(layer, flow.tensor, *made.extra))
+        flow.block.append(ast.For(ast.Name(layer, ast.Store()), kept, [call], []))
 
     def _counting(self, plan: Repeat | Each, loop: Loop, line: Line) -> None:
         unit = line.unit
@@ -336,7 +361,7 @@ class Writer:
         flow.flush()
         flow.settle()
         if isinstance(plan.branches, Each):
-            loop = self.loop(plan.branches, flow.context)
+            loop = loop_of(self.facts, plan.branches, flow.context)
             made = self.apart(plan.branches.body, loop.inner, flow.label)
             text, module = self.calls.join(plan, flow.context, [made.channels])
             branches = trees.call("nn.ModuleList", ast.ListComp(wrapped(made.pending), loop.rounds))
@@ -352,16 +377,7 @@ class Writer:
         text, module = self.calls.join(plan, flow.context, outs)
         tensors = ast.List([line.tensor for line in lines], ast.Load())
         flow.tensor = joined(text, tensors, partial(flow.unit.keep, plan.name, module))
-        if REGISTRY[plan.name].whole or REGISTRY[plan.name].of_shape:
-            flow.channels = outs[0]
-        elif self.calls.adds_channels(plan):
-            flow.channels = reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
-        else:
-            nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]
-            as_wide = [[shape.channels == node.output.channels for shape in node.x] for node in nodes]
-            widest = map(all, zip(*as_wide, strict=True))
-            known = [out for out, own in zip(outs, widest, strict=True) if own and not trees.unknown(out)]
-            flow.channels = min(known or [trees.UNKNOWN], key=trees.operations)
+        flow.channels = self.calls.joined_channels(plan, outs)
 
     def _branches(self, branches: Sequence[Branch], flow: Line) -> list[Line]:
         """Write the branches; if one has statements, all come before the join, in the order in which they run."""

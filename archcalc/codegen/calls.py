@@ -6,16 +6,17 @@ import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any
 
 from archcalc.analysis.once_per_graph import of_batch
 from archcalc.codegen import trees
-from archcalc.codegen.expressions import Context, Reader, undivided
+from archcalc.codegen.expressions import Context, Labelled, Reader, undivided
 from archcalc.codegen.facts import Facts, arguments, fields, one
 from archcalc.graph.graph import Graph
 from archcalc.ops import REGISTRY, Operator
 from archcalc.spec.functions import DIMENSIONS, Reference
-from archcalc.spec.layers import Call, Join
+from archcalc.spec.layers import Call, Join, Label
 from archcalc.spec.network_spec import Block
 
 LENGTHS = (  # one number or two; all except the first also take a list of one
@@ -144,24 +145,29 @@ class Calls:
     def bind(self, block: Block, plan: Call, context: Context) -> dict[str, ast.expr]:
         """Return the arguments of a call by parameter, with defaults for the others."""
         reader, given = Reader(self.facts, plan, context), self.facts.trace.given
-        values = {}
+        values, tensors = {}, self.facts.tensors(plan)
         for parameter, argument in arguments(block.parameters, plan).items():
+            if parameter in tensors:
+                continue
             runs = trees.const(tuple(given.get((plan.place[1:], parameter), ())))
             whole = all(isinstance(leaf.value, int) for leaf in ast.walk(runs) if isinstance(leaf, ast.Constant))
             values[parameter] = reader.value(argument.value.tree, whole)
             if trees.operations(values[parameter]) > trees.MOST_OPERATIONS:  # nested arguments double fast
                 raise trees.Unstructured("an argument is too long to read")
         for parameter, default in block.parameters:
-            if default and parameter not in values:
+            if default and parameter not in values and parameter not in tensors:
                 inner = Reader(self.facts, block.body, self.inside(block, values, context))
                 values[parameter] = undivided(inner.value(default.tree))
-        return {parameter: values[parameter] for parameter, _ in block.parameters}
+        return {parameter: values[parameter] for parameter, _ in block.parameters if parameter in values}
 
-    def inside(self, block: Block, values: Mapping[str, ast.expr], outside: Context | None = None) -> Context:
-        """Return the context of a block's body, inline at its call or as a class."""
-        parameters = frozenset(parameter for parameter, _ in block.parameters)
+    def inside(
+        self, block: Block, values: Mapping[str, ast.expr], outside: Context | None = None,
+        given: Mapping[str, Labelled] = MappingProxyType({}),
+    ) -> Context:  # fmt: skip
+        """Return the context of a block's body, inline at its call or as a class, with the labels that it is given."""
+        parameters = frozenset(parameter for parameter, _ in block.parameters if parameter in values)
         channels, labels = (outside.channels, {**outside.labels}) if outside else (trees.IN_CHANNELS, {})
-        return Context({**self.facts.base(), **values}, parameters, channels, labels)
+        return Context({**self.facts.base(), **values}, parameters, channels, {**labels, **given})
 
     def symbols(self, block: Block, values: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
         """Return the parameters of a block as its own code names them.
@@ -170,6 +176,8 @@ class Calls:
         """
         names = {own: tree for own, tree in values.items() if any(trees.references(tree))}
         for own, default in block.parameters:
+            if own not in values:
+                continue
             if default and own not in names and (block.name, own) not in self.given:
                 names[own] = Reader(self.facts, block.body, self.inside(block, names)).value(default.tree)
             names.setdefault(own, trees.name(self.facts.names.python(own)))
@@ -187,7 +195,10 @@ class Calls:
     def module(self, plan: Call, cls: type[Operator], context: Context) -> ast.Call:
         """Return the call that creates an operator's module, for the channels of the context."""
         nodes = self.facts.nodes(plan.place, cls.name)
-        text = one({node.op.pytorch(node.x) for _, node in nodes}, cls.name)
+        tied = [bool(node.shared and node.shared.tensor) for _, node in nodes]
+        text = one(
+            {cls.tied if own else node.op.pytorch(node.x) for own, (_, node) in zip(tied, nodes, strict=True)}, cls.name
+        )
         in_place = all(getattr(node.op, "inplace", False) and i in self.facts.in_place for i, node in nodes)
         written = not_default(cls, self.written(plan, cls, context), in_place)
         return fill(text, written, {node.x for _, node in nodes}, context.channels)
@@ -229,6 +240,16 @@ class Calls:
         part, _ = parts.pop()
         return context.channels if part == 1 else trees.binary(context.channels, ast.FloorDiv(), trees.const(part))
 
+    def weight(self, plan: Call, context: Context) -> list[ast.expr]:
+        """Return the weight of another layer that an operator takes."""
+        labels = self.facts.tensors(plan).values()
+        steps = [context.label(label) for label in labels]
+        bodies = [own.body for own in self.facts.plans if isinstance(own, Label) and own.name in labels]
+        single = all(isinstance(body, Call) and body.name in REGISTRY for body in bodies)
+        if not single or not all(step.module for step in steps):
+            raise trees.Unstructured("a weight of a layer that is not alone under its label")
+        return [trees.attribute(step.module, "weight") for step in steps if step.module]
+
     def adds_channels(self, plan: Join) -> bool:
         """Whether the channels of a join are those of its branches together."""
         axes = {getattr(node.op, "axis", "") for _, node in self.facts.nodes(plan.place, plan.name)}
@@ -242,3 +263,15 @@ class Calls:
         cls = REGISTRY[plan.name]
         written = not_default(cls, self.written(plan, cls, context), False)
         return text, fill(text.removeprefix("Dropping"), written, set(), ends[0], ends[-1])
+
+    def joined_channels(self, plan: Join, outs: Sequence[ast.expr]) -> ast.expr:
+        """Return the channels of a join of branches with the channels `outs`."""
+        if REGISTRY[plan.name].whole or REGISTRY[plan.name].of_shape:
+            return outs[0]
+        if self.adds_channels(plan):
+            return reduce(lambda left, right: trees.binary(left, ast.Add(), right), outs)
+        nodes = [node for _, node in self.facts.nodes(plan.place, plan.name)]
+        as_wide = [[shape.channels == node.output.channels for shape in node.x] for node in nodes]
+        widest = map(all, zip(*as_wide, strict=True))
+        known = [out for out, own in zip(outs, widest, strict=True) if own and not trees.unknown(out)]
+        return min(known or [trees.UNKNOWN], key=trees.operations)

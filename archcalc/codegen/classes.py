@@ -124,6 +124,7 @@ class Flow:
     context: Context
     label: str  # of the step that is being written
     pending: list[ast.expr] = field(default_factory=list)  # modules
+    extra: Sequence[ast.expr] = ()  # what the only module takes beside the tensor
     first: str = ""  # the name of the first module, without a label
     around: list[Context] = field(default_factory=list)  # contexts around the current one, outermost first
     alone: bool = True  # whether nothing else is under the label
@@ -137,8 +138,13 @@ class Flow:
     def channels(self, formula: ast.expr) -> None:
         self.context = self.context.at(formula)
 
-    def add(self, module: ast.expr, own: str) -> None:
-        """Add a module; `own` is its name if there is no label."""
+    def add(self, module: ast.expr, own: str, *extra: ast.expr) -> None:
+        """Add a module; `own` is its name if there is no label, `extra` what it takes beside the tensor."""
+        if extra or self.extra:
+            self.flush()
+            if self.pending:
+                raise trees.Unstructured("a label as an argument in a loop or a choice")
+        self.extra = extra
         self.first = self.first if self.pending else own
         self.pending.append(module)
 
@@ -170,7 +176,7 @@ class Line(Flow):
         """Yield what will be written or read again."""
         yield from self.pending
         for context in (*self.around, self.context):
-            yield from (*context.names.values(), *(channels for _, channels in context.labels.values()))
+            yield from (*context.names.values(), *(label.channels for label in context.labels.values()))
 
     def count(self) -> None:
         """Assign channels with a long formula to a variable."""
@@ -184,7 +190,7 @@ class Line(Flow):
             self.settle()
             own = self.label if end and self.alone else self.first
             kept = self.unit.keep(identifier(own, self.first), wrapped(self.pending))
-            self.tensor, self.pending = trees.call(kept, self.tensor), []
+            self.tensor, self.pending, self.extra = trees.call(kept, self.tensor, *self.extra), [], ()
         self.alone = False
 
     def settle(self) -> None:

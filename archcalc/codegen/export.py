@@ -18,7 +18,6 @@ from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 from archcalc.ops.base import values
 from archcalc.spec.binding import GivenInput
-from archcalc.spec.functions import Tensor
 from archcalc.spec.network_spec import Spec
 
 TOO_MANY = "a join has too many branches; about 300 are possible"
@@ -65,9 +64,6 @@ def in_blocks(graph: Graph, spec: Spec, network: str) -> str:
     """Write the classes of a spec's blocks. Raises Unstructured if they cannot express the spec."""
     trace = Trace(spec)
     trace.graph(network, graph.about.params, _inputs(graph), graph.name)
-    given = [value for values in trace.given.values() for value in values]
-    if any(isinstance(value, Tensor) for value in given) or any(node.shared for node in graph.nodes):
-        raise Unstructured("labels as arguments, or layers that share weights")
     facts = Facts(spec, graph, trace, {**spec.params, **spec.variants.get(network, {})})
     writer = Writer(facts, _title(network), layers())
     return class_texts(writer.units, writer.network(_title(network)))

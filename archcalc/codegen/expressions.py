@@ -8,7 +8,17 @@ from typing import Any, NamedTuple
 
 from archcalc.codegen import trees
 from archcalc.codegen.facts import Facts
+from archcalc.codegen.trees import Unstructured
 from archcalc.spec.functions import DIMENSIONS, Reference
+
+
+class Labelled(NamedTuple):
+    """What a labelled step gives to later steps: its output, and its module if that is used again."""
+
+    tensor: ast.expr
+    channels: ast.expr
+    module: ast.expr | None = None
+    before: ast.expr | None = None  # the channels of its input
 
 
 class Context(NamedTuple):
@@ -17,7 +27,13 @@ class Context(NamedTuple):
     names: Mapping[str, ast.expr]  # by the spec's names
     own: frozenset[str]  # names of blocks and loops, which hide the spec's params
     channels: ast.expr
-    labels: dict[str, tuple[ast.expr, ast.expr]]  # labelled steps for `use`: tensors and their channels
+    labels: dict[str, Labelled]  # labelled steps for `use`, `again` and arguments
+
+    def label(self, own: str) -> Labelled:
+        """Return a labelled step. Raises Unstructured if it is not in this class."""
+        if own not in self.labels:
+            raise Unstructured(f"{own} is labelled elsewhere")
+        return self.labels[own]
 
     def at(self, channels: ast.expr) -> Context:
         """Return the context after another layer."""
@@ -84,7 +100,7 @@ class Reader(NamedTuple):
     def _logic(self, node: ast.BoolOp) -> ast.expr:
         made = self.truth(node)
         if not trees.known(made) and not all(isinstance(part, ast.Compare) for part in node.values):
-            raise trees.Unstructured("`and` and `or` give True or False in a spec")
+            raise Unstructured("`and` and `or` give True or False in a spec")
         return trees.const(bool(ast.literal_eval(made))) if trees.known(made) else made
 
     def _call(self, node: ast.Call) -> ast.expr:
@@ -132,7 +148,7 @@ def _target(node: ast.expr, python: Mapping[str, str]) -> ast.expr:
 def undivided(node: ast.expr) -> ast.expr:
     """Return the tree if it has no division. Raises Unstructured otherwise: a spec divides exactly, Python does not."""
     if _divides(node):
-        raise trees.Unstructured("a division is exact in the spec")
+        raise Unstructured("a division is exact in the spec")
     return node
 
 

@@ -13,8 +13,9 @@ from archcalc.errors import Place
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
 from archcalc.spec.expansion import Expansion
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Tensor
 from archcalc.spec.layers import (
+    Again,
     Argument,
     Call,
     Choose,
@@ -90,6 +91,11 @@ class Facts:
         self.free_blocks: set[str] = set()  # blocks that need labels outside, or have side outputs
         while more := {block.name for block in blocks if self._free(block)} - self.free_blocks:
             self.free_blocks |= more
+        labels = [self.tensors(plan) for plan in self.plans]
+        again = [plan.label for plan in self.plans if isinstance(plan, Again)]
+        self.again = {*again, *(own["weight"] for own in labels if "weight" in own)}  # labels of modules that run again
+        self.used = {plan.label for plan in self.plans if isinstance(plan, Use)}  # labels of tensors
+        self.used |= {label for own in labels for key, label in own.items() if key != "weight"}
         hidden = {parameter for block in blocks for parameter, _ in block.parameters}
         self.names = PythonNames({*definitions, *hidden})
         self.fixed = (hidden & seen) | {key for key, tree in self.params.items() if any(references(tree))}
@@ -159,12 +165,26 @@ class Facts:
     def _free(self, block: Block) -> bool:
         """Whether a block, or one that it calls, has side outputs or uses labels outside of it."""
         plans = [*below(block.body)]
-        labels = {plan.name for plan in plans if isinstance(plan, Label)}
+        labels = {plan.name for plan in plans if isinstance(plan, Label)} | {own for own, _ in block.parameters}
         callees = {callee.name for plan in plans for callee in self.callees(plan)}
         own = any(
-            isinstance(plan, Side | Outputs) or (isinstance(plan, Use) and plan.label not in labels) for plan in plans
+            isinstance(plan, Side | Outputs) or (isinstance(plan, Use | Again) and plan.label not in labels)
+            for plan in plans
         )
         return own or bool(callees & self.free_blocks)
+
+    def tensors(self, plan: Plan) -> dict[str, str]:
+        """Return the labels that a call gives to a block, by parameter, and a label whose weight it takes."""
+        if not isinstance(plan, Call):
+            return {}
+        found = {key: a for block in self.callees(plan) for key, a in arguments(block.parameters, plan).items()}
+        found = {key: a for key, a in found.items() if self._tensor(self.trace.given.get((plan.place[1:], key), ()))}
+        if plan.name in REGISTRY and REGISTRY[plan.name].tied:
+            found = {a.keyword: a for a in plan.named if a.keyword == "weight"}
+        return {key: ast.unparse(a.value.tree) for key, a in found.items()}
+
+    def _tensor(self, values: Iterable[Any]) -> bool:
+        return any(isinstance(value, Tensor) for value in values)
 
     # What ran
 

@@ -66,3 +66,8 @@ class PythonNames:
         """Return the Python name of a loop's name; it does not hide another name, or a variable with channels."""
         made = self.python(own)
         return self.python(own, True) if made in visible or made.startswith(("channels", "blocks")) else made
+
+
+def channels_of(tensor: str) -> str:
+    """Return the name of a class's argument with the channels of a tensor that `forward` takes."""
+    return f"{tensor}_channels"

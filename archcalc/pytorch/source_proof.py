@@ -84,8 +84,8 @@ def _run(operations: Operations, network: nn.Module, graph: Graph, training: boo
         if isinstance(y, Tensor):  # a network with several outputs is no layer
             layers.append((repr(module), operations.read(y)))
 
-    leaves = network.nodes[1:] if isinstance(network, Network) else network.modules()
-    hooks = [leaf.register_forward_hook(ran) for leaf in leaves]
+    leaves = network.nodes[len(graph.inputs) :] if isinstance(network, Network) else network.modules()
+    hooks = [leaf.register_forward_hook(ran) for leaf in dict.fromkeys(leaves)]  # a shared layer is there twice
     torch.manual_seed(1)
     given: tuple[Tensor, ...] = ()
     problem = ""
