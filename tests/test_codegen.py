@@ -58,6 +58,12 @@ def test_random_networks_layer_by_layer():
     sweep(networks(), check_flat, 30)
 
 
+def test_a_layer_that_needs_math():
+    layers = "  - permute('HWC')\n  - cosine_window_attention(2, 1, shift=1)\n"
+    text = f"name: cosine\ninput: [3, 5, 4]\nlayers:\n{layers}"
+    assert "\nimport math\n\nimport torch\nfrom torch import nn\n" in check(text)
+
+
 @pytest.mark.parametrize("start", range(0, 50, 10))
 def test_random_specs(start):
     checked = 0

@@ -24,7 +24,7 @@ def assert_apart(graph):
 def assert_in_pytorch(graph):
     """Raise AssertionError unless the module has each layer's weights under that layer's name, and all figures."""
     module = build(graph, "meta")
-    tensors = [(node.name, {**node.op.weights(node.x), **node.op.buffers(node.x)}) for node in graph.nodes]
+    tensors = [(node.name, {**node.weights(), **node.buffers()}) for node in graph.nodes]
     state = [f"{layer}.{tensor}" for layer, own in tensors for tensor in own]
     assert sorted(module.state_dict()) == sorted(state)
     assert validate(graph, "meta").differences == ()

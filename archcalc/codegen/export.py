@@ -56,8 +56,11 @@ def _source_of(graph: Graph, spec: Spec | None, network: str) -> str:
             return _source_of(graph, None, network)
         raise ArchcalcError(f"{graph.name} cannot be written as PyTorch source: {TOO_MANY}") from None
     own = layers_in(body)
+    math = "import math\n\n" if any("math." in part for part in own) else ""
     torch = "import torch\n" if any("torch." in part for part in [*own, body]) else ""
-    return f"{_head(graph, network)}{torch}from torch import nn\n" + "".join(f"\n\n{part}\n" for part in [*own, body])
+    return f"{_head(graph, network)}{math}{torch}from torch import nn\n" + "".join(
+        f"\n\n{part}\n" for part in [*own, body]
+    )
 
 
 def in_blocks(graph: Graph, spec: Spec, network: str) -> str:

@@ -40,6 +40,7 @@ from support.spec_steps import (
     Step,
     Steps,
     Use,
+    every_step,
     inlined,
     used,
 )
@@ -458,17 +459,20 @@ class Writer:
 
     def label(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Label, Shape]:
         steps, y = self.steps(x, labels.new_child(), depth, keep_rank)
-        name = self.name(labels)
+        name = self.name(labels, steps)
         labels[name] = Known(y, x, steps)
         return Label(name, steps), y
 
-    def name(self, labels: Labels) -> str:
-        """Draw a label. It may hide one of a scope around it, if no step here can run again and then find this one."""
+    def name(self, labels: Labels, steps: Steps = ()) -> str:
+        """Draw a label for steps. It may hide one of a scope around it, if nothing that runs again can then find it."""
         own = labels.maps[0]
         hidden = [name for name in labels if name not in own and name not in self.inputs]
         odd = [name for name in ODD if name not in labels] if self.draw(RARELY) else []
         odd += [name for name in CLASHING if name not in self.inputs] if self.clashing else []
-        free = [name for name in (*hidden, *odd) if name not in (labels if own else own)]
+        seen = {
+            label for step in every_step(steps) for label in (getattr(step, "label", ""), getattr(step, "weight", ""))
+        }
+        free = [name for name in (*hidden, *odd) if name not in (labels if own else own) and name not in seen]
         return self.draw(st.sampled_from([f"l{next(self.numbers)}", *free]))
 
     def again(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:

@@ -10,7 +10,7 @@ from archcalc.pytorch.network import ends_of
 from archcalc.pytorch.source_proof import run_source
 from support.torch_seed import seed_torch
 
-IMPORTS = {"torch"}  # what the source may import
+IMPORTS = {"torch", "math"}  # what the source may import
 
 
 def run(source):
