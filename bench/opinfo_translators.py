@@ -136,6 +136,15 @@ def join(operator: str, given: Given, reading: Reading) -> Iterator[Step]:
     yield Step(operator, tuple(inputs), {}, batch)
 
 
+def product(operator: str, given: Given, reading: Reading) -> Iterator[Step]:
+    """Two matrices, or two batches of as many."""
+    shapes = [sizes_of(given[name]) for name in ("input", "other")]
+    if len({*map(len, shapes)}) > 1 or (reading.batch and shapes[0][:1] != shapes[1][:1]):
+        raise Unsayable("tensors of several ranks or batches")
+    batch = shapes[0][0] if reading.batch and shapes[0] else None
+    yield Step(operator, tuple([reading.named(shape) for shape in shapes]), {}, batch)
+
+
 def concat(operator: str, given: Given, reading: Reading) -> Iterator[Step]:
     tensors = [*given["input"]]
     dim = given.get("dim", given.get("default", 0))
@@ -293,8 +302,6 @@ def ids(operator: str, given: Given, reading: Reading) -> Iterator[Step]:
 
 def recurrent(operator: str, given: Given, reading: Reading) -> Iterator[Step]:
     first, sizes = given.get("batch_first", False), sizes_of(given["input"])
-    if given.get("nonlinearity", "tanh") != "tanh":
-        raise Unsayable("the argument nonlinearity")
     swapped = reading.batch and not first
 
     def seen(shape: Sizes) -> Sizes:

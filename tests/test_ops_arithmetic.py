@@ -270,7 +270,8 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     "Border": [(mode, mode) for mode in ("constant", "reflect", "replicate", "circular")],
     "Connections": [(((0, 1), (2,)), ((0, 1), (2,)))],
     "Extent": [(5, (5,)), ((3, 2, 1), (3, 2, 1))],
-    "Interpolation": [("nearest", "nearest"), ("bilinear", "bilinear")],
+    "Interpolation": [("nearest", "nearest"), ("nearest-exact", "nearest-exact"), ("bilinear", "bilinear")],
+    "Nonlinearity": [("tanh", "tanh"), ("relu", "relu")],
     "Approximation": [("none", "none"), ("tanh", "tanh")],
 }
 
@@ -300,6 +301,7 @@ BAD: dict[str, tuple[object, ...]] = {
     "Connections": (0, "table", None, (), ((),), (0, 1), ((0, 0),), ((-1,),), ((0.0,),), ((True,),), (("0",),)),
     "Extent": (*NOT_WHOLE, 0, (), (3, 0), (3, 2.0), (3, True), ((3,),)),
     "Interpolation": ("cubic", "area", "Nearest", "", 1, None, ("nearest",)),
+    "Nonlinearity": ("sigmoid", "Tanh", None, 0),
     "Approximation": ("erf", True, None, 0),
 }
 

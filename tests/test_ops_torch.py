@@ -80,7 +80,7 @@ REFUSED = [
     ("groupnorm", (4, 5, 5), {"num_groups": 3}, "4 channels cannot be divided into 3 groups"),
     ("channel_shuffle", (4, 5, 5), {"groups": 3}, "4 channels cannot be divided into 3 groups"),
     ("upsample", (4, 5, 5), {}, "needs either size or scale_factor"),
-    ("upsample", (4, 5), {"size": 9, "mode": "bicubic"}, "mode must be 'nearest' or 'linear' on C×L"),
+    ("upsample", (4, 5), {"size": 9, "mode": "bicubic"}, "mode must be 'nearest', 'nearest-exact' or 'linear' on C×L"),
     ("upsample", (4, 5, 5), {"size": 9, "align_corners": True}, "align_corners needs an interpolation"),
     ("upsample", (4, 5, 5), {"scale_factor": 0.1}, "scale_factor leaves no output"),
     ("conv", (3, 5, 5), {"out_channels": 4, "kernel_size": 3, "padding": 5, "padding_mode": "reflect"}, "at most 4"),

@@ -146,7 +146,8 @@ CHANGES = [
     ),
     (
         Example("avgpool", (2, 9, 9), {"kernel_size": 3, "padding": 1}),
-        {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": True, "count_include_pad": False},
+        {"kernel_size": 2, "stride": 2, "padding": 0, "ceil_mode": True, "count_include_pad": False,
+         "divisor_override": 2},
     ),
     (
         Example("subsample", (2, 8, 8), {"kernel_size": 3}),
@@ -185,6 +186,8 @@ CHANGES = [
         Example("embedding", Ids((9,)), {"num_embeddings": 4, "embedding_dim": 3}),
         {"num_embeddings": 6, "embedding_dim": 5},
     ),
+    (Example("rnn", Tokens((4, 3)), {"hidden_size": 3}), {"nonlinearity": "relu"}),
+    (Example("upsample", (2, 3, 3), {"size": 5}), {"mode": "nearest-exact"}),
     *(
         (
             Example(name, Tokens((4, 3)), {"hidden_size": 3}),

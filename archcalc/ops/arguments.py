@@ -37,10 +37,11 @@ Extent: TypeAlias = tuple[int, ...]  # the trailing dimensions of a shape
 Dimension: TypeAlias = int  # 1, 2, …, or −1 for what is left
 Place: TypeAlias = int  # of any sign, as Python's
 Letters: TypeAlias = str  # axes, such as "HWC"
-Interpolation: TypeAlias = Literal["nearest", "linear", "bilinear", "trilinear", "bicubic"]
+Interpolation: TypeAlias = Literal["nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic"]
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 Border: TypeAlias = Literal["constant", "reflect", "replicate", "circular"]
 Approximation: TypeAlias = Literal["none", "tanh"]
+Nonlinearity: TypeAlias = Literal["tanh", "relu"]
 
 
 def show(value: object) -> str:
@@ -201,9 +202,10 @@ RULES: dict[str, Callable[[object], Any]] = {
     "Dimension": dimension,
     "Place": partial(whole, least=-MAX_LENGTH),
     "Letters": letters,
-    "Interpolation": one_of("nearest", "linear", "bilinear", "trilinear", "bicubic"),
+    "Interpolation": one_of("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "bicubic"),
     "PaddingMode": one_of("zeros", "reflect", "replicate", "circular"),
     "Border": one_of("constant", "reflect", "replicate", "circular"),
+    "Nonlinearity": one_of("tanh", "relu"),
     "Approximation": one_of("none", "tanh"),
 }
 

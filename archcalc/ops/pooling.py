@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Flag, Margin, Sides, Size, common_divisor, every, require
+from archcalc.ops.arguments import Flag, Margin, Positive, Sides, Size, common_divisor, every, require
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, operator, values
 from archcalc.ops.calls import FULL, NEW, SAME, SUM, VIEW, Call
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Window
@@ -114,13 +114,23 @@ class AvgPool(Pool):
 
     code: ClassVar[str] = (
         "nn.AvgPool{n}d(kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode, "
-        "count_include_pad=count_include_pad)"
+        "count_include_pad=count_include_pad, divisor_override=divisor_override)"
     )
     kernel_size: Size
     stride: Size | None = None  # None: the kernel size, as in PyTorch
     padding: Margin = (0, 0)
     ceil_mode: Flag = False
     count_include_pad: Flag = True
+    divisor_override: Positive | None = None
+
+    def output(self, x: Shape) -> Shape:
+        """(channels, height, width). Raises Refusal if kernel or padding do not fit, or for a divisor on a line."""
+        require(self.divisor_override is None or len(x.lengths) > 1, "divisor_override is only for images and volumes")
+        return super().output(x)
+
+    def pytorch(self, x: Shape) -> str:
+        code = super().pytorch(x)
+        return code if len(x.lengths) > 1 else code.replace(", divisor_override=divisor_override", "")
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k − 1 additions and a division, also where a window covers padding."""

@@ -112,6 +112,14 @@ class Nearest(Resampled):
         return range(place, place + 1)
 
 
+class NearestExact(Resampled):
+    """Nearest neighbour by the middle of positions: output i reads ⌊(i + ½)·length/target⌋."""
+
+    def at(self, i: int) -> range:
+        place = (2 * i + 1) * self.length // (2 * self.target)
+        return range(place, place + 1)
+
+
 class Bilinear(Resampled):
     """Linear interpolation: output i lies at (i + ½)·length/target − ½ and reads the positions on both sides.
 
@@ -220,7 +228,7 @@ class Whole(NamedTuple):
     itself: bool = False
 
 
-Endless: TypeAlias = Window | Transposed | Blocks | Nearest | Bilinear | Aligned | Cubic | AdaptiveWindow
+Endless: TypeAlias = Window | Transposed | Blocks | Nearest | NearestExact | Bilinear | Aligned | Cubic | AdaptiveWindow
 Reads: TypeAlias = Endless | Wrapped | Piece
 Axis: TypeAlias = Reads | Whole | Rearranged
 

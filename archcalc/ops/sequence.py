@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from archcalc.ops.arguments import Flag, Index, Positive, format_shape, require
+from archcalc.ops.arguments import Flag, Index, Nonlinearity, Positive, format_shape, require
 from archcalc.ops.base import Calls, Plain, Saved, Shape, Sizes, Work, operator, values
 from archcalc.ops.calls import NEW, NONE
 from archcalc.ops.composite import total
@@ -104,6 +104,10 @@ class Recurrent(Plain):
         rows = self.gates * self.hidden_size
         return sum([rows * (features + self.hidden_size if hidden else features) for _, features in self._layers(x)])
 
+    def _cells(self) -> tuple[Work, Work]:
+        """Return for each value of the state its work, and that of its gradient."""
+        return self.cell, self.of_cell
+
     def _states(self) -> int:
         """Return the number of values of the states of all layers."""
         return self.hidden_size * self._directions * self.num_layers
@@ -123,7 +127,7 @@ class Recurrent(Plain):
     def work(self, x: Shape, y: Shape) -> Work:
         count = x.size("T") * self._states()
         biases = {"add": count * (2 * self.gates)} if self.bias else {}
-        cells = {kind: count * each for kind, each in self.cell.items()}
+        cells = {kind: count * each for kind, each in self._cells()[0].items()}
         return total([{"mac": x.size("T") * self._products(x)}, cells, biases])
 
     def input_gradient(self, x: Shape, y: Shape, batch: int) -> Work:
@@ -138,7 +142,7 @@ class Recurrent(Plain):
         turns = steps * self.hidden_size * 2 * (self.num_layers - 1) if self.bidirectional else 0
         return total([
             {"mac": steps * inputs + later * states, "add": turns},
-            {kind: steps * self._states() * each for kind, each in self.of_cell.items()},
+            {kind: steps * self._states() * each for kind, each in self._cells()[1].items()},
             {kind: later * self._states() * each for kind, each in self.of_state.items()},
         ])  # fmt: skip
 
@@ -171,12 +175,30 @@ class Recurrent(Plain):
 
 @operator("rnn")
 class RNN(Recurrent):
-    """h = tanh(W·x + b + U·h + c) for one token after the other, `torch.nn.RNN` (Elman 1990)."""
+    """h = tanh(W·x + b + U·h + c) for one token after the other, `torch.nn.RNN` (Elman 1990).
+
+    With nonlinearity='relu' it is a ReLU.
+    """
 
     gates: ClassVar[int] = 1
     cell: ClassVar[Work] = {"add": 1, "tanh": 1}
     of_cell: ClassVar[Work] = {"add": 1, "mul": 2}
     of_state: ClassVar[Work] = {"add": 1}
+    nonlinearity: Nonlinearity = "tanh"
+
+    def _cells(self) -> tuple[Work, Work]:
+        return super()._cells() if self.nonlinearity == "tanh" else ({"add": 1, "compare": 1}, {"compare": 1})
+
+    @classmethod
+    def says(cls, figure: str) -> str:
+        told = super().says(figure)
+        relu = (
+            " With relu a comparison instead of the products and their addition." if figure == "input_gradient" else ""
+        )
+        return f"{told} With relu a comparison instead of the tanh." if figure == "work" else told + relu
+
+    def pytorch(self, x: Shape) -> str:
+        return super().pytorch(x).replace("batch_first", "nonlinearity=nonlinearity, batch_first")
 
 
 @operator("lstm")

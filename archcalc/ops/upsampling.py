@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from archcalc.ops.arguments import Flag, Interpolation, Scales, Sides, each, every, require
 from archcalc.ops.base import Plain, Saved, Shape, Work, format_shape, operator, values
-from archcalc.ops.reads import EACH, Aligned, Bilinear, Cubic, Nearest, Reads
+from archcalc.ops.reads import EACH, Aligned, Bilinear, Cubic, Nearest, NearestExact, Reads
 from archcalc.ops.shape import Map, positions
 
+NEAREST: dict[str, type[Nearest | NearestExact]] = {"nearest": Nearest, "nearest-exact": NearestExact}
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # PyTorch's modes of linear interpolation, by number of axes
 
 
@@ -23,8 +24,8 @@ def scaled(length: Any, scale: float) -> Any:
 class Upsample(Plain):
     """Interpolate to lengths `size`, or ⌊scale_factor · length⌋, `torch.nn.Upsample`.
 
-    `mode` is nearest, or by PyTorch's names linear on a line, bilinear or bicubic on an image, trilinear in a volume.
-    With align_corners the first and the last positions of input and output lie on each other.
+    `mode` is nearest, nearest-exact, or by PyTorch's names linear on a line, bilinear or bicubic on an image, trilinear
+    in a volume. With align_corners the first and the last positions of input and output lie on each other.
     """
 
     code: ClassVar[str] = "nn.Upsample(size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)"
@@ -37,10 +38,10 @@ class Upsample(Plain):
         """(channels, height, width). Raises Refusal unless exactly one of size and scale_factor is given."""
         lengths = positions(x, self.name)
         require((self.size is None) != (self.scale_factor is None), "upsample needs either size or scale_factor")
-        modes = ["nearest", LINEAR[len(lengths)]] + ["bicubic"] * (len(lengths) == 2)
+        modes = [*NEAREST, LINEAR[len(lengths)]] + ["bicubic"] * (len(lengths) == 2)
         *others, last = map(repr, modes)
         require(self.mode in modes, f"mode must be {', '.join(others)} or {last} on {format_shape(x.axes)}")
-        unaligned = self.mode != "nearest" or self.align_corners is None
+        unaligned = self.mode not in NEAREST or self.align_corners is None
         require(unaligned, "align_corners needs an interpolation such as mode='bilinear', as in PyTorch")
         targets = self.size or tuple(map(scaled, lengths, self.scale_factor or ()))
         require(all(every(length >= 1) for length in targets), "scale_factor leaves no output")
@@ -55,7 +56,7 @@ class Upsample(Plain):
 
         Of m neighbours on each of n axes, m + … + mⁿ products and mⁿ − 1 sums; m is 2, bicubic 4. So bicubic 20 and 15.
         """
-        if self.mode == "nearest":
+        if self.mode in NEAREST:
             return {}
         powers = [self._near ** (axis + 1) for axis in range(len(x.lengths))]
         return {"mul": values(y) * sum(powers), "add": values(y) * (powers[-1] - 1)}
@@ -67,9 +68,7 @@ class Upsample(Plain):
         """
         count = batch * values(y)
         near = self._near ** len(x.lengths)
-        return (
-            {"add": count} if self.mode == "nearest" else {"mul": batch * self.work(x, y)["mul"], "add": count * near}
-        )
+        return {"add": count} if self.mode in NEAREST else {"mul": batch * self.work(x, y)["mul"], "add": count * near}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """Nothing."""
@@ -84,8 +83,8 @@ class Upsample(Plain):
         """Return what is read on an axis. PyTorch computes with a given scale_factor, not with the lengths."""
         exact = Fraction(str(scale)) if isinstance(scale, float) else None
         ratio = (exact.denominator, exact.numerator) if exact else (length, target)
-        if self.mode == "nearest":
-            return Nearest(*ratio)
+        if self.mode in NEAREST:
+            return NEAREST[self.mode](*ratio)
         if self.align_corners and target == 1:
             return EACH
         linear = Aligned(length - 1, target - 1) if self.align_corners else Bilinear(*ratio)

@@ -390,7 +390,9 @@ def maxpool(x: Counted, state: State, **geometry: Any) -> Counted:
     return windows(x, -np.inf, **geometry).max(3)[..., 0]
 
 
-def avgpool(x: Counted, state: State, count_include_pad: bool = True, **geometry: Any) -> Counted:
+def avgpool(
+    x: Counted, state: State, count_include_pad: bool = True, divisor_override: int | None = None, **geometry: Any
+) -> Counted:
     """Pool by averages; the divisor depends only on the geometry, so it is free."""
     ones = np.ones_like(x.data)
     if count_include_pad:
@@ -398,7 +400,7 @@ def avgpool(x: Counted, state: State, count_include_pad: bool = True, **geometry
         inside = windows(Counted(ones, Counter()).padded(1, rows, columns), 0, **geometry | {"padding": 0})
     else:
         inside = windows(Counted(ones, Counter()), 0, **geometry)
-    return windows(x, 0, **geometry).sum(3)[..., 0] / inside.data.sum(3)
+    return windows(x, 0, **geometry).sum(3)[..., 0] / (divisor_override or inside.data.sum(3))
 
 
 def subsample(x: Counted, state: State, **geometry: Any) -> Counted:
@@ -429,7 +431,7 @@ def upsample(
 ) -> Counted:  # fmt: skip
     """Weight the neighbours along the width first, then along the height."""
     rows, columns = (weights_of(*axis, mode, align_corners) for axis in scales(x.data.shape[1:], size, scale_factor))
-    if mode == "nearest":
+    if mode.startswith("nearest"):
         return x[:, rows[0][0]][:, :, columns[0][0]]
     lines = [reduce(Counted.__add__, [x[:, near][:, :, at] * w for at, w in columns]) for near, _ in rows]
     return reduce(Counted.__add__, [line * w[:, None] for line, (_, w) in zip(lines, rows, strict=True)])
@@ -445,8 +447,9 @@ def scales(lengths: Sequence[int], size: Any, scale_factor: Any) -> list[tuple[i
 def weights_of(length: int, target: int, scale: float, mode: str, aligned: bool | None) -> list[tuple[Array, Array]]:
     """Return for each neighbour its position and weight at each output position."""
     i, last = np.arange(target), length - 1
-    if mode == "nearest":
-        return [(np.minimum(np.floor(i * scale + 1e-9), last).astype(int), np.ones(target))]
+    if mode.startswith("nearest"):
+        middle = 0.5 if mode == "nearest-exact" else 0
+        return [(np.minimum(np.floor((i + middle) * scale + 1e-9), last).astype(int), np.ones(target))]
     at = i * (last / (target - 1) if target > 1 else 0) if aligned else (i + 0.5) * scale - 0.5
     at = at if mode == "bicubic" else np.maximum(at, 0)
     first = np.floor(at).astype(int)
@@ -496,6 +499,10 @@ def elman_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Co
     return (own + other).tanh(), c
 
 
+def relu_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
+    return (own + other).largest(0), c
+
+
 def lstm_cell(own: Counted, other: Counted, h: Counted, c: Counted) -> tuple[Counted, Counted]:
     i, f, g, o = parts_of(own + other, 4)
     c = sigmoid(f) * c + sigmoid(i) * g.tanh()
@@ -524,9 +531,10 @@ def directions(state: State) -> list[list[str]]:
 
 
 def recurrent(kind: str) -> Callable[..., Counted]:
-    def run(x: Counted, state: State, **unused: Any) -> Counted:
+    def run(x: Counted, state: State, nonlinearity: str = "tanh", **unused: Any) -> Counted:
+        own = kind if nonlinearity == "tanh" else nonlinearity
         for names in directions(state):
-            made = [backwards(through(kind, backwards(x, name), state, name), name) for name in names]
+            made = [backwards(through(own, backwards(x, name), state, name), name) for name in names]
             x = Counted(np.concatenate([way.data for way in made], -1), x.tally)
         return x
 
@@ -546,7 +554,7 @@ def through(kind: str, x: Counted, state: State, name: str) -> Counted:
         own, other = Counted(token, x.tally).times(of_input.T), h.times(of_state.T)
         if bias is not None:
             own, other = own + bias, other + other_bias
-        h, c = CELLS[kind](own, other, h, c)
+        h, c = (CELLS | {"relu": relu_cell})[kind](own, other, h, c)
         made.append(h.data)
     return Counted(np.stack(made, -2), x.tally)
 

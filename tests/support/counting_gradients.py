@@ -545,7 +545,7 @@ def add_at(case: Case, places: Sequence[tuple[Array, Counted]]) -> Counted:
 
 
 def geometry(case: Case) -> dict[str, Any]:
-    return {key: value for key, value in case.keywords.items() if key != "count_include_pad"}
+    return {key: value for key, value in case.keywords.items() if key not in ("count_include_pad", "divisor_override")}
 
 
 def maxpool(case: Case) -> Counted:
@@ -567,7 +567,7 @@ def avgpool(case: Case) -> Counted:
         divisor = windows(ones, 0, **geometry(case) | {"padding": 0}).data.sum(3)
     else:
         divisor = (places >= 0).sum(3)
-    return add_at(case, [(places, (case.g / divisor)[..., None])])
+    return add_at(case, [(places, (case.g / (case.get("divisor_override") or divisor))[..., None])])
 
 
 def subsample(case: Case) -> Counted:
@@ -610,7 +610,7 @@ def upsample(case: Case) -> Counted:
     mode, positions = case.get("mode", "nearest"), numbers(case.x).data
     axes = scales(case.x.data.shape[2:], case.get("size"), case.get("scale_factor"))
     rows, columns = (weights_of(*axis, mode, case.get("align_corners")) for axis in axes)
-    if mode == "nearest":
+    if mode.startswith("nearest"):
         return add_at(case, [(positions[:, rows[0][0]][:, :, columns[0][0]], case.g)])
     lines = [(near, w[:, None] * case.g) for near, w in rows]
     return add_at(case, [(positions[:, near][:, :, at], w * line) for near, line in lines for at, w in columns])
@@ -712,6 +712,9 @@ def of_tanh(g: Counted, y: Array) -> Counted:
 
 
 def turn(kind: str, dh: Counted, dc: Counted | None, kept: Kept, first: bool) -> Turn:
+    if kind == "relu":
+        gate = dh.chosen(kept.gates[0] > 0).data
+        return Turn(gate, gate)
     if kind == "rnn":
         gate = of_tanh(dh, kept.gates[0]).data
         return Turn(gate, gate)
@@ -741,8 +744,8 @@ def steps_of(kind: str, x: Array, state: State, name: str) -> list[Kept]:
         parts, others = np.split(own, count, -1), np.split(other, count, -1)
         s = [1 / (1 + np.exp(-a - b)) for a, b in zip(parts, others, strict=True)]
         before = h, c
-        if kind == "rnn":
-            gates = [np.tanh(own + other)]
+        if kind in ("rnn", "relu"):
+            gates = [np.tanh(own + other) if kind == "rnn" else np.maximum(own + other, 0)]
             h = gates[0]
         elif kind == "lstm":
             g = np.tanh(parts[2] + others[2])
@@ -776,6 +779,7 @@ def back_through(kind: str, g: Counted, x: Array, state: State, name: str) -> li
 def recurrent_layers(kind: str, case: Case) -> Iterator[tuple[str, list[tuple[Kept, Turn]], Counted]]:
     """Yield each direction of each layer, from the last layer: its tokens' gradients and that of its input."""
     free, layers, x = FREE(), directions(case.state), case.x.data
+    kind = "relu" if case.get("nonlinearity") == "relu" else kind
     inputs = [x]
     for names in layers[:-1]:
         ways = [backwards(through(kind, backwards(Counted(x, free), n), case.state, n), n).data for n in names]

@@ -158,6 +158,7 @@ CASES = [
     *((name, Tokens((4, 4, 6)), (2, 1), {}) for name in WINDOWED),
     ("window_attention", Tokens((4, 6, 6)), (2, 3), {"grid": True, "scale": 0.25}),
     *((name, Tokens((5, 4)), (3,), {}) for name in ["rnn", "lstm", "gru"]),
+    ("rnn", Tokens((5, 4)), (3, 2), {"bidirectional": True, "nonlinearity": "relu"}),
     *((name, Tokens((1, 4)), (3, 2, False, True), {}) for name in ["rnn", "lstm", "gru"]),
     *((name, Tokens((6, 2)), (3, 2), {"bidirectional": True}) for name in ["rnn", "lstm", "gru"]),
     ("cross_attention", (Tokens((5, 12)),) * 2, (2, False), {}),

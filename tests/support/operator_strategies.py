@@ -283,7 +283,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "gelu": written(ANY_RANK, approximate=st.sampled_from(["none", "tanh"])),
     "softmax": ACTIVATION,
     "maxpool": written(IMAGE, dilation=size(3), **POOL),
-    "avgpool": written(IMAGE, count_include_pad=FLAG, **POOL),
+    "avgpool": written(IMAGE, count_include_pad=FLAG, divisor_override=st.none() | upto(9), **POOL),
     "subsample": written(IMAGE, **POOL),
     "adaptive_avgpool": written(IMAGE, output_size_=size(6)),
     "adaptive_maxpool": written(IMAGE, output_size_=size(6)),
@@ -291,7 +291,7 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "global_maxpool": written(IMAGE),
     "upsample": written(
         IMAGE, size=size(9), scale_factor=size(3) | st.sampled_from([0.5, 1.5, 2.5]),
-        mode=st.sampled_from(["nearest", "bilinear", "bicubic"]), align_corners=FLAG | st.none(),
+        mode=st.sampled_from(["nearest", "nearest-exact", "bilinear", "bicubic"]), align_corners=FLAG | st.none(),
     ),
     "add": repeated(),
     "subtract": repeated(),
@@ -310,8 +310,12 @@ WRITTEN: dict[str, st.SearchStrategy[Any]] = {
     "multihead_attention": written(TOKENS, num_heads_=upto(4), bias=FLAG, causal=FLAG),
     "window_attention": written(CHANNELS_LAST, grid=FLAG, scale=REAL, **SHIFTED),
     "cosine_window_attention": written(CHANNELS_LAST, **SHIFTED),
+    "rnn": written(
+        TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG,
+        nonlinearity=st.sampled_from(["tanh", "relu"]),
+    ),
     **dict.fromkeys(
-        ["rnn", "lstm", "gru"],
+        ["lstm", "gru"],
         written(TOKENS, hidden_size_=upto(5), num_layers=upto(3), bias=FLAG, bidirectional=FLAG),
     ),
     "cross_attention": written(st.tuples(TOKENS, TOKENS), num_heads_=upto(4), bias=FLAG),

@@ -202,10 +202,14 @@ def pool(draw: Draw, x: Shape, dilated: bool = False) -> dict[str, Any]:
     return {"kernel_size": kernel, **keywords}
 
 
+def divisor(draw: Draw, x: Shape) -> dict[str, Any]:
+    return some(draw, divisor_override=upto(9)) if x.axes != "CL" else {}
+
+
 def upsample(draw: Draw, x: Shape) -> dict[str, Any]:
-    modes = ["nearest", LINEAR[len(x.lengths)], *(["bicubic"] if x.axes == "CHW" else [])]
+    modes = ["nearest", "nearest-exact", LINEAR[len(x.lengths)], *(["bicubic"] if x.axes == "CHW" else [])]
     keywords = some(draw, mode=st.sampled_from(modes))
-    if keywords.get("mode", "nearest") != "nearest":
+    if not keywords.get("mode", "nearest").startswith("nearest"):
         keywords |= some(draw, align_corners=FLAG)
     if draw(FLAG):
         return keywords | {"size": per_axis(draw, spread(LENGTHS[x.axes], x))}
@@ -299,7 +303,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "channel_shuffle": lambda draw, x: {"groups": draw(st.sampled_from(divisors(x.channels)))},
     "rbf": lambda draw, x: {"out_features": draw(upto(9))},
     "maxpool": lambda draw, x: pool(draw, x, dilated=True),
-    "avgpool": lambda draw, x: pool(draw, x) | some(draw, count_include_pad=FLAG),
+    "avgpool": lambda draw, x: pool(draw, x) | some(draw, count_include_pad=FLAG) | divisor(draw, x),
     "subsample": pool,
     "adaptive_avgpool": lambda draw, x: {"output_size": per_axis(draw, spread(6 if x.axes != "CDHW" else 3, x))},
     "adaptive_maxpool": lambda draw, x: {"output_size": per_axis(draw, spread(6 if x.axes != "CDHW" else 3, x))},
@@ -321,7 +325,8 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "tokens": nothing,
     "reshape": reshape,
     "embedding": lambda draw, x: {"num_embeddings": draw(upto(9)), "embedding_dim": draw(upto(9))},
-    **dict.fromkeys(["rnn", "lstm", "gru"], recurrent),
+    **dict.fromkeys(["lstm", "gru"], recurrent),
+    "rnn": lambda draw, x: recurrent(draw, x) | some(draw, nonlinearity=st.just("relu")),
     "rotary_embedding": rotary,
     "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG, dropout=DROP),
     "window_attention": lambda draw, x: windowed(draw, x) | some(draw, grid=FLAG, scale=REAL),

@@ -194,9 +194,10 @@ def maxpool(
 
 def avgpool(
     run: Run, x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True,
+    count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
-    return of_rank("avg_pool{}d", x)(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    more = () if divisor_override is None else (divisor_override,)
+    return of_rank("avg_pool{}d", x)(x, kernel_size, stride, padding, ceil_mode, count_include_pad, *more)
 
 
 def subsample(
@@ -344,30 +345,31 @@ def recurrent(cell: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
     """Run a cell, which maps both products with weights and the state to the next state, token by token."""
 
     def run_all(
-        run: Run, x: Tensor, hidden_size: int, num_layers: int = 1, bias: bool = True, bidirectional: bool = False
-    ) -> Tensor:
+        run: Run, x: Tensor, hidden_size: int, num_layers: int = 1, bias: bool = True, bidirectional: bool = False,
+        **of_cell: str,
+    ) -> Tensor:  # fmt: skip
         for layer in range(num_layers):
-            ways = [way(run, x, hidden_size, f"l{layer}", bias)]
+            ways = [way(run, x, hidden_size, f"l{layer}", bias, **of_cell)]
             if bidirectional:
-                ways.append(way(run, x.flip(1), hidden_size, f"l{layer}_reverse", bias).flip(1))
+                ways.append(way(run, x.flip(1), hidden_size, f"l{layer}_reverse", bias, **of_cell).flip(1))
             x = torch.cat(ways, -1)
         return x
 
-    def way(run: Run, x: Tensor, size: int, name: str, bias: bool) -> Tensor:
+    def way(run: Run, x: Tensor, size: int, name: str, bias: bool, **of_cell: str) -> Tensor:
         zeros = x.new_zeros(len(x), size)
         state, made = (zeros, zeros), []
         for token in x.unbind(1):
             inputs = F.linear(token, run[f"weight_ih_{name}"], *run.some(f"bias_ih_{name}", bias))
             hidden = F.linear(state[0], run[f"weight_hh_{name}"], *run.some(f"bias_hh_{name}", bias))
-            state = cell(inputs, hidden, *state)
+            state = cell(inputs, hidden, *state, **of_cell)
             made.append(state[0])
         return torch.stack(made, 1)
 
     return run_all
 
 
-def elman(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-    return torch.tanh(inputs + hidden), c
+def elman(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor, nonlinearity: str = "tanh") -> tuple[Tensor, ...]:
+    return getattr(torch, nonlinearity)(inputs + hidden), c
 
 
 def lstm(inputs: Tensor, hidden: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
