@@ -22,8 +22,8 @@ class Attention(nn.Module):
         pairs = zip((query, key, value), self.heads, strict=True)
         heads = [tensor.unflatten(-1, (count, -1)).transpose(1, 2) for tensor, count in pairs]
         grouped = self.heads[0] != self.heads[1]
-        dropped = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(*heads, dropout_p=dropped, is_causal=self.causal, enable_gqa=grouped)
+        causal, p = self.causal, self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(*heads, dropout_p=p, is_causal=causal, enable_gqa=grouped)
         return mixed.transpose(1, 2).flatten(2)
 
 
