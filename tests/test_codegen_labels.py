@@ -81,7 +81,8 @@ def in_blocks(text):
     return export.in_blocks(graph, parse_spec(text), graph.name)
 
 
-@pytest.mark.parametrize("name", SPECS)
+# "tied again" reads tied weights inside a step that runs twice; it is written layer by layer.
+@pytest.mark.parametrize("name", sorted({*SPECS} - {"tied again"}))
 def test_each_is_in_blocks(name):
     assert export.in_blocks(GRAPHS[name], parse_spec(SPECS[name]), GRAPHS[name].name)
 
