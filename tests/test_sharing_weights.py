@@ -135,11 +135,20 @@ layers:
   - last: linear(10, weight=table)
   - linear(10, weight=last)
 """
+FIXED_AGAIN = """
+name: fixed-again
+input: {T: 6, C: 10}
+layers:
+  - scaled: linear(10) | multiply(identity, constant(T=1, C=10, value=4)) | add(parameter(T=6, C=10), identity)
+  - relu
+  - again(scaled)
+"""
 SPECS = {
     "siamese": SIAMESE, "two images": TWO_IMAGES, "tied": TIED, "decoder": DECODER, "pyramid": PYRAMID,
     "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED, "scaled": SCALED,
     "fixed": FIXED,
     "tied again": TIED_AGAIN,
+    "fixed again": FIXED_AGAIN,
 }  # fmt: skip
 GRAPHS = {name: parse(text) for name, text in SPECS.items()}
 

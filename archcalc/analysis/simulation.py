@@ -134,6 +134,8 @@ class _Run:
                 size = self.programs.size(Extra(name, shape, "int64" if name in COUNTERS | INDICES else "", False))
                 buffer = Value(trace.make(size, "buffer"), size, NOWHERE)
                 self.parameters[-1] += [buffer] * (not node.inputs)  # a constant
+            if node.shared and not node.inputs:
+                self.parameters[-1] = self.parameters[node.shared.node]
         trace.node = NO_NODE
         self.images = [self.image(i, node.output) for i, node in enumerate(self.graph.inputs)]
         for places in places_of(self.graph) if self.recipe.optimizer else ():
@@ -148,7 +150,7 @@ class _Run:
         """Return the weights that a node shares, by their names."""
         share = node.shared or Shared(0)
         owner = self.graph.nodes[share.node]
-        owned = dict(zip(owner.op.weights(owner.x), self.parameters[share.node], strict=True))
+        owned = dict(zip(owner.op.weights(owner.x), self.parameters[share.node], strict=False))  # a constant has none
         return {share.tensor: owned["weight"]} if share.tensor else owned
 
     def weights(self, node: Node, trained: bool) -> Iterator[Value]:
