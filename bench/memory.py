@@ -24,12 +24,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.checkpointable import checkpointable
+from support.inexact_memory import inexact
 from support.random_graphs import networks, sweep
 
 from archcalc import Graph, load, parse
 from archcalc.analysis.checkpoints import blocks
 from archcalc.analysis.recipe import Recipe
-from archcalc.analysis.saved import unknown_memory
 from archcalc.pytorch import compare_memory
 
 NETWORKS = {  # the sides of the images, for batches of 2 and 3
@@ -182,8 +182,8 @@ def of_random(most: int, seed: int, amp: bool = False) -> Iterator[Row]:
     def check(network: object) -> None:
         nonlocal row, skipped
         graph = parse(network.spec())
-        if unknown_memory(graph) or any(node.op.name == "channel_layernorm" for node in graph.nodes):
-            skipped += 1  # of the latter the input's gradient has the channels last; see docs/explanation/memory.md
+        if inexact(graph):
+            skipped += 1
             return
         trained = any(node.op.weights(node.x) for node in graph.nodes) and not graph.misfit
         recipe = draw.choice(RECIPES) if trained else Recipe()

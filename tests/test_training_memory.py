@@ -7,6 +7,7 @@ from random import Random
 import pytest
 import torch
 from support.checkpointable import checkpointable
+from support.inexact_memory import inexact
 from support.random_graphs import networks, sweep
 from support.torchvisions import torchvisions
 
@@ -17,7 +18,6 @@ from archcalc.analysis.frames import MODULES
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import Recipe
-from archcalc.analysis.saved import unknown_memory
 from archcalc.analysis.simulation import simulate
 from archcalc.analysis.workspaces import most_in
 from archcalc.ops.joins import Add
@@ -28,15 +28,6 @@ from archcalc.pytorch.training_memory import measure_training
 
 def differences(graph, recipe, batch):
     return [check for phase in compare_memory(graph, recipe, batch) for check in phase.differences()]
-
-
-def inexact(graph):
-    """Whether its memory on the CPU is unknown (recurrent layers) or not exact; see docs/explanation/memory.md.
-
-    Not exact are a max pooling on a line, and a layer normalization over channels.
-    """
-    pools = any(node.op.name == "maxpool" and node.x.axes == "CL" for node in graph.nodes)
-    return unknown_memory(graph) or pools or any(node.op.name == "channel_layernorm" for node in graph.nodes)
 
 
 HEAD = "name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3, padding=1)\n"
