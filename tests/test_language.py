@@ -279,6 +279,14 @@ def test_unused_params_and_blocks_are_known():
     assert [(what, place.line) for what, place in spec.unused] == [("param c", 3), ("block x", 4)]
 
 
+def test_a_block_that_set_can_choose_is_no_unused_one():
+    """A param is a block: another block with as many parameters may take its place; one with others may not."""
+    spec = parse_spec(
+        HEAD + "params: {layer: x}\nblocks: {x(n): [n * relu], y(n): [n * tanh], z: [relu]}\nlayers: [layer(2)]\n"
+    )
+    assert [what for what, _ in spec.unused] == ["block z"]
+
+
 # Long skips and side outputs
 
 UNET = """

@@ -306,6 +306,8 @@ def _with_axes(x: Shape, name: str, axes: str) -> Tokens:
 def _refusal(name: str, accepted: Sequence[str], x: Shape) -> Refusal:
     """Return the error for a shape with other axes than the accepted ones, and what makes those of it."""
     way = next((f"; write {WAYS[x.axes, axes]} before it" for axes in accepted if (x.axes, axes) in WAYS), "")
+    if x.axes == "C" and "CL" in accepted:
+        way = f"; a line of them is input: {{C: 1, L: {x.channels}}}, or reshape(C=1, L={x.channels}) before it"
     return Refusal(f"{name} accepts {in_words(accepted)}, not {_described(x)}{way}")
 
 

@@ -21,7 +21,7 @@ KEYS = {
     "title": "a description in a few words",
     "family": "the family in `archcalc list`; by default the name",
     "paper": "authors, year, title, arxiv, url",
-    "input": "the image's shape: [channels, height, width]; or several inputs by name",
+    "input": "the shape: [channels, height, width], or sizes by axis: {T: 128, C: 768}; or several inputs by name",
     "params": "names with default values, for `--set` and the variants",
     "variants": "networks by name, each with the params that it changes",
     "blocks": "layers by name, with parameters",
@@ -327,9 +327,15 @@ class _Reader:
             raise SpecError(f"the block has {len(names)} parameters; at most {MAX_PARAMETERS}", place)
 
     def unused(self, params: dict[str, tuple[Compiled, Place]], blocks: list[Block]) -> tuple[tuple[str, Place], ...]:
-        """Return params and blocks that nothing mentions, for `archcalc check`."""
+        """Return params and blocks that nothing mentions, for `archcalc check`.
+
+        If the value of a param is a block, `--set` can choose any block with as many parameters.
+        """
+        values = {value.tree.id for value, _ in params.values() if isinstance(value.tree, ast.Name)}
+        chosen = {len(block.parameters) for block in blocks if block.name in values}
+        others = [block for block in blocks if len(block.parameters) not in chosen]
         named = [("param " + name, name, place) for name, (_, place) in params.items()]
-        named += [("block " + block.name, block.name, block.place) for block in blocks]
+        named += [("block " + block.name, block.name, block.place) for block in others]
         return tuple((what, place) for what, name, place in named if name not in self.planner.mentions)
 
 
