@@ -53,6 +53,11 @@ def test_steps_that_are_no_power_of_two():
     assert sizes_of(parse(three), lambda shape: parse(three, input=shape)) == Sizes((3, 3, 3), 3)
 
 
+def test_weights_that_layers_share_do_not_depend_on_the_size():
+    twice = "name: twice\ninput: [3, 8, 8]\nlayers:\n  - first: conv(3, 3, padding=1)\n  - again(first)\n"
+    assert sizes_of(parse(twice), lambda shape: parse(twice, input=shape)) == Sizes((3, 1, 1), 1)
+
+
 def test_a_side_output_that_takes_one_size_only_says_so():
     graph, at = of("googlenet")
     with pytest.raises(ArchcalcError, match=r"head1.linear1 .*; use --vary batch, or --mode infer, which has no side"):

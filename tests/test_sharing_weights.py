@@ -11,7 +11,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.recipe import Recipe
 from archcalc.codegen.export import pytorch_source, source
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
-from archcalc.pytorch import build, validate
+from archcalc.pytorch import build, validate, validate_source
 from archcalc.pytorch.memory_validation import compare_memory
 
 SIAMESE = """
@@ -143,7 +143,37 @@ layers:
   - relu
   - again(scaled)
 """
+NORMALIZED = """
+name: normalized
+input: {C: 3, L: 6}
+layers:
+  - conv(4, 1)
+  - image: instancenorm(affine=True) | conv(4, 1)
+  - again(image)
+  - transpose
+  - tokens: rmsnorm | linear(4) | relu
+  - 2 * again(tokens)
+"""
+ADDED = """
+name: added
+input: [3, 4, 5]
+layers:
+  - conv(4, 1)
+  - add(identity, parameter([4, 4, 5]))
+  - conv(4, 1)
+  - multiply(identity, parameter([4], value=1) | linear(4) | sigmoid)
+  - flatten | linear(4)
+  - add(identity, parameter([4]))
+"""
+CROSSED = """
+name: crossed
+input: {query: {T: 3, C: 4}, memory: {T: 5, C: 4}}
+layers:
+  - first: cross_attention(identity, use(memory), num_heads=2)
+  - again(first)
+"""
 SPECS = {
+    "normalized": NORMALIZED, "added": ADDED, "crossed": CROSSED,
     "siamese": SIAMESE, "two images": TWO_IMAGES, "tied": TIED, "decoder": DECODER, "pyramid": PYRAMID,
     "middle": MIDDLE, "mixed": MIXED, "learned": LEARNED, "scaled": SCALED,
     "fixed": FIXED,
@@ -151,6 +181,18 @@ SPECS = {
     "fixed again": FIXED_AGAIN,
 }  # fmt: skip
 GRAPHS = {name: parse(text) for name, text in SPECS.items()}
+
+
+RECIPES = [
+    Recipe("momentum"),
+    Recipe("adam", accumulate=2),
+    Recipe("sgd", foreach=True),
+    Recipe("sgd", amp=True),
+]
+
+
+def differences(name, recipe, batch):
+    return [check for phase in compare_memory(GRAPHS[name], recipe, batch) for check in phase.differences()]
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -162,17 +204,27 @@ def test_every_figure_is_that_of_pytorch(name, device):
 
 
 @pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("recipe", [Recipe("momentum"), Recipe("adam", accumulate=2), Recipe("sgd", foreach=True)])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_memory_is_that_of_pytorch(name, recipe):
     for batch in (1, 3):
-        phases = compare_memory(GRAPHS[name], recipe, batch)
-        assert [check for phase in phases for check in phase.differences()] == []
+        assert differences(name, recipe._replace(single=batch == 1), batch) == []
+
+
+@pytest.mark.parametrize("name", ["siamese", "normalized"])
+def test_the_test_above_would_notice_a_gradient_in_other_memory(name, monkeypatch):
+    monkeypatch.setattr("archcalc.analysis.programs.viewed", lambda read, rule: False)
+    assert differences(name, Recipe("sgd"), 3)
 
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("write", [pytorch_source, source])
 def test_source_computes_the_same_values(name, write):
     assert_same_values(write(GRAPHS[name]), GRAPHS[name])
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_source_runs_the_same_operations(name):
+    assert validate_source(GRAPHS[name], source(GRAPHS[name])).differences == ()
 
 
 def params(name):

@@ -16,7 +16,8 @@ OWN, SHARED, GAPS = range(3)  # a gradient's memory: its own, that of another te
 class Edge(NamedTuple):
     """A gradient to make: for the result of a call, or for a parameter (below NOWHERE); its size, and how.
 
-    It has the size `first` in the dtype of the call's result, if autograd then casts it to its own dtype.
+    It has the size `first` in the dtype of the call's result, if autograd then casts it to its own dtype. A `viewed`
+    one is a sum that autograd sees as a view: what it belongs to has fewer dimensions than the result.
     """
 
     origin: int
@@ -24,6 +25,7 @@ class Edge(NamedTuple):
     rule: str
     scratch: Sequence[Size]
     first: Size
+    viewed: bool = False
 
     @property
     def kind(self) -> str:
@@ -100,14 +102,19 @@ class Backward:
         for grad in sorted(made, key=lambda grad: grad.edge.rule != SUM):  # addmm has its bias first
             if self._add(grad):
                 trace.drop(grad.storage)
-            self._settle(grad.edge.origin)
+            self._settle(grad.edge)
 
-    def _settle(self, origin: int) -> None:
-        """Add a parameter's gradient to that of earlier batches, if no other layer has one to come."""
-        self.uses[origin] -= 1
-        if origin < NOWHERE and not self.uses[origin]:
-            storage, _ = self.waiting.pop(origin)
-            if self.gradients.setdefault(origin, storage) != storage:
+    def _settle(self, edge: Edge) -> None:
+        """Add a parameter's gradient to that of earlier batches, if no other layer has one to come.
+
+        The first one is copied if it is also the gradient of another value.
+        """
+        self.uses[edge.origin] -= 1
+        if edge.origin < NOWHERE and not self.uses[edge.origin]:
+            storage, _ = self.waiting.pop(edge.origin)
+            copied = edge.rule == SAME and self.trace.refs[storage] > 1 and edge.origin not in self.gradients
+            own = self.trace.make(edge.size, edge.kind) if copied else storage
+            if self.gradients.setdefault(edge.origin, own) != storage:
                 self.trace.drop(storage)
 
     def _make(self, record: Record, incoming: int, state: int) -> list[Gradient]:
@@ -127,7 +134,7 @@ class Backward:
             else:
                 slices = edge.rule == SLICE and not self.single and edge.first != record.size
                 gaps = slices or edge.rule == PERMUTED
-                same = edge.rule == SAME or (edge.rule == SUM and edge.first == record.size)
+                same = edge.rule == SAME or (edge.rule in (SUM, IMAGES) and not self._sums(edge, record))
                 least = OWN if same else GAPS if gaps else SHARED
                 made.append(Gradient(edge, trace.share(incoming), max(state, least)))
             trace.drop(*scratch)
@@ -140,13 +147,18 @@ class Backward:
     def _fit(self, record: Record, made: list[Gradient]) -> list[Gradient]:
         """Sum each gradient that is broadcast, and cast it to the value's dtype."""
         for i, (edge, *_) in enumerate(made):
-            summed = [edge.first] if edge.rule in (FULL, SUM, IMAGES) and edge.first != record.size else []
+            summed = [edge.first] * self._sums(edge, record)
             cast = [edge.size] if edge.first != edge.size else []
             for size in summed + cast:
-                state = SHARED if edge.rule == SUM and edge.origin < NOWHERE else OWN  # a bias sees its sum as a view
+                state = SHARED if edge.viewed else OWN
                 replaced, made[i] = made[i], Gradient(edge, self.trace.make(size, edge.kind), state)
                 self.trace.drop(replaced.storage)
         return made
+
+    def _sums(self, edge: Edge, record: Record) -> bool:
+        """Whether a gradient is summed; what is repeated for a `single` image is not."""
+        rules = (FULL, SUM) if self.single else (FULL, SUM, IMAGES)
+        return edge.rule in rules and (edge.viewed or edge.first != record.size)
 
     def _make_of_base(self, record: Record, base: int) -> list[Gradient]:
         """Like `_make` for a call in place in a view: copy the view's part of the base's gradient, and copy it back."""

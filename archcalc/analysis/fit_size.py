@@ -84,5 +84,5 @@ def _problem(graph: Graph, at: Loader, shape: Shape) -> str:
     if [node.name for node in nodes] != [node.name for node in graph.nodes]:
         return "its layers depend on the size"
     pairs = zip(graph.nodes, nodes, strict=True)
-    other = [node.name for node, same in pairs if node.weights() != same.op.weights(same.x)]
+    other = [node.name for node, same in pairs if node.weights() != same.weights()]
     return f"the weights of {other[0]} depend on the size" if other else ""

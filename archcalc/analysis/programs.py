@@ -28,7 +28,7 @@ class Source(NamedTuple):
 class Compiled(NamedTuple):
     """A call with sizes in bytes, its gradients as in `Edge`, and the values to free after it.
 
-    A gradient is (read, rule, scratch, size that it has first if autograd then casts it).
+    A gradient is (read, rule, scratch, size that it has first if autograd then casts it, whether it is `viewed`).
     """
 
     call: Call
@@ -37,7 +37,7 @@ class Compiled(NamedTuple):
     numbers: list[Size]  # those of the extras that are Python's
     copies: list[Size]
     uses: list[Size]
-    grads: list[tuple[int, str, list[Size], Size | None]]
+    grads: list[tuple[int, str, list[Size], Size | None, bool]]
     done: list[int]
 
 
@@ -95,8 +95,9 @@ class Programs:
         extras = [extra for extra in call.extras if extra not in numbers]
         rules = [rule for rule in zip_longest(call.reads, call.grads, call.scratch) if rule[1] != NONE]
         grads = [
-            (i, rule or NEW, [self.size(extra) for extra in scratch or ()], self._made_first(values[i], call))
+            (i, rule or NEW, [*map(self.size, scratch or ())], self._made_first(read, call), viewed(read, rule))
             for i, rule, scratch in rules
+            for read in [values[i]]
         ]
         parts = extras, numbers, call.copies, call.uses
         kept, counted, copies, uses = ([self.size(extra) for extra in part] for part in parts)
@@ -108,9 +109,14 @@ class Programs:
         Normalizations make the gradients of their weights in the weights' dtype, and a cast that of what it reads. No
         other function reads a weight that is wider than its result.
         """
-        if read.dtype == call.makes.dtype or call.makes.name == CAST or not read.per_image or read.name == "weight":
+        if read.dtype == call.makes.dtype or call.makes.name == CAST or read.name == "weight":
             return None
         return self.size(read._replace(dtype=call.makes.dtype))
+
+
+def viewed(read: Extra, rule: str) -> bool:
+    """Whether a gradient is a sum that is seen as a view: that of a weight without a dimension for images."""
+    return rule in (FULL, SUM) and read.name in ("weight", CAST) and not read.per_image
 
 
 def _with_common(calls: Calls, reads: Sequence[Extra], inputs: int, single: bool) -> Calls:

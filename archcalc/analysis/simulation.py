@@ -372,8 +372,8 @@ class _Run:
                 if trace.kinds[kept[-1]] == "activation" and not self.within:
                     trace.kinds[kept[-1]] = "kept"
         edges = [
-            Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size)
-            for i, rule, scratch, first in step.grads
+            Edge(values[i].origin, values[i].size, rule, scratch, first or values[i].size, viewed)
+            for i, rule, scratch, first, viewed in step.grads
         ]
         edges = [edge for edge in edges if edge.origin != NOWHERE or call.joint]
         checkpoint = self.within if kept else None

@@ -94,10 +94,10 @@ class Composite(Plain):
             first = inputs + len(weights) + len(made)
             numbers = [*[results[i] for i in part.reads], *used, *range(first, first + len(own))]
             for call in own:
-                reads, keeps, holds = (
-                    tuple([numbers[i] for i in these]) for these in (call.reads, call.keeps, call.holds)
-                )
-                made.append(call._replace(reads=reads, keeps=keeps, holds=holds, part=(number, part.op.name)))
+                these = call.reads, call.keeps, call.holds, call.crossed
+                reads, keeps, holds, crossed = (tuple([numbers[i] for i in each]) for each in these)
+                own_part = number, part.op.name
+                made.append(call._replace(reads=reads, keeps=keeps, holds=holds, crossed=crossed, part=own_part))
             results.append(numbers[-1])
         return tuple(made)
 

@@ -19,7 +19,7 @@ from archcalc.ops.base import (
     operator,
     values,
 )  # fmt: skip
-from archcalc.ops.calls import JOINED, NEW, NONE, NUMBER, PACKED, SAME, SUM, VIEW, Call
+from archcalc.ops.calls import IMAGES, JOINED, NEW, NONE, NUMBER, PACKED, SAME, VIEW, Call
 from archcalc.ops.reads import EACH, EACH_AND_ALL, Axis
 from archcalc.ops.shape import Tokens, channels_first, positions
 
@@ -173,7 +173,7 @@ class InstanceNorm(ByChannel):
         """Batch normalization of a view in which each image has channels of its own, and of copies for each image."""
         weights, tracked = len(self.weights(x)), 2 * self.track_running_stats
         copy, mean = Extra("weight", (x.channels,)), Extra("mean", (x.channels,), per_image=False)
-        copies = [Call((i,), copy, grads=(SUM,)) for i in range(1, 1 + weights)] + [Call((), copy)] * tracked
+        copies = [Call((i,), copy, grads=(IMAGES,)) for i in range(1, 1 + weights)] + [Call((), copy)] * tracked
         first = 1 + weights
         view, made = first + len(copies), Extra("normalized", y)
         of_images = tuple(range(first, view))
