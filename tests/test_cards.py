@@ -152,6 +152,16 @@ def test_times_by_hand():
     assert [time.bound for time in (conv, relu, linear)] == ["compute", "memory", "compute"]
 
 
+@pytest.mark.parametrize(("tied", "table"), [(", weight=table", 64_000), ("", 0)])
+def test_a_forward_pass_need_not_move_the_table_of_an_embedding(tied, table):
+    """It reads a few rows; a tied linear layer reads the whole table, one of its own weights as large."""
+    own = "name: own\ninput: {{T: 2}}\nlayers:\n- table: embedding(1000, 64)\n- linear(1000, bias=False{})\n"
+    report, card = analyze(parse(own.format(tied)), batch=1), find_card("a100-40")
+    moved = 2 + 2 * 1000 + 64_000  # numbers, outputs, and the weight of the linear layer
+    assert lower_bound(report, card) == pytest.approx(4 * moved / 1555e9, rel=1e-12)
+    assert report.totals.params == 128_000 - table
+
+
 def test_the_lower_bound_by_hand():
     report, card = analyze(SMALL, batch=32), find_card("a100-40")
     arithmetic = 2 * 32 * (64 * 32 * 32 * 64 * 9 / 156e12 + 65536 * 1000 / 19.5e12)

@@ -301,9 +301,14 @@ class TestRows:
         assert "skipped" in result.stderr
         assert CliRunner().invoke(cli, ["compare", "mine"]).exit_code != 0
 
+    @pytest.mark.parametrize(("other", "unit"), [("vgg16", "pixels"), ("char-rnn", "positions")])
+    def test_fields_are_in_pixels_of_images(self, other, unit):
+        table = comparison_table(compare(load("lenet5"), load(other)))
+        assert next(column.unit for column in table.columns if column.key == "field") == unit
+
     def test_all_networks_of_a_folder(self):
         known = [name for name in networks() if name.startswith("torchvision/dense")]
-        with at_most(200_000 * len(known)):  # calls
+        with at_most(600_000 * len(known)):  # calls
             found = names("torchvision/dense*")
         assert found == known
 

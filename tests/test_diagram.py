@@ -238,6 +238,13 @@ def test_operators_with_the_arguments_that_matter(operator, text):
     assert operator_text(make(REGISTRY[name], arguments, {})) == text
 
 
+def test_each_output_has_a_box_with_its_name():
+    picture = diagram(network("- a: conv(4, 3)\n- outputs: {x: 'conv(2, 1)', output: 'conv(5, 1)'}\n"))
+    ends = [index for index, box in enumerate(picture.boxes()) if box.kind == "end"]
+    assert [picture.boxes()[index].label for index in ends] == ["input", "output x", "output"]
+    assert [edge.text for edge in picture.edges if edge.target in ends] == ["2×6×6", "5×6×6"]
+
+
 def test_boxes_are_in_the_order_they_run():
     every = diagram(analyze(load("inception-v3")), 99).boxes()
     starts = [box.copies[0][0] for box in every if box.copies[0]]

@@ -35,6 +35,19 @@ ACTIVATIONS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("add", "add(a, b, …)"),
+        ("concat", "concat(a, b, …, axis='C')"),
+        ("attention", "attention(a, b, …, num_heads, causal=False, kv_heads=None, dropout=0)"),
+        ("linear", "linear(out_features, bias=True)"),
+    ],
+)
+def test_calls_show_all_arguments(name, call):
+    assert operator_help(name).title == call
+
+
 def told(name):
     return {row["figure"]: row["text"] for row in operator_help(name).rows}
 

@@ -81,6 +81,21 @@ class TestFolding:
         assert "flatten" in last["op"]
 
 
+def test_inputs_that_are_no_images():
+    """Samples instead of images, and a note which input the field is of; an image alone needs neither."""
+    own = "name: own\ninput: {a: [3, 8, 8], b: {T: 4}}\nlayers:\n"
+    two = summarize(
+        analyze(parse(own + "- conv(4, 8) | flatten\n- concat(identity, use(b) | embedding(9, 2) | flatten)\n"))
+    )
+    assert "per sample" in dict(two.summary)["activations"]
+    assert [note for note in two.notes if note.startswith("Field:")] == [
+        "Field: the part of a that is seen; 0 of what reads only other inputs."
+    ]
+    one = summarize(analyze(load("lenet5")))
+    assert "per image" in dict(one.summary)["activations"]
+    assert not any(note.startswith("Field:") for note in one.notes)
+
+
 FIELDS = {  # layers: the network's cell, and its line
     "x: conv(4, 3)": ("3", "3 pixels, stride 1, padding 0 at x"),
     "x: relu": ("1", "1 pixel, stride 1, padding 0 at x"),

@@ -2,8 +2,8 @@
 
 Three figures, and none is a prediction:
 
-- `lower_bound`: the larger of all multiply-accumulates at their peaks, and params, input and output moved once. It
-  holds for kernels that do the arithmetic that is counted; see `winograd_may_win`.
+- `lower_bound`: the larger of all multiply-accumulates at their peaks, and params, inputs and outputs moved once, but
+  for the tables of embeddings. It holds for kernels that do the arithmetic that is counted; see `winograd_may_win`.
 - `step_bound`: the same for forward, backward and the optimizer. Gradients are written and read once, the optimizer's
   state is read and written, and the weights are written. What checkpoints run again is not counted.
 - `layer_times`: for each layer the larger of its arithmetic at the peak, and its bytes at full bandwidth
@@ -21,7 +21,7 @@ from math import prod
 from typing import NamedTuple
 
 from archcalc.analysis.cards import Card
-from archcalc.analysis.cost import DTYPES, Run, bytes_moved
+from archcalc.analysis.cost import DTYPES, Run, bytes_moved, param_bytes
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Node
 from archcalc.ops.convolution import Conv
@@ -90,11 +90,13 @@ def winograd_may_win(report: Report, card: Card) -> bool:
 
 
 def _moved(report: Report) -> int:
-    """Return the bytes of params, buffers, input and output."""
+    """Return the bytes of params, buffers, inputs and outputs, without tables of which only an embedding reads rows."""
     ran, totals = report.ran, report.totals
-    values = report.batch * (prod(ran.input) + prod(ran.nodes[ran.result].output))
-    moved: int = totals.param_bytes + totals.buffer_bytes + values * DTYPES[report.dtype]
-    return moved
+    ends = [node.output for node in ran.inputs] + [ran.nodes[i].output for i in ran.results]
+    moved: int = totals.param_bytes + totals.buffer_bytes + report.batch * sum(map(prod, ends)) * DTYPES[report.dtype]
+    whole = {node.shared.node for node in ran.nodes if node.shared and node.op.name != "embedding"}
+    tables = [run for i, run in enumerate(report.runs) if ran.nodes[i].op.name == "embedding" and i not in whole]
+    return moved - sum(map(param_bytes, tables))
 
 
 def _arithmetic(run: Run, works: Iterable[Mapping[str, int]], dtype: str, card: Card) -> float:

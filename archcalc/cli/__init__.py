@@ -20,7 +20,7 @@ from archcalc.cli.commands import Home, LazyCommands
 from archcalc.errors import ArchcalcError, printable
 from archcalc.spec.limits import shared
 
-MAX_STEPS = 1_000_000  # of expansion for all networks of one command; the whole zoo takes 400,000
+MAX_STEPS = 1_000_000  # of expansion for all networks of one command; the whole zoo takes 300,000
 INTERNAL = 3  # exit code for a bug in archcalc
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {

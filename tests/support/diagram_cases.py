@@ -9,6 +9,7 @@ from archcalc.render.diagrams.layout import Box, diagram
 NETWORKS = [
     *("lenet5", "vgg16", "googlenet", "inception-v3", "resnet50", "resnet110", "densenet121", "fractalnet-20"),
     *("squeezenet-complex-bypass", "wrn-16-8", "blocks/dense-block", "blocks/fractal-block", "blocks/residual-preact"),
+    *("transformer-base", "yolov3-tiny"),  # several inputs, and outputs
 ]
 WAYS = {
     "default": {},

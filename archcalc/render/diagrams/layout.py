@@ -122,7 +122,10 @@ def diagram(report: Report, depth: int | None = None, everything: bool = False, 
     if everything:
         depth = drawing.deepest
     depth, parts = (depth, drawing.parts(depth)) if depth else drawing.readable()
-    ends = [_output("output", side=False), *(_output("side output", side=True) for _ in drawing.graph.sides)]
+    outputs = drawing.graph.outputs
+    named = [name if name == "output" else f"output {name}" for name in outputs] or ["output"]
+    ends = [_output(name, side=False) for name in named]
+    ends += [_output("side output", side=True) for _ in drawing.graph.sides]
     edges = _Arrows(drawing.graph, [*boxes(parts), *ends]).edges()
     notes = tuple(_notes(parts, edges, depth, bool(drawing.opened)))
     return Diagram(report.graph.name, _title(report), (*parts, *ends), tuple(edges), notes)

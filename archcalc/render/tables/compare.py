@@ -11,7 +11,7 @@ from archcalc.comparing.accuracy import Errors
 from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
 from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
-from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column, heading
 
 SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
@@ -73,6 +73,8 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     rows = [_row(entry, marks) for entry in entries]
     found = _columns(columns, rows, sort.removeprefix("-"))
     shown = list({column.key: column for column in (NAME, *found)}.values())  # values and bytes have one ratio
+    unit = field_unit(*[entry.figures["input"] for entry in entries])
+    shown = [column._replace(unit=unit) if column.key == "field" else column for column in shown]
     keys = {column.key for column in shown if column.shown}
     facts = {key: fact for key, fact in comparison._asdict().items() if key not in ("training", "entries") and fact}
     return Table(

@@ -65,19 +65,19 @@ def field_line(totals: Totals, image: Shape) -> str:
     figures = totals.field
     if totals.receptive_field is None:
         return f"not computed: too many positions differ, at {totals.receptive_field_at}"
-    lengths = image_lengths(image)
+    lengths, read = image_lengths(image), "image" if image.axes in USUAL else "input"
     plain = not {WHOLE, FIXED} & {*totals.field_status}
     beyond = plain and any(size > length for size, length in zip(totals.receptive_field, lengths, strict=True))
     everything = totals.field_seen_min == lengths
     parts = [_size(figures, image)]
     if beyond and not everything:
-        parts[0] += f" (image {_joined(lengths)})"
+        parts[0] += f" ({read} {_joined(lengths)})"
     if plain or _local(figures):
         parts.append(f"stride {_joined(totals.field_stride or (None,))}")
         parts.append(f"padding {_joined(totals.effective_padding or (None,))}")
     line = f"{', '.join(parts)} at {totals.receptive_field_at}"
     if beyond and everything:
-        line += f"\nmore than the image ({_joined(lengths)}): every output position sees all of it"
+        line += f"\nmore than the {read} ({_joined(lengths)}): every output position sees all of it"
     return line
 
 
@@ -98,9 +98,9 @@ def _size(figures: Mapping[str, Any], image: Shape) -> str:
     return f"{text} {unit if text != '1' else unit[:-1]}{_by_position(figures) if VARIES in kinds else ''}"
 
 
-def field_unit(image: Shape) -> str:
-    """Return what a field is counted in: pixels of an image, and positions of other inputs."""
-    return "pixels" if image.axes in USUAL else "positions"
+def field_unit(*inputs: Shape) -> str:
+    """Return what fields are counted in: pixels if all inputs are images, and otherwise positions."""
+    return "pixels" if all(shape.axes in USUAL for shape in inputs) else "positions"
 
 
 def _by_position(figures: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from archcalc.analysis.report import Report
 from archcalc.graph.gc_pause import uncollected
 from archcalc.ops.shape import shape_of
 from archcalc.render.table import Column, Table, input_data, listed
-from archcalc.render.tables.field_words import field_text
+from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
 
 FIELD = ("receptive_field", "receptive_field_at", "field_status", "local_field")
@@ -37,8 +37,10 @@ def listing(networks: Iterable[dict[str, Any]]) -> Table:
     count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
+    unit = field_unit(*[row["input"] for row in rows])
+    columns = [column._replace(unit=unit) if column.key == "field" else column for column in COLUMNS]
     label = f"list of {listed([row['name'] for row in rows])}"
-    return Table("", COLUMNS, rows, "networks", facts, conditions, label=label)
+    return Table("", columns, rows, "networks", facts, conditions, label=label)
 
 
 def row_of(report: Report) -> dict[str, Any]:

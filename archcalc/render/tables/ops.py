@@ -43,8 +43,10 @@ def operator_help(name: str) -> Table:
 
 
 def written(cls: type[Operator]) -> str:
-    """Return an operator's call as a spec writes it."""
-    return f"{cls.name}(a, b, …)" if cls.joins else signature(cls)
+    """Return an operator's call as a spec writes it; a join has its arguments after the branches."""
+    call = signature(cls)
+    more = ", " if cls.defaults else ""
+    return call.replace("(", f"(a, b, …{more}", 1) if cls.joins else call
 
 
 def first_line(cls: type[Operator]) -> str:

@@ -14,7 +14,7 @@ from archcalc.analysis.parts import Sums, blocks, end, sums_of, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import Verdict
-from archcalc.graph.graph import About
+from archcalc.graph.graph import About, Graph
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.base import is_bias
@@ -81,7 +81,7 @@ def summarize(
         totals={"name": "total", "formula": report.totals.weights}
         | {key: sum(row[key] for row in rows) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
-        notes=[*_notes(merged, report), *_field_notes(rows), *_folding_notes(gone, report)],
+        notes=[*_notes(merged, report), *_field_notes(rows, report.graph), *_folding_notes(gone, report)],
         data=lambda: ends_data(report.graph) | {"totals": report.totals.figures()},
         parts=_published(report, verdicts),
     )
@@ -246,7 +246,8 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     yield "params", f"{t.params:,} = {t.weights:,} weights + {t.biases:,} biases\n{bytes_text(t.param_bytes)}{more}"
     if t.buffers:
         yield "buffers", f"{_buffers_text(t)} = {bytes_text(t.buffer_bytes)}"
-    of = "per image, forward" if report.batch == 1 else f"for {report.batch} images, forward"
+    what = "image" if [node.output.axes for node in report.graph.inputs] == ["CHW"] else "sample"
+    of = f"per {what}, forward" if report.batch == 1 else f"for {report.batch} {what}s, forward"
     yield "activations", f"{t.activations:,} values = {bytes_text(t.activation_bytes)} {of}"
     yield "training", _training_text(report, folded)
     if report.mode == "train" and (peak := t.peak_training_bytes):
@@ -325,8 +326,11 @@ def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
         yield "Training includes side outputs and what dropout writes; MACs and FLOPs are of one pass at inference."
 
 
-def _field_notes(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _field_notes(rows: Sequence[Mapping[str, Any]], graph: Graph) -> Iterable[str]:
     texts = [row["field"] for row in rows]
+    first, *others = graph.inputs
+    if any(node.output.lengths != first.output.lengths for node in others):
+        yield f"Field: the part of {first.name} that is seen; 0 of what reads only other inputs."
     unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
     if unknown:
         yield f"Field –: not computed, because too many positions differ; the first is {unknown}."
