@@ -161,7 +161,7 @@ class Strict(Plain):
         y: Tensor = module_of(op, x).eval()(*xs)
         if y.numel() == 0:
             raise ValueError("an empty output")
-        return noted(y, axes_after(step.name, step.keywords, shapes[0].axes if xs else own_axes(step.keywords)))
+        return noted(y, axes_after(step.name, step.keywords, self.axes_of(step, xs)))
 
     def fit(self, name: str, ways: Sequence[Tensor]) -> None:
         if len({self.shape(way).axes for way in ways if way.dim() > 2}) > 1:
