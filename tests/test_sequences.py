@@ -65,6 +65,24 @@ layers:
   - matmul: {weights: identity, value: use(value)}
   - matmul: {query: identity, all: "matmul(transpose, identity)"}
 """
+BIASED = """
+name: biased
+input: {T: 9, C: 24}
+blocks:
+  head(features):
+    - matmul:
+        weights:
+          - add:
+              scores:
+                - matmul(transpose=True): {query: linear(features), key: linear(features)}
+                - multiply(identity, constant(T=1, C=1, value=features ** -0.5))
+              bias: parameter(T=9, C=9)
+          - softmax
+        value: linear(features)
+layers:
+  - concat(head(8) for n in range(3))
+  - linear(24)
+"""
 CHARACTERS = """
 name: char-lstm
 input: {T: 12}
@@ -85,7 +103,13 @@ layers:
   - add: {attend: "layernorm | multihead_attention(4, causal=True)", skip: identity}
   - head: linear(40, bias=False, weight=embed)
 """
-SPECS = {"encoder layer": ENCODER_LAYER, "GPT blocks": GPT_BLOCKS, "decoder": DECODER, "by hand": BY_HAND}
+SPECS = {
+    "encoder layer": ENCODER_LAYER,
+    "GPT blocks": GPT_BLOCKS,
+    "decoder": DECODER,
+    "by hand": BY_HAND,
+    "biased": BIASED,
+}
 
 
 ALL = SPECS | {"characters": CHARACTERS}
