@@ -24,17 +24,20 @@ class Step(NamedTuple):
 def share_all(made: list[Made], first: range, again: range, label: str, place: Place) -> None:
     """Give nodes the weights and buffers of those of an earlier run of the same step.
 
-    Raises SpecError if that run had other layers, or weights of other shapes.
+    Raises SpecError if that run had other layers, weights of other shapes, or weighted layers with other arguments.
     """
+    fixed = "its layers must not depend on their input"
     if [type(made[i].op) for i in first] != [type(made[i].op) for i in again]:
-        raise SpecError(f"{label} has other layers for this input", place, "its layers must not depend on their input")
+        raise SpecError(f"{label} has other layers for this input", place, fixed)
     for i, position in zip(first, again, strict=True):
         owner, own = (_tensors(made[at]) for at in (i, position))
         if owner != own:
             name = next(name for name in owner if owner[name] != own.get(name))
             shapes = " and ".join(format_shape(sizes[name]) for sizes in (owner, own))
-            hint = "inputs of the same weights have the same channels"
+            hint = "inputs of the same weights have the same channels, and the same sizes if weights depend on them"
             raise SpecError(f"{label}: the {name} of its {made[i].op.name} would be {shapes}", place, hint)
+        if owner and made[i].op != made[position].op:
+            raise SpecError(f"{label}: its {made[i].op.name} has other arguments for this input", place, fixed)
         if owner:
             shared = made[i].shared
             made[position] = made[position]._replace(shared=shared if shared and not shared.tensor else Shared(i))
