@@ -262,7 +262,7 @@ GOOD: dict[str, list[tuple[object, object]]] = {
     ],
     "Borders": [(-1, (-1, -1)), ((1, -2), (1, -2)), (((1, -2), (0, 3)), ((1, -2), (0, 3)))],
     "Shifts": [(-1, (-1, -1)), ((1, -2), (1, -2)), ((3,), (3, 3))],
-    "Scales": [(1.5, (1.5, 1.5)), ((2, 0.5), (2, 0.5)), ((3,), (3, 3))],
+    "Scales": [(1.5, (1.5, 1.5)), ((2, 0.5), (2, 0.5))],
     "Dimension": [(1, 1), (-1, -1)],
     "Place": [(0, 0), (-3, -3)],
     "Letters": [("C", "C"), ("DHWC", "DHWC")],
@@ -292,7 +292,7 @@ BAD: dict[str, tuple[object, ...]] = {
     "Padding": (*NO_PAIR[:-1], "valid", "Same", ("same", 1), ((1, 2), 3), ((1, 2, 3), (1, 2, 3)), ((1, -1),)),
     "Borders": (True, 1.0, "3", None, math.nan, (), ((1,),), (1, 2, 3), ((1, 2), 3), ((1, 2),) * 3),
     "Shifts": (True, 1.0, "3", None, math.nan, (), ((1,),), (1, 2, 3)),
-    "Scales": (True, "3", None, math.nan, 0, -1, (), ((1,),), (1, 2, 3), (1, 0)),
+    "Scales": (True, "3", None, math.nan, 0, -1, (), (3,), ((1,),), (1, 2, 3), (1, 0)),
     "Dimension": (*NOT_WHOLE[:-2], 0, -2, (1,)),
     "Place": (True, 1.0, 1.5, "3", None, math.nan, (1,)),
     "Letters": ("", "CHWDL", 1, None, ("C",)),
@@ -326,7 +326,9 @@ PER += [("Borders", -1, (-1,)), ("Shifts", (0, -1, 2), (0, -1, 2)), ("Scales", 1
 def test_arguments_on_a_line_and_in_a_volume(kind: str, value: object, kept: tuple[int, ...]) -> None:
     assert read(kind, value, len(kept)) == kept
     for wrong, axes in (((1, 1), 1), ((1, 1), 3), ((1, 1, 1, 1), 3)):
-        with pytest.raises(Refusal, match=r"needs one number or \[(length|depth, height, width)\]"):
+        with pytest.raises(
+            Refusal, match=r"needs (one number or|a pair .* for each of) \[(length|depth, height, width)\]"
+        ):
             read(kind, wrong, axes)
 
 

@@ -347,9 +347,9 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
     """
     known = cls.types
     if len(args) > len(known):
-        most = f"{len(known)} argument{'s' if len(known) != 1 else ''}"
+        most = f"at most {len(known)} argument{'s' if len(known) != 1 else ''}" if known else "no arguments"
         letters = "; axes have letters: 'HWC'" if "Letters" in known.values() else ""
-        raise ArgumentError(f"takes at most {most}: {signature(cls)}{letters}", len(known))
+        raise ArgumentError(f"takes {most}: {signature(cls)}{letters}", len(known))
     bound: dict[str, Any] = {}
     for position, (value, name) in enumerate(zip(args, known, strict=False)):
         bound[name] = _checked(known, name, value, position, axes)
