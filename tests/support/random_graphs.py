@@ -478,7 +478,8 @@ class Writer:
             label for step in every_step(steps) for label in (getattr(step, "label", ""), getattr(step, "weight", ""))
         }
         free = [name for name in (*hidden, *odd) if name not in (labels if own else own) and name not in seen]
-        return self.draw(st.sampled_from([f"l{next(self.numbers)}", *free]))
+        fresh = next(label for number in self.numbers if (label := f"l{number}") not in labels)
+        return self.draw(st.sampled_from([fresh, *free]))
 
     def again(self, x: Shape, labels: Labels, depth: int, keep_rank: bool) -> tuple[Step, Shape]:
         """Draw a labelled step once more, on an input with the same channels and perhaps other lengths; or a tie.
