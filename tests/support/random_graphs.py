@@ -440,6 +440,8 @@ class Writer:
         steps: list[Step] = []
         while self.left > 0 and self.draw(MORE[depth > 0]):
             step, x = self.draw(one_step(self, x, labels, depth, keep_rank))
+            if step == Layer("exp", {}):  # of what it made itself it would soon be beyond what floats tell apart
+                steps.append(Layer("tanh", {}))
             steps.append(step)
         return tuple(steps) or (IDENTITY,), x
 
