@@ -59,13 +59,14 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     """
     op, x, y, (batch, _, training, _, recipe) = node.op, node.x, node.output, conditions
     trained, kept = _sizes(node.weights()), _sizes(node.buffers())
-    shared = node.shared and sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values())
-    biases = _taken(trained, [*filter(is_bias, trained)])
+    shared = sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values()) if node.shared else 0
+    biases = _taken(trained, [*filter(is_bias, trained)]) if trained else 0
     statistics, counters, indices = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS, INDICES))
     work = op.batch_work(x, y, batch)
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
-    step = step_of(node, batch, sum(trained.values()) + biases, recipe, needed) if needed else NO_STEP
-    owned = sum(trained.values()), biases, statistics, counters, sum(kept.values()) + indices, indices, shared or 0
+    weights = sum(trained.values()) if trained else 0
+    step = step_of(node, batch, weights + biases, recipe, needed) if needed else NO_STEP
+    owned = weights, biases, statistics, counters, sum(kept.values()) + indices, indices, shared
     return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written, step)
 
 

@@ -39,7 +39,7 @@ def first_equals(graph: Graph) -> list[int]:
     """
     first: dict[tuple[object, ...], int] = {}
     batched = of_batch(graph)
-    if all(batched) and not any(node.shared for node in graph.nodes):
+    if all(batched) and not any([node.shared for node in graph.nodes]):
         return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
     found = []
     for position, node in enumerate(graph.nodes):
@@ -51,6 +51,8 @@ def first_equals(graph: Graph) -> list[int]:
 @per_graph
 def of_batch(graph: Graph) -> list[bool]:
     """Return for each node whether its output depends on an input, and so differs from image to image."""
+    if sum([not node.inputs for node in graph.nodes]) == len(graph.inputs):
+        return [True] * len(graph.nodes)
     found: list[bool] = []
     for node in graph.nodes:
         found.append(node.op.name == "input" or any(found[i] for i in node.inputs))

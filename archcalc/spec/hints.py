@@ -31,18 +31,18 @@ def call_hint(value: Mapping) -> str:
 
 def arguments_hint(name: str, body: Value) -> str:
     """Return the call for arguments under an operator's name, `conv: {filters: 8}` or `conv: [8, 3]`; otherwise ""."""
+    arguments = [(key.text, item) for key, item in body.entries] if isinstance(body, Mapping) else []
+    items = body.items if isinstance(body, Sequence) else (body,)
+    numbers = [item.text for item in items if isinstance(item, Scalar) and NUMBER.fullmatch(item.text)]
+    if not any(_is_value(item) for _, item in arguments) and (not numbers or len(numbers) < len(items)):
+        return ""
     own = operator_name(name, REGISTRY)
     if not own or REGISTRY[own].joins:
         return ""
-    if isinstance(body, Mapping):
-        arguments = [(key.text, item) for key, item in body.entries]
-        fits = all(argument_name(key, REGISTRY[own].types) for key, _ in arguments) and any(
-            _is_value(item) for _, item in arguments
-        )
-        return f"write {_call(own, arguments)}" if fits else ""
-    items = body.items if isinstance(body, Sequence) else (body,)
-    numbers = [item.text for item in items if isinstance(item, Scalar) and NUMBER.fullmatch(item.text)]
-    return f"write {own}({', '.join(numbers)})" if numbers and len(numbers) == len(items) else ""
+    if numbers:
+        return f"write {own}({', '.join(numbers)})"
+    fits = all(argument_name(key, REGISTRY[own].types) for key, _ in arguments)
+    return f"write {_call(own, arguments)}" if fits else ""
 
 
 def join_hint(name: str) -> str:
