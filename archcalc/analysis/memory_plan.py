@@ -78,7 +78,7 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
 
 def _graded(graph: Graph) -> list[bool]:
     """Return for each node whether its output needs a gradient: not if it is made of constants alone."""
-    if not any([node.op.name == "constant" for node in graph.nodes]):
+    if "constant" not in {node.op.name for node in graph.nodes}:
         return [True] * len(graph.nodes)
     found: list[bool] = []
     for node in graph.nodes:

@@ -91,8 +91,9 @@ def _extent(shape: Shape, axes: Axes) -> Sizes:
 
     A vector has one position. Tokens are counted on each axis: the field of a token has a span on each.
     """
-    lengths = shape.lengths or (1,)
-    return lengths * len(axes) if len(lengths) == 1 else lengths if len(lengths) == len(axes) else ()
+    lengths, axes_seen = shape.lengths or (1,), len(axes)
+    count = len(lengths)
+    return lengths if count == axes_seen else lengths * axes_seen if count == 1 else ()
 
 
 def _uniform(axes: Axes) -> bool:
