@@ -343,3 +343,22 @@ layers:
     shared = [node.shared and node.shared.node for node in graph.nodes]
     assert shared == [None, None, 1, None, 3]
     assert validate(graph, "meta").differences == ()
+
+
+def test_a_label_may_have_the_name_of_an_operator_or_block():
+    text = """
+name: n
+input: {enc: [3, 8, 8], relu: [3, 8, 8]}
+blocks:
+  enc(n): conv(n, 1) | relu
+  both(a, b):
+    - concat: [use(a), use(b)]
+    - enc(4)
+layers:
+  - both(enc, relu) | tokens
+  - linear: linear(4)
+  - linear(4, weight=linear)
+"""
+    graph = parse(text)
+    assert graph.nodes[2].inputs == (0, 1)
+    assert graph.nodes[-1].shared == (len(graph.nodes) - 2, "weight")
