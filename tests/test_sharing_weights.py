@@ -9,6 +9,7 @@ from support.source_runs import assert_same_values
 from archcalc import ArchcalcError, analyze, parse
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.codegen.export import pytorch_source, source
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.pytorch import build, validate, validate_source
@@ -362,3 +363,10 @@ layers:
     graph = parse(text)
     assert graph.nodes[2].inputs == (0, 1)
     assert graph.nodes[-1].shared == (len(graph.nodes) - 2, "weight")
+
+
+def test_an_output_without_anything_of_the_input_has_no_loss():
+    text = "name: n\ninput: {T: 6, C: 8}\nlayers:\n  - outputs: {x: linear(3), table: 'parameter(T=6, C=8)'}\n"
+    with pytest.raises(ArchcalcError, match="n cannot be trained: its output table does not depend on the input"):
+        simulate(parse(text), Recipe("sgd"))
+    assert simulate(parse(text), Recipe("")).peaks(2)

@@ -91,6 +91,9 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
         require_possible(graph, recipe)
+        fixed = next((graph.nodes[i].name for i in graph.ends if not of_batch(graph)[i]), "")
+        if fixed:
+            raise ArchcalcError(f"{graph.name} cannot be trained: its output {fixed} does not depend on the input")
     if graph.misfit and recipe.optimizer:
         raise graph.misfit
     run = _Run(graph, recipe)
