@@ -58,6 +58,14 @@ def test_weights_that_layers_share_do_not_depend_on_the_size():
     assert sizes_of(parse(twice), lambda shape: parse(twice, input=shape)) == Sizes((3, 1, 1), 1)
 
 
+def test_the_sizes_of_several_inputs_do_not_vary():
+    text = "name: two\ninput: {a: [3, 8, 8], b: [3, 8, 8]}\nlayers:\n  - add: [identity, use(b)]\n  - conv(4, 3)\n"
+    with pytest.raises(
+        ArchcalcError, match="two has several inputs, whose sizes cannot vary together; use --vary batch"
+    ):
+        sizes_of(parse(text), lambda shape: parse(text, input=shape))
+
+
 def test_a_side_output_that_takes_one_size_only_says_so():
     graph, at = of("googlenet")
     with pytest.raises(ArchcalcError, match=r"head1.linear1 .*; use --vary batch, or --mode infer, which has no side"):

@@ -9,6 +9,7 @@ from support.source_runs import assert_same_values
 from archcalc import ArchcalcError, analyze, parse
 from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.recipe import Recipe
+from archcalc.analysis.simulation import simulate
 from archcalc.codegen.export import pytorch_source, source
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.pytorch import build, validate, validate_source
@@ -343,3 +344,29 @@ layers:
     shared = [node.shared and node.shared.node for node in graph.nodes]
     assert shared == [None, None, 1, None, 3]
     assert validate(graph, "meta").differences == ()
+
+
+def test_a_label_may_have_the_name_of_an_operator_or_block():
+    text = """
+name: n
+input: {enc: [3, 8, 8], relu: [3, 8, 8]}
+blocks:
+  enc(n): conv(n, 1) | relu
+  both(a, b):
+    - concat: [use(a), use(b)]
+    - enc(4)
+layers:
+  - both(enc, relu) | tokens
+  - linear: linear(4)
+  - linear(4, weight=linear)
+"""
+    graph = parse(text)
+    assert graph.nodes[2].inputs == (0, 1)
+    assert graph.nodes[-1].shared == (len(graph.nodes) - 2, "weight")
+
+
+def test_an_output_without_anything_of_the_input_has_no_loss():
+    text = "name: n\ninput: {T: 6, C: 8}\nlayers:\n  - outputs: {x: linear(3), table: 'parameter(T=6, C=8)'}\n"
+    with pytest.raises(ArchcalcError, match="n cannot be trained: its output table does not depend on the input"):
+        simulate(parse(text), Recipe("sgd"))
+    assert simulate(parse(text), Recipe("")).peaks(2)

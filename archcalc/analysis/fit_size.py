@@ -52,6 +52,8 @@ def _step(graph: Graph, at: Loader) -> int:
     side, problem = min(graph.input.lengths, default=0), ""
     if not side:
         raise ArchcalcError(f"the input of {graph.name} has no height and width; use --vary batch")
+    if len(graph.inputs) > 1:
+        raise ArchcalcError(f"{graph.name} has several inputs, whose sizes cannot vary together; use --vary batch")
     powers: list[int] = [1 << k for k in range(max(side, TRIED).bit_length())]
     steps: list[int] = [*dict.fromkeys([*powers, *range(1, TRIED + 1)])]
     for step in steps:

@@ -73,7 +73,8 @@ class Totals:
     def peak_training_bytes(self) -> int | None:
         """The most that tensors hold in training by the recipe; None if nothing can be trained."""
         graph, recipe = self.report.graph, self.report.recipe
-        trains = not graph.misfit and any(is_trained(graph, node, recipe) for node in graph.nodes)
+        trains = not graph.misfit and all(of_batch(graph)[i] for i in graph.ends)
+        trains = trains and any(is_trained(graph, node, recipe) for node in graph.nodes)
         return self.report.peak(recipe) if trains else None
 
     def __getattr__(self, key: str) -> Any:

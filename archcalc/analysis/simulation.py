@@ -76,8 +76,9 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     """Simulate an inference and, with an optimizer, training steps.
 
     Raises ArchcalcError for an unknown dtype or device, an impossible recipe (`recipe.require_possible`), a block that
-    cannot be checkpointed, or if nothing is trained, autocast of other dtypes than float32, or master weights of
-    another than float16 and bfloat16; SpecError in training for a side output that does not accept the graph's input.
+    cannot be checkpointed, or if nothing is trained or an output does not depend on the input, autocast of other dtypes
+    than float32, or master weights of another than float16 and bfloat16; SpecError in training for a side output that
+    does not accept the graph's input.
     """
     require_graph("simulate", graph)
     choose("dtype", recipe.dtype, DTYPES)
@@ -91,6 +92,9 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
     choose("module", recipe.module, MODULES)
     if recipe.optimizer:
         require_possible(graph, recipe)
+        fixed = next((graph.nodes[i].name for i in graph.ends if not of_batch(graph)[i]), "")
+        if fixed:
+            raise ArchcalcError(f"{graph.name} cannot be trained: its output {fixed} does not depend on the input")
     if graph.misfit and recipe.optimizer:
         raise graph.misfit
     run = _Run(graph, recipe)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Code that saves memory there, and its plain form.
 PLAINER = ("reduce(torch.Tensor.add_, xs[2:], xs[0] + xs[1]).div_(len(xs))", "sum(xs) / len(xs)")
-_MENTION = r"\b{0}\(|^class .*\b{0}\b.*\):"  # a call, or a base
+_MENTION = r"(?<!nn\.)\b{0}\(|^class .*\b{0}\b.*\):"  # a call, or a base
 FOLDER = Path(__file__).parent.parent / "pytorch"
 FILES = "layers.py", "layout_layers.py", "token_layers.py", "window_layers.py"
 

@@ -10,7 +10,7 @@ from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, value_of
-from archcalc.spec.functions import Fault, Names, Tensor, number
+from archcalc.spec.functions import Fault, Names, Reference, Tensor, number
 from archcalc.spec.layers import Argument, Call, Join
 from archcalc.spec.network_spec import Block, InputShape, Spec
 from archcalc.spec.node_names import Scope
@@ -227,14 +227,17 @@ def evaluate(call: Call | Join, names: Names, scope: Scope) -> Arguments:
 
 def _value(argument: Argument, names: Names, scope: Scope) -> Any:
     try:
-        return argument.value.run(names)
+        value = argument.value.run(names)
+        found = scope.labelling(argument.word) if argument.keyword == "weight" else None
+        if found is None or not isinstance(value, Reference):  # a label may have the name of an operator
+            return value
     except SpecError as error:
         found = scope.labelling(argument.word)
         if found is None:
             near = suggest(argument.word, scope.known()) if argument.word else ""
             error.hint = near * near.startswith("did") or error.hint
             raise
-        return Tensor(argument.word, found.labels[argument.word])
+    return Tensor(argument.word, found.labels[argument.word])
 
 
 def operator_with(call: Call | Join, cls: type[Operator], given: Arguments, axes: int) -> Operator:

@@ -251,12 +251,11 @@ class Expansion:
         return x
 
     def _use(self, plan: Use, x: int, frame: Frame) -> int:
-        bound = frame.names.value(plan.label)
-        target = (
-            bound.node
-            if isinstance(bound, Tensor)
-            else frame.scope.labelled(plan.label, "use", plan.place).labels[plan.label]
-        )
+        bound, label = frame.names.value(plan.label), plan.label
+        if isinstance(bound, Reference) and not frame.scope.labelling(label):
+            label = bound.name  # an argument that names a label, and an operator or block, too
+        scope = None if isinstance(bound, Tensor) else frame.scope.labelled(label, "use", plan.place)
+        target = scope.labels[label] if scope else bound.node
         if self.made[target].side and not self.side:
             raise SpecError(f"{plan.label} is on a side output, which does not exist at inference", plan.place)
         self.reached.append(target)
