@@ -71,7 +71,7 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
 
 
 def _sizes(tensors: Mapping[str, Sizes]) -> dict[str, int]:
-    return {name: math.prod(shape) for name, shape in tensors.items()}
+    return {name: math.prod(shape) for name, shape in tensors.items()} if tensors else {}
 
 
 def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:

@@ -39,7 +39,7 @@ def first_equals(graph: Graph) -> list[int]:
     """
     first: dict[tuple[object, ...], int] = {}
     batched = of_batch(graph)
-    if all(batched) and not any([node.shared for node in graph.nodes]):
+    if {node.shared for node in graph.nodes} == {None} and all(batched):
         return [first.setdefault((id(node.op), node.x), position) for position, node in enumerate(graph.nodes)]
     found = []
     for position, node in enumerate(graph.nodes):

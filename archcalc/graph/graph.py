@@ -35,16 +35,15 @@ class Node(NamedTuple):
 
     def weights(self) -> dict[str, Sizes]:
         """Return the shapes of its trainable tensors by name, without those that it shares."""
-        return self._own(self.op.weights(self.x))
+        return self._own(self.op.weights(self.x)) if self.shared else self.op.weights(self.x)
 
     def buffers(self) -> dict[str, Sizes]:
         """Return the shapes of its buffers by name, without those that it shares."""
-        return self._own(self.op.buffers(self.x))
+        return self._own(self.op.buffers(self.x)) if self.shared else self.op.buffers(self.x)
 
     def _own(self, tensors: dict[str, Sizes]) -> dict[str, Sizes]:
-        if not self.shared:
-            return tensors
-        return {name: sizes for name, sizes in tensors.items() if self.shared.tensor not in ("", name)}
+        tensor = self.shared.tensor if self.shared else None
+        return {name: sizes for name, sizes in tensors.items() if tensor not in ("", name)}
 
 
 class About(NamedTuple):

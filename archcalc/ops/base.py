@@ -155,8 +155,9 @@ class Operator:
 
     def batch_work(self, x: Any, y: Shape, batch: int) -> Work:
         """Number of operations by kind for a batch at inference."""
-        work = {kind: batch * count for kind, count in self.work(x, y).items()}
-        return add_work(work, once) if (once := self.work_per_batch(x)) else work
+        work, once = self.work(x, y), self.work_per_batch(x)
+        work = {kind: batch * count for kind, count in work.items()} if work else {}
+        return add_work(work, once) if once else work
 
     def training_work(self, x: Any, y: Shape, batch: int) -> Work:
         """As at inference."""
