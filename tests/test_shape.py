@@ -116,7 +116,12 @@ def test_only_axes_with_several_places_change_the_order_in_memory() -> None:
 @pytest.mark.parametrize(
     ("x", "counts", "message"),
     [
-        (Features((128,)), (), "conv accepts C×L, C×H×W or C×D×H×W, not 128 features"),
+        (
+            Features((128,)),
+            (),
+            "conv accepts C×L, C×H×W or C×D×H×W, not 128 features; "
+            "a line of them is input: {C: 1, L: 128}, or reshape(C=1, L=128) before it",
+        ),
         (Tokens((128, 768)), (), "conv accepts C×L, C×H×W or C×D×H×W, not 128×768 (T×C); write transpose before it"),
         (Tokens((128, 768)), (2,), "conv accepts C×H×W, not 128×768 (T×C)"),
         (Map((3, 16, 9, 9)), (2,), "conv accepts C×H×W, not 3×16×9×9 (C×D×H×W)"),
