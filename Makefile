@@ -8,7 +8,7 @@
 #   make bench    measures start-up and scaling; BESIDE=FOLDER compares with another checkout
 #                 (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     checks N=10000 random networks against PyTorch (SEED=… repeats a run)
-#   make proofs   runs the PyTorch source of the whole zoo and of 1,000 random specs against `build`
+#   make proofs   validates the whole zoo on meta; runs the PyTorch source of it and of 1,000 random specs
 #   make fields   checks receptive fields of N random graphs against gradients (SEED=… repeats a run)
 
 PYTHON ?= python3
@@ -52,6 +52,7 @@ fields: .venv/test
 	$(BIN)/python bench/fields.py $(N) $(SEED)
 
 proofs: .venv/test
+	$(BIN)/python -m archcalc validate --all --device meta
 	$(BIN)/python bench/sources.py --random 1000
 	$(BIN)/python bench/sources.py
 

@@ -7,6 +7,7 @@ from weakref import ref
 import pytest
 from support.random_graphs import networks as random_networks
 from support.random_graphs import sweep
+from support.zoo import ONE_OF_EACH_FILE
 
 from archcalc import ArchcalcError, load, networks, parse
 from archcalc.spec.equal_calls import Expanded, kept
@@ -74,7 +75,7 @@ def test_the_counter_above_would_notice(runs, monkeypatch):
     assert (runs["bottleneck"], runs["again"]) == (50, 0)
 
 
-@pytest.mark.parametrize("name", {path: name for name, path in networks().items()}.values())  # one of each file
+@pytest.mark.parametrize("name", ONE_OF_EACH_FILE)
 def test_the_zoo_is_the_same(name, monkeypatch):
     assert_same(lambda: load(name), monkeypatch)
 

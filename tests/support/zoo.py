@@ -2,23 +2,10 @@
 
 from functools import cache
 
-import pytest
-
 from archcalc import Graph, Report, analyze, load, networks
-from archcalc.catalog import listed
 
 NAMES = sorted(networks())
-LONGEST = "densenet264", "efficientnet-v2-l", "preresnet1001", "resnet1202", "stochastic-depth-1202"
-
-
-def _alias(graph: Graph) -> dict[str, object]:
-    """Return what a row of the zoo's index says, where the index is out of date."""
-    return {"name": graph.name, "stands_for": graph.about.stands_for}
-
-
-# An alias has its target's layers with other params; `archcalc validate --all` runs these, too.
-OWN = sorted(row["name"] for row in listed(_alias) if not row["stands_for"])
-EACH = [pytest.param(name, marks=pytest.mark.slow) if name in LONGEST else name for name in OWN]
+ONE_OF_EACH_FILE = [*{path: name for name, path in reversed(networks().items())}.values()]  # the first
 
 # A network of each family, for what is long for all; `make proofs` and `archcalc validate --all` run the others.
 FAMILIES = (
