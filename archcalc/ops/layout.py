@@ -135,9 +135,7 @@ class Reshape(Sized, View):
         """The sizes. Raises Refusal unless they are those of a shape with as many values."""
         featured(x)
         given = self.given()
-        require(
-            "".join(given) != "CH", "cannot have the axes C, H together; name them, such as T=196, C=768"
-        )
+        require("".join(given) != "CH", "cannot have the axes C, H together; name them, such as T=196, C=768")
         axes = axes_of(given)
         axes = axes_last(axes) if isinstance(x, Tokens) else axes
         require("C" in axes, "reshape needs a size of C, the channels or features")
