@@ -246,6 +246,28 @@ def test_shared_weights_count_once():
         assert sum(value.numel() for value in trained) == params(name) + statistics
 
 
+HIDDEN = """
+name: hidden
+input: [4, 6, 6]
+layers:
+  - seen: conv(4, 1)
+  - step:
+      - conv(4, 1)
+      - add(identity, use(seen))
+  - add:
+      plain: identity
+      more:
+        - seen: relu
+        - again(step)
+"""
+
+
+def test_a_step_that_runs_again_reads_the_labels_of_its_own_place():
+    """A label that hides another one where the step runs again changes nothing in it."""
+    first, second, _ = (node.inputs for node in parse(HIDDEN).nodes if node.op.name == "add")
+    assert first[1] == second[1] == 1
+
+
 def test_both_towers_work():
     report = analyze(GRAPHS["siamese"])
     macs = {layer.node.name: layer.macs for layer in report.layers}

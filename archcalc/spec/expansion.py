@@ -182,9 +182,11 @@ class Expansion:
         frame.scope.steps[plan.name] = Step(plan.body, frame.names, range(before, len(self.made)))
         return y
 
-    def _within(self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope) -> int:
-        """Run a plan in a new scope; a single layer gets the name of the scope."""
-        before, inner = len(self.made), Scope(scope, base, number)
+    def _within(
+        self, base: str, number: int, body: Plan, x: int, names: Names, scope: Scope, outer: Scope | None = None
+    ) -> int:
+        """Run a plan in a new scope, with the labels of `outer`; a single layer gets the name of the scope."""
+        before, inner = len(self.made), Scope(scope, base, number, outer)
         y = self.run(body, x, Frame(names, inner, alone=True))
         if len(self.made) == before + 1 and self.made[-1].scope is inner:
             self.made[-1] = self.made[-1]._replace(scope=scope, base=base, number=number)
@@ -267,7 +269,7 @@ class Expansion:
         if plan.label not in scope.steps:
             raise SpecError(f"{plan.label} is an input, which has no weights", plan.place, f"write use({plan.label})")
         step, base = scope.steps[plan.label], f"{plan.label}_again"
-        y = self._within(base, frame.scope.enter(base), step.body, x, step.names, frame.scope)
+        y = self._within(base, frame.scope.enter(base), step.body, x, step.names, frame.scope, scope)
         share_all(self.made, step.nodes, range(before, len(self.made)), plan.label, plan.place)
         self.reached.append(step.nodes.start)
         return y

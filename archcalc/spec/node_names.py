@@ -31,10 +31,11 @@ Entry: TypeAlias = tuple[str, int]  # the base of its name ("" for a numbered bl
 class Scope:
     """A scope of names; they are settled at the end, when all entries are known."""
 
-    __slots__ = ("base", "branches", "counts", "labels", "number", "parent", "path", "settled", "steps")
+    __slots__ = ("base", "branches", "counts", "labels", "number", "outer", "parent", "path", "settled", "steps")
 
-    def __init__(self, parent: Scope | None, base: str, number: int) -> None:
+    def __init__(self, parent: Scope | None, base: str, number: int, outer: Scope | None = None) -> None:
         self.parent = parent
+        self.outer = outer or parent  # where labels that are not here are looked up
         self.base = base  # "" for a numbered scope
         self.number = number
         self.counts: dict[str, int] = {}  # entries that are not labels
@@ -49,7 +50,7 @@ class Scope:
         at: Scope | None = self
         while at:
             yield at
-            at = at.parent
+            at = at.outer
 
     def labelling(self, label: str) -> Scope | None:
         """Return the nearest scope in which an earlier step has this label."""
