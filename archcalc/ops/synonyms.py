@@ -133,6 +133,12 @@ INFERRED = (
     *("inchannels", "infeatures", "inplanes", "numfeatures", "inputdim", "inputshape", "inputsize", "nin"),
     *("embeddim", "dmodel"),
 )
+UNJOINED = {  # what a join with a number in place of its branches may be meant to be
+    "attention": "multihead_attention(8) is attention of tokens to themselves",
+    "cross_attention": "multihead_attention(8) is attention of tokens to themselves",
+    "mean": "global_avgpool is the mean over all positions",
+    "maximum": "global_maxpool is the maximum over all positions",
+}
 LEFT_OUT = {  # why there is no such argument
     "activation": "write the activation as a separate layer, e.g. conv(8, 3) | relu",
     "dim": "leave it out: it works along the channels or features",

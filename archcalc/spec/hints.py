@@ -6,18 +6,12 @@ import re
 from collections.abc import Iterable
 
 from archcalc.ops import REGISTRY
-from archcalc.ops.synonyms import argument_name, operator_name
+from archcalc.ops.synonyms import UNJOINED, argument_name, operator_name
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
 
 KIND_KEYS = ("type", "op", "layer", "class_name", "module")  # keys of other programs for the kind of a layer
 SHAPE = re.compile(r"[0-9]{1,9}(?:[xX][0-9]{1,9}){1,7}")
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-UNJOINED = {  # what a join with a number in place of its branches may be meant to be
-    "attention": "multihead_attention(8) is attention of tokens to themselves",
-    "cross_attention": "multihead_attention(8) is attention of tokens to themselves",
-    "mean": "global_avgpool is the mean over all positions",
-    "maximum": "global_maxpool is the maximum over all positions",
-}
 VALUES = ("true", "false", "none", "same", "valid", "nearest", "bilinear")
 
 
