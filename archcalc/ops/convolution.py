@@ -20,7 +20,7 @@ from archcalc.ops.arguments import (
     require,
 )
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Sizes, Work, format_shape, operator, values
-from archcalc.ops.borders import padded_lengths, padding_calls, pairs_for, reads_of
+from archcalc.ops.borders import padded_lengths, padding_calls, pairs_for, pairs_of, reads_of
 from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, TURNED, UNSAFE_VIEW, VIEW, VIEWED, Call
 from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window
 from archcalc.ops.shape import Features, Map, featured, positions
@@ -92,7 +92,8 @@ class Conv(Weighted):
 
     def margins(self, x: Shape) -> Pairs:
         """What is added before and after, axis by axis."""
-        return pairs_for(self.padding, x.lengths, self.windows())
+        padding = self.padding
+        return pairs_for(padding, x.lengths, self.windows()) if isinstance(padding, str) else pairs_of(padding)
 
     @property
     def own(self) -> bool:
@@ -196,9 +197,12 @@ class Conv(Weighted):
 
     def window(self, x: Shape) -> tuple[Axis, ...]:
         """The dilated kernel; what it reads of a reflected or circular border is inside."""
-        axes = zip(self.windows(), x.lengths, self.margins(x), strict=True)
-        placed = [(window._replace(padding=pair[0]), length, pair) for window, length, pair in axes]
-        return tuple([reads_of(window, length, pair, self.padding_mode) for window, length, pair in placed])
+        pairs = self.margins(x)
+        placed = map(Window, self.kernel_size, self.stride, [before for before, _ in pairs], self.dilation)
+        if self.padding_mode == "zeros":
+            return tuple(placed)
+        axes = zip(placed, x.lengths, pairs, strict=True)
+        return tuple([reads_of(window, length, pair, self.padding_mode) for window, length, pair in axes])
 
     def pytorch(self, x: Shape) -> str:
         geometry = "kernel_size, stride=stride, padding=padding, dilation=dilation"
