@@ -74,6 +74,7 @@ REFUSED = [
     ("maxpool", (4, 9, 9), {"kernel_size": 2, "dilation": 3, "padding": 2}, "padding 2 is more than half"),
     ("maxpool", (4, 5, 5), {"kernel_size": 6}, "kernel 6 is larger than the padded input 5"),
     ("avgpool", (4, 5, 5), {"kernel_size": (2, 7), "stride": 2, "ceil_mode": True}, "kernel 7 is larger"),
+    ("avgpool", (4, 1, 3, 3), {"kernel_size": 2, "padding": 1}, "avgpool of a volume needs a kernel within the input"),
     ("lrn", (4,), {"size": 5}, "lrn accepts C×L, C×H×W or C×D×H×W, not 4 features"),
     ("layernorm", (4, 5, 5), {"normalized_shape": (4, 5)}, "4×5×5 does not end with normalized_shape 4×5"),
     ("layernorm", (5,), {"normalized_shape": (4, 5)}, "5 does not end with normalized_shape 4×5"),

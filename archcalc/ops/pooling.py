@@ -126,7 +126,10 @@ class AvgPool(Pool):
     def output(self, x: Shape) -> Shape:
         """(channels, height, width). Raises Refusal if kernel or padding do not fit, or for a divisor on a line."""
         require(self.divisor_override is None or len(x.lengths) > 1, "divisor_override is only for images and volumes")
-        return super().output(x)
+        y = super().output(x)
+        fits = [every(kernel <= length) for kernel, length in zip(self.kernel_size, x.lengths, strict=True)]
+        require(len(fits) < 3 or all(fits), "avgpool of a volume needs a kernel within the input, without padding")
+        return y
 
     def pytorch(self, x: Shape) -> str:
         code = super().pytorch(x)
