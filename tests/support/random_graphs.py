@@ -261,6 +261,12 @@ def windowed(draw: Draw, x: Shape) -> dict[str, Any]:
     return {"window_size": size, **heads(draw, x)} | some(draw, shift=shift)
 
 
+def gridded(draw: Draw, x: Shape) -> dict[str, Any]:
+    grid = some(draw, grid=FLAG)
+    given = windowed(draw, x) | grid | some(draw, scale=REAL)
+    return {key: value for key, value in given.items() if key != "shift" or not grid.get("grid")}
+
+
 # By operator, arguments that fit an input; in the order in which hypothesis simplifies a failing network.
 ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "relu": in_place,
@@ -329,7 +335,7 @@ ARGUMENTS: dict[str, Callable[[Draw, Shape], dict[str, Any]]] = {
     "rnn": lambda draw, x: recurrent(draw, x) | some(draw, nonlinearity=st.just("relu")),
     "rotary_embedding": rotary,
     "multihead_attention": lambda draw, x: heads(draw, x) | some(draw, bias=FLAG, causal=FLAG, dropout=DROP),
-    "window_attention": lambda draw, x: windowed(draw, x) | some(draw, grid=FLAG, scale=REAL),
+    "window_attention": gridded,
     "cosine_window_attention": windowed,
 }
 BORDERS = ("reflect", "replicate", "circular")
