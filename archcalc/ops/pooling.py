@@ -124,7 +124,10 @@ class AvgPool(Pool):
     divisor_override: Positive | None = None
 
     def output(self, x: Shape) -> Shape:
-        """(channels, height, width). Raises Refusal if kernel or padding do not fit, or for a divisor on a line."""
+        """(channels, height, width). Raises Refusal if kernel or padding do not fit, or for a divisor on a line.
+
+        A volume has to be as large as the kernel without its padding, as in `torch.nn.AvgPool3d`.
+        """
         require(self.divisor_override is None or len(x.lengths) > 1, "divisor_override is only for images and volumes")
         y = super().output(x)
         fits = [every(kernel <= length) for kernel, length in zip(self.kernel_size, x.lengths, strict=True)]
