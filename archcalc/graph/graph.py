@@ -20,6 +20,10 @@ class Shared(NamedTuple):
     node: int
     tensor: str = ""  # "": all
 
+    def own(self, tensors: dict[str, Sizes]) -> dict[str, Sizes]:
+        """Return the tensors that are not shared."""
+        return {name: sizes for name, sizes in tensors.items() if self.tensor not in ("", name)}
+
 
 class Node(NamedTuple):
     """One operator in the graph, with its name, inputs and shapes."""
@@ -35,15 +39,13 @@ class Node(NamedTuple):
 
     def weights(self) -> dict[str, Sizes]:
         """Return the shapes of its trainable tensors by name, without those that it shares."""
-        return self._own(self.op.weights(self.x)) if self.shared else self.op.weights(self.x)
+        tensors = self.op.weights(self.x)
+        return self.shared.own(tensors) if self.shared else tensors
 
     def buffers(self) -> dict[str, Sizes]:
         """Return the shapes of its buffers by name, without those that it shares."""
-        return self._own(self.op.buffers(self.x)) if self.shared else self.op.buffers(self.x)
-
-    def _own(self, tensors: dict[str, Sizes]) -> dict[str, Sizes]:
-        tensor = self.shared.tensor if self.shared else None
-        return {name: sizes for name, sizes in tensors.items() if tensor not in ("", name)}
+        tensors = self.op.buffers(self.x)
+        return self.shared.own(tensors) if self.shared else tensors
 
 
 class About(NamedTuple):
