@@ -15,7 +15,7 @@ from support.fresh_python import HEAVY, imported_by, own_modules
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 BELOW_GRAPH = {"errors", "ops"}
 BELOW_CATALOG = {*BELOW_GRAPH, "graph", "spec"}
-BELOW_RENDER = {*BELOW_CATALOG, "catalog", "analysis", "auditing", "comparing", "codegen"}
+BELOW_RENDER = {*BELOW_CATALOG, "importers", "catalog", "analysis", "auditing", "comparing", "codegen"}
 ALLOWED = {  # package → what it may import, also inside functions and for types
     "errors": set(),
     "ops": {"errors"},
@@ -23,7 +23,8 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "spec": {*BELOW_GRAPH, "graph"},
     "analysis": {*BELOW_GRAPH, "graph"},
     "spec_files": {"spec"},
-    "catalog": {*BELOW_CATALOG, "spec_files"},
+    "importers": {*BELOW_GRAPH, "graph", "spec"},
+    "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
     "auditing": {*BELOW_CATALOG, "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
@@ -37,7 +38,8 @@ HOME = {
     "yaml": {"spec/yaml.py"},
     "click": {"cli"},
     "rich": {"render/forms/terminal.py"},
-    "torch": {"pytorch"},
+    "torch": {"pytorch", "importers/torch"},
+    "onnx": {"importers/onnx_file.py"},
     "matplotlib": {"render/pictures"},
 }
 

@@ -56,6 +56,7 @@ class About(NamedTuple):
     paper: Mapping[str, Any] = NONE
     stands_for: str = ""  # for an alias: the target network
     params: Mapping[str, Any] = NONE  # with their values
+    notes: tuple[str, ...] = ()  # what a reader of its figures should know, such as what an imported file leaves out
 
 
 class Origin(NamedTuple):

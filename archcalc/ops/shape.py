@@ -39,7 +39,7 @@ USUAL = ("C", "CHW")  # axes that need no name beside their sizes
 
 
 class Shape(tuple[Any, ...]):
-    """The base class of all kinds; `Shape` itself has no axes."""
+    """The base class of all kinds. `Shape` itself has no axes: an import has such, for example attention's scores."""
 
     __slots__ = ()
 
@@ -114,7 +114,7 @@ class Shape(tuple[Any, ...]):
     @property
     def text(self) -> str:
         """Its sizes, and their axes unless it is an image or a vector: `64×56×56`, `64×16000 (C×L)`."""
-        return format_shape(self) if self.axes in USUAL else f"{format_shape(self)} ({format_shape(self.axes)})"
+        return format_shape(self) if self.axes in ("", *USUAL) else f"{format_shape(self)} ({format_shape(self.axes)})"
 
 
 class Features(Shape):

@@ -1,0 +1,1 @@
+"""Networks of other programs: PyTorch modules, ONNX, and the files in which others describe layers."""
