@@ -60,7 +60,7 @@ else:
 Calls: TypeAlias = tuple[Call, ...]
 Work: TypeAlias = dict[str, int]
 
-KINDS = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "pow", "tanh", "erf")
+KINDS = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "pow", "tanh", "erf", "sin")
 
 
 class Saved(NamedTuple):
