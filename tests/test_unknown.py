@@ -78,10 +78,18 @@ def test_a_gradient_without_a_rule_makes_the_step_unknown_but_not_inference():
     assert report.without_rule
 
 
+def test_training_is_known_where_it_does_not_depend_on_what_is_unknown():
+    report = analyze(network(**UNKNOWN), mode="train")
+    assert report.totals.activations == 5 * 256
+    assert report.totals.saved_bytes is report.totals.peak_training_bytes is None
+    assert report.totals.backward_weight_macs == 2 * MACS
+
+
 def test_weights_of_a_function_without_a_rule_have_unknown_connections():
     report = analyze(network(**UNKNOWN, tensors=(("weight", (3,)),)))
     assert layer(report, "connections") is None
     assert layer(report, "params") == 3
+    assert layer(analyze(network(**UNKNOWN)), "connections") == 0
 
 
 def test_saved_bytes_need_what_backward_keeps_and_peaks_need_all_that_is_allocated():

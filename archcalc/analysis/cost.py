@@ -79,8 +79,8 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     work: Work | None = None
     links: int | None = None
     try:
-        work = op.batch_work(x, y, batch)
         links = batch * op.links(x, y)
+        work = op.batch_work(x, y, batch)
     except Unknown:
         pass  # an imported function without a rule
     step = step_of(node, batch, weights + biases, recipe, needed) if needed else NO_STEP
