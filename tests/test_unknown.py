@@ -164,6 +164,7 @@ def test_a_difference_of_an_unknown_figure_is_unknown():
     table = alignment_table(align(analyze(network(**UNKNOWN)), analyze(network(**KNOWN))), "block")
     assert table.totals["macs_difference"] is None
     assert table.totals["macs_a"] == 2 * MACS
+    assert table.rows[1]["difference"] == "mixed: aten::fft_rfft2 with other facts"
     assert f"imported: {NOTE}." in table.notes
     data = json.loads(render_json([table], False))
     assert data["without_rule_a"]

@@ -14,6 +14,7 @@ from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.arguments import show
+from archcalc.ops.imported import Imported
 from archcalc.render.table import Column, Table, conditions_text, without_rule_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
@@ -271,7 +272,8 @@ def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Ite
 def change_text(change: Change) -> str:
     """Describe a change: `stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
     if change.what == "operator":
-        return f"{written(change.left)} → {written(change.right)}"
+        left, right = written(change.left), written(change.right)
+        return f"{left} → {right}" if left != right else f"{left} with other facts"
     return f"{change.what} {_value(change.left)} → {_value(change.right)}"
 
 
@@ -286,8 +288,10 @@ def _value(value: Any) -> str:
 
 
 def written(op: Operator) -> str:
-    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`."""
+    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`; of an import its function."""
     texts: list[str] = []
+    if isinstance(op, Imported):
+        return op.name
     for position, (name, default) in enumerate(op.defaults.items()):
         if (value := getattr(op, name)) != default:
             texts.append(_value(value) if position == len(texts) else f"{name}={_value(value)}")
