@@ -1,0 +1,173 @@
+"""Functions of single values: each position of the result reads its own position of the arguments.
+
+Logic, rounding, casts, changes of sign and choices (`where`) are no arithmetic. Formulas of gradients are those of
+PyTorch's derivatives.yaml; for an argument that is repeated a gradient is also summed over the repetitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
+
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, Tensor, as_operator, scaled, tables
+from archcalc.ops import activation
+from archcalc.ops.base import Extra, Operator, Shape, Work, add_work
+
+RESULT = "y"  # among what a gradient keeps
+Gradient: TypeAlias = tuple["Work | None", str]  # work for each value of the result; the places of what it keeps
+FREE: Gradient = NONE, ""
+
+
+class Row(NamedTuple):
+    """The work for each value of the result, and the gradient of each argument by its place; None: unknown."""
+
+    work: Work | None
+    gradients: tuple[Gradient, ...] = ()
+
+
+LOGIC = """
+logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not isnan isinf isfinite
+floor ceil round trunc __and__ __or__ __xor__
+"""
+CASTS = "alias detach clone contiguous to type_as _to_copy copy lift_fresh float double half bfloat16 long int bool neg"
+COMPARISONS = "eq ne lt le gt ge less less_equal greater greater_equal not_equal"
+ROWS: Mapping[str, Row] = {
+    **dict.fromkeys(LOGIC.split(), Row(NONE, (FREE, FREE))),
+    **dict.fromkeys(CASTS.split(), Row(NONE, (FREE,))),
+    **dict.fromkeys(COMPARISONS.split(), Row({"compare": 1}, (FREE, FREE))),
+    **dict.fromkeys(["add", "sub", "subtract"], Row({"add": 1}, (FREE, FREE))),
+    "rsub": Row({"add": 1}, (FREE, FREE)),
+    **dict.fromkeys(["mul", "multiply"], Row({"mul": 1}, (({"mul": 1}, "1"), ({"mul": 1}, "0")))),
+    **dict.fromkeys(["div", "true_divide"], Row({"div": 1}, (({"div": 1}, "1"), ({"div": 2, "mul": 1}, "01")))),
+    **dict.fromkeys(["floor_divide", "remainder", "fmod"], Row({"div": 1})),
+    **dict.fromkeys(["maximum", "minimum"], Row({"compare": 1}, (({"compare": 2, "div": 1}, "01"),) * 2)),
+    "addcmul": Row({"add": 1, "mul": 1}, (FREE, ({"mul": 1}, "2"), ({"mul": 1}, "1"))),
+    "addcdiv": Row({"add": 1, "div": 1}, (FREE, ({"mul": 1, "div": 1}, "2"), ({"mul": 2, "div": 1}, "12"))),
+    "lerp": Row({"add": 2, "mul": 1}, (({"mul": 1, "add": 1}, "2"), ({"mul": 1}, "2"), ({"mul": 1, "add": 1}, "01"))),
+    "where": Row(NONE, (FREE, (NONE, "0"), (NONE, "0"))),
+    "masked_fill": Row(NONE, ((NONE, "1"), FREE)),
+    "copy_": Row(NONE, (FREE, FREE)),
+    "abs": Row({"compare": 1}, (({"compare": 1, "mul": 1}, "0"),)),
+    "sign": Row({"compare": 2}, (FREE,)),
+    "sqrt": Row({"sqrt": 1}, (({"mul": 1, "div": 1}, RESULT),)),
+    "rsqrt": Row({"sqrt": 1, "div": 1}, (({"mul": 4}, RESULT),)),
+    "square": Row({"mul": 1}, (({"mul": 2}, "0"),)),
+    "reciprocal": Row({"div": 1}, (({"mul": 2}, RESULT),)),
+    "log": Row({"log": 1}, (({"div": 1}, "0"),)),
+    **dict.fromkeys(["log2", "log10"], Row({"log": 1}, (({"mul": 1, "div": 1}, "0"),))),
+    "log1p": Row({"add": 1, "log": 1}, (({"add": 1, "div": 1}, "0"),)),
+    "expm1": Row({"exp": 1, "add": 1}, (({"add": 1, "mul": 1}, RESULT),)),
+    "erf": Row({"erf": 1}, (({"mul": 3, "exp": 1}, "0"),)),
+    **dict.fromkeys(["sin", "cos"], Row({"sin": 1}, (({"sin": 1, "mul": 1}, "0"),))),
+    **dict.fromkeys(["tan", "asin", "acos", "atan"], Row(None, ((None, "0"),))),
+}
+POWERS: Mapping[float, Work] = {
+    0: NONE, 1: NONE, 2: {"mul": 1}, 3: {"mul": 2}, 0.5: {"sqrt": 1}, -0.5: {"sqrt": 1, "div": 1}, -1: {"div": 1},
+}  # fmt: skip
+OWN: Mapping[str, Operator] = {  # functions that an operator of ours counts, whatever their other arguments are
+    "relu": activation.ReLU(inplace=False),
+    "relu6": activation.ReLU6(),
+    "leaky_relu": activation.LeakyReLU(),
+    "elu": activation.ELU(),
+    "selu": activation.SELU(),
+    "sigmoid": activation.Sigmoid(),
+    "tanh": activation.Tanh(),
+    "silu": activation.SiLU(),
+    "mish": activation.Mish(),
+    "softplus": activation.Softplus(),
+    "exp": activation.Exp(),
+    "hardsigmoid": activation.HardSigmoid(),
+    "hardswish": activation.HardSwish(),
+}
+
+
+def _by_name(call: AtenCall) -> Facts:
+    base = call.name if call.name in ROWS else call.name.removesuffix("_")
+    row = ROWS[base]
+    if call.named.get("rounding_mode"):
+        return by_row(call, Row(row.work))
+    factor = call.named.get("alpha", call.named.get("value", 1))
+    if base not in ("add", "sub", "rsub", "addcmul", "addcdiv") or factor == 1:
+        return by_row(call, row)
+    first, *others = row.gradients
+    more = [(add_work(work or {}, {"mul": 1}), keeps) for work, keeps in others]
+    return by_row(call, Row(add_work(row.work or {}, {"mul": 1}), (first, *more)))
+
+
+def by_row(call: AtenCall, row: Row) -> Facts:
+    """Return the facts of a function with a row; an argument that is a number has no gradient and is not kept."""
+    count, kept, gradients = call.made[0].values, dict[str, None](), list[Work | None]()
+    at = [place for place, one in enumerate(call.args) if isinstance(one, Tensor)]
+    for place, tensor, graded in zip(at, call.tensors, call.graded, strict=False):
+        work, keeps = row.gradients[place] if graded and place < len(row.gradients) else FREE
+        kept |= dict.fromkeys(keeps)
+        summed = {"add": count - tensor.values} if graded and count > tensor.values else {}
+        gradients.append(None if work is None else add_work(scaled(work, count), summed))
+    in_place = overwrites(call)
+    copied = in_place and "0" in kept
+    arguments = [at.index(int(one)) for one in kept if one != RESULT and int(one) in at and not (copied and one == "0")]
+    extras = (Extra("input copy", call.made[0].sizes),) * copied
+    return Facts(
+        None if row.work is None else scaled(row.work, count),
+        tuple(gradients),
+        Kept(tuple(sorted(arguments)), (0,) * (RESULT in kept), extras),
+        in_place or call.made[0].view,
+        elementwise=True,
+    )
+
+
+def overwrites(call: AtenCall) -> bool:
+    """Whether a function works in place: `relu_`, but not `__and__`."""
+    return call.name.endswith("_") and not call.name.endswith("__")
+
+
+def _own(call: AtenCall) -> Facts:
+    return by_operator(call, OWN[call.name.removesuffix("_")])
+
+
+def by_operator(call: AtenCall, op: Operator) -> Facts:
+    """Return the facts of an elementwise operator of ours."""
+    shape = Shape(call.made[0].sizes)
+    own = op.but(inplace=True) if overwrites(call) and "inplace" in op.types else op
+    return as_operator(call, own, shape, shape, {})._replace(view=overwrites(call), elementwise=True)
+
+
+def _gelu(call: AtenCall) -> Facts:
+    return by_operator(call, activation.GELU(call.named.get("approximate", "none")))
+
+
+def _clamp(call: AtenCall) -> Facts:
+    """Each bound is a comparison; bounds that are tensors are kept, and their gradients are unknown."""
+    bounds = [one for one in (*call.args[1:3], *call.named.values()) if one is not None]
+    work: Work = {"compare": max(1, len(bounds))}
+    return by_row(call, Row(work, ((work, "012"), (None, "012"), (None, "012"))))
+
+
+def _hardtanh(call: AtenCall) -> Facts:
+    work: Work = {"compare": 2}
+    return by_row(call, Row(work, ((work, "0"),)))
+
+
+def _pow(call: AtenCall) -> Facts:
+    """Whole numbers to 3, roots and their reciprocals by products, roots and divisions; others are a power each."""
+    base, exponent = call.args[:2]
+    if isinstance(exponent, Tensor):
+        gradient = {"pow": 1, "log": 1, "mul": 2} if not isinstance(base, Tensor) else None
+        return by_row(call, Row({"pow": 1}, ((None, "01"), (gradient, "01" + RESULT))))
+    return by_row(call, Row(_power(exponent), ((add_work({"mul": 2}, _power(exponent - 1)), "0"),)))
+
+
+def _power(exponent: float) -> Work:
+    return POWERS.get(exponent, {"pow": 1})
+
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys([*ROWS, *[f"{name}_" for name in ROWS]], _by_name),
+    **dict.fromkeys([*OWN, *[f"{name}_" for name in OWN]], _own),
+    **tables(
+        ("gelu gelu_", _gelu),
+        ("clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ clip", _clamp),
+        ("hardtanh hardtanh_", _hardtanh),
+        ("pow pow_", _pow),
+    ),
+}

@@ -1,0 +1,147 @@
+"""Functions over groups of values: sums, means, maxima, norms, softmax, and normalizations.
+
+A row has for each kind the operations per value and per group, so that a sum is (1, −1): n − g additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import NamedTuple, TypeAlias
+
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, as_operator, tables
+from archcalc.importers.aten.elementwise import ROWS, by_row
+from archcalc.ops.activation import LogSoftmax, Softmax
+from archcalc.ops.base import Work
+from archcalc.ops.normalization import BatchNorm, GroupNorm, LayerNorm
+from archcalc.ops.shape import Map, Tokens
+
+PerGroup: TypeAlias = Mapping[str, tuple[int, int]]  # by kind: operations per value and per group
+
+
+class Row(NamedTuple):
+    """Work, its gradient (None: unknown), and what that keeps: the input, the first and the second result."""
+
+    work: PerGroup | None
+    gradient: PerGroup | None = {}  # noqa: RUF012  # nothing writes into it
+    keeps: str = ""
+
+
+EVENLY: PerGroup = {"compare": (1, 0), "add": (1, -1), "mul": (1, 0), "div": (1, 0)}
+ROWS_OF_GROUPS: Mapping[str, Row] = {
+    "sum": Row({"add": (1, -1)}),
+    "mean": Row({"add": (1, -1), "div": (0, 1)}, {"div": (1, 0)}),
+    "var": Row(
+        {"add": (3, -2), "mul": (1, 0), "div": (0, 2)}, {"add": (2, -1), "mul": (1, 1), "div": (0, 1)}, "x"
+    ),
+    "std": Row(
+        {"add": (3, -2), "mul": (1, 0), "div": (0, 2), "sqrt": (0, 1)},
+        {"add": (2, -1), "mul": (1, 2), "div": (0, 2), "compare": (0, 1)},
+        "xy",
+    ),
+    "prod": Row({"mul": (1, -1)}, None, "xy"),
+    "logsumexp": Row({"compare": (1, -1), "add": (2, 0), "exp": (1, 0), "log": (0, 1)},
+                     {"add": (1, 0), "exp": (1, 0), "mul": (1, 0)}, "xy"),
+    "cumsum": Row({"add": (1, -1)}, {"add": (1, -1)}),
+    "cumprod": Row({"mul": (1, -1)}, None, "xy"),
+    **dict.fromkeys(["max", "min"], Row({"compare": (1, -1)}, EVENLY, "xy")),
+    **dict.fromkeys(["amax", "amin"], Row({"compare": (1, -1)}, {**EVENLY, "div": (1, 0)}, "xy")),
+    **dict.fromkeys(["argmax", "argmin"], Row({"compare": (1, -1)})),
+    **dict.fromkeys(["all", "any"], Row({})),
+    **dict.fromkeys(["sort", "topk", "argsort", "kthvalue", "median", "mode"], Row(None, {}, "i")),
+}  # fmt: skip
+ALONG = ("cumsum", "cumprod")  # results have as many values as the input; each group lies along a dimension
+
+
+def _reduced(call: AtenCall) -> Facts:
+    x = call.tensors[0]
+    if call.name in ("max", "min") and len(call.tensors) == 2:
+        return by_row(call, ROWS["maximum"])
+    row = ROWS_OF_GROUPS[call.name]
+    if call.name in ("max", "min") and len(call.made) == 2:
+        row = Row(row.work, {}, "i")
+    groups = call.made[0].values
+    return by_groups(call, row, x.values // x.sizes[call.args[1]] if call.name in ALONG and x.sizes else groups)
+
+
+def by_groups(call: AtenCall, row: Row, groups: int) -> Facts:
+    """Return the facts of a function with a row for so many groups of its input's values."""
+    count = call.tensors[0].values
+    graded = call.graded[0]
+    made = (0,) * ("y" in row.keeps) + (1,) * ("i" in row.keeps)
+    return Facts(
+        _times(row.work, count, groups),
+        (_times(row.gradient, count, groups) if graded else NONE,),
+        Kept((0,) * ("x" in row.keeps), made) if graded else Kept(),
+    )
+
+
+def _times(work: PerGroup | None, count: int, groups: int) -> Work | None:
+    return None if work is None else {kind: count * each + groups * once for kind, (each, once) in work.items()}
+
+
+def _norm(call: AtenCall) -> Facts:
+    """Of order 2 or 1: squares or absolute values and their sums; of another order unknown."""
+    row = NORMS.get(call.given(1, "ord", 2), Row(None, None, "xy"))
+    return by_groups(call, row, call.made[0].values)
+
+
+NORMS: Mapping[object, Row] = {
+    2: Row(
+        {"mul": (1, 0), "add": (1, -1), "sqrt": (0, 1)}, {"div": (0, 1), "compare": (0, 1), "mul": (1, 0)}, "xy"
+    ),
+    1: Row({"compare": (1, 0), "add": (1, -1)}, {"compare": (1, 0), "mul": (1, 0)}, "xy"),
+}  # fmt: skip
+
+
+def _softmax(call: AtenCall) -> Facts:
+    sizes = call.made[0].sizes or (1,)
+    dim = sizes[call.args[1]]
+    shape = Tokens((call.made[0].values // dim, dim))
+    return as_operator(call, LogSoftmax() if "log" in call.name else Softmax(), shape, shape, {})
+
+
+def _layer_norm(call: AtenCall) -> Facts:
+    x, over, weight, bias = call.tensors[0], call.args[1], call.given(2, "weight"), call.given(3, "bias")
+    inner = prod(over)
+    shape = Tokens((x.values // inner, inner))
+    op = LayerNorm(elementwise_affine=weight is not None, bias=bias is not None)
+    return as_operator(call, op, shape, shape, _weights(1, weight, bias))
+
+
+def _group_norm(call: AtenCall) -> Facts:
+    (images, channels, *lengths), groups = call.tensors[0].sizes, call.args[1]
+    weight, bias = call.given(2, "weight"), call.given(3, "bias")
+    shape = Map((channels, images * prod(lengths)))
+    op = GroupNorm(groups * images, affine=weight is not None)
+    return as_operator(call, op, shape, shape, _weights(1, weight, bias))
+
+
+def _batch_norm(call: AtenCall) -> Facts:
+    (images, channels, *lengths), (weight, bias, mean, _, training) = call.tensors[0].sizes, call.args[1:6]
+    shape = Map((channels, images * prod(lengths)))
+    op = BatchNorm(affine=weight is not None, track_running_stats=mean is not None)
+    places = _weights(1, weight, bias)
+    statistics = {name: 1 + len(places) + i for i, name in enumerate(("running_mean", "running_var"))}
+    if not training:
+        found = as_operator(call, op, shape, shape, places | statistics)
+        return found._replace(kept=found.kept and found.kept._replace(extras=()))
+    found = as_operator(call, BatchNorm(affine=op.affine), shape, shape, places)
+    return found._replace(work=op.training_work(shape, shape, 1))
+
+
+def _weights(first: int, weight: object, bias: object) -> dict[str, int]:
+    names = [name for name, one in (("weight", weight), ("bias", bias)) if one is not None]
+    return {name: first + i for i, name in enumerate(names)}
+
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(ROWS_OF_GROUPS, _reduced),
+    **tables(
+        ("linalg_vector_norm norm", _norm),
+        ("softmax log_softmax _softmax _log_softmax", _softmax),
+        ("layer_norm native_layer_norm", _layer_norm),
+        ("group_norm", _group_norm),
+        ("batch_norm", _batch_norm),
+    ),
+}
