@@ -301,7 +301,6 @@ def zipped(path, *names):
 
 
 FILES = {  # what is written, and what it is called
-    "yolo.cfg": (b"# a comment\n[net]\nbatch=64\n\n[convolutional]\nfilters=32\n", "a Darknet configuration"),
     "deploy.prototxt": (b'name: "VGG"\ninput: "data"\nlayer {\n  name: "conv1"\n}\n', "a Caffe network"),
     "old.prototxt": (b'name: "VGG"\nlayers { bottom: "data" }\n', "a Caffe network"),
     "net.caffemodel": (b"\x0a\x03VGG", "a Caffe file with weights"),
