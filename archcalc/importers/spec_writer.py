@@ -58,6 +58,14 @@ class SpecWriter:
         self._steps.append(Step(self._label(name), tuple(reads), layers))
         return self._steps[-1].label
 
+    def extend_last(self, label: str, end: str, new: str) -> bool:
+        """Replace the end of the last step's last layer, if that step has this label and layer; return whether."""
+        if not self._steps or self._steps[-1].label != label or not self._steps[-1].layers[-1].endswith(end):
+            return False
+        *layers, last = self._steps[-1].layers
+        self._steps[-1] = self._steps[-1]._replace(layers=(*layers, last.removesuffix(end) + new))
+        return True
+
     def _label(self, name: str) -> str:
         label = re.sub(r"[^A-Za-z0-9_]", "_", name)[:MAX_LABEL]
         label = label if re.match("[A-Za-z]", label) else f"n{label}"
