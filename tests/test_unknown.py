@@ -6,6 +6,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from test_json_page import documented
 
 from archcalc.analysis.at_least import AtLeast, add_known, ratio
 from archcalc.analysis.report import analyze
@@ -130,6 +131,7 @@ def test_json_has_null_in_the_row_the_number_in_the_total_and_which_are_bounds()
     assert data["totals"]["macs"] == 2 * MACS
     assert {"macs", "flops"} <= {*data["at_least"]}
     assert "params" not in data["at_least"]
+    assert {"at_least", "without_rule"} <= documented("imports").keys()
     assert data["without_rule"] == [{"name": "block.mixed", "function": "aten::fft_rfft2"}]
     known = json.loads(render_json([summarize(analyze(network(**KNOWN)))], False))
     assert not {"at_least", "without_rule"} & known.keys()

@@ -17,10 +17,9 @@ def add_known(counts: Iterable[int | None]) -> int | None:
     """Add up; the sum is an AtLeast if a count is unknown or AtLeast itself, and None if all counts are unknown."""
     found = list(counts)
     known = [count for count in found if count is not None]
-    if found and not known:
-        return None
-    bounded = len(known) < len(found) or any(type(count) is AtLeast for count in known)
-    return AtLeast(sum(known)) if bounded else sum(known)
+    if len(known) == len(found) and AtLeast not in map(type, known):
+        return sum(known)
+    return AtLeast(sum(known)) if known else None
 
 
 def bounded(figures: Mapping[str, Any]) -> list[str]:
