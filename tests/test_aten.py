@@ -7,6 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archcalc.analysis.saved import extra_bytes
 from archcalc.importers.aten import RULES, AtenCall, Tensor, facts
+from archcalc.ops.sequence import LSTM
+from archcalc.ops.shape import Tokens
 from archcalc.pytorch.measure import flop_counter
 
 F = torch.nn.functional
@@ -209,6 +211,8 @@ CASES = {  # function, its tensors
     "log_softmax": (lambda a: a.log_softmax(-1), X),
     "layer_norm": (lambda a, w, b: F.layer_norm(a, [4], w, b), X, ROW, ROW),
     "layer_norm plain": (lambda a: F.layer_norm(a, [3, 4]), X),
+    "rms_norm": (lambda a, w: F.rms_norm(a, [4], w), X, ROW),
+    "rms_norm plain": (lambda a: F.rms_norm(a, [4]), X),
     "group_norm": (lambda a, w, b: F.group_norm(a, 3, w, b), IMAGE, t(6), t(6)),
     "batch_norm train": (lambda a, w, b: F.batch_norm(a, None, None, w, b, True), IMAGE, t(6), t(6)),
     "mm": (torch.mm, t(2, 3), t(3, 5)),
@@ -306,6 +310,18 @@ def test_work_by_hand(given, work, gradients):
     found = facts(given)
     assert found.work == work
     assert list(found.gradients) == gradients
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_recurrent_layers_are_those_of_our_operator_and_what_they_keep_is_unknown(first):
+    module = torch.nn.LSTM(5, 6, num_layers=2, bidirectional=True, batch_first=first, device="meta")
+    found = facts(recorded(lambda x: module(x)[0], [t(2, 7, 5) if first else t(7, 2, 5)]))
+    op, x = LSTM(6, num_layers=2, bidirectional=True), Tokens((7, 5))
+    y = op.output(x)
+    assert found.work == op.batch_work(x, y, 2)
+    assert found.gradients[0] == op.input_gradient(x, y, 2)
+    assert [work for work in found.gradients[1:] if work] == [op.weight_gradient(x, y, 2)]
+    assert found.kept is None
 
 
 def test_a_factor_is_kept_only_for_the_gradient_of_the_other_one():

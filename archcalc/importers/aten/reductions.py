@@ -13,6 +13,7 @@ from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, as_o
 from archcalc.importers.aten.elementwise import ROWS, by_row
 from archcalc.ops.activation import LogSoftmax, Softmax
 from archcalc.ops.base import Work
+from archcalc.ops.feature_normalization import RMSNorm
 from archcalc.ops.normalization import BatchNorm, GroupNorm, LayerNorm
 from archcalc.ops.shape import Map, Tokens
 
@@ -109,6 +110,12 @@ def _layer_norm(call: AtenCall) -> Facts:
     return as_operator(call, op, shape, shape, _weights(1, weight, bias))
 
 
+def _rms_norm(call: AtenCall) -> Facts:
+    x, inner, weight = call.tensors[0], prod(call.args[1]), call.given(2, "weight")
+    shape = Tokens((x.values // inner, inner))
+    return as_operator(call, RMSNorm(elementwise_affine=weight is not None), shape, shape, _weights(1, weight, None))
+
+
 def _group_norm(call: AtenCall) -> Facts:
     (images, channels, *lengths), groups = call.tensors[0].sizes, call.args[1]
     weight, bias = call.given(2, "weight"), call.given(3, "bias")
@@ -142,6 +149,7 @@ RULES: Mapping[str, Rule] = {
         ("softmax log_softmax _softmax _log_softmax", _softmax),
         ("layer_norm native_layer_norm", _layer_norm),
         ("group_norm", _group_norm),
+        ("rms_norm _fused_rms_norm", _rms_norm),
         ("batch_norm", _batch_norm),
     ),
 }
