@@ -333,6 +333,7 @@ def test_a_factor_is_kept_only_for_the_gradient_of_the_other_one():
 def test_a_function_without_a_rule_and_a_complex_number_are_unknown():
     assert facts(call("fft_rfft2", Tensor((3,)), made=(2,))) is None
     assert facts(call("mul", Tensor((3,), "complex64"), made=(3,))) is None
+    assert facts(call("view_as_real", Tensor((3,), "complex64"), made=(3, 2))).work == {}
 
 
 def test_the_cases_have_a_rule_each():

@@ -175,7 +175,7 @@ def test_a_difference_of_an_unknown_figure_is_unknown():
 
 @pytest.mark.parametrize(
     ("counts", "total"),
-    [([1, 2], 3), ([], 0), ([1, None], AtLeast(1)), ([None, None], None), ([AtLeast(1), 2], AtLeast(3))],
+    [([1, 2], 3), ([], 0), ([1, None], AtLeast(1)), ([None, 0], None), ([AtLeast(1), 2], AtLeast(3))],
 )
 def test_sums(counts, total):
     assert add_known(counts) == total

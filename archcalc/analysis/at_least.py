@@ -14,12 +14,12 @@ class AtLeast(int):
 
 
 def add_known(counts: Iterable[int | None]) -> int | None:
-    """Add up; the sum is an AtLeast if a count is unknown or AtLeast itself, and None if all counts are unknown."""
+    """Add up; the sum is an AtLeast if a count is unknown or AtLeast itself, and None if it is 0."""
     found = list(counts)
     known = [count for count in found if count is not None]
     if len(known) == len(found) and AtLeast not in map(type, known):
         return sum(known)
-    return AtLeast(sum(known)) if known else None
+    return AtLeast(sum(known)) if any(known) else None
 
 
 def bounded(figures: Mapping[str, Any]) -> list[str]:

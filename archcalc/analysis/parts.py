@@ -62,7 +62,7 @@ def own_depth(part: Sequence[Layer]) -> int:
 
 
 def total(part: Sequence[Layer], key: str) -> int | None:
-    """Add up a figure over layers; AtLeast if it is unknown for some of them, None if for all."""
+    """Add up a figure over layers; AtLeast if it is unknown for some of them, None if no other is above 0."""
     return add_known([getattr(layer, key) for layer in part])
 
 

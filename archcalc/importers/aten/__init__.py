@@ -13,6 +13,5 @@ __all__ = ["RULES", "AtenCall", "Facts", "Kept", "Tensor", "facts"]
 def facts(call: AtenCall) -> Facts | None:
     """Return what is known about a call; None: there is no rule."""
     rule = RULES.get(call.name)
-    if rule is None or any("complex" in one.dtype for one in (*call.tensors, *call.made)):
-        return None
-    return rule(call)
+    known = call.name in moving.RULES or not any("complex" in one.dtype for one in (*call.tensors, *call.made))
+    return rule(call) if rule and known else None

@@ -11,6 +11,7 @@ from archcalc.ops.base import Work
 PLAIN = """
 view reshape view_as reshape_as flatten unflatten ravel transpose transpose_ t numpy_T permute movedim moveaxis
 swapaxes swapdims select slice narrow unsqueeze unsqueeze_ squeeze squeeze_ unbind split split_with_sizes chunk
+view_as_real view_as_complex real imag
 tensor_split hsplit vsplit dsplit diagonal diag_embed _unsafe_view _reshape_alias
 cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 pad constant_pad_nd tril triu tril_
 triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_
