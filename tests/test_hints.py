@@ -312,7 +312,6 @@ FILES = {  # what is written, and what it is called
     "notebook.ipynb": (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook"),
     "model.py": (b"import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    pass\n", "Python code"),
     "model.yaml": (b"import torch\nclass Net(nn.Module):\n    pass\n", "Python code"),
-    "yolov8.yaml": (b"nc: 80\nbackbone:\n  - [-1, 1, Conv, [64, 3, 2]]\nhead:\n  - [-1, 1, Detect]\n", "a YOLO model"),
     "model.tflite": (b"\x1c\0\0\0TFL3", "a TensorFlow Lite network"),
     "saved_model.pb": (b"\x08\x01\x12", "a TensorFlow graph"),
     "figure.png": (b"\x89PNG\r\n\x1a\n", "an image"),

@@ -128,7 +128,7 @@ def test_what_runs_only_in_training_is_left_out():
         (one("Convolution", "convolution_param { num_output: many }"), 5, "num_output: many is not a whole number"),
         (one("LRN", "lrn_param { norm_region: WITHIN_CHANNEL }"), 3, "a (LRN): normalization within channels"),
         (one("Eltwise", "eltwise_param { coeff: 2 coeff: 3 }"), 3, "a (Eltwise): its coeff has no operator here"),
-        ('layer { name: "a" type: "ReLU" bottom: "data" top: "a" }', 1, "a (ReLU): the network has no input"),
+        ('layer { name: "a" type: "ReLU" bottom: "b" top: "a" }', 1, "a (ReLU): the network has no input"),
         ('input: "data"\ninput_dim: 0\nlayer { }', 1, "the input data needs batch, channels, height and width"),
         (INPUT + "layer {\n  name:\n}", 5, "name lacks its value"),
         (INPUT + "layer {", 3, "expected the name of a field"),

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from archcalc.importers.caffe import caffe_spec
 from archcalc.importers.darknet import darknet_spec
+from archcalc.importers.ultralytics import ultralytics_spec
 from archcalc.spec.foreign_files import kind_of
 from archcalc.spec.yaml import read_text
 
 DECLARED: dict[str, Callable[[str, str, str, str], str]] = {  # by what `kind_of` calls the file
     "a Caffe network": caffe_spec,
     "a Darknet configuration": darknet_spec,
+    "a YOLO model configuration": ultralytics_spec,
 }
 
 

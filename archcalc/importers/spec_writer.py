@@ -38,6 +38,7 @@ class SpecWriter:
             self.name = f"network_{self.name.replace('.', '_')}"
         self.title = title
         self.notes: list[str] = []
+        self.params: dict[str, str] = {}
         self.blocks: dict[str, Sequence[str]] = {}  # lines by header, such as `unit(channels)`
         self.results: dict[str, str] = {}  # labels by the output's name
         self._inputs: dict[str, str] = {}
@@ -77,6 +78,10 @@ class SpecWriter:
         self._labels.add(unique)
         return unique
 
+    def body(self) -> str:
+        """Return the layers of all steps."""
+        return "\n".join(layer for step in self._steps for layer in step.layers)
+
     def text(self) -> str:
         """Return the spec. What nothing reads is an output, too."""
         read = {label for step in self._steps for label in step.reads}
@@ -86,6 +91,8 @@ class SpecWriter:
         lines = [f"name: {self.name}", f"title: {json.dumps(self.title, ensure_ascii=False)}"]
         lines += ["notes:", *(f"  - {json.dumps(note, ensure_ascii=False)}" for note in self.notes)] * bool(self.notes)
         lines += [f"input: {{{', '.join(f'{name}: {sizes}' for name, sizes in self._inputs.items())}}}"]
+        params = ", ".join(f"{name}: {value}" for name, value in self.params.items())
+        lines += [f"params: {{{params}}}"] * bool(params)
         for header, body in self.blocks.items():
             lines += ["blocks:"] * (header == next(iter(self.blocks))) + [f"  {header}:", *body]
         lines += ["layers:"]
