@@ -15,7 +15,8 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, 
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Extra, Saved, Unknown
-from archcalc.ops.calls import VIEW, given
+from archcalc.ops.calls import VIEW
+from archcalc.ops.imported import Imported
 from archcalc.ops.joins import Elementwise
 from archcalc.ops.shape import Ids
 
@@ -46,7 +47,7 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     kept: set[int] = set()
     known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
     overwrites, values, common, extras = list[bool](), list[int](), list[int](), list[tuple[Extra, ...]]()
-    batched, owned, graded = of_batch(graph), [not node.inputs for node in graph.nodes], _graded(graph)
+    batched, owned, graded = of_batch(graph), [*map(_owned, graph.nodes)], _graded(graph)
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
         sources = [homes[i] for i in node.inputs]
         free = able[position] and not owned[sources[0]] and batched[sources[0]] == batched[position]
@@ -57,23 +58,43 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
         saved = known.get((equal, free))
         if saved is None:
             saved = known[equal, free] = saved_as_run(node, free)
-        counts, read, own = [0, 0], node.inputs, saved.extras
-        if not graded[position]:
-            saved, own = NOTHING, ()
-        elif isinstance(node.op, Elementwise) and not all(graded[i] and batched[i] for i in node.inputs):
-            read, own = _factors(node, [graded[i] for i in node.inputs], [batched[i] for i in node.inputs])
+        saved = saved if graded[position] else NOTHING
+        counts, (read, own) = [0, 0], _read(node, saved, graded, batched)
         for i in (*(read if saved.input else ()), *((position,) if saved.output else ())):
             if homes[i] not in kept:
                 kept.add(homes[i])
-                output = graph.nodes[homes[i]].output
-                if isinstance(output, Ids):
-                    own = (*own, given(output))
+                output, typed = graph.nodes[homes[i]].output, _typed(graph.nodes[homes[i]])
+                if typed and not (owned[homes[i]] and graph.nodes[homes[i]].op.name != "input"):
+                    own = (*own, typed._replace(per_image=batched[homes[i]]))
                 elif batched[homes[i]] or not owned[homes[i]]:
                     counts[batched[homes[i]]] += math.prod(output)
         common.append(counts[False])
         values.append(counts[True])
         extras.append(own if batched[position] else tuple([extra._replace(per_image=False) for extra in own]))
     return Memory(homes, overwrites, values, common, extras, kept)
+
+
+def _read(
+    node: Node, saved: Saved, graded: Sequence[bool], batched: Sequence[bool]
+) -> tuple[Sequence[int], tuple[Extra, ...]]:
+    """Return the inputs that backward keeps, if it keeps inputs, and the tensors that exist only for it."""
+    op = node.op
+    if saved is not NOTHING and isinstance(op, Elementwise) and not all(graded[i] and batched[i] for i in node.inputs):
+        return _factors(node, [graded[i] for i in node.inputs], [batched[i] for i in node.inputs])
+    some = op.kept_inputs if isinstance(op, Imported) else None
+    return node.inputs if some is None else [node.inputs[i] for i in some], saved.extras
+
+
+def _typed(node: Node) -> Extra | None:
+    """Return a node's output if it has a dtype of its own."""
+    dtype = node.op.dtype if isinstance(node.op, Imported) else "int64" if isinstance(node.output, Ids) else ""
+    return Extra(node.name, node.output, dtype) if dtype else None
+
+
+def _owned(node: Node) -> bool:
+    """Whether its tensor is the caller's or a weight or buffer, not one that the pass makes."""
+    made = isinstance(node.op, Imported) and node.op.wrote > 0
+    return not node.inputs and not made
 
 
 def _graded(graph: Graph) -> list[bool]:

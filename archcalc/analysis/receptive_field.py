@@ -26,6 +26,7 @@ from archcalc.analysis.field_tables import Laid, Listed, Room, Span, Table, TooM
 from archcalc.analysis.once_per_graph import of_equals
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Shape, Sizes
+from archcalc.ops.imported import Imported
 from archcalc.ops.joins import Join
 from archcalc.ops.reads import ALL, EACH, Axis, Piece, Reads, Rearranged, Transposed, Whole, Window
 
@@ -73,7 +74,7 @@ def receptive_fields(graph: Graph) -> list[Axes | None]:
 def _windows(node: Node) -> Windows | OfBranches:
     """Return what positions read, of a join of each branch; nothing if each reads its own position only."""
     if node.op.joins:
-        branches = node.op.windows(node.x) if isinstance(node.op, Join) else []
+        branches = node.op.windows(node.x) if isinstance(node.op, Join | Imported) else []
         moves = any(rules is None or rules.count(EACH) < len(rules) for rules in branches)
         return tuple(branches) if moves else ()
     windows = node.op.window(node.x)
@@ -107,12 +108,20 @@ def _image(length: int) -> Field:
 
 def _field(node: Node, fields: list[Axes | None], windows: Any, room: Room) -> Axes | None:
     try:
+        if node.op.unknown_reads:
+            return _same([fields[i] for i in node.inputs])
         if node.op.joins:
             return _joined(node, [fields[i] for i in node.inputs], windows, room)
         axes = fields[node.inputs[0]]
         return _moved(node.x, node.output, axes, windows, room) if axes and windows else axes
     except TooMany:
         return None
+
+
+def _same(branches: list[Axes | None]) -> Axes | None:
+    """Return the fields of an operator whatever it reads: known if all positions of all inputs see the same."""
+    (first, *others) = branches
+    return first if first and _uniform(first) and all(axes == first for axes in others) else None
 
 
 def _moved(x: Shape, y: Shape, axes: Axes, windows: Windows, room: Room) -> Axes | None:

@@ -17,6 +17,7 @@ from archcalc.analysis.optimizers import work_per_value
 from archcalc.analysis.recipe import Recipe, is_trained
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops.base import Unknown, Work, add_work, values
+from archcalc.ops.imported import Imported
 
 
 class Gradients(NamedTuple):
@@ -48,7 +49,8 @@ def gradients(graph: Graph, recipe: Recipe) -> list[Gradients]:
         inputs = tuple([needed[i] for i in _read(node)])
         trained = is_trained(graph, node, recipe)
         needed.append(trained or any(inputs) or (recipe.image_gradient and node.op.name == "input"))
-        summed = [i for i in _read(node) if needed[i] and batched[position] > batched[i]]
+        sums = not isinstance(node.op, Imported)  # whose rules count these sums, too
+        summed = [i for i in _read(node) if sums and needed[i] and batched[position] > batched[i]]
         values_of = sum([values(graph.nodes[i].output) for i in summed])
         found.append(Gradients(inputs, trained, needed[-1] * max(arriving[position] - 1, 0), values_of))
     return found

@@ -14,6 +14,7 @@ class Builder:
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        self.side = False  # whether nodes are on a side output, which exists only in training
         self._names: dict[str, int] = {}
 
     def input(self, name: str, shape: Shape) -> int:
@@ -30,14 +31,16 @@ class Builder:
         if x is None:
             shapes = tuple([self.nodes[i].output for i in inputs])
             x = shapes if op.joins else shapes[0] if shapes else Shape()
-        node = Node(self._unique(name), op, tuple(inputs), x, op.output(x), None, False, shared)
+        node = Node(self._unique(name), op, tuple(inputs), x, op.output(x), None, self.side, shared)
         self.nodes.append(node)
         return len(self.nodes) - 1
 
     def graph(self, name: str, results: Mapping[str, int], about: About) -> Graph:
         """Return the graph; `results` are the outputs' nodes by name, whose names count only if there are several."""
-        outputs = tuple(results) if len(results) > 1 else ()
-        return Graph(name, tuple(self.nodes), tuple(results.values()), about, outputs=outputs)
+        sides = tuple([i for i in results.values() if self.nodes[i].side])
+        main = {key: i for key, i in results.items() if i not in sides}
+        outputs = tuple(main) if len(main) > 1 else ()
+        return Graph(name, tuple(self.nodes), tuple(main.values()), about, sides, outputs=outputs)
 
     def _unique(self, name: str) -> str:
         self._names[name] = count = self._names.get(name, 0) + 1

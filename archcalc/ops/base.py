@@ -102,6 +102,7 @@ class Operator:
     joins: ClassVar[bool] = False
     unknown_calls: ClassVar[bool] = False  # whether archcalc does not know what it allocates for a moment
     unknown_memory: ClassVar[bool] = False  # whether archcalc does not know what it keeps and allocates
+    unknown_reads: ClassVar[bool] = False  # whether archcalc does not know which positions it reads
     whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
     of_batch: ClassVar[bool] = False  # of a join, whether a learned tensor can be no branch beside one of the input
     of_shape: ClassVar[tuple[int, ...]] = ()  # the inputs of a join of which only the shape is read

@@ -6,9 +6,10 @@ It is no word of specs. What no rule gave is None, and unknown: it never counts 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-from archcalc.ops.base import Plain, Saved, Shape, Sizes, Unknown, Work, declared, values
+from archcalc.ops.base import Operator, Plain, Saved, Shape, Sizes, Unknown, Work, add_work, declared, values
+from archcalc.ops.joins import Join
 from archcalc.ops.reads import EACH, Axis
 
 Counts: TypeAlias = tuple[tuple[str, int], ...]  # operations by kind
@@ -17,7 +18,11 @@ Named: TypeAlias = tuple[tuple[str, Sizes], ...]  # the sizes of tensors by name
 
 @declared
 class Imported(Plain):
-    """One call of a function such as `aten::einsum` or `onnx::Gather`, with any number of inputs."""
+    """One call of a function such as `aten::einsum` or `onnx::Gather`, with any number of inputs.
+
+    `means` is the operator that computes the same on the first input (a join on all of them), but writes or keeps other
+    tensors, since its tensors lie in memory without gaps. It says which positions are read.
+    """
 
     joins: ClassVar[bool] = True
     unknown_calls: ClassVar[bool] = True
@@ -32,6 +37,13 @@ class Imported(Plain):
     wrote: int = 0  # values for one image; 0 for a view or in place
     kept: Saved | None = None  # what backward keeps
     elementwise: bool = False  # whether each output position reads its own position only
+    gradients: tuple[Counts | None, ...] = ()  # of each input, for one image; without them `gradient` is known
+    common_gradients: tuple[Counts, ...] = ()  # once per batch, beside those, such as sums over the images
+    kept_inputs: tuple[int, ...] | None = None  # which inputs `kept.input` stands for; None: all
+    shapes: tuple[int, ...] = ()  # the inputs of which only the shape is read
+    dtype: str = ""  # of the values; "": the network's
+    means: Operator | None = None
+    read: Any = None  # the shape that `means` reads
 
     @property
     def name(self) -> str:  # type: ignore[override]  # of an operator, here of the function
@@ -39,11 +51,21 @@ class Imported(Plain):
 
     @property
     def weighted(self) -> bool:  # type: ignore[override]
+        if self.means:
+            return self.means.weighted
         return bool(self.tensors) and "mac" in dict(self.counts or ())
+
+    @property
+    def of_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.shapes
 
     @property
     def unknown_memory(self) -> bool:  # type: ignore[override]
         return self.kept is None
+
+    @property
+    def unknown_reads(self) -> bool:  # type: ignore[override]
+        return not (self.means or self.elementwise)
 
     def output(self, x: Sequence[Shape]) -> Shape:
         return self.made
@@ -61,7 +83,18 @@ class Imported(Plain):
         return dict(self.common)
 
     def input_gradient(self, x: Sequence[Shape], y: Shape, batch: int) -> Work:
-        return {kind: batch * count for kind, count in self._known(self.gradient, "input's gradient")}
+        return self.gradients_of(x, y, batch, [True] * len(x))
+
+    def gradients_of(self, x: Sequence[Shape], y: Shape, batch: int, needed: Sequence[bool]) -> Work:
+        if not self.gradients:
+            known = self._known(self.gradient, "input's gradient") if any(needed) else ()
+            return {kind: batch * count for kind, count in known}
+        work: Work = {}
+        for place in [place for place, wanted in enumerate(needed) if wanted]:
+            known = self._known(self.gradients[place], "input's gradient")
+            work = add_work(work, {kind: batch * count for kind, count in known})
+            work = add_work(work, dict(self.common_gradients[place])) if self.common_gradients else work
+        return work
 
     def weight_gradient(self, x: Sequence[Shape], y: Shape, batch: int) -> Work:
         known = self._known(self.gradient_of_weights, "weights' gradient") if self.tensors else ()
@@ -76,8 +109,12 @@ class Imported(Plain):
         return self.kept
 
     def windows(self, x: Sequence[Shape]) -> list[tuple[Axis, ...] | None]:
-        """The same position of each input, if it works elementwise."""
-        return [(EACH,) * len(shape.lengths) for shape in x]
+        """As `means` reads; else the same position of each input, if it works elementwise."""
+        if not self.means:
+            return [None if i in self.shapes else (EACH,) * len(shape.lengths) for i, shape in enumerate(x)]
+        if isinstance(self.means, Join):
+            return self.means.windows(tuple(x))
+        return [self.means.window(self.read), *[None] * (len(x) - 1)]
 
     def links(self, x: Sequence[Shape], y: Shape) -> int:
         if self.counts is None and self.tensors:

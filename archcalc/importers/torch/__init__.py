@@ -1,0 +1,6 @@
+"""Networks of PyTorch: run a module once, without weights in memory, and take what it calls as a Graph."""
+
+from archcalc.importers.torch.modules import from_torch
+from archcalc.importers.torch.on_meta import weights_on_meta
+
+__all__ = ["from_torch", "weights_on_meta"]

@@ -1,0 +1,147 @@
+"""`from_torch`: a PyTorch module as a Graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from archcalc.errors import ArchcalcError
+from archcalc.graph.graph import About, Graph
+from archcalc.importers.torch.batches import BATCHES, require_same_calls
+from archcalc.importers.torch.graphs import Importer
+from archcalc.importers.torch.inputs import arguments, names
+from archcalc.importers.torch.recording import record
+from archcalc.importers.torch.tape import Tape
+
+SCRIPTED = (
+    "{} is a ScriptModule, which does not call its modules one by one; give the module before torch.jit.script or trace"
+)
+
+
+def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = "") -> Graph:
+    """Return a PyTorch module as a Graph, by recording what it calls in evaluation.
+
+    `input` is the size of one image without the batch, such as (3, 224, 224); a mapping of the names of forward's
+    arguments to sizes, or to a dtype and sizes such as ("int64", (128,)); a tuple of these, by position; or tensors
+    instead of sizes, with the batch as their first axis. Numbers, texts and None are passed as they are.
+
+    Nothing is computed, weights take no memory, and the module is not changed. With `run`, for code that looks at
+    values, the module runs on real tensors on the CPU, on one image that is repeated.
+
+    Raises ArchcalcError if the module cannot run, with PyTorch's words and the path of the module inside; if it is
+    scripted or lazy; or if its figures are no sum of one per image and one per batch.
+    """
+    _require_module(module)
+    with _as_before(module), _eager():
+        module.eval()
+        tapes = _tapes(module, input, run)
+        idle = _idle(module, tapes[0])
+        trained = _trained(module, input, run, tapes[0], idle) if idle else None
+        importer = Importer(trained or tapes, idle if trained else frozenset())
+        importer.run()
+        notes = [*_unused(module, importer), *_hidden(tapes[0])]
+    return importer.graph(name or type(module).__name__, About(notes=tuple(notes)))
+
+
+def _tapes(module: nn.Module, input: Any, run: bool) -> list[Tape]:
+    """Record a module on several batches. Raises ArchcalcError."""
+    tapes = []
+    for batch in BATCHES:
+        args, named = arguments(module, input, batch, run)
+        given = dict(zip(names(module, len(args) + len(named)), args, strict=False)) | named
+        tapes.append(record(module, args, named, given, run))
+    require_same_calls(tapes)
+    if not tapes[0].calls:
+        raise ArchcalcError(f"{type(module).__name__} calls no function of PyTorch, so there is nothing to count")
+    return tapes
+
+
+def _idle(module: nn.Module, tape: Tape) -> frozenset[str]:
+    """Return the paths of modules with weights of which no call is recorded, nor of a module inside."""
+    ran = {""}
+    for path in {call.module for call in tape.calls}:
+        parts = path.split(".")
+        ran.update(".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    weighted = [path for path, each in module.named_modules() if path not in ran]
+    return frozenset(weighted)
+
+
+def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Set[str]) -> list[Tape] | None:
+    """Record auxiliary outputs, which run only in training; None if nothing but these comes with training.
+
+    Only modules with others inside are put into training, so that layers do in it what they do in evaluation.
+    """
+    for each in module.modules():
+        each.training = next(each.children(), None) is not None
+    try:
+        tapes = _tapes(module, input, run)
+    except ArchcalcError:
+        return None
+    common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
+    same = common == [(call.name, call.module) for call in evaluated.calls]
+    return tapes if same and len(common) < len(tapes[0].calls) else None
+
+
+def _require_module(module: Any) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ArchcalcError(SCRIPTED.format("the module"))
+    if not isinstance(module, nn.Module):
+        raise ArchcalcError(f"from_torch needs a torch.nn.Module, not {type(module).__name__}")
+    for path, each in module.named_modules():
+        if isinstance(each, torch.jit.ScriptModule):
+            raise ArchcalcError(SCRIPTED.format(path))
+        if any(isinstance(weight, nn.parameter.UninitializedTensorMixin) for weight in each._parameters.values()):
+            raise ArchcalcError(
+                f"{path or 'the module'} ({type(each).__name__}) has no sizes yet: call the module on an input first"
+            )
+
+
+@contextmanager
+def _as_before(module: nn.Module) -> Iterator[None]:
+    """Put a module back into training or evaluation as it was."""
+    before = [(each, each.training) for each in module.modules()]
+    try:
+        yield
+    finally:
+        for each, training in before:
+            each.training = training
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Run compiled modules as they were written."""
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def _unused(module: nn.Module, importer: Importer) -> Iterator[str]:
+    """Add a row for the weights of each module that never runs; yield a note that names these modules."""
+    read = {value.name for value in importer.tape.values if value.source}
+    tensors = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    ran = {id(tensor) for full, tensor in tensors.items() if full in read}
+    covered = importer.covered()
+    idle: dict[str, dict[str, Any]] = {}
+    for full, tensor in tensors.items():
+        path, _, own = full.rpartition(".")
+        if id(tensor) not in ran and not (path in covered and not isinstance(tensor, nn.Parameter)):
+            ran.add(id(tensor))
+            idle.setdefault(path, {})[own] = tensor
+    for path, unused in idle.items():
+        importer.never_run(path, unused)
+    weights = [t for unused in idle.values() for t in unused.values() if isinstance(t, nn.Parameter)]
+    if weights:
+        count = sum([weight.numel() for weight in weights])
+        yield f"never run, but in params ({count:,} values): {', '.join(path or 'the module itself' for path in idle)}"
+
+
+def _hidden(tape: Tape) -> Iterator[str]:
+    if tape.hidden:
+        hidden = ", ".join(tape.hidden)
+        yield f"modules() does not list {hidden} (use nn.ModuleList): their weights count, but are not trained"

@@ -1,0 +1,222 @@
+"""Run a module and record each function of PyTorch that it calls.
+
+Under `torch.inference_mode()` PyTorch does not take composite functions apart: one sees `conv2d`, `linear`, …. Weights
+and inputs are on meta, so that nothing is computed and no memory is taken; other tensors, such as small tables that the
+code looks at, stay where they are until they meet one on meta.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+from archcalc.errors import ArchcalcError
+from archcalc.importers import aten
+from archcalc.importers.torch.mapping import rule_for
+from archcalc.importers.torch.tape import Call, Ref, Tape, Value
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types for it
+    """Write a tape of the calls of functions while a module runs, and know which module is running."""
+
+    def __init__(self, module: nn.Module, real: bool) -> None:
+        super().__init__()
+        self.tape, self.real = Tape(), real
+        self.paths = {id(each): path for path, each in module.named_modules()}
+        self.stack: list[tuple[str, int, bool]] = []
+        self.turns = 0
+        self.index: Any = WeakIdKeyDictionary()  # of a tensor's latest value
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.written: dict[int, int] = {}  # by storage, the latest value that was made there in place
+        self.named: dict[int, tuple[str, str]] = {}
+        for name, buffer in module.named_buffers(remove_duplicate=False):
+            self.named.setdefault(id(buffer), ("buffer", name))
+        for name, weight in module.named_parameters(remove_duplicate=False):
+            self.named.setdefault(id(weight), ("parameter", name))
+        self.moved: Any = WeakIdKeyDictionary()  # weights and other tensors, on meta
+
+    @property
+    def place(self) -> str:
+        """The path of the module that runs."""
+        return self.stack[-1][0] if self.stack else ""
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """Note that a module begins to run."""
+        path = self.paths.get(id(module))
+        if path is None:
+            path = self.paths[id(module)] = ".".join(filter(None, (self.place, type(module).__name__.lower())))
+            self.tape.hidden[path] = None
+        self.stack.append((path, self.turns, next(module.children(), None) is None))
+        self.turns += 1
+        dropped = _drops_branches(module)
+        if dropped and args and isinstance(args[0], Tensor):
+            made = self.note("drop_path", (self.ref(args[0]),), {"p": dropped})
+            self.index[args[0]] = made
+
+    def leave(self, module: nn.Module, args: Any, result: Any) -> None:
+        """Note that it has run."""
+        self.stack.pop()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name.removeprefix("aten::")
+        if not (rule_for(name) or name in aten.RULES):
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        moved, moved_named = self.on_meta((args, kwargs))
+        given, named = tree_map_only(Tensor, self.ref, (args, kwargs))
+        result = func(*moved, **moved_named)
+        made: list[int] = []
+        tree_map_only(Tensor, lambda tensor: made.append(self.make(tensor)), result)
+        if not made:
+            return result
+        path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
+        self.tape.calls.append(Call(func, name, tuple(given), named, tuple(made), path, turn, leaf))
+        if func._schema.is_mutable:
+            for at in made:
+                self.written[self.tape.values[at].storage] = at
+        return result
+
+    def on_meta(self, given: Any) -> Any:
+        """Return arguments with all tensors on meta, if one is or if one is a weight."""
+        tensors: list[Tensor] = []
+        tree_map_only(Tensor, tensors.append, given)
+        if self.real or not any(t.is_meta or isinstance(t, nn.Parameter) for t in tensors):
+            return given
+        return tree_map_only(Tensor, self.meta, given)
+
+    def meta(self, tensor: Tensor) -> Tensor:
+        """Return a tensor's twin on meta."""
+        if tensor.is_meta:
+            return tensor
+        if tensor not in self.moved:
+            self.moved[tensor] = torch.empty_like(tensor, device="meta")
+        return self.moved[tensor]
+
+    def ref(self, tensor: Tensor) -> Ref:
+        """Return the value of an argument; a weight or a constant gets one when it is first read."""
+        at = self.index.get(tensor)
+        if at is None:
+            source, name = self.named.get(
+                id(tensor), ("parameter" if isinstance(tensor, nn.Parameter) else "tensor", "")
+            )
+            at = self.make(self.moved.get(tensor, tensor), source, name)
+            self.index[tensor] = at
+        latest = self.written.get(self.tape.values[at].storage, at)
+        if latest > at:
+            at = self.update(tensor, at, latest)
+        return Ref(at)
+
+    def update(self, tensor: Tensor, at: int, latest: int) -> int:
+        """Return a new value for a tensor of which a part, a view, was overwritten."""
+        self.index[tensor] = made = self.note("overwritten", (Ref(at), Ref(latest)), {})
+        return made
+
+    def note(self, name: str, reads: tuple[Ref, ...], named: Mapping[str, Any]) -> int:
+        """Add what is no call of a function; return the value that it makes of the first one."""
+        self.tape.values.append(self.tape.values[reads[0].index]._replace(source="", name=""))
+        made = len(self.tape.values) - 1
+        path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
+        self.tape.calls.append(Call(None, name, reads, named, (made,), path, turn, leaf))
+        return made
+
+    def make(self, tensor: Tensor, source: str = "", name: str = "") -> int:
+        """Add a value; return its index."""
+        storage = tensor.untyped_storage()
+        known = self.storages.get(storage._cdata)
+        if known is None or known[0].expired():
+            known = self.storages[storage._cdata] = StorageWeakRef(storage), len(self.tape.values)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        stored = storage.nbytes() // tensor.element_size()
+        value = Value(tuple(tensor.shape), tuple(tensor.stride()), dtype, known[1], stored, source, name)
+        self.tape.values.append(value)
+        self.index[tensor] = at = len(self.tape.values) - 1
+        return at
+
+
+def _drops_branches(module: nn.Module) -> float:
+    """Return the probability with which a module drops its input in training, image by image, and scales what is left.
+
+    These are torchvision's StochasticDepth and timm's DropPath, which call nothing in evaluation.
+    """
+    kind = type(module).__name__
+    if kind == "StochasticDepth" and getattr(module, "mode", "") == "row":
+        return float(module.p)
+    drops = kind == "DropPath" and getattr(module, "scale_by_keep", False)
+    return float(module.drop_prob or 0) if drops else 0
+
+
+@contextmanager
+def _watched(recorder: Recorder) -> Iterator[None]:
+    """Tell the recorder which module runs."""
+    handles = register_module_forward_pre_hook(recorder.enter), register_module_forward_hook(recorder.leave)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it would hide the layers of attention
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using `torch.compile")  # that its modules have hooks, too
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for handle in handles:
+            handle.remove()
+
+
+def record(
+    module: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], inputs: Mapping[str, Any], real: bool
+) -> Tape:
+    """Run a module on tensors and return the tape. Raises ArchcalcError, with the module's path, where it fails."""
+    recorder = Recorder(module, real)
+    tape = recorder.tape
+    with _watched(recorder), torch.inference_mode():
+        for name, tensor in tensors_in(inputs):
+            tape.inputs[name] = recorder.make(tensor)
+        try:
+            with recorder:
+                result = module(*args, **named)
+        except Exception as error:
+            raise _failed(error, module, recorder) from error
+        for name, tensor in tensors_in(result):
+            tape.results[name] = recorder.ref(tensor).index
+    return tape
+
+
+def _failed(error: Exception, module: nn.Module, recorder: Recorder) -> ArchcalcError:
+    """Return what went wrong, in PyTorch's own words, and in which module."""
+    path = recorder.place
+    inner = dict(module.named_modules()).get(path, module)
+    where = f"{path} ({type(inner).__name__})" if path else type(module).__name__
+    text = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    looks = any(word in str(error) for word in ("meta tensor", "Meta", "'meta'", "data-dependent", "DataDependent"))
+    hint = "; it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
+    kind = "" if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: "
+    return ArchcalcError(f"{where}: {kind}{text}{hint * (looks and not recorder.real)}")
+
+
+def tensors_in(given: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in a value with their names: keys, fields, positions, joined by dots; of a tensor its own."""
+    if isinstance(given, Tensor):
+        yield name, given
+        return
+    if is_dataclass(given) and not isinstance(given, type):
+        given = {each.name: getattr(given, each.name) for each in fields(given)}
+    elif isinstance(given, tuple) and hasattr(given, "_asdict"):
+        given = given._asdict()
+    elif isinstance(given, list | tuple):
+        given = dict(enumerate(given))
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            yield from tensors_in(value, f"{name}.{key}" if name else str(key))

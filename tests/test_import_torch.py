@@ -1,0 +1,325 @@
+"""PyTorch modules as graphs: modules that are hard to import, each with its figures or its error."""
+
+from dataclasses import dataclass
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
+from archcalc import ArchcalcError, analyze  # noqa: E402
+from archcalc.importers.torch import from_torch, weights_on_meta  # noqa: E402
+from archcalc.ops.imported import Imported  # noqa: E402
+from archcalc.pytorch.measure import Storages, flop_counter  # noqa: E402
+
+
+def module(forward, **parts):
+    """A module with these parts, whose forward is a function of itself and the inputs."""
+
+    class Made(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, part in parts.items():
+                setattr(self, name, part)
+
+    Made.forward = forward
+    return Made()
+
+
+def own_params(made):
+    return sum([weight.numel() for weight in made.parameters()])
+
+
+def macs_of(made, *inputs):
+    """What PyTorch counts, on meta."""
+    twin = made.to("meta").eval().requires_grad_(False)
+    with torch.no_grad(), flop_counter() as counter:
+        twin(*[x.to("meta") for x in inputs])
+    return counter.get_total_flops() // 2
+
+
+def saved_by(made, *inputs):
+    """The bytes that autograd keeps in training, without weights and buffers."""
+    made, counts = made.to("meta").train(), []
+    storages = Storages([*made.parameters(), *made.buffers()])
+
+    def keep(tensor):
+        counts.append(storages.add(tensor))
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = made(*[x.to("meta").requires_grad_(x.is_floating_point()) for x in inputs])
+    assert result is not None
+    return sum(counts)
+
+
+def rows(graph):
+    return {node.name: node.op.name for node in graph.nodes}
+
+
+def agrees(made, size, params=None, batch=2):
+    """Import a module and compare it with PyTorch; return the graph."""
+    graph = from_torch(made, size)
+    report = analyze(graph, batch=batch)
+    assert report.totals.params == (own_params(made) if params is None else params)
+    inputs = [torch.empty(batch, *size)]
+    assert analyze(graph, batch=batch, mode="train").totals.saved_bytes == saved_by(made, *inputs)
+    assert report.totals.macs == macs_of(made, *inputs)
+    return graph
+
+
+def test_leaves_have_their_path_and_functions_that_of_the_module_around():
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    made = module(lambda self, x: functional.gelu(self.body(x)).flatten(1), body=body)
+    named = {"body.0": "conv", "body.1": "batchnorm", "body.2": "relu", "gelu": "gelu", "flatten": "flatten"}
+    assert rows(agrees(made, (3, 8, 8))) == {"input": "input"} | named
+
+
+def test_a_module_stays_as_it_was():
+    made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.BatchNorm2d(4)).train()
+    made[2].eval()
+    weight = made[0].weight
+    from_torch(made, (3, 8, 8))
+    assert [each.training for each in made.modules()] == [True, True, True, False]
+    assert made[0].weight is weight
+    assert not weight.is_meta
+
+
+def test_tied_weights_count_once():
+    made = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 50, bias=False))
+    made[1].weight = made[0].weight
+    graph = from_torch(made, ("int64", (5,)))
+    assert analyze(graph).totals.params == own_params(made) == 400
+    assert analyze(graph).layer("1").weights_of == "0"
+    assert analyze(graph, batch=3).totals.macs == macs_of(made, torch.zeros(3, 5, dtype=torch.int64)) == 3 * 5 * 400
+
+
+def test_a_module_called_again_shares_its_weights():
+    made = module(lambda self, x: self.conv(self.conv(x)), conv=nn.Conv2d(3, 3, 1))
+    graph = agrees(made, (3, 4, 4))
+    assert [*rows(graph)] == ["input", "conv", "conv2"]
+    assert analyze(graph).layer("conv2").weights_of == "conv"
+
+
+def test_bare_parameters_with_einsum():
+    made = module(lambda self, x: torch.einsum("btc,cd->btd", x, self.w) + self.b, w=nn.Parameter(torch.ones(6, 5)),
+                  b=nn.Parameter(torch.ones(5)))  # fmt: skip
+    graph = agrees(made, (4, 6))
+    assert {"w", "b"} <= rows(graph).keys()
+    assert analyze(graph, batch=2, mode="train").totals.backward_weight_macs == 0  # weights that are nodes
+
+
+def test_dicts_in_and_out():
+    made = module(lambda self, batch: {"logits": self.fc(batch["x"]), "mask": batch["x"] > 0}, fc=nn.Linear(4, 3))
+    graph = from_torch(made, ({"x": (4,)},))
+    assert graph.outputs == ("logits", "mask")
+    assert [node.name for node in graph.inputs] == ["input.x"]
+
+
+def test_several_inputs_by_name():
+    made = module(lambda self, image, ids: self.fc(image) + self.table(ids).mean(1), fc=nn.Linear(4, 3),
+                  table=nn.Embedding(9, 3))  # fmt: skip
+    graph = from_torch(made, {"image": (4,), "ids": ("int64", (5,))})
+    assert [node.name for node in graph.inputs] == ["image", "ids"]
+    assert from_torch(made, (torch.zeros(1, 4), torch.zeros(1, 5, dtype=torch.int64))).nodes == graph.nodes
+
+
+def test_a_dataclass_as_result():
+    @dataclass
+    class Result:
+        first: torch.Tensor
+        rest: tuple
+
+    made = module(lambda self, x: Result(x + x, (x * x, x - 1)))
+    assert from_torch(made, (4,)).outputs == ("first", "rest.0", "rest.1")
+
+
+def test_unused_layers_are_rows_and_named():
+    made = module(lambda self, x: self.used(x), used=nn.Linear(4, 3), idle=nn.Linear(5, 6))
+    graph = agrees(made, (4,))
+    assert rows(graph)["idle"] == "never run"
+    assert analyze(graph).layer("idle").macs == 0
+    (note,) = graph.about.notes
+    assert "idle" in note
+    assert "36" in note
+
+
+def test_buffers_count_as_buffers():
+    made = module(lambda self, x: x * self.scale, idle=nn.Linear(1, 1))
+    made.register_buffer("scale", torch.ones(3, 1, 1))
+    totals = analyze(from_torch(made, (3, 4, 4))).totals
+    assert (totals.buffers, totals.params) == (3, 2)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(nn.LSTM, "lstm"), (nn.GRU, "gru"), (nn.RNN, "rnn")])
+@pytest.mark.parametrize("first", [True, False])
+def test_recurrent_layers(kind, name, first):
+    made = kind(6, 5, num_layers=2, bidirectional=True, batch_first=first)
+    if not first:
+        made = module(lambda self, x: self.inner(x.transpose(0, 1))[0], inner=made)
+    graph = from_torch(made, (7, 6))
+    assert name in rows(graph).values()
+    totals = analyze(graph, batch=2).totals
+    weights = sum([w.numel() for key, w in made.named_parameters() if "weight" in key])
+    assert totals.params == own_params(made)
+    assert totals.macs == 2 * 7 * weights
+
+
+def test_a_transformer_and_attention():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)  # tokens first, the batch second
+    made = module(lambda self, x: self.layer(x.transpose(0, 1)), layer=layer)
+    graph = from_torch(made, (5, 8))
+    totals = analyze(graph, batch=2).totals
+    assert totals.params == own_params(made)
+    assert totals.macs == macs_of(made, torch.empty(2, 5, 8))
+    assert "layer.self_attn.scaled_dot_product_attention" in rows(graph)
+
+
+def test_attention_that_returns_its_weights():
+    made = module(lambda self, x: self.attend(x, x, x)[0], attend=nn.MultiheadAttention(8, 2, batch_first=True))
+    agrees(made, (5, 8))
+
+
+def test_checkpoints():
+    conv = nn.Conv2d(3, 3, 1)
+    made = module(lambda self, x: checkpoint(self.conv, x, use_reentrant=False), conv=conv)
+    assert rows(from_torch(made, (3, 4, 4)))["conv"] == "conv"
+
+
+def test_functions_of_autograd():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    graph = from_torch(module(lambda self, x: Twice.apply(x)), (3,))
+    assert analyze(graph).totals.flops == 3
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_compiled_children():
+    made = module(lambda self, x: self.child(x), child=torch.compile(nn.Conv2d(3, 4, 1)))
+    assert analyze(from_torch(made, (3, 4, 4))).totals.macs == 3 * 4 * 16
+
+
+def test_modules_in_a_plain_list_are_warned_of():
+    hidden = [nn.Linear(4, 4)]
+    made = module(lambda self, x: self.seen(hidden[0](x)), seen=nn.Linear(4, 2))
+    graph = from_torch(made, (4,))
+    assert "modules() does not list linear" in graph.about.notes[0]
+    assert analyze(graph).totals.params == own_params(made) + 20
+
+
+def test_weights_that_are_computed():
+    made = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5))
+    sigma = 5 * 6 + 5  # u·(W·v), products of which PyTorch's counter omits the matrix by the vector, and the sum
+    totals, count = analyze(from_torch(made, (6,)), batch=2).totals, own_params(made)
+    assert (totals.params, totals.depth) == (count, 1)
+    assert totals.macs - sigma == macs_of(made, torch.empty(2, 6))
+
+
+def test_a_convolution_with_a_computed_weight_is_one():
+    made = module(lambda self, x: functional.conv2d(x, self.w - self.w.mean()), w=nn.Parameter(torch.ones(4, 3, 3, 3)))
+    graph = agrees(made, (3, 8, 8))
+    assert analyze(graph).totals.depth == 1
+    assert analyze(graph).totals.receptive_field == (3, 3)
+
+
+def test_lists_of_parameters():
+    ws = nn.ParameterList([nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))])
+    agrees(module(lambda self, x: x * self.ws[0] + self.ws[1], ws=ws), (4,))
+
+
+def test_a_function_without_a_rule_is_unknown():
+    graph = from_torch(module(lambda self, x: torch.fft.fft2(self.conv(x)).real, conv=nn.Conv2d(3, 3, 1)), (3, 8, 8))
+    assert [node.name for node in graph.nodes if isinstance(node.op, Imported) and node.op.counts is None]
+
+
+def test_windows_merged_into_the_batch():
+    def forward(self, x):
+        b = x.shape[0]
+        parts = x.view(b, 3, 2, 4, 2, 4).permute(0, 2, 4, 3, 5, 1).reshape(b * 4, 16, 3)
+        return self.fc(parts).view(b, -1)
+
+    agrees(module(forward, fc=nn.Linear(3, 5)), (3, 8, 8))
+
+
+def test_parts_that_are_overwritten():
+    def forward(self, x):
+        out = torch.zeros_like(x)
+        out[:, :2] = self.one(x[:, :2])
+        out[:, 2:] = x[:, 2:] * 2
+        return self.two(out)
+
+    graph = from_torch(module(forward, one=nn.Linear(2, 2), two=nn.Linear(4, 1)), (4,))
+    assert analyze(graph).totals.depth == 2
+
+
+def test_code_that_looks_at_values_needs_a_run():
+    made = module(lambda self, x: self.fc(x) if x.sum() > 0 else x, fc=nn.Linear(4, 4))
+    with pytest.raises(ArchcalcError, match=r"Made: .*--run"):
+        from_torch(made, (4,))
+    totals = analyze(from_torch(made, (torch.ones(2, 4),), run=True)).totals
+    assert totals.params == 20
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_modules_that_cannot_be_recorded():
+    scripted = torch.jit.script(nn.Linear(2, 2))
+    with pytest.raises(ArchcalcError, match="ScriptModule"):
+        from_torch(scripted, (2,))
+    with pytest.raises(ArchcalcError, match=r"0 \(LazyLinear\) has no sizes yet"):
+        from_torch(nn.Sequential(nn.LazyLinear(3)), (2,))
+    with pytest.raises(ArchcalcError, match=r"1 \(Linear\): .*reduction dim"):
+        from_torch(nn.Sequential(nn.Identity(), nn.Linear(5, 2)), (4,))
+    with pytest.raises(ArchcalcError, match="calls no function"):
+        from_torch(nn.Identity(), (4,))
+    with pytest.raises(ArchcalcError, match=r"needs a torch\.nn\.Module, not int"):
+        from_torch(3, (4,))
+    with pytest.raises(ArchcalcError, match="no dtype"):
+        from_torch(nn.Linear(2, 2), ("int63", (4,)))
+
+
+def test_code_that_depends_on_the_batch_is_refused():
+    made = module(lambda self, x: x + 1 if len(x) == 2 else x)
+    with pytest.raises(ArchcalcError, match=r"1 calls for 2 images, but 0 for more"):
+        from_torch(made, (4,))
+
+
+def test_work_per_batch_stands_beside_work_per_image():
+    made = module(lambda self, x: x @ (self.w @ self.w), w=nn.Parameter(torch.ones(4, 4)))
+    graph = from_torch(made, (3, 4))
+    assert [analyze(graph, batch=n).totals.macs for n in (1, 2, 5)] == [64 + n * 48 for n in (1, 2, 5)]
+
+
+def test_auxiliary_outputs_are_side_outputs():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head, self.aux = (
+                nn.Conv2d(3, 4, 3),
+                nn.Conv2d(4, 2, 1),
+                nn.Sequential(nn.Flatten(), nn.Linear(144, 2)),
+            )
+
+        def forward(self, x):
+            x = self.body(x)
+            return (self.head(x), self.aux(x)) if self.training else self.head(x)
+
+    graph = from_torch(Net(), (3, 8, 8))
+    assert [graph.nodes[i].name for i in graph.sides] == ["aux.1"]
+    assert analyze(graph, mode="train").totals.params - analyze(graph).totals.params == 290
+
+
+def test_weights_on_meta_take_no_memory():
+    with weights_on_meta():
+        made = nn.Sequential(nn.Linear(10**3, 10**3))
+    assert made[0].weight.is_meta
+    assert analyze(from_torch(made, (10**3,))).totals.params == 10**6 + 10**3
