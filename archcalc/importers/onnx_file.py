@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.graph import Graph
-from archcalc.importers.onnx_nodes.constants import folded
 from archcalc.importers.onnx_nodes.file import Call, File, Tensor
 from archcalc.importers.onnx_nodes.graph import graph_of
 from archcalc.ops.arguments import format_shape
@@ -62,8 +61,9 @@ def _file(onnx: Any, path: Path, input: Given) -> File:
     made_by, opset = f"{model.producer_name} {model.producer_version}".strip(), str(versions.get("ai.onnx", "unknown"))
     types = {one.name: DTYPES.get(one.type.tensor_type.elem_type, "") for one in graph.input}
     own = File(made_by, opset, calls, [*axes], [one.name for one in graph.output], tensors, types, (), batch)
+    own.require_order()
     error: object = ""
-    if any(one for one in axes.values()):
+    if any(axes.values()):
         try:
             return _at(onnx, model, own, sizes, (1, 2))
         except ArchcalcError as found:
@@ -75,13 +75,13 @@ def _file(onnx: Any, path: Path, input: Given) -> File:
 
 def _model(onnx: Any, path: Path) -> Any:
     """Parse the file, and write its functions out. Raises ArchcalcError for what is no network, or is too large."""
-    from google.protobuf.message import DecodeError
-
     if path.stat().st_size > MAX_BYTES:
         raise ArchcalcError("is larger than 2 GB, the most that ONNX allows; save its weights as external data")
     try:
         model = onnx.load(path, load_external_data=False)
-    except DecodeError:
+    except Exception as error:  # of protobuf, a library that onnx has
+        if type(error).__name__ != "DecodeError":
+            raise
         raise ArchcalcError("is no ONNX file, or only a part of one") from None
     if not model.graph.node and not model.graph.output:
         raise ArchcalcError("has no network: it is empty, or no ONNX file")
@@ -150,7 +150,7 @@ def _axes(value: Any) -> list[int | str]:
     if not value.type.HasField("tensor_type"):
         raise ArchcalcError(f"its input {shorten(value.name)} is no tensor")
     shape = value.type.tensor_type.shape
-    return [one.dim_value if one.HasField("dim_value") else one.dim_param or "?" for one in shape.dim]
+    return [one.dim_value if one.dim_value > 0 else one.dim_param or "?" for one in shape.dim]
 
 
 def _batch(axes: Axes) -> int | None:
@@ -159,43 +159,52 @@ def _batch(axes: Axes) -> int | None:
     if len(fixed) > 1:
         shown = ", ".join(f"{shorten(name)} {format_shape(one)}" for name, one in axes.items())
         raise ArchcalcError(f"its inputs differ in their first axis, the batch: {shown}")
-    return next(iter(fixed), None)  # type: ignore[arg-type]  # integers only
+    return fixed.pop() if fixed else None
 
 
 def _sizes(axes: Axes, given: Given) -> dict[str, Sizes]:
     """Return the sizes of inputs without the batch: those given, else the file's. Raises ArchcalcError if one lacks."""
-    by_name = given if isinstance(given, Mapping) else dict.fromkeys(axes, given) if given is not None else {}
+    if given is not None and not isinstance(given, Mapping):
+        if len(axes) != 1:
+            raise ArchcalcError(f"has {len(axes)} inputs; give sizes by name: {', '.join(axes)}")
+        given = dict.fromkeys(axes, given)
+    by_name = given or {}
     if unknown := by_name.keys() - axes.keys():
         raise ArchcalcError(f"has no input {shorten(str(min(unknown)))!r}; its inputs are {', '.join(axes)}")
-    if len(axes) > 1 and given is not None and not isinstance(given, Mapping):
-        raise ArchcalcError(f"has {len(axes)} inputs; give sizes by name: {', '.join(axes)}")
-    found = {}
-    for name, own in axes.items():
-        sizes = by_name.get(name, own[1:])
-        named = [f"{axis!r}" for axis in sizes if not isinstance(axis, int)]
-        if named:
-            usual = format_shape([axis if isinstance(axis, int) else 224 for axis in sizes])
-            raise ArchcalcError(
-                f"the size of axis {', '.join(named)} of input {shorten(name)} is open; "
-                f"give sizes without the batch, such as --input {shorten(name)}={usual}"
-            )
-        if len(sizes) != max(0, len(own) - 1):
-            raise ArchcalcError(
-                f"input {shorten(name)} has {len(own) - 1} axes without the batch, not {len(sizes)}: "
-                f"{format_shape(own[1:])}"
-            )
-        found[name] = tuple(sizes)  # type: ignore[arg-type]  # integers only
-    return found
+    return {name: _of_input(shorten(name), own[1:], by_name.get(name, own[1:])) for name, own in axes.items()}
+
+
+def _of_input(name: str, own: Sequence[int | str], sizes: Sequence[int | str]) -> Sizes:
+    """Return the sizes of an input, all of which have to be numbers. `own` are those of the file."""
+    dynamic = [f"{axis!r}" for axis in sizes if not isinstance(axis, int)]
+    if dynamic:
+        usual = format_shape([axis if isinstance(axis, int) else 224 for axis in sizes])
+        raise ArchcalcError(
+            f"axis {' and axis '.join(dynamic)} of input {name} has no fixed size; "
+            f"write all sizes without the batch, such as --input {name}={usual}"
+        )
+    if len(sizes) != len(own):
+        raise ArchcalcError(
+            f"input {name} has the axes {format_shape(own)} beside the batch, not {format_shape(sizes)}"
+        )
+    return tuple([size for size in sizes if isinstance(size, int)])
 
 
 def _call(onnx: Any, node: Any, tensors: Mapping[str, Tensor]) -> Call:
     """Return a node as plain data; what graphs within it read are inputs, too."""
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     given = {one.name: _plain(onnx, one) for one in node.attribute}
-    inner = tuple([name for graph in _graphs(node) for one in graph.node for name in one.input])
+    inner = tuple([name for graph in _graphs(node) for name in _read(graph)])
     scopes = [findall(r"'([^']*)'", entry.value)[:-1] for entry in node.metadata_props if entry.key == SCOPES]
     scope = scopes[0][-1] if scopes and scopes[0] else ""
     return Call(domain + node.op_type, node.name, (*node.input, *inner), tuple(node.output), given, scope)
+
+
+def _read(graph: Any) -> set[str]:
+    """Return what a graph within a node reads from around it."""
+    own = {one.name for one in (*graph.input, *graph.initializer)} | {name for one in graph.node for name in one.output}
+    read = {name for one in graph.node for name in one.input} | {one.name for one in graph.output}
+    return read.union(*[_read(inner) for one in graph.node for inner in _graphs(one)]) - own
 
 
 def _plain(onnx: Any, attribute: Any) -> Any:
@@ -224,6 +233,8 @@ def _inferred(
     onnx: Any, model: Any, file: File, inputs: Mapping[str, Sizes], types: dict[str, str]
 ) -> dict[str, Sizes]:
     """Return the sizes of all values that inference knows, and put their dtypes into `types`."""
+    from archcalc.importers.onnx_nodes.constants import folded  # it imports NumPy, as onnx does
+
     model = _with_inputs(model, inputs)
     sizes: dict[str, Sizes] = {}
     done: set[str] = set()
@@ -247,8 +258,9 @@ def _inferred(
         del model.graph.node[:]
         model.graph.node.extend(kept)
         for name, numbers in new.items():
-            dims = [len(numbers)] if sizes.get(name, (1,)) else []
-            model.graph.initializer.add(name=name, dims=dims, data_type=7, int64_data=[int(one) for one in numbers])
+            whole = [int(one) for one in numbers.ravel()]
+            model.graph.initializer.add(name=name, dims=numbers.shape, data_type=7, int64_data=whole)
+    types.update({name: one.dtype for name, one in file.tensors.items()})
     return sizes | {name: one.sizes for name, one in file.tensors.items()}
 
 

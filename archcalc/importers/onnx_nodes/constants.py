@@ -3,61 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import prod
-from operator import add, eq, floordiv, mod, mul, sub
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from archcalc.importers.onnx_nodes.file import Call, Tensor
 from archcalc.ops.base import Sizes
 
 MOST = 4096  # values of a result
-Values: TypeAlias = tuple[Any, ...]
-SAME = {"Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape", "Flatten"}
-OF_TWO: Mapping[str, Callable[[Any, Any], Any]] = {
-    "Add": add, "Sub": sub, "Mul": mul, "Div": floordiv, "Mod": mod, "Equal": eq, "Max": max, "Min": min,
-}  # fmt: skip
+Rule: TypeAlias = Callable[[Call, Sequence[Any]], Any]
 
 
-def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[str, Sizes]) -> dict[str, Values]:
-    """Return the values of numbers and lists of numbers that calls compute from constants and shapes."""
-    known = {name: one.values for name, one in tensors.items() if one.values and len(one.sizes) < 2}
-    found: dict[str, Values] = {}
+def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[str, Sizes]) -> dict[str, Any]:
+    """Return the whole numbers that calls compute from constants and shapes, as arrays."""
+    whole = {name: one for name, one in tensors.items() if one.dtype.startswith(("int", "bool")) and one.values}
+    known = {name: np.array(one.values).reshape(one.sizes) for name, one in whole.items()}
+    found: dict[str, Any] = {}
     for call in calls:
         read = [known.get(name) for name in call.inputs]
         try:
-            made = _made(call, read, sizes.get(call.input(0)))
-        except (ArithmeticError, IndexError, TypeError, ValueError):
-            continue  # the file is wrong, or reads what is unknown; then its shapes stay unknown
-        if made is not None and len(made) <= MOST:
+            made = np.array(_shape(call, sizes[call.inputs[0]]) if call.op == "Shape" else RULES[call.op](call, read))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            continue  # the file is wrong, or the call reads what is unknown; then its shapes stay unknown
+        if made.size <= MOST and made.dtype.kind in "iub":
             known[call.outputs[0]] = found[call.outputs[0]] = made
     return found
 
 
-def _made(call: Call, read: Sequence[Any], sizes: Sizes | None) -> Values | None:
-    if call.op == "Shape":
-        return None if sizes is None else sizes[call.given.get("start", 0) : call.given.get("end")]
-    if not read or None in read[: 1 if call.op in SAME else None]:
-        return None
-    first = read[0]
-    if call.op in SAME:
-        return tuple(map(int, first)) if call.op == "Cast" else first
-    if call.op in OF_TWO and len(read) == 2:
-        most = max(map(len, read))
-        return tuple(map(OF_TWO[call.op], *[one * most if len(one) == 1 else one for one in read]))
-    match call.op:
-        case "Concat":
-            return sum(read, ())
-        case "Gather":
-            return tuple([first[i] for i in read[1]])
-        case "Slice":
-            start, stop, *more = [one[0] for one in read[1:]]
-            return first[start : stop : more[1] if len(more) > 1 else 1]
-        case "ConstantOfShape" if prod(first) <= MOST and len(first) < 2:
-            return (call.given.get("value", (0,)) or (0,)) * prod(first)
-        case "Where":
-            most = max(map(len, read))
-            rows = zip(*[one * most if len(one) == 1 else one for one in read], strict=True)
-            return tuple([yes if chosen else no for chosen, yes, no in rows])
-        case "ReduceProd" | "Size":
-            return (prod(first),)
-    return None
+def _shape(call: Call, sizes: Sizes) -> Sizes:
+    start: int = call.given.get("start", 0)
+    return sizes[start : call.given.get("end")]
+
+
+def _axes(call: Call, read: Sequence[Any]) -> tuple[int, ...] | None:
+    """Return the axes that a call names: an input, or in old files an attribute."""
+    given = read[1] if len(read) > 1 else call.given.get("axes")
+    return None if given is None else tuple(map(int, given))
+
+
+def _slice(call: Call, read: Sequence[Any]) -> Any:
+    x, starts, stops, *more = read
+    axes, steps = more[0] if more else range(len(starts)), more[1] if len(more) > 1 else [1] * len(starts)
+    parts = {axis % x.ndim: slice(*place) for axis, *place in zip(axes, starts, stops, steps, strict=True)}
+    return x[tuple([_backwards(parts.get(axis, slice(None))) for axis in range(x.ndim)])]
+
+
+def _backwards(part: slice) -> slice:
+    """Return a slice whose end beyond the first place, −2⁶³, is no place."""
+    return slice(part.start, None, part.step) if part.step == -1 and part.stop < -MOST else part
+
+
+def _filled(call: Call, read: Sequence[Any]) -> Any:
+    (value,) = call.given.get("value") or (0,)
+    return np.full(read[0], value) if np.prod(read[0]) <= MOST else None
+
+
+RULES: Mapping[str, Rule] = {
+    **dict.fromkeys(("Identity", "Cast"), lambda call, read: read[0]),
+    "Unsqueeze": lambda call, read: np.expand_dims(read[0], _axes(call, read) or ()),
+    "Squeeze": lambda call, read: np.squeeze(read[0], _axes(call, read)),
+    "Reshape": lambda call, read: read[0].reshape(read[1]),
+    "Transpose": lambda call, read: read[0].transpose(call.given.get("perm")),
+    "Add": lambda call, read: read[0] + read[1],
+    "Sub": lambda call, read: read[0] - read[1],
+    "Mul": lambda call, read: read[0] * read[1],
+    "Div": lambda call, read: read[0] // read[1],
+    "Mod": lambda call, read: np.mod(read[0], read[1]),
+    "Equal": lambda call, read: read[0] == read[1] if read[0] is not None and read[1] is not None else None,
+    "Where": lambda call, read: np.where(*read),
+    "Concat": lambda call, read: np.concatenate(read, call.given.get("axis", 0)),
+    "Gather": lambda call, read: read[0].take(read[1], call.given.get("axis", 0)),
+    "Slice": _slice,
+    "ConstantOfShape": _filled,
+    "ReduceProd": lambda call, read: read[0].prod(keepdims=bool(call.given.get("keepdims", 1))),
+}

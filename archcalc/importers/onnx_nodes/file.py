@@ -10,6 +10,7 @@ from archcalc.errors import ArchcalcError, shorten
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Sizes
 
+OF_FIRST = {"DequantizeLinear", "CastLike"}  # what they compute is that of their first input
 NOT_CONSTANT = {"If", "Loop", "Scan"}  # what they compute is in graphs of their own
 
 
@@ -52,25 +53,41 @@ class File(NamedTuple):
     def origins(self) -> dict[str, tuple[str, ...]]:
         """Return for each value that depends on no input the stored tensors that it is made of.
 
-        Numbers of shapes are made of none.
+        Numbers of shapes, and those that are drawn, are made of none.
         """
-        found = {name: (name,) for name, one in self.tensors.items()}
+        found: dict[str, tuple[str, ...]] = {name: (name,) for name in self.tensors}
+        drawn: set[str] = set()
         for call in self.calls:
             read = [name for name in call.inputs if name]
-            if call.op in ("Shape", "Size"):
-                found |= dict.fromkeys(call.outputs, ())
-            elif all(name in found for name in read) and call.op not in NOT_CONSTANT:
-                first = read[:1] if call.op == "DequantizeLinear" else read
-                made = tuple(dict.fromkeys([one for name in first for one in found[name]]))
-                found |= {name: found.get(name) or made for name in call.outputs if name}
+            first = read[:1] if call.op in OF_FIRST else read
+            if call.op in NOT_CONSTANT or (call.op not in ("Shape", "Size") and not all(one in found for one in first)):
+                continue
+            if call.op.startswith("Random") or not drawn.isdisjoint(read):
+                drawn.update(call.outputs)
+            of_none = call.op in ("Shape", "Size") or not drawn.isdisjoint(call.outputs)
+            made = () if of_none else tuple(dict.fromkeys([one for name in first for one in found[name]]))
+            found.update({name: found.get(name) or made for name in call.outputs if name})
         return found
+
+    def read(self) -> set[str]:
+        """Return the names of all values that are read, or are results."""
+        return {*self.outputs, *[name for call in self.calls for name in call.inputs]}
+
+    def require_order(self) -> None:
+        """Raise ArchcalcError if a call reads what no call before it makes."""
+        known = {"", *self.inputs, *self.tensors}
+        for call in self.calls:
+            for name in call.inputs:
+                if name not in known:
+                    value = f"{call.op} reads {shorten(name)}, which nothing before it makes"
+                    raise ArchcalcError(f"{value}: a cycle, or a part of the file is missing")
+            known.update(call.outputs)
 
     def require_sizes(self) -> None:
         """Raise ArchcalcError unless all values that depend on an input have sizes proportional to the batch."""
-        constant = self.origins()
-        read = {*self.outputs, *[name for call in self.calls for name in call.inputs]}
+        constant, read = self.origins(), self.read()
         for call in self.calls:
-            for name in call.outputs:
+            for name in call.outputs if call.op != "SplitToSequence" else ():
                 if name in read and name not in constant and self.per_image(name) is None:
                     known = [format_shape(sizes[name]) if name in sizes else "unknown" for sizes in self.sizes]
                     at = f"at batch 1 and 2: {' and '.join(known)}" if len(known) > 1 else known[0]
@@ -81,18 +98,14 @@ class File(NamedTuple):
 
         None if they are unknown, or not proportional to the batch.
         """
-        every = [sizes.get(name) for sizes in self.sizes]
-        one, two = every[0], every[-1]
-        if one is None or two is None or (len(every) > 1 and prod(two) != 2 * prod(one)):
+        one, two = self.sizes[0].get(name), self.sizes[-1].get(name)
+        if one is None or two is None or (len(self.sizes) > 1 and prod(two) != 2 * prod(one)):
             return None
-        grown = [axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if a != b] or [0]
-        axis = grown[0]
-        return one[:axis] + one[axis + 1 :] if one and one[axis] == 1 else one
+        axis = self.batch_axis(name)
+        return one if axis < 0 else one[:axis] + one[axis + 1 :]
 
     def batch_axis(self, name: str) -> int:
-        """Return the axis of the batch; of one batch only the first that is 1 long; −1: none."""
+        """Return the axis of the batch, if it has that alone; else −1. Of one batch only the first that is 1 long."""
         one, two = self.sizes[0][name], self.sizes[-1][name]
-        grown = [axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
-        if grown:
-            return grown[0] if one[grown[0]] == 1 else -1
-        return 0 if len(self.sizes) == 1 and one[:1] == (1,) else -1
+        grown = [axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if (a, b) == (1, len(self.sizes))]
+        return grown[0] if grown else -1

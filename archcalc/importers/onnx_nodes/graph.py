@@ -6,7 +6,7 @@ from math import prod
 from re import fullmatch
 from typing import NamedTuple
 
-from archcalc.errors import ArchcalcError, Refusal, shorten
+from archcalc.errors import ArchcalcError, Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
 from archcalc.importers.onnx_nodes.calls import imported
@@ -18,9 +18,11 @@ from archcalc.ops.base import Operator, Shape
 from archcalc.ops.imported import Imported
 from archcalc.ops.shape import Ids, Tokens, shape_of
 
+STAYING = {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast"}  # some of which do nothing to an image
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Mean", "Concat"}  # joins of ours
 MADE_UP = r"val_\d+|onnx::.*|/.*|.*_output_\d+|_?[cC]onst.*"  # names that exporters give to tensors of their own
-CONVOLUTIONS = ("Conv", "Pool", "GlobalAveragePool", "BatchNormalization", "InstanceNormalization", "Resize")
+CONVOLUTIONS = ("conv", "conv_transpose")
+OF_MAPS = ("Conv", "MaxPool", "AveragePool", "Global", "BatchNormalization", "InstanceNormalization", "Resize")
 
 
 class Owner(NamedTuple):
@@ -31,20 +33,18 @@ class Owner(NamedTuple):
 
 
 def graph_of(file: File, name: str) -> Graph:
-    """Return the network of a file whose sizes are known. Raises ArchcalcError for a call that reads what is not made."""
+    """Return the network of a file whose sizes are known. Raises ArchcalcError if it computes nothing."""
     walk = Walk(file)
     calls = Matcher(file).calls()
     for one in file.inputs:
         walk.input(one, calls)
     for call, layer in zip(calls, names_of(calls), strict=True):
         walk.call(call, layer)
-    missing = [one for one in file.outputs if one not in walk.at]
-    if len(missing) == len(file.outputs):
+    results = {_plain(one): walk.at[one] for one in file.outputs if one in walk.at}
+    if not results:
         raise ArchcalcError("none of its outputs depends on an input")
-    results = {one: walk.at[one] for one in file.outputs if one in walk.at}
-    return walk.builder.graph(
-        name, results, About(title=f"ONNX file by {file.made_by or 'an unknown program'}", notes=walk.notes())
-    )
+    about = About(title=f"ONNX file by {file.made_by or 'an unknown program'}", notes=walk.notes())
+    return walk.builder.graph(name, results, about)
 
 
 class Walk:
@@ -54,6 +54,7 @@ class Walk:
         self.file = file
         self.builder = Builder()
         self.values = Values(file)
+        self.read = file.read()
         self.at: dict[str, int] = {}
         self.owners: dict[tuple[str, ...], Owner] = {}
         self.again: set[tuple[str, ...]] = set()  # stored tensors that several nodes use
@@ -63,7 +64,7 @@ class Walk:
         """Add an input: numbers of tokens, or features, whose axes those decide that read it."""
         sizes = self.file.per_image(name) or ()
         readers = [call.op for call in calls if name in call.inputs]
-        convolved = any(op.startswith(CONVOLUTIONS) or op.endswith("Pool") for op in readers)
+        convolved = any(op.startswith(OF_MAPS) for op in readers)
         whole = "int" in self.file.dtypes.get(name, "")
         kind = Ids if whole and len(sizes) == 1 else Tokens if len(sizes) == 2 and not convolved else None
         shape = kind(sizes) if kind else shape_of(sizes) if 1 <= len(sizes) <= 4 else Shape(sizes)
@@ -77,44 +78,41 @@ class Walk:
     def call(self, call: Call, name: str) -> None:
         """Add the layers of a call."""
         constant = self.values.constant
-        used = [one for one in call.outputs if one and one not in constant and one in self.file.dtypes]
-        if not used or call.op == "Constant":
-            return
-        for one in call.inputs:
-            if one and one not in constant and one not in self.at:
-                raise ArchcalcError(
-                    f"{call.op} reads {shorten(one)}, which nothing before it makes: a cycle, or a value that is missing"
-                )
+        used = [one for one in call.outputs if one in self.read and one not in constant]
         if not any(one in self.at for one in call.inputs):
             return
-        self.normalized |= call.op.startswith("BatchNormalization")
-        if call.op == "Identity" or (
-            call.op in ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast") and self.stays(call)
-        ):
-            self.made(used[0], self.at[call.inputs[0]])
+        before = self.at.get(call.inputs[0])
+        if call.op == "BatchNormalization" and before is not None:
+            self.normalized |= self.builder.nodes[before].op.name in CONVOLUTIONS
+        if call.op in STAYING and self.stays(call):
+            self.made(call.outputs[0], self.at[call.inputs[0]])
         elif call.op == "Split":
             self.split(call, name)
-        elif not self.own(call, name):
-            for one in used:
-                self.foreign(call, name, one)
-        for one in call.outputs[1:]:
-            if one in used and one not in self.at:
+        elif call.outputs[0] in used:
+            self.layer(call, name)
+        for one in used:
+            if one not in self.at:
                 self.foreign(call, name, one)
 
     def stays(self, call: Call) -> bool:
         """Whether one image's values stay as they are: same sizes, and none but the batch's axis moves."""
         x, y = self.values.shapes[call.inputs[0]], self.file.per_image(call.outputs[0])
-        if call.op == "Cast":
-            return isinstance(x, Ids)
+        if call.op in ("Cast", "Identity"):
+            return call.op == "Identity" or isinstance(x, Ids)
         if call.op == "Transpose":
             order = [self.values.axis(call.inputs[0], axis) for axis in call.given.get("perm", ())]
             return [axis for axis in order if axis >= 0] == [*range(len(x))]
         return tuple(x) == y
 
+    def layer(self, call: Call, name: str) -> None:
+        """Add the layer that makes the first output of a call."""
+        if not self.own(call, name):
+            self.foreign(call, name, call.outputs[0])
+
     def own(self, call: Call, name: str) -> bool:
         """Add a call as a layer of our own operators; return whether one says it."""
         rule = RULES.get(call.op)
-        before = len(self.builder.nodes), dict(self.at), dict(self.values.shapes)
+        before = len(self.builder.nodes), dict(self.at), dict(self.values.shapes), dict(self.owners)
         try:
             layer = rule and (call.op not in ELEMENTWISE or self.parameters(call, name)) and rule(call, self.values)
             if layer and self.fits(call, layer):
@@ -123,7 +121,7 @@ class Walk:
         except (Refusal, KeyError, ValueError, IndexError, TypeError):
             pass  # the operator says less than the call
         del self.builder.nodes[before[0] :]
-        self.at, self.values.shapes = before[1:]
+        self.at, self.values.shapes, self.owners = before[1:]
         return False
 
     def fits(self, call: Call, layer: Layer) -> bool:
@@ -144,7 +142,11 @@ class Walk:
             if one in self.at:
                 continue
             sizes = self.values.sizes(one)
-            op = parameter(first, sizes, self.trained(one)) if prod(sizes) > 1 and self.values.constant[one] else None
+            op = (
+                parameter(first, sizes, self.trained(one), call.op == "Concat")
+                if prod(sizes) > 1 and self.values.constant[one]
+                else None
+            )
             if op is None:
                 return False
             key = self.key(one)
@@ -191,14 +193,12 @@ class Walk:
     def split(self, call: Call, name: str) -> None:
         """Add a slice for each part."""
         x, start = call.inputs[0], 0
-        shape, axis = self.values.shapes[x], call.given.get("axis", 0)
-        letter = self.values.letter(shape, x, axis)
+        axis = call.given.get("axis", 0)
         for one in call.outputs:
             size = self.values.sizes(one)[axis]
-            part = Call("Slice", call.name, (x,), (one,), {"start": start, "stop": start + size, "axis": letter})
+            part = Call("Slice", call.name, (x,), (one,), {"start": start, "size": size, "axis": axis})
             start += size
-            if not letter or not self.own(part, name):
-                self.foreign(call._replace(outputs=(one,)), name, one)
+            self.layer(part, name)
 
     def foreign(self, call: Call, name: str, output: str) -> None:
         """Add a call that no operator of ours says."""
@@ -231,14 +231,11 @@ class Walk:
         """Return what a reader of the figures should know."""
         file = self.file
         notes = [f"ONNX opset {file.opset}; parameters are those of the file"]
-        convolutions = any(node.op.name in ("conv", "conv_transpose") for node in self.builder.nodes)
-        if convolutions and not self.normalized:
-            notes.append("no BatchNormalization node: batch normalization may be folded into the convolutions")
+        if not self.normalized and any(node.op.name in CONVOLUTIONS for node in self.builder.nodes):
+            notes.append("no BatchNormalization follows a convolution: it may be folded into the convolutions")
         if self.again:
-            count = len(self.again)
-            notes.append(
-                f"{count} stored tensor{'s' * (count > 1)} used by several nodes count once: the exporter may have merged equal ones"
-            )
+            several = f"stored tensors that several nodes use count once ({len(self.again)} of them)"
+            notes.append(f"{several}: the exporter may have merged equal ones")
         if len(file.sizes) == 1:
             notes.append("its batch cannot be changed: a batch of N counts as N runs")
         elif file.batch not in (None, 1):

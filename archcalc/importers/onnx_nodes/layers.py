@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.importers.onnx_nodes.file import Call, File
@@ -31,6 +32,10 @@ class Values:
     def sizes(self, name: str) -> Sizes:
         """Return the sizes at the first batch."""
         return self.file.sizes[0].get(name, ())
+
+    def stored(self, name: str, count: int) -> bool:
+        """Whether the file stores so many values for a value that depends on no input; not one number for all."""
+        return count <= sum([prod(self.file.tensors[one].sizes) for one in self.constant.get(name, ())])
 
     def numbers(self, name: str) -> tuple[Any, ...] | None:
         """Return the numbers of a small stored tensor."""
@@ -98,13 +103,13 @@ def _conv(call: Call, values: Values) -> Layer | None:
     x, weight, bias = call.inputs[0], call.input(1), call.input(2)
     if weight not in values.constant:
         return None
-    out, _, *kernel = values.sizes(weight)
-    tensors = {"weight": weight} | ({"bias": bias} if values.constant.get(bias) else {})
+    out, inner, *kernel = values.sizes(weight)
+    out = inner * call.given.get("group", 1) if call.op == "ConvTranspose" else out
+    tensors = {"weight": weight} | ({"bias": bias} if bias and values.stored(bias, out) else {})
     given = _window(call, values, tuple(kernel)) | {"groups": call.given.get("group", 1), "bias": "bias" in tensors}
     if call.op == "ConvTranspose":
         if call.given.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in call.given:
             return None
-        out = values.shapes[call.outputs[0]].channels or values.file.per_image(call.outputs[0])[0]  # type: ignore[index]
         given["output_padding"] = call.given.get("output_padding", 0)
     name = "conv" if call.op == "Conv" else "conv_transpose"
     return Layer(named(name, len(kernel), out, **given), (x,), values.map(x), tensors)
@@ -116,7 +121,7 @@ def _linear(call: Call, values: Values) -> Layer | None:
     if weight not in values.constant or len(values.sizes(weight)) != 2 or not plain or (bias and bias in values.shapes):
         return None
     out = values.sizes(weight)[0 if call.given.get("transB", 0) else 1]
-    tensors = {"weight": weight} | ({"bias": bias} if values.constant.get(bias) else {})
+    tensors = {"weight": weight} | ({"bias": bias} if bias and values.stored(bias, out) else {})
     return Layer(named("linear", 2, out, bias="bias" in tensors), (x,), values.last(x), tensors)
 
 
@@ -172,8 +177,9 @@ def _hard_sigmoid(call: Call, values: Values) -> Layer | None:
 def _softmax(call: Call, values: Values) -> Layer | None:
     x = call.inputs[0]
     axis = values.axis(x, call.given.get("axis", -1 if int(values.file.opset or 13) >= 13 else 1))
-    rank = len(values.shapes[x])
-    shape = values.last(x) if axis == rank - 1 else values.map(x)
+    shape = values.shapes[x]
+    if shape.axes:
+        shape = values.last(x) if axis == len(shape) - 1 else values.map(x)
     if axis < 0 or not shape.axes or shape.axes[axis] != "C":
         return None
     return Layer(named("softmax" if call.op == "Softmax" else "log_softmax"), (x,), shape)
@@ -181,7 +187,7 @@ def _softmax(call: Call, values: Values) -> Layer | None:
 
 def _batchnorm(call: Call, values: Values) -> Layer | None:
     x, *names = call.inputs[:5]
-    op = named("batchnorm", 2, call.given.get("epsilon", 1e-5), 1 - call.given.get("momentum", 0.9))
+    op = named("batchnorm", 2, call.given.get("epsilon", 1e-5), round(1 - call.given.get("momentum", 0.9), 6))
     return Layer(
         op, (x,), values.map(x), dict(zip(("weight", "bias", "running_mean", "running_var"), names, strict=True))
     )
@@ -239,19 +245,25 @@ def _concat(call: Call, values: Values) -> Layer | None:
 
 def _join(name: str) -> Rule:
     def rule(call: Call, values: Values) -> Layer | None:
+        """Inputs have the same axes; beside tokens a vector may stand, which ONNX repeats as our operators do."""
         shapes = [values.shapes[one] for one in call.inputs]
-        kind = next((type(one) for one in shapes if len(one) == max(map(len, shapes)) and one.axes), None)
-        if kind is None or len({len(values.sizes(one)) for one in call.inputs}) > 1 or len(shapes) < 2:
+        most = max(map(len, shapes))
+        kind = next((type(one) for one in shapes if len(one) == most and one.axes), None)
+        others = {type(one) for one in shapes if len(one) < most}
+        if kind is None or len(shapes) < 2 or not others <= ({Features} if issubclass(kind, Tokens) else set()):
             return None
-        return Layer(named(name), call.inputs, tuple([kind(one) for one in shapes]))
+        return Layer(named(name), call.inputs, tuple([kind(one) if len(one) == most else one for one in shapes]))
 
     return rule
 
 
 def _slice(call: Call, values: Values) -> Layer | None:
-    x = call.inputs[0]
+    """Slice, or a part that Split makes, which says where it starts and its size."""
+    x, shape = call.inputs[0], values.shapes[call.inputs[0]]
+    if "size" in call.given:
+        start, size, letter = call.given["start"], call.given["size"], values.letter(shape, x, call.given["axis"])
+        return Layer(named("slice", 2, start, start + size, 1, letter), (x,), shape) if letter else None
     given = [values.numbers(name) for name in call.inputs[1:]]
-    shape = values.shapes[x]
     if None in given or len(given) < 3 or any(len(one) != 1 for one in given if one):
         return None
     start, stop, axis, step = [one[0] for one in [*given, (1,)][:4] if one]
@@ -341,7 +353,8 @@ RULES: Mapping[str, Rule] = {
     "LeakyRelu": _activation("leaky_relu", negative_slope="alpha"), "Elu": _activation("elu", alpha="alpha"),
     "Selu": _activation("selu"), "Softplus": _activation("softplus"), "Exp": _activation("exp"),
     "Mish": _activation("mish"), "HardSwish": _activation("hardswish"), "HardSigmoid": _hard_sigmoid,
-    "Gelu": _activation("gelu", approximate="approximate"), "Swish": _activation("silu"), "PRelu": _prelu, "Clip": _clip,
+    "Gelu": _activation("gelu", approximate="approximate"), "Swish": _activation("silu"), "PRelu": _prelu,
+    "Clip": _clip,
     "Softmax": _softmax, "LogSoftmax": _softmax,
     "BatchNormalization": _batchnorm,
     **dict.fromkeys(("InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"), _norm),
@@ -354,14 +367,17 @@ RULES: Mapping[str, Rule] = {
 }  # fmt: skip
 
 
-def parameter(shape: Shape, sizes: Sequence[int], trained: bool) -> Operator | None:
-    """Return a stored tensor beside values of a shape as a layer of its own; None if no operator of ours says it."""
+def parameter(shape: Shape, sizes: Sequence[int], trained: bool, whole: bool) -> Operator | None:
+    """Return a stored tensor beside values of a shape as a layer of its own; None if no operator of ours says it.
+
+    A vector of features stays one, unless the shape is needed as a `whole`.
+    """
     rank = len(shape) + 1
     padded = (1,) * (rank - len(sizes)) + tuple(sizes)
     if not shape.axes or len(sizes) > rank or padded[0] != 1:
         return None
     given = dict(zip(shape.axes, padded[1:], strict=True))
-    only_last = isinstance(shape, Tokens | Features) and all(size == 1 for size in padded[:-1])
+    only_last = not whole and isinstance(shape, Tokens | Features) and all(size == 1 for size in padded[:-1])
     return named("parameter" if trained else "constant", 2, **({"C": padded[-1]} if only_last else given))
 
 

@@ -52,6 +52,8 @@ class Matcher:
         """Return the call that a pattern is with this one as its last, and the values within it."""
         if call.op == "Add":
             return self.linear(call)
+        if call.op == "SequenceAt":
+            return self.part(call), {call.inputs[0]}
         for pattern, op, given in PATTERNS:
             if pattern[0] == call.op:
                 found: dict[str, str] = {}
@@ -70,6 +72,18 @@ class Matcher:
                 if weight in self.constant and x not in self.constant and sizes.get(bias) == sizes[weight][-1:]:
                     return call._replace(op="MatMul", name=maker.name, inputs=(x, weight, bias)), {product}
         return call, set()
+
+    def part(self, call: Call) -> Call:
+        """One of the equal parts of SplitToSequence is a slice."""
+        maker, place = self.maker.get(call.inputs[0]), self.numbers(call.inputs[1])
+        size, size_of_part = (
+            [self.file.sizes[0].get(name, ()) for name in (maker.inputs[0], call.outputs[0])] if maker else ((), ())
+        )
+        if not maker or not place or not size or len(size) != len(size_of_part):
+            return call
+        axis = maker.given.get("axis", 0)
+        given = {"start": place[0] * size_of_part[axis], "size": size_of_part[axis], "axis": axis}
+        return call._replace(op="Slice", inputs=maker.inputs[:1], given=given)
 
     def call_matches(self, call: Call, pattern: Pattern, found: dict[str, str], inner: set[str]) -> bool:
         op, *parts = pattern
@@ -93,7 +107,7 @@ class Matcher:
             return len(numbers) == 1 and isclose(numbers[0], pattern, rel_tol=1e-4)
         maker = self.maker.get(name)
         inner.add(name)
-        return bool(maker) and self.uses[name] == 1 and self.call_matches(maker, pattern, found, inner)
+        return maker is not None and self.uses[name] == 1 and self.call_matches(maker, pattern, found, inner)
 
     def numbers(self, name: str) -> tuple[Any, ...]:
         stored = self.constant.get(name, ())
