@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from archcalc.errors import ArchcalcError, SpecError, printable, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
+from archcalc.importers.declared import declared_spec, is_declared
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.foreign_files import foreign
@@ -38,8 +39,11 @@ class Network(NamedTuple):
     entry: IndexLine | None = None
 
 
-def _read(path: Path) -> Spec:
-    """Read the spec in a file. Raises ArchcalcError if the file cannot be read, SpecError if it is not a spec."""
+def _read(path: Path, part: str = "") -> Spec:
+    """Read the spec in a file, or translate a file of another program; `part` selects one of the networks in that.
+
+    Raises ArchcalcError if the file cannot be read, SpecError if it is neither.
+    """
     if path.stem.endswith(PUBLISHED):
         network = path.stem.removesuffix(PUBLISHED)
         found = sibling(path, network)
@@ -48,6 +52,9 @@ def _read(path: Path) -> Spec:
     try:
         return _parsed(read_text(path), shown(path), os.path.abspath(path))
     except ArchcalcError:
+        if is_declared(path):
+            made = path.with_name(f"{path.name} as a spec")  # errors in the translated text show it
+            return _parsed(declared_spec(path, shown(path), part), shown(made), os.path.abspath(made))
         if what := foreign(path):
             raise ArchcalcError(f"{shown(path)}: {what}") from None
         raise
@@ -288,9 +295,9 @@ def _mentions(path: Path, word: str) -> bool:
 
 
 def _in_file(path: str, network: str) -> tuple[Origin, str]:
-    spec = _read(Path(path))
+    spec = _read(Path(path), network)
     known = spec.networks()
-    if not network and len(known) == 1:
+    if len(known) == 1 and (not network or is_declared(Path(path))):
         return _origin(spec, known[0]), path
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"

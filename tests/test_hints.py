@@ -301,9 +301,6 @@ def zipped(path, *names):
 
 
 FILES = {  # what is written, and what it is called
-    "yolo.cfg": (b"# a comment\n[net]\nbatch=64\n\n[convolutional]\nfilters=32\n", "a Darknet configuration"),
-    "deploy.prototxt": (b'name: "VGG"\ninput: "data"\nlayer {\n  name: "conv1"\n}\n', "a Caffe network"),
-    "old.prototxt": (b'name: "VGG"\nlayers { bottom: "data" }\n', "a Caffe network"),
     "net.caffemodel": (b"\x0a\x03VGG", "a Caffe file with weights"),
     "net.onnx": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
     "onnx-without-suffix": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
@@ -369,9 +366,9 @@ def test_a_spec_with_a_mistake_stays_a_spec(text, suffix, tmp_path, monkeypatch)
 
 
 def test_the_advice_is_a_spec_that_loads(tmp_path):
-    (tmp_path / "net.prototxt").write_text("layer {\n}\n")
+    (tmp_path / "net.tflite").write_text("")
     with pytest.raises(ArchcalcError) as caught:
-        load(tmp_path / "net.prototxt")
+        load(tmp_path / "net.tflite")
     lines = [line.removeprefix("    ") for line in str(caught.value).split("\n") if line.startswith("    ")]
     assert len(parse("\n".join(lines)).nodes) == 7
 

@@ -10,7 +10,7 @@ from archcalc.analysis.conventions import Convention
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
-from archcalc.ops.base import is_bias
+from archcalc.ops.base import Unknown, Work, is_bias
 from archcalc.ops.shape import Ids, Shape, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
@@ -41,14 +41,26 @@ class Run(NamedTuple):
     fixed_values: int
     indices: int  # among the fixed values
     shared: int  # trainable values and buffers of another layer that it runs with
-    work: Mapping[str, int]
-    connections: int
+    work: Mapping[str, int] | None  # None: unknown, as are figures of it
+    connections: int | None
     activations: int
     step: Step  # of training
 
-    def flops(self, work: Mapping[str, int]) -> int:
-        """Return the FLOPs of some work by the report's convention."""
-        return self.conditions.convention.flops(work)
+    def flops(self, *works: Mapping[str, int] | None) -> int | None:
+        """Return the FLOPs of some work by the report's convention; None if some of it is unknown."""
+        known = [self.conditions.convention.flops(work) for work in works if work is not None]
+        return sum(known) if len(known) == len(works) else None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether arithmetic is unknown."""
+        return self.work is None or None in self.step or self.connections is None
+
+
+def macs_of(*works: Mapping[str, int] | None) -> int | None:
+    """Return the multiply-accumulates of some work; None if some of it is unknown."""
+    known = [work.get("mac", 0) for work in works if work is not None]
+    return sum(known) if len(known) == len(works) else None
 
 
 def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gradients | None = None) -> Run:
@@ -62,12 +74,18 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     shared = sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values()) if node.shared else 0
     biases = _taken(trained, [*filter(is_bias, trained)]) if trained else 0
     statistics, counters, indices = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS, INDICES))
-    work = op.batch_work(x, y, batch)
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
     weights = sum(trained.values()) if trained else 0
+    work: Work | None = None
+    links: int | None = None
+    try:
+        links = batch * op.links(x, y)
+        work = op.batch_work(x, y, batch)
+    except Unknown:
+        pass  # an imported function without a rule
     step = step_of(node, batch, weights + biases, recipe, needed) if needed else NO_STEP
     owned = weights, biases, statistics, counters, sum(kept.values()) + indices, indices, shared
-    return Run(node, conditions, *owned, work, batch * op.links(x, y), batch * written, step)
+    return Run(node, conditions, *owned, work, links, batch * written, step)
 
 
 def _sizes(tensors: Mapping[str, Sizes]) -> dict[str, int]:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from archcalc.analysis import cost
-from archcalc.analysis.cost import Run
+from archcalc.analysis.cost import Run, macs_of
 
 SUM = "sum"  # over layers: of an operator, a block or the network
 END = "end"  # of a layer; for a block that of its last layer, for the network see `spatial_end`
 PATH = "path"  # of the longest path in a block or the network, or up to a layer
 NETWORK = "network"  # of a whole network only
-Rule: TypeAlias = Callable[[Run], int]
+Rule: TypeAlias = Callable[[Run], "int | None"]  # None: unknown
 
 
 class Figure(NamedTuple):
@@ -61,7 +61,7 @@ _ROWS = (
     Figure("buffer_bytes", "buffers", "bytes", SUM, "memory of buffers; a counter takes 8 bytes", cost.buffer_bytes),
     Figure("macs", "MACs", "operations", SUM,
            "multiply-accumulates of convolutions, linear and recurrent layers, and products of matrices",
-           lambda run: run.work.get("mac", 0)),
+           lambda run: macs_of(run.work)),
     Figure("flops", "FLOPs", "operations", SUM, "arithmetic operations, each kind times its weight in the convention",
            lambda run: run.flops(run.work)),
     Figure("forward_flops", "forward FLOPs", "operations", SUM,
@@ -69,22 +69,22 @@ _ROWS = (
            lambda run: run.flops(run.step.forward)),
     Figure("backward_input_macs", "backward input MACs", "operations", SUM,
            "multiply-accumulates for the gradients of inputs; the image needs none",
-           lambda run: run.step.of_input.get("mac", 0)),
+           lambda run: macs_of(run.step.of_input)),
     Figure("backward_input_flops", "backward input FLOPs", "operations", SUM, "FLOPs for the gradients of inputs",
            lambda run: run.flops(run.step.of_input)),
     Figure("backward_weight_macs", "backward weight MACs", "operations", SUM,
            "multiply-accumulates for the gradients of weights; frozen ones need none",
-           lambda run: run.step.of_weight.get("mac", 0)),
+           lambda run: macs_of(run.step.of_weight)),
     Figure("backward_weight_flops", "backward weight FLOPs", "operations", SUM, "FLOPs for the gradients of weights",
            lambda run: run.flops(run.step.of_weight)),
     Figure("optimizer_flops", "optimizer FLOPs", "operations", SUM,
            "FLOPs of the update of all weights and biases that are not frozen",
            lambda run: run.flops(run.step.optimizer)),
     Figure("step_macs", "step MACs", "operations", SUM, "multiply-accumulates of a training step: forward and backward",
-           lambda run: sum([work.get("mac", 0) for work in run.step])),
+           lambda run: macs_of(*run.step)),
     Figure("step_flops", "step FLOPs", "operations", SUM,
            "FLOPs of a training step: forward, backward and optimizer, without the loss",
-           lambda run: sum([run.flops(work) for work in run.step])),
+           lambda run: run.flops(*run.step)),
     Figure("connections", "connections", "links", SUM,
            "pairs of an output value and an input value or bias, in weighted layers", lambda run: run.connections),
     Figure("activations", "activations", "values", SUM,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
-from archcalc.ops.base import Extra, Saved
+from archcalc.ops.base import Extra, Saved, Unknown
 from archcalc.ops.calls import VIEW, given
 from archcalc.ops.joins import Elementwise
 from archcalc.ops.shape import Ids
@@ -140,5 +140,7 @@ def saved_as_run(node: Node, overwrites: bool) -> Saved:
     op = node.op if overwrites or not able else node.op.but(inplace=False)
     try:
         return op.saved(node.x, node.output)
+    except Unknown:
+        return NOTHING  # such a network runs in PyTorch, so nothing overwrites what an imported function keeps
     except NotImplementedError as error:
         raise SpecError(f"{node.name}: {error}", node.place) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from archcalc.analysis.at_least import add_known
 from archcalc.analysis.cost import Run
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, PATH, SUM, rule, summed
@@ -13,7 +14,7 @@ from archcalc.ops import Shape
 if TYPE_CHECKING:
     from archcalc.analysis.report import Layer
 
-Sums: TypeAlias = "Callable[[Sequence[Layer]], dict[str, int]]"
+Sums: TypeAlias = "Callable[[Sequence[Layer]], dict[str, Any]]"
 
 
 def within(layer: Layer, block: str) -> bool:
@@ -61,17 +62,19 @@ def own_depth(part: Sequence[Layer]) -> int:
 
 
 def total(part: Sequence[Layer], key: str) -> int | None:
-    """Add up a figure over layers; None if it is unknown for one of them."""
-    counts = [getattr(layer, key) for layer in part]
-    return None if None in counts else sum(counts)
+    """Add up a figure over layers; AtLeast if it is unknown for some of them, None if for all."""
+    return add_known([getattr(layer, key) for layer in part])
 
 
 def sums_of(runs: Iterable[tuple[Run, int]]) -> Sums:
     """Return a function that adds up each figure of `summed` over layers with these runs, reading each run once."""
-    known = {id(run): {key: rule(key)(run) for key in summed()} for run, _ in runs}
+    known: dict[int, dict[str, Any]] = {id(run): {key: rule(key)(run) for key in summed()} for run, _ in runs}
+    unknown = any(None in figures.values() for figures in known.values())
 
-    def sums(part: Sequence[Layer]) -> dict[str, int]:
+    def sums(part: Sequence[Layer]) -> dict[str, Any]:
         first, *others = (known[id(layer.run)] for layer in part)
+        if unknown:
+            return {key: add_known([first[key], *[run[key] for run in others]]) for key in first}
         return {key: count + sum([run[key] for run in others]) for key, count in first.items()} if others else first
 
     return sums

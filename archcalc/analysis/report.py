@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Conditions, Run, run_of
 from archcalc.analysis.depth import depths
@@ -18,7 +19,7 @@ from archcalc.analysis.memory_plan import in_place
 from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.receptive_field import Axes, receptive_fields
 from archcalc.analysis.recipe import USUAL, Recipe, is_trained, require_possible
-from archcalc.analysis.saved import saved_bytes, unknown_memory
+from archcalc.analysis.saved import saved_bytes, unknown_calls, unknown_memory
 from archcalc.analysis.spatial_end import last_spatial
 from archcalc.analysis.training_step import Gradients, gradients
 from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
@@ -45,15 +46,16 @@ class Layer(NamedTuple):
     saved_bytes: int | None  # what backward keeps for it and for no earlier layer; None: unknown
     weights_of: str  # the layer whose weights it shares; "": none
 
-    def __getattr__(self, key: str) -> int:
+    def __getattr__(self, key: str) -> Any:
         return rule(key)(self.run)
 
 
 class Totals:
     """The figures of a network, as attributes by the registry's keys: `totals.macs`. Each is computed when read.
 
-    None: unknown; expected values are also None if training drops no branch. Raises SpecError, with its place, for a
-    layer without a rule for the figure that is read.
+    None: unknown; expected values are also None if training drops no branch. A sum of which the figure of an imported
+    function is unknown is an AtLeast. Raises SpecError, with its place, for another layer without a rule for the figure
+    that is read.
     """
 
     def __init__(self, report: Report) -> None:
@@ -81,7 +83,9 @@ class Totals:
         if key in FIGURES and FIGURES[key].of is None:
             return self._of_graph(key)
         of = rule(key)
-        return sum([of(run) * count for run, count in self.report.distinct])
+        counts = [(of(run), count) for run, count in self.report.distinct]
+        known = sum([own * count for own, count in counts if own is not None])
+        return AtLeast(known) if any(own is None for own, _ in counts) else known
 
     def _of_graph(self, key: str) -> Any:
         report, ran = self.report, self.report.ran
@@ -160,7 +164,15 @@ class Report:
     def expected(self) -> Expected:
         """The expected values of training."""
         macs = rule("macs")
-        return expected(self.ran, lambda i: macs(self.runs[i]))
+        found = expected(self.ran, lambda i: macs(self.runs[i]) or 0)
+        return found._replace(expected_macs=None) if self.without_rule else found
+
+    @cached_property
+    def without_rule(self) -> dict[str, str]:
+        """The layers of whose arithmetic archcalc does not know everything, and the function of each."""
+        if not any(run.unknown for run, _ in self.distinct):
+            return {}
+        return {node.name: node.op.name for node, run in zip(self.ran.nodes, self.runs, strict=True) if run.unknown}
 
     @cached_property
     def ran(self) -> Graph:
@@ -194,7 +206,7 @@ class Report:
 
     def peak(self, recipe: Recipe) -> int | None:
         """Return the most bytes that tensors hold by a recipe, with this report's batch and dtype; None: unknown."""
-        if unknown_memory(self.graph):
+        if unknown_calls(self.graph):
             return None
         from archcalc.analysis.simulation import simulate  # few figures need it
 

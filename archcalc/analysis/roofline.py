@@ -73,7 +73,7 @@ def step_bound(report: Report, card: Card, state: int) -> float:
     recipe, runs = report.recipe, report.runs
     passes = sum(_arithmetic(run, run.step[:3], report.dtype, card) for run in runs)
     updated = [run for run in runs if run.step.optimizer]
-    update = sum(sum(run.step.optimizer.values()) for run in updated) / card.peak(report.dtype)
+    update = sum(sum((run.step.optimizer or {}).values()) for run in updated) / card.peak(report.dtype)
     trained = sum(run.weights + run.biases for run in updated) * DTYPES[recipe.dtype]
     moved = recipe.accumulate * _moved(report) + 3 * trained + 2 * state
     return max(recipe.accumulate * passes + update, moved / card.bandwidth)
@@ -99,7 +99,7 @@ def _moved(report: Report) -> int:
     return moved - sum(map(param_bytes, tables))
 
 
-def _arithmetic(run: Run, works: Iterable[Mapping[str, int]], dtype: str, card: Card) -> float:
-    """Return the seconds of some works' multiply-accumulates, two operations each."""
-    macs = sum(work.get("mac", 0) for work in works)
+def _arithmetic(run: Run, works: Iterable[Mapping[str, int] | None], dtype: str, card: Card) -> float:
+    """Return the least seconds of some works' multiply-accumulates, two operations each; unknown work adds nothing."""
+    macs = sum(work.get("mac", 0) for work in works if work)
     return 2 * macs / card.peak(dtype, tf32=run.node.op.name != "linear")

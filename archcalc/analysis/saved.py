@@ -21,6 +21,11 @@ def unknown_memory(graph: Graph) -> str:
     return next((node.name for node in graph.nodes if node.op.unknown_memory), "")
 
 
+def unknown_calls(graph: Graph) -> str:
+    """Return the first layer of which archcalc does not know all that it allocates, which peaks need; or ""."""
+    return next((node.name for node in graph.nodes if node.op.unknown_memory or node.op.unknown_calls), "")
+
+
 def saved_bytes(graph: Graph, batch: int = 1, dtype: str = "float32", device: str = "cpu") -> list[int]:
     """Return for each node the bytes that backward keeps for it and for no earlier node; all values need gradients."""
     memory = plan_memory(graph, True)

@@ -50,7 +50,7 @@ from archcalc.analysis.once_per_graph import first_equals, of_batch
 from archcalc.analysis.optimizers import Update
 from archcalc.analysis.programs import Compiled, Programs, Source, calls_as_run
 from archcalc.analysis.recipe import Recipe, is_frozen, require_possible
-from archcalc.analysis.saved import unknown_memory
+from archcalc.analysis.saved import unknown_calls
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, Shared, require_graph
@@ -86,7 +86,7 @@ def simulate(graph: Graph, recipe: Recipe) -> Trace:
         raise ArchcalcError(f"autocast needs a network in float32, not {recipe.dtype}")
     if recipe.master_weights and DTYPES[recipe.dtype] != 2:
         raise ArchcalcError(f"master weights need a network in float16 or bfloat16, not {recipe.dtype}")
-    if layer := unknown_memory(graph):
+    if layer := unknown_calls(graph):
         raise ArchcalcError(f"archcalc does not know what {layer} keeps in memory")
     choose("device", recipe.device, DEVICES)
     choose("module", recipe.module, MODULES)

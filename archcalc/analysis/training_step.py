@@ -9,13 +9,14 @@ gradient of a value that all images share is summed over the batch. The loss is 
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from archcalc.analysis.once_per_graph import of_batch
 from archcalc.analysis.optimizers import work_per_value
 from archcalc.analysis.recipe import Recipe, is_trained
 from archcalc.graph.graph import Graph, Node
-from archcalc.ops.base import Work, add_work, values
+from archcalc.ops.base import Unknown, Work, add_work, values
 
 
 class Gradients(NamedTuple):
@@ -30,9 +31,9 @@ class Gradients(NamedTuple):
 class Step(NamedTuple):
     """Operations by kind, of one layer for a batch; empty at inference."""
 
-    forward: Work
-    of_input: Work
-    of_weight: Work
+    forward: Work | None  # None: unknown
+    of_input: Work | None
+    of_weight: Work | None
     optimizer: Work
 
 
@@ -63,11 +64,23 @@ def step_of(node: Node, batch: int, params: int, recipe: Recipe, needed: Gradien
     """Return the operations of a layer with so many trainable values of its own."""
     op, x, y = node.op, node.x, node.output
     added = {"add": needed.added * batch * values(y) + needed.summed * (batch - 1)}
-    of_input = add_work(op.gradients_of(x, y, batch, needed.inputs), added)
-    if needed.weights and not any(needed.inputs):
-        of_input = add_work(of_input, op.inner_gradient(x, y, batch))
-    of_weight = op.weight_gradient(x, y, batch) if needed.weights else {}
-    if node.shared and needed.weights:
+    of_input = _known(op.gradients_of, x, y, batch, needed.inputs)
+    if of_input is not None:
+        of_input = add_work(of_input, added)
+        if needed.weights and not any(needed.inputs):
+            of_input = add_work(of_input, op.inner_gradient(x, y, batch))
+    of_weight = _known(op.weight_gradient, x, y, batch) if needed.weights else {}
+    if node.shared and of_weight:
         of_weight = add_work(of_weight, {"add": sum(map(values, op.weights(x).values())) - params})
     each = work_per_value(recipe.optimizer, recipe.weight_decay) if needed.weights else {}
-    return Step(op.training_work(x, y, batch), of_input, of_weight, {kind: params * each[kind] for kind in each})
+    return Step(
+        _known(op.training_work, x, y, batch), of_input, of_weight, {kind: params * each[kind] for kind in each}
+    )
+
+
+def _known(rule: Callable[..., Work], *given: Any) -> Work | None:
+    """Return the work by a rule; None for an imported function without one."""
+    try:
+        return rule(*given)
+    except Unknown:
+        return None

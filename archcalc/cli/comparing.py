@@ -30,6 +30,7 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @click.option("--sort", metavar="COLUMN", default="", help="Sort by a column, e.g. macs; -macs: largest first.")
 @options.columns_option
 @options.network_options
+@options.strict_option
 @options.output_options
 @kept()
 def compare(

@@ -11,7 +11,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.options import NetworkName, analyzed, network_options, output_options, row_options
+from archcalc.cli.options import NetworkName, analyzed, network_options, output_options, row_options, strict_option
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
@@ -26,6 +26,7 @@ from archcalc.spec.binding import GivenInput
 @click.argument("name", type=NetworkName())
 @network_options
 @row_options
+@strict_option
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
 @output_options
 def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:

@@ -17,7 +17,7 @@ from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
 from archcalc.cli.output import writable
-from archcalc.errors import Refusal, choose, shorten
+from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES, Sizes, axes_of, shape_of
 from archcalc.render.formats import SUFFIXES
@@ -132,10 +132,20 @@ def refuse_training(options: Iterable[str], mode: str) -> None:
         raise click.UsageError(f"{option} applies to training; use --mode train")
 
 
-def analyzed(graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, **recipe: Any) -> Report:
-    """Analyze a network as `network_options` say. Raises UsageError for options of training at inference."""
+def analyzed(
+    graph: Graph, *, batch: int, dtype: str, mode: str, convention: str, strict: bool = False, **recipe: Any
+) -> Report:
+    """Analyze a network as `network_options` say. Raises UsageError for options of training at inference.
+
+    If `strict`, raises ArchcalcError for operators without a rule.
+    """
     refuse_training(STEP_OPTIONS, mode)
-    return analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
+    report = analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
+    if strict and report.without_rule:
+        from archcalc.render.table import without_rule_text
+
+        raise ArchcalcError(f"{graph.name} has {without_rule_text(report.without_rule)}; omit --strict to see the rest")
+    return report
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
@@ -196,6 +206,7 @@ row_options = together(
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")
 columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
                               help="Show only these columns, e.g. params,macs,depth.")  # fmt: skip
+strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
 

@@ -14,6 +14,7 @@ from archcalc.comparing.pairing import Aligner, Match
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.groups import tree
 from archcalc.ops import Operator
+from archcalc.ops.imported import Imported
 
 if TYPE_CHECKING:
     from archcalc.analysis.report import Layer, Report
@@ -82,7 +83,7 @@ def _plain(match: Match) -> bool:
 
 
 def _argument_changes(left: Operator, right: Operator) -> Iterator[Change]:
-    if type(left) is not type(right):
+    if type(left) is not type(right) or (isinstance(left, Imported) and left != right):
         yield Change("operator", left, right)
         return
     for name in left.types:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from archcalc.analysis.at_least import ratio
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.comparing.accuracy import Errors, published_errors
@@ -21,8 +22,9 @@ class Entry(NamedTuple):
     name: str
     year: int | None
     figures: Mapping[str, Any]  # of the network, by the registry's keys
-    ratios: Mapping[str, float | None]  # of RATIOS against the first network; None if its figure is 0
+    ratios: Mapping[str, float | None]  # of RATIOS against the first network; None if its figure is 0 or unknown
     errors: Errors | None  # None: none are published, or not with these params and input
+    without_rule: Mapping[str, str]  # layers of whose arithmetic something is unknown, and their functions
 
 
 class Comparison(NamedTuple):
@@ -79,5 +81,6 @@ def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparis
 def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:
     figures, about = report.totals.figures(keys), report.graph.about
     against = first.figures if first else figures
-    ratios = {key: figures[key] / count if (count := against[key]) else None for key in RATIOS}
-    return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published_errors(report.graph))
+    ratios = {key: 1.0 if not first and figures[key] else ratio(figures[key], against[key]) for key in RATIOS}
+    errors = published_errors(report.graph)
+    return Entry(report.graph.name, about.paper.get("year"), figures, ratios, errors, report.without_rule)

@@ -63,6 +63,10 @@ Work: TypeAlias = dict[str, int]
 KINDS = ("mac", "add", "mul", "div", "compare", "exp", "log", "sqrt", "pow", "tanh", "erf", "sin")
 
 
+class Unknown(NotImplementedError):
+    """A figure of an imported function for which there is no rule."""
+
+
 class Saved(NamedTuple):
     """What backward keeps: input or output (tensors that exist anyway), weights and buffers by name, extra tensors."""
 
@@ -96,6 +100,7 @@ class Operator:
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    unknown_calls: ClassVar[bool] = False  # whether archcalc does not know what it allocates for a moment
     unknown_memory: ClassVar[bool] = False  # whether archcalc does not know what it keeps and allocates
     whole: ClassVar[tuple[int, ...]] = ()  # of a join, the branches that every output position reads whole
     of_batch: ClassVar[bool] = False  # of a join, whether a learned tensor can be no branch beside one of the input

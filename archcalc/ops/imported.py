@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, TypeAlias
 
-from archcalc.ops.base import Plain, Saved, Shape, Sizes, Work, declared, values
+from archcalc.ops.base import Plain, Saved, Shape, Sizes, Unknown, Work, declared, values
 from archcalc.ops.reads import EACH, Axis
 
 Counts: TypeAlias = tuple[tuple[str, int], ...]  # operations by kind
@@ -20,6 +20,7 @@ class Imported(Plain):
     """One call of a function such as `aten::einsum` or `onnx::Gather`, with any number of inputs."""
 
     joins: ClassVar[bool] = True
+    unknown_calls: ClassVar[bool] = True
     function: str
     made: Shape
     tensors: Named = ()  # trainable
@@ -79,6 +80,8 @@ class Imported(Plain):
         return [(EACH,) * len(shape.lengths) for shape in x]
 
     def links(self, x: Sequence[Shape], y: Shape) -> int:
+        if self.counts is None and self.tensors:
+            raise self._no_rule("connections")
         biases = any("bias" in name for name, _ in self.tensors)
         return (dict(self.counts or ()).get("mac", 0) + biases * values(y)) * self.weighted
 
@@ -87,5 +90,5 @@ class Imported(Plain):
             raise self._no_rule(figure)
         return counts
 
-    def _no_rule(self, figure: str) -> NotImplementedError:
-        return NotImplementedError(f"archcalc has no rule for the {figure} of {self.function}")
+    def _no_rule(self, figure: str) -> Unknown:
+        return Unknown(f"archcalc has no rule for the {figure} of {self.function}")

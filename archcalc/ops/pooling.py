@@ -136,7 +136,8 @@ class AvgPool(Pool):
 
     def pytorch(self, x: Shape) -> str:
         code = super().pytorch(x)
-        return code if len(x.lengths) > 1 else code.replace(", divisor_override=divisor_override", "")
+        whole = len(x.lengths) > 1 or self.divisor_override  # which PyTorch refuses for a line, too
+        return code if whole else code.replace(", divisor_override=divisor_override", "")
 
     def work(self, x: Shape, y: Shape) -> Work:
         """For each output value k·k − 1 additions and a division, also where a window covers padding."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from archcalc.analysis.at_least import AtLeastRatio
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import USUAL, Shape
@@ -33,10 +34,10 @@ class Column(NamedTuple):
 class Table:
     """Rows of values by column key, with title, conditions, totals and notes.
 
-    `facts` are the conditions by name, for data; `conditions` are the same as text. `totals` is the last row, by column
-    key; `summary` are labelled lines below. JSON contains what `data` returns (called for JSON alone), and the rows
-    under `rows_key` unless it is empty. `parts` are tables that follow. `label` names the table if its facts have no
-    name.
+    `facts` are the conditions by name, for data; `conditions` are the same as text, and `remarks` stand below them.
+    `totals` is the last row, by column key; `summary` are labelled lines below. JSON contains what `data` returns
+    (called for JSON alone), and the rows under `rows_key` unless it is empty. `parts` are tables that follow. `label`
+    names the table if its facts have no name.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Table:
     data: Callable[[], Mapping[str, Any]] = dict
     parts: Sequence[Table] = ()
     label: str = ""
+    remarks: Sequence[str] = ()
 
     def called(self) -> str:
         """Return a short name that distinguishes it from other tables."""
@@ -112,14 +114,20 @@ def bytes_text(count: int) -> str:
 
 def ratio_text(ratio: float) -> str:
     """Format a ratio with three significant digits: 5.41, 1.00, 0.0235, 1,230."""
-    rounded = f"{ratio:.2e}"
-    return f"{float(rounded):,.{max(0, 2 - int(rounded.partition('e')[2]))}f}" if ratio else "0"
+    rounded, least = f"{ratio:.2e}", "≥ " * isinstance(ratio, AtLeastRatio)
+    return least + f"{float(rounded):,.{max(0, 2 - int(rounded.partition('e')[2]))}f}" if ratio else "0"
 
 
 def listed(names: Sequence[str]) -> str:
     """Join names: `vgg16, resnet50`; of more than three the first three, and how many more."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+def without_rule_text(functions: Mapping[str, str]) -> str:
+    """Name layers without a rule and their functions: `1 operator without a rule: fft.layer (aten::fft_rfft2)`."""
+    many = f"{len(functions):,} operators" if len(functions) > 1 else "1 operator"
+    return f"{many} without a rule: {listed([f'{name} ({function})' for name, function in functions.items()])}"
 
 
 def conditions_text(

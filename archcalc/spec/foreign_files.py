@@ -54,6 +54,12 @@ ADVICE = """archcalc reads only specs: text files that list the layers of a netw
 
 def foreign(path: Path) -> str:
     """Return what kind of file it is and what to do, or "" if the kind is unknown or the file cannot be read."""
+    what = kind_of(path)
+    return what and f"this is {what}, not a spec\n  {ADVICE}"
+
+
+def kind_of(path: Path) -> str:
+    """Return what kind of file of another program it is, or "" if that is unknown or the file cannot be read."""
     try:
         if not path.is_file():  # a pipe would block, a device has no end
             return ""
@@ -63,5 +69,5 @@ def foreign(path: Path) -> str:
         return ""
     for kind in KINDS:
         if path.suffix.lower() in kind.suffixes or re.search(kind.beginning, beginning):
-            return f"this is {kind.what}, not a spec\n  {ADVICE}"
+            return kind.what
     return ""

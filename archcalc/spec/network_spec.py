@@ -21,6 +21,7 @@ KEYS = {
     "title": "a description in a few words",
     "family": "the family in `archcalc list`; by default the name",
     "paper": "authors, year, title, arxiv, url",
+    "notes": "remarks that tables show above the layers",
     "input": "the shape: [channels, height, width], or sizes by axis: {T: 128, C: 768}; or several inputs by name",
     "params": "names with default values, for `--set` and the variants",
     "variants": "networks by name, each with the params that it changes",
@@ -158,7 +159,13 @@ def read_about(root: Mapping, name: str) -> About:
     facts: dict[str, Any] = {key.text: text_of(item) for key, item in entries}
     if "year" in facts:
         facts["year"] = _year(facts["year"], next(item.place for key, item in entries if key.text == "year"))
-    return About(text_of(root.get("title")), text_of(root.get("family")) or name, facts)
+    notes = _notes(root.get("notes"))
+    return About(text_of(root.get("title")), text_of(root.get("family")) or name, facts, notes=notes)
+
+
+def _notes(value: Value | None) -> tuple[str, ...]:
+    """Read a list of texts, or one text."""
+    return tuple([text_of(item) for item in (value.items if isinstance(value, Sequence) else (value,) * bool(value))])
 
 
 def _year(text: str, place: Place) -> int:

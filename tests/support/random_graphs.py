@@ -171,20 +171,22 @@ def repeat(draw: Draw, x: Shape) -> dict[str, Any]:
 
 def conv_transpose(draw: Draw, x: Shape) -> dict[str, Any]:
     groups = draw(st.sampled_from(divisors(x.channels)))
-    # With one thread and a kernel of k×1×1, PyTorch puts the output into memory as large as the input
-    least = [1] * (len(x.lengths) - 1) + [2 if x.axes == "CDHW" else 1]
-    axes = [transposed_axis(draw, length, few) for length, few in zip(x.lengths, least, strict=True)]
+    # With one thread and a kernel of k×1×1, or an output padding of a whole stride, PyTorch puts the output of a volume
+    # into memory as large as the input
+    volume = x.axes == "CDHW"
+    least = [1] * (len(x.lengths) - 1) + [2 if volume else 1]
+    axes = [transposed_axis(draw, length, few, volume) for length, few in zip(x.lengths, least, strict=True)]
     names = ("kernel_size", "stride", "dilation", "padding", "output_padding")
     geometry = dict(zip(names, zip(*axes, strict=True), strict=True))
     keywords = {"out_channels": groups * draw(upto(CHANNELS // groups)), **geometry, "groups": groups}
     return keywords | some(draw, bias=FLAG)
 
 
-def transposed_axis(draw: Draw, length: int, least: int) -> tuple[int, ...]:
+def transposed_axis(draw: Draw, length: int, least: int, volume: bool) -> tuple[int, ...]:
     stride = draw(upto(min(3, LENGTH // length)))
     kernel = draw(upto(3, least))
     dilation = draw(upto(2)) if kernel > 1 else 1  # PyTorch's backward in float16 crashes for a dilated kernel of 1
-    extra = draw(upto(max(stride, dilation) - 1, 0))
+    extra = draw(upto((stride if volume else max(stride, dilation)) - 1, 0))
     grown = (length - 1) * stride + dilation * (kernel - 1) + extra + 1
     return kernel, stride, dilation, draw(upto(min(2, (grown - 1) // 2), 0)), extra
 
@@ -224,7 +226,9 @@ def layernorm(draw: Draw, x: Shape) -> dict[str, Any]:
 
 
 def groupnorm(draw: Draw, x: Shape) -> dict[str, Any]:
-    return {"num_groups": draw(st.sampled_from(divisors(x.channels)))} | some(draw, eps=REAL, affine=FLAG)
+    # Of one value nothing is left but rounding, which a norm after it makes large
+    groups = [n for n in divisors(x.channels) if prod(x) > n] or [1]
+    return {"num_groups": draw(st.sampled_from(groups))} | some(draw, eps=REAL, affine=FLAG)
 
 
 def pad_shortcut(draw: Draw, x: Shape) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
+from archcalc.analysis.parts import total
 from archcalc.analysis.report import Report
 from archcalc.graph.graph import Graph, Node
 from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, indices, tree
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.reads import EACH
-from archcalc.render.table import MODE_NAMES, axes
+from archcalc.render.table import MODE_NAMES, axes, cell
 from archcalc.render.tables.summaries import about_text, owns_nothing
 
 READABLE = 36  # most boxes of the default depth
@@ -242,8 +243,8 @@ class _Drawing:
         layers = [self.layers[i] for copy in copies for i in copy]
         lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
         together = " together" if len(copies) > 1 else ""
-        params, macs = (sum(getattr(layer, figure) for layer in layers) for figure in ("params", "macs"))
-        figures = (f"{params:,} params", f"{macs:,} MACs{together}")
+        params, macs = (total(layers, figure) for figure in ("params", "macs"))
+        figures = (f"{cell(params)} params", f"{cell(macs)} MACs{together}")
         return Box(label, tuple(lines), figures, "block", copies, times, all(layer.node.side for layer in layers))
 
     def _chain(self, inside: Sequence[Box]) -> list[str]:

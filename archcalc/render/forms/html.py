@@ -62,7 +62,8 @@ def _table(table: Table) -> Iterator[str]:
     yield "<table>"
     if table.title or table.conditions:
         strong = f"<strong>{_text(table.title)}</strong>" if table.title else ""
-        yield f"<caption>{strong}<span>{_text(table.conditions)}</span></caption>"
+        spans = "".join(f"<span>{_text(text)}</span>" for text in (table.conditions, *table.remarks))
+        yield f"<caption>{strong}{spans}</caption>"
     if any(column.title for column in columns):
         yield from _row("thead", map(_head, columns))
     yield "<tbody>"

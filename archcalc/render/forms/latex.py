@@ -77,7 +77,12 @@ def _left_out(wide: Sequence[Table], narrow: Sequence[Table]) -> Iterator[str]:
 
 def _lines(table: Table) -> int:
     """Estimate how many lines a table, its summary and its notes take."""
-    return 3 + len(list(body(table, ()))) + sum(text.count("\n") + 1 for _, text in table.summary) + len(table.notes)
+    return (
+        3
+        + len(list(body(table, ())))
+        + sum(text.count("\n") + 1 for _, text in table.summary)
+        + len((*table.remarks, *table.notes))
+    )
 
 
 def _float(tables: Sequence[Table]) -> Iterator[str]:
@@ -132,7 +137,7 @@ def _said(table: Table) -> Iterator[str]:
         yield r"\begin{tabular}{@{}l>{\raggedright\arraybackslash}p{.75\linewidth}@{}}"
         yield from (rf"{tex(label)} & {tex(text)} \\" for label, text in table.summary)
         yield r"\end{tabular}"
-    for note in table.notes:
+    for note in (*table.remarks, *table.notes):
         yield rf"\par\medskip\begin{{minipage}}{{\linewidth}}\raggedright {tex(note)}\end{{minipage}}"
 
 

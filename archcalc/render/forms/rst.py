@@ -23,8 +23,8 @@ def render_rst(tables: Sequence[Table]) -> str:
 
 def _blocks(table: Table) -> Iterator[str]:
     """Yield paragraphs, each with an empty line after it."""
-    if table.conditions:
-        yield _line(table.conditions) + "\n"
+    for text in filter(None, (table.conditions, *table.remarks)):
+        yield _line(text) + "\n"
     if table.rows or table.totals:
         yield f".. table:: {_line(table.title)}".rstrip() + "\n"
         yield "".join(f"   {line}\n" for line in _grid(table).splitlines())

@@ -80,6 +80,8 @@ def wrap(text: str, width: int) -> list[str]:
 def _lines(table: Table, width: int) -> Iterator[Line]:
     yield from _wrapped(table.title, width, "bold")
     yield from _wrapped(table.conditions, width)
+    for remark in table.remarks:
+        yield from _wrapped(remark, width)
     if table.rows:
         yield from _body(table, width)
     for note in table.notes:

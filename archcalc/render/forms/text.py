@@ -23,7 +23,8 @@ def render_markdown(tables: Sequence[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     lines = [f"**{_line(table.title)}**", ""] if table.title else []
-    lines += [_line(table.conditions), ""] if table.conditions else []
+    for text in filter(None, (table.conditions, *table.remarks)):
+        lines += [_line(text), ""]
     lines += [grid(table, "pipe", _pipe_cell, lambda text: f"**{_pipe_cell(text)}**"), ""]
     if table.summary:
         lines += [f"- {_escape(label)}: {_escape(text)}".replace("\n", "; ") for label, text in table.summary] + [""]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from archcalc.analysis.at_least import AtLeast, ratio
 from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS
 from archcalc.analysis.report import Report
@@ -34,7 +35,7 @@ def bar_values(reports: Sequence[Report], figure: str, relative: bool = False) -
     found = [_value(report, figure) for report in reports]
     if not relative:
         return found
-    return [value / found[0] if found[0] and value is not None else None for value in found]
+    return [ratio(value, found[0]) for value in found]
 
 
 def _value(report: Report, figure: str) -> float | None:
@@ -105,7 +106,9 @@ def _texts(reports: Sequence[Report], figure: str, found: Sequence[float | None]
 def _text(value: float | None, relative: bool) -> str:
     if value is None:
         return UNKNOWN
-    return f"×{ratio_text(value)}" if relative else short(value)
+    if relative:
+        return f"×{ratio_text(value)}"
+    return f"≥ {short(int(value))}" if isinstance(value, AtLeast) else short(value)
 
 
 def _make_room(ax: Axes) -> None:

@@ -7,6 +7,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.parts import total
 from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
@@ -47,7 +48,7 @@ def bars(report: Report, depth: int | None = None) -> list[Bar]:
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
     path = group[0].node.name.split(".")
-    return Bar(".".join(path[:depth]), path[0], *[sum(getattr(layer, key) for layer in group) for key in DRAWN])
+    return Bar(".".join(path[:depth]), path[0], *[total(group, key) or 0 for key in DRAWN])
 
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from archcalc.analysis.at_least import bounded
 from archcalc.analysis.figures import FIGURES
 from archcalc.render.table import Column, Table
 
@@ -32,17 +33,20 @@ def _columns(columns: Sequence[Column]) -> Iterator[Column]:
 
 
 def _shares(table: Table, figure: str) -> list[str]:
-    values = [row[figure] for row in table.rows]
+    values = [row[figure] or 0 for row in table.rows]
     largest, total = max(values, default=0), table.totals[figure]
-    return [share_text(value, largest, total) for value in values]
+    return [share_text(value, largest, None if bounded({"": total}) else total) for value in values]
 
 
-def share_text(value: int, largest: int, total: int) -> str:
-    """Return a bar relative to the largest value, and the share of the total, `███▏      12.3%`; "" for 0."""
+def share_text(value: int, largest: int, total: int | None) -> str:
+    """Return a bar relative to the largest value, and the share of the total if that is known; "" for 0.
+
+    For example `███▏      12.3%`.
+    """
     if not value:
         return ""
-    share = value / total
-    percent = "<0.1%" if share < 0.0005 else f"{share:.1%}"
+    share = value / total if total else None
+    percent = "–" if share is None else "<0.1%" if share < 0.0005 else f"{share:.1%}"
     return f"{bar(value / largest):<{WIDTH}} {percent:>6}"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from archcalc.analysis.at_least import bounded
 from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.comparing.accuracy import Errors
 from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
-from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text
+from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text, without_rule_text
 from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column, heading
 
@@ -81,7 +82,9 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
         "", shown, rows, "networks",
         {"schema": SCHEMA, **facts, **comparison.training, "against": comparison.entries[0].name},
         _conditions(comparison, any(key.endswith("_times") for key in keys)),
-        notes=[*_input_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ())],
+        notes=[
+            *_input_notes(entries), *_unknown_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ()),
+        ],
         label=listed([entry.name for entry in entries]),
     )  # fmt: skip
 
@@ -120,6 +123,7 @@ def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) ->
             else:
                 yield column._replace(shown=column.shown and name in USUAL and _adds_information(column.key, rows))
     yield from (column for column in TESTS if set(names or ERRORS) & set(ERRORS))
+    yield from data(["at_least"] if any(row["at_least"] for row in rows) else ())
 
 
 def _adds_information(key: str, rows: Sequence[dict[str, Any]]) -> bool:
@@ -131,6 +135,7 @@ def _adds_information(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 
 def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
     row = {"name": entry.name, "year": entry.year, **entry.figures, "field": field_text(entry.figures)}
+    row["at_least"] = [*bounded(entry.figures), *[f"{key}_ratio" for key in bounded(entry.ratios)]]
     for key, ratio in entry.ratios.items():
         row |= {f"{key}_ratio": ratio, f"{key}_times": None if ratio is None else ratio_text(ratio)}
     for key, figure in FIGURES.items():
@@ -196,6 +201,12 @@ def _conditions(comparison: Comparison, ratios: bool) -> str:
 def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:
     if len({entry.figures["input"] for entry in entries}) > 1:
         yield "The inputs differ: MACs, FLOPs and activations are for each network's own input."
+
+
+def _unknown_notes(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        if entry.without_rule:
+            yield f"{entry.name}: {without_rule_text(entry.without_rule)}."
 
 
 def _error_notes(marks: dict[Errors, str]) -> Iterator[str]:

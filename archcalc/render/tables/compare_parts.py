@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.analysis.parts import end
+from archcalc.analysis.at_least import bounded
+from archcalc.analysis.parts import end, total
 from archcalc.analysis.report import Layer, Report
 from archcalc.comparing.alignment import Alignment, Change
 from archcalc.comparing.pairing import Match
@@ -13,10 +14,11 @@ from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.arguments import show
-from archcalc.render.table import Column, Table, conditions_text
+from archcalc.ops.imported import Imported
+from archcalc.render.table import Column, Table, conditions_text, without_rule_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
-from archcalc.render.tables.summaries import operators, owns_nothing
+from archcalc.render.tables.summaries import operators, owns_nothing, totals_data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 DEPTHS = {"stage": 1, "block": 2, "layer": None}  # number of parts of a name
@@ -58,12 +60,19 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
         totals={"part": "total", **_figures(left.layers, right.layers)},
         summary=list(_summary(left, right)),
         notes=list(_notes(alignment, rows)),
-        data=lambda: {f"totals_{side}": report.totals.figures() for side, report in (("a", left), ("b", right))},
+        data=lambda: {
+            key: value
+            for side, report in (("a", left), ("b", right))
+            for key, value in totals_data(report, f"_{side}").items()
+        },
         label=f"{left.graph.name}, {right.graph.name}, by {by}",
     )  # fmt: skip
 
 
 def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for report in (alignment.left, alignment.right):
+        if report.without_rule:
+            yield f"{report.graph.name}: {without_rule_text(report.without_rule)}."
     if alignment.left.graph.inputs_text != alignment.right.graph.inputs_text:
         yield "The inputs differ."
     if any(row["part"].startswith("…") for row in rows):
@@ -155,9 +164,10 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
     """Return sums over the layers of both sides, and B − A as a number and as text."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
-        sums = [sum(getattr(layer, key) for layer in layers) for layers in (left, right)]
-        more = sums[1] - sums[0]
-        figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": f"{more:+,}" if more else "0"}
+        a, b = sums = [total(layers, key) for layers in (left, right)]
+        more = None if a is None or b is None or bounded({"a": a, "b": b}) else b - a
+        text = None if more is None else f"{more:+,}" if more else "0"
+        figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": text}
     return figures
 
 
@@ -262,7 +272,8 @@ def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Ite
 def change_text(change: Change) -> str:
     """Describe a change: `stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
     if change.what == "operator":
-        return f"{written(change.left)} → {written(change.right)}"
+        left, right = written(change.left), written(change.right)
+        return f"{left} → {right}" if left != right else f"{left} with other facts"
     return f"{change.what} {_value(change.left)} → {_value(change.right)}"
 
 
@@ -277,8 +288,10 @@ def _value(value: Any) -> str:
 
 
 def written(op: Operator) -> str:
-    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`."""
+    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`; of an import its function."""
     texts: list[str] = []
+    if isinstance(op, Imported):
+        return op.name
     for position, (name, default) in enumerate(op.defaults.items()):
         if (value := getattr(op, name)) != default:
             texts.append(_value(value) if position == len(texts) else f"{name}={_value(value)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from archcalc.analysis.at_least import add_known, bounded
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import END, FIGURES, summed
 from archcalc.analysis.parts import Sums, blocks, end, sums_of, total, within
@@ -18,8 +19,9 @@ from archcalc.graph.graph import About, Graph
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.base import is_bias
+from archcalc.ops.imported import Imported
 from archcalc.ops.shape import USUAL, in_words
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data
+from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data, without_rule_text
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
@@ -70,21 +72,36 @@ def summarize(
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
     sums = sums_of(report.distinct)
     rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
+    least = bool(report.without_rule)
+    rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
         title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
-        columns=list(_columns(report)),
+        columns=[*_columns(report), *data(["at_least"] * least)],
         rows=rows,
         rows_key="layers",
         facts=facts(report) | ({} if gone is None else {"folded_batchnorms": len(gone)}),
         conditions=conditions(report) + ("" if gone is None else " · batch normalization folded"),
         totals={"name": "total", "formula": report.totals.weights}
-        | {key: sum(row[key] for row in rows) for key in summed()},
+        | {key: add_known([row[key] for row in rows]) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(merged, report), *_field_notes(rows, report.graph), *_folding_notes(gone, report)],
-        data=lambda: ends_data(report.graph) | {"totals": report.totals.figures()},
+        data=lambda: ends_data(report.graph) | _remarks_data(report.graph) | totals_data(report),
+        remarks=report.graph.about.notes,
         parts=_published(report, verdicts),
     )
+
+
+def totals_data(report: Report, side: str = "") -> dict[str, Any]:
+    """Return the totals for programs; which are lower bounds, and because of which layers, if there are any."""
+    totals = report.totals.figures()
+    layers = [{"name": name, "function": function} for name, function in report.without_rule.items()]
+    unknown = {f"at_least{side}": bounded(totals), f"without_rule{side}": layers} if layers else {}
+    return {f"totals{side}": totals, **unknown}
+
+
+def _remarks_data(graph: Graph) -> dict[str, Any]:
+    return {"notes": list(graph.about.notes)} if graph.about.notes else {}
 
 
 def merge(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
@@ -322,6 +339,8 @@ def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in layers)
     if merged:
         yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
+    if report.without_rule:
+        yield f"≥: at least so much, with {without_rule_text(report.without_rule)}."
     if report.mode == "train":
         yield "Training includes side outputs and what dropout writes; MACs and FLOPs are of one pass at inference."
 
@@ -332,7 +351,9 @@ def _field_notes(rows: Sequence[Mapping[str, Any]], graph: Graph) -> Iterable[st
     if any(node.output.lengths != first.output.lengths for node in others):
         yield f"Field: the part of {first.name} that is seen; 0 of what reads only other inputs."
     unknown = next((row["name"] for row in rows if row["field"] == "–"), None)
-    if unknown:
+    if unknown and any(isinstance(node.op, Imported) for node in graph.nodes):
+        yield f"Field –: unknown or not computed; the first is {unknown}."
+    elif unknown:
         yield f"Field –: not computed, because too many positions differ; the first is {unknown}."
     if any("local" in text for text in texts):
         yield "Field, local: without what comes through layers that read all positions (global pooling, statistics)."

@@ -1,0 +1,29 @@
+"""Files of other programs that already list their layers: translate each kind to the text of a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from archcalc.importers.caffe import caffe_spec
+from archcalc.importers.darknet import darknet_spec
+from archcalc.spec.foreign_files import kind_of
+from archcalc.spec.yaml import read_text
+
+DECLARED: dict[str, Callable[[str, str, str, str], str]] = {  # by what `kind_of` calls the file
+    "a Caffe network": caffe_spec,
+    "a Darknet configuration": darknet_spec,
+}
+
+
+def is_declared(path: Path) -> bool:
+    """Whether `declared_spec` can translate a file, by its first bytes."""
+    return kind_of(path) in DECLARED
+
+
+def declared_spec(path: Path, shown: str, part: str = "") -> str:
+    """Translate a file, called `shown` in errors, to a spec with its name; `part` is a scale of a YOLO model.
+
+    Raises SpecError with the place in the file.
+    """
+    return DECLARED[kind_of(path)](read_text(path), shown, path.stem, part)
