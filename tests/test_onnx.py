@@ -271,7 +271,7 @@ def test_a_branch_reads_values_around_it(write):
     chosen = node("If", "c", then_branch=arm("a"), else_branch=arm("b"))
     graph = from_onnx(write([chosen], {"x": [1, 3]}, [condition, *weights(w=[3])]))
     (layer,) = graph.nodes[1:]
-    assert (layer.inputs, layer.op.counts, layer.weights()) == ((0,), None, {"weight2": (3,)})
+    assert (layer.inputs, layer.op.counts, layer.weights()) == ((0,), None, {"weight1": (3,)})
 
 
 class TestNames:

@@ -194,7 +194,7 @@ def _call(onnx: Any, node: Any, tensors: Mapping[str, Tensor]) -> Call:
     """Return a node as plain data; what graphs within it read are inputs, too."""
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     given = {one.name: _plain(onnx, one) for one in node.attribute}
-    inner = tuple([name for graph in _graphs(node) for name in _read(graph)])
+    inner = tuple(sorted({name for graph in _graphs(node) for name in _read(graph)}))
     scopes = [findall(r"'([^']*)'", entry.value)[:-1] for entry in node.metadata_props if entry.key == SCOPES]
     scope = scopes[0][-1] if scopes and scopes[0] else ""
     return Call(domain + node.op_type, node.name, (*node.input, *inner), tuple(node.output), given, scope)
