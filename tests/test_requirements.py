@@ -52,7 +52,7 @@ def imported_by_tests():
 
 
 def test_what_the_package_imports_is_named(project):
-    claimed = requirements(project, "plot") | requirements(project, "torch")
+    claimed = requirements(project, "plot") | requirements(project, "torch") | requirements(project, "onnx")
     found = {name for path in (ROOT / "archcalc").rglob("*.py") for name in imported(path)}
     assert {PACKAGES.get(name, name) for name in found - TYPES} <= claimed.keys()
 

@@ -1,0 +1,466 @@
+"""ONNX files as graphs: small ones written here, so that no test needs PyTorch; its exporters at the end."""
+
+import sys
+import warnings
+
+import pytest
+from support.fresh_python import imported_by
+
+from archcalc import ArchcalcError, analyze, load, parse
+from archcalc.graph.batchnorm_folding import fold_batchnorm
+from archcalc.importers.onnx_file import from_onnx
+from archcalc.ops import make
+from archcalc.ops.base import REGISTRY
+
+onnx = pytest.importorskip("onnx")
+FLOAT, INT8, INT64 = 1, 3, 7  # the types of numbers
+N = "batch"
+
+
+def weights(**sizes):
+    """Tensors of ones with these sizes."""
+    return [onnx.helper.make_tensor(name, FLOAT, dims, [1.0] * _count(dims)) for name, dims in sizes.items()]
+
+
+def numbers(**lists):
+    return [onnx.helper.make_tensor(name, INT64, [len(values)], values) for name, values in lists.items()]
+
+
+def _count(dims):
+    count = 1
+    for dim in dims:
+        count *= dim
+    return count
+
+
+def node(op, inputs, outputs="y", name="", **given):
+    return onnx.helper.make_node(op, inputs.split(), outputs.split(), name=name, **given)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes nodes, inputs (name → sizes) and stored tensors into a file."""
+
+    def write(nodes, inputs, stored=(), opset=20, outputs="y", types=None, **model):
+        given = [
+            onnx.helper.make_tensor_value_info(name, (types or {}).get(name, FLOAT), s) for name, s in inputs.items()
+        ]
+        made = [
+            onnx.helper.make_tensor_value_info(name, (types or {}).get(name, FLOAT), None) for name in outputs.split()
+        ]
+        graph = onnx.helper.make_graph(nodes, "g", given, made, stored)
+        path = tmp_path / "network.onnx"
+        opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("own", 1)]
+        onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, **model), path)
+        return path
+
+    return write
+
+
+SPEC = """
+name: small
+input: [3, 8, 8]
+layers:
+  - conv(4, 3, padding=1)
+  - batchnorm
+  - relu
+  - maxpool(2)
+  - flatten
+  - linear(10)
+"""
+NODES = [
+    node("Conv", "x w b", "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    node("BatchNormalization", "a s t m v", "n"),
+    node("Relu", "n", "r"),
+    node("MaxPool", "r", "p", kernel_shape=[2, 2], strides=[2, 2]),
+    node("Flatten", "p", "f"),
+    node("Gemm", "f k c", transB=1),
+]
+STORED = weights(w=[4, 3, 3, 3], b=[4], s=[4], t=[4], m=[4], v=[4], k=[10, 64], c=[10])
+
+
+def test_a_file_has_the_figures_of_its_spec(write):
+    graph = from_onnx(write(NODES, {"x": [N, 3, 8, 8]}, STORED))
+    found, spec = analyze(graph, batch=3), analyze(parse(SPEC), batch=3)
+    assert [one.node.op.name for one in found.layers] == [one.node.op.name for one in spec.layers]
+    assert found.totals.figures() == spec.totals.figures() | {"receptive_field_at": found.totals.receptive_field_at}
+    assert graph.about.notes == ("ONNX opset 20; parameters are those of the file",)
+
+
+def test_a_file_without_batch_normalization_says_so(write):
+    graph = from_onnx(write([node("Conv", "x w")], {"x": [N, 3, 8, 8]}, weights(w=[4, 3, 3, 3])))
+    assert "no BatchNormalization follows a convolution: it may be folded into the convolutions" in graph.about.notes
+
+
+SIZES = {"C": [N, 6], "CL": [N, 4, 10], "CHW": [N, 4, 6, 8], "TC": [N, 5, 6]}
+CASES = [  # the axes of x, the node, its stored tensors, and our operator with its arguments
+    ("CHW", node("Conv", "x w", strides=[2, 2], auto_pad="SAME_UPPER", group=2), weights(w=[6, 2, 3, 3]),
+     "conv", {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": "SAME", "groups": 2, "bias": False}),
+    ("CHW", node("Conv", "x w", strides=[2, 2], auto_pad="SAME_LOWER"), weights(w=[6, 4, 3, 3]),
+     "conv", {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": ((1, 0), (1, 0)), "bias": False}),
+    ("CHW", node("Conv", "x w", pads=[0, 1, 2, 3]), weights(w=[6, 4, 3, 3]),
+     "conv", {"out_channels": 6, "kernel_size": 3, "padding": ((0, 2), (1, 3)), "bias": False}),
+    ("CHW", node("ConvTranspose", "x w", strides=[2, 2], output_padding=[1, 1]), weights(w=[4, 6, 3, 3]),
+     "conv_transpose", {"out_channels": 6, "kernel_size": 3, "stride": 2, "output_padding": 1, "bias": False}),
+    ("TC", node("MatMul", "x w"), weights(w=[6, 7]), "linear", {"out_features": 7, "bias": False}),
+    ("C", node("Gemm", "x w b"), weights(w=[6, 7], b=[7]), "linear", {"out_features": 7}),
+    ("CHW", node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1]), (),
+     "avgpool", {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}),
+    ("CHW", node("GlobalAveragePool", "x"), (), "global_avgpool", {}),
+    ("CHW", node("ReduceMean", "x a"), numbers(a=[2, -1]), "global_avgpool", {}),
+    ("CHW", node("Clip", "x l h"), [*weights(l=[], h=[])], "clamp", {"min": 1, "max": 1}),
+    ("CHW", node("Clip", "x", min=0.0, max=6.0), (), "relu6", {}),
+    ("CHW", node("LeakyRelu", "x", alpha=0.5), (), "leaky_relu", {"negative_slope": 0.5}),
+    ("CHW", node("PRelu", "x w"), weights(w=[4, 1, 1]), "prelu", {"num_parameters": 4}),
+    ("TC", node("Gelu", "x", approximate="tanh"), (), "gelu", {"approximate": "tanh"}),
+    ("TC", node("Softmax", "x"), (), "softmax", {}),
+    ("C", node("LogSoftmax", "x"), (), "log_softmax", {}),
+    ("CHW", node("InstanceNormalization", "x s b"), weights(s=[4], b=[4]), "instancenorm", {"affine": True}),
+    ("TC", node("LayerNormalization", "x s b", epsilon=0.5), weights(s=[6], b=[6]), "layernorm", {"eps": 0.5}),
+    ("CHW", node("Transpose", "x", perm=[0, 2, 3, 1]), (), "permute", {"axes": "HWC"}),
+    ("TC", node("Transpose", "x", perm=[0, 2, 1]), (), "transpose", {}),
+    ("CHW", node("Reshape", "x s"), numbers(s=[0, 4, -1]), "reshape", {"C": 4, "L": 48}),
+    ("CHW", node("Reshape", "x s"), numbers(s=[0, -1]), "flatten", {}),
+    ("CHW", node("Slice", "x s e a"), numbers(s=[1], e=[3], a=[1]), "slice", {"start": 1, "stop": 3, "axis": "C"}),
+    ("CHW", node("Pad", "x p"), numbers(p=[0, 0, 1, 2, 0, 0, 3, 4]), "pad", {"padding": ((1, 3), (2, 4))}),
+    ("CHW", node("DepthToSpace", "x", blocksize=2, mode="CRD"), (), "pixel_shuffle", {"upscale_factor": 2}),
+    ("CHW", node("Dropout", "x"), (), "dropout", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("axes", "one", "stored", "name", "given"), CASES)
+def test_nodes_become_our_operators(write, axes, one, stored, name, given):
+    graph = from_onnx(write([one], {"x": SIZES[axes]}, stored, opset=6 if one.op_type == "Clip" and not stored else 20))
+    (layer,) = graph.nodes[1:]
+    expected = make(REGISTRY[name], (), given)
+    assert layer.op.but(**_rounded(layer.op)) == expected.but(**_rounded(expected))
+
+
+def _rounded(op):
+    return {key: round(value, 6) for key, value in vars(op).items() if isinstance(value, float)}
+
+
+def test_a_resize_is_upsample(write):
+    scales = [onnx.helper.make_tensor("s", FLOAT, [4], [1.0, 1.0, 2.0, 2.0])]
+    resize = onnx.helper.make_node("Resize", ["x", "", "s"], ["y"], mode="linear")
+    (layer,) = from_onnx(write([resize], {"x": SIZES["CHW"]}, scales)).nodes[1:]
+    assert layer.op == make(REGISTRY["upsample"], (), {"size": (12, 16), "mode": "bilinear", "align_corners": False})
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_have_the_figures_of_ours(write, op):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    stored = weights(w=[1, gates * 7, 6], r=[1, gates * 7, 7], b=[1, 2 * gates * 7])
+    more = {"linear_before_reset": 1} if op == "GRU" else {}
+    nodes = [node("Transpose", "x", "t", perm=[1, 0, 2]), node(op, "t w r b", hidden_size=7, **more)]
+    found = analyze(from_onnx(write(nodes, {"x": SIZES["TC"]}, stored)))
+    spec = analyze(parse(f"name: a\ninput: {{T: 5, C: 6}}\nlayers: {op.lower()}(7)"))
+    for key in ("params", "macs", "flops"):
+        assert getattr(found.totals, key) == getattr(spec.totals, key)
+
+
+def test_an_embedding_reads_numbers_of_tokens(write):
+    graph = from_onnx(write([node("Gather", "w x")], {"x": [N, 5]}, weights(w=[100, 6]), types={"x": INT64}))
+    assert graph.nodes[1].op == make(REGISTRY["embedding"], (100, 6), {})
+
+
+def const(name, value):
+    return onnx.helper.make_tensor(name, FLOAT, [], [value])
+
+
+PATTERNS = {
+    "silu": [node("Sigmoid", "x", "a"), node("Mul", "a x")],
+    "gelu": [node("Div", "x root", "a"), node("Erf", "a", "b"), node("Add", "b one", "c"), node("Mul", "x c", "d"),
+             node("Mul", "d half")],
+    "hardswish": [node("Add", "x three", "a"), node("Clip", "a zero six", "b"), node("Mul", "x b", "c"),
+                  node("Div", "c six")],
+}  # fmt: skip
+CONSTANTS = {"root": 1.4142135, "one": 1.0, "half": 0.5, "three": 3.0, "zero": 0.0, "six": 6.0}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_activations_that_exporters_write_out_are_one_layer(write, name):
+    stored = [const(key, value) for key, value in CONSTANTS.items()]
+    (layer,) = from_onnx(write(PATTERNS[name], {"x": SIZES["TC"]}, stored)).nodes[1:]
+    assert layer.op == make(REGISTRY[name], (), {})
+
+
+def test_what_only_looks_like_an_activation_stays_as_it_is(write):
+    stored = [const(key, value) for key, value in CONSTANTS.items()] + [const("other", 0.25)]
+    nodes = [*PATTERNS["gelu"][:-1], node("Mul", "d other")]
+    graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, stored))
+    assert [one.op.name for one in graph.nodes[1:]] == ["onnx::Div", "onnx::Erf", "onnx::Add", "multiply", "onnx::Mul"]
+    assert analyze(graph, batch=2).totals.flops == 2 * 30 * 5
+
+
+def test_an_activation_of_which_a_part_is_read_elsewhere_stays_as_it_is(write):
+    graph = from_onnx(write([*PATTERNS["silu"]], {"x": SIZES["TC"]}, outputs="y a"))
+    assert [one.op.name for one in graph.nodes[1:]] == ["sigmoid", "multiply"]
+
+
+def test_stored_tensors_beside_values_are_parameters_if_they_have_names(write):
+    nodes = [node("Add", "x table", "a"), node("Mul", "a scale", "b"), node("Sub", "b val_3")]
+    graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, weights(table=[1, 5, 6], scale=[6], val_3=[5, 6])))
+    assert [one.op.name for one in graph.nodes[1:]] == [
+        "parameter", "add", "parameter", "multiply", "constant", "subtract",
+    ]  # fmt: skip
+    assert analyze(graph).totals.params == 36
+
+
+@pytest.mark.parametrize(("second", "params"), [("w b", 44), ("w c", 48), ("v b", 84), ("v c", 88)])
+def test_stored_tensors_of_several_nodes_count_once(write, second, params):
+    stored = weights(w=[4, 4, 3, 3], b=[4], v=[4, 4, 3, 3], c=[4])
+    nodes = [node("Conv", "x w b", "a"), node("Conv", f"a {second}")]
+    graph = from_onnx(write(nodes, {"x": [N, 4, 8, 8]}, stored))
+    once, extra = 148, {44: 0, 48: 4, 84: 144, 88: 148}[params]
+    assert analyze(graph).totals.params == once + extra
+    assert any("count once" in note for note in graph.about.notes) == (second != "v c")
+
+
+def test_tensors_that_two_other_nodes_have_count_once(write):
+    stored = weights(s=[4], b=[4], t=[4], c=[4], m=[4], v=[4])
+    nodes = [node("BatchNormalization", "x s b m v", "a"), node("BatchNormalization", "a t c m v", "d"),
+             node("InstanceNormalization", "d s c")]  # fmt: skip
+    report = analyze(from_onnx(write(nodes, {"x": [N, 4, 8, 8]}, stored)))
+    assert report.totals.params == 16
+    assert report.layers[-1].flops > 0
+
+
+def test_a_function_with_a_rule_counts_and_one_without_is_unknown(write):
+    known = from_onnx(write([node("ReduceMax", "x", axes=[1])], {"x": SIZES["TC"]}, opset=13))
+    assert analyze(known, batch=3).totals.flops == 3 * (30 - 6)
+    unknown = from_onnx(write([node("Det", "x")], {"x": [N, 4, 4]}))
+    assert unknown.nodes[1].op.counts is None
+
+
+def test_the_product_of_two_values_counts_for_each_image(write):
+    nodes = [node("Transpose", "x", "t", perm=[0, 2, 1]), node("MatMul", "x t")]
+    assert analyze(from_onnx(write(nodes, {"x": SIZES["TC"]})), batch=2).totals.macs == 2 * 5 * 5 * 6
+    einsum = node("Einsum", "x x", equation="bij,bkj->bik")
+    assert analyze(from_onnx(write([einsum], {"x": SIZES["TC"]})), batch=2).totals.macs == 2 * 5 * 5 * 6
+
+
+def test_fused_attention_counts_scores_and_sums(write):
+    attention = node("Attention", "x x x", q_num_heads=2, kv_num_heads=2)
+    report = analyze(from_onnx(write([attention], {"x": SIZES["TC"]}, opset=23)), batch=2)
+    assert report.totals.macs == 2 * 2 * 5 * 5 * 6
+
+
+def test_what_depends_only_on_shapes_is_no_layer(write):
+    nodes = [node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Concat", "n rest", "t", axis=0),
+             node("Mod", "t large", "u"), node("Reshape", "x u", "y")]  # fmt: skip
+    graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, numbers(zero=[0], rest=[30], large=[1000])))
+    assert [one.op.name for one in graph.nodes[1:]] == ["flatten"]
+
+
+def test_quantized_weights_count_as_weights(write):
+    stored = [onnx.helper.make_tensor("q", INT8, [4, 3, 3, 3], [1] * 108), const("s", 0.5)]
+    nodes = [node("DequantizeLinear", "q s", "w"), node("Conv", "x w", "a"), node("QuantizeLinear", "a s", "y")]
+    report = analyze(from_onnx(write(nodes, {"x": [N, 3, 8, 8]}, stored, types={"y": 2})))
+    assert (report.totals.params, report.layers[-1].flops) == (108, 4 * 36 * 4)
+
+
+def arm(name):
+    nodes = [node("Relu", "x", "inner"), node("Mul", "inner w", name)]
+    made = [onnx.helper.make_tensor_value_info(name, FLOAT, [1, 3])]
+    return onnx.helper.make_graph(nodes, name, [], made)
+
+
+def test_a_branch_reads_values_around_it(write):
+    condition = onnx.helper.make_tensor("c", 9, [], [True])
+    chosen = node("If", "c", then_branch=arm("a"), else_branch=arm("b"))
+    graph = from_onnx(write([chosen], {"x": [1, 3]}, [condition, *weights(w=[3])]))
+    (layer,) = graph.nodes[1:]
+    assert (layer.inputs, layer.op.counts, layer.weights()) == ((0,), None, {"weight1": (3,)})
+
+
+class TestNames:
+    def test_of_the_older_exporter(self, write):
+        names = ["/features/features.0/Conv", "/features/block/relu/Relu", "/features/block/relu_1/Relu"]
+        nodes = [node("Conv", "x w", "a", name=names[0]), node("Relu", "a", "b", name=names[1]),
+                 node("Relu", "b", name=names[2])]  # fmt: skip
+        graph = from_onnx(write(nodes, {"x": [N, 3, 8, 8]}, weights(w=[4, 3, 3, 3])))
+        assert [one.name for one in graph.nodes] == ["x", "features.0", "features.block.relu", "features.block.relu_1"]
+
+    def test_of_the_newer_exporter(self, write):
+        nodes = [node("Conv", "x w", "a", name="node_1"), node("Relu", "a", name="node_2")]
+        for one, scope in zip(nodes, ("layer.0.conv", "layer.0"), strict=True):
+            entry = one.metadata_props.add()
+            entry.key, entry.value = "pkg.torch.onnx.name_scopes", f"['', 'layer', '{scope}', 'a']"
+        graph = from_onnx(write(nodes, {"x": [N, 3, 8, 8]}, weights(w=[4, 3, 3, 3])))
+        assert [one.name for one in graph.nodes] == ["x", "layer.0.conv", "layer.0.relu"]
+
+    def test_without_any(self, write):
+        nodes = [node("Relu", "x", "a"), node("Relu", "a", name="\x1b[31mevil")]
+        assert [one.name for one in from_onnx(write(nodes, {"x": [N, 3]})).nodes] == ["x", "relu", "relu2"]
+
+
+class TestBatch:
+    def test_a_dynamic_or_fixed_batch_gives_the_figures_of_one_image(self, write):
+        for batch in (N, 1, 8, None):
+            graph = from_onnx(write(NODES, {"x": [batch, 3, 8, 8]}, STORED))
+            assert analyze(graph, batch=5).totals.macs == analyze(parse(SPEC), batch=5).totals.macs
+            assert any("its batch is 8" in note for note in graph.about.notes) == (batch == 8)
+
+    def test_a_batch_in_the_sizes_of_a_reshape_counts_as_runs_or_is_refused(self, write):
+        nodes = [*NODES[:4], node("Reshape", "p z", "f"), NODES[5]]
+        one = from_onnx(write(nodes, {"x": [1, 3, 8, 8]}, [*STORED, *numbers(z=[1, 64])]))
+        assert "its batch cannot be changed: a batch of N counts as N runs" in one.about.notes
+        assert analyze(one, batch=5).totals.macs == analyze(parse(SPEC), batch=5).totals.macs
+        path = write(nodes, {"x": [8, 3, 8, 8]}, [*STORED, *numbers(z=[8, 64])])
+        with pytest.raises(ArchcalcError, match=r"its batch is 8, and cannot be 1 or 2 .*export it with a batch of 1"):
+            from_onnx(path)
+
+    def test_inputs_of_different_batches_are_refused(self, write):
+        path = write([node("MatMul", "x z")], {"x": [3, 4], "z": [4, 5]})
+        with pytest.raises(ArchcalcError, match="its inputs differ in their first axis, the batch: x 3×4, z 4×5"):
+            from_onnx(path)
+
+
+class TestSizes:
+    NODES = (node("Relu", "x"),)
+
+    def test_of_open_axes_are_given(self, write):
+        path = write(self.NODES, {"x": [N, 3, "height", "width"]})
+        with pytest.raises(ArchcalcError, match=r"axis 'height' and axis 'width' of input x .*--input x=3×224×224"):
+            from_onnx(path)
+        for given in ((3, 10, 12), {"x": (3, 10, 12)}):
+            assert from_onnx(path, given).input == (3, 10, 12)
+
+    @pytest.mark.parametrize(("given", "words"), [
+        ((3, 10), "input x has the axes 3×8×8 beside the batch, not 3×10"),
+        ({"z": (3, 8, 8)}, "has no input 'z'; its inputs are x"),
+    ])  # fmt: skip
+    def test_wrong_ones_are_refused(self, write, given, words):
+        with pytest.raises(ArchcalcError, match=words):
+            from_onnx(write(self.NODES, {"x": [N, 3, 8, 8]}), given)
+
+    def test_other_ones_that_do_not_fit_are_refused(self, write):
+        path = write(NODES, {"x": [N, 3, 8, 8]}, STORED)
+        with pytest.raises(ArchcalcError, match="its shapes do not fit"):
+            from_onnx(path, (3, 20, 20))
+
+    def test_of_two_inputs_need_names(self, write):
+        path = write([node("Add", "x z")], {"x": [N, 3], "z": [N, 3]})
+        with pytest.raises(ArchcalcError, match="has 2 inputs; give sizes by name: x, z"):
+            from_onnx(path, (4,))
+        assert from_onnx(path, {"x": (4,), "z": (4,)}).inputs_text == "x 4, z 4"
+
+    def test_that_depend_on_values_are_refused(self, write):
+        with pytest.raises(ArchcalcError, match=r"the shape that NonZero gives \(y\) is"):
+            from_onnx(write([node("NonZero", "x")], {"x": [N, 3]}, types={"y": INT64}))
+
+    def test_of_foreign_operators_are_refused(self, write):
+        with pytest.raises(ArchcalcError, match=r"the shape that own\.Fancy gives \(y\) is"):
+            from_onnx(write([node("Fancy", "x", domain="own")], {"x": [N, 3]}))
+
+
+class TestBadFiles:
+    def test_each_is_one_clear_error(self, tmp_path, write):
+        good = write(NODES, {"x": [N, 3, 8, 8]}, STORED).read_bytes()
+        path = tmp_path / "bad.onnx"
+        for content, words in (
+            (good[: len(good) // 2], "is no ONNX file, or only a part of one"),
+            (b"", "has no network"),
+            (b"input: [3, 8, 8]", "is no ONNX file"),
+            (b"\x80\x02}q\x00.", "is no ONNX file"),
+        ):
+            path.write_bytes(content)
+            with pytest.raises(ArchcalcError, match=words) as error:
+                from_onnx(path)
+            assert str(error.value).startswith(f"{path}: ")
+
+    def test_a_missing_file_and_a_folder(self, tmp_path):
+        for path in (tmp_path / "missing.onnx", tmp_path):
+            with pytest.raises(ArchcalcError, match=str(path)):
+                from_onnx(path)
+
+    def test_a_file_of_2_gb_is_not_read(self, tmp_path):
+        path = tmp_path / "large.onnx"
+        with path.open("wb") as file:
+            file.truncate(2**31)
+        with pytest.raises(ArchcalcError, match="larger than 2 GB"):
+            from_onnx(path)
+
+    def test_a_cycle(self, write):
+        path = write([node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b")], {"x": [N, 3]})
+        with pytest.raises(ArchcalcError, match="reads b, which nothing before it makes"):
+            from_onnx(path)
+
+    def test_weights_in_other_files_are_not_read(self, write):
+        stored = weights(w=[4, 3, 3, 3])
+        stored[0].ClearField("float_data")
+        stored[0].data_location = 1
+        stored[0].external_data.add(key="location", value="../../../etc/passwd")
+        graph = from_onnx(write([node("Conv", "x w")], {"x": [N, 3, 8, 8]}, stored))
+        assert analyze(graph).totals.params == 108
+
+    def test_too_few_bytes_of_a_tensor(self, write):
+        stored = numbers(s=[0, -1])
+        stored[0].ClearField("int64_data")
+        stored[0].raw_data = b"\x00"
+        with pytest.raises(ArchcalcError):
+            from_onnx(write([node("Reshape", "x s")], {"x": [N, 3, 8]}, stored))
+
+    def function(self, name, nodes):
+        return onnx.helper.make_function("own", name, ["x"], ["y"], nodes, [onnx.helper.make_opsetid("own", 1)])
+
+    def test_functions_are_written_out(self, write):
+        opsets = [onnx.helper.make_opsetid("", 20)]
+        twice = onnx.helper.make_function(
+            "own", "Twice", ["x"], ["y"], [node("Relu", "x", "a"), node("Relu", "a")], opsets
+        )
+        graph = from_onnx(write([node("Twice", "x", domain="own")], {"x": [N, 3]}, functions=[twice]))
+        assert [one.op.name for one in graph.nodes] == ["input", "relu", "relu"]
+
+    def test_functions_without_end_are_refused(self, write):
+        endless = self.function("F", [node("F", "x", domain="own")])
+        bombs = [self.function("B0", [node("B0x", "x", domain="own")] * 1)]
+        bombs = [self.function("F", [node("F1", "x", "a", domain="own"), node("F1", "a", domain="own")])]
+        for i in range(1, 40):
+            bombs.append(
+                self.function(
+                    f"F{i}", [node(f"F{i + 1}", "x", "a", domain="own"), node(f"F{i + 1}", "a", domain="own")]
+                )
+            )
+        for functions in ([endless], bombs):
+            path = write([node("F", "x", domain="own")], {"x": [N, 3]}, functions=functions)
+            with pytest.raises(ArchcalcError, match="has more than 100,000 nodes"):
+                from_onnx(path)
+
+
+def test_an_onnx_file_needs_no_torch_and_a_spec_no_onnx(write):
+    path = write(NODES, {"x": [N, 3, 8, 8]}, STORED)
+    code = f"from archcalc.importers.onnx_file import from_onnx\nfrom_onnx({str(path)!r})"
+    assert "onnx" in imported_by(code)
+    assert "torch" not in imported_by(code)
+    assert "onnx" not in imported_by("from archcalc import analyze, load\nanalyze(load('vgg16'))")
+
+
+def test_without_onnx_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ArchcalcError, match=r"an ONNX file needs the package onnx: pip install 'archcalc\[onnx\]'"):
+        from_onnx(tmp_path / "network.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["squeezenet1.1", "resnet20"])
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_files_of_pytorch_have_the_figures_of_the_spec(tmp_path, name, dynamo):
+    torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    from archcalc.pytorch import build
+
+    graph, path = load(name), tmp_path / "network.onnx"
+    module = build(graph).eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point():
+                tensor.uniform_(0.1, 1)
+        more = {"external_data": False, "verbose": False} if dynamo else {}
+        torch.onnx.export(module, (torch.rand(1, *graph.input),), path, dynamo=dynamo, **more)
+    found = analyze(from_onnx(path)).totals
+    folded = analyze(fold_batchnorm(graph)).totals
+    assert (found.macs, found.params) == (folded.macs, folded.params)
