@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +18,9 @@ from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
-from archcalc.ops.shape import AXES, Sizes, axes_of, shape_of
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.binding import GivenInput
-from archcalc.spec.hints import channels_last
+from archcalc.spec.input_text import read_inputs
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -41,39 +39,10 @@ class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in
 
 def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> GivenInput | None:
     """Read the shape of the only input, or shapes as `NAME=SHAPE`."""
-    named = [re.fullmatch(r"([A-Za-z0-9_-]+)=(.*)", value) for value in values]
-    if not any(match and match[1] not in AXES for match in named):
-        if len(values) > 1:
-            raise click.BadParameter("write the names of several inputs: --input image=3x224x224 --input numbers=4")
-        return _shape(values[0]) if values else None
-    for value, match in zip(values, named, strict=True):
-        if match is None or match[1] in AXES:
-            raise click.BadParameter(f"{value[:60]!r} lacks the name of an input; write NAME={value[:60]}")
-    return {match[1]: _shape(match[2]) for match in named if match}
-
-
-def _shape(value: str) -> Sizes:
-    """Read `3x224x224` or `C=64,L=16000` as a shape; `224` and `224x224` set only the image's size."""
-    if "=" in value:
-        return _by_axis(value)
-    if not re.fullmatch(r"[1-9][0-9]{0,9}([xX×][1-9][0-9]{0,9}){0,7}", value):
-        raise click.BadParameter(f"{value[:60]!r} is not a shape; write channels x height x width, e.g. 3x224x224")
-    sizes = tuple(int(part) for part in re.split("[xX×]", value))
-    if channels_last(sizes):
-        raise click.BadParameter(f"write the channels first: {sizes[2]}x{sizes[0]}x{sizes[1]}, not {value}")
-    return sizes
-
-
-def _by_axis(value: str) -> Sizes:
-    pairs = [part.partition("=") for part in value.split(",")]
-    sizes = {axis.strip(): size.strip() for axis, _, size in pairs}
-    if len(sizes) < len(pairs) or not all(re.fullmatch("[1-9][0-9]{0,9}", size) for size in sizes.values()):
-        raise click.BadParameter(f"{value[:60]!r} is not a shape; write each axis once, e.g. C=64,L=16000")
     try:
-        axes = axes_of([*sizes])
+        return read_inputs(values)
     except Refusal as error:
-        raise click.BadParameter(f"{value[:60]!r} {error}") from None
-    return shape_of([int(sizes[axis]) for axis in axes], axes)
+        raise click.BadParameter(str(error)) from None
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

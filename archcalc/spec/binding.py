@@ -11,6 +11,7 @@ from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.spec.expression import Compiled, value_of
 from archcalc.spec.functions import Fault, Names, Reference, Tensor, number
+from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import Argument, Call, Join
 from archcalc.spec.network_spec import Block, InputShape, Spec
 from archcalc.spec.node_names import Scope
@@ -33,7 +34,7 @@ def plain_shape(input: Any) -> GivenInput | None:
 
 def plain_sizes(input: Any) -> Sizes:
     """Convert the new shape of one input. Raises ArchcalcError."""
-    if isinstance(input, Shape):
+    if isinstance(input, Shape | TypedSizes):
         return input
     named = not isinstance(input, Mapping) or all(isinstance(axis, str) for axis in input)
     if isinstance(input, str | bytes) or not isinstance(input, Iterable) or not named:
@@ -132,6 +133,8 @@ def _settled(own: InputShape, given: Sizes | None, names: Names) -> tuple[Shape,
     """Return an input's shape, and whether that differs from the spec's."""
     if given is None:
         return _own_input(own, names), False
+    if isinstance(given, TypedSizes):
+        raise ArchcalcError(f"the input of a spec has no dtype {given.dtype}; write T=128 for numbers of tokens")
     try:
         shape = given if isinstance(given, Shape) else _completed(own, extent(given), names)
     except Refusal as error:

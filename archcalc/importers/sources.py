@@ -1,0 +1,157 @@
+"""Sources of imported networks: what they look like, read without running or importing anything.
+
+    torch:MODULE:OBJECT[(ARGUMENTS)][@INPUT]    a class, function or module of Python; the only source that runs code
+    torch:FILE.pt2[@INPUT]                      a program that torch.export wrote
+    FILE.onnx                                   an ONNX file
+
+MODULE is a name as in `import`, or the path of a `.py` file. ARGUMENTS are literals. INPUT is a shape, or several as
+`image=3x224x224,ids=int64:128`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from archcalc.errors import ArchcalcError, Refusal, shorten
+from archcalc.graph.graph import Graph
+from archcalc.ops.shape import AXES, Sizes
+from archcalc.spec.input_text import read_inputs
+
+GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # the shape of the only input, or shapes by name
+
+TORCH, ONNX = "torch:", ".onnx"
+MAX_LENGTH = 10_000  # characters of a source
+_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_FORM = re.compile(rf"([^:]+?)(?::({_NAME})(\(.*\))?)?(?:@([^()@/]+))?", re.DOTALL)
+FORMS = "write torch:MODULE:NAME or torch:FILE.py:NAME, e.g. torch:torchvision.models:resnet50"
+LITERALS = "arguments are literals: numbers, texts, True, None, and lists, tuples and dicts of them"
+_on_values: ContextVar[bool] = ContextVar("_on_values", default=False)
+
+
+class TorchSource(NamedTuple):
+    """A module of PyTorch: where its code is, and how to make it."""
+
+    text: str
+    module: str  # a name, or the path of a .py or .pt2 file
+    object: str = ""
+    call: str = ""  # the arguments as they are written, with their parentheses
+    args: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = {}
+    input: GivenInput | None = None
+
+    @property
+    def title(self) -> str:
+        """The network's name in tables."""
+        return f"{self.object}{self.call}" if self.object else Path(self.module).stem
+
+    @property
+    def place(self) -> str:
+        """What tells it from networks of the same name."""
+        return self.text.removeprefix(TORCH).replace(f":{self.title}", " ").strip()
+
+    def graph(self, given: GivenInput | None) -> Graph:
+        """Import it, with another input if one is given. Raises ArchcalcError for anything that its code raises."""
+        from archcalc.importers.torch.objects import graph_of  # imports torch
+
+        return graph_of(self, self.inputs(given), _on_values.get())
+
+    def inputs(self, given: GivenInput | None) -> GivenInput | None:
+        """Return the given input, or its own; one or two lengths keep the channels of its own image."""
+        if given and self.input and len(self.input) == 3 and not isinstance(given, Mapping) and len(given) < 3:
+            channels, *_ = self.input
+            return (int(channels), *(given if len(given) == 2 else given * 2))
+        return self.input if given is None else given
+
+
+class OnnxSource(NamedTuple):
+    """An ONNX file."""
+
+    text: str
+
+    @property
+    def title(self) -> str:
+        """The network's name in tables."""
+        return Path(self.text).stem
+
+    @property
+    def place(self) -> str:
+        """What tells it from networks of the same name."""
+        return self.text
+
+    def graph(self, given: GivenInput | None) -> Graph:
+        """Import it, with another input if one is given. Raises ArchcalcError."""
+        from archcalc.importers.onnx_file import from_onnx  # imports onnx
+
+        return from_onnx(self.text, given)
+
+
+@contextmanager
+def on_values(wanted: bool) -> Iterator[None]:
+    """Run modules of PyTorch on real tensors, so that their code can look at values."""
+    token = _on_values.set(wanted)
+    try:
+        yield
+    finally:
+        _on_values.reset(token)
+
+
+def source_of(name: str) -> TorchSource | OnnxSource | None:
+    """Return the source that a name describes, None for a name of the catalog and for a file of text.
+
+    Raises ArchcalcError for a `torch:` source that is written wrongly.
+    """
+    if name.startswith(TORCH):
+        return _torch_source(name)
+    return OnnxSource(name) if name.lower().endswith(ONNX) else None
+
+
+def _torch_source(text: str) -> TorchSource:
+    parts = _FORM.fullmatch(text.removeprefix(TORCH)) if len(text) <= MAX_LENGTH else None
+    if not parts:
+        raise ArchcalcError(f"cannot read the source {shorten(text)}; {FORMS}")
+    module, name, call, shape = (part or "" for part in parts.groups())
+    suffix = Path(module).suffix.lower()
+    if suffix in (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"):
+        why = "it is a pickle, which runs any code when it is read, and often has weights only"
+        raise ArchcalcError(f"{shorten(text)}: archcalc does not read {suffix} files: {why}; {FORMS}")
+    if bool(name) == (suffix == ".pt2"):
+        problem = "a .pt2 file has one network; omit the name" if name else f"what is the network called? {FORMS}"
+        raise ArchcalcError(f"{shorten(text)}: {problem}")
+    args, keywords = _arguments(call) if call else ((), {})
+    return TorchSource(text, module, name, call, args, keywords, _own_input(shape) if shape else None)
+
+
+def _arguments(call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of a call, which are literals: nothing is run."""
+    try:
+        tree = ast.parse(f"f{call}", mode="eval").body
+    except SyntaxError as error:
+        raise ArchcalcError(f"cannot read the arguments {shorten(call)}: {error.msg}; {LITERALS}") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise ArchcalcError(f"cannot read the arguments {shorten(call)}: they are nested too deeply") from None
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        raise ArchcalcError(f"{shorten(call)} is not one call; {FORMS}")
+    return tuple(map(_literal, tree.args)), {str(own.arg or "**"): _literal(own.value) for own in tree.keywords}
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        raise ArchcalcError(f"{shorten(ast.unparse(node))} is not a literal; {LITERALS}") from None
+
+
+def _own_input(text: str) -> GivenInput | None:
+    """Read the input at the end of a source: one shape, perhaps by axis, or shapes by name."""
+    parts = text.split(",")
+    by_axis = all(part.partition("=")[0] in AXES for part in parts)
+    try:
+        return read_inputs([text] if by_axis else parts)
+    except Refusal as error:
+        raise ArchcalcError(f"input {error}") from None
