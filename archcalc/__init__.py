@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from archcalc.comparing.totals import compare
     from archcalc.errors import ArchcalcError, SpecError
     from archcalc.graph.graph import Graph, Node
+    from archcalc.importers.torch.modules import from_torch
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "load", "networks", "parse",
+    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load", "networks",
+    "parse",
 ]  # fmt: skip
 
 _HOMES = {
@@ -28,6 +30,7 @@ _HOMES = {
     "comparing.totals": ("compare",),
     "errors": ("ArchcalcError", "SpecError"),
     "graph.graph": ("Graph", "Node"),
+    "importers.torch.modules": ("from_torch",),
     "auditing.verdicts": ("audit",),
 }
 

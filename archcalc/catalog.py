@@ -2,7 +2,8 @@
 
 A plain name is the network of the paper; a folder before it names another source (`cs231n/alexnet`). The zoo is
 `specs/`, which is inside the package in a wheel; folders in ARCHCALC_PATH come before it. A name that ends in `.yaml`
-is a path, followed by `:network` if the file has several. `NAME.published.yaml` beside `NAME.yaml` is not a spec: it
+is a path, followed by `:network` if the file has several. `importers/sources.py` says what else can be loaded, such as
+`torch:torchvision.models:resnet50`; only that runs code. `NAME.published.yaml` beside `NAME.yaml` is not a spec: it
 has what is published about the networks.
 """
 
@@ -12,6 +13,7 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -20,6 +22,7 @@ from archcalc.errors import ArchcalcError, SpecError, printable, shorten, sugges
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import declared_spec, is_declared
+from archcalc.importers.sources import TORCH, source_of
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.foreign_files import foreign
@@ -146,9 +149,9 @@ def _origin(spec: Spec, network: str) -> Origin:
     return Origin(spec.text, spec.path, network)
 
 
-def origin(name: str) -> Origin:
-    """Find a network without expanding it. Raises ArchcalcError with the nearest names."""
-    return _found(name)[0]
+def origin(name: str) -> Origin | None:
+    """Find a network without expanding it; None for an import. Raises ArchcalcError with the nearest names."""
+    return None if source_of(name) else _found(name)[0]
 
 
 def origins(path: str) -> list[Origin]:
@@ -256,7 +259,7 @@ def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
 
     `broken` as in `networks`. Raises ArchcalcError for a pattern that no name matches.
     """
-    globs = [pattern for pattern in patterns if set(pattern) & set("*?[") and not os.path.lexists(pattern)]
+    globs = [own for own in patterns if set(own) & set("*?[") and not own.startswith(TORCH) and not os.path.lexists(own)]
     known = list(networks(broken)) if globs or not patterns else []
     found: dict[str, None] = dict.fromkeys(known if not patterns else [])
     for pattern in patterns:
@@ -317,7 +320,12 @@ def titles(names: Iterable[str]) -> dict[str, str]:
 
 
 def _own_name(name: str) -> tuple[str, str]:
-    """Return the own name of a network, and its file if `name` is a path."""
+    """Return the own name of a network, and its file if `name` is a path, or what else tells it from others."""
+    try:
+        if source := source_of(name):
+            return source.title, source.place
+    except ArchcalcError:  # loading the network will raise it
+        return name, ""
     if not any(suffix in name for suffix in SUFFIXES) and not _is_file(name):
         return name, ""  # a name of the catalog; no search needed
     try:
@@ -347,6 +355,11 @@ def load(name: str | os.PathLike[str], /, input: InputShapes | None = None, **pa
 @uncollected
 def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = None, title: str = "") -> Graph:
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
+    if source := source_of(name):
+        if params:
+            where = "in the source, as in torch:./my.py:Net(depth=3)" if name.startswith(TORCH) else "of specs only"
+            raise ArchcalcError(f"{shorten(name)} has no param {shorten(next(iter(params)))!r}; values are set {where}")
+        return replace(source.graph(plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n"))
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))

@@ -25,14 +25,14 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "spec_files": {"spec"},
     "importers": {*BELOW_GRAPH, "graph", "spec"},
     "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
-    "auditing": {*BELOW_CATALOG, "catalog", "analysis"},
+    "auditing": {*BELOW_CATALOG, "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "pytorch": {*BELOW_GRAPH, "graph", "analysis"},
     "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing"},
     "cli": {*BELOW_RENDER, "", "render", "pytorch"},
     "__main__": {"cli"},
-    "": {"errors", "graph", "catalog", "analysis", "auditing", "comparing"},
+    "": {"errors", "graph", "importers", "catalog", "analysis", "auditing", "comparing"},
 }
 HOME = {
     "yaml": {"spec/yaml.py"},

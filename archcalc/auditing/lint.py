@@ -8,9 +8,10 @@ from typing import Any
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import build, origins, spec_of
+from archcalc.catalog import build, load, origins, spec_of
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
+from archcalc.importers.sources import source_of
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.shape import AXES, Map
 from archcalc.spec.equal_calls import kept
@@ -24,6 +25,8 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
     Raises SpecError for an error in the spec or in any of its networks.
     """
+    if source_of(path):
+        return [], (analyze(load(path), mode="train").graph.name,)
     file, _, network = str(path).rpartition(":")
     if network and file.endswith(SUFFIXES):
         raise ArchcalcError(f"check reads a whole file: archcalc check {file}")

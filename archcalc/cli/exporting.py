@@ -28,6 +28,7 @@ from archcalc.cli.options import (
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
 from archcalc.errors import ArchcalcError
+from archcalc.importers.sources import source_of
 from archcalc.render import formats
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
@@ -39,7 +40,7 @@ GRAPH = ("settings", "shape")
 CONDITIONS = ("batch", "dtype", "mode", "convention", *STEP_OPTIONS)
 ANALYSIS = (*GRAPH, *CONDITIONS)
 ROWS = ("depth", "everything", "fold_bn")
-SPEC = re.compile(r"(?:.*/)?([^/]*)\.ya?ml(?::(.+))?")
+SPEC = re.compile(r"(?:.*/)?([^/]*)\.(?:ya?ml|cfg|prototxt|json)(?::(.+))?")
 
 Options = Mapping[str, Any]
 
@@ -200,6 +201,8 @@ def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, 
 
 def file_name(name: str) -> str:
     """Convert a name or path to a file name without suffix: `torchvision/resnet50` → `torchvision-resnet50`."""
+    source = source_of(name)
+    name = source.title if source else name
     spec = SPEC.fullmatch(name)
     return re.sub(r"[^\w.+-]+", "-", (spec[2] or spec[1]) if spec else name).strip("-.") or "network"
 

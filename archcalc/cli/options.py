@@ -18,6 +18,7 @@ from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
+from archcalc.importers.sources import TORCH, on_values
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.input_text import read_inputs
@@ -26,15 +27,16 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """The name of a network or the path of a spec, with completion in the shell."""
+    """The name of a network, the path of a file, or a source, with completion in the shell."""
 
     name = "network"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        names = sorted(networks(broken=lambda error: None))
-        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        names = sorted([*networks(broken=lambda error: None), TORCH])
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
 
 
 def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> GivenInput | None:
@@ -43,6 +45,11 @@ def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         return read_inputs(values)
     except Refusal as error:
         raise click.BadParameter(str(error)) from None
+
+
+def run_on_values(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Run imported modules on real tensors while the command runs."""
+    ctx.with_resource(on_values(value))
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -134,7 +141,9 @@ spec_options = together(
                  help="Set a param of the spec, e.g. classes=10. Can be repeated."),
     click.option("--input", "shape", multiple=True, callback=read_shapes, metavar="CxHxW",
                  help="Input shape, e.g. 3x299x299 or C=64,L=16000; 299 or 299x299 keeps the channels."
-                      " Of several inputs NAME=CxHxW."),
+                      " Of several inputs NAME=CxHxW; of a torch: source also with a dtype, ids=int64:128."),
+    click.option("--run", is_flag=True, expose_value=False, callback=run_on_values,
+                 help="Run a torch: source on real tensors, so that its code can look at values."),
 )  # fmt: skip
 mode_option = click.option("--mode", type=click.Choice(list(MODES)), default="infer", show_default=True,
                            help="train includes side outputs and dropout.")  # fmt: skip

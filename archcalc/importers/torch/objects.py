@@ -1,0 +1,160 @@
+"""Make the module that a `torch:` source names, and import it: the only place that runs code of a user."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from archcalc.errors import ArchcalcError, shorten, suggest
+from archcalc.graph.graph import Graph
+from archcalc.importers.sources import GivenInput, TorchSource
+from archcalc.importers.torch.modules import from_torch
+from archcalc.importers.torch.on_meta import weights_on_meta
+from archcalc.spec.input_text import TypedSizes
+
+NOT_THE_USERS = re.compile(r"<frozen |.*[\\/](torch|archcalc|importlib)[\\/]")  # files of frames that an error leaves out
+MAX_TEXT = 300  # characters of an error
+
+
+def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
+    """Import the module of a source; with `run` on real tensors. Raises ArchcalcError for whatever goes wrong."""
+    with users_code(source.text):
+        module = module_of(source, run)
+        input, note = inputs_of(module, given)
+        graph = from_torch(module, input, run=run, name=source.title)
+    if not note:
+        return graph
+    about = graph.about._replace(notes=(*graph.about.notes, note))
+    return Graph(graph.name, graph.nodes, graph.results, about, graph.sides, outputs=graph.outputs)
+
+
+def module_of(source: TorchSource, run: bool = False) -> nn.Module:
+    """Return the module of a source, in evaluation; without `run` its weights take no memory if it is made here."""
+    if source.module.endswith(".pt2"):
+        return torch.export.unflatten(torch.export.load(source.module))
+    found: Any = _namespace(source.module)
+    for name in source.object.split("."):
+        if not hasattr(found, name):
+            known = [own for own in dir(found) if callable(getattr(found, own, None)) and not own.startswith("_")]
+            raise ArchcalcError(f"{source.module} has no {name!r}; {suggest(name, known) or 'check its name'}")
+        found = getattr(found, name)
+    if isinstance(found, nn.Module):
+        if source.call:
+            raise ArchcalcError(f"{source.object} is a module already; omit {shorten(source.call)}")
+        return found
+    if not callable(found):
+        raise ArchcalcError(f"{source.object} is {_kind(found)}, not a module, a class or a function")
+    with nullcontext() if run else weights_on_meta():
+        made = found(*source.args, **source.keywords)
+    if not isinstance(made, nn.Module):
+        raise ArchcalcError(f"{source.title} gives {_kind(made)}, not a torch.nn.Module")
+    return made
+
+
+def inputs_of(module: nn.Module, given: GivenInput | None) -> tuple[Any, str]:
+    """Return the input as `from_torch` takes it, and a note if it is the module's own.
+
+    Raises ArchcalcError, with what to write, if there is none, and for a name that forward does not have.
+    """
+    takes = inspect.signature(module.forward).parameters
+    if given is None:
+        facts = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
+        size = facts.get("input_size") if isinstance(facts, Mapping) else None
+        if not size:
+            form = "--input 3x224x224, for several --input image=3x224x224 --input ids=int64:128; or a source's …@3x224x224"
+            raise ArchcalcError(f"which sizes does its input have? forward takes {', '.join(takes)}; write {form}")
+        return tuple(size), f"input {'×'.join(map(str, size))}: from the module's own default_cfg"
+    if not isinstance(given, Mapping):
+        return _plain(given), ""
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values()):
+        for name in given:
+            if name not in takes:
+                raise ArchcalcError(f"forward has no argument {name!r}; {suggest(name, takes) or 'check its name'}")
+    return {name: _plain(sizes) for name, sizes in given.items()}, ""
+
+
+def _plain(sizes: Any) -> Any:
+    return (sizes.dtype, tuple(sizes)) if isinstance(sizes, TypedSizes) else tuple(map(int, sizes))
+
+
+def _kind(value: object) -> str:
+    return f"of type {type(value).__name__}"
+
+
+def _namespace(module: str) -> ModuleType:
+    """Import a module by name, or a file by path; files beside it, or in the working folder, can be imported too."""
+    if not (module.endswith(".py") or set(module) & {"/", os.sep}):
+        _findable(os.getcwd(), at=len(sys.path))
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name and f"{module}.".startswith(f"{error.name}."):
+                raise ArchcalcError(f"no module {error.name!r}; install it, or write a file as torch:./FILE.py:NAME") from None
+            raise
+    path = Path(module)
+    if not path.is_file():
+        problem = "is a folder; write the name of a module, or a file in it" if path.is_dir() else "there is no such file"
+        raise ArchcalcError(f"{module}: {problem}")
+    if path.suffix != ".py":
+        raise ArchcalcError(f"{module} is not a .py file")
+    name = re.sub(r"\W", "_", os.path.realpath(path))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ArchcalcError(f"{module} is not Python")
+    _findable(os.path.dirname(os.path.realpath(path)), at=0)
+    made = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def _findable(folder: str, at: int) -> None:
+    if folder not in sys.path:
+        sys.path.insert(at, folder)
+
+
+@contextmanager
+def users_code(source: str) -> Iterator[None]:
+    """Run code of a user: it prints to stderr, and its warnings are no errors.
+
+    Raises ArchcalcError for anything that it raises, with the source and the last line of the user's that ran.
+    """
+    try:
+        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("default")
+            yield
+    except ArchcalcError as error:
+        raise ArchcalcError(f"{shorten(source, 100)}: {error}{_line(error.__cause__)}") from error.__cause__
+    except SystemExit as stop:
+        raise ArchcalcError(f"{shorten(source, 100)}: its code ended Python with exit({stop.code!r}){_line(stop)}") from stop
+    except Exception as error:
+        if not _line(error) and isinstance(error, AssertionError | LookupError | AttributeError):
+            raise  # no code of the user ran: a bug in archcalc
+        text = next(filter(None, map(str.strip, str(error).splitlines())), "")
+        raise ArchcalcError(
+            f"{shorten(source, 100)}: {type(error).__name__}: {shorten(text, MAX_TEXT)}{_line(error)}"
+        ) from error
+
+
+def _line(error: BaseException | None) -> str:
+    """Return the last line of the user's code that ran before an error, "" if there is none."""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    for frame in reversed(frames):
+        if not NOT_THE_USERS.match(frame.filename):
+            path = os.path.relpath(frame.filename)
+            shown = frame.filename if path.startswith("..") else path
+            return f"\n  at {shown}:{frame.lineno}, in {frame.name}: {shorten(frame.line or '', 100)}"
+    return ""
