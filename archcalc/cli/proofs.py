@@ -22,6 +22,7 @@ from archcalc.cli.options import NetworkName, dtype_option, given, output_option
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
+from archcalc.importers.sources import TorchSource, source_of
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.spec.binding import GivenInput
@@ -112,6 +113,9 @@ def validate_networks(
     --master-weights describe it. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the
     report contains the networks done so far.
 
+    A torch: source is compared as a whole with its own module: params, the MACs of PyTorch's counter, and bytes kept for
+    backward. With --source, --memory or --fold-bn archcalc's build of its graph is validated.
+
     \b
     archcalc validate resnet50
     archcalc validate --all --device meta
@@ -122,7 +126,8 @@ def validate_networks(
     torch, start = torch_side(), time.perf_counter()
     graphs, broken = of_each(names, lambda name, title: load_with(name, settings, shape, title))
     prove = _prover(torch, graphs, **asked)
-    done, stopped = run_each(list(graphs), lambda title: prove(graphs[title]))
+    own = {} if any(asked[key] for key in ("source", "memory", "fold_bn")) else _modules(names, shape, asked["batch"])
+    done, stopped = run_each(list(graphs), lambda title: own.get(title, prove)(graphs[title]))
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
     if stopped:
@@ -164,6 +169,20 @@ def _prover(
         recipes = {title: recipe_of(graph, **training, **where) for title, graph in graphs.items()}
         return partial(torch.memory_validation.memory_or_say, recipes=recipes, batch=batch)
     return partial(torch.validation.validate_or_say, device=device, batch=batch, dtype=dtype, folded=fold_bn)
+
+
+def _modules(names: Sequence[str], shape: GivenInput | None, batch: int) -> dict[str, Callable[[Graph], Any]]:
+    """By title, the functions that validate imported modules: against these themselves, on meta.
+
+    Raises UsageError for options that say otherwise.
+    """
+    from archcalc.pytorch.import_validation import import_or_say
+
+    sources = {title: source_of(name) for name, title in titles(matching(names, skipped)).items()}
+    found = {title: source for title, source in sources.items() if isinstance(source, TorchSource)}
+    for option in written(("device", "dtype") if found else ()):
+        raise click.UsageError(f"a torch: source is validated on meta in its own dtype; omit {option}")
+    return {title: partial(import_or_say, made=partial(own.runnable, shape), batch=batch) for title, own in found.items()}
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:

@@ -27,8 +27,8 @@ GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # the shape of the only inp
 
 TORCH, ONNX = "torch:", ".onnx"
 MAX_LENGTH = 10_000  # characters of a source
-_NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_FORM = re.compile(rf"([^:]+?)(?::({_NAME})(\(.*\))?)?(?:@([^()@/]+))?", re.DOTALL)
+NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_FORM = re.compile(rf"([^:]+?)(?::({NAME})(\(.*\))?)?(?:@([^()@/]+))?", re.DOTALL)
 FORMS = "write torch:MODULE:NAME or torch:FILE.py:NAME, e.g. torch:torchvision.models:resnet50"
 LITERALS = "arguments are literals: numbers, texts, True, None, and lists, tuples and dicts of them"
 _on_values: ContextVar[bool] = ContextVar("_on_values", default=False)
@@ -60,6 +60,12 @@ class TorchSource(NamedTuple):
         from archcalc.importers.torch.objects import graph_of  # imports torch
 
         return graph_of(self, self.inputs(given), _on_values.get())
+
+    def runnable(self, given: GivenInput | None, batch: int) -> tuple[Any, Any]:
+        """Return its module and arguments for a batch, to validate the graph. Raises ArchcalcError like `graph`."""
+        from archcalc.importers.torch.objects import runnable
+
+        return runnable(self, self.inputs(given), batch)
 
     def inputs(self, given: GivenInput | None) -> GivenInput | None:
         """Return the given input, or its own; one or two lengths keep the channels of its own image."""

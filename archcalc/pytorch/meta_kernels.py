@@ -37,14 +37,21 @@ KERNELS: dict[Any, Callable[..., Any]] = {
 }
 
 
+ATTENTION = "query", "key", "value", "attn_mask", "dropout_p", "is_causal"  # the arguments by position
+
+
 class FusedAttention(TorchFunctionMode):
     """While active, attention on meta keeps what the CPU's fused kernel keeps; PyTorch keeps its matrices there."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function; attention on meta by the kernel of the CPU, unless it drops: then that is not fused."""
-        if function is not F.scaled_dot_product_attention or not args[0].is_meta or kwargs["dropout_p"]:
+        given = dict(zip(ATTENTION, args, strict=False)) | dict(kwargs or {})
+        dense = given.get("dropout_p") or given.get("enable_gqa")
+        if function is not F.scaled_dot_product_attention or not given["query"].is_meta or dense:
             return function(*args, **(kwargs or {}))
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args, is_causal=kwargs["is_causal"])[0]
+        options = {key: given[key] for key in ("is_causal", "attn_mask", "scale") if given.get(key) is not None}
+        q, k, v = (given[key] for key in ATTENTION[:3])
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, **options)[0]
 
 
 class MetaKernels(TorchDispatchMode):

@@ -15,13 +15,15 @@ from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import nn
 
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.graph.graph import Graph
-from archcalc.importers.sources import GivenInput, TorchSource
+from archcalc.importers.sources import NAME, GivenInput, TorchSource
+from archcalc.importers.torch.inputs import arguments
 from archcalc.importers.torch.modules import from_torch
 from archcalc.importers.torch.on_meta import weights_on_meta
 from archcalc.spec.input_text import TypedSizes
@@ -42,9 +44,19 @@ def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
     return Graph(graph.name, graph.nodes, graph.results, about, graph.sides, outputs=graph.outputs)
 
 
+def runnable(source: TorchSource, given: GivenInput | None, batch: int) -> tuple[nn.Module, tuple[Any, Any]]:
+    """Return the module of a source, and its arguments for a batch on meta. Raises ArchcalcError like `graph_of`."""
+    with users_code(source.text):
+        module = module_of(source)
+        return module, arguments(module, inputs_of(module, given)[0], batch, False)
+
+
 def module_of(source: TorchSource, run: bool = False) -> nn.Module:
     """Return the module of a source, in evaluation; without `run` its weights take no memory if it is made here."""
     if source.module.endswith(".pt2"):
+        _require_file(source.module)
+        if not is_zipfile(source.module):
+            raise ArchcalcError(f"{source.module} is not a file that torch.export wrote")
         return torch.export.unflatten(torch.export.load(source.module))
     found: Any = _namespace(source.module)
     for name in source.object.split("."):
@@ -92,12 +104,12 @@ def _plain(sizes: Any) -> Any:
 
 
 def _kind(value: object) -> str:
-    return f"of type {type(value).__name__}"
+    return f"a value of type {type(value).__name__}"
 
 
 def _namespace(module: str) -> ModuleType:
     """Import a module by name, or a file by path; files beside it, or in the working folder, can be imported too."""
-    if not (module.endswith(".py") or set(module) & {"/", os.sep}):
+    if re.fullmatch(NAME, module) and not module.endswith(".py"):
         _findable(os.getcwd(), at=len(sys.path))
         try:
             return importlib.import_module(module)
@@ -105,20 +117,23 @@ def _namespace(module: str) -> ModuleType:
             if error.name and f"{module}.".startswith(f"{error.name}."):
                 raise ArchcalcError(f"no module {error.name!r}; install it, or write a file as torch:./FILE.py:NAME") from None
             raise
-    path = Path(module)
-    if not path.is_file():
-        problem = "is a folder; write the name of a module, or a file in it" if path.is_dir() else "there is no such file"
-        raise ArchcalcError(f"{module}: {problem}")
-    if path.suffix != ".py":
-        raise ArchcalcError(f"{module} is not a .py file")
+    path = _require_file(module)
     name = re.sub(r"\W", "_", os.path.realpath(path))
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ArchcalcError(f"{module} is not Python")
+        raise ArchcalcError(f"{module} is not a .py file")
     _findable(os.path.dirname(os.path.realpath(path)), at=0)
     made = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     return made
+
+
+def _require_file(path: str) -> Path:
+    if os.path.isdir(path):
+        raise ArchcalcError(f"{path} is a folder; write the name of a module, or a file in it")
+    if not os.path.isfile(path):
+        raise ArchcalcError(f"there is no file {path}")
+    return Path(path)
 
 
 def _findable(folder: str, at: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 
 @contextmanager
@@ -17,10 +18,14 @@ def weights_on_meta() -> Iterator[None]:
     `torch.device("meta")` would put also those tensors on meta whose values a constructor looks at.
     """
     register = nn.Module.register_parameter
+    moved_to = WeakTensorKeyDictionary()  # a parameter that two modules share stays one
 
     def moved(self: nn.Module, name: str, param: Any) -> None:
-        is_real = param is not None and not isinstance(param, nn.UninitializedParameter)
-        register(self, name, nn.Parameter(param.to("meta"), param.requires_grad) if is_real else param)
+        if param is not None and not param.is_meta and not isinstance(param, nn.UninitializedParameter):
+            if param not in moved_to:
+                moved_to[param] = nn.Parameter(param.to("meta"), param.requires_grad)
+            param = moved_to[param]
+        register(self, name, param)
 
     with patch.object(nn.Module, "register_parameter", moved):
         yield

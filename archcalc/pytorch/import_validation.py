@@ -1,0 +1,73 @@
+"""Validate an imported network: run the module itself and compare what PyTorch counts of it with the graph's totals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._pytree import tree_leaves
+
+from archcalc.analysis.measured import Check, Validation
+from archcalc.analysis.report import Report, analyze
+from archcalc.graph.graph import Graph
+from archcalc.pytorch.measure import Storages, counted_kernels, flop_counter
+from archcalc.pytorch.meta_kernels import MetaKernels
+from archcalc.pytorch.validation import describe
+
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
+
+
+def import_or_say(graph: Graph, made: Callable[[int], tuple[nn.Module, Inputs]], batch: int) -> Validation:
+    """Compare a graph with the module that `made` gives for a batch, on meta; errors are in `Validation.problem`."""
+    start = time.perf_counter()
+    checks: tuple[Check, ...] = ()
+    problem, remark = "", ""
+    try:
+        module, (args, named) = made(batch)
+        reports = analyze(graph, batch), analyze(graph, batch, mode="train")
+        with MetaKernels(), torch.device("meta"):
+            checks = tuple(_checks(module.to("meta"), args, named, *reports))
+        unknown = [figure for figure in ("macs", "saved_bytes") if not any(check.figure == figure for check in checks)]
+        remark = f"not compared, since archcalc has no rule: {', '.join(unknown)}" if unknown else ""
+    except Exception as error:  # any error: the next network must still run
+        problem = describe(error)
+    return Validation(graph.name, "meta", batch, "float32", checks, time.perf_counter() - start, problem, remark)
+
+
+def _checks(
+    module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], infer: Report, train: Report
+) -> Iterator[Check]:
+    yield Check("", "params", train.totals.params, sum(weight.numel() for weight in module.parameters()))
+    if infer.totals.macs is not None:
+        yield Check("", "macs", infer.totals.macs, _macs(module, args, named, infer))
+    if train.totals.saved_bytes is not None:
+        yield Check("", "saved_bytes", train.totals.saved_bytes, _saved(module, args, named))
+
+
+def _macs(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], report: Report) -> int:
+    """MACs of a forward pass in evaluation; gradients would make PyTorch's counter fail on some networks."""
+    operators = [node.op for node in report.graph.nodes]
+    with torch.no_grad(), counted_kernels(operators), flop_counter() as counter:
+        module.eval()(*args, **named)
+    return int(counter.get_total_flops()) // 2
+
+
+def _saved(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> int:
+    """Bytes of storages that a forward pass in training keeps for backward, without weights and buffers."""
+    known, kept = Storages([*module.parameters(), *module.buffers()]), [0]
+    for tensor in tree_leaves((args, named)):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():
+            tensor.requires_grad_(True)
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[0] += known.add(tensor)
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = module.train()(*args, **named)
+    del result
+    return kept[0]
