@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load", "networks",
-    "parse",
+    "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load",
+    "networks", "parse",
 ]  # fmt: skip
 
 _HOMES = {

@@ -259,7 +259,9 @@ def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
 
     `broken` as in `networks`. Raises ArchcalcError for a pattern that no name matches.
     """
-    globs = [own for own in patterns if set(own) & set("*?[") and not own.startswith(TORCH) and not os.path.lexists(own)]
+    globs = [
+        own for own in patterns if set(own) & set("*?[") and not own.startswith(TORCH) and not os.path.lexists(own)
+    ]
     known = list(networks(broken)) if globs or not patterns else []
     found: dict[str, None] = dict.fromkeys(known if not patterns else [])
     for pattern in patterns:

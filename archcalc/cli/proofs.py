@@ -113,8 +113,8 @@ def validate_networks(
     --master-weights describe it. The exit code is 1 if a figure differs or a network cannot run. After Ctrl-C the
     report contains the networks done so far.
 
-    A torch: source is compared as a whole with its own module: params, the MACs of PyTorch's counter, and bytes kept for
-    backward. With --source, --memory or --fold-bn archcalc's build of its graph is validated.
+    A torch: source is compared as a whole with its own module: params, the MACs of PyTorch's counter, and bytes kept
+    for backward. With --source, --memory or --fold-bn archcalc's build of its graph is validated.
 
     \b
     archcalc validate resnet50
@@ -182,7 +182,9 @@ def _modules(names: Sequence[str], shape: GivenInput | None, batch: int) -> dict
     found = {title: source for title, source in sources.items() if isinstance(source, TorchSource)}
     for option in written(("device", "dtype") if found else ()):
         raise click.UsageError(f"a torch: source is validated on meta in its own dtype; omit {option}")
-    return {title: partial(import_or_say, made=partial(own.runnable, shape), batch=batch) for title, own in found.items()}
+    return {
+        title: partial(import_or_say, made=partial(own.runnable, shape), batch=batch) for title, own in found.items()
+    }
 
 
 def _proofs(done: Sequence[Any], form: str, verbose: bool, seconds: float) -> Table:

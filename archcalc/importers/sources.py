@@ -69,9 +69,8 @@ class TorchSource(NamedTuple):
 
     def inputs(self, given: GivenInput | None) -> GivenInput | None:
         """Return the given input, or its own; one or two lengths keep the channels of its own image."""
-        if given and self.input and len(self.input) == 3 and not isinstance(given, Mapping) and len(given) < 3:
-            channels, *_ = self.input
-            return (int(channels), *(given if len(given) == 2 else given * 2))
+        if type(given) is tuple and len(given) < 3 and type(self.input) is tuple and len(self.input) == 3:
+            return (self.input[0], *(given if len(given) == 2 else given * 2))
         return self.input if given is None else given
 
 
@@ -94,7 +93,8 @@ class OnnxSource(NamedTuple):
         """Import it, with another input if one is given. Raises ArchcalcError."""
         from archcalc.importers.onnx_file import from_onnx  # imports onnx
 
-        return from_onnx(self.text, given)
+        graph: Graph = from_onnx(self.text, given)
+        return graph
 
 
 @contextmanager
@@ -130,20 +130,23 @@ def _torch_source(text: str) -> TorchSource:
         problem = "a .pt2 file has one network; omit the name" if name else f"what is the network called? {FORMS}"
         raise ArchcalcError(f"{shorten(text)}: {problem}")
     args, keywords = _arguments(call) if call else ((), {})
-    return TorchSource(text, module, name, call, args, keywords, _own_input(shape) if shape else None)
+    return TorchSource(text, module, name, call, args, keywords, _own_input(text, shape) if shape else None)
 
 
 def _arguments(call: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of a call, which are literals: nothing is run."""
     try:
         tree = ast.parse(f"f{call}", mode="eval").body
-    except SyntaxError as error:
-        raise ArchcalcError(f"cannot read the arguments {shorten(call)}: {error.msg}; {LITERALS}") from None
+    except SyntaxError:
+        raise ArchcalcError(f"cannot read the arguments {shorten(call)}; {LITERALS}") from None
     except (ValueError, RecursionError, MemoryError):
         raise ArchcalcError(f"cannot read the arguments {shorten(call)}: they are nested too deeply") from None
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise ArchcalcError(f"{shorten(call)} is not one call; {FORMS}")
-    return tuple(map(_literal, tree.args)), {str(own.arg or "**"): _literal(own.value) for own in tree.keywords}
+    keywords = {own.arg: _literal(own.value) for own in tree.keywords if own.arg}
+    if len(keywords) < len(tree.keywords):
+        raise ArchcalcError(f"{shorten(call)}: write each argument once, and none with **")
+    return tuple(map(_literal, tree.args)), keywords
 
 
 def _literal(node: ast.expr) -> Any:
@@ -153,11 +156,11 @@ def _literal(node: ast.expr) -> Any:
         raise ArchcalcError(f"{shorten(ast.unparse(node))} is not a literal; {LITERALS}") from None
 
 
-def _own_input(text: str) -> GivenInput | None:
+def _own_input(source: str, text: str) -> GivenInput | None:
     """Read the input at the end of a source: one shape, perhaps by axis, or shapes by name."""
     parts = text.split(",")
     by_axis = all(part.partition("=")[0] in AXES for part in parts)
     try:
         return read_inputs([text] if by_axis else parts)
-    except Refusal as error:
-        raise ArchcalcError(f"input {error}") from None
+    except (Refusal, ArchcalcError) as error:
+        raise ArchcalcError(f"{shorten(source)}: {error}") from None

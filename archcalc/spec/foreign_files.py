@@ -42,8 +42,8 @@ KINDS = (
     Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
-ADVICE = """archcalc reads only specs: text files that list the layers of a network. It does not import other files yet,
-  and never runs or unpickles them. Write the layers as a spec, for example
+ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net. Or name a
+  file that lists layers, such as ONNX. Or write the layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:

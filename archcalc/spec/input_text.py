@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from archcalc.errors import ArchcalcError, Refusal, choose
+from archcalc.errors import Refusal, choose
 from archcalc.ops.shape import AXES, Sizes, axes_of, shape_of
 from archcalc.spec.hints import channels_last
 
@@ -78,5 +78,3 @@ def _by_axis(value: str) -> Sizes:
     except Refusal as error:
         raise Refusal(f"{value[:60]!r} {error}") from None
     return shape_of([int(sizes[axis]) for axis in axes], axes)
-
-

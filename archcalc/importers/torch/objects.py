@@ -28,7 +28,9 @@ from archcalc.importers.torch.modules import from_torch
 from archcalc.importers.torch.on_meta import weights_on_meta
 from archcalc.spec.input_text import TypedSizes
 
-NOT_THE_USERS = re.compile(r"<frozen |.*[\\/](torch|archcalc|importlib)[\\/]")  # files of frames that an error leaves out
+NOT_THE_USERS = re.compile(
+    r"<frozen |.*[\\/](torch|archcalc|importlib)[\\/]"
+)  # files of frames that an error leaves out
 MAX_TEXT = 300  # characters of an error
 
 
@@ -36,8 +38,10 @@ def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
     """Import the module of a source; with `run` on real tensors. Raises ArchcalcError for whatever goes wrong."""
     with users_code(source.text):
         module = module_of(source, run)
-        input, note = inputs_of(module, given)
-        graph = from_torch(module, input, run=run, name=source.title)
+        sizes, note = inputs_of(module, given)
+        graph = from_torch(module, sizes, run=run, name=source.title)
+        if not graph.results:
+            raise ArchcalcError(f"forward of {type(module).__name__} returns no tensor")
     if not note:
         return graph
     about = graph.about._replace(notes=(*graph.about.notes, note))
@@ -87,8 +91,8 @@ def inputs_of(module: nn.Module, given: GivenInput | None) -> tuple[Any, str]:
         facts = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
         size = facts.get("input_size") if isinstance(facts, Mapping) else None
         if not size:
-            form = "--input 3x224x224, for several --input image=3x224x224 --input ids=int64:128; or a source's …@3x224x224"
-            raise ArchcalcError(f"which sizes does its input have? forward takes {', '.join(takes)}; write {form}")
+            forms = "--input 3x224x224, or NAME@3x224x224; of several inputs --input image=3x224x224 --input ids=int64:128"
+            raise ArchcalcError(f"which sizes does its input have? forward takes {', '.join(takes)}; write {forms}")
         return tuple(size), f"input {'×'.join(map(str, size))}: from the module's own default_cfg"
     if not isinstance(given, Mapping):
         return _plain(given), ""
@@ -115,7 +119,9 @@ def _namespace(module: str) -> ModuleType:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name and f"{module}.".startswith(f"{error.name}."):
-                raise ArchcalcError(f"no module {error.name!r}; install it, or write a file as torch:./FILE.py:NAME") from None
+                raise ArchcalcError(
+                    f"no module {error.name!r}; install it, or write a file as torch:./FILE.py:NAME"
+                ) from None
             raise
     path = _require_file(module)
     name = re.sub(r"\W", "_", os.path.realpath(path))
@@ -154,7 +160,9 @@ def users_code(source: str) -> Iterator[None]:
     except ArchcalcError as error:
         raise ArchcalcError(f"{shorten(source, 100)}: {error}{_line(error.__cause__)}") from error.__cause__
     except SystemExit as stop:
-        raise ArchcalcError(f"{shorten(source, 100)}: its code ended Python with exit({stop.code!r}){_line(stop)}") from stop
+        raise ArchcalcError(
+            f"{shorten(source, 100)}: its code ended Python with exit({stop.code!r}){_line(stop)}"
+        ) from stop
     except Exception as error:
         if not _line(error) and isinstance(error, AssertionError | LookupError | AttributeError):
             raise  # no code of the user ran: a bug in archcalc
