@@ -22,6 +22,7 @@ from archcalc.errors import ArchcalcError, SpecError, printable, shorten, sugges
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import declared_spec, is_declared
+from archcalc.importers.opening import import_graph
 from archcalc.importers.sources import TORCH, source_of
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
@@ -361,7 +362,7 @@ def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = 
         if params:
             where = "in the source, as in torch:./my.py:Net(depth=3)" if name.startswith(TORCH) else "of specs only"
             raise ArchcalcError(f"{shorten(name)} has no param {shorten(next(iter(params)))!r}; values are set {where}")
-        return replace(source.graph(plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n"))
+        return replace(import_graph(source, plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n"))
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))

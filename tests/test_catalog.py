@@ -22,8 +22,8 @@ layers:
 
 def test_public_face():
     assert archcalc.__all__ == [
-        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "load", "networks",
-        "parse",
+        "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load",
+        "networks", "parse",
     ]  # fmt: skip
     assert all(getattr(archcalc, name).__name__ == name for name in archcalc.__all__)
     assert {*archcalc.__all__, "__version__"} <= set(dir(archcalc))

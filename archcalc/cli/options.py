@@ -18,7 +18,8 @@ from archcalc.catalog import networks
 from archcalc.cli.output import writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
-from archcalc.importers.sources import TORCH, on_values
+from archcalc.importers.opening import on_values
+from archcalc.importers.sources import TORCH
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.input_text import read_inputs

@@ -176,6 +176,7 @@ def _modules(names: Sequence[str], shape: GivenInput | None, batch: int) -> dict
 
     Raises UsageError for options that say otherwise.
     """
+    from archcalc.importers.torch.objects import runnable
     from archcalc.pytorch.import_validation import import_or_say
 
     sources = {title: source_of(name) for name, title in titles(matching(names, skipped)).items()}
@@ -183,7 +184,7 @@ def _modules(names: Sequence[str], shape: GivenInput | None, batch: int) -> dict
     for option in written(("device", "dtype") if found else ()):
         raise click.UsageError(f"a torch: source is validated on meta in its own dtype; omit {option}")
     return {
-        title: partial(import_or_say, made=partial(own.runnable, shape), batch=batch) for title, own in found.items()
+        title: partial(import_or_say, made=partial(runnable, own, shape), batch=batch) for title, own in found.items()
     }
 
 

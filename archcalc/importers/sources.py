@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import ArchcalcError, Refusal, shorten
-from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES, Sizes
 from archcalc.spec.input_text import read_inputs
 
@@ -31,7 +28,6 @@ NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _FORM = re.compile(rf"([^:]+?)(?::({NAME})(\(.*\))?)?(?:@([^()@/]+))?", re.DOTALL)
 FORMS = "write torch:MODULE:NAME or torch:FILE.py:NAME, e.g. torch:torchvision.models:resnet50"
 LITERALS = "arguments are literals: numbers, texts, True, None, and lists, tuples and dicts of them"
-_on_values: ContextVar[bool] = ContextVar("_on_values", default=False)
 
 
 class TorchSource(NamedTuple):
@@ -55,18 +51,6 @@ class TorchSource(NamedTuple):
         """What tells it from networks of the same name."""
         return self.text.removeprefix(TORCH).replace(f":{self.title}", " ").strip()
 
-    def graph(self, given: GivenInput | None) -> Graph:
-        """Import it, with another input if one is given. Raises ArchcalcError for anything that its code raises."""
-        from archcalc.importers.torch.objects import graph_of  # imports torch
-
-        return graph_of(self, self.inputs(given), _on_values.get())
-
-    def runnable(self, given: GivenInput | None, batch: int) -> tuple[Any, Any]:
-        """Return its module and arguments for a batch, to validate the graph. Raises ArchcalcError like `graph`."""
-        from archcalc.importers.torch.objects import runnable
-
-        return runnable(self, self.inputs(given), batch)
-
     def inputs(self, given: GivenInput | None) -> GivenInput | None:
         """Return the given input, or its own; one or two lengths keep the channels of its own image."""
         if type(given) is tuple and len(given) < 3 and type(self.input) is tuple and len(self.input) == 3:
@@ -88,23 +72,6 @@ class OnnxSource(NamedTuple):
     def place(self) -> str:
         """What tells it from networks of the same name."""
         return self.text
-
-    def graph(self, given: GivenInput | None) -> Graph:
-        """Import it, with another input if one is given. Raises ArchcalcError."""
-        from archcalc.importers.onnx_file import from_onnx  # imports onnx
-
-        graph: Graph = from_onnx(self.text, given)
-        return graph
-
-
-@contextmanager
-def on_values(wanted: bool) -> Iterator[None]:
-    """Run modules of PyTorch on real tensors, so that their code can look at values."""
-    token = _on_values.set(wanted)
-    try:
-        yield
-    finally:
-        _on_values.reset(token)
 
 
 def source_of(name: str) -> TorchSource | OnnxSource | None:

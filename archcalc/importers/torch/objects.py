@@ -38,7 +38,7 @@ def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
     """Import the module of a source; with `run` on real tensors. Raises ArchcalcError for whatever goes wrong."""
     with users_code(source.text):
         module = module_of(source, run)
-        sizes, note = inputs_of(module, given)
+        sizes, note = inputs_of(module, source.inputs(given))
         graph = from_torch(module, sizes, run=run, name=source.title)
         if not graph.results:
             raise ArchcalcError(f"forward of {type(module).__name__} returns no tensor")
@@ -52,7 +52,7 @@ def runnable(source: TorchSource, given: GivenInput | None, batch: int) -> tuple
     """Return the module of a source, and its arguments for a batch on meta. Raises ArchcalcError like `graph_of`."""
     with users_code(source.text):
         module = module_of(source)
-        return module, arguments(module, inputs_of(module, given)[0], batch, False)
+        return module, arguments(module, inputs_of(module, source.inputs(given))[0], batch, False)
 
 
 def module_of(source: TorchSource, run: bool = False) -> nn.Module:
