@@ -362,7 +362,9 @@ def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = 
         if params:
             where = "in the source, as in torch:./my.py:Net(depth=3)" if name.startswith(TORCH) else "of specs only"
             raise ArchcalcError(f"{shorten(name)} has no param {shorten(next(iter(params)))!r}; values are set {where}")
-        return replace(import_graph(source, plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n"))
+        return replace(
+            import_graph(source, plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n")
+        )
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))

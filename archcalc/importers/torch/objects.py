@@ -91,7 +91,9 @@ def inputs_of(module: nn.Module, given: GivenInput | None) -> tuple[Any, str]:
         facts = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
         size = facts.get("input_size") if isinstance(facts, Mapping) else None
         if not size:
-            forms = "--input 3x224x224, or NAME@3x224x224; of several inputs --input image=3x224x224 --input ids=int64:128"
+            forms = (
+                "--input 3x224x224, or NAME@3x224x224; of several inputs --input image=3x224x224 --input ids=int64:128"
+            )
             raise ArchcalcError(f"which sizes does its input have? forward takes {', '.join(takes)}; write {forms}")
         return tuple(size), f"input {'×'.join(map(str, size))}: from the module's own default_cfg"
     if not isinstance(given, Mapping):
