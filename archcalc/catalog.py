@@ -13,7 +13,6 @@ import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -29,7 +28,7 @@ from archcalc.spec.expansion import expand
 from archcalc.spec.foreign_files import foreign
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
 from archcalc.spec.yaml import read_text
-from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, sibling
+from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, shown, sibling
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -67,14 +66,6 @@ def _read(path: Path, part: str = "") -> Spec:
 @lru_cache(maxsize=64)
 def _parsed(text: str, name: str, path: str) -> Spec:
     return parse_spec(text, name, path)
-
-
-def shown(path: Path) -> str:
-    """Return a path for errors: relative if it is below the working folder."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # it is elsewhere, or the working folder no longer exists
-        return str(path)
 
 
 def networks(broken: Broken = None) -> dict[str, Path]:
@@ -359,12 +350,7 @@ def load(name: str | os.PathLike[str], /, input: InputShapes | None = None, **pa
 def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = None, title: str = "") -> Graph:
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     if source := source_of(name):
-        if params:
-            where = "in the source, as in torch:./my.py:Net(depth=3)" if name.startswith(TORCH) else "of specs only"
-            raise ArchcalcError(f"{shorten(name)} has no param {shorten(next(iter(params)))!r}; values are set {where}")
-        return replace(
-            import_graph(source, plain_shape(input)), name=printable(title or source.title).replace("\n", "\\n")
-        )
+        return import_graph(source, params, plain_shape(input), printable(title or source.title).replace("\n", "\\n"))
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))

@@ -54,6 +54,14 @@ def sibling(path: Path, stem: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
+def shown(path: Path) -> str:
+    """Return a path for errors: relative if it is below the working folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # it is elsewhere, or the working folder no longer exists
+        return str(path)
+
+
 class IndexLine(NamedTuple):
     """A network of the index: its file, from the folder, and its row as JSON."""
 

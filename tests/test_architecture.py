@@ -25,7 +25,7 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "spec_files": {"spec"},
     "importers": {*BELOW_GRAPH, "graph", "spec"},
     "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
-    "auditing": {*BELOW_CATALOG, "importers", "catalog", "analysis"},
+    "auditing": {*BELOW_CATALOG, "spec_files", "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "pytorch": {*BELOW_GRAPH, "graph", "analysis"},

@@ -83,7 +83,7 @@ def test_hostile_arguments_end_soon(call):
 
 def test_an_import_has_no_params():
     assert error_of(lambda: load("torch:m:Net", depth=3)) == (
-        "torch:m:Net has no param 'depth'; values are set in the source, as in torch:./my.py:Net(depth=3)"
+        "torch:m:Net has no param 'depth'; write arguments in the source, as in torch:./my.py:Net(depth=3)"
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.auditing.figures import Numbers
-from archcalc.catalog import published_file, shown, spec_of
+from archcalc.catalog import published_file, spec_of
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.graph.graph import Origin
 from archcalc.spec.expression import value_of
@@ -21,6 +21,7 @@ from archcalc.spec.functions import FUNCTIONS, Budget, Fault, Names
 from archcalc.spec.layers import check_keys
 from archcalc.spec.network_spec import OTHERS, Changes, read_changes, text_of
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value, parse_yaml, read_text
+from archcalc.spec_files import shown
 
 METRICS = ("top1_error", "top5_error", "top1", "top5")  # in percent
 RECIPE = (

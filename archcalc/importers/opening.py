@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
 
+from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.sources import GivenInput, OnnxSource, TorchSource
 
 _on_values: ContextVar[bool] = ContextVar("_on_values", default=False)
 
 
-def import_graph(source: TorchSource | OnnxSource, given: GivenInput | None) -> Graph:
-    """Import a network, with another input if one is given. Raises ArchcalcError for anything that goes wrong."""
+def import_graph(
+    source: TorchSource | OnnxSource, params: Mapping[str, Any], given: GivenInput | None, title: str
+) -> Graph:
+    """Import a network under this name, with another input if one is given.
+
+    Raises ArchcalcError for anything that goes wrong, and for params, which only specs have.
+    """
+    for param in params:
+        own = "write arguments in the source, as in torch:./my.py:Net(depth=3)"
+        hint = own if isinstance(source, TorchSource) else "only specs have params"
+        raise ArchcalcError(f"{shorten(source.text)} has no param {shorten(param)!r}; {hint}")
+    return replace(_graph(source, given), name=title)
+
+
+def _graph(source: TorchSource | OnnxSource, given: GivenInput | None) -> Graph:
     if isinstance(source, TorchSource):
         from archcalc.importers.torch.objects import graph_of
 

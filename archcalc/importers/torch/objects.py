@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,10 +43,7 @@ def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
         graph = from_torch(module, sizes, run=run, name=source.title)
         if not graph.results:
             raise ArchcalcError(f"forward of {type(module).__name__} returns no tensor")
-    if not note:
-        return graph
-    about = graph.about._replace(notes=(*graph.about.notes, note))
-    return Graph(graph.name, graph.nodes, graph.results, about, graph.sides, outputs=graph.outputs)
+    return replace(graph, about=graph.about._replace(notes=(*graph.about.notes, note))) if note else graph
 
 
 def runnable(source: TorchSource, given: GivenInput | None, batch: int) -> tuple[nn.Module, tuple[Any, Any]]:
@@ -91,9 +89,7 @@ def inputs_of(module: nn.Module, given: GivenInput | None) -> tuple[Any, str]:
         facts = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", None)
         size = facts.get("input_size") if isinstance(facts, Mapping) else None
         if not size:
-            forms = (
-                "--input 3x224x224, or NAME@3x224x224; of several inputs --input image=3x224x224 --input ids=int64:128"
-            )
+            forms = "--input 3x224x224, or NAME@3x224x224; of several --input image=3x224x224 --input ids=int64:128"
             raise ArchcalcError(f"which sizes does its input have? forward takes {', '.join(takes)}; write {forms}")
         return tuple(size), f"input {'×'.join(map(str, size))}: from the module's own default_cfg"
     if not isinstance(given, Mapping):
