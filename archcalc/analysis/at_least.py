@@ -14,7 +14,7 @@ class AtLeast(int):
 
 
 def add_known(counts: Iterable[int | None]) -> int | None:
-    """Add up; the sum is an AtLeast if a count is unknown or AtLeast itself, and None if it is 0."""
+    """Add up; if a count is unknown or an AtLeast, the sum is an AtLeast, or None where it is 0."""
     found = list(counts)
     known = [count for count in found if count is not None]
     if len(known) == len(found) and AtLeast not in map(type, known):
