@@ -22,7 +22,7 @@ from archcalc.importers.onnx_file import from_onnx
 from archcalc.pytorch import build
 
 USUAL = (
-    "squeezenet1.1 resnet18 densenet121 googlenet mobilenet-v2 mobilenet-v3-small shufflenet-v2-1.0 "
+    "squeezenet1.1 resnet18 densenet121 mobilenet-v2 mobilenet-v3-small shufflenet-v2-1.0 "
     "efficientnet-b0 regnety-400mf unet deit-ti swin-t torchvision/convnext_tiny bert-base"
 )
 

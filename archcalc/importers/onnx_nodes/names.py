@@ -8,6 +8,8 @@ from re import sub
 
 from archcalc.importers.onnx_nodes.file import Call
 
+MOST = 300  # characters of a name
+
 
 def names_of(calls: Sequence[Call]) -> list[str]:
     """Return a name for each call: its module's if that has one call only, else with its operator behind."""
@@ -24,7 +26,7 @@ def names_of(calls: Sequence[Call]) -> list[str]:
 def _path(call: Call) -> str:
     """Return the module of a call: by PyTorch's newer exporter its scope, by the older one `/layer1/layer1.0/Conv`."""
     parts: list[str] = []
-    for part in call.name.strip("/").split("/")[:-1] if not call.scope else [call.scope]:
+    for part in call.name[:MOST].strip("/").split("/")[:-1] if not call.scope else [call.scope[:MOST]]:
         if parts and part.startswith(parts[-1] + "."):
             parts.pop()
         parts.append(part)
