@@ -8,7 +8,8 @@
 #   make bench    measures start-up and scaling; BESIDE=FOLDER compares with another checkout
 #                 (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     checks N=10000 random networks against PyTorch (SEED=… repeats a run)
-#   make proofs   validates the whole zoo on meta; runs the PyTorch source of it and of 1,000 random specs
+#   make proofs   validates the whole zoo on meta; runs the PyTorch source of it and of 1,000 random specs;
+#                 writes the zoo as specs
 #   make fields   checks receptive fields of N random graphs against gradients (SEED=… repeats a run)
 
 PYTHON ?= python3
@@ -55,6 +56,7 @@ proofs: .venv/test
 	$(BIN)/python -m archcalc validate --all --device meta
 	$(BIN)/python bench/sources.py --random 1000
 	$(BIN)/python bench/sources.py
+	$(BIN)/python bench/specs.py
 
 clean:
 	rm -rf .venv .venv-oldest .venv-core build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

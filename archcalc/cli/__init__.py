@@ -32,6 +32,7 @@ COMMANDS = {
     ),
     "fit": Home("archcalc.cli.fitting", "fit_memory", "Find the largest batch or images that fit into memory."),
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
+    "import": Home("archcalc.cli.importing", "import_network", "Write a network as a spec, with blocks and repeats."),
     "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
     "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),
     "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),

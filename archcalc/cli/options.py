@@ -189,6 +189,12 @@ strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
 
+file_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+                           help="Write to this file; - is the standard output.",
+                           callback=lambda ctx, param, path: None if path == Path("-") else path,
+                           is_eager=True)  # fmt: skip  # like --force, read before --format, which depends on both
+
+
 def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Callable[[_Function], _Function]:
     """Create the options --format, -o and --force. `suffixes` maps suffixes of files to formats.
 
@@ -206,10 +212,7 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
         click.option("--format", "form", type=click.Choice(list(dict.fromkeys(suffixes.values()))),
                      help=f"Default: by the suffix of FILE ({', '.join(suffixes)}), otherwise {default}.{more}",
                      callback=read),
-        click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-                     help="Write to this file; - is the standard output.",
-                     callback=lambda ctx, param, path: None if path == Path("-") else path,
-                     is_eager=True),  # like --force, read before --format, which depends on both
+        file_option,
         force_option,
     )  # fmt: skip
 
