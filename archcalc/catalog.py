@@ -234,6 +234,7 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     if _is_file(name):
         return _in_file(name, "")
     hint = suggest(name, networks(broken=lambda error: None))  # ignore broken files: report the misspelt name
+    hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
 

@@ -87,6 +87,12 @@ def test_an_import_has_no_params():
     )
 
 
+def test_code_without_the_prefix_is_an_error_that_says_so():
+    assert error_of(lambda: load("my.py:Net")) == (
+        "no network is called 'my.py:Net'; Python code runs only as a source: torch:my.py:Net"
+    )
+
+
 def test_a_spec_has_no_dtypes():
     result = CliRunner().invoke(cli, ["summarize", "vgg16", "--input", "int64:128"])
     assert str(result.exception) == "the input of a spec has no dtype int64; write T=128 for numbers of tokens"
@@ -180,3 +186,15 @@ def test_the_test_of_torch_would_notice(traps):
     os.remove("trap.py")
     call = "CliRunner().invoke(cli, ['summarize', 'torch:trap.py:Net'])"
     assert "torch" in imported_by(f"from click.testing import CliRunner\nfrom archcalc.cli import cli\n{call}")
+
+
+def test_every_command_takes_an_onnx_file(tmp_path, monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("archcalc.importers.onnx_file")
+    monkeypatch.chdir(tmp_path)
+    made, node = onnx.helper, onnx.helper.make_node("Relu", ["x"], ["y"], name="act")
+    x, y = (made.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy")
+    onnx.save(made.make_model(made.make_graph([node], "g", [x], [y])), "net.onnx")
+    for command in (["summarize"], ["compare", "lenet5"], ["check"], ["graph"], ["export", "--format", "pytorch"]):
+        result = CliRunner().invoke(cli, [command[0], "net.onnx", *command[1:]], catch_exceptions=False)
+        assert result.exit_code == 0, result.output

@@ -172,6 +172,13 @@ def test_weights_take_no_memory_and_shared_ones_stay_one():
     assert archcalc.analyze(load("torch:nets.py:Tied@8")).totals.params == 64
 
 
+def test_a_file_runs_once_for_several_sources():
+    with open("nets.py", "a") as file:
+        file.write("with open('runs', 'a') as file:\n    file.write('x')\n")
+    run("compare", NET, "torch:nets.py:Net(3)@3x8x8")
+    assert Path("runs").read_text() == "x"
+
+
 def test_an_input_that_the_module_names_is_noted():
     graph = load("torch:nets.py:Own")
     assert graph.input == (3, 16, 16)

@@ -122,13 +122,19 @@ def _namespace(module: str) -> ModuleType:
                 ) from None
             raise
     path = _require_file(module)
-    name = re.sub(r"\W", "_", os.path.realpath(path))
+    name = re.sub(r"\W", "_", f"{os.path.realpath(path)} {path.stat().st_mtime_ns}")  # a changed file is run again
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ArchcalcError(f"{module} is not a .py file")
     _findable(os.path.dirname(os.path.realpath(path)), at=0)
     made = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    try:
+        spec.loader.exec_module(made)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return made
 
 
