@@ -42,8 +42,8 @@ KINDS = (
     Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
-ADVICE = """archcalc reads only specs: text files that list the layers of a network. It does not import other files yet,
-  and never runs or unpickles them. Write the layers as a spec, for example
+ADVICE = """archcalc reads specs: text files that list the layers of a network. It never runs or unpickles this file.
+  Write the layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:
