@@ -43,7 +43,7 @@ KINDS = (
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
 ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net. Or name a
-  file that lists layers, such as ONNX. Or write the layers as a spec, for example
+  file that lists layers, such as ONNX, Darknet's or Keras's. Or write the layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:
