@@ -23,7 +23,7 @@ from archcalc.pytorch import build
 
 USUAL = (
     "squeezenet1.1 resnet18 densenet121 mobilenet-v2 mobilenet-v3-small shufflenet-v2-1.0 "
-    "efficientnet-b0 regnety-400mf unet deit-ti swin-t torchvision/convnext_tiny bert-base"
+    "efficientnet-b0 regnety-400mf unet deit-ti"
 )
 
 

@@ -253,6 +253,13 @@ def test_what_depends_only_on_shapes_is_no_layer(write):
     assert [one.op.name for one in graph.nodes[1:]] == ["flatten"]
 
 
+def test_a_number_of_a_shape_that_becomes_a_fraction_keeps_its_type(write):
+    nodes = [node("Shape", "x", "s"), node("Gather", "s one", "n"), node("Cast", "n", "f", to=FLOAT),
+             node("Mod", "s large", "u"), node("Reshape", "x u", "r"), node("Mul", "r f")]  # fmt: skip
+    graph = from_onnx(write(nodes, {"x": [1, 5, 6]}, numbers(one=[1], large=[1000] * 3)))
+    assert [one.op.name for one in graph.nodes[1:]] == ["onnx::Mul"]
+
+
 def test_quantized_weights_count_as_weights(write):
     stored = [onnx.helper.make_tensor("q", INT8, [4, 3, 3, 3], [1] * 108), const("s", 0.5)]
     nodes = [node("DequantizeLinear", "q s", "w"), node("Conv", "x w", "a"), node("QuantizeLinear", "a s", "y")]

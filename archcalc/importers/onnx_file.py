@@ -259,7 +259,12 @@ def _inferred(
         model.graph.node.extend(kept)
         for name, numbers in new.items():
             whole = [int(one) for one in numbers.ravel()]
-            model.graph.initializer.add(name=name, dims=numbers.shape, data_type=7, int64_data=whole)
+            data = (
+                {"data_type": 9, "int32_data": whole}
+                if numbers.dtype == bool
+                else {"data_type": 7, "int64_data": whole}
+            )
+            model.graph.initializer.add(name=name, dims=numbers.shape, **data)
     types.update({name: one.dtype for name, one in file.tensors.items()})
     return sizes | {name: one.sizes for name, one in file.tensors.items()}
 

@@ -11,6 +11,7 @@ from archcalc.importers.onnx_nodes.file import Call, Tensor
 from archcalc.ops.base import Sizes
 
 MOST = 4096  # values of a result
+INT64 = 7  # among ONNX's types
 Rule: TypeAlias = Callable[[Call, Sequence[Any]], Any]
 
 
@@ -59,7 +60,8 @@ def _filled(call: Call, read: Sequence[Any]) -> Any:
 
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("Identity", "Cast"), lambda call, read: read[0]),
+    "Identity": lambda call, read: read[0],
+    "Cast": lambda call, read: read[0] if call.given["to"] == INT64 else None,
     "Unsqueeze": lambda call, read: np.expand_dims(read[0], _axes(call, read) or ()),
     "Squeeze": lambda call, read: np.squeeze(read[0], _axes(call, read)),
     "Reshape": lambda call, read: read[0].reshape(read[1]),
