@@ -37,7 +37,6 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
     """
     _require_module(module)
     with _as_before(module), _eager():
-        module.eval()
         tapes = _tapes(module, input, run)
         idle = _idle(module, tapes[0])
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
@@ -47,10 +46,18 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
     return importer.graph(name or type(module).__name__, About(notes=tuple(notes)))
 
 
-def _tapes(module: nn.Module, input: Any, run: bool) -> list[Tape]:
-    """Record a module on several batches. Raises ArchcalcError."""
+def _tapes(module: nn.Module, input: Any, run: bool, aside: bool = False) -> list[Tape]:
+    """Record a module on several batches. Raises ArchcalcError.
+
+    With `aside` modules with others inside are in training, so that they run what only training has, but layers are
+    not, so that these do what they do in evaluation.
+    """
     tapes = []
     for batch in BATCHES:
+        module.train()  # lets modules forget what they computed in an earlier evaluation
+        module.eval()
+        for each in module.modules() if aside else ():
+            each.training = next(each.children(), None) is not None
         args, named = arguments(module, input, batch, run)
         given = dict(zip(names(module, len(args) + len(named)), args, strict=False)) | named
         tapes.append(record(module, args, named, given, run))
@@ -71,14 +78,9 @@ def _idle(module: nn.Module, tape: Tape) -> frozenset[str]:
 
 
 def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Set[str]) -> list[Tape] | None:
-    """Record auxiliary outputs, which run only in training; None if nothing but these comes with training.
-
-    Only modules with others inside are put into training, so that layers do in it what they do in evaluation.
-    """
-    for each in module.modules():
-        each.training = next(each.children(), None) is not None
+    """Record auxiliary outputs, which run only in training, too; None if training differs in other calls."""
     try:
-        tapes = _tapes(module, input, run)
+        tapes = _tapes(module, input, run, aside=True)
     except ArchcalcError:
         return None
     common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
@@ -107,6 +109,7 @@ def _as_before(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        module.train()
         for each, training in before:
             each.training = training
 
