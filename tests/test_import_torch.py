@@ -351,3 +351,19 @@ def test_what_a_module_computes_once_is_recorded_each_time():
     made = Cached()
     assert analyze(from_torch(made, (4,)), batch=3).totals.flops == 4 + 3 * 4
     assert made.cache == {}
+
+
+def test_what_a_module_computes_once_stays_no_attribute():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.mask = nn.Linear(4, 4), None
+
+        def forward(self, x):
+            if self.mask is None:
+                self.mask = torch.ones(4, device=x.device).cumsum(0)
+            return self.fc(x) * self.mask
+
+    made = Once()
+    assert analyze(from_torch(made, (4,))).totals.macs == 16
+    assert made.mask is None
