@@ -323,3 +323,47 @@ def test_weights_on_meta_take_no_memory():
         made = nn.Sequential(nn.Linear(10**3, 10**3))
     assert made[0].weight.is_meta
     assert analyze(from_torch(made, (10**3,))).totals.params == 10**6 + 10**3
+
+
+def test_fixed_filters_are_no_parameters():
+    made = module(lambda self, x: functional.conv2d(self.conv(x), self.filter, groups=3), conv=nn.Conv2d(3, 3, 1))
+    made.register_buffer("filter", torch.ones(3, 1, 3, 3))
+    graph = agrees(made, (3, 8, 8))
+    assert (analyze(graph).totals.buffers, analyze(graph).totals.receptive_field) == (27, (3, 3))
+
+
+def test_what_a_module_computes_once_is_recorded_each_time():
+    class Cached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.cache = nn.Parameter(torch.ones(4)), {}
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.cache = {} if mode else self.cache
+            return self
+
+        def forward(self, x):
+            if "w" not in self.cache:
+                self.cache["w"] = self.w * 2
+            return x + self.cache["w"]
+
+    made = Cached()
+    assert analyze(from_torch(made, (4,)), batch=3).totals.flops == 4 + 3 * 4
+    assert made.cache == {}
+
+
+def test_what_a_module_computes_once_stays_no_attribute():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.mask = nn.Linear(4, 4), None
+
+        def forward(self, x):
+            if self.mask is None:
+                self.mask = torch.ones(4, device=x.device).cumsum(0)
+            return self.fc(x) * self.mask
+
+    made = Once()
+    assert analyze(from_torch(made, (4,))).totals.macs == 16
+    assert made.mask is None

@@ -149,7 +149,9 @@ class Importer:
         writes = op.writes(plan.x, op.output(plan.x), False) > 0
         if writes != wrote and (wrote or not inplace):
             return False
-        owned = all(self.tape.values[at].source in ("parameter", "buffer") for at in plan.weights.values())
+        trained = op.weights(plan.x)
+        sources = {name: self.tape.values[at].source for name, at in plan.weights.items()}
+        owned = all(source == ("parameter" if name in trained else "buffer") for name, source in sources.items())
         plain = isinstance(op, Elementwise) and all(map(self.values.graded, plan.reads))
         if op.joins and not (plain or op.name == "concat"):
             return False

@@ -37,7 +37,6 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
     """
     _require_module(module)
     with _as_before(module), _eager():
-        module.eval()
         tapes = _tapes(module, input, run)
         idle = _idle(module, tapes[0])
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
@@ -47,17 +46,29 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
     return importer.graph(name or type(module).__name__, About(notes=tuple(notes)))
 
 
-def _tapes(module: nn.Module, input: Any, run: bool) -> list[Tape]:
-    """Record a module on several batches. Raises ArchcalcError."""
-    tapes = []
-    for batch in BATCHES:
-        args, named = arguments(module, input, batch, run)
-        given = dict(zip(names(module, len(args) + len(named)), args, strict=False)) | named
-        tapes.append(record(module, args, named, given, run))
+def _tapes(module: nn.Module, input: Any, run: bool, aside: bool = False) -> list[Tape]:
+    """Record a module on several batches. Raises ArchcalcError.
+
+    With `aside` modules with others inside are in training, so that they run what only training has, but layers are
+    not, so that these do what they do in evaluation.
+    """
+    tapes = [_tape(module, input, run, batch, aside) for batch in BATCHES]
+    if len(tapes[0].calls) != len(tapes[1].calls):  # the first run may have computed what later ones only read
+        tapes[0] = _tape(module, input, run, BATCHES[0], aside)
     require_same_calls(tapes)
     if not tapes[0].calls:
         raise ArchcalcError(f"{type(module).__name__} calls no function of PyTorch, so there is nothing to count")
     return tapes
+
+
+def _tape(module: nn.Module, input: Any, run: bool, batch: int, aside: bool = False) -> Tape:
+    module.train()  # lets modules forget what they computed in an earlier evaluation
+    module.eval()
+    for each in module.modules() if aside else ():
+        each.training = next(each.children(), None) is not None
+    args, named = arguments(module, input, batch, run)
+    given = dict(zip(names(module, len(args) + len(named)), args, strict=False)) | named
+    return record(module, args, named, given, run)
 
 
 def _idle(module: nn.Module, tape: Tape) -> frozenset[str]:
@@ -71,14 +82,9 @@ def _idle(module: nn.Module, tape: Tape) -> frozenset[str]:
 
 
 def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Set[str]) -> list[Tape] | None:
-    """Record auxiliary outputs, which run only in training; None if nothing but these comes with training.
-
-    Only modules with others inside are put into training, so that layers do in it what they do in evaluation.
-    """
-    for each in module.modules():
-        each.training = next(each.children(), None) is not None
+    """Record auxiliary outputs, which run only in training, too; None if training differs in other calls."""
     try:
-        tapes = _tapes(module, input, run)
+        tapes = _tapes(module, input, run, aside=True)
     except ArchcalcError:
         return None
     common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
@@ -102,13 +108,16 @@ def _require_module(module: Any) -> None:
 
 @contextmanager
 def _as_before(module: nn.Module) -> Iterator[None]:
-    """Put a module back into training or evaluation as it was."""
-    before = [(each, each.training) for each in module.modules()]
+    """Put back what a module's run changes: attributes, buffers, and whether it is in training."""
+    before = [(each, dict(vars(each)), dict(each._buffers)) for each in module.modules()]
     try:
         yield
     finally:
-        for each, training in before:
-            each.training = training
+        module.train()
+        for each, attributes, buffers in before:
+            vars(each).clear()
+            vars(each).update(attributes)
+            each._buffers.update(buffers)
 
 
 @contextmanager
