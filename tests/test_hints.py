@@ -308,7 +308,6 @@ FILES = {  # what is written, and what it is called
     "weights.pkl": (pickle.dumps(Bomb()), "a pickle"),
     "model.safetensors": (b'\x10\0\0\0\0\0\0\0{"a": {"dtype"', "a safetensors file with weights"),
     "model.h5": (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    "model.json": (b'{"class_name": "Functional", "config": {"name": "m"}}', "a Keras network"),
     "notebook.ipynb": (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook"),
     "model.py": (b"import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n    pass\n", "Python code"),
     "model.yaml": (b"import torch\nclass Net(nn.Module):\n    pass\n", "Python code"),
@@ -328,7 +327,7 @@ def test_files_of_other_programs(name, read, tmp_path, monkeypatch):
     with pytest.raises(ArchcalcError) as caught:
         read(name)
     assert str(caught.value).startswith(f"{name}: this is {what}")
-    assert ", not a spec\n  archcalc reads only specs" in str(caught.value)
+    assert ", not a spec\n  A path alone never runs or unpickles" in str(caught.value)
     assert not (tmp_path / "fired").exists()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from archcalc.importers.caffe import caffe_spec
 from archcalc.importers.darknet import darknet_spec
+from archcalc.importers.keras_json import keras_spec
 from archcalc.importers.ultralytics import ultralytics_spec
 from archcalc.spec.foreign_files import kind_of
 from archcalc.spec.yaml import read_text
@@ -14,6 +15,7 @@ from archcalc.spec.yaml import read_text
 DECLARED: dict[str, Callable[[str, str, str, str], str]] = {  # by what `kind_of` calls the file
     "a Caffe network": caffe_spec,
     "a Darknet configuration": darknet_spec,
+    "a Keras network": keras_spec,
     "a YOLO model configuration": ultralytics_spec,
 }
 
