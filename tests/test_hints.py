@@ -327,7 +327,7 @@ def test_files_of_other_programs(name, read, tmp_path, monkeypatch):
     with pytest.raises(ArchcalcError) as caught:
         read(name)
     assert str(caught.value).startswith(f"{name}: this is {what}")
-    assert ", not a spec\n  archcalc reads specs" in str(caught.value)
+    assert ", not a spec\n  A path alone never runs or unpickles" in str(caught.value)
     assert not (tmp_path / "fired").exists()
 
 

@@ -178,6 +178,8 @@ def test_pytorch_agrees():
         (functional([8, 8, 3], (conv("a", 4, 3), ["b"]), (conv("b", 4, 3), ["a"])), "a reads a layer that nothing"),
         ('{"class_name": "Mine", "config": {}}', "a Mine has no operator here"),
         ('{"class_name": "Functional", "config": {}}', "not a model as Keras writes it: KeyError 'layers'"),
+        (residual(False).replace('["image", 0, 0]}}', '["image", NaN, 0]}}'),
+         "not a model as Keras writes it: ValueError"),
         ('{"class_name": "Functional", "config": 3}', "not a model as Keras writes it: TypeError"),
         ('{"class_name": ' + "[" * 100_000, "not JSON: "), ('{"class_name": "Functional"', "not JSON: "),
     ],

@@ -29,7 +29,7 @@ def keras_spec(text: str, file: str, name: str, part: str) -> str:
         _Model(writer, model, "", 0).translate()
     except SpecError as error:
         raise SpecError(f"{file}: {error.message}", error.place, error.hint) from None
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
         raise SpecError(
             f"{file}: not a model as Keras writes it: {type(error).__name__} {shorten(str(error))}"
         ) from None
