@@ -102,6 +102,11 @@ class NoTensor(Net):
         return "done"
 
 
+class Sorts(Net):
+    def forward(self, x):
+        return super().forward(torch.sort(x)[0])
+
+
 def broken():
     raise ValueError("no such depth\\nsecond line")
 
@@ -274,6 +279,12 @@ def test_validate_finds_what_the_graph_gets_wrong(monkeypatch):
 
     monkeypatch.setattr(Conv, "work", lambda self, x, y: {"mac": 1})
     assert "macs" in run("validate", NET)
+
+
+def test_what_is_unknown_is_not_compared():
+    text = run("validate", "torch:nets.py:Sorts@3x8x8")
+    assert "0 different" in text
+    assert "not compared, since archcalc has no rule: saved_bytes" in text
 
 
 def test_validate_refuses_another_device():

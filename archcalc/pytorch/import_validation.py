@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_leaves
 
+from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze
 from archcalc.graph.graph import Graph
@@ -42,10 +43,11 @@ def _checks(
     module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], infer: Report, train: Report
 ) -> Iterator[Check]:
     yield Check("", "params", train.totals.params, sum(weight.numel() for weight in module.parameters()))
-    if infer.totals.macs is not None:
-        yield Check("", "macs", infer.totals.macs, _macs(module, args, named, infer))
-    if train.totals.saved_bytes is not None:
-        yield Check("", "saved_bytes", train.totals.saved_bytes, _saved(module, args, named))
+    macs, saved = infer.totals.macs, train.totals.saved_bytes
+    if not isinstance(macs, AtLeast):
+        yield Check("", "macs", macs, _macs(module, args, named, infer))
+    if saved is not None and not isinstance(saved, AtLeast):
+        yield Check("", "saved_bytes", saved, _saved(module, args, named))
 
 
 def _macs(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], report: Report) -> int:
