@@ -302,7 +302,6 @@ def zipped(path, *names):
 
 FILES = {  # what is written, and what it is called
     "net.caffemodel": (b"\x0a\x03VGG", "a Caffe file with weights"),
-    "net.onnx": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
     "onnx-without-suffix": (b"\x08\x07\x12\x07pytorch\x1a\x052.0.0", "an ONNX network"),
     "old.pth": (pickle.dumps({"a": 1}), "a PyTorch file"),
     "weights.pkl": (pickle.dumps(Bomb()), "a pickle"),

@@ -73,7 +73,7 @@ def error_of(action):
 
 def test_errors_of_sources_say_what_to_write():
     texts = [f"{text}\n  {error_of(lambda text=text: load(text))}\n" for text in BAD]
-    check_golden("errors/sources.txt", "".join(texts))
+    check_golden("sources/wrong.txt", "".join(texts))
 
 
 @pytest.mark.parametrize("call", ["(" + "-" * 9000 + "1)", "(" + "[" * 9000 + ")", "(" + "1" * 20000 + ")"])

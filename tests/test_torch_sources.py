@@ -238,7 +238,7 @@ def test_what_goes_wrong_is_one_error():
         plain = re.sub(r"\[\d+, 8\]", "[ROWS, 8]", plain)  # of a batch
         assert "Traceback" not in plain
         texts.append(f"{plain}\n")
-    check_golden("errors/torch-sources.txt", "".join(texts))
+    check_golden("sources/wrong-torch.txt", "".join(texts))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
 
     Raises SpecError for an error in the spec or in any of its networks.
     """
-    if source_of(path):
+    if source_of(str(path)):
         return [], (analyze(load(path), mode="train").graph.name,)
     file, _, network = str(path).rpartition(":")
     if network and file.endswith(SUFFIXES):
