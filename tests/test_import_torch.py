@@ -367,3 +367,9 @@ def test_what_a_module_computes_once_stays_no_attribute():
     made = Once()
     assert analyze(from_torch(made, (4,))).totals.macs == 16
     assert made.mask is None
+
+
+@pytest.mark.parametrize("take", [lambda w: w.expand(3, -1), lambda w: w.view(-1), lambda w: w[0]])
+def test_views_of_weights_in_memory(take):
+    made = module(lambda self, x: x + take(self.w).sum(0), w=nn.Parameter(torch.ones(1, 4)))
+    assert analyze(from_torch(made, (4,))).totals.params == 4

@@ -103,7 +103,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         if tensor.is_meta:
             return tensor
         if tensor not in self.moved:
-            self.moved[tensor] = torch.empty_like(tensor, device="meta")
+            with torch.inference_mode(False), torch.no_grad():  # views of it are views of a usual tensor
+                self.moved[tensor] = torch.empty_like(tensor, device="meta")
         return self.moved[tensor]
 
     def ref(self, tensor: Tensor) -> Ref:
