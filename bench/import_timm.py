@@ -105,7 +105,8 @@ def main() -> int:
             continue
         known[name] = limited(name, options.seconds, options.gigabytes)
         print(name, json.dumps(known[name]), flush=True)
-        options.record.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        rows = [f" {json.dumps(each)}: {json.dumps(known[each], sort_keys=True)}" for each in sorted(known)]
+        options.record.write_text("{\n" + ",\n".join(rows) + "\n}\n")
     return summary(known)
 
 
