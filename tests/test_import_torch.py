@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from archcalc import ArchcalcError, analyze  # noqa: E402
 from archcalc.importers.torch import from_torch, weights_on_meta  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
+from archcalc.ops.joins import Add  # noqa: E402
 from archcalc.pytorch.measure import Storages, flop_counter  # noqa: E402
 
 
@@ -249,6 +250,22 @@ def test_windows_merged_into_the_batch():
         return self.fc(parts).view(b, -1)
 
     agrees(module(forward, fc=nn.Linear(3, 5)), (3, 8, 8))
+
+
+def test_sums_make_a_new_tensor_unless_they_are_written_in_place():
+    def plain(self, x):
+        y = self.one(x)
+        return y + self.two(y)
+
+    def in_place(self, x):
+        y = self.one(x)
+        y += self.two(y)
+        return y
+
+    for forward, op, written in ((plain, Add(inplace=False), 256), (in_place, Add(), 0)):
+        graph = agrees(module(forward, one=nn.Conv2d(3, 4, 1), two=nn.Conv2d(4, 4, 1)), (3, 8, 8))
+        assert graph.nodes[-1].op == op
+        assert analyze(graph).layers[-1].activations == written
 
 
 def test_parts_that_are_overwritten():
