@@ -243,6 +243,33 @@ def test_a_function_without_a_rule_is_unknown():
     assert [node.name for node in graph.nodes if isinstance(node.op, Imported) and node.op.counts is None]
 
 
+def spectrum(self, x):
+    return torch.fft.rfft2(self.conv(x)).abs() * self.scale
+
+
+def rotated(self, x):
+    turned = torch.complex(self.conv(x), self.conv(x) * self.scale)
+    return torch.view_as_real(turned * turned).sum(-1)
+
+
+def masked(self, x):
+    y = self.conv(x)
+    return torch.where(y > 0, y, y * self.scale).masked_fill(y > 1, 0.0)
+
+
+@pytest.mark.parametrize("forward", [spectrum, rotated, masked])
+def test_kept_tensors_of_other_dtypes(forward):
+    made = module(forward, conv=nn.Conv2d(3, 4, 1), scale=nn.Parameter(torch.ones(4, 1, 1)))
+    report = analyze(from_torch(made, (3, 8, 8)), batch=2, mode="train")
+    assert report.totals.saved_bytes == saved_by(made, torch.empty(2, 3, 8, 8))
+
+
+def test_a_complex_value_is_two_numbers():
+    made = module(lambda self, x: torch.fft.rfft2(self.conv(x)).abs(), conv=nn.Conv2d(3, 4, 1))
+    layers = analyze(from_torch(made, (3, 8, 8))).layers
+    assert [layer.activations for layer in layers][-2:] == [2 * 4 * 8 * 5, 4 * 8 * 5]
+
+
 def test_windows_merged_into_the_batch():
     def forward(self, x):
         b = x.shape[0]
