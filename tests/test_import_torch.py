@@ -15,6 +15,7 @@ from archcalc.importers.torch import from_torch, weights_on_meta  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
 from archcalc.ops.joins import Add  # noqa: E402
 from archcalc.pytorch.measure import Storages, flop_counter  # noqa: E402
+from archcalc.writing.recovery import spec_of_graph  # noqa: E402
 
 
 def module(forward, **parts):
@@ -146,6 +147,8 @@ def test_unused_layers_are_rows_and_named():
     (note,) = graph.about.notes
     assert "idle" in note
     assert "36" in note
+    with pytest.raises(ArchcalcError, match=r"idle: its weights never run.*; delete it from the module"):
+        spec_of_graph(graph)
 
 
 def test_buffers_count_as_buffers():
@@ -333,7 +336,7 @@ def test_modules_that_cannot_be_recorded():
 
 def test_code_that_depends_on_the_batch_is_refused():
     made = module(lambda self, x: x + 1 if len(x) == 2 else x)
-    with pytest.raises(ArchcalcError, match=r"1 calls for 2 images, but 0 for more"):
+    with pytest.raises(ArchcalcError, match=r"depends on the batch or on values.*: it calls 1 functions for 2 images"):
         from_torch(made, (4,))
 
 
