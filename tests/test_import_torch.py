@@ -13,7 +13,9 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 from archcalc import ArchcalcError, analyze  # noqa: E402
 from archcalc.importers.torch import from_torch, weights_on_meta  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
+from archcalc.ops.joins import Add  # noqa: E402
 from archcalc.pytorch.measure import Storages, flop_counter  # noqa: E402
+from archcalc.writing.recovery import spec_of_graph  # noqa: E402
 
 
 def module(forward, **parts):
@@ -145,6 +147,8 @@ def test_unused_layers_are_rows_and_named():
     (note,) = graph.about.notes
     assert "idle" in note
     assert "36" in note
+    with pytest.raises(ArchcalcError, match=r"idle: its weights never run.*; delete it from the module"):
+        spec_of_graph(graph)
 
 
 def test_buffers_count_as_buffers():
@@ -242,6 +246,33 @@ def test_a_function_without_a_rule_is_unknown():
     assert [node.name for node in graph.nodes if isinstance(node.op, Imported) and node.op.counts is None]
 
 
+def spectrum(self, x):
+    return torch.fft.rfft2(self.conv(x)).abs() * self.scale
+
+
+def rotated(self, x):
+    turned = torch.complex(self.conv(x), self.conv(x) * self.scale)
+    return torch.view_as_real(turned * turned).sum(-1)
+
+
+def masked(self, x):
+    y = self.conv(x)
+    return torch.where(y > 0, y, y * self.scale).masked_fill(y > 1, 0.0)
+
+
+@pytest.mark.parametrize("forward", [spectrum, rotated, masked])
+def test_kept_tensors_of_other_dtypes(forward):
+    made = module(forward, conv=nn.Conv2d(3, 4, 1), scale=nn.Parameter(torch.ones(4, 1, 1)))
+    report = analyze(from_torch(made, (3, 8, 8)), batch=2, mode="train")
+    assert report.totals.saved_bytes == saved_by(made, torch.empty(2, 3, 8, 8))
+
+
+def test_a_complex_value_is_two_numbers():
+    made = module(lambda self, x: torch.fft.rfft2(self.conv(x)).abs(), conv=nn.Conv2d(3, 4, 1))
+    layers = analyze(from_torch(made, (3, 8, 8))).layers
+    assert [layer.activations for layer in layers][-2:] == [2 * 4 * 8 * 5, 4 * 8 * 5]
+
+
 def test_windows_merged_into_the_batch():
     def forward(self, x):
         b = x.shape[0]
@@ -249,6 +280,22 @@ def test_windows_merged_into_the_batch():
         return self.fc(parts).view(b, -1)
 
     agrees(module(forward, fc=nn.Linear(3, 5)), (3, 8, 8))
+
+
+def test_sums_make_a_new_tensor_unless_they_are_written_in_place():
+    def plain(self, x):
+        y = self.one(x)
+        return y + self.two(y)
+
+    def in_place(self, x):
+        y = self.one(x)
+        y += self.two(y)
+        return y
+
+    for forward, op, written in ((plain, Add(inplace=False), 256), (in_place, Add(), 0)):
+        graph = agrees(module(forward, one=nn.Conv2d(3, 4, 1), two=nn.Conv2d(4, 4, 1)), (3, 8, 8))
+        assert graph.nodes[-1].op == op
+        assert analyze(graph).layers[-1].activations == written
 
 
 def test_parts_that_are_overwritten():
@@ -289,7 +336,7 @@ def test_modules_that_cannot_be_recorded():
 
 def test_code_that_depends_on_the_batch_is_refused():
     made = module(lambda self, x: x + 1 if len(x) == 2 else x)
-    with pytest.raises(ArchcalcError, match=r"1 calls for 2 images, but 0 for more"):
+    with pytest.raises(ArchcalcError, match=r"depends on the batch or on values.*: it calls 1 functions for 2 images"):
         from_torch(made, (4,))
 
 

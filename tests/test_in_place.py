@@ -20,6 +20,7 @@ CASES = {  # layers: operators that work in place at inference, in training
         ["relu"],
     ),  # relu's output
     "  - conv(4, 1)\n  - add(body=batchnorm, skip=conv(4, 1))\n  - relu\n": (["add", "relu"], ["add", "relu"]),
+    "  - conv(4, 1)\n  - add(inplace=False, body=batchnorm, skip=conv(4, 1))\n  - relu\n": (["relu"], ["relu"]),
     "  - a: conv(4, 1)\n  - concat(x=conv(4, 1), y=relu)\n": (["relu"], []),  # the convolution keeps its input
     "  - a: conv(4, 1) | relu\n  - conv(4, 1)\n  - add(x=use(a), y=identity)\n": (["relu", "add"], ["relu"]),
     "  - a: conv(4, 1)\n  - b: relu\n  - concat(x=use(a), y=use(b))\n": ([], []),

@@ -218,7 +218,7 @@ CHANGES = [
 ]  # fmt: skip
 IN_PLACE = ("relu", "dropout", "leaky_relu", *OFTEN_IN_PLACE, *CHANNEL_DROPOUTS)
 CHANGES_NO_VALUE = {
-    **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in IN_PLACE},
+    **{(name, "inplace"): "where values are written, not which: see test_in_place" for name in ("add", *IN_PLACE)},
     ("embedding", "padding_idx"): "which row starts as zeros and gets no gradient: see test_ops_gradients",
     ("attention", "kv_heads"): "how many features key and value have: see test_random",
     ("input", "shape"): "what the image has; the module hands it on",

@@ -14,6 +14,7 @@ from archcalc.ops.base import Unknown, Work, is_bias
 from archcalc.ops.shape import Ids, Shape, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
+WHOLE = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}  # likewise
 STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that are int64 in PyTorch, whatever the network's dtype
 INDICES = frozenset({"relative_position_index"})  # likewise, but fixed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from archcalc.analysis.cost import DTYPES
+from archcalc.analysis.cost import DTYPES, WHOLE
 from archcalc.analysis.memory_plan import plan_memory
 from archcalc.analysis.once_per_graph import of_batch
 from archcalc.graph.graph import Graph
@@ -52,5 +52,5 @@ def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> in
     mask = 1 if device == "cuda" else own
     wide = max(own, DTYPES["float32"])
     sums = own if device == "cpu" else wide
-    value_bytes = {"": own, "int64": 8, "mask": mask, "sums": sums, "wide": wide}[extra.dtype]
-    return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes
+    value_bytes = WHOLE | {"": own, "complex": 2 * own, "mask": mask, "sums": sums, "wide": wide}
+    return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes[extra.dtype]

@@ -34,7 +34,7 @@ class Imported(Plain):
     common: Counts = ()  # once per batch, beside those
     gradient: Counts | None = None  # of all inputs, for one image
     gradient_of_weights: Counts | None = None  # for one image
-    wrote: int = 0  # values for one image; 0 for a view or in place
+    wrote: int = 0  # values for one image, a complex one as two; 0 for a view or in place
     kept: Saved | None = None  # what backward keeps
     elementwise: bool = False  # whether each output position reads its own position only
     gradients: tuple[Counts | None, ...] = ()  # of each input, for one image; without them `gradient` is known

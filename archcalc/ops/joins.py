@@ -13,7 +13,7 @@ from itertools import accumulate
 from math import prod
 from typing import ClassVar, NamedTuple, TypeAlias
 
-from archcalc.ops.arguments import Letters, Probability, require, same
+from archcalc.ops.arguments import Flag, Letters, Probability, require, same
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, add_work, operator, values
 from archcalc.ops.calls import FULL, IN_PLACE, NEW, NUMBER, SAME, SLICE, SUM, VIEW, Call
 from archcalc.ops.reads import EACH, Axis, Piece
@@ -154,19 +154,23 @@ class Elementwise(Join):
 
 @operator("add")
 class Add(Elementwise):
-    """Elementwise sum, in place into its first input where nothing else needs that, as in residual networks."""
+    """Elementwise sum, in place into its first input where nothing else needs that, as `out += identity`.
+
+    With `inplace=False` into a new tensor, as `x + y`.
+    """
 
     code: ClassVar[str] = "Sum()"
     per_value: ClassVar[Work] = {"add": 1}
     gradients: ClassVar[tuple[tuple[str, Work], tuple[str, Work]]] = ("g", {}), ("g", {})
     keeps: ClassVar[bool] = False
+    inplace: Flag = True
 
     def writes(self, x: Shapes, y: Shape, training: bool) -> int:
-        """Nothing: in place, into its first input; the output if that is repeated, or if something else needs it."""
-        return 0 if alike([x[0], y]) else values(y)
+        """Nothing in place; the output if its first input is repeated, or if something else needs that."""
+        return 0 if self.inplace and alike([x[0], y]) else values(y)
 
     def overwrites(self, training: bool) -> bool:
-        return True
+        return self.inplace
 
     def call(self, left: int, right: int, made: Shape, in_place: bool) -> Call:
         return Call((left, right), Extra("sum", made), IN_PLACE if in_place else NEW, grads=(SUM, SUM))

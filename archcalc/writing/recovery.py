@@ -70,7 +70,10 @@ def missing(graph: Graph) -> Iterator[str]:
     ends = _side_ends(graph)
     where: dict[str, list[str]] = {}
     for i, node in enumerate(graph.nodes):
-        if node.op.name != "input" and REGISTRY.get(node.op.name) is not type(node.op):
+        if node.op.name == "never run":
+            what = "its weights never run, and a spec has only what runs; delete it from the module"
+            where.setdefault(what, []).append(node.name)
+        elif node.op.name != "input" and REGISTRY.get(node.op.name) is not type(node.op):
             where.setdefault(f"no operator of specs is {node.op.name}", []).append(node.name)
         elif not node.output.axes:
             where.setdefault(f"a shape without named axes: {node.output.text}", []).append(node.name)

@@ -631,8 +631,9 @@ class Writer:
         fitted = self.gated(ways, name) if name in ELEMENTWISE else self.fitted(ways, like)
         if axis == "C" and not keep_rank and isinstance(fitted[0][1], Map) and self.draw(RARELY):
             fitted = [self.flat(way, fitted[0][1] if name != "concat" else way[1]) for way in fitted]
-        keywords = {"p": self.draw(DROP)} if name == "mean" and self.draw(FLAG) else {}
-        if not keywords and all(shape.axes in USUAL for _, shape in fitted) and self.draw(SOMETIMES):
+        own = {"mean": {"p": DROP}, "add": {"inplace": FLAG}}.get(name, {})
+        keywords = some(self.draw, **own)
+        if "p" not in keywords and all(shape.axes in USUAL for _, shape in fitted) and self.draw(SOMETIMES):
             _, shape = self.draw(st.sampled_from(fitted))
             where = self.draw(upto(len(fitted), name == "divide"))  # only what divides is no 0
             fitted.insert(where, (self.learned(shape, (Layer("sigmoid", {}),) * (name == "divide")), shape))

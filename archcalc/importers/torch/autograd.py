@@ -52,7 +52,7 @@ def _memory(stored: int, dtype: str) -> Tensor:
 def _tensor(tape: Tape, at: int, memory: Mapping[int, Tensor], graded: bool) -> Tensor:
     """Return a tensor that lies in its memory with the recorded strides."""
     value = tape.values[at]
-    whole = memory[value.storage].requires_grad_(graded and value.dtype.startswith(("float", "bfloat")))
+    whole = memory[value.storage].requires_grad_(graded and value.dtype.startswith(("float", "bfloat", "complex")))
     with torch.no_grad():
         tensor = whole.detach().as_strided(value.sizes, value.strides)
     return tensor.requires_grad_(whole.requires_grad).view_as(tensor) if whole.requires_grad else tensor

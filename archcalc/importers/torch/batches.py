@@ -64,13 +64,17 @@ def require_same_calls(tapes: Sequence[Tape]) -> None:
     for other in others:
         for one, two in zip(first.calls, other.calls, strict=False):
             if (one.name, one.module, len(one.made)) != (two.name, two.module, len(two.made)):
-                raise ArchcalcError(
-                    f"{one.module or 'the module'} calls {one.name} for {BATCHES[0]} images, but {two.name} for more"
-                )
+                where = one.module or "the module"
+                raise _depends(f"{where} calls {one.name} for {BATCHES[0]} images, but {two.name} for more")
         if len(first.calls) != len(other.calls) or first.results.keys() != other.results.keys():
-            raise ArchcalcError(
-                f"takes {len(first.calls)} calls for {BATCHES[0]} images, but {len(other.calls)} for more"
-            )
+            few, more = len(first.calls), len(other.calls)
+            raise _depends(f"it calls {few} functions for {BATCHES[0]} images, but {more} for more")
+
+
+def _depends(how: str) -> ArchcalcError:
+    return ArchcalcError(
+        f"which functions the module calls depends on the batch or on values, so that no figure holds for all: {how}"
+    )
 
 
 def merged(

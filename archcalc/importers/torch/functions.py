@@ -13,8 +13,6 @@ from archcalc.importers.torch.values import Known
 from archcalc.ops.base import Extra, Saved
 from archcalc.ops.imported import Counts
 
-DTYPES = {"float32": "", "float64": "", "float16": "", "bfloat16": "", "int64": "int64"}
-
 
 def facts(call: int, values: Known) -> dict[str, Any]:
     """Return what is known about a call, as arguments of `Imported`: work, gradients, whether it is elementwise."""
@@ -74,8 +72,7 @@ def extras_of(kept: Sequence[Keeping], batched: bool) -> tuple[Extra, ...] | Non
         grown = affine((two, three), "a kept tensor")
         if grown.fixed and grown.each:
             return None
-        own = DTYPES.get(dtype, dtype)
-        found.append(Extra("kept", (grown.each or grown.fixed,), own, batched and grown.each > 0))
+        found.append(Extra("kept", (grown.each or grown.fixed,), dtype_of(dtype), batched and grown.each > 0))
     return tuple(found)
 
 
@@ -88,3 +85,8 @@ def saved(kept: Sequence[Keeping] | None, result: int, batched: bool) -> dict[st
         return {"kept": Saved(output=result in kept[0].made), "kept_inputs": ()}
     inputs = kept[0].inputs
     return {"kept": Saved(bool(inputs), 0 in kept[0].made, (), extras), "kept_inputs": inputs}
+
+
+def dtype_of(dtype: str) -> str:
+    """Return a dtype of PyTorch as in `Extra`: "" for real numbers, which have the network's."""
+    return "" if dtype.startswith(("float", "bfloat")) else "complex" if dtype.startswith("complex") else dtype

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from archcalc.errors import Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
-from archcalc.importers.torch.functions import extras_of, facts, kept_by, saved
+from archcalc.importers.torch.functions import dtype_of, extras_of, facts, kept_by, saved
 from archcalc.importers.torch.mapping import rule_for
 from archcalc.importers.torch.site import Misfit, Plan, Site, first, ids, last
 from archcalc.importers.torch.tape import Call, Tape
@@ -211,13 +211,13 @@ class Importer:
             if result and at not in self._used:
                 continue
             value = self.tape.values[at]
-            wrote = 0 if value.storage in stores else prod(self.values.image(at))
+            wrote = 0 if value.storage in stores else self._numbers(at)
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
             own = {**known} if not result else {"gradients": ((),) * len(inputs)}
             op = Imported(
                 function=f"aten::{call.name}", made=made, wrote=wrote, shapes=shapes,
-                dtype=_dtype(value.dtype), means=means, read=plan.x if means and plan and not means.joins else None,
+                dtype=dtype_of(value.dtype), means=means, read=plan.x if means and plan and not means.joins else None,
                 **own, **saved(kept, result, batched),
             )  # fmt: skip
             self._keep(at, self.builder.add(op, inputs, self._name(call, call.name.strip("_"))))
@@ -234,10 +234,14 @@ class Importer:
         for at in call.made[1:]:
             if at in self._used:
                 op = Imported(
-                    function=f"aten::{call.name}", made=Shape(self.values.image(at)), wrote=prod(self.values.image(at)),
+                    function=f"aten::{call.name}", made=Shape(self.values.image(at)), wrote=self._numbers(at),
                     gradients=((),), kept=Saved(),
                 )  # fmt: skip
                 self._keep(at, self.builder.add(op, [node], self._name(call, "state")))
+
+    def _numbers(self, value: int) -> int:
+        """Return how many numbers a tensor has for one image; a complex value is two."""
+        return prod(self.values.image(value)) * (1 + self.tape.values[value].dtype.startswith("complex"))
 
     def _made(self, value: int, call: Call, elementwise: bool) -> Shape:
         """Return the shape of a result, with the axes of an argument of the same sizes if it is elementwise."""
@@ -289,7 +293,7 @@ class Importer:
         module = self.tape.calls[self.makers[value]].module
         op = Imported(
             function="constant", made=made, counts=tuple(counts.items()) if known else None, wrote=wrote,
-            gradients=((),) * len(inputs), kept=Saved(), dtype=_dtype(own.dtype),
+            gradients=((),) * len(inputs), kept=Saved(), dtype=dtype_of(own.dtype),
         )  # fmt: skip
         self.emitted |= {*calls}
         self._keep(value, self.builder.add(op, inputs, f"{module}.constant" if module else "constant"))
@@ -306,7 +310,3 @@ class Importer:
                 calls.add(place)
                 todo += self.tape.calls[place].reads
         return sorted(calls), [*sources]
-
-
-def _dtype(dtype: str) -> str:
-    return "" if dtype.startswith(("float", "bfloat")) else dtype

@@ -181,7 +181,8 @@ def _pair(name: str) -> Rule:
         largest = max(shapes, key=len)
         if len(shapes[0]) == len(shapes[1]) != 0:
             shapes = [type(largest)(shape) for shape in shapes]
-        return Plan(own(name), values, tuple(shapes), {})
+        placed = {"inplace": site.call.name.endswith("_")} if name == "add" else {}
+        return Plan(own(name, **placed), values, tuple(shapes), {})
 
     return rule
 
