@@ -15,6 +15,8 @@ from archcalc.graph.graph import Graph
 from archcalc.ops.base import Extra
 from archcalc.ops.calls import given
 
+OTHERS = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "complex64": 8, "complex128": 16}
+
 
 def unknown_memory(graph: Graph) -> str:
     """Return the name of the first layer of whose memory archcalc knows nothing; "" if there is none."""
@@ -52,5 +54,6 @@ def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> in
     mask = 1 if device == "cuda" else own
     wide = max(own, DTYPES["float32"])
     sums = own if device == "cpu" else wide
-    value_bytes = {"": own, "int64": 8, "mask": mask, "sums": sums, "wide": wide}[extra.dtype]
+    kinds = OTHERS | DTYPES | {"": own, "mask": mask, "sums": sums, "wide": wide}
+    value_bytes = kinds[extra.dtype]
     return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes
