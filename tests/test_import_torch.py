@@ -99,6 +99,29 @@ def test_tied_weights_count_once():
     assert analyze(graph, batch=3).totals.macs == macs_of(made, torch.zeros(3, 5, dtype=torch.int64)) == 3 * 5 * 400
 
 
+def test_weights_of_several_layers_in_one():
+    made = module(lambda self, x: self.c(self.b(self.a(x))), **{name: nn.Linear(4, 4) for name in "abc"})
+    made.c.weight, made.c.bias = made.a.weight, made.b.bias
+    agrees(made, (4,))
+    norms = module(lambda self, x: self.b(self.a(x)), a=nn.LayerNorm(4), b=nn.LayerNorm(4))
+    norms.b.weight, norms.b.bias = norms.a.bias, norms.a.weight
+    agrees(norms, (4,))
+
+
+def test_a_module_over_single_images():
+    agrees(module(lambda self, x: torch.vmap(self.fc)(x), fc=nn.Linear(4, 3)), (5, 4))
+
+
+def test_results_that_only_backward_reads():
+    """The positions of the largest values."""
+    agrees(module(lambda self, x: self.fc(x).max(1)[0], fc=nn.Linear(5, 4)), (7, 5))
+    agrees(nn.AdaptiveMaxPool2d((3, 2)), (3, 9, 9))
+
+
+def test_masks_take_one_byte_per_value():
+    agrees(module(lambda self, x: torch.where(x > 0, x, self.w), w=nn.Parameter(torch.ones(4))), (4,))
+
+
 def test_a_module_called_again_shares_its_weights():
     made = module(lambda self, x: self.conv(self.conv(x)), conv=nn.Conv2d(3, 3, 1))
     graph = agrees(made, (3, 4, 4))

@@ -76,15 +76,15 @@ def extras_of(kept: Sequence[Keeping], batched: bool) -> tuple[Extra, ...] | Non
     return tuple(found)
 
 
-def saved(kept: Sequence[Keeping] | None, result: int, batched: bool) -> dict[str, Any]:
-    """Return what is kept, as arguments of `Imported` for one result of a call."""
+def saved(kept: Sequence[Keeping] | None, result: int, batched: bool, unread: tuple[Extra, ...] = ()) -> dict[str, Any]:
+    """Return what is kept, as arguments of `Imported` for one result of a call; the first one has those unread."""
     extras = None if kept is None else extras_of(kept, batched)
     if kept is None or extras is None:
         return {"kept": None}
     if result:
         return {"kept": Saved(output=result in kept[0].made), "kept_inputs": ()}
     inputs = kept[0].inputs
-    return {"kept": Saved(bool(inputs), 0 in kept[0].made, (), extras), "kept_inputs": inputs}
+    return {"kept": Saved(bool(inputs), 0 in kept[0].made, (), extras + unread), "kept_inputs": inputs}
 
 
 def dtype_of(dtype: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -12,13 +13,14 @@ from torch.nn import Parameter
 from archcalc.errors import Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
+from archcalc.importers.torch.autograd import Keeping
 from archcalc.importers.torch.functions import dtype_of, extras_of, facts, kept_by, saved
 from archcalc.importers.torch.mapping import rule_for
 from archcalc.importers.torch.site import Misfit, Plan, Site, first, ids, last
 from archcalc.importers.torch.tape import Call, Tape
 from archcalc.importers.torch.values import Known
 from archcalc.ops import Operator, Shape
-from archcalc.ops.base import REGISTRY, Saved
+from archcalc.ops.base import REGISTRY, Extra, Saved
 from archcalc.ops.imported import Imported
 from archcalc.ops.joins import Elementwise
 from archcalc.ops.shape import Sizes
@@ -116,9 +118,10 @@ class Importer:
         stores = {self.tape.values[at].storage for at in call.reads}
         wrote = self.tape.values[call.made[0]].storage not in stores
         if plan and (not call.function or self._fits(plan, place, wrote)):
-            self._operator(plan, call)
-        else:
-            self._function(place, call, plan)
+            with suppress(Refusal):  # that it has the weights of several layers
+                self._operator(plan, call, self._shared(plan))
+                return
+        self._function(place, call, plan)
 
     def _plan(self, call: Call) -> Plan | None:
         """Return the operator that says the same, if its shapes are those recorded."""
@@ -129,7 +132,7 @@ class Importer:
                 return None
             made = plan.op.output(plan.x)
             weights = plan.op.weights(plan.x)
-        except (Misfit, Refusal, ValueError, TypeError, AttributeError):
+        except (Misfit, Refusal, ValueError, TypeError, AttributeError, KeyError):
             return None
         given = {name: self.values.sizes(at) for name, at in plan.weights.items() if name in weights}
         pooled = plan.op.name == "global_avgpool" and tuple(made)[:1] == tuple(self.values.image(call.made[0]))
@@ -172,8 +175,7 @@ class Importer:
         same = own.output == (0 in kept[0].made) and sizes[0] == sizes[1]
         return same and inputs == {at for at in said if self.values.graded(at) or own.input}
 
-    def _operator(self, plan: Plan, call: Call) -> None:
-        shared = self._shared(plan)
+    def _operator(self, plan: Plan, call: Call, shared: Shared | None) -> None:
         inputs = [self.node(at) for at in plan.reads]
         node = self.builder.add(plan.op, inputs, self._name(call, plan.op.name), plan.x, shared)
         if not shared or shared.tensor:
@@ -215,12 +217,22 @@ class Importer:
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
             own = {**known} if not result else {"gradients": ((),) * len(inputs)}
+            unread = () if result or kept is None else self._kept_unread(call, kept[0])
             op = Imported(
                 function=f"aten::{call.name}", made=made, wrote=wrote, shapes=shapes,
                 dtype=dtype_of(value.dtype), means=means, read=plan.x if means and plan and not means.joins else None,
-                **own, **saved(kept, result, batched),
+                **own, **saved(kept, result, batched, unread),
             )  # fmt: skip
             self._keep(at, self.builder.add(op, inputs, self._name(call, call.name.strip("_"))))
+
+    def _kept_unread(self, call: Call, kept: Keeping) -> tuple[Extra, ...]:
+        """Return the results that get no row, because nothing reads them, but that backward keeps."""
+        unread = [call.made[result] for result in kept.made if result and call.made[result] not in self._used]
+        dtypes = [dtype_of(self.tape.values[at].dtype) for at in unread]
+        return tuple(
+            Extra("kept", self.values.image(at), dtype, self.values.batched(at))
+            for at, dtype in zip(unread, dtypes, strict=True)
+        )
 
     @property
     def _used(self) -> set[int]:
