@@ -11,6 +11,7 @@ from torch.nn import functional  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 from archcalc import ArchcalcError, analyze  # noqa: E402
+from archcalc.graph.graph import Shared  # noqa: E402
 from archcalc.importers.torch import from_torch, weights_on_meta  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
 from archcalc.ops.joins import Add  # noqa: E402
@@ -443,3 +444,55 @@ def test_what_a_module_computes_once_stays_no_attribute():
 def test_views_of_weights_in_memory(take):
     made = module(lambda self, x: x + take(self.w).sum(0), w=nn.Parameter(torch.ones(1, 4)))
     assert analyze(from_torch(made, (4,))).totals.params == 4
+
+
+class TiedHead(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+        self.head = nn.Linear(8, 50, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, ids):
+        return self.head(self.table(ids))
+
+
+class TwoStrides(nn.Module):
+    """Two convolutions of other strides with the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.near, self.far = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3, stride=2)
+        self.far.weight, self.far.bias = self.near.weight, self.near.bias
+
+    def forward(self, x):
+        return self.far(self.near(x))
+
+
+def test_a_head_with_the_weight_of_an_embedding_is_a_tied_layer():
+    graph = from_torch(TiedHead(), {"ids": ("int64", (6,))})
+    assert analyze(graph).totals.params == 400
+    assert graph.nodes[-1].shared == Shared(1, "weight")
+
+
+def test_a_layer_of_another_kind_does_not_run_the_layer_whose_weights_it_has():
+    graph = from_torch(TwoStrides(), (3, 9, 9))
+    assert analyze(graph).totals.params == 84
+    assert isinstance(graph.nodes[-1].op, Imported)
+
+
+def test_a_sum_over_the_images_of_a_batch_is_an_error():
+    class Mixed(nn.Module):
+        def forward(self, x):
+            return x * x.sum()
+
+    with pytest.raises(ArchcalcError, match="sum mixes the images of a batch into 1 value; archcalc counts image by"):
+        from_torch(Mixed(), (4,))
+
+
+def test_a_new_tensor_reads_only_the_dtype_of_an_image():
+    class Masked(nn.Module):
+        def forward(self, x):
+            return x + x.new_zeros(4)
+
+    assert analyze(from_torch(Masked(), (4,)), batch=3).totals.activations == 12 + 4 + 12

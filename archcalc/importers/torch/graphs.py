@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.nn import Parameter
 
-from archcalc.errors import Refusal
+from archcalc.errors import ArchcalcError, Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
 from archcalc.importers.torch.autograd import Keeping
@@ -42,6 +42,7 @@ class Importer:
         self.owners: dict[int, tuple[int, str]] = {}  # by weight, the node and its name there
         self.emitted: set[int] = set()  # the calls that have a node
         self.turns = Counter(call.turn for call in self.tape.calls if self._runs(call))
+        self._reaching = self.tape.reaching()
 
     def run(self) -> None:
         """Add all nodes."""
@@ -194,11 +195,11 @@ class Importer:
         (node, *others) = {node for node, _ in met.values()}
         if others or any(name != own for name, (_, own) in met.items()):
             raise Refusal("weights of several layers")
-        if len(met) == len(plan.weights):
+        if len(met) == len(plan.weights) and self.builder.nodes[node].op == plan.op:
             return Shared(node)
         (tensor, *more) = met
-        if more:
-            raise Refusal("several weights of another layer")
+        if more or not plan.op.tied:
+            raise Refusal("weights of a layer of another kind")
         return Shared(node, tensor)
 
     def _function(self, place: int, call: Call, plan: Plan | None) -> None:
@@ -212,6 +213,7 @@ class Importer:
         for result, at in enumerate(call.made):
             if result and at not in self._used:
                 continue
+            self._require_images(call, at)
             value = self.tape.values[at]
             wrote = 0 if value.storage in stores else self._numbers(at)
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
@@ -224,6 +226,14 @@ class Importer:
                 **own, **saved(kept, result, batched, unread),
             )  # fmt: skip
             self._keep(at, self.builder.add(op, inputs, self._name(call, call.name.strip("_"))))
+
+    def _require_images(self, call: Call, at: int) -> None:
+        """Raise ArchcalcError if a value that results depend on has one size for any number of images."""
+        fixed = len({prod(sizes) for sizes in self.values.batches(at)}) == 1
+        if fixed and self.values.batched(at) and at in self._reaching:
+            name, size = self._name(call, call.name), prod(self.values.sizes(at))
+            values = f"{size:,} value{'s' * (size != 1)}"
+            raise ArchcalcError(f"{name} mixes the images of a batch into {values}; archcalc counts image by image")
 
     def _kept_unread(self, call: Call, kept: Keeping) -> tuple[Extra, ...]:
         """Return the results that get no row, because nothing reads them, but that backward keeps."""

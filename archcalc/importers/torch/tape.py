@@ -60,6 +60,14 @@ class Tape:
     results: dict[str, int] = field(default_factory=dict)
     hidden: dict[str, None] = field(default_factory=dict)  # the paths of modules that `modules()` does not list
 
+    def reaching(self) -> set[int]:
+        """Return the values from which results are computed."""
+        found = {*self.results.values()}
+        for call in reversed(self.calls):
+            if not found.isdisjoint(call.made):
+                found.update(call.reads)
+        return found
+
 
 def refs(given: Any) -> Iterator[Ref]:
     """Yield the tensors in arguments, also those in lists and mappings."""
