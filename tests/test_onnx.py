@@ -159,6 +159,17 @@ def test_recurrent_layers_have_the_figures_of_ours(write, op):
         assert getattr(found.totals, key) == getattr(spec.totals, key)
 
 
+@pytest.mark.parametrize("tokens", ["h", ""])
+def test_a_recurrent_layer_of_which_only_the_state_is_read(write, tokens):
+    """A file may leave out the output of all tokens; then archcalc has no rule for the work."""
+    stored = weights(w=[1, 28, 6], r=[1, 28, 7], b=[1, 56])
+    lstm = onnx.helper.make_node("LSTM", ["t", "w", "r", "b"], [tokens, "y"], hidden_size=7)
+    graph = from_onnx(write([node("Transpose", "x", "t", perm=[1, 0, 2]), lstm], {"x": SIZES["TC"]}, stored))
+    unknown = [node for node in graph.nodes if getattr(node.op, "counts", ()) is None]
+    assert (analyze(graph).totals.macs, len(unknown)) == ((5 * 28 * 13, 0) if tokens else (0, 1))
+    assert analyze(graph).totals.params == 28 * 13 + 56
+
+
 def test_an_embedding_reads_numbers_of_tokens(write):
     graph = from_onnx(write([node("Gather", "w x")], {"x": [N, 5]}, weights(w=[100, 6]), types={"x": INT64}))
     assert graph.nodes[1].op == make(REGISTRY["embedding"], (100, 6), {})

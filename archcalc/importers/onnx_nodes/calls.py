@@ -39,15 +39,21 @@ ALONG = ("softmax", "log_softmax", "cumsum")
 
 
 def imported(
-    call: Call, output: str, made: Shape, values: Values, tensors: Mapping[str, tuple[Sizes, bool]]
+    call: Call, output: str, made: Shape, values: Values, tensors: Mapping[str, tuple[Sizes, bool]] | None
 ) -> Imported:
-    """Return a call as a layer. `tensors` has the sizes of stored tensors, and whether they are trained."""
+    """Return a call as a layer. `tensors` has the sizes of stored tensors, and whether they are trained.
+
+    Without `tensors` it is a further output of a call, whose first layer has the work.
+    """
+    first_layer, tensors = tensors is not None, tensors or {}
     trained = tuple([(name, sizes) for name, (sizes, train) in tensors.items() if train])
     state = tuple([(name, sizes) for name, (sizes, train) in tensors.items() if not train])
     wrote = 0 if call.op in VIEWS else prod(made)
     op = Imported(f"onnx::{call.op}", made, trained, state, None, wrote=wrote)
     if output != call.outputs[0]:
-        return op.but(function=f"{op.function}[{call.outputs.index(output)}]", counts=())  # the first one has the work
+        op = op.but(function=f"{op.function}[{call.outputs.index(output)}]")
+    if not first_layer:
+        return op.but(counts=())
     every = [_facts(call, output, values, at) for at in range(len(values.file.sizes))]
     works = [one.work if one else None for one in every]
     counts, common = _per_image(works)

@@ -88,7 +88,7 @@ class Walk:
             self.made(call.outputs[0], self.at[call.inputs[0]])
         elif call.op == "Split":
             self.split(call, name)
-        elif call.outputs[0] in used:
+        elif call.outputs[0] in used or (call.op in ("LSTM", "GRU", "RNN") and call.outputs[0]):
             self.layer(call, name)
         for one in used:
             if one not in self.at:
@@ -203,8 +203,8 @@ class Walk:
     def foreign(self, call: Call, name: str, output: str) -> None:
         """Add a call that no operator of ours says."""
         reads = tuple(dict.fromkeys([one for one in call.inputs if one in self.at]))
-        stored = {}
-        for place, one in enumerate(call.inputs if output == call.outputs[0] else ()):
+        stored, whole = {}, not any(one in self.at for one in call.outputs)
+        for place, one in enumerate(call.inputs if whole else ()):
             key = self.key(one) if one in self.values.constant and one not in self.at else ()
             if key and prod(self.values.sizes(one)) > 1 and "float" in self.file.dtypes.get(one, ""):
                 if key in self.owners:
@@ -214,7 +214,7 @@ class Walk:
                 stored[f"weight{place}"] = self.values.sizes(one), self.trained(one)
         first = self.values.shapes[reads[0]] if reads else None
         made = shape_like(self.file.per_image(output) or (), first)
-        op = imported(call, output, made, self.values, stored)
+        op = imported(call, output, made, self.values, stored if whole else None)
         self.made(output, self.builder.add(op, [self.at[one] for one in reads], name))
 
     def key(self, name: str) -> tuple[str, ...]:
