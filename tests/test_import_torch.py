@@ -123,6 +123,16 @@ def test_masks_take_one_byte_per_value():
     agrees(module(lambda self, x: torch.where(x > 0, x, self.w), w=nn.Parameter(torch.ones(4))), (4,))
 
 
+def test_a_number_as_a_parameter_has_a_row():
+    graph = agrees(module(lambda self, x: x * self.w, w=nn.Parameter(torch.tensor(1.0))), (8,))
+    (own,) = [node for node in graph.nodes if node.name == "w"]
+    assert own.op.formula(own.x, own.output)["weight"] == "1"
+
+
+def test_alpha_dropout_keeps_what_it_does_in_training():
+    agrees(nn.AlphaDropout(), (4, 8, 8))
+
+
 def test_a_module_called_again_shares_its_weights():
     made = module(lambda self, x: self.conv(self.conv(x)), conv=nn.Conv2d(3, 3, 1))
     graph = agrees(made, (3, 4, 4))

@@ -297,7 +297,7 @@ def _traced(value: Any) -> Any:
 
 def _weight_text(sizes: Sizes, x: Any) -> str:
     """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
-    out, *rest = sizes
+    out, *rest = sizes or (1,)
     fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(getattr(x, "lengths", ())) else rest
     text = "·".join(str(dim) for dim in fan_in)
     return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
