@@ -40,18 +40,36 @@ KERNELS: dict[Any, Callable[..., Any]] = {
 ATTENTION = "query", "key", "value", "attn_mask", "dropout_p", "is_causal"  # the arguments by position
 
 
+UNPATCHED = F.scaled_dot_product_attention
+
+
+def attention(*args: Any, **named: Any) -> Any:
+    """Run attention; on meta by the kernel of the CPU, unless it drops: then that is not fused."""
+    given = dict(zip(ATTENTION, args, strict=False)) | named
+    if not given["query"].is_meta or given.get("dropout_p") or given.get("enable_gqa"):
+        return UNPATCHED(*args, **named)
+    options = {key: given[key] for key in ("is_causal", "attn_mask", "scale") if given.get(key) is not None}
+    q, k, v = (given[key] for key in ATTENTION[:3])
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, **options)[0]
+
+
 class FusedAttention(TorchFunctionMode):
-    """While active, attention on meta keeps what the CPU's fused kernel keeps; PyTorch keeps its matrices there."""
+    """While active, attention on meta keeps what the CPU's fused kernel keeps; PyTorch keeps its matrices there.
+
+    The function of `nn.MultiheadAttention` hides from a mode what it calls, so the name that it calls is replaced, too.
+    """
+
+    def __enter__(self) -> Any:
+        vars(F)["scaled_dot_product_attention"] = attention
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        vars(F)["scaled_dot_product_attention"] = UNPATCHED
+        super().__exit__(*error)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run a function; attention on meta by the kernel of the CPU, unless it drops: then that is not fused."""
-        given = dict(zip(ATTENTION, args, strict=False)) | dict(kwargs or {})
-        dense = given.get("dropout_p") or given.get("enable_gqa")
-        if function is not F.scaled_dot_product_attention or not given["query"].is_meta or dense:
-            return function(*args, **(kwargs or {}))
-        options = {key: given[key] for key in ("is_causal", "attn_mask", "scale") if given.get(key) is not None}
-        q, k, v = (given[key] for key in ATTENTION[:3])
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, **options)[0]
+        """Run a function, or attention as the CPU does."""
+        return (attention if function is UNPATCHED else function)(*args, **(kwargs or {}))
 
 
 class MetaKernels(TorchDispatchMode):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._pytree import tree_map_only
 
+from archcalc.importers.torch.attention import run_function
 from archcalc.importers.torch.tape import Call, Ref, Tape
 
 
@@ -39,7 +40,7 @@ def keeping(call: Call, tape: Tape, graded: Mapping[int, bool]) -> Keeping | Non
 
     try:
         with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
-            result = call.function(*args, **named)
+            result = run_function(call.function, args, named)
     except (RuntimeError, NotImplementedError):
         return None
     made: list[Tensor] = []

@@ -23,6 +23,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from archcalc.errors import ArchcalcError
 from archcalc.importers import aten
+from archcalc.importers.torch.attention import run_function
 from archcalc.importers.torch.mapping import rule_for
 from archcalc.importers.torch.tape import Call, Ref, Tape, Value
 
@@ -78,7 +79,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
                 return result
         moved, moved_named = self.on_meta((args, kwargs))
         given, named = tree_map_only(Tensor, self.ref, (args, kwargs))
-        result = func(*moved, **moved_named)
+        result = run_function(func, moved, moved_named)
         made: list[int] = []
         tree_map_only(Tensor, lambda tensor: made.append(self.make(tensor)), result)
         if not made:
