@@ -38,7 +38,7 @@ ACTIVATIONS = {
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("add", "add(a, b, …)"),
+        ("add", "add(a, b, …, inplace=True)"),
         ("concat", "concat(a, b, …, axis='C')"),
         ("attention", "attention(a, b, …, num_heads, causal=False, kv_heads=None, dropout=0)"),
         ("linear", "linear(out_features, bias=True)"),

@@ -332,7 +332,7 @@ def stochastic_depth(run: Run, x: Tensor, p: float) -> Tensor:
 def elementwise(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """Apply a function to the inputs from left to right; give vectors beside positions a length of 1 for each axis."""
 
-    def compute(run: Run, *xs: Tensor) -> Tensor:
+    def compute(run: Run, *xs: Tensor, inplace: bool = False) -> Tensor:
         most = max(x.dim() for x in xs)
         ones = [None] * (most - 2)
         places = (slice(None), *ones) if run.tokens else (..., *ones)
