@@ -46,7 +46,7 @@ UNPATCHED = F.scaled_dot_product_attention
 def attention(*args: Any, **named: Any) -> Any:
     """Run attention; on meta by the kernel of the CPU, unless it drops: then that is not fused."""
     given = dict(zip(ATTENTION, args, strict=False)) | named
-    if not given["query"].is_meta or given.get("dropout_p") or given.get("enable_gqa"):
+    if not given["query"].is_meta or given.get("dropout_p"):
         return UNPATCHED(*args, **named)
     options = {key: given[key] for key in ("is_causal", "attn_mask", "scale") if given.get(key) is not None}
     q, k, v = (given[key] for key in ATTENTION[:3])

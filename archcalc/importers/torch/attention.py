@@ -22,7 +22,7 @@ def _fused(
     is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Tensor | None:  # fmt: skip
     """Run attention by the fused kernel of the CPU, which keeps no matrix; None where the CPU has none, either."""
-    if dropout_p or enable_gqa or query.dim() != 4 or query.shape[-1] != value.shape[-1]:
+    if dropout_p or query.dim() != 4 or query.shape[-1] != value.shape[-1]:
         return None
     options = {"is_causal": is_causal, "attn_mask": attn_mask, "scale": scale}
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, **options)[0]
