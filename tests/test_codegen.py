@@ -50,6 +50,11 @@ def test_random_networks():
     sweep(networks(), lambda network: check(network.spec()), 60)
 
 
+def test_a_result_with_a_label_beside_outputs():
+    layers = "  - outputs: {first: identity}\n  - last: multiply(relu, sigmoid)\n  - side: {aux: use(last) | tanh}\n"
+    assert "return last, first" in check(f"name: t\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3)\n{layers}", True)
+
+
 def test_random_networks_layer_by_layer():
     def check_flat(network):
         graph = parse(network.spec())

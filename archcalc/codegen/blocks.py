@@ -79,7 +79,7 @@ class Writer:
             if unit.sides or unit.outputs:
                 line.settle()
             if unit.outputs and self.facts.graph.outputs[:1] == ("output",):
-                unit.outputs.insert(0, line.to)
+                unit.outputs.insert(0, ast.unparse(line.tensor))
             unit.end(line.tensor)
         unit.out = trees.substituted(line.channels, unit.values)
         self.units.append(unit)
