@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -198,3 +200,12 @@ def test_every_command_takes_an_onnx_file(tmp_path, monkeypatch):
     for command in (["summarize"], ["compare", "lenet5"], ["check"], ["graph"], ["export", "--format", "pytorch"]):
         result = CliRunner().invoke(cli, [command[0], "net.onnx", *command[1:]], catch_exceptions=False)
         assert result.exit_code == 0, result.output
+
+
+def test_without_torch_a_source_says_what_to_install():
+    code = "import sys; sys.modules['torch'] = None; from archcalc.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "summarize", "torch:./my.py:Net"], capture_output=True, text=True, check=False
+    )
+    told = "error: torch:./my.py:Net: a torch: source needs PyTorch: pip install 'archcalc[torch]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)

@@ -32,11 +32,13 @@ from archcalc.spec.binding import GivenInput
 def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
 
-    NAME is a network of `archcalc list`, or the path of a spec: FILE, or FILE:NETWORK if it contains several. CSV, TSV
-    and JSON contain every layer; other formats merge layers that write nothing into the row above.
+    NAME is a network of `archcalc list`, or the path of a spec: FILE, or FILE:NETWORK if it contains several; or an
+    ONNX, Darknet, YOLO, Caffe or Keras file; or a PyTorch module, torch:FILE_OR_MODULE:NAME. CSV, TSV and JSON contain
+    every layer; other formats merge layers that write nothing into the row above.
 
     \b
     archcalc summarize resnet50 --depth 1 --bars
+    archcalc summarize torch:./my.py:Net --input 3x224x224
     archcalc summarize googlenet --mode train --batch 32
     archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
     """

@@ -31,8 +31,12 @@ def import_graph(
 
 def _graph(source: TorchSource | OnnxSource, given: GivenInput | None) -> Graph:
     if isinstance(source, TorchSource):
-        from archcalc.importers.torch.objects import graph_of
-
+        try:
+            from archcalc.importers.torch.objects import graph_of
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ArchcalcError(f"{shorten(source.text)}: {error}") from None
         return graph_of(source, given, _on_values.get())
     from archcalc.importers.onnx_file import from_onnx
 
