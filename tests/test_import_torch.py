@@ -506,3 +506,10 @@ def test_a_new_tensor_reads_only_the_dtype_of_an_image():
             return x + x.new_zeros(4)
 
     assert analyze(from_torch(Masked(), (4,)), batch=3).totals.activations == 12 + 4 + 12
+
+
+@pytest.mark.parametrize(("dropout", "count"), [(0.1, 1), (0.0, 0)])
+def test_a_note_says_that_dropout_inside_attention_is_not_counted(dropout, count):
+    graph = from_torch(nn.TransformerEncoderLayer(8, 2, 16, dropout, batch_first=True), (5, 8))
+    notes = [note for note in graph.about.notes if "dropout inside attention (self_attn) is not counted" in note]
+    assert len(notes) == count

@@ -42,7 +42,7 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
         importer = Importer(trained or tapes, idle if trained else frozenset())
         importer.run()
-        notes = [*_unused(module, importer), *_hidden(tapes[0])]
+        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_dropping(module)]
     return importer.graph(name or type(module).__name__, About(notes=tuple(notes)))
 
 
@@ -90,6 +90,14 @@ def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Se
     common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
     same = common == [(call.name, call.module) for call in evaluated.calls]
     return tapes if same and len(common) < len(tapes[0].calls) else None
+
+
+def _dropping(module: nn.Module) -> Iterator[str]:
+    """Yield a note if attention drops in training: a run in evaluation does not show it."""
+    paths = [path for path, each in module.named_modules() if isinstance(each, nn.MultiheadAttention) and each.dropout]
+    if paths:
+        where = paths[0] or "the module"
+        yield f"dropout inside attention ({where}) is not counted, nor what it keeps in training"
 
 
 def _require_module(module: Any) -> None:
