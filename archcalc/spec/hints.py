@@ -41,7 +41,7 @@ def arguments_hint(name: str, body: Value) -> str:
 
 def join_hint(name: str) -> str:
     """Return how to write a join that has a number in place of a branch."""
-    own = "".join(f", {key}=…" for key in REGISTRY[name].types)
+    own = "".join(f", {key}=…" for key in REGISTRY[name].needed)
     return UNJOINED.get(name) or f"write {name}(identity, relu{own})"
 
 
