@@ -30,7 +30,7 @@ class Imported(Plain):
     made: Shape
     tensors: Named = ()  # trainable
     state: Named = ()  # kept, but not trained
-    counts: Counts | None = ()  # for one image; None: unknown
+    counts: Counts | None = None  # for one image; None: unknown
     common: Counts = ()  # once per batch, beside those
     gradient: Counts | None = None  # of all inputs, for one image
     gradient_of_weights: Counts | None = None  # for one image

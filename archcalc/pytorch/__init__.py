@@ -1,4 +1,4 @@
-"""Networks in PyTorch: the only package that imports torch.
+"""Networks in PyTorch: build, measure, validate. With `importers.torch` the only package that imports torch.
 
 >>> from archcalc import load
 >>> from archcalc.pytorch import build, validate

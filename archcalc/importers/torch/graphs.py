@@ -83,6 +83,7 @@ class Importer:
             made=Shape(),
             tensors=trained,
             state=state,
+            counts=(),
             gradient=(),
             gradient_of_weights=(),
             kept=Saved(),
@@ -218,7 +219,7 @@ class Importer:
             wrote = 0 if value.storage in stores else self._numbers(at)
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
-            own = {**known} if not result else {"gradients": ((),) * len(inputs)}
+            own = {**known} if not result else {"counts": (), "gradients": ((),) * len(inputs)}
             unread = () if result or kept is None else self._kept_unread(call, kept[0])
             op = Imported(
                 function=f"aten::{call.name}", made=made, wrote=wrote, shapes=shapes,
@@ -257,7 +258,7 @@ class Importer:
             if at in self._used:
                 op = Imported(
                     function=f"aten::{call.name}", made=Shape(self.values.image(at)), wrote=self._numbers(at),
-                    gradients=((),), kept=Saved(),
+                    counts=(), gradients=((),), kept=Saved(),
                 )  # fmt: skip
                 self._keep(at, self.builder.add(op, [node], self._name(call, "state")))
 
@@ -296,7 +297,8 @@ class Importer:
         return node
 
     def _table(self, name: str, made: Sizes, **own: Any) -> int:
-        op = Imported(function="tensor", made=Shape(made), gradient=(), gradient_of_weights=(), kept=Saved(), **own)
+        known: dict[str, Any] = {"counts": (), "gradient": (), "gradient_of_weights": (), "kept": Saved()}
+        op = Imported(function="tensor", made=Shape(made), **known, **own)
         return self.builder.add(op, (), name)
 
     def _constant(self, value: int) -> None:
