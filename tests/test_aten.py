@@ -340,3 +340,11 @@ def test_the_cases_have_a_rule_each():
     names = {recorded(function, tensors).name for function, *tensors in CASES.values()}
     assert names <= RULES.keys()
     assert len(names) > 90
+
+
+@pytest.mark.parametrize(("name", "products"), [("sub", (0, 6)), ("rsub", (6, 0))])
+def test_a_factor_multiplies_the_gradient_of_its_argument(name, products):
+    """x₁ − α·x₂, and for rsub x₂ − α·x₁."""
+    graded = Tensor((2, 3), graded=True)
+    found = facts(AtenCall(name, (graded, graded), {"alpha": 2}, (graded,)))
+    assert tuple((work or {}).get("mul", 0) for work in found.gradients) == products

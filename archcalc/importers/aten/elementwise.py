@@ -89,9 +89,12 @@ def _by_name(call: AtenCall) -> Facts:
     factor = call.named.get("alpha", call.named.get("value", 1))
     if base not in ("add", "sub", "rsub", "addcmul", "addcdiv") or factor == 1:
         return by_row(call, row)
-    first, *others = row.gradients
-    more = [(add_work(work or {}, {"mul": 1}), keeps) for work, keeps in others]
-    return by_row(call, Row(add_work(row.work or {}, {"mul": 1}), (first, *more)))
+    multiplied = (0,) if base == "rsub" else range(1, len(row.gradients))  # the arguments that the factor multiplies
+    gradients = [
+        (add_work(work or {}, {"mul": 1}) if place in multiplied else work, keeps)
+        for place, (work, keeps) in enumerate(row.gradients)
+    ]
+    return by_row(call, Row(add_work(row.work or {}, {"mul": 1}), tuple(gradients)))
 
 
 def by_row(call: AtenCall, row: Row) -> Facts:
