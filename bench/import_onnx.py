@@ -1,18 +1,25 @@
 """Export networks of the zoo to ONNX with PyTorch, import the files, and compare with the spec.
 
-NAME selects networks. Each is exported eight ways: by the newer exporter (dynamo) and the older one, for inference and
-for training, with optimizations and without. MACs have to be those of the spec; parameters those of the spec, or of
-`--fold-bn` where the file has no batch normalization. Weights are random, so that no exporter merges equal ones. Exit
-code 1 at a difference.
+    python bench/import_onnx.py [NAME ...] [--files FOLDER] [--record bench/records/onnx.json]
+
+Each network is exported eight ways: by the newer exporter (dynamo) and the older one, for inference and for training,
+with optimizations and without. MACs have to be those of the spec; parameters those of the spec, or of `--fold-bn` where
+a note says that the file has no batch normalization. Weights are random, so that no exporter merges equal ones. Exports
+take most of the time; FOLDER keeps the files, and those that it has are not exported again. The record is written
+anew, with the versions and the date. Exit code 1 at a difference.
 """
 
 import argparse
 import itertools
+import json
 import sys
 import tempfile
 import time
 import warnings
+from datetime import date
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -52,46 +59,67 @@ def export(graph: Graph, path: Path, dynamo: bool, trains: bool, optimizes: bool
     torch.onnx.export(module, inputs, path, dynamo=False, training=mode, do_constant_folding=optimizes)
 
 
-def differences(graph: Graph, path: Path) -> list[str]:
+def compared(graph: Graph, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return what a file has, for the record, and what differs from the spec."""
+    started = time.process_time()
     found = analyze(from_onnx(path))
-    spec = analyze(graph.without_sides())
+    took = time.process_time() - started
+    spec = analyze(graph.without_sides()).totals
     folded = analyze(fold_batchnorm(graph.without_sides())).totals
     said = any("may be folded" in note for note in found.graph.about.notes)
-    params = {spec.totals.params} | ({folded.params} if said else set())
-    wrong = [] if found.totals.macs == spec.totals.macs else [f"MACs {found.totals.macs:,}, not {spec.totals.macs:,}"]
-    if found.totals.params not in params:
-        wrong.append(f"params {found.totals.params:,}, not {' or '.join(f'{count:,}' for count in params)}")
-    foreign = {layer.node.op.name for layer in found.layers if layer.node.op.name.startswith("onnx::")}
-    print(f"    {len(found.layers)} layers, as functions of ONNX: {', '.join(sorted(foreign)) or 'none'}")
-    return wrong
+    kind = {folded.params: "folded"} if said else {}
+    params = (kind | {spec.params: "equal"}).get(found.totals.params)
+    row = {
+        "layers": len(found.layers), "macs": found.totals.macs, "params": found.totals.params, "is": params,
+        "functions": sorted({layer.node.op.name for layer in found.layers if "::" in layer.node.op.name}),
+        "megabytes": round(path.stat().st_size / 1e6, 1), "seconds": round(took, 2),
+    }  # fmt: skip
+    wrong = [] if found.totals.macs == spec.macs else [f"MACs {found.totals.macs:,}, not {spec.macs:,}"]
+    return row, wrong + [f"params {found.totals.params:,}, not {spec.params:,}"] * (params is None)
+
+
+def tried(name: str, graph: Graph, path: Path, *how: bool) -> tuple[dict[str, Any], list[str]]:
+    """Export a network unless its file is there, and compare it."""
+    try:
+        if not path.exists():
+            export(graph, path, *how)
+    except Exception as error:  # PyTorch's own, of any kind
+        path.unlink(missing_ok=True)
+        return {"not exported": str(error).strip().splitlines()[0][:200]}, []
+    try:
+        return compared(graph, path)
+    except ArchcalcError as error:
+        return {}, [str(error)]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=USUAL.split())
-    failed = exported = 0
+    parser.add_argument("--files", type=Path)
+    parser.add_argument("--record", type=Path)
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
-    for name in parser.parse_args().names:
-        graph = load(name)
-        for dynamo, trains, optimizes in itertools.product((True, False), repeat=3):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "network.onnx"
-                way = f"{'newer' if dynamo else 'older'} {'train' if trains else 'eval'} {'optimized' * optimizes}"
-                try:
-                    export(graph, path, dynamo, trains, optimizes)
-                except Exception as error:  # PyTorch's own, of any kind
-                    print(f"{name} {way}: not exported: {str(error).strip().splitlines()[0]}", flush=True)
-                    continue
-                exported += 1
-                started = time.process_time()
-                try:
-                    wrong = differences(graph, path)
-                except ArchcalcError as error:
-                    wrong = [str(error)]
-                took = time.process_time() - started
-                print(f"{name} {way}: {'; '.join(wrong) or 'equal'} ({took:.2f} s)", flush=True)
+    rows: dict[str, Any] = {}
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        files = options.files or Path(folder)
+        files.mkdir(parents=True, exist_ok=True)
+        for name in options.names:
+            graph = load(name)
+            for dynamo, trains, optimizes in itertools.product((True, False), repeat=3):
+                way = f"{'newer' if dynamo else 'older'}-{'train' if trains else 'eval'}{'-opt' * optimizes}"
+                path = files / f"{name.replace('/', '_')}-{way}.onnx"
+                rows[f"{name} {way}"], wrong = tried(name, graph, path, dynamo, trains, optimizes)
                 failed += bool(wrong)
-    print(f"{exported} files, {failed} differ")
+                print(f"{name} {way}: {'; '.join(wrong) or 'right'} {rows[f'{name} {way}']}", flush=True)
+                if not options.files:
+                    path.unlink(missing_ok=True)
+    exported = [row for row in rows.values() if "not exported" not in row]
+    folded = sum(row.get("is") == "folded" for row in exported)
+    print(f"{len(exported)} of {len(rows)} exported; {failed} differ; {folded} have folded batch normalization")
+    if options.record:
+        versions = {"date": str(date.today()), "torch": torch.__version__, "onnx": metadata.version("onnx")}
+        options.record.write_text(json.dumps({"": versions, **rows}, indent=1) + "\n")
     return 1 if failed else 0
 
 

@@ -41,14 +41,14 @@ def node(op, inputs, outputs="y", name="", **given):
 def write(tmp_path):
     """Return a function that writes nodes, inputs (name → sizes) and stored tensors into a file."""
 
-    def write(nodes, inputs, stored=(), opset=20, outputs="y", types=None, **model):
+    def write(nodes, inputs, stored=(), opset=20, outputs="y", types=None, values=(), **model):
         given = [
             onnx.helper.make_tensor_value_info(name, (types or {}).get(name, FLOAT), s) for name, s in inputs.items()
         ]
         made = [
             onnx.helper.make_tensor_value_info(name, (types or {}).get(name, FLOAT), None) for name in outputs.split()
         ]
-        graph = onnx.helper.make_graph(nodes, "g", given, made, stored)
+        graph = onnx.helper.make_graph(nodes, "g", given, made, stored, value_info=values)
         path = tmp_path / "network.onnx"
         opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("own", 1)]
         onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, **model), path)
@@ -87,17 +87,21 @@ def test_a_file_has_the_figures_of_its_spec(write):
     assert graph.about.notes == ("ONNX opset 20; parameters are those of the file",)
 
 
+FOLDED = "no BatchNormalization follows a convolution or linear layer: it may be folded into them"
+
+
 def test_a_file_without_batch_normalization_says_so(write):
-    graph = from_onnx(write([node("Conv", "x w")], {"x": [N, 3, 8, 8]}, weights(w=[4, 3, 3, 3])))
-    assert "no BatchNormalization follows a convolution: it may be folded into the convolutions" in graph.about.notes
+    assert FOLDED in from_onnx(write([node("Conv", "x w")], {"x": [N, 3, 8, 8]}, STORED)).about.notes
+    assert FOLDED in from_onnx(write([node("Gemm", "x k", transB=1)], {"x": [N, 64]}, STORED)).about.notes
+    assert FOLDED not in from_onnx(write([node("Relu", "x")], {"x": [N, 64]})).about.notes
+    normalized = [node("Gemm", "x e", "a"), node("BatchNormalization", "a s t m v")]
+    assert FOLDED not in from_onnx(write(normalized, {"x": [N, 4]}, [*STORED, *weights(e=[4, 4])])).about.notes
 
 
 SIZES = {"C": [N, 6], "CL": [N, 4, 10], "CHW": [N, 4, 6, 8], "TC": [N, 5, 6]}
 CASES = [  # the axes of x, the node, its stored tensors, and our operator with its arguments
     ("CHW", node("Conv", "x w", strides=[2, 2], auto_pad="SAME_UPPER", group=2), weights(w=[6, 2, 3, 3]),
      "conv", {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": "SAME", "groups": 2, "bias": False}),
-    ("CHW", node("Conv", "x w", strides=[2, 2], auto_pad="SAME_LOWER"), weights(w=[6, 4, 3, 3]),
-     "conv", {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": ((1, 0), (1, 0)), "bias": False}),
     ("CHW", node("Conv", "x w", pads=[0, 1, 2, 3]), weights(w=[6, 4, 3, 3]),
      "conv", {"out_channels": 6, "kernel_size": 3, "padding": ((0, 2), (1, 3)), "bias": False}),
     ("CHW", node("ConvTranspose", "x w", strides=[2, 2], output_padding=[1, 1]), weights(w=[4, 6, 3, 3]),
@@ -170,6 +174,35 @@ def test_a_recurrent_layer_of_which_only_the_state_is_read(write, tokens):
     assert analyze(graph).totals.params == 28 * 13 + 56
 
 
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_the_last_state_comes_from_its_layer(write, op):
+    stored = weights(w=[1, {"LSTM": 28, "GRU": 21, "RNN": 7}[op], 6], r=[1, {"LSTM": 28, "GRU": 21, "RNN": 7}[op], 7])
+    more = {"linear_before_reset": 1} if op == "GRU" else {}
+    layer = onnx.helper.make_node(op, ["t", "w", "r"], ["h", "y"], hidden_size=7, **more)
+    graph = from_onnx(write([node("Transpose", "x", "t", perm=[1, 0, 2]), layer], {"x": SIZES["TC"]}, stored))
+    assert [(one.name, one.inputs) for one in graph.nodes[1:]] == [(op.lower(), (0,)), (f"{op.lower()}2", (1,))]
+
+
+GROUPS = [
+    node("Reshape", "x split", "a"), node("InstanceNormalization", "a ones zeros", "b", epsilon=0.5),
+    node("Reshape", "b whole", "c"), node("Mul", "c s", "d"), node("Add", "d t"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scale", "ours"), [(1.0, ["groupnorm"]), (2.0, None)])
+def test_group_normalization_that_exporters_write_out_is_one_layer(write, scale, ours):
+    """They normalize each group as a row, with ones and zeros as weights; then they multiply and add per channel."""
+    ones, zeros = [onnx.helper.make_tensor(name, FLOAT, [2], [value] * 2) for name, value in (("o", scale), ("z", 0.0))]
+    nodes = [node("Constant", "", "ones", value=ones), node("Constant", "", "zeros", value=zeros), *GROUPS]
+    stored = [*weights(s=[4, 1, 1], t=[4, 1, 1]), *numbers(split=[0, 2, -1], whole=[-1, 4, 6, 8])]
+    graph = from_onnx(write(nodes, {"x": SIZES["CHW"]}, stored))
+    assert analyze(graph).totals.params == 8
+    if ours:
+        assert graph.nodes[1].op == make(REGISTRY["groupnorm"], (2,), {"eps": 0.5})
+    else:
+        assert [one.op.name for one in graph.nodes[1:]][1] == "instancenorm"
+
+
 def test_an_embedding_reads_numbers_of_tokens(write):
     graph = from_onnx(write([node("Gather", "w x")], {"x": [N, 5]}, weights(w=[100, 6]), types={"x": INT64}))
     assert graph.nodes[1].op == make(REGISTRY["embedding"], (100, 6), {})
@@ -209,13 +242,47 @@ def test_an_activation_of_which_a_part_is_read_elsewhere_stays_as_it_is(write):
     assert [one.op.name for one in graph.nodes[1:]] == ["sigmoid", "multiply"]
 
 
-def test_stored_tensors_beside_values_are_parameters_if_they_have_names(write):
-    nodes = [node("Add", "x table", "a"), node("Mul", "a scale", "b"), node("Sub", "b val_3")]
-    graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, weights(table=[1, 5, 6], scale=[6], val_3=[5, 6])))
-    assert [one.op.name for one in graph.nodes[1:]] == [
-        "parameter", "add", "parameter", "multiply", "constant", "subtract",
-    ]  # fmt: skip
-    assert analyze(graph).totals.params == 36
+class TestTensorsBesideValues:
+    """Whether a stored tensor that a node adds or multiplies is a parameter."""
+
+    NODES = (node("Add", "x table", "a"), node("Mul", "a scale"))
+    STORED = weights(table=[1, 5, 6], scale=[6])
+    KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+    FROM = "pkg.onnxscript.optimizer.folded_from"
+
+    def described(self, **said):
+        values = [onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in said]
+        for value, (key, text) in zip(values, said.values(), strict=True):
+            value.metadata_props.add(key=key, value=text)
+        return values
+
+    def read(self, write, **said):
+        graph = from_onnx(write(self.NODES, {"x": SIZES["TC"]}, self.STORED, values=self.described(**said)))
+        return analyze(graph).totals.params, [note for note in graph.about.notes if "does not say" in note]
+
+    def test_one_counts_and_a_note_says_how_many_do(self, write):
+        params, (note,) = self.read(write)
+        assert params == 36
+        assert "count as parameters (2 of them, 36 values): the file does not say whether they are trained" in note
+
+    def test_what_the_file_says_decides(self, write):
+        said = {"table": (self.KIND, "BUFFER"), "scale": (self.KIND, "PARAMETER")}
+        assert self.read(write, **said) == (6, [])
+
+    @pytest.mark.parametrize(("source", "params"), [("['val_1', 'zeros']", 0), ("['stage1.0.table', 'val_1']", 30)])
+    def test_what_an_exporter_computed_from_no_tensor_of_a_module_is_constant(self, write, source, params):
+        found, notes = self.read(write, table=(self.FROM, source), scale=(self.KIND, "CONSTANT_TENSOR"))
+        assert (found, len(notes)) == (params, params > 0)
+
+    def test_the_value_of_a_node_is_constant(self, write):
+        mask = onnx.helper.make_tensor("m", FLOAT, [5, 6], [1.0] * 30)
+        graph = from_onnx(write([node("Constant", "", "m", value=mask), node("Mul", "x m")], {"x": SIZES["TC"]}))
+        assert [one.op.name for one in graph.nodes[1:]] == ["constant", "multiply"]
+
+    def test_a_table_whose_rows_are_repeated_counts_as_stored(self, write):
+        nodes = [node("Gather", "table places", "t"), node("Add", "x t")]
+        stored = [*weights(table=[3, 6]), *numbers(places=[0, 1, 2, 1, 0])]
+        assert analyze(from_onnx(write(nodes, {"x": SIZES["TC"]}, stored))).totals.params == 18
 
 
 @pytest.mark.parametrize(("second", "params"), [("w b", 44), ("w c", 48), ("v b", 84), ("v c", 88)])
@@ -278,18 +345,39 @@ def test_quantized_weights_count_as_weights(write):
     assert (report.totals.params, report.layers[-1].flops) == (108, 4 * 36 * 4)
 
 
-def arm(name):
-    nodes = [node("Relu", "x", "inner"), node("Mul", "inner w", name)]
-    made = [onnx.helper.make_tensor_value_info(name, FLOAT, [1, 3])]
-    return onnx.helper.make_graph(nodes, name, [], made)
+class TestBranches:
+    def arm(self, name, op="Relu", inner="inner"):
+        nodes = [node(op, "x", f"{inner}_{name}"), node("Mul", f"{inner}_{name} w", name)]
+        made = [onnx.helper.make_tensor_value_info(name, FLOAT, None)]
+        return onnx.helper.make_graph(nodes, name, [], made, weights(w=[3]))
 
+    def chosen(self, condition, **more):
+        return node("If", condition, then_branch=self.arm("a", **more), else_branch=self.arm("b", "Tanh", **more))
 
-def test_a_branch_reads_values_around_it(write):
-    condition = onnx.helper.make_tensor("c", 9, [], [True])
-    chosen = node("If", "c", then_branch=arm("a"), else_branch=arm("b"))
-    graph = from_onnx(write([chosen], {"x": [1, 3]}, [condition, *weights(w=[3])]))
-    (layer,) = graph.nodes[1:]
-    assert (layer.inputs, layer.op.counts, layer.weights()) == ((0,), None, {"weight1": (3,)})
+    @pytest.mark.parametrize(("value", "op"), [(True, "relu"), (False, "tanh")])
+    def test_a_known_condition_takes_one(self, write, value, op):
+        condition = onnx.helper.make_tensor("c", 9, [], [value])
+        graph = from_onnx(write([self.chosen("c")], {"x": [N, 3]}, [condition]))
+        assert [one.op.name for one in graph.nodes[1:]] == [op, "parameter", "multiply"]
+
+    @pytest.mark.parametrize(("axis", "op"), [("one", "tanh"), ("zero", "onnx::If")])
+    def test_a_condition_on_a_shape_is_known_unless_it_is_the_batch(self, write, axis, op):
+        nodes = [node("Shape", "x", "s"), node("Gather", f"s {axis}", "n"), node("Equal", "n one", "c"),
+                 self.chosen("c")]  # fmt: skip
+        graph = from_onnx(write(nodes, {"x": [N, 3]}, numbers(zero=[0], one=[1])))
+        assert graph.nodes[1].op.name == op
+
+    def test_a_name_of_another_value_is_not_taken_again(self, write):
+        condition = onnx.helper.make_tensor("c", 9, [], [True])
+        nodes = [node("Relu", "x", "inner_a"), self.chosen("c"), node("Add", "y inner_a", "z")]
+        graph = from_onnx(write(nodes, {"x": [1, 3]}, [condition], outputs="z"))
+        assert [one.op.name for one in graph.nodes[1:]] == ["relu", "onnx::If", "add"]
+
+    def test_an_unknown_condition_is_unknown_work_that_reads_values_around_it(self, write):
+        made = [onnx.helper.make_tensor_value_info("y", FLOAT, [1, 3])]
+        path = write([self.chosen("c")], {"x": [1, 3], "c": [1]}, types={"c": 9}, values=made)
+        (layer,) = from_onnx(path).nodes[2:]
+        assert (layer.inputs, layer.op.counts) == ((1, 0), None)
 
 
 class TestNames:
@@ -424,31 +512,23 @@ class TestBadFiles:
         with pytest.raises(ArchcalcError):
             from_onnx(write([node("Reshape", "x s")], {"x": [N, 3, 8]}, stored))
 
-    def function(self, name, nodes):
-        return onnx.helper.make_function("own", name, ["x"], ["y"], nodes, [onnx.helper.make_opsetid("own", 1)])
-
-    def test_functions_are_written_out(self, write):
+    def test_functions_of_its_own_are_refused_with_what_writes_them_out(self, write):
+        """Functions that call each other can stand for more nodes than a machine holds."""
         opsets = [onnx.helper.make_opsetid("", 20)]
-        twice = onnx.helper.make_function(
+        own = onnx.helper.make_function(
             "own", "Twice", ["x"], ["y"], [node("Relu", "x", "a"), node("Relu", "a")], opsets
         )
-        graph = from_onnx(write([node("Twice", "x", domain="own")], {"x": [N, 3]}, functions=[twice]))
-        assert [one.op.name for one in graph.nodes] == ["input", "relu", "relu"]
+        path = write([node("Twice", "x", domain="own")], {"x": [N, 3]}, functions=[own])
+        with pytest.raises(ArchcalcError, match=r"functions of its own \(Twice\); write them out: onnx.save") as error:
+            from_onnx(path)
+        a, b = str(path), str(path.with_name("written.onnx"))
+        exec(str(error.value).partition("write them out: ")[2], {"onnx": __import__("onnx.inliner"), "a": a, "b": b})
+        assert [one.op.name for one in from_onnx(b).nodes] == ["input", "relu", "relu"]
 
-    def test_functions_without_end_are_refused(self, write):
-        endless = self.function("F", [node("F", "x", domain="own")])
-        bombs = [self.function("B0", [node("B0x", "x", domain="own")] * 1)]
-        bombs = [self.function("F", [node("F1", "x", "a", domain="own"), node("F1", "a", domain="own")])]
-        for i in range(1, 40):
-            bombs.append(
-                self.function(
-                    f"F{i}", [node(f"F{i + 1}", "x", "a", domain="own"), node(f"F{i + 1}", "a", domain="own")]
-                )
-            )
-        for functions in ([endless], bombs):
-            path = write([node("F", "x", domain="own")], {"x": [N, 3]}, functions=functions)
-            with pytest.raises(ArchcalcError, match="has more than 100,000 nodes"):
-                from_onnx(path)
+    def test_endless_nodes_are_refused(self, write):
+        nodes = [node("Relu", "x")] * 100_001
+        with pytest.raises(ArchcalcError, match="has more than 100,000 nodes"):
+            from_onnx(write(nodes, {"x": [N, 3]}))
 
 
 def test_an_onnx_file_needs_no_torch_and_a_spec_no_onnx(write):

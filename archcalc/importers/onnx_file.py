@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from re import findall
+from re import findall, search
 from typing import Any, TypeAlias
 
 from archcalc.errors import ArchcalcError, shorten
@@ -21,12 +21,18 @@ from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Sizes
 
 MAX_BYTES = 2**31 - 1  # of a protobuf
-MAX_NODES, MAX_FUNCTIONS, MAX_ROUNDS = 100_000, 900, 100
+MAX_NODES, MAX_ROUNDS = 100_000, 100
 SMALL, SMALL_INTEGERS = 64, 4096  # values of tensors that are kept
-FLOATS = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16"}
-DTYPES = FLOATS | {2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 14: "complex64", 15: "complex128"}
+FLOAT, INT64 = 1, 7
+DTYPES = {
+    FLOAT: "float32", 2: "uint8", 3: "int8", 6: "int32", INT64: "int64", 9: "bool", 10: "float16", 11: "float64",
+    16: "bfloat16",
+}  # fmt: skip
 DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-SCOPES = "pkg.torch.onnx.name_scopes"
+CONSTANTS = ("value", "value_int", "value_ints", "value_float", "value_floats")  # attributes of the node Constant
+SCOPES = "pkg.torch.onnx.name_scopes"  # what PyTorch's newer exporter says
+KIND, FOLDED = "pkg.torch.export.graph_signature.InputSpec.kind", "pkg.onnxscript.optimizer.folded_from"
+INLINE = "onnx.save(onnx.inliner.inline_local_functions(onnx.load(a)), b)"
 Given: TypeAlias = Sequence[int] | Mapping[str, Sequence[int]] | None
 Axes: TypeAlias = Mapping[str, list[int | str]]  # of each input its sizes, or the names of those that are dynamic
 
@@ -43,38 +49,14 @@ def from_onnx(path: str | Path, input: Given = None) -> Graph:
             raise
         raise ArchcalcError(f"{path}: an ONNX file needs the package onnx: pip install 'archcalc[onnx]'") from None
     try:
-        return graph_of(_file(onnx, Path(path), input), Path(path).stem)
+        return graph_of(_file(onnx, _model(onnx, Path(path)), input), Path(path).stem)
     except (ArchcalcError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ArchcalcError(f"{path}: {reason}") from None
 
 
-def _file(onnx: Any, path: Path, input: Given) -> File:
-    """Return the file at batches of 1 and 2; if its batch cannot be set, at 1, for which the file may have one."""
-    model = _model(onnx, path)
-    graph = model.graph
-    tensors = {tensor.name: _stripped(onnx, tensor) for tensor in _tensors(graph)}
-    axes = {one.name: _axes(one) for one in graph.input if one.name not in tensors}
-    batch, sizes = _batch(axes), _sizes(axes, input)
-    calls = [_call(onnx, node, tensors) for node in graph.node]
-    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
-    made_by, opset = f"{model.producer_name} {model.producer_version}".strip(), str(versions.get("ai.onnx", "unknown"))
-    types = {one.name: DTYPES.get(one.type.tensor_type.elem_type, "") for one in graph.input}
-    own = File(made_by, opset, calls, [*axes], [one.name for one in graph.output], tensors, types, (), batch)
-    own.require_order()
-    error: object = ""
-    if any(axes.values()):
-        try:
-            return _at(onnx, model, own, sizes, (1, 2))
-        except ArchcalcError as found:
-            error = found
-    if batch not in (None, 1):
-        raise ArchcalcError(f"its batch is {batch}, and cannot be 1 or 2 ({error}); export it with a batch of 1")
-    return _at(onnx, model, own, sizes, (1,))
-
-
 def _model(onnx: Any, path: Path) -> Any:
-    """Parse the file, and write its functions out. Raises ArchcalcError for what is no network, or is too large."""
+    """Parse the file. Raises ArchcalcError for what is no network, or is too large."""
     if path.stat().st_size > MAX_BYTES:
         raise ArchcalcError("is larger than 2 GB, the most that ONNX allows; save its weights as external data")
     try:
@@ -85,32 +67,85 @@ def _model(onnx: Any, path: Path) -> Any:
         raise ArchcalcError("is no ONNX file, or only a part of one") from None
     if not model.graph.node and not model.graph.output:
         raise ArchcalcError("has no network: it is empty, or no ONNX file")
-    sizes = {(one.domain, one.name): one for one in model.functions}
-    if _count(model.graph.node, sizes, {}) > MAX_NODES:
-        raise ArchcalcError(f"has more than {MAX_NODES:,} nodes")
     if model.functions:
-        from onnx import inliner
-
-        for tensor in _tensors(model.graph):
-            _stripped(onnx, tensor)
-        model = inliner.inline_local_functions(model)
+        raise ArchcalcError(f"has functions of its own ({shorten(model.functions[0].name)}); write them out: {INLINE}")
+    if len(model.graph.node) > MAX_NODES:
+        raise ArchcalcError(f"has more than {MAX_NODES:,} nodes")
     return model
 
 
-def _count(nodes: Iterable[Any], functions: Mapping[Any, Any], known: dict[Any, int]) -> int:
-    """Return the number of nodes, those of functions written out."""
-    if len(functions) > MAX_FUNCTIONS:
-        raise ArchcalcError(f"has more than {MAX_FUNCTIONS} functions")
-    total = 0
-    for node in nodes:
-        key, total = (node.domain, node.op_type), total + 1
-        if key in functions and key not in known:
-            known[key] = MAX_NODES + 1  # what calls itself has no end
-            known[key] = _count(functions[key].node, functions, known)
-        total += known.get(key, 0)
-        for graph in _graphs(node):
-            total += _count(graph.node, functions, known)
-    return total
+def _file(onnx: Any, model: Any, input: Given) -> File:
+    """Return the file at batches of 1 and 2; if its batch cannot be set, at 1, for which the file may have one."""
+    found = None
+    while found is None:  # until no branch is taken
+        file, axes = _as_data(onnx, model)
+        sizes = _sizes(axes, input)
+        try:
+            found = _sized(onnx, model, file, sizes, (1, 2) if any(axes.values()) else (1,))
+        except ArchcalcError as error:
+            if file.batch not in (None, 1):
+                why = f"its batch is {file.batch}, and cannot be 1 or 2 ({error})"
+                raise ArchcalcError(f"{why}; export it with a batch of 1") from None
+            found = _sized(onnx, model, file, sizes, (1,))
+    return found
+
+
+def _as_data(onnx: Any, model: Any) -> tuple[File, Axes]:
+    """Return the file as plain data, without sizes of values, and the axes of its inputs."""
+    graph = model.graph
+    kinds = _kinds(graph.value_info) | dict.fromkeys(_lift(onnx, graph), "CONSTANT")
+    tensors = {one.name: _stripped(onnx, one)._replace(kind=kinds.get(one.name, "")) for one in _tensors(graph)}
+    axes = {one.name: _axes(one) for one in graph.input if one.name not in tensors}
+    fixed = {one[0] for one in axes.values() if one and isinstance(one[0], int)}
+    if len(fixed) > 1:
+        shown = ", ".join(f"{shorten(name)} {format_shape(one)}" for name, one in axes.items())
+        raise ArchcalcError(f"its inputs differ in their first axis, the batch: {shown}")
+    versions = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    file = File(
+        made_by=f"{model.producer_name} {model.producer_version}".strip(),
+        opset=str(versions.get("ai.onnx", "unknown")),
+        calls=[_call(onnx, node) for node in graph.node],
+        inputs=[*axes],
+        outputs=[one.name for one in graph.output],
+        tensors=tensors,
+        dtypes={one.name: DTYPES.get(one.type.tensor_type.elem_type, "") for one in graph.input},
+        sizes=(),
+        batch=fixed.pop() if fixed else None,
+    )
+    file.require_order()
+    return file, axes
+
+
+def _lift(onnx: Any, graph: Any) -> set[str]:
+    """Store the values of Constant nodes as the graph's other tensors; return their names."""
+    found = [node for node in graph.node if node.op_type == "Constant" and node.output]
+    found = [node for node in found if node.attribute and node.attribute[0].name in CONSTANTS]
+    for node in found:
+        key, value = node.attribute[0].name, onnx.helper.get_attribute_value(node.attribute[0])
+        if key != "value":
+            numbers = value if key.endswith("s") else [value]
+            dims = [len(numbers)] if key.endswith("s") else []
+            value = onnx.helper.make_tensor("", INT64 if "int" in key else FLOAT, dims, numbers)
+        value.name = node.output[0]
+        graph.initializer.append(value)
+    lifted = {node.output[0] for node in found}
+    _keep(graph.node, [node for node in graph.node if lifted.isdisjoint(node.output)])
+    return lifted
+
+
+def _keep(nodes: Any, kept: Sequence[Any]) -> None:
+    del nodes[:]
+    nodes.extend(kept)
+
+
+def _kinds(values: Iterable[Any]) -> dict[str, str]:
+    """Return what PyTorch's newer exporter says of stored tensors: PARAMETER, BUFFER or CONSTANT_TENSOR.
+
+    What it computed from none with a module's name is a constant.
+    """
+    said = {value.name: {entry.key: entry.value for entry in value.metadata_props} for value in values}
+    computed = {name for name, one in said.items() if FOLDED in one and not search(r"'[^']*\.[^']*'", one[FOLDED])}
+    return dict.fromkeys(computed, "CONSTANT") | {name: one[KIND] for name, one in said.items() if KIND in one}
 
 
 def _graphs(node: Any) -> Iterator[Any]:
@@ -121,15 +156,9 @@ def _graphs(node: Any) -> Iterator[Any]:
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield all tensors that a graph stores, each with a name."""
+    """Yield all tensors that a graph, and those within its nodes, store by name."""
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield sparse.values
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                attribute.t.name = node.output[0] if node.op_type == "Constant" and node.output else attribute.t.name
-                yield from [attribute.t] * (node.op_type == "Constant")
         for inner in _graphs(node):
             yield from _tensors(inner)
 
@@ -137,7 +166,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 def _stripped(onnx: Any, tensor: Any) -> Tensor:
     """Return a tensor with its values, if it is small; else drop its bytes."""
     sizes, dtype = tuple(tensor.dims), DTYPES.get(tensor.data_type, "")
-    small = prod(sizes) <= (SMALL_INTEGERS if dtype.startswith("int") else SMALL)
+    small = dtype and prod(sizes) <= (SMALL_INTEGERS if dtype.startswith("int") else SMALL)
     if small and tensor.data_location != tensor.EXTERNAL:
         with suppress(ValueError, TypeError):  # fewer bytes than its sizes say
             return Tensor(sizes, dtype, tuple(onnx.numpy_helper.to_array(tensor).ravel().tolist()))
@@ -151,15 +180,6 @@ def _axes(value: Any) -> list[int | str]:
         raise ArchcalcError(f"its input {shorten(value.name)} is no tensor")
     shape = value.type.tensor_type.shape
     return [one.dim_value if one.dim_value > 0 else one.dim_param or "?" for one in shape.dim]
-
-
-def _batch(axes: Axes) -> int | None:
-    """Return the batch of the file, the first axis of its inputs; None if it is dynamic."""
-    fixed = {one[0] for one in axes.values() if one and isinstance(one[0], int)}
-    if len(fixed) > 1:
-        shown = ", ".join(f"{shorten(name)} {format_shape(one)}" for name, one in axes.items())
-        raise ArchcalcError(f"its inputs differ in their first axis, the batch: {shown}")
-    return fixed.pop() if fixed else None
 
 
 def _sizes(axes: Axes, given: Given) -> dict[str, Sizes]:
@@ -176,28 +196,28 @@ def _sizes(axes: Axes, given: Given) -> dict[str, Sizes]:
 
 def _of_input(name: str, own: Sequence[int | str], sizes: Sequence[int | str]) -> Sizes:
     """Return the sizes of an input, all of which have to be numbers. `own` are those of the file."""
-    dynamic = [f"{axis!r}" for axis in sizes if not isinstance(axis, int)]
+    dynamic = " and axis ".join([f"{axis!r}" for axis in sizes if not isinstance(axis, int)])
     if dynamic:
         usual = format_shape([axis if isinstance(axis, int) else 224 for axis in sizes])
-        raise ArchcalcError(
-            f"axis {' and axis '.join(dynamic)} of input {name} has no fixed size; "
-            f"write all sizes without the batch, such as --input {name}={usual}"
-        )
+        write = f"write all sizes without the batch, such as --input {name}={usual}"
+        raise ArchcalcError(f"axis {dynamic} of input {name} has no fixed size; {write}")
     if len(sizes) != len(own):
-        raise ArchcalcError(
-            f"input {name} has the axes {format_shape(own)} beside the batch, not {format_shape(sizes)}"
-        )
+        axes = f"{format_shape(own)} beside the batch, not {format_shape(sizes)}"
+        raise ArchcalcError(f"input {name} has the axes {axes}")
     return tuple([size for size in sizes if isinstance(size, int)])
 
 
-def _call(onnx: Any, node: Any, tensors: Mapping[str, Tensor]) -> Call:
+def _call(onnx: Any, node: Any) -> Call:
     """Return a node as plain data; what graphs within it read are inputs, too."""
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     given = {one.name: _plain(onnx, one) for one in node.attribute}
     inner = tuple(sorted({name for graph in _graphs(node) for name in _read(graph)}))
     scopes = [findall(r"'([^']*)'", entry.value)[:-1] for entry in node.metadata_props if entry.key == SCOPES]
     scope = scopes[0][-1] if scopes and scopes[0] else ""
-    return Call(domain + node.op_type, node.name, (*node.input, *inner), tuple(node.output), given, scope)
+    op, inputs = node.op_type, tuple(node.input)
+    if op == "CastLike":  # a second input of which only the type is read
+        op, inputs = "Cast", inputs[:1]
+    return Call(domain + op, node.name, inputs + inner, tuple(node.output), given, scope)
 
 
 def _read(graph: Any) -> set[str]:
@@ -208,65 +228,82 @@ def _read(graph: Any) -> set[str]:
 
 
 def _plain(onnx: Any, attribute: Any) -> Any:
-    if attribute.type == attribute.TENSOR:
-        return _stripped(onnx, attribute.t).values
-    if attribute.type in (attribute.GRAPH, attribute.GRAPHS):
-        return None
+    """Return a number, a text or a tuple of them; None for anything else."""
     value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == attribute.TENSOR:
+        return _stripped(onnx, value).values
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return value if isinstance(value, int | float) else tuple(value) if hasattr(value, "__len__") else None
+    return value if isinstance(value, int | float) else tuple(value) if isinstance(value, Iterable) else None
 
 
-def _at(onnx: Any, model: Any, file: File, inputs: Mapping[str, Sizes], batches: Sequence[int]) -> File:
-    """Return the file with the sizes of all values at these batches. Raises ArchcalcError if some are unknown."""
-    every, types = [], dict(file.dtypes)
-    for batch in batches:
-        given = {name: (batch, *sizes) for name, sizes in inputs.items()}
-        every.append(_inferred(onnx, model, file, given, types))
-    found = file._replace(sizes=every, dtypes=types)
+def _sized(onnx: Any, model: Any, file: File, inputs: Mapping[str, Sizes], batches: Sequence[int]) -> File | None:
+    """Return the file with the sizes of all values at these batches. Raises ArchcalcError if some are unknown.
+
+    Return None if conditions are known now: then the branches that they choose are part of the model.
+    """
+    types = dict(file.dtypes)
+    every = [_inferred(onnx, model, file, {k: (n, *own) for k, own in inputs.items()}, types) for n in batches]
+    fixed = {name: one for name, one in every[0][1].items() if one == every[-1][1].get(name)}
+    tensors = file.tensors | fixed
+    if _take_branches(model.graph, tensors):
+        return None
+    found = file._replace(sizes=[sizes for sizes, _ in every], dtypes=types, tensors=tensors)
     found.require_sizes()
     return found
 
 
+def _take_branches(graph: Any, known: Mapping[str, Tensor]) -> bool:
+    """Replace each If whose condition is known by the branch that this chooses; return whether there was one."""
+    nodes, names, taken = list[Any](), {name for node in graph.node for name in node.output}, False
+    for node in graph.node:
+        condition = known[node.input[0]].values if node.op_type == "If" and node.input[0] in known else ()
+        wanted = f"{'then' if condition and condition[0] else 'else'}_branch"
+        branch = next((one.g for one in node.attribute if condition and one.name == wanted), None)
+        inner = {name for one in branch.node for name in one.output} if branch else set[str]()
+        if branch is None or not inner.isdisjoint(names):  # a name that another value has cannot be taken
+            nodes.append(node)
+            continue
+        taken, names = True, names | inner
+        graph.initializer.extend(branch.initializer)
+        made = zip(branch.output, node.output, strict=False)
+        nodes += [*branch.node, *[type(node)(op_type="Identity", input=[a.name], output=[b]) for a, b in made]]
+    _keep(graph.node, nodes)
+    return taken
+
+
 def _inferred(
     onnx: Any, model: Any, file: File, inputs: Mapping[str, Sizes], types: dict[str, str]
-) -> dict[str, Sizes]:
-    """Return the sizes of all values that inference knows, and put their dtypes into `types`."""
+) -> tuple[dict[str, Sizes], dict[str, Tensor]]:
+    """Return the sizes of all values that inference knows, and the numbers that shapes decide.
+
+    Put the dtypes of values into `types`.
+    """
     from archcalc.importers.onnx_nodes.constants import folded  # it imports NumPy, as onnx does
 
     model = _with_inputs(model, inputs)
-    sizes: dict[str, Sizes] = {}
-    done: set[str] = set()
-    for _ in range(MAX_ROUNDS):
+    sizes: dict[str, Sizes] = {name: one.sizes for name, one in file.tensors.items()}
+    known: dict[str, Tensor] = {}
+    for turn in range(MAX_ROUNDS):
+        new = {name: one for name, one in folded(file.calls, file.tensors, sizes).items() if name not in known}
+        if turn and not new:
+            break
+        _keep(model.graph.node, [node for node in model.graph.node if new.keys().isdisjoint(node.output)])
+        for name, numbers in new.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
+            known[name] = Tensor(numbers.shape, str(numbers.dtype), tuple(numbers.ravel().tolist()), "CONSTANT")
         try:
             found = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
         except onnx.shape_inference.InferenceError as error:
             raise ArchcalcError(f"its shapes do not fit: {shorten(str(error).splitlines()[0], 200)}") from None
         for value in (*found.input, *found.value_info, *found.output):
-            shape = value.type.tensor_type.shape
-            if value.type.tensor_type.HasField("shape") and all(one.HasField("dim_value") for one in shape.dim):
-                sizes[value.name] = tuple([one.dim_value for one in shape.dim])
-                types[value.name] = DTYPES.get(value.type.tensor_type.elem_type, "")
-        if all(name in sizes for call in file.calls for name in call.outputs if name):
-            break
-        new = {k: v for k, v in folded(file.calls, file.tensors, sizes).items() if k not in done}
-        if not new:
-            break
-        done |= new.keys()
-        kept = [node for node in model.graph.node if node.output[:1] and node.output[0] not in new]
-        del model.graph.node[:]
-        model.graph.node.extend(kept)
-        for name, numbers in new.items():
-            whole = [int(one) for one in numbers.ravel()]
-            data = (
-                {"data_type": 9, "int32_data": whole}
-                if numbers.dtype == bool
-                else {"data_type": 7, "int64_data": whole}
-            )
-            model.graph.initializer.add(name=name, dims=numbers.shape, **data)
-    types.update({name: one.dtype for name, one in file.tensors.items()})
-    return sizes | {name: one.sizes for name, one in file.tensors.items()}
+            tensor = value.type.tensor_type
+            if tensor.HasField("shape") and all(one.HasField("dim_value") for one in tensor.shape.dim):
+                sizes[value.name] = tuple([one.dim_value for one in tensor.shape.dim])
+                types[value.name] = DTYPES.get(tensor.elem_type, "")
+    stored = file.tensors | known
+    types.update({name: one.dtype for name, one in stored.items()})
+    return sizes | {name: one.sizes for name, one in stored.items()}, known
 
 
 def _with_inputs(model: Any, inputs: Mapping[str, Sizes]) -> Any:

@@ -2,73 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from archcalc.importers.aten import AtenCall, Facts, Tensor, facts
 from archcalc.importers.onnx_nodes.file import Call
-from archcalc.importers.onnx_nodes.layers import Values
-from archcalc.ops.base import Saved, Shape, Sizes, Work, add_work
+from archcalc.importers.onnx_nodes.site import Values
+from archcalc.ops.base import Operator, Saved, Shape, Sizes, Work, add_work
 from archcalc.ops.imported import Counts, Imported
 
-LOGIC = "And Or Xor Not IsNaN IsInf Floor Ceil Round"
-MOVES = """
-Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad DepthToSpace
-SpaceToDepth Trilu Dropout
-"""
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"}
-NAMES: Mapping[str, str] = {  # of PyTorch's functions with the same inputs
-    **dict.fromkeys(LOGIC.split(), "logical_and"),
-    **dict.fromkeys(MOVES.split(), "view"),
-    **dict.fromkeys(("Cast", "CastLike", "Identity", "Neg"), "_to_copy"),
-    **dict.fromkeys(("Expand", "Tile"), "expand"),
-    "Where": "where",
-    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Sum": "add", "Pow": "pow", "Abs": "abs", "Sign": "sign",
-    "Sqrt": "sqrt", "Exp": "exp", "Log": "log", "Erf": "erf", "Reciprocal": "reciprocal", "Sin": "sin", "Cos": "cos",
-    "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu", "Softplus": "softplus", "Elu": "elu", "Selu": "selu",
-    "LeakyRelu": "leaky_relu", "Mish": "mish", "HardSwish": "hardswish", "Swish": "silu", "Gelu": "gelu",
-    "Equal": "eq", "Less": "lt", "LessOrEqual": "le", "Greater": "gt", "GreaterOrEqual": "ge", "Clip": "clamp",
-    "Max": "maximum", "Min": "minimum", "MatMul": "matmul", "ReduceMean": "mean", "ReduceSum": "sum",
-    "ReduceMax": "amax", "ReduceMin": "amin", "ReduceProd": "prod", "ReduceL2": "norm", "ReduceLogSumExp": "logsumexp",
-    "ArgMax": "argmax", "ArgMin": "argmin", "TopK": "topk", "CumSum": "cumsum", "Softmax": "softmax",
-    "LogSoftmax": "log_softmax", "Conv": "conv2d", "Attention": "scaled_dot_product_attention",
+NAMES: Mapping[str, str] = {  # of PyTorch's functions with the same inputs, and ONNX's names of them
+    one: name
+    for name, own in {
+        "logical_and": "And Or Xor Not IsNaN IsInf Floor Ceil Round",
+        "view": """Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad
+                   DepthToSpace SpaceToDepth Trilu Dropout""",
+        "_to_copy": "Cast Identity Neg",
+        "expand": "Expand Tile",
+        "eq": "Equal Less LessOrEqual Greater GreaterOrEqual",
+        "where": "Where", "add": "Add Sum Sub", "mul": "Mul", "div": "Div", "pow": "Pow", "abs": "Abs", "sign": "Sign",
+        "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "erf": "Erf", "reciprocal": "Reciprocal", "sin": "Sin Cos",
+        "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softplus": "Softplus", "elu": "Elu", "selu": "Selu",
+        "leaky_relu": "LeakyRelu", "mish": "Mish", "hardswish": "HardSwish", "silu": "Swish", "gelu": "Gelu",
+        "clamp": "Clip", "maximum": "Max Min", "matmul": "MatMul", "conv2d": "Conv", "softmax": "Softmax",
+        "log_softmax": "LogSoftmax", "cumsum": "CumSum", "mean": "ReduceMean", "sum": "ReduceSum",
+        "amax": "ReduceMax ReduceMin", "prod": "ReduceProd", "norm": "ReduceL2", "logsumexp": "ReduceLogSumExp",
+        "argmax": "ArgMax ArgMin", "topk": "TopK", "scaled_dot_product_attention": "Attention",
+    }.items()
+    for one in own.split()
 }  # fmt: skip
-REDUCES = ("mean", "sum", "amax", "amin", "prod", "norm", "logsumexp", "argmax", "argmin", "topk")
-ALONG = ("softmax", "log_softmax", "cumsum")
+QUANTIZING: Mapping[str, Work] = {  # for each value
+    "QuantizeLinear": {"div": 1, "add": 1, "compare": 2}, "DequantizeLinear": {"add": 1, "mul": 1},
+}  # fmt: skip
+REDUCES = ("Reduce", "Arg", "TopK")  # beginnings of names
+OF_TWO = ("Sum", "Max", "Min")  # in PyTorch; in ONNX of any number
 
 
-def imported(
-    call: Call, output: str, made: Shape, values: Values, tensors: Mapping[str, tuple[Sizes, bool]] | None
-) -> Imported:
-    """Return a call as a layer. `tensors` has the sizes of stored tensors, and whether they are trained.
-
-    Without `tensors` it is a further output of a call, whose first layer has the work.
-    """
-    first_layer, tensors = tensors is not None, tensors or {}
-    trained = tuple([(name, sizes) for name, (sizes, train) in tensors.items() if train])
-    state = tuple([(name, sizes) for name, (sizes, train) in tensors.items() if not train])
-    wrote = 0 if call.op in VIEWS else prod(made)
-    op = Imported(f"onnx::{call.op}", made, trained, state, None, wrote=wrote)
-    if output != call.outputs[0]:
-        op = op.but(function=f"{op.function}[{call.outputs.index(output)}]")
-    if not first_layer:
-        return op.but(counts=())
-    every = [_facts(call, output, values, at) for at in range(len(values.file.sizes))]
-    works = [one.work if one else None for one in every]
-    counts, common = _per_image(works)
-    first = every[0]
-    if first is None or counts is None:
+def imported(call: Call, output: str, made: Shape, values: Values) -> Imported:
+    """Return a call as a layer without tensors, with its work as far as there is a rule."""
+    op = _named(call, output, made, 0 if call.op in VIEWS else prod(made))
+    every = [_facts(call, output, values, sizes) for sizes in values.file.sizes]
+    known = [one for one in every if one is not None]
+    if len(known) < len(every):
         return op
-    gradients = [_sum(one.gradients, one_call) for one, one_call in ((one, call) for one in every if one)]
-    gradient, fixed = _per_image(gradients)
-    kept = Saved() if first.kept and not any(first.kept) else None
-    return op.but(
-        counts=counts, common=common, gradient=gradient if not fixed else None, kept=kept, elementwise=first.elementwise
-    )
+    counts, common = _per_image([one.work for one in known])
+    gradient, fixed = _per_image([_sum(one.gradients) for one in known])
+    kept = Saved() if known[0].kept and not any(known[0].kept) else None
+    own = {"gradient": None if fixed else gradient, "kept": kept, "elementwise": known[0].elementwise}
+    return op.but(counts=counts, common=common, **own)
 
 
-def _sum(works: Sequence[Work | None], call: Call) -> Work | None:
+def further(call: Call, output: str, sizes: Sizes) -> Imported:
+    """Return a further output of a call, whose first layer has the work."""
+    return _named(call, output, Shape(sizes), prod(sizes)).but(counts=(), gradient=(), kept=Saved())
+
+
+def operator_as_call(op: Operator, x: Any, seen: Container[str]) -> Imported:
+    """Return an operator without the tensors that several other layers have."""
+    own = [(key, sizes) for key, sizes in op.weights(x).items() if key not in seen]
+    state = [(key, sizes) for key, sizes in op.buffers(x).items() if key not in seen]
+    y, work = op.output(x), tuple(op.work(x, op.output(x)).items())
+    return Imported(f"onnx::{op.name}", y, tuple(own), tuple(state), work, wrote=op.writes(x, y, False))
+
+
+def _named(call: Call, output: str, made: Shape, wrote: int) -> Imported:
+    place = f"[{call.outputs.index(output)}]" if output != call.outputs[0] else ""
+    return Imported(f"onnx::{call.op}{place}", made, wrote=wrote)
+
+
+def _sum(works: Sequence[Work | None]) -> Work | None:
     total: Work = {}
     for work in works:
         if work is None:
@@ -82,66 +86,57 @@ def _per_image(works: Sequence[Work | None]) -> tuple[Counts | None, Counts]:
     one, two = works[0], works[-1]
     if one is None or two is None:
         return None, ()
-    if len(works) == 1:
-        return tuple(one.items()), ()
-    kinds = dict.fromkeys([*one, *two])
-    pairs = [(kind, one.get(kind, 0), two.get(kind, 0)) for kind in kinds]
-    each = tuple([(kind, b - a) for kind, a, b in pairs if b != a])
-    return each, tuple([(kind, 2 * a - b) for kind, a, b in pairs if 2 * a != b])
+    each = {kind: (two.get(kind, 0) - one.get(kind, 0) if len(works) > 1 else one[kind]) for kind in {**one, **two}}
+    fixed = [(kind, one.get(kind, 0) - count) for kind, count in each.items() if one.get(kind, 0) != count]
+    return tuple([(kind, count) for kind, count in each.items() if count]), tuple(fixed)
 
 
-def _facts(call: Call, output: str, values: Values, at: int) -> Facts | None:
-    sizes = values.file.sizes[at]
+def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) -> Facts | None:
     if call.op == "Einsum":
-        return _einsum(call, [sizes.get(name, ()) for name in call.inputs])
-    if call.op in ("QuantizeLinear", "DequantizeLinear"):
-        own: Work = {"div": 1, "add": 1, "compare": 2} if call.op[0] == "Q" else {"add": 1, "mul": 1}
-        return Facts({kind: each * prod(sizes[output]) for kind, each in own.items()}, (), None, elementwise=True)
-    name = NAMES.get(call.op)
-    if name is None:
+        return _einsum(call.given["equation"].replace(" ", ""), [sizes.get(name, ()) for name in call.inputs])
+    if call.op in QUANTIZING:
+        each = {kind: count * prod(sizes[output]) for kind, count in QUANTIZING[call.op].items()}
+        return Facts(each, (), None, elementwise=True)
+    if call.op not in NAMES or (call.op in OF_TWO and len(call.inputs) != 2):
         return None
-    args: list[Any] = [_argument(one, values, sizes) for one in call.inputs]
-    if name in ALONG:
-        default = -1 if call.op != "CumSum" else int((values.numbers(call.input(1)) or (0,))[0])
-        args = [args[0], call.given.get("axis", default)]
-    elif name in REDUCES:
-        args = args[:1]
-    elif (name == "add" and len(args) != 2) or (name in ("maximum", "minimum") and len(args) != 2):
-        return None
-    elif name.startswith("scaled"):
-        args = _heads(call, args)
-    named = {"approximate": call.given["approximate"]} if name == "gelu" and "approximate" in call.given else {}
     made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"), call.op in VIEWS)
-    return facts(AtenCall(name, tuple(args), named, (made,)))
+    named = {"approximate": call.given["approximate"]} if "approximate" in call.given else {}
+    return facts(AtenCall(NAMES[call.op], _arguments(call, values, sizes), named, (made,)))
+
+
+def _arguments(call: Call, values: Values, sizes: Mapping[str, Sizes]) -> tuple[Any, ...]:
+    """Return the arguments as PyTorch's function has them."""
+    args = [_argument(one, values, sizes) for one in call.inputs]
+    if call.op in ("Softmax", "LogSoftmax"):
+        return args[0], call.given.get("axis", -1)
+    if call.op == "CumSum":
+        return args[0], *values.numbers.get(call.input(1), (0,))
+    if call.op == "Attention":
+        heads = [call.given.get("q_num_heads", 1), *[call.given.get("kv_num_heads", 1)] * 2]
+        return *map(_heads, args[:3], heads), *[one for one in args[3:4] if one is not None]
+    return tuple(args[:1] if call.op.startswith(REDUCES) else args)
 
 
 def _argument(name: str, values: Values, sizes: Mapping[str, Sizes]) -> Any:
     """Return a tensor; a stored one of one value is a number."""
     if not name:
         return None
-    numbers = values.numbers(name) if name in values.constant and prod(sizes.get(name, ())) == 1 else None
-    return numbers[0] if numbers else Tensor(sizes.get(name, ()), values.file.dtypes.get(name, "float32"))
+    if name in values.constant and prod(sizes.get(name, ())) == 1 and name in values.numbers:
+        return values.numbers[name][0]
+    return Tensor(sizes.get(name, ()), values.file.dtypes.get(name, "float32"))
 
 
-def _heads(call: Call, args: list[Any]) -> list[Any]:
-    """Return query, key, value and mask with an axis for heads."""
-    heads = [call.given.get("q_num_heads"), *[call.given.get("kv_num_heads")] * 2]
-    made = []
-    for one, count in zip(args[:3], heads, strict=True):
-        n, *rest = one.sizes
-        made.append(one if len(rest) == 3 else one._replace(sizes=(n, count, rest[0], rest[1] // count)))
-    return [*made, *[one for one in args[3:4] if one is not None]]
+def _heads(tensor: Tensor, count: int) -> Tensor:
+    """Return query, key or value with an axis for heads."""
+    n, *rest = tensor.sizes
+    return tensor if len(rest) == 3 else tensor._replace(sizes=(n, count, rest[0], rest[1] // count))
 
 
-def _einsum(call: Call, shapes: Sequence[Sizes]) -> Facts | None:
+def _einsum(equation: str, shapes: Sequence[Sizes]) -> Facts | None:
     """Two inputs: for each combination of all letters a multiply-accumulate, or without a sum a product."""
-    read, _, made = call.given["equation"].replace(" ", "").partition("->")
+    read, _, made = equation.partition("->")
     terms = read.split(",")
     if len(terms) != 2 or not made or "." in read:
         return None
-    sizes = {
-        letter: size
-        for term, shape in zip(terms, shapes, strict=True)
-        for letter, size in zip(term, shape, strict=True)
-    }
+    sizes = dict(zip("".join(terms), [size for shape in shapes for size in shape], strict=True))
     return Facts({"mac" if {*read} - {*made, ","} else "mul": prod(sizes.values())}, (None, None), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,18 +12,20 @@ from archcalc.ops.base import Sizes
 
 MOST = 4096  # values of a result
 INT64 = 7  # among ONNX's types
-Rule: TypeAlias = Callable[[Call, Sequence[Any]], Any]
+Rule: TypeAlias = Callable[..., Any]  # of the attributes and the inputs
 
 
 def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[str, Sizes]) -> dict[str, Any]:
     """Return the whole numbers that calls compute from constants and shapes, as arrays."""
     whole = {name: one for name, one in tensors.items() if one.dtype.startswith(("int", "bool")) and one.values}
-    known = {name: np.array(one.values).reshape(one.sizes) for name, one in whole.items()}
+    known = {name: np.array(one.values, one.dtype).reshape(one.sizes) for name, one in whole.items()}
     found: dict[str, Any] = {}
     for call in calls:
-        read = [known.get(name) for name in call.inputs]
         try:
-            made = np.array(_shape(call, sizes[call.inputs[0]]) if call.op == "Shape" else RULES[call.op](call, read))
+            if call.op == "Shape":
+                made = np.array(sizes[call.inputs[0]][call.given.get("start", 0) : call.given.get("end")])
+            else:
+                made = np.array(RULES[call.op](call.given, *[known[name] for name in call.inputs if name]))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             continue  # the file is wrong, or the call reads what is unknown; then its shapes stay unknown
         if made.size <= MOST and made.dtype.kind in "iub":
@@ -31,51 +33,39 @@ def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[
     return found
 
 
-def _shape(call: Call, sizes: Sizes) -> Sizes:
-    start: int = call.given.get("start", 0)
-    return sizes[start : call.given.get("end")]
+def _slice(given: Mapping[str, Any], x: Any, starts: Any, stops: Any, axes: Any = None, steps: Any = None) -> Any:
+    axes, steps = range(len(starts)) if axes is None else axes, [1] * len(starts) if steps is None else steps
+    parts = [slice(None)] * x.ndim
+    for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
+        parts[axis] = slice(start, None if step == -1 and stop < -MOST else stop, step)  # −2⁶³: to the first place
+    return x[tuple(parts)]
 
 
-def _axes(call: Call, read: Sequence[Any]) -> tuple[int, ...] | None:
-    """Return the axes that a call names: an input, or in old files an attribute."""
-    given = read[1] if len(read) > 1 else call.given.get("axes")
-    return None if given is None else tuple(map(int, given))
-
-
-def _slice(call: Call, read: Sequence[Any]) -> Any:
-    x, starts, stops, *more = read
-    axes, steps = more[0] if more else range(len(starts)), more[1] if len(more) > 1 else [1] * len(starts)
-    parts = {axis % x.ndim: slice(*place) for axis, *place in zip(axes, starts, stops, steps, strict=True)}
-    return x[tuple([_backwards(parts.get(axis, slice(None))) for axis in range(x.ndim)])]
-
-
-def _backwards(part: slice) -> slice:
-    """Return a slice whose end beyond the first place, −2⁶³, is no place."""
-    return slice(part.start, None, part.step) if part.step == -1 and part.stop < -MOST else part
-
-
-def _filled(call: Call, read: Sequence[Any]) -> Any:
-    (value,) = call.given.get("value") or (0,)
-    return np.full(read[0], value) if np.prod(read[0]) <= MOST else None
+def _filled(given: Mapping[str, Any], sizes: Any, value: Any = None) -> Any:
+    """Return one value so many times; as many as a result may have."""
+    one = (given.get("value") or (0.0,))[0] if value is None else value
+    return np.broadcast_to(one, sizes) if np.prod(sizes) <= MOST else None
 
 
 RULES: Mapping[str, Rule] = {
-    "Identity": lambda call, read: read[0],
-    "Cast": lambda call, read: read[0] if call.given["to"] == INT64 else None,
-    "Unsqueeze": lambda call, read: np.expand_dims(read[0], _axes(call, read) or ()),
-    "Squeeze": lambda call, read: np.squeeze(read[0], _axes(call, read)),
-    "Reshape": lambda call, read: read[0].reshape(read[1]),
-    "Transpose": lambda call, read: read[0].transpose(call.given.get("perm")),
-    "Add": lambda call, read: read[0] + read[1],
-    "Sub": lambda call, read: read[0] - read[1],
-    "Mul": lambda call, read: read[0] * read[1],
-    "Div": lambda call, read: read[0] // read[1],
-    "Mod": lambda call, read: np.mod(read[0], read[1]),
-    "Equal": lambda call, read: read[0] == read[1] if read[0] is not None and read[1] is not None else None,
-    "Where": lambda call, read: np.where(*read),
-    "Concat": lambda call, read: np.concatenate(read, call.given.get("axis", 0)),
-    "Gather": lambda call, read: read[0].take(read[1], call.given.get("axis", 0)),
+    "Identity": lambda given, x: x,
+    "Cast": lambda given, x: x if given.get("to") == INT64 else None,
+    "Unsqueeze": lambda given, x, axes=None: np.expand_dims(x, tuple(given["axes"] if axes is None else axes)),
+    "Squeeze": lambda given, x, axes=None: np.squeeze(x, tuple(axes) if axes is not None else given.get("axes")),
+    "Reshape": lambda given, x, sizes: x.reshape(sizes),
+    "Transpose": lambda given, x: x.transpose(given.get("perm")),
+    "Add": lambda given, x, y: x + y,
+    "Sub": lambda given, x, y: x - y,
+    "Mul": lambda given, x, y: x * y,
+    "Div": lambda given, x, y: x // y,
+    "Mod": lambda given, x, y: np.mod(x, y),
+    "Equal": lambda given, x, y: x == y,
+    "Where": lambda given, *read: np.where(*read),
+    "Concat": lambda given, *read: np.concatenate(read, given.get("axis", 0)),
+    "Gather": lambda given, x, places: x.take(places, given.get("axis", 0)),
     "Slice": _slice,
     "ConstantOfShape": _filled,
-    "ReduceProd": lambda call, read: read[0].prod(keepdims=bool(call.given.get("keepdims", 1))),
+    "Expand": lambda given, x, sizes: _filled(given, sizes, x),
+    "Range": lambda given, *read: np.arange(*read) if (read[1] - read[0]) / read[2] <= MOST else None,
+    "ReduceProd": lambda given, x: x.prod(keepdims=bool(given.get("keepdims", 1))),
 }

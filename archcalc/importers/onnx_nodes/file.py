@@ -10,8 +10,10 @@ from archcalc.errors import ArchcalcError, shorten
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Sizes
 
-OF_FIRST = {"DequantizeLinear", "CastLike"}  # what they compute is that of their first input
+FIRST = "DequantizeLinear Cast Reshape Squeeze Unsqueeze Expand Tile Slice Gather GatherElements GatherND Pad"
+OF_FIRST = {*FIRST.split()}  # what they compute is made of their first input
 NOT_CONSTANT = {"If", "Loop", "Scan"}  # what they compute is in graphs of their own
+SAME_NUMBERS = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand"}
 
 
 class Tensor(NamedTuple):
@@ -20,6 +22,7 @@ class Tensor(NamedTuple):
     sizes: Sizes
     dtype: str
     values: tuple[Any, ...] | None = None
+    kind: str = ""  # PARAMETER, BUFFER or CONSTANT_TENSOR, if the file says so; CONSTANT if it cannot be trained
 
 
 class Call(NamedTuple):
@@ -45,7 +48,7 @@ class File(NamedTuple):
     calls: Sequence[Call]
     inputs: Sequence[str]
     outputs: Sequence[str]
-    tensors: Mapping[str, Tensor]
+    tensors: dict[str, Tensor]
     dtypes: Mapping[str, str]
     sizes: Sequence[Mapping[str, Sizes]]  # at each batch, by name
     batch: int | None = None  # that of the file; None: any
@@ -59,19 +62,23 @@ class File(NamedTuple):
         drawn: set[str] = set()
         for call in self.calls:
             read = [name for name in call.inputs if name]
-            first = read[:1] if call.op in OF_FIRST else read
-            if call.op in NOT_CONSTANT or (call.op not in ("Shape", "Size") and not all(one in found for one in first)):
+            needed = [] if call.op in ("Shape", "Size") else read
+            if call.op in NOT_CONSTANT or not all(one in found for one in needed):
                 continue
             if call.op.startswith("Random") or not drawn.isdisjoint(read):
                 drawn.update(call.outputs)
-            of_none = call.op in ("Shape", "Size") or not drawn.isdisjoint(call.outputs)
-            made = () if of_none else tuple(dict.fromkeys([one for name in first for one in found[name]]))
+            of = [] if not drawn.isdisjoint(call.outputs) else needed[:1] if call.op in OF_FIRST else needed
+            made = tuple(dict.fromkeys([one for name in of for one in found[name]]))
             found.update({name: found.get(name) or made for name in call.outputs if name})
         return found
 
-    def read(self) -> set[str]:
-        """Return the names of all values that are read, or are results."""
-        return {*self.outputs, *[name for call in self.calls for name in call.inputs]}
+    def numbers(self) -> dict[str, tuple[Any, ...]]:
+        """Return the numbers of small stored tensors, and of values that are these in another form."""
+        known = {name: one.values for name, one in self.tensors.items() if one.values}
+        for call in self.calls:
+            if call.op in SAME_NUMBERS and call.inputs[0] in known:
+                known.setdefault(call.outputs[0], known[call.inputs[0]])
+        return known
 
     def require_order(self) -> None:
         """Raise ArchcalcError if a call reads what no call before it makes."""
@@ -85,7 +92,7 @@ class File(NamedTuple):
 
     def require_sizes(self) -> None:
         """Raise ArchcalcError unless all values that depend on an input have sizes proportional to the batch."""
-        constant, read = self.origins(), self.read()
+        constant, read = self.origins(), read_by(self.calls, self.outputs)
         for call in self.calls:
             for name in call.outputs if call.op != "SplitToSequence" else ():
                 if name in read and name not in constant and self.per_image(name) is None:
@@ -109,3 +116,8 @@ class File(NamedTuple):
         one, two = self.sizes[0][name], self.sizes[-1][name]
         grown = [axis for axis, (a, b) in enumerate(zip(one, two, strict=True)) if (a, b) == (1, len(self.sizes))]
         return grown[0] if grown else -1
+
+
+def read_by(calls: Sequence[Call], outputs: Sequence[str]) -> set[str]:
+    """Return the names of all values that are read, or are results."""
+    return {*outputs, *[name for call in calls for name in call.inputs]}

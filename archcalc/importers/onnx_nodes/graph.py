@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Sized
 from math import prod
-from re import fullmatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
-from archcalc.importers.onnx_nodes.calls import imported
-from archcalc.importers.onnx_nodes.file import Call, File
-from archcalc.importers.onnx_nodes.layers import RULES, Layer, Values, parameter, shape_like
-from archcalc.importers.onnx_nodes.names import names_of
+from archcalc.importers.onnx_nodes.calls import further, imported, operator_as_call
+from archcalc.importers.onnx_nodes.file import Call, File, read_by
+from archcalc.importers.onnx_nodes.layers import RULES, shape_like
+from archcalc.importers.onnx_nodes.names import names_of, plain
 from archcalc.importers.onnx_nodes.patterns import Matcher
-from archcalc.ops.base import Operator, Shape
-from archcalc.ops.imported import Imported
+from archcalc.importers.onnx_nodes.site import Layer, Site, Values
+from archcalc.ops.base import Operator, Shape, Sizes
 from archcalc.ops.shape import Ids, Tokens, shape_of
 
 STAYING = {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast"}  # some of which do nothing to an image
-ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Mean", "Concat"}  # joins of ours
-MADE_UP = r"val_\d+|onnx::.*|/.*|.*_output_\d+|_?[cC]onst.*"  # names that exporters give to tensors of their own
-CONVOLUTIONS = ("conv", "conv_transpose")
+RECURRENT = {"LSTM", "GRU", "RNN"}
+WITH_WEIGHTS = {"conv", "conv_transpose", "linear"}  # layers into which exporters fold batch normalization
 OF_MAPS = ("Conv", "MaxPool", "AveragePool", "Global", "BatchNormalization", "InstanceNormalization", "Resize")
 
 
@@ -34,13 +33,14 @@ class Owner(NamedTuple):
 
 def graph_of(file: File, name: str) -> Graph:
     """Return the network of a file whose sizes are known. Raises ArchcalcError if it computes nothing."""
-    walk = Walk(file)
-    calls = Matcher(file).calls()
+    values = Values(file)
+    calls = Matcher(values).calls()
+    walk = Walk(values, calls)
     for one in file.inputs:
-        walk.input(one, calls)
+        walk.input(one)
     for call, layer in zip(calls, names_of(calls), strict=True):
         walk.call(call, layer)
-    results = {_plain(one): walk.at[one] for one in file.outputs if one in walk.at}
+    results = {plain(one): walk.at[one] for one in file.outputs if one in walk.at}
     if not results:
         raise ArchcalcError("none of its outputs depends on an input")
     about = About(title=f"ONNX file by {file.made_by or 'an unknown program'}", notes=walk.notes())
@@ -50,25 +50,24 @@ def graph_of(file: File, name: str) -> Graph:
 class Walk:
     """The graph so far, and which node makes each value."""
 
-    def __init__(self, file: File) -> None:
-        self.file = file
+    def __init__(self, values: Values, calls: Sequence[Call]) -> None:
+        self.file, self.values, self.calls = values.file, values, calls
         self.builder = Builder()
-        self.values = Values(file)
-        self.read = file.read()
+        self.read = read_by(calls, self.file.outputs)
         self.at: dict[str, int] = {}
         self.owners: dict[tuple[str, ...], Owner] = {}
         self.again: set[tuple[str, ...]] = set()  # stored tensors that several nodes use
-        self.normalized = False
+        self.guessed: list[str] = []  # stored tensors that count as parameters, though the file does not say so
+        self.normalized = self.widened = False
 
-    def input(self, name: str, calls: list[Call]) -> None:
+    def input(self, name: str) -> None:
         """Add an input: numbers of tokens, or features, whose axes those decide that read it."""
         sizes = self.file.per_image(name) or ()
-        readers = [call.op for call in calls if name in call.inputs]
-        convolved = any(op.startswith(OF_MAPS) for op in readers)
+        convolved = any(call.op.startswith(OF_MAPS) for call in self.calls if name in call.inputs)
         whole = "int" in self.file.dtypes.get(name, "")
         kind = Ids if whole and len(sizes) == 1 else Tokens if len(sizes) == 2 and not convolved else None
         shape = kind(sizes) if kind else shape_of(sizes) if 1 <= len(sizes) <= 4 else Shape(sizes)
-        self.made(name, self.builder.input(_plain(name), shape))
+        self.made(name, self.builder.input(plain(name), shape))
 
     def made(self, name: str, node: int) -> None:
         """Note that a node makes a value."""
@@ -76,27 +75,37 @@ class Walk:
         self.values.shapes[name] = self.builder.nodes[node].output
 
     def call(self, call: Call, name: str) -> None:
-        """Add the layers of a call."""
-        constant = self.values.constant
-        used = [one for one in call.outputs if one in self.read and one not in constant]
-        if not any(one in self.at for one in call.inputs):
+        """Add the layers of a call: one for each output that is read, of which the first has its work."""
+        first = call.outputs[0]
+        used = [one for one in call.outputs if one in self.read and one not in self.values.constant]
+        if not used or not any(one in self.at for one in call.inputs):
             return
-        before = self.at.get(call.inputs[0])
-        if call.op == "BatchNormalization" and before is not None:
-            self.normalized |= self.builder.nodes[before].op.name in CONVOLUTIONS
+        if call.op == "BatchNormalization":
+            self.normalized |= self.op_of(call.inputs[0]) in WITH_WEIGHTS
         if call.op in STAYING and self.stays(call):
-            self.made(call.outputs[0], self.at[call.inputs[0]])
-        elif call.op == "Split":
-            self.split(call, name)
-        elif call.outputs[0] in used or (call.op in ("LSTM", "GRU", "RNN") and call.outputs[0]):
-            self.layer(call, name)
-        for one in used:
-            if one not in self.at:
-                self.foreign(call, name, one)
+            self.made(first, self.at[call.inputs[0]])
+            return
+        if call.op in RECURRENT and first:
+            used = [first, *[one for one in used if one != first]]
+        for place, output in enumerate(used):
+            layer = self.layer(call) if output == first else None
+            if place:
+                op = further(call, output, self.file.per_image(output) or ())
+                self.made(output, self.builder.add(op, [self.at[used[0]]], name))
+            elif layer:
+                self.add(call, layer, name)
+            else:
+                self.foreign(call, name, output)
+
+    def op_of(self, value: str) -> str:
+        """Return the operator that makes a value; "" if it depends on no input."""
+        return self.builder.nodes[self.at[value]].op.name if value in self.at else ""
 
     def stays(self, call: Call) -> bool:
         """Whether one image's values stay as they are: same sizes, and none but the batch's axis moves."""
-        x, y = self.values.shapes[call.inputs[0]], self.file.per_image(call.outputs[0])
+        x, y = self.values.shapes.get(call.inputs[0]), self.file.per_image(call.outputs[0])
+        if x is None:
+            return False
         if call.op in ("Cast", "Identity"):
             return call.op == "Identity" or isinstance(x, Ids)
         if call.op == "Transpose":
@@ -104,144 +113,98 @@ class Walk:
             return [axis for axis in order if axis >= 0] == [*range(len(x))]
         return tuple(x) == y
 
-    def layer(self, call: Call, name: str) -> None:
-        """Add the layer that makes the first output of a call."""
-        if not self.own(call, name):
-            self.foreign(call, name, call.outputs[0])
-
-    def own(self, call: Call, name: str) -> bool:
-        """Add a call as a layer of our own operators; return whether one says it."""
-        rule = RULES.get(call.op)
-        before = len(self.builder.nodes), dict(self.at), dict(self.values.shapes), dict(self.owners)
+    def layer(self, call: Call) -> Layer | None:
+        """Return a call as a layer of our own operators; None: no operator says it."""
         try:
-            layer = rule and (call.op not in ELEMENTWISE or self.parameters(call, name)) and rule(call, self.values)
-            if layer and self.fits(call, layer):
-                self.add(call, layer, name)
-                return True
-        except (Refusal, KeyError, ValueError, IndexError, TypeError):
-            pass  # the operator says less than the call
-        del self.builder.nodes[before[0] :]
-        self.at, self.values.shapes, self.owners = before[1:]
-        return False
+            layer = RULES[call.op](Site(call, self.values))
+            return layer if self.fits(call, layer) else None
+        except (Refusal, LookupError, ValueError, TypeError, StopIteration):
+            return None  # the operator says less than the call
 
     def fits(self, call: Call, layer: Layer) -> bool:
         """Whether an operator gives the shape that the file says, and has tensors of its sizes."""
-        y = layer.op.output(layer.x)
-        expected = self.file.per_image(call.outputs[0]) or ()
-        same = prod(y) == prod(expected) if call.op in ("LSTM", "GRU", "RNN") else tuple(y) == expected
+        y, expected = layer.op.output(layer.x), self.file.per_image(call.outputs[0]) or ()
         tensors = layer.op.weights(layer.x) | layer.op.buffers(layer.x)
-        count = {key: prod(self.values.sizes(one)) for key, one in layer.tensors.items()}
-        if call.op in ("LSTM", "GRU", "RNN"):
-            return same and sum(map(prod, tensors.values())) == sum(count.values())
-        return same and all(prod(tensors[key]) == count[key] for key in layer.tensors)
-
-    def parameters(self, call: Call, name: str) -> bool:
-        """Add stored tensors among the inputs of a join as layers; return whether all inputs are layers then."""
-        first = next(self.values.shapes[one] for one in call.inputs if one in self.at)
-        for one in call.inputs:
-            if one in self.at:
-                continue
-            sizes = self.values.sizes(one)
-            op = (
-                parameter(first, sizes, self.trained(one), call.op == "Concat")
-                if prod(sizes) > 1 and self.values.constant[one]
-                else None
-            )
-            if op is None:
-                return False
-            key = self.key(one)
-            owner = self.owners.get(key)
-            shared = Shared(owner.node) if owner and self.builder.nodes[owner.node].op == op else None
-            if owner and not shared:
-                return False
-            node = self.builder.add(op, (), f"{name}.{_plain(one).rpartition('.')[2]}", shared=shared)
-            self.owners.setdefault(key, Owner(node, "weight"))
-            self.made(one, node)
-        return True
+        counts = {key: prod(self.values.sizes(one)) for key, one in layer.tensors.items()}
+        if call.op in RECURRENT:  # PyTorch has other tensors, and merges directions
+            return prod(y) == prod(expected) and sum(map(prod, tensors.values())) == sum(counts.values())
+        return tuple(y) == expected and all(prod(tensors[key]) == count for key, count in counts.items())
 
     def add(self, call: Call, layer: Layer, name: str) -> None:
-        """Add a layer; of tensors that other layers have, it has none of its own."""
-        op, reads = layer.op, [self.at[one] for one in layer.reads]
-        keys = {tensor: self.key(one) for tensor, one in layer.tensors.items()}
+        """Add a layer, after those of the stored tensors that it reads as inputs."""
+        for one, op in layer.learned.items():
+            self.made(one, self.node(op, (), Shape(), {"weight": one}, f"{name}.{plain(one).rpartition('.')[2]}"))
+        reads = [self.at[one] for one in layer.reads]
+        self.made(call.outputs[0], self.node(layer.op, reads, layer.x, layer.tensors, name))
+
+    def node(self, op: Operator, reads: Sequence[int], x: Any, tensors: Mapping[str, str], name: str) -> int:
+        """Add a node; of tensors that other nodes have, it has none of its own."""
+        keys = {tensor: self.key(one) for tensor, one in tensors.items()}
         seen = {tensor: self.owners[key] for tensor, key in keys.items() if key in self.owners}
         self.again |= {keys[tensor] for tensor in seen}
-        shared = None
-        if seen:
-            nodes = {owner.node for owner in seen.values()}
-            same = all(tensor == owner.tensor for tensor, owner in seen.items())
-            first = min(nodes)
-            equal = self.builder.nodes[first].op.weights(self.builder.nodes[first].x) == op.weights(layer.x)
-            if same and len(nodes) == 1 and len(seen) == len(keys) and equal:
-                shared = Shared(first)
-            elif same and len(seen) == 1:
-                shared = Shared(first, next(iter(seen)))
-            else:
-                op = self.without(op, layer, {*seen})
-        node = self.builder.add(op, reads, name, layer.x if op is layer.op else None, shared)
+        shared = self.shared(op, x, keys, seen)
+        if seen and not shared:
+            op, x = operator_as_call(op, x, seen), None
+        node = self.builder.add(op, reads, name, x, shared)
         for tensor, key in keys.items():
             self.owners.setdefault(key, Owner(node, tensor))
-        self.made(call.outputs[0], node)
+        if op.name == "parameter":
+            self.guessed += [one for one in tensors.values() if not self.values.named(one)]
+        return node
 
-    def without(self, op: Operator, layer: Layer, seen: set[str]) -> Imported:
-        """Return an operator without the tensors that several other layers have."""
-        x, y = layer.x, op.output(layer.x)
-        own = tuple([(key, sizes) for key, sizes in op.weights(x).items() if key not in seen])
-        state = tuple([(key, sizes) for key, sizes in op.buffers(x).items() if key not in seen])
-        counts = tuple(op.work(x, y).items())
-        return Imported(f"onnx::{op.name}", y, own, state, counts, wrote=op.writes(x, y, False), kept=None)
-
-    def split(self, call: Call, name: str) -> None:
-        """Add a slice for each part."""
-        x, start = call.inputs[0], 0
-        axis = call.given.get("axis", 0)
-        for one in call.outputs:
-            size = self.values.sizes(one)[axis]
-            part = Call("Slice", call.name, (x,), (one,), {"start": start, "size": size, "axis": axis})
-            start += size
-            self.layer(part, name)
+    def shared(self, op: Operator, x: Any, keys: Sized, seen: Mapping[str, Owner]) -> Shared | None:
+        """Return the one node that has all tensors of a layer, or one of them; None: there is none."""
+        if len({owner.node for owner in seen.values()}) != 1 or any(key != own.tensor for key, own in seen.items()):
+            return None
+        (tensor, owner), *more = seen.items()
+        other = self.builder.nodes[owner.node]
+        if len(seen) == len(keys) and other.op.weights(other.x) == op.weights(x):
+            return Shared(owner.node)
+        return None if more else Shared(owner.node, tensor)
 
     def foreign(self, call: Call, name: str, output: str) -> None:
-        """Add a call that no operator of ours says."""
+        """Add a call that no operator of ours says, with those stored tensors that no other node has."""
         reads = tuple(dict.fromkeys([one for one in call.inputs if one in self.at]))
-        stored, whole = {}, not any(one in self.at for one in call.outputs)
-        for place, one in enumerate(call.inputs if whole else ()):
+        trained, state = dict[str, Sizes](), dict[str, Sizes]()
+        for place, one in enumerate(call.inputs):
             key = self.key(one) if one in self.values.constant and one not in self.at else ()
-            if key and prod(self.values.sizes(one)) > 1 and "float" in self.file.dtypes.get(one, ""):
-                if key in self.owners:
-                    self.again.add(key)
-                    continue
-                self.owners[key] = Owner(len(self.builder.nodes), f"weight{place}")
-                stored[f"weight{place}"] = self.values.sizes(one), self.trained(one)
-        first = self.values.shapes[reads[0]] if reads else None
-        made = shape_like(self.file.per_image(output) or (), first)
-        op = imported(call, output, made, self.values, stored if whole else None)
+            if not key or prod(self.values.sizes(one)) < 2 or "float" not in self.file.dtypes.get(one, ""):
+                continue
+            if key in self.owners:
+                self.again.add(key)
+                continue
+            self.owners[key] = Owner(len(self.builder.nodes), f"weight{place}")
+            sizes, stored = self.values.sizes(one), self.values.stores(one)
+            kept = trained if self.values.trained(one) else state
+            self.widened |= call.op == "Conv" and prod(sizes) > stored
+            kept[f"weight{place}"] = sizes if prod(sizes) <= stored else (stored,)
+            self.guessed += [one] * (kept is trained and not self.values.named(one))
+        made = shape_like(self.file.per_image(output) or (), self.values.shapes[reads[0]])
+        op = imported(call, output, made, self.values).but(tensors=tuple(trained.items()), state=tuple(state.items()))
         self.made(output, self.builder.add(op, [self.at[one] for one in reads], name))
 
     def key(self, name: str) -> tuple[str, ...]:
         """Return what tells a stored tensor from others: the tensors that it is made of; of a part its own name."""
         stored = self.values.constant.get(name, ())
-        whole = sum(prod(self.file.tensors[one].sizes) for one in stored) == prod(self.values.sizes(name))
-        return stored if whole or not stored else (name,)
-
-    def trained(self, name: str) -> bool:
-        """Whether a tensor that is no layer's weight is trained: if its name is not one that exporters make up."""
-        return not all(fullmatch(MADE_UP, one) for one in self.values.constant[name])
+        return stored if self.values.stores(name) <= prod(self.values.sizes(name)) or not stored else (name,)
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader of the figures should know."""
-        file = self.file
-        notes = [f"ONNX opset {file.opset}; parameters are those of the file"]
-        if not self.normalized and any(node.op.name in CONVOLUTIONS for node in self.builder.nodes):
-            notes.append("no BatchNormalization follows a convolution: it may be folded into the convolutions")
-        if self.again:
-            several = f"stored tensors that several nodes use count once ({len(self.again)} of them)"
-            notes.append(f"{several}: the exporter may have merged equal ones")
-        if len(file.sizes) == 1:
-            notes.append("its batch cannot be changed: a batch of N counts as N runs")
-        elif file.batch not in (None, 1):
-            notes.append(f"its batch is {file.batch}; figures are for the batch that is asked for")
-        return tuple(notes)
-
-
-def _plain(name: str) -> str:
-    return "".join([letter if letter.isalnum() or letter in "_.-" else "_" for letter in name]).strip(".") or "input"
+        file, values, again = self.file, self.values, len(self.again)
+        normal = self.normalized or not any(node.op.name in WITH_WEIGHTS for node in self.builder.nodes)
+        count = sum([min(values.stores(one), prod(values.sizes(one))) for one in self.guessed])
+        guessed = f"({len(self.guessed)} of them, {count:,} values)"
+        notes = {
+            f"ONNX opset {file.opset}; parameters are those of the file": True,
+            "no BatchNormalization follows a convolution or linear layer: it may be folded into them": not normal,
+            f"stored tensors that several nodes use count once ({again} of them): "
+            "the exporter may have merged equal ones": again,
+            f"stored tensors that nodes add, multiply or join count as parameters {guessed}: "
+            "the file does not say whether they are trained, or computed by the exporter": count,
+            "a convolution has a weight that is made of fewer stored values: all of it counts as MACs": self.widened,
+            "its batch cannot be changed: a batch of N counts as N runs": len(file.sizes) == 1,
+            f"its batch is {file.batch}; figures are for the batch that is asked for": (
+                len(file.sizes) > 1 and file.batch not in (None, 1)
+            ),
+        }
+        return tuple([note for note, true in notes.items() if true])

@@ -1,4 +1,4 @@
-"""Names of layers from those of nodes: with dots, as those of blocks."""
+"""Names of layers and inputs from those of nodes and values: with dots, as those of blocks."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def _path(call: Call) -> str:
             parts.pop()
         parts.append(part)
     return sub(r"[^\w.\-]+", "_", ".".join(parts)).strip(".")
+
+
+def plain(name: str) -> str:
+    """Return the name of a value with letters, digits, dots, `_` and `-` only."""
+    return sub(r"[^\w.\-]", "_", name).strip(".") or "input"
