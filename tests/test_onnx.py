@@ -122,6 +122,7 @@ CASES = [  # the axes of x, the node, its stored tensors, and our operator with 
     ("CHW", node("InstanceNormalization", "x s b"), weights(s=[4], b=[4]), "instancenorm", {"affine": True}),
     ("TC", node("LayerNormalization", "x s b", epsilon=0.5), weights(s=[6], b=[6]), "layernorm", {"eps": 0.5}),
     ("CHW", node("Transpose", "x", perm=[0, 2, 3, 1]), (), "permute", {"axes": "HWC"}),
+    ("CHW", node("Transpose", "x", perm=[0, 2, -1, 1]), (), "permute", {"axes": "HWC"}),
     ("TC", node("Transpose", "x", perm=[0, 2, 1]), (), "transpose", {}),
     ("CHW", node("Reshape", "x s"), numbers(s=[0, 4, -1]), "reshape", {"C": 4, "L": 48}),
     ("CHW", node("Reshape", "x s"), numbers(s=[0, -1]), "flatten", {}),
@@ -263,7 +264,7 @@ class TestTensorsBesideValues:
     def test_one_counts_and_a_note_says_how_many_do(self, write):
         params, (note,) = self.read(write)
         assert params == 36
-        assert "count as parameters (2 of them, 36 values): the file does not say whether they are trained" in note
+        assert "count as parameters (2 of them, 36 values, 0 computed by the exporter): the file does not say" in note
 
     def test_what_the_file_says_decides(self, write):
         said = {"table": (self.KIND, "BUFFER"), "scale": (self.KIND, "PARAMETER")}
@@ -273,11 +274,25 @@ class TestTensorsBesideValues:
     def test_what_an_exporter_computed_from_no_tensor_of_a_module_is_constant(self, write, source, params):
         found, notes = self.read(write, table=(self.FROM, source), scale=(self.KIND, "CONSTANT_TENSOR"))
         assert (found, len(notes)) == (params, params > 0)
+        assert all("1 computed by the exporter" in note for note in notes)
 
     def test_the_value_of_a_node_is_constant(self, write):
         mask = onnx.helper.make_tensor("m", FLOAT, [5, 6], [1.0] * 30)
         graph = from_onnx(write([node("Constant", "", "m", value=mask), node("Mul", "x m")], {"x": SIZES["TC"]}))
         assert [one.op.name for one in graph.nodes[1:]] == ["constant", "multiply"]
+
+    def test_a_weight_that_is_larger_than_what_is_stored_counts_as_stored_and_a_note_says_so(self, write):
+        nodes = [
+            node("Expand", "zero sizes", "zeros"),
+            node("ScatterND", "zeros places rows", "w"),
+            node("Conv", "x w"),
+        ]
+        places = onnx.helper.make_tensor("places", INT64, [3, 1], [0, 1, 3])
+        stored = [*weights(rows=[3, 2, 1, 1]), *numbers(sizes=[4, 2, 1, 1]), const("zero", 0.0), places]
+        graph = from_onnx(write(nodes, {"x": [N, 2, 6, 6]}, stored))
+        report = analyze(graph)
+        assert (report.totals.params, report.totals.macs) == (6, 4 * 2 * 36)
+        assert any("all of it counts as MACs" in note for note in graph.about.notes)
 
     def test_a_table_whose_rows_are_repeated_counts_as_stored(self, write):
         nodes = [node("Gather", "table places", "t"), node("Add", "x t")]
@@ -496,6 +511,31 @@ class TestBadFiles:
         path = write([node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "b")], {"x": [N, 3]})
         with pytest.raises(ArchcalcError, match="reads b, which nothing before it makes"):
             from_onnx(path)
+
+    def test_numbers_that_grow_without_end_are_not_computed(self, write):
+        """Each of these would have more values than a machine holds, or divide by zero."""
+        growing = [node("Concat", " ".join([one] * 1000), into, axis=0) for one, into in ("ab", "bc", "cs")]
+        scalars = [
+            onnx.helper.make_tensor(key, INT64, [], [value]) for key, value in (("o", 0), ("n", 2**62), ("i", 1))
+        ]
+        stored = [*numbers(a=[1] * 4000, z=[0], w=[2**40, 2**40]), *scalars]
+        for nodes in (growing, [node("Range", "o n i", "s")], [node("Div", "a z", "s")],
+                      [node("Expand", "z w", "s")], [node("ConstantOfShape", "w", "s")]):  # fmt: skip
+            with pytest.raises(ArchcalcError, match=r"the shape that Reshape gives|its shapes do not fit"):
+                from_onnx(write([*nodes, node("Reshape", "x s")], {"x": [N, 3]}, stored))
+
+    def test_a_name_that_is_no_text(self, write):
+        path = write([node("Relu", "x", "inner"), node("Relu", "inner")], {"x": [N, 3]})
+        path.write_bytes(path.read_bytes().replace(b"inner", b"inn\xff\xff"))
+        with pytest.raises(ArchcalcError, match="has names that are no text in UTF-8"):
+            from_onnx(path)
+
+    def test_a_node_with_fewer_tensors_than_it_needs_is_not_ours(self, write):
+        path = write([node("BatchNormalization", "x s")], {"x": [N, 4, 8, 8]}, weights(s=[4]))
+        assert from_onnx(path).nodes[1].op.name == "onnx::BatchNormalization"
+
+    def test_an_input_without_axes(self, write):
+        assert from_onnx(write([node("Relu", "x")], {"x": []})).nodes[1].op.name == "relu"
 
     def test_weights_in_other_files_are_not_read(self, write):
         stored = weights(w=[4, 3, 3, 3])

@@ -93,6 +93,9 @@ def _file(onnx: Any, model: Any, input: Given) -> File:
 def _as_data(onnx: Any, model: Any) -> tuple[File, Axes]:
     """Return the file as plain data, without sizes of values, and the axes of its inputs."""
     graph = model.graph
+    for node in graph.node:  # the older exporter writes negative axes here, which inference refuses
+        for attribute in node.attribute if node.op_type == "Transpose" else ():
+            attribute.ints[:] = [axis + len(attribute.ints) * (axis < 0) for axis in attribute.ints]
     kinds = _kinds(graph.value_info) | dict.fromkeys(_lift(onnx, graph), "CONSTANT")
     tensors = {one.name: _stripped(onnx, one)._replace(kind=kinds.get(one.name, "")) for one in _tensors(graph)}
     axes = {one.name: _axes(one) for one in graph.input if one.name not in tensors}
@@ -112,6 +115,9 @@ def _as_data(onnx: Any, model: Any) -> tuple[File, Axes]:
         sizes=(),
         batch=fixed.pop() if fixed else None,
     )
+    texts = [*axes, *tensors, *file.outputs, *[one for call in file.calls for one in (call.name, *call.outputs)]]
+    if not all(isinstance(text, str) for text in texts):  # protobuf returns bytes for others
+        raise ArchcalcError("has names that are no text in UTF-8")
     file.require_order()
     return file, axes
 
@@ -139,13 +145,16 @@ def _keep(nodes: Any, kept: Sequence[Any]) -> None:
 
 
 def _kinds(values: Iterable[Any]) -> dict[str, str]:
-    """Return what PyTorch's newer exporter says of stored tensors: PARAMETER, BUFFER or CONSTANT_TENSOR.
+    """Return what PyTorch's newer exporter says of stored tensors; what it computed from none with a dot is constant.
 
-    What it computed from none with a module's name is a constant.
+    Names of tensors of modules have dots.
     """
-    said = {value.name: {entry.key: entry.value for entry in value.metadata_props} for value in values}
-    computed = {name for name, one in said.items() if FOLDED in one and not search(r"'[^']*\.[^']*'", one[FOLDED])}
-    return dict.fromkeys(computed, "CONSTANT") | {name: one[KIND] for name, one in said.items() if KIND in one}
+    kinds = {}
+    for value in values:
+        said = {entry.key: str(entry.value) for entry in value.metadata_props}
+        computed = "COMPUTED" if search(r"'[^']*\.[^']*'", said.get(FOLDED, "")) else "CONSTANT"
+        kinds[value.name] = said.get(KIND, computed if FOLDED in said else "")
+    return kinds
 
 
 def _graphs(node: Any) -> Iterator[Any]:
@@ -188,23 +197,22 @@ def _sizes(axes: Axes, given: Given) -> dict[str, Sizes]:
         if len(axes) != 1:
             raise ArchcalcError(f"has {len(axes)} inputs; give sizes by name: {', '.join(axes)}")
         given = dict.fromkeys(axes, given)
-    by_name = given or {}
-    if unknown := by_name.keys() - axes.keys():
+    if unknown := (given or {}).keys() - axes.keys():
         raise ArchcalcError(f"has no input {shorten(str(min(unknown)))!r}; its inputs are {', '.join(axes)}")
-    return {name: _of_input(shorten(name), own[1:], by_name.get(name, own[1:])) for name, own in axes.items()}
-
-
-def _of_input(name: str, own: Sequence[int | str], sizes: Sequence[int | str]) -> Sizes:
-    """Return the sizes of an input, all of which have to be numbers. `own` are those of the file."""
-    dynamic = " and axis ".join([f"{axis!r}" for axis in sizes if not isinstance(axis, int)])
-    if dynamic:
-        usual = format_shape([axis if isinstance(axis, int) else 224 for axis in sizes])
-        write = f"write all sizes without the batch, such as --input {name}={usual}"
-        raise ArchcalcError(f"axis {dynamic} of input {name} has no fixed size; {write}")
-    if len(sizes) != len(own):
-        axes = f"{format_shape(own)} beside the batch, not {format_shape(sizes)}"
-        raise ArchcalcError(f"input {name} has the axes {axes}")
-    return tuple([size for size in sizes if isinstance(size, int)])
+    found = {}
+    for name, every in axes.items():
+        own = every[1:]
+        sizes = (given or {}).get(name, own)
+        if len(sizes) != len(own):
+            beside = f"{format_shape(own)} beside the batch, not {format_shape(sizes)}"
+            raise ArchcalcError(f"input {shorten(name)} has the axes {beside}")
+        found[name] = tuple([size for size in sizes if isinstance(size, int)])
+        if len(found[name]) < len(sizes):
+            dynamic = " and axis ".join([f"{axis!r}" for axis in sizes if not isinstance(axis, int)])
+            usual = format_shape([axis if isinstance(axis, int) else 224 for axis in sizes])
+            write = f"write all sizes without the batch, such as --input {shorten(name)}={usual}"
+            raise ArchcalcError(f"axis {dynamic} of input {shorten(name)} has no fixed size; {write}")
+    return found
 
 
 def _call(onnx: Any, node: Any) -> Call:
@@ -212,12 +220,12 @@ def _call(onnx: Any, node: Any) -> Call:
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     given = {one.name: _plain(onnx, one) for one in node.attribute}
     inner = tuple(sorted({name for graph in _graphs(node) for name in _read(graph)}))
-    scopes = [findall(r"'([^']*)'", entry.value)[:-1] for entry in node.metadata_props if entry.key == SCOPES]
+    scopes = [findall(r"'([^']*)'", str(entry.value))[:-1] for entry in node.metadata_props if entry.key == SCOPES]
     scope = scopes[0][-1] if scopes and scopes[0] else ""
     op, inputs = node.op_type, tuple(node.input)
     if op == "CastLike":  # a second input of which only the type is read
         op, inputs = "Cast", inputs[:1]
-    return Call(domain + op, node.name, inputs + inner, tuple(node.output), given, scope)
+    return Call(f"{domain}{op}", node.name, inputs + inner, tuple(node.output), given, scope)
 
 
 def _read(graph: Any) -> set[str]:
@@ -293,7 +301,7 @@ def _inferred(
             model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
             known[name] = Tensor(numbers.shape, str(numbers.dtype), tuple(numbers.ravel().tolist()), "CONSTANT")
         try:
-            found = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+            found = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
         except onnx.shape_inference.InferenceError as error:
             raise ArchcalcError(f"its shapes do not fit: {shorten(str(error).splitlines()[0], 200)}") from None
         for value in (*found.input, *found.value_info, *found.output):

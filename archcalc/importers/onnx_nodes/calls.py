@@ -13,26 +13,23 @@ from archcalc.ops.base import Operator, Saved, Shape, Sizes, Work, add_work
 from archcalc.ops.imported import Counts, Imported
 
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"}
-NAMES: Mapping[str, str] = {  # of PyTorch's functions with the same inputs, and ONNX's names of them
-    one: name
-    for name, own in {
-        "logical_and": "And Or Xor Not IsNaN IsInf Floor Ceil Round",
-        "view": """Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad
-                   DepthToSpace SpaceToDepth Trilu Dropout""",
-        "_to_copy": "Cast Identity Neg",
-        "expand": "Expand Tile",
-        "eq": "Equal Less LessOrEqual Greater GreaterOrEqual",
-        "where": "Where", "add": "Add Sum Sub", "mul": "Mul", "div": "Div", "pow": "Pow", "abs": "Abs", "sign": "Sign",
-        "sqrt": "Sqrt", "exp": "Exp", "log": "Log", "erf": "Erf", "reciprocal": "Reciprocal", "sin": "Sin Cos",
-        "sigmoid": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "softplus": "Softplus", "elu": "Elu", "selu": "Selu",
-        "leaky_relu": "LeakyRelu", "mish": "Mish", "hardswish": "HardSwish", "silu": "Swish", "gelu": "Gelu",
-        "clamp": "Clip", "maximum": "Max Min", "matmul": "MatMul", "conv2d": "Conv", "softmax": "Softmax",
-        "log_softmax": "LogSoftmax", "cumsum": "CumSum", "mean": "ReduceMean", "sum": "ReduceSum",
-        "amax": "ReduceMax ReduceMin", "prod": "ReduceProd", "norm": "ReduceL2", "logsumexp": "ReduceLogSumExp",
-        "argmax": "ArgMax ArgMin", "topk": "TopK", "scaled_dot_product_attention": "Attention",
-    }.items()
-    for one in own.split()
+SAME = """
+Where Add Mul Div Pow Abs Sign Sqrt Exp Log Erf Reciprocal Sin Sigmoid Tanh Relu Softplus Elu Selu Mish HardSwish Gelu
+MatMul Softmax CumSum ArgMax TopK
+"""
+OTHERS = {
+    "logical_and": "And Or Xor Not IsNaN IsInf Floor Ceil Round",
+    "view": "Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad Trilu "
+    "DepthToSpace SpaceToDepth Dropout",
+    "_to_copy": "Cast Identity Neg", "expand": "Expand Tile", "add": "Sum Sub", "sin": "Cos", "silu": "Swish",
+    "eq": "Equal Less LessOrEqual Greater GreaterOrEqual", "clamp": "Clip", "maximum": "Max Min", "conv2d": "Conv",
+    "leaky_relu": "LeakyRelu", "log_softmax": "LogSoftmax", "mean": "ReduceMean", "sum": "ReduceSum",
+    "amax": "ReduceMax ReduceMin", "prod": "ReduceProd", "norm": "ReduceL2", "logsumexp": "ReduceLogSumExp",
+    "argmax": "ArgMin", "scaled_dot_product_attention": "Attention",
 }  # fmt: skip
+NAMES: Mapping[str, str] = {one: one.lower() for one in SAME.split()} | {  # of PyTorch's functions of equal work
+    one: name for name, own in OTHERS.items() for one in own.split()
+}
 QUANTIZING: Mapping[str, Work] = {  # for each value
     "QuantizeLinear": {"div": 1, "add": 1, "compare": 2}, "DequantizeLinear": {"add": 1, "mul": 1},
 }  # fmt: skip

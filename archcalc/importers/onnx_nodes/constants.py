@@ -25,7 +25,8 @@ def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[
             if call.op == "Shape":
                 made = np.array(sizes[call.inputs[0]][call.given.get("start", 0) : call.given.get("end")])
             else:
-                made = np.array(RULES[call.op](call.given, *[known[name] for name in call.inputs if name]))
+                with np.errstate(all="raise"):
+                    made = np.array(RULES[call.op](call.given, *[known[name] for name in call.inputs if name]))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             continue  # the file is wrong, or the call reads what is unknown; then its shapes stay unknown
         if made.size <= MOST and made.dtype.kind in "iub":
@@ -66,6 +67,6 @@ RULES: Mapping[str, Rule] = {
     "Slice": _slice,
     "ConstantOfShape": _filled,
     "Expand": lambda given, x, sizes: _filled(given, sizes, x),
-    "Range": lambda given, *read: np.arange(*read) if (read[1] - read[0]) / read[2] <= MOST else None,
+    "Range": lambda given, *read: np.arange(*read) if len(range(*map(int, read))) <= MOST else None,
     "ReduceProd": lambda given, x: x.prod(keepdims=bool(given.get("keepdims", 1))),
 }

@@ -22,7 +22,7 @@ class Tensor(NamedTuple):
     sizes: Sizes
     dtype: str
     values: tuple[Any, ...] | None = None
-    kind: str = ""  # PARAMETER, BUFFER or CONSTANT_TENSOR, if the file says so; CONSTANT if it cannot be trained
+    kind: str = ""  # PARAMETER, BUFFER, COMPUTED (by the exporter) and others, if the file says so
 
 
 class Call(NamedTuple):

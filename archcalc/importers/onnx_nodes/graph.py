@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from archcalc.errors import ArchcalcError, Refusal
 from archcalc.graph.graph import About, Graph, Shared
@@ -19,16 +19,10 @@ from archcalc.ops.base import Operator, Shape, Sizes
 from archcalc.ops.shape import Ids, Tokens, shape_of
 
 STAYING = {"Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast"}  # some of which do nothing to an image
+JOINING = {"Add", "Sub", "Mul", "Div", "Sum", "Max", "Min", "Mean", "Concat", "Pow", "Where"}  # of weights by guess
 RECURRENT = {"LSTM", "GRU", "RNN"}
-WITH_WEIGHTS = {"conv", "conv_transpose", "linear"}  # layers into which exporters fold batch normalization
+WITH_WEIGHTS = {"conv", "conv_transpose", "linear", "onnx::Conv"}  # with which exporters fold batch normalization
 OF_MAPS = ("Conv", "MaxPool", "AveragePool", "Global", "BatchNormalization", "InstanceNormalization", "Resize")
-
-
-class Owner(NamedTuple):
-    """The node and the tensor of it that a stored tensor is."""
-
-    node: int
-    tensor: str
 
 
 def graph_of(file: File, name: str) -> Graph:
@@ -55,10 +49,10 @@ class Walk:
         self.builder = Builder()
         self.read = read_by(calls, self.file.outputs)
         self.at: dict[str, int] = {}
-        self.owners: dict[tuple[str, ...], Owner] = {}
+        self.owners: dict[tuple[str, ...], Shared] = {}  # the tensors of nodes that stored tensors are
         self.again: set[tuple[str, ...]] = set()  # stored tensors that several nodes use
         self.guessed: list[str] = []  # stored tensors that count as parameters, though the file does not say so
-        self.normalized = self.widened = False
+        self.widened = False  # whether a convolution has a weight that is made of fewer stored values
 
     def input(self, name: str) -> None:
         """Add an input: numbers of tokens, or features, whose axes those decide that read it."""
@@ -80,8 +74,6 @@ class Walk:
         used = [one for one in call.outputs if one in self.read and one not in self.values.constant]
         if not used or not any(one in self.at for one in call.inputs):
             return
-        if call.op == "BatchNormalization":
-            self.normalized |= self.op_of(call.inputs[0]) in WITH_WEIGHTS
         if call.op in STAYING and self.stays(call):
             self.made(first, self.at[call.inputs[0]])
             return
@@ -96,10 +88,6 @@ class Walk:
                 self.add(call, layer, name)
             else:
                 self.foreign(call, name, output)
-
-    def op_of(self, value: str) -> str:
-        """Return the operator that makes a value; "" if it depends on no input."""
-        return self.builder.nodes[self.at[value]].op.name if value in self.at else ""
 
     def stays(self, call: Call) -> bool:
         """Whether one image's values stay as they are: same sizes, and none but the batch's axis moves."""
@@ -128,7 +116,8 @@ class Walk:
         counts = {key: prod(self.values.sizes(one)) for key, one in layer.tensors.items()}
         if call.op in RECURRENT:  # PyTorch has other tensors, and merges directions
             return prod(y) == prod(expected) and sum(map(prod, tensors.values())) == sum(counts.values())
-        return tuple(y) == expected and all(prod(tensors[key]) == count for key, count in counts.items())
+        whole = layer.op.weights(layer.x).keys() <= counts.keys()
+        return tuple(y) == expected and whole and all(prod(tensors[key]) == count for key, count in counts.items())
 
     def add(self, call: Call, layer: Layer, name: str) -> None:
         """Add a layer, after those of the stored tensors that it reads as inputs."""
@@ -147,12 +136,12 @@ class Walk:
             op, x = operator_as_call(op, x, seen), None
         node = self.builder.add(op, reads, name, x, shared)
         for tensor, key in keys.items():
-            self.owners.setdefault(key, Owner(node, tensor))
+            self.owners.setdefault(key, Shared(node, tensor))
         if op.name == "parameter":
-            self.guessed += [one for one in tensors.values() if not self.values.named(one)]
+            self.guessed += [one for one in tensors.values() if "PARAMETER" not in self.values.kinds(one)]
         return node
 
-    def shared(self, op: Operator, x: Any, keys: Sized, seen: Mapping[str, Owner]) -> Shared | None:
+    def shared(self, op: Operator, x: Any, keys: Sized, seen: Mapping[str, Shared]) -> Shared | None:
         """Return the one node that has all tensors of a layer, or one of them; None: there is none."""
         if len({owner.node for owner in seen.values()}) != 1 or any(key != own.tensor for key, own in seen.items()):
             return None
@@ -173,12 +162,13 @@ class Walk:
             if key in self.owners:
                 self.again.add(key)
                 continue
-            self.owners[key] = Owner(len(self.builder.nodes), f"weight{place}")
+            self.owners[key] = Shared(len(self.builder.nodes), f"weight{place}")
             sizes, stored = self.values.sizes(one), self.values.stores(one)
             kept = trained if self.values.trained(one) else state
             self.widened |= call.op == "Conv" and prod(sizes) > stored
             kept[f"weight{place}"] = sizes if prod(sizes) <= stored else (stored,)
-            self.guessed += [one] * (kept is trained and not self.values.named(one))
+            guess = call.op in JOINING and kept is trained and "PARAMETER" not in self.values.kinds(one)
+            self.guessed += [one] * guess
         made = shape_like(self.file.per_image(output) or (), self.values.shapes[reads[0]])
         op = imported(call, output, made, self.values).but(tensors=tuple(trained.items()), state=tuple(state.items()))
         self.made(output, self.builder.add(op, [self.at[one] for one in reads], name))
@@ -191,16 +181,20 @@ class Walk:
     def notes(self) -> tuple[str, ...]:
         """Return what a reader of the figures should know."""
         file, values, again = self.file, self.values, len(self.again)
-        normal = self.normalized or not any(node.op.name in WITH_WEIGHTS for node in self.builder.nodes)
+        nodes = self.builder.nodes
+        folded = any(node.op.name in WITH_WEIGHTS for node in nodes) and not any(
+            nodes[i].op.name in WITH_WEIGHTS for node in nodes if "batchnorm" in node.op.name for i in node.inputs
+        )
         count = sum([min(values.stores(one), prod(values.sizes(one))) for one in self.guessed])
-        guessed = f"({len(self.guessed)} of them, {count:,} values)"
+        computed = sum(["COMPUTED" in values.kinds(one) for one in self.guessed])
+        guessed = f"({len(self.guessed)} of them, {count:,} values, {computed} computed by the exporter)"
         notes = {
             f"ONNX opset {file.opset}; parameters are those of the file": True,
-            "no BatchNormalization follows a convolution or linear layer: it may be folded into them": not normal,
+            "no BatchNormalization follows a convolution or linear layer: it may be folded into them": folded,
             f"stored tensors that several nodes use count once ({again} of them): "
             "the exporter may have merged equal ones": again,
             f"stored tensors that nodes add, multiply or join count as parameters {guessed}: "
-            "the file does not say whether they are trained, or computed by the exporter": count,
+            "the file does not say whether they are trained": count,
             "a convolution has a weight that is made of fewer stored values: all of it counts as MACs": self.widened,
             "its batch cannot be changed: a batch of N counts as N runs": len(file.sizes) == 1,
             f"its batch is {file.batch}; figures are for the batch that is asked for": (

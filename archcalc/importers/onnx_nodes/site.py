@@ -37,17 +37,17 @@ class Values:
         return self.file.sizes[0].get(name, ())
 
     def stores(self, name: str) -> int:
-        """Return how many values, numbers of places aside, the file stores for one that depends on no input."""
+        """Return how many values the file stores for one that depends on no input; places and single numbers aside."""
         stored = [self.file.tensors[one] for one in self.constant.get(name, ())]
-        return sum([prod(one.sizes) for one in stored if one.dtype not in ("int32", "int64")])
+        return sum([prod(one.sizes) for one in stored if one.dtype not in ("int32", "int64") and prod(one.sizes) > 1])
 
     def trained(self, name: str) -> bool:
         """Whether a stored tensor is trained: unless the file says that it is a constant or a buffer."""
-        return any(self.file.tensors[one].kind in ("", "PARAMETER") for one in self.constant[name])
+        return not self.kinds(name).isdisjoint(("", "PARAMETER", "COMPUTED"))
 
-    def named(self, name: str) -> bool:
-        """Whether the file says of a stored tensor that it is trained."""
-        return any(self.file.tensors[one].kind == "PARAMETER" for one in self.constant[name])
+    def kinds(self, name: str) -> set[str]:
+        """Return what the file says about the stored tensors that a value is made of."""
+        return {self.file.tensors[one].kind for one in self.constant[name]}
 
     def axis(self, name: str, axis: int) -> int:
         """Return an axis for one image, from 0; −1: of the batch, or unknown."""
@@ -118,7 +118,9 @@ class Site:
         """Return the stored tensors at these inputs, without those that are left out, or one number for all."""
         given = {name: self.call.input(place) for name, place in places.items() if self.call.input(place)}
         require({*given.values()} <= self.values.constant.keys())
-        return {name: one for name, one in given.items() if prod(self.values.sizes(one)) <= self.values.stores(one)}
+        return {
+            name: one for name, one in given.items() if prod(self.values.sizes(one)) <= max(1, self.values.stores(one))
+        }
 
     def layer(self, op: Operator, shape: Shape, tensors: Mapping[str, str] | None = None) -> Layer:
         """Return an operator on the first input, as this shape."""
