@@ -29,7 +29,7 @@ DTYPES = {
     16: "bfloat16",
 }  # fmt: skip
 DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-CONSTANTS = ("value", "value_int", "value_ints", "value_float", "value_floats")  # attributes of the node Constant
+CONSTANTS = {"value": "t", "value_int": "i", "value_ints": "ints", "value_float": "f", "value_floats": "floats"}
 SCOPES = "pkg.torch.onnx.name_scopes"  # what PyTorch's newer exporter says
 KIND, FOLDED = "pkg.torch.export.graph_signature.InputSpec.kind", "pkg.onnxscript.optimizer.folded_from"
 INLINE = "onnx.save(onnx.inliner.inline_local_functions(onnx.load(a)), b)"
@@ -93,6 +93,10 @@ def _file(onnx: Any, model: Any, input: Given) -> File:
 def _as_data(onnx: Any, model: Any) -> tuple[File, Axes]:
     """Return the file as plain data, without sizes of values, and the axes of its inputs."""
     graph = model.graph
+    texts = [one.name for one in (*graph.input, *graph.output, *graph.initializer, *graph.node)]
+    texts += [name for node in graph.node for name in (node.op_type, *node.input, *node.output)]
+    if not all(isinstance(text, str) for text in texts):  # protobuf returns bytes for others
+        raise ArchcalcError("has names that are no text in UTF-8")
     for node in graph.node:  # the older exporter writes negative axes here, which inference refuses
         for attribute in node.attribute if node.op_type == "Transpose" else ():
             attribute.ints[:] = [axis + len(attribute.ints) * (axis < 0) for axis in attribute.ints]
@@ -115,9 +119,6 @@ def _as_data(onnx: Any, model: Any) -> tuple[File, Axes]:
         sizes=(),
         batch=fixed.pop() if fixed else None,
     )
-    texts = [*axes, *tensors, *file.outputs, *[one for call in file.calls for one in (call.name, *call.outputs)]]
-    if not all(isinstance(text, str) for text in texts):  # protobuf returns bytes for others
-        raise ArchcalcError("has names that are no text in UTF-8")
     file.require_order()
     return file, axes
 
@@ -127,10 +128,10 @@ def _lift(onnx: Any, graph: Any) -> set[str]:
     found = [node for node in graph.node if node.op_type == "Constant" and node.output]
     found = [node for node in found if node.attribute and node.attribute[0].name in CONSTANTS]
     for node in found:
-        key, value = node.attribute[0].name, onnx.helper.get_attribute_value(node.attribute[0])
+        key = node.attribute[0].name
+        value = getattr(node.attribute[0], CONSTANTS[key])
         if key != "value":
-            numbers = value if key.endswith("s") else [value]
-            dims = [len(numbers)] if key.endswith("s") else []
+            numbers, dims = (value, [len(value)]) if key.endswith("s") else ([value], [])
             value = onnx.helper.make_tensor("", INT64 if "int" in key else FLOAT, dims, numbers)
         value.name = node.output[0]
         graph.initializer.append(value)
@@ -219,6 +220,7 @@ def _call(onnx: Any, node: Any) -> Call:
     """Return a node as plain data; what graphs within it read are inputs, too."""
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     given = {one.name: _plain(onnx, one) for one in node.attribute}
+    given = {key: value for key, value in given.items() if value is not None}
     inner = tuple(sorted({name for graph in _graphs(node) for name in _read(graph)}))
     scopes = [findall(r"'([^']*)'", str(entry.value))[:-1] for entry in node.metadata_props if entry.key == SCOPES]
     scope = scopes[0][-1] if scopes and scopes[0] else ""

@@ -13,17 +13,14 @@ from archcalc.ops.base import Operator, Saved, Shape, Sizes, Work, add_work
 from archcalc.ops.imported import Counts, Imported
 
 VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"}
-SAME = """
-Where Add Mul Div Pow Abs Sign Sqrt Exp Log Erf Reciprocal Sin Sigmoid Tanh Relu Softplus Elu Selu Mish HardSwish Gelu
-MatMul Softmax CumSum ArgMax TopK
-"""
+SAME = "Where Add Mul Div Pow Abs Sign Sqrt Log Erf Reciprocal Sin MatMul Softmax CumSum ArgMax TopK"
 OTHERS = {
     "logical_and": "And Or Xor Not IsNaN IsInf Floor Ceil Round",
     "view": "Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad Trilu "
     "DepthToSpace SpaceToDepth Dropout",
-    "_to_copy": "Cast Identity Neg", "expand": "Expand Tile", "add": "Sum Sub", "sin": "Cos", "silu": "Swish",
+    "_to_copy": "Cast Identity Neg", "expand": "Expand Tile", "add": "Sum Sub", "sin": "Cos",
     "eq": "Equal Less LessOrEqual Greater GreaterOrEqual", "clamp": "Clip", "maximum": "Max Min", "conv2d": "Conv",
-    "leaky_relu": "LeakyRelu", "log_softmax": "LogSoftmax", "mean": "ReduceMean", "sum": "ReduceSum",
+    "log_softmax": "LogSoftmax", "mean": "ReduceMean", "sum": "ReduceSum",
     "amax": "ReduceMax ReduceMin", "prod": "ReduceProd", "norm": "ReduceL2", "logsumexp": "ReduceLogSumExp",
     "argmax": "ArgMin", "scaled_dot_product_attention": "Attention",
 }  # fmt: skip
@@ -97,8 +94,7 @@ def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) 
     if call.op not in NAMES or (call.op in OF_TWO and len(call.inputs) != 2):
         return None
     made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"), call.op in VIEWS)
-    named = {"approximate": call.given["approximate"]} if "approximate" in call.given else {}
-    return facts(AtenCall(NAMES[call.op], _arguments(call, values, sizes), named, (made,)))
+    return facts(AtenCall(NAMES[call.op], _arguments(call, values, sizes), {}, (made,)))
 
 
 def _arguments(call: Call, values: Values, sizes: Mapping[str, Sizes]) -> tuple[Any, ...]:
