@@ -119,7 +119,8 @@ def main() -> int:
     print(f"{len(exported)} of {len(rows)} exported; {failed} differ; {folded} have folded batch normalization")
     if options.record:
         versions = {"date": str(date.today()), "torch": torch.__version__, "onnx": metadata.version("onnx")}
-        options.record.write_text(json.dumps({"": versions, **rows}, indent=1) + "\n")
+        lines = [f" {json.dumps(key)}: {json.dumps(row)}" for key, row in {"versions": versions, **rows}.items()]
+        options.record.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return 1 if failed else 0
 
 
