@@ -291,7 +291,7 @@ def _inferred(
     """
     from archcalc.importers.onnx_nodes.constants import folded  # it imports NumPy, as onnx does
 
-    model = _with_inputs(model, inputs)
+    model, bounded = _with_inputs(model, inputs), file.bounded()
     sizes: dict[str, Sizes] = {name: one.sizes for name, one in file.tensors.items()}
     known: dict[str, Tensor] = {}
     for turn in range(MAX_ROUNDS):
@@ -303,7 +303,7 @@ def _inferred(
             model.graph.initializer.append(onnx.numpy_helper.from_array(numbers, name))
             known[name] = Tensor(numbers.shape, str(numbers.dtype), tuple(numbers.ravel().tolist()), "CONSTANT")
         try:
-            found = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+            found = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=bounded).graph
         except onnx.shape_inference.InferenceError as error:
             raise ArchcalcError(f"its shapes do not fit: {shorten(str(error).splitlines()[0], 200)}") from None
         for value in (*found.input, *found.value_info, *found.output):

@@ -25,8 +25,9 @@ def folded(calls: Iterable[Call], tensors: Mapping[str, Tensor], sizes: Mapping[
             if call.op == "Shape":
                 made = np.array(sizes[call.inputs[0]][call.given.get("start", 0) : call.given.get("end")])
             else:
+                rule, read = RULES[call.op], [known[name] for name in call.inputs if name]
                 with np.errstate(all="raise"):
-                    made = np.array(RULES[call.op](call.given, *[known[name] for name in call.inputs if name]))
+                    made = np.array(rule(call.given, *read))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             continue  # the file is wrong, or the call reads what is unknown; then its shapes stay unknown
         if made.size <= MOST and made.dtype.kind in "iub":

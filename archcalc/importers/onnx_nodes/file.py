@@ -12,6 +12,9 @@ from archcalc.ops.base import Sizes
 
 FIRST = "DequantizeLinear Cast Reshape Squeeze Unsqueeze Expand Tile Slice Gather GatherElements GatherND Pad"
 OF_FIRST = {*FIRST.split()}  # what they compute is made of their first input
+PASSED = "Concat Gather Slice Squeeze Unsqueeze Cast Identity Reshape Add Sub Mul Div"
+NUMBERS = {"Shape", *PASSED.split()}  # what makes numbers of shapes
+MOST_AXES, MOST_NUMBERS = 4096, 2**20
 NOT_CONSTANT = {"If", "Loop", "Scan"}  # what they compute is in graphs of their own
 SAME_NUMBERS = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Expand"}
 
@@ -79,6 +82,18 @@ class File(NamedTuple):
             if call.op in SAME_NUMBERS and call.inputs[0] in known:
                 known.setdefault(call.outputs[0], known[call.inputs[0]])
         return known
+
+    def bounded(self) -> bool:
+        """Whether numbers of shapes stay few when Concat joins them, as onnx's inference does without a limit."""
+        most = {name: prod(one.sizes) for name, one in self.tensors.items() if one.dtype.startswith("int")}
+        for call in self.calls:
+            each = [most.get(name, 0) for name in call.inputs]
+            joined = sum(each) if call.op == "Concat" else max(each, default=0)
+            if joined > MOST_NUMBERS:
+                return False
+            if call.op in NUMBERS:
+                most[call.outputs[0]] = MOST_AXES if call.op == "Shape" else joined
+        return True
 
     def require_order(self) -> None:
         """Raise ArchcalcError if a call reads what no call before it makes."""
