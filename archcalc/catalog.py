@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArchcalcError, SpecError, printable, shorten, suggest
+from archcalc.errors import ArchcalcError, SpecError, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import declared_spec, is_declared
@@ -351,11 +351,11 @@ def load(name: str | os.PathLike[str], /, input: InputShapes | None = None, **pa
 def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = None, title: str = "") -> Graph:
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     if source := source_of(name):
-        return import_graph(source, params, plain_shape(input), printable(title or source.title).replace("\n", "\\n"))
+        return import_graph(source, params, plain_shape(input), one_line(title or source.title))
     found, path = _found(name)
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))
-    return build(made, printable(title).replace("\n", "\\n"))
+    return build(made, one_line(title))
 
 
 def loaded(

@@ -100,6 +100,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
+def one_line(text: str) -> str:
+    """Escape control characters, also line breaks, of a name that stands in a table."""
+    return printable(text).replace("\n", "\\n")
+
+
 def shorten(text: str, limit: int = 60) -> str:
     """Return `text`, or its beginning and an ellipsis if it is longer than `limit`."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archcalc.errors import one_line
 from archcalc.graph.graph import About, Graph, Node, Shared
 from archcalc.ops import Input, Operator, Shape
 
@@ -38,10 +39,11 @@ class Builder:
     def graph(self, name: str, results: Mapping[str, int], about: About) -> Graph:
         """Return the graph; `results` are the outputs' nodes by name, whose names count only if there are several."""
         sides = tuple([i for i in results.values() if self.nodes[i].side])
-        main = {key: i for key, i in results.items() if i not in sides}
+        main = {one_line(key): i for key, i in results.items() if i not in sides}
         outputs = tuple(main) if len(main) > 1 else ()
         return Graph(name, tuple(self.nodes), tuple(main.values()), about, sides, outputs=outputs)
 
     def _unique(self, name: str) -> str:
+        name = one_line(name)
         self._names[name] = count = self._names.get(name, 0) + 1
         return self._unique(f"{name}{count}") if count > 1 else name

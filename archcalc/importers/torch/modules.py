@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, one_line
 from archcalc.graph.graph import About, Graph
 from archcalc.importers.torch.batches import BATCHES, require_same_calls
 from archcalc.importers.torch.graphs import Importer
@@ -43,7 +43,7 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
         importer = Importer(trained or tapes, idle if trained else frozenset())
         importer.run()
         notes = [*_unused(module, importer), *_hidden(tapes[0]), *_dropping(module)]
-    return importer.graph(name or type(module).__name__, About(notes=tuple(notes)))
+    return importer.graph(name or type(module).__name__, About(notes=tuple(map(one_line, notes))))
 
 
 def _tapes(module: nn.Module, input: Any, run: bool, aside: bool = False) -> list[Tape]:

@@ -11,8 +11,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,7 @@ from archcalc.graph.graph import Graph
 from archcalc.importers.sources import NAME, GivenInput, TorchSource
 from archcalc.importers.torch.inputs import arguments
 from archcalc.importers.torch.modules import from_torch
-from archcalc.importers.torch.on_meta import weights_on_meta
+from archcalc.importers.torch.on_meta import made_on_meta
 from archcalc.spec.input_text import TypedSizes
 
 NOT_THE_USERS = re.compile(
@@ -72,8 +73,8 @@ def module_of(source: TorchSource, run: bool = False) -> nn.Module:
         return found
     if not callable(found):
         raise ArchcalcError(f"{source.object} is {_kind(found)}, not a module, a class or a function")
-    with nullcontext() if run else weights_on_meta():
-        made = found(*source.args, **source.keywords)
+    make = partial(found, *source.args, **source.keywords)
+    made = make() if run else made_on_meta(make)
     if not isinstance(made, nn.Module):
         raise ArchcalcError(f"{source.title} gives {_kind(made)}, not a torch.nn.Module")
     return made
@@ -171,9 +172,8 @@ def users_code(source: str) -> Iterator[None]:
         if not _line(error) and isinstance(error, AssertionError | LookupError | AttributeError):
             raise  # no code of the user ran: a bug in archcalc
         text = next(filter(None, map(str.strip, str(error).splitlines())), "")
-        raise ArchcalcError(
-            f"{shorten(source, 100)}: {type(error).__name__}: {shorten(text, MAX_TEXT)}{_line(error)}"
-        ) from error
+        words = ": ".join(filter(None, (type(error).__name__, shorten(text, MAX_TEXT))))
+        raise ArchcalcError(f"{shorten(source, 100)}: {words}{_line(error)}") from error
 
 
 def _line(error: BaseException | None) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 from unittest.mock import patch
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}
+LARGE = 2**22  # values of a tensor that goes to meta at once; code seldom looks at so many
 
 
 @contextmanager
@@ -29,3 +35,30 @@ def weights_on_meta() -> Iterator[None]:
 
     with patch.object(nn.Module, "register_parameter", moved):
         yield
+
+
+class _LargeOnMeta(TorchFunctionMode):  # type: ignore[misc]  # torch has no types for it
+    """Make large tensors on meta, where they take no memory before they are parameters."""
+
+    used = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = dict(kwargs or {})
+        if func in FACTORIES and not named.get("device"):
+            sizes = named.get("size", args if not args or isinstance(args[0], int) else args[0])
+            if prod(sizes) > LARGE:
+                named["device"], self.used = "meta", True
+        return func(*args, **named)
+
+
+def made_on_meta(make: Callable[[], Any]) -> Any:
+    """Call what makes a module; if that looks at values of a large tensor, call it again with these in memory."""
+    large = _LargeOnMeta()
+    with weights_on_meta():
+        try:
+            with large:
+                return make()
+        except Exception:
+            if not large.used:
+                raise
+            return make()

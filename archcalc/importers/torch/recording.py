@@ -201,11 +201,16 @@ def _failed(error: Exception, module: nn.Module, recorder: Recorder) -> Archcalc
     path = recorder.place
     inner = dict(module.named_modules()).get(path, module)
     where = f"{path} ({type(inner).__name__})" if path else type(module).__name__
-    text = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
     looks = any(word in str(error) for word in ("meta tensor", "Meta", "'meta'", "data-dependent", "DataDependent"))
     hint = "; it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
-    kind = "" if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: "
-    return ArchcalcError(f"{where}: {kind}{text}{hint * (looks and not recorder.real)}")
+    return ArchcalcError(f"{where}: {words(error)}{hint * (looks and not recorder.real)}")
+
+
+def words(error: BaseException) -> str:
+    """Return the first line of an error of PyTorch or of the user, after its type where that says more."""
+    text = next(filter(None, map(str.strip, str(error).splitlines())), "")
+    says = text and isinstance(error, RuntimeError | ValueError)
+    return text if says else ": ".join(filter(None, (type(error).__name__, text)))
 
 
 def tensors_in(given: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
