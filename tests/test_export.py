@@ -312,7 +312,7 @@ def test_a_dash_is_the_standard_output(file, arguments, tmp_path, monkeypatch):
         (["lenet5", "--into", ".", "--table", "list"], "list has one table for all networks; use -o FILE"),
         (["lenet5", "--into", ".", "--table", "compare"], "compare has one table for all networks"),
         (["lenet5", "--table", "list", "--batch", "2"], "--batch has no effect on the table of list; omit it"),
-        (["lenet5", "--table", "audit", "--input", "1x64x64"], "--input has no effect on the table of audit"),
+        (["lenet5", "--table", "audit", "--batch", "2"], "--batch has no effect on the table of audit"),
         (["lenet5", "--table", "compare", "--depth", "1"], "--depth has no effect on the table of compare"),
         (["lenet5", "--format", "pytorch", "--table", "show"], "--table has no effect on --format pytorch"),
         (["lenet5", "--format", "pytorch", "--batch", "2"], "--batch has no effect on --format pytorch"),

@@ -8,32 +8,35 @@ from typing import Any
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import build, load, origins, spec_of
+from archcalc.catalog import build, load_with, origins, spec_of
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
 from archcalc.importers.sources import source_of
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.shape import AXES, Map
+from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.hints import channels_last
 from archcalc.spec.network_spec import SUFFIXES, InputShape
 
 
 @kept()
-def check_spec(path: str) -> tuple[list[str], tuple[str, ...]]:
+def check_spec(
+    path: str, params: Mapping[str, Any] | None = None, input: InputShapes | None = None
+) -> tuple[list[str], tuple[str, ...]]:
     """Check a spec. Returns remarks on what is unused or looks wrong, one line each with its place, and the networks.
 
-    Raises SpecError for an error in the spec or in any of its networks.
+    The params and the input are for each network. Raises SpecError for an error in the spec or in any of its networks.
     """
     if source_of(str(path)):
-        return [], (analyze(load(path), mode="train").graph.name,)
+        return [], (analyze(load_with(path, params or {}, input), mode="train").graph.name,)
     file, _, network = str(path).rpartition(":")
     if network and file.endswith(SUFFIXES):
         raise ArchcalcError(f"check reads a whole file: archcalc check {file}")
     found = origins(path)
     spec = spec_of(found[0])
     remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
-    for origin in found:
+    for origin in (own._replace(params=plain_params(params or {}), input=plain_shape(input)) for own in found):
         graph = build(origin)
         audit(analyze(graph, mode="train"))
         accuracies_of(origin), recipes_of(origin)

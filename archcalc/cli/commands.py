@@ -11,6 +11,8 @@ import click
 
 from archcalc.errors import suggest
 
+AFTER_PARSING = "archcalc.after_parsing"  # in `Context.meta`: a function of the context that needs all parameters
+
 
 class Command(click.Command):
     """A command that refuses an option given twice, unless it can be repeated; click would ignore all but the last."""
@@ -21,7 +23,10 @@ class Command(click.Command):
             once = isinstance(param, click.Option) and not (param.multiple or param.is_flag)
             if count > 1 and once and not ctx.resilient_parsing:
                 raise click.BadParameter("write it once; run the command once for each value", ctx, param)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if AFTER_PARSING in ctx.meta:
+            ctx.meta[AFTER_PARSING](ctx)
+        return rest
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:

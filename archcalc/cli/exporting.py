@@ -63,11 +63,16 @@ def _one_by_one(table: Callable[..., Table], names: Sequence[str], options: Opti
     return _each(names, lambda name: table(name, called[name], **options))
 
 
+def _facts(names: Sequence[str], options: Options) -> Sequence[Table]:
+    return _one_by_one(facts_of, names, {key: options[key] for key in GRAPH})
+
+
 @kept()
 def _audit(names: Sequence[str], options: Options) -> Sequence[Table]:
     from archcalc.render.tables.audit import audit_table
 
-    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)))
+    settings, shape = options["settings"], options["shape"]
+    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, settings, shape, title)))
     for text in broken:
         skipped(text)
     return [audit_table(verdicts)]
@@ -94,9 +99,9 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
 TABLES = {
     "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS), each=True),
     "compare": Kind(_comparison, ANALYSIS, alone=False),
-    "audit": Kind(_audit, needed=False),
+    "audit": Kind(_audit, GRAPH, needed=False),
     "list": Kind(_list, alone=False, needed=False),
-    "show": Kind(lambda names, options: _one_by_one(facts_of, names, {}), each=True),
+    "show": Kind(_facts, GRAPH, each=True),
 }
 
 

@@ -11,7 +11,15 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.options import NetworkName, analyzed, network_options, output_options, row_options, strict_option
+from archcalc.cli.options import (
+    NetworkName,
+    analyzed,
+    network_options,
+    output_options,
+    row_options,
+    spec_options,
+    strict_option,
+)
 from archcalc.cli.output import deliver, say, skipped
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
@@ -94,24 +102,29 @@ def row(graph: Graph) -> dict[str, Any]:
 
 @command()
 @click.argument("name", type=NetworkName())
+@spec_options
 @output_options
-def show(name: str, form: str, output: Path | None, force: bool) -> None:
+def show(
+    name: str, settings: dict[str, str], shape: GivenInput | None, form: str, output: Path | None, force: bool
+) -> None:
     """Show paper, params, training recipe, accuracies and published figures of a network.
+
+    What is published holds for the network as it is: with --set or --input it is left out.
 
     \b
     archcalc show resnet50
     """
-    deliver(facts_of(name, ""), form, output, force)
+    deliver(facts_of(name, "", settings=settings, shape=shape), form, output, force)
 
 
-def facts_of(name: str, title: str) -> Table:
+def facts_of(name: str, title: str, settings: dict[str, str], shape: GivenInput | None) -> Table:
     """What is known of a network, called `title` if given."""
     from archcalc.auditing.claims import accuracies_of, recipes_of
     from archcalc.auditing.recipe_cost import with_cost
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.show import about_network
 
-    graph = load_with(name, {}, title=title)
+    graph = load_with(name, settings, shape, title)
     own = graph.origin
     recipes = [with_cost(graph, recipe) for recipe in recipes_of(own)]
     return about_network(graph, audit(graph, layers=False), accuracies_of(own), recipes)
@@ -134,15 +147,19 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
 
 @command()
 @click.argument("file", type=click.Path())
-def check(file: str) -> None:
+@spec_options
+def check(file: str, settings: dict[str, str], shape: GivenInput | None) -> None:
     """Read a spec, expand every network in it, and report errors and unused parts.
+
+    FILE may be an ONNX, Darknet, YOLO, Caffe or Keras file, or a torch: source, too.
 
     \b
     archcalc check specs/vgg.yaml
+    archcalc check specs/vgg.yaml --input 3x64x64
     """
     from archcalc.auditing.lint import check_spec
 
-    unused, networks = check_spec(file)
+    unused, networks = check_spec(file, settings, shape)
     for line in unused:
         click.echo(line, err=True)
     say(f"{printable(file)}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")

@@ -15,6 +15,7 @@ from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
+from archcalc.cli.commands import AFTER_PARSING
 from archcalc.cli.output import writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
@@ -50,7 +51,16 @@ def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 
 def run_on_values(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Run imported modules on real tensors while the command runs."""
-    ctx.with_resource(on_values(value))
+    if value:
+        ctx.meta[AFTER_PARSING] = _run_modules
+
+
+def _run_modules(ctx: click.Context) -> None:
+    """Run modules on real tensors until the command ends. Raises UsageError without a `torch:` source."""
+    names = [name for given in ctx.params.values() for name in (given if isinstance(given, tuple) else [given])]
+    if not any(isinstance(name, str) and name.startswith(TORCH) for name in names):
+        raise click.UsageError("--run is for torch: sources, whose code it runs on real tensors; omit it")
+    ctx.with_resource(on_values())
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

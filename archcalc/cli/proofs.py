@@ -22,6 +22,7 @@ from archcalc.cli.options import NetworkName, dtype_option, given, output_option
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
+from archcalc.importers.opening import ON_VALUES
 from archcalc.importers.sources import TorchSource, source_of
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
@@ -40,17 +41,20 @@ _Made = TypeVar("_Made")
     metavar="VERDICT",
     help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.",
 )
+@spec_options
 @output_options
 @kept()
 def audit_networks(
-    names: tuple[str, ...], only: tuple[str, ...], form: str, output: Path | None, force: bool
+    names: tuple[str, ...], only: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, form: str,
+    output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Check published figures against computed ones. NAME is a network or a pattern such as 'resnet*'; without it: all.
 
     A figure is exact, matches when rounded (rounds) or cut off (truncates), is within a printed bound, is explained by
     another accounting that is computed, or is contradicted. The table shows how many digits a verdict rests on. The
     exit code is 1 if a figure is contradicted and the spec gives no reason, if the spec gives a reason but the figure
-    is not contradicted, if an accounting does not yield its figure, or if a spec cannot be read.
+    is not contradicted, if an accounting does not yield its figure, or if a spec cannot be read. What is published
+    holds for the network as it is: with --set or --input there is nothing to check.
 
     \b
     archcalc audit googlenet
@@ -59,7 +63,7 @@ def audit_networks(
     """
     from archcalc.render.tables.audit import audit_table
 
-    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, {}, title=title)))
+    verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, settings, shape, title)))
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:
         skipped(text)
@@ -172,19 +176,22 @@ def _prover(
 
 
 def _modules(names: Sequence[str], shape: GivenInput | None, batch: int) -> dict[str, Callable[[Graph], Any]]:
-    """By title, the functions that validate imported modules: against these themselves, on meta.
+    """By title, the functions that validate imported modules: against these themselves, on meta or with --run.
 
     Raises UsageError for options that say otherwise.
     """
     from archcalc.importers.torch.objects import runnable
     from archcalc.pytorch.import_validation import import_or_say
 
+    run = ON_VALUES.get()
+    device = "cpu" if run else "meta"
     sources = {title: source_of(name) for name, title in titles(matching(names, skipped)).items()}
     found = {title: source for title, source in sources.items() if isinstance(source, TorchSource)}
     for option in written(("device", "dtype") if found else ()):
-        raise click.UsageError(f"a torch: source is validated on meta in its own dtype; omit {option}")
+        raise click.UsageError(f"a torch: source is validated on {device} in its own dtype; omit {option}")
     return {
-        title: partial(import_or_say, made=partial(runnable, own, shape), batch=batch) for title, own in found.items()
+        title: partial(import_or_say, made=partial(runnable, own, shape, run), batch=batch, device=device)
+        for title, own in found.items()
     }
 
 

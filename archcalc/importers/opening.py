@@ -12,7 +12,7 @@ from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.sources import GivenInput, OnnxSource, TorchSource
 
-_on_values: ContextVar[bool] = ContextVar("_on_values", default=False)
+ON_VALUES: ContextVar[bool] = ContextVar("ON_VALUES", default=False)  # run modules of PyTorch on real tensors
 
 
 def import_graph(
@@ -37,17 +37,17 @@ def _graph(source: TorchSource | OnnxSource, given: GivenInput | None) -> Graph:
             if error.name != "torch":
                 raise
             raise ArchcalcError(f"{shorten(source.text)}: {error}") from None
-        return graph_of(source, given, _on_values.get())
+        return graph_of(source, given, ON_VALUES.get())
     from archcalc.importers.onnx_file import from_onnx
 
     return from_onnx(source.text, given)
 
 
 @contextmanager
-def on_values(wanted: bool) -> Iterator[None]:
+def on_values() -> Iterator[None]:
     """Run modules of PyTorch on real tensors, so that their code can look at values."""
-    token = _on_values.set(wanted)
+    token = ON_VALUES.set(True)
     try:
         yield
     finally:
-        _on_values.reset(token)
+        ON_VALUES.reset(token)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 import torch
@@ -22,21 +25,32 @@ from archcalc.pytorch.validation import describe
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
 
 
-def import_or_say(graph: Graph, made: Callable[[int], tuple[nn.Module, Inputs]], batch: int) -> Validation:
-    """Compare a graph with the module that `made` gives for a batch, on meta; errors are in `Validation.problem`."""
+def import_or_say(
+    graph: Graph, made: Callable[[int], tuple[nn.Module, Inputs]], batch: int, device: str = "meta"
+) -> Validation:
+    """Compare a graph with the module that `made` gives for a batch; errors are in `Validation.problem`."""
     start = time.perf_counter()
     checks: tuple[Check, ...] = ()
     problem, remark = "", ""
     try:
         module, (args, named) = made(batch)
+        module.to(device)
         reports = analyze(graph, batch), analyze(graph, batch, mode="train")
-        with MetaKernels(), torch.device("meta"):
-            checks = tuple(_checks(module.to("meta"), args, named, *reports))
+        with MetaKernels() if device == "meta" else nullcontext(), torch.device(device), _silent():
+            checks = tuple(_checks(module, args, named, *reports))
         unknown = [figure for figure in ("macs", "saved_bytes") if not any(check.figure == figure for check in checks)]
         remark = f"not compared, since archcalc has no rule: {', '.join(unknown)}" if unknown else ""
     except Exception as error:  # any error: the next network must still run
         problem = describe(error)
-    return Validation(graph.name, "meta", batch, "float32", checks, time.perf_counter() - start, problem, remark)
+    return Validation(graph.name, device, batch, "float32", checks, time.perf_counter() - start, problem, remark)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what the module prints and warns of: it did so when it was imported."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _checks(

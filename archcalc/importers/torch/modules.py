@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from archcalc.importers.torch.tape import Tape
 SCRIPTED = (
     "{} is a ScriptModule, which does not call its modules one by one; give the module before torch.jit.script or trace"
 )
+RAN = "run on real tensors: where its code looks at values, these figures are of the branch that these values chose"
 
 
 def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = "") -> Graph:
@@ -30,7 +33,7 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
     instead of sizes, with the batch as their first axis. Numbers, texts and None are passed as they are.
 
     Nothing is computed, weights take no memory, and the module is not changed. With `run`, for code that looks at
-    values, the module runs on real tensors on the CPU, on one image that is repeated.
+    values, the module runs on real tensors on the CPU, on one random image that is repeated.
 
     Raises ArchcalcError if the module cannot run, with PyTorch's words and the path of the module inside; if it is
     scripted or lazy; or if its figures are no sum of one per image and one per batch.
@@ -42,7 +45,7 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
         importer = Importer(trained or tapes, idle if trained else frozenset())
         importer.run()
-        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_dropping(module)]
+        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_dropping(module), *[RAN] * run]
     return importer.graph(name or type(module).__name__, About(notes=tuple(map(one_line, notes))))
 
 
@@ -52,9 +55,12 @@ def _tapes(module: nn.Module, input: Any, run: bool, aside: bool = False) -> lis
     With `aside` modules with others inside are in training, so that they run what only training has, but layers are
     not, so that these do what they do in evaluation.
     """
-    tapes = [_tape(module, input, run, batch, aside) for batch in BATCHES]
+    tapes = [_tape(module, input, run, BATCHES[0], aside)]
+    with _silent():
+        tapes += [_tape(module, input, run, batch, aside) for batch in BATCHES[1:]]
     if len(tapes[0].calls) != len(tapes[1].calls):  # the first run may have computed what later ones only read
-        tapes[0] = _tape(module, input, run, BATCHES[0], aside)
+        with _silent():
+            tapes[0] = _tape(module, input, run, BATCHES[0], aside)
     require_same_calls(tapes)
     if not tapes[0].calls:
         raise ArchcalcError(f"{type(module).__name__} calls no function of PyTorch, so there is nothing to count")
@@ -84,7 +90,8 @@ def _idle(module: nn.Module, tape: Tape) -> frozenset[str]:
 def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Set[str]) -> list[Tape] | None:
     """Record auxiliary outputs, which run only in training, too; None if training differs in other calls."""
     try:
-        tapes = _tapes(module, input, run, aside=True)
+        with _silent():
+            tapes = _tapes(module, input, run, aside=True)
     except ArchcalcError:
         return None
     common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
@@ -112,6 +119,14 @@ def _require_module(module: Any) -> None:
             raise ArchcalcError(
                 f"{path or 'the module'} ({type(each).__name__}) has no sizes yet: call the module on an input first"
             )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what the module prints and warns of when it runs again: it did so in the first run."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import nn
@@ -47,20 +47,20 @@ def graph_of(source: TorchSource, given: GivenInput | None, run: bool) -> Graph:
     return replace(graph, about=graph.about._replace(notes=(*graph.about.notes, note))) if note else graph
 
 
-def runnable(source: TorchSource, given: GivenInput | None, batch: int) -> tuple[nn.Module, tuple[Any, Any]]:
-    """Return the module of a source, and its arguments for a batch on meta. Raises ArchcalcError like `graph_of`."""
+def runnable(source: TorchSource, given: GivenInput | None, run: bool, batch: int) -> tuple[nn.Module, tuple[Any, Any]]:
+    """Return the module of a source, and its arguments for a batch on meta; with `run` both in memory.
+
+    Raises ArchcalcError like `graph_of`.
+    """
     with users_code(source.text):
-        module = module_of(source)
-        return module, arguments(module, inputs_of(module, source.inputs(given))[0], batch, False)
+        module = module_of(source, run)
+        return module, arguments(module, inputs_of(module, source.inputs(given))[0], batch, run)
 
 
 def module_of(source: TorchSource, run: bool = False) -> nn.Module:
     """Return the module of a source, in evaluation; without `run` its weights take no memory if it is made here."""
     if source.module.endswith(".pt2"):
-        _require_file(source.module)
-        if not is_zipfile(source.module):
-            raise ArchcalcError(f"{source.module} is not a file that torch.export wrote")
-        return torch.export.unflatten(torch.export.load(source.module))
+        return _program(_require_file(source.module))
     found: Any = _namespace(source.module)
     for name in source.object.split("."):
         if not hasattr(found, name):
@@ -78,6 +78,15 @@ def module_of(source: TorchSource, run: bool = False) -> nn.Module:
     if not isinstance(made, nn.Module):
         raise ArchcalcError(f"{source.title} gives {_kind(made)}, not a torch.nn.Module")
     return made
+
+
+def _program(path: Path) -> nn.Module:
+    """Return the program in a file. Raises ArchcalcError for another file, also a small one that grows when read."""
+    if not is_zipfile(path) or sum(own.file_size for own in ZipFile(path).infolist()) > 2 * path.stat().st_size:
+        raise ArchcalcError(f"{path} is not a file that torch.export wrote")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of its own code
+        return torch.export.unflatten(torch.export.load(path))
 
 
 def inputs_of(module: nn.Module, given: GivenInput | None) -> tuple[Any, str]:
@@ -159,8 +168,9 @@ def users_code(source: str) -> Iterator[None]:
     Raises ArchcalcError for anything that it raises, with the source and the last line of the user's that ran.
     """
     try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with redirect_stdout(sys.stderr), warnings.catch_warnings(), torch.random.fork_rng(devices=()):
             warnings.simplefilter("default")
+            torch.manual_seed(0)  # the same weights, and so the same figures, each time
             yield
     except ArchcalcError as error:
         raise ArchcalcError(f"{shorten(source, 100)}: {error}{_line(error.__cause__)}") from error.__cause__

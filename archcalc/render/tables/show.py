@@ -59,7 +59,8 @@ def _facts(graph: Graph) -> Iterator[tuple[str, str]]:
         yield "stands for", about.stands_for
     if about.paper:
         yield "paper", paper_text(about.paper)
-    yield "family", about.family
+    if about.family:
+        yield "family", about.family
     names = ", " + format_shape([AXES[axis] for axis in graph.input.axes])
     single = format_shape(graph.input) + names * bool(graph.input.lengths)
     yield "input", single if len(graph.inputs) == 1 else graph.inputs_text
