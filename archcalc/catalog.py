@@ -53,7 +53,10 @@ def _read(path: Path, part: str = "") -> Spec:
         hint = f"name the spec, {shown(found)}" if found else f"there is no {network}.yaml beside it"
         raise ArchcalcError(f"{shown(path)}: published figures, not a spec; {hint}")
     try:
-        return _parsed(read_text(path), shown(path), os.path.abspath(path))
+        text = read_text(path)
+        if not text.strip() and not path.name.endswith(SUFFIXES):
+            raise ArchcalcError(f"{shown(path)}: the file is empty")
+        return _parsed(text, shown(path), os.path.abspath(path))
     except ArchcalcError:
         if is_declared(path):
             made = path.with_name(f"{path.name} as a spec")  # errors in the translated text show it
@@ -146,9 +149,12 @@ def origin(name: str) -> Origin | None:
     return None if source_of(name) else _found(name)[0]
 
 
-def origins(path: str) -> list[Origin]:
-    """Return the networks of a file. Raises ArchcalcError, or SpecError if it is not a spec."""
-    spec = _read(Path(path))
+def origins(path: str, part: str = "") -> list[Origin]:
+    """Return the networks of a file, or the scale `part` of a YOLO model.
+
+    Raises ArchcalcError, or SpecError if it is not a spec.
+    """
+    spec = _read(Path(path), part)
     return [_origin(spec, network) for network in spec.networks()]
 
 

@@ -11,7 +11,8 @@ from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Unknown, Work, is_bias
-from archcalc.ops.shape import Ids, Shape, Sizes
+from archcalc.ops.imported import Imported
+from archcalc.ops.shape import Ids, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
 WHOLE = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}  # likewise
@@ -99,7 +100,7 @@ def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:
 
 
 def param_bytes(run: Run) -> int:
-    return (run.weights + run.biases) * run.conditions.value_bytes
+    return (run.weights + run.biases) * _bytes_of(dtype_of(run.node), run.conditions)
 
 
 def buffer_bytes(run: Run) -> int:
@@ -108,18 +109,27 @@ def buffer_bytes(run: Run) -> int:
 
 
 def activation_bytes(run: Run) -> int:
-    return run.activations * _value_bytes(run.node.output, run.conditions)
+    """Of a complex value both numbers count as written."""
+    return run.activations * WHOLE.get(dtype_of(run.node), run.conditions.value_bytes)
 
 
-def _value_bytes(shape: Shape, conditions: Conditions) -> int:
-    """Return the bytes of each value; numbers of tokens are int64."""
-    return 8 if isinstance(shape, Ids) else conditions.value_bytes
+def _bytes_of(dtype: str, conditions: Conditions) -> int:
+    """Return the bytes of each value; "" is the network's dtype, "complex" two numbers of it."""
+    return WHOLE.get(dtype, conditions.value_bytes * (1 + (dtype == "complex")))
+
+
+def dtype_of(node: Node) -> str:
+    """Return the dtype of a node's output: "" is the network's; numbers of tokens are int64."""
+    return node.op.dtype if isinstance(node.op, Imported) else "int64" * isinstance(node.output, Ids)
 
 
 def bytes_moved(run: Run) -> int:
     node, (batch, _, training, *_) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
-    shapes = (*(node.x if node.op.joins else (node.x,)), node.output)
-    tensors: int = sum(math.prod(shape) * _value_bytes(shape, run.conditions) for shape in shapes)
+    shapes = node.x if node.op.joins else (node.x,)
+    read = node.op.read_dtypes if isinstance(node.op, Imported) else ()
+    dtypes = read or ["int64" * isinstance(shape, Ids) for shape in shapes]
+    tensors = [*zip(shapes, dtypes, strict=True), (node.output, dtype_of(node))]
+    moved: int = sum([math.prod(shape) * _bytes_of(dtype, run.conditions) for shape, dtype in tensors])
     owned = param_bytes(run) + buffer_bytes(run) + run.shared * run.conditions.value_bytes
-    return moves * (batch * tensors + owned)
+    return moves * (batch * moved + owned)

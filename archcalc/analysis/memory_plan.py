@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence, Set
 from typing import NamedTuple
 
+from archcalc.analysis.cost import dtype_of
 from archcalc.analysis.once_per_graph import first_equals, of_batch, of_equals, per_graph
 from archcalc.errors import SpecError
 from archcalc.graph.graph import Graph, Node
@@ -18,7 +19,6 @@ from archcalc.ops.base import Extra, Saved, Unknown
 from archcalc.ops.calls import VIEW
 from archcalc.ops.imported import Imported
 from archcalc.ops.joins import Elementwise
-from archcalc.ops.shape import Ids
 
 NOTHING = Saved()
 
@@ -87,7 +87,7 @@ def _read(
 
 def _typed(node: Node) -> Extra | None:
     """Return a node's output if it has a dtype of its own."""
-    dtype = node.op.dtype if isinstance(node.op, Imported) else "int64" if isinstance(node.output, Ids) else ""
+    dtype = dtype_of(node)
     return Extra(node.name, node.output, dtype) if dtype else None
 
 

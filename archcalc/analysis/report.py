@@ -95,7 +95,8 @@ class Totals:
             case "output":
                 return ran.nodes[ran.result].output
             case "depth":
-                return max(map(depths(ran).__getitem__, ran.results))
+                least, most = (max(map(depths(ran, most).__getitem__, ran.results)) for most in (False, True))
+                return least if least == most else AtLeast(least)
             case "saved_bytes":
                 return None if report.saved is None else sum(report.saved)
             case "receptive_field_at":

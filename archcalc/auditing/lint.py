@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from archcalc.analysis.report import analyze
@@ -11,6 +12,7 @@ from archcalc.auditing.verdicts import audit
 from archcalc.catalog import build, load_with, origins, spec_of
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph, Node
+from archcalc.importers.declared import is_declared
 from archcalc.importers.sources import source_of
 from archcalc.ops import Operator, format_shape
 from archcalc.ops.shape import AXES, Map
@@ -30,10 +32,11 @@ def check_spec(
     """
     if source_of(str(path)):
         return [], (analyze(load_with(path, params or {}, input), mode="train").graph.name,)
-    file, _, network = str(path).rpartition(":")
-    if network and file.endswith(SUFFIXES):
+    file, _, part = str(path).rpartition(":")
+    file, part = (file, part) if file.endswith(SUFFIXES) else (path, "")
+    if part and not is_declared(Path(file)):
         raise ArchcalcError(f"check reads a whole file: archcalc check {file}")
-    found = origins(path)
+    found = origins(file, part)
     spec = spec_of(found[0])
     remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
     for origin in (own._replace(params=plain_params(params or {}), input=plain_shape(input)) for own in found):

@@ -63,6 +63,12 @@ def _run_modules(ctx: click.Context) -> None:
     ctx.with_resource(on_values())
 
 
+def refuse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Raise UsageError for the option by which Ultralytics selects a scale."""
+    if value is not None:
+        raise click.UsageError(f"write the scale after the file: FILE:{shorten(value)}, e.g. yolo11.yaml:n")
+
+
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Read `name=value` pairs."""
     settings = {}
@@ -153,6 +159,7 @@ spec_options = together(
     click.option("--input", "shape", multiple=True, callback=read_shapes, metavar="CxHxW",
                  help="Input shape, e.g. 3x299x299 or C=64,L=16000; 299 or 299x299 keeps the channels."
                       " Of several inputs NAME=CxHxW; of a torch: source also with a dtype, ids=int64:128."),
+    click.option("--scale", hidden=True, expose_value=False, callback=refuse_scale),
     click.option("--run", is_flag=True, expose_value=False, callback=run_on_values,
                  help="Run a torch: source on real tensors, so that its code can look at values."),
 )  # fmt: skip

@@ -47,7 +47,7 @@ class Section(NamedTuple):
         """Return an option's whole number. Raises SpecError for anything else."""
         text = self.text(option, str(default))
         if not re.fullmatch(r"[+-]?\d{1,9}", text):
-            raise self.error("is not a whole number", option)
+            raise self.error("is not a whole number of at most nine digits", option)
         return int(text)
 
     def positive(self, option: str, default: int) -> int:

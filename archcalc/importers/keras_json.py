@@ -22,7 +22,9 @@ def keras_spec(text: str, file: str, name: str, part: str) -> str:
         raise SpecError(f"{file} has one network; leave out :{part}")
     try:
         model = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise SpecError(f"{file}: its lists are nested too deeply") from None
+    except ValueError as error:
         raise SpecError(f"{file}: not JSON: {error}") from None
     writer = SpecWriter(name, f"{file}, for Keras")
     try:

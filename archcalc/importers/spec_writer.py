@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from archcalc.errors import SpecError
 from archcalc.spec.layers import is_reserved
 
 MAX_LABEL = 90  # characters; a number may follow
@@ -83,7 +84,9 @@ class SpecWriter:
         return "\n".join(layer for step in self._steps for layer in step.layers)
 
     def text(self) -> str:
-        """Return the spec. What nothing reads is an output, too."""
+        """Return the spec. What nothing reads is an output, too. Raises SpecError if there are no steps."""
+        if not self._steps:
+            raise SpecError(f"{self.title}: it lists no layers")
         read = {label for step in self._steps for label in step.reads}
         ends = {label: label for label in [*self._inputs, *(step.label for step in self._steps)] if label not in read}
         ends = self.results | {name: label for name, label in ends.items() if label not in self.results.values()}

@@ -22,7 +22,7 @@ MAX_ROWS = 1_000
 def ultralytics_spec(text: str, file: str, name: str, part: str) -> str:
     """Translate a model, called `file` in errors, at the scale `part`, to a spec called `name`.
 
-    Without a scale it is that of the name, such as s of yolov8s, or the first. Raises SpecError with its line.
+    Without a scale it is the file's own `scale`, that of the name, such as s of yolov8s, or the first. Raises SpecError with its line.
     """
     return _Translation(parse_yaml(text, file), file, name, part).text()
 
@@ -80,7 +80,8 @@ class _Translation:
                 self.refuse(f"the file has no scales; leave out :{scale}")
             return "", (self.number("depth_multiple", 1.0), self.number("width_multiple", 1.0), MAX_SIZE)
         guessed = re.search(r"yolo(?:e-)?v?\d+([nslmx])", name)
-        chosen = scale or (guessed[1] if guessed and guessed[1] in scales else next(iter(scales)))
+        named = guessed[1] if guessed and guessed[1] in scales else next(iter(scales))
+        chosen = scale or str(self.model.get("scale") or named)
         factors = scales.get(chosen)
         if not isinstance(factors, list):
             raise SpecError(f"no scale {shorten(repr(chosen))}", self.place, f"known: {', '.join(scales)}")

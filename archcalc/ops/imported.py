@@ -41,7 +41,8 @@ class Imported(Plain):
     common_gradients: tuple[Counts, ...] = ()  # once per batch, beside those, such as sums over the images
     kept_inputs: tuple[int, ...] | None = None  # which inputs `kept.input` stands for; None: all
     shapes: tuple[int, ...] = ()  # the inputs of which only the shape is read
-    dtype: str = ""  # of the values; "": the network's
+    dtype: str = ""  # of the values and weights; "": the network's; "complex": two numbers of it
+    read_dtypes: tuple[str, ...] = ()  # of the inputs, likewise; without them all have the network's
     means: Operator | None = None
     read: Any = None  # the shape that `means` reads
 
@@ -54,6 +55,11 @@ class Imported(Plain):
         if self.means:
             return self.means.weighted
         return bool(self.tensors) and "mac" in dict(self.counts or ())
+
+    @property
+    def may_be_weighted(self) -> bool:
+        """Whether it has weights and unknown work, so that it may be a weighted layer."""
+        return not self.means and bool(self.tensors) and self.counts is None
 
     @property
     def of_shape(self) -> tuple[int, ...]:  # type: ignore[override]

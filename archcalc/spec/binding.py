@@ -83,7 +83,7 @@ def settle_params(spec: Spec, network: str, overrides: Mapping[str, Any], names:
     settings, changed = {**spec.params, **spec.variants.get(network, {})}, {}
     for key in overrides:
         if key not in settings:
-            known = suggest(key, settings) or "it has none"
+            known = suggest(key, settings) or ("`archcalc show` lists them" if settings else "it has no params")
             raise ArchcalcError(f"{network} has no param {shorten(key)!r}; {known}")
     names.later = frozenset(settings)
     for key, own in settings.items():

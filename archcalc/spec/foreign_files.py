@@ -5,6 +5,7 @@ This never parses, executes or unpickles them.
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,7 @@ def kind_of(path: Path) -> str:
         if not path.is_file():  # a pipe would block, a device has no end
             return ""
         with path.open("rb") as file:
-            beginning = file.read(BEGINNING)
+            beginning = file.read(BEGINNING).removeprefix(codecs.BOM_UTF8)
     except (OSError, ValueError):  # it does not exist, or its name is invalid
         return ""
     for kind in KINDS:

@@ -127,7 +127,8 @@ class Importer:
 
     def _plan(self, call: Call) -> Plan | None:
         """Return the operator that says the same, if its shapes are those recorded."""
-        rule = rule_for(call.name) if call.function else None
+        whole = "complex" not in self._dtypes((*call.reads, *call.made))  # no operator of ours has complex values
+        rule = rule_for(call.name) if call.function and whole else None
         try:
             plan = rule(Site(call, self.values)) if rule else None
             if plan is None:
@@ -223,7 +224,8 @@ class Importer:
             unread = () if result or kept is None else self._kept_unread(call, kept[0])
             op = Imported(
                 function=f"aten::{call.name}", made=made, wrote=wrote, shapes=shapes,
-                dtype=dtype_of(value.dtype), means=means, read=plan.x if means and plan and not means.joins else None,
+                dtype=dtype_of(value.dtype), read_dtypes=self._dtypes(call.reads) + ("",) * len(shapes),
+                means=means, read=plan.x if means and plan and not means.joins else None,
                 **own, **saved(kept, result, batched, unread),
             )  # fmt: skip
             self._keep(at, self.builder.add(op, inputs, self._name(call, call.name.strip("_"))))
@@ -239,11 +241,13 @@ class Importer:
     def _kept_unread(self, call: Call, kept: Keeping) -> tuple[Extra, ...]:
         """Return the results that get no row, because nothing reads them, but that backward keeps."""
         unread = [call.made[result] for result in kept.made if result and call.made[result] not in self._used]
-        dtypes = [dtype_of(self.tape.values[at].dtype) for at in unread]
         return tuple(
             Extra("kept", self.values.image(at), dtype, self.values.batched(at))
-            for at, dtype in zip(unread, dtypes, strict=True)
+            for at, dtype in zip(unread, self._dtypes(unread), strict=True)
         )
+
+    def _dtypes(self, values: Sequence[int]) -> tuple[str, ...]:
+        return tuple([dtype_of(self.tape.values[at].dtype) for at in values])
 
     @property
     def _used(self) -> set[int]:
@@ -286,11 +290,12 @@ class Importer:
         own = self.tape.values[value]
         sizes, made, name = self.values.sizes(value), self.values.image(value), own.name or own.source
         owner = self.owners.get(value)
-        if own.source == "parameter" and 1 <= len(made) <= 4 and (not owner or owner[1] == "weight"):
+        real = not dtype_of(own.dtype)
+        if own.source == "parameter" and real and 1 <= len(made) <= 4 and (not owner or owner[1] == "weight"):
             op: Operator = REGISTRY["parameter"](sizes=made)
             node = self.builder.add(op, (), name, shared=Shared(*owner) if owner else None)
         elif own.source == "parameter" and not owner:
-            node = self._table(name, made, tensors=(("weight", sizes),))
+            node = self._table(name, made, tensors=(("weight", sizes),), dtype=dtype_of(own.dtype))
         else:
             node = self._table(name, made, state=((name, sizes),) if own.source == "buffer" and not owner else ())
         self.owners.setdefault(value, (node, "weight"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.parts import total
 from archcalc.analysis.report import Layer, Report
@@ -27,13 +28,14 @@ FEW = 150  # most bars with gaps between them
 
 
 class Bar(NamedTuple):
-    """Consecutive layers and their figures; `block` is the first part of their name."""
+    """Consecutive layers and their figures; `block` is the first part of their name. Of `unknown` ones a part is."""
 
     name: str
     block: str
     params: int
     macs: int
     activations: int
+    unknown: frozenset[str] = frozenset()
 
 
 def bars(report: Report, depth: int | None = None) -> list[Bar]:
@@ -47,8 +49,10 @@ def bars(report: Report, depth: int | None = None) -> list[Bar]:
 
 
 def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
-    path = group[0].node.name.split(".")
-    return Bar(".".join(path[:depth]), path[0], *[total(group, key) or 0 for key in DRAWN])
+    path, sums = group[0].node.name.split("."), {key: total(group, key) for key in DRAWN}
+    unknown = frozenset(key for key, value in sums.items() if value is None or type(value) is AtLeast)
+    known = {key: value or 0 for key, value in sums.items()}
+    return Bar(".".join(path[:depth]), path[0], **known, unknown=unknown)
 
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
@@ -81,6 +85,9 @@ def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Rep
     unit = " ".join(part for part in (prefix, FIGURES[figure].heading_unit) if part)
     edges = [i - 0.5 for i in range(len(values) + 1)]
     ax.stairs([value / factor for value in values], edges, fill=True, color=colour, linewidth=0, gid=figure, zorder=2)
+    for i, bar in enumerate(found):
+        if figure in bar.unknown:
+            ax.text(i, values[i] / factor, "?", size=SMALL, ha="center", va="bottom", gid="unknown")
     if len(values) <= FEW:
         tops = [max(pair) / factor for pair in pairwise(values)]
         ax.vlines(edges[1:-1], 0, tops, color=ax.get_figure().get_facecolor(), linewidth=0.8, zorder=2)
@@ -92,7 +99,8 @@ def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Rep
 
 
 def _total(figure: str, report: Report) -> str:
-    text = f"total {getattr(report.totals, figure):,}"
+    value = getattr(report.totals, figure)
+    text = f"total {value:,}" + ", ?: unknown" * isinstance(value, AtLeast)
     return f"{text} values = {bytes_text(report.totals.activation_bytes)}" if figure == "activations" else text
 
 

@@ -1,0 +1,67 @@
+"""Layers of whose work nothing is known, and values that are not of the network's dtype, in figures and pictures."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402  # the test needs PyTorch
+
+import archcalc  # noqa: E402
+from archcalc.analysis.depth import depths  # noqa: E402
+from archcalc.graph.graph import About  # noqa: E402
+from archcalc.importers.building import Builder  # noqa: E402
+from archcalc.ops import Shape  # noqa: E402
+from archcalc.ops.base import REGISTRY, Saved  # noqa: E402
+from archcalc.ops.imported import Imported  # noqa: E402
+from archcalc.ops.shape import Features  # noqa: E402
+from archcalc.render.pictures.profile import bars  # noqa: E402
+
+
+class Fourier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(5, dtype=torch.complex64))
+
+    def forward(self, x):
+        y = torch.fft.irfft(torch.fft.rfft(x) * self.scale, n=8)
+        return y * (x > 0)
+
+
+@pytest.fixture(scope="module")
+def fourier():
+    return archcalc.analyze(archcalc.from_torch(Fourier(), (8,)))
+
+
+def test_a_complex_value_has_twice_the_bytes(fourier):
+    assert (fourier.totals.params, fourier.totals.param_bytes) == (5, 5 * 8)
+    product = fourier.layer("mul")
+    assert product.activation_bytes == 5 * 8
+    assert product.bytes_moved == 3 * 5 * 8  # two factors and the product
+
+
+def test_a_bool_has_one_byte(fourier):
+    assert fourier.layer("gt").activation_bytes == 8
+    assert fourier.layer("gt").bytes_moved == 8 * 4 + 8
+    assert fourier.layer("mul2").bytes_moved == 8 * 4 + 8 + 8 * 4
+
+
+def graph(counts):
+    """A linear layer, and a function with weights."""
+    builder = Builder()
+    start = builder.input("x", Features((4,)))
+    first = builder.add(REGISTRY["linear"](out_features=4), [start], "fc")
+    own = Imported(function="f", made=Shape((4,)), tensors=(("weight", (4, 4)),), counts=counts, kept=Saved())
+    return builder.graph("net", {"y": builder.add(own, [first], "own")}, About())
+
+
+@pytest.mark.parametrize(("counts", "text"), [(None, "≥ 1"), ((("mac", 16),), "2"), ((("add", 16),), "1")])
+def test_depth_is_a_bound_if_a_function_with_weights_is_unknown(counts, text):
+    made = graph(counts)
+    assert f"{archcalc.analyze(made).totals.depth}" == text
+    assert depths(made, most=True)[-1] - depths(made)[-1] == text.startswith("≥")
+
+
+def test_pictures_mark_what_is_unknown():
+    unknown, known = (bars(archcalc.analyze(graph(counts))) for counts in (None, (("mac", 16),)))
+    assert [bar.unknown for bar in unknown][-1] == {"macs"}
+    assert not any(bar.unknown for bar in known)
