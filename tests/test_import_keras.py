@@ -139,13 +139,68 @@ def test_sequences():
         (layer("UpSampling2D", "a", size=[2, 2], interpolation="bilinear"), "6×18×14", 0),
         (layer("Rescaling", "a", scale=0.5, offset=-1), "6×9×7", 0), (layer("LeakyReLU", "a", alpha=0.2), "6×9×7", 0),
         (layer("Reshape", "a", target_shape=[21, 3, 6]), "6×21×3", 0), (layer("ReLU", "a", max_value=6), "6×9×7", 0),
-        (layer("GlobalMaxPooling2D", "a", keepdims=True), "6×1×1", 0),
+        (layer("GlobalMaxPooling2D", "a", keepdims=True), "6×1×1", 0), (dense("a", 5), "5×9×7", 35),
+        (layer("Normalization", "a", axis=[-1]), "6×9×7", 0), (layer("Rescaling", "a", scale=[0.5] * 6), "6×9×7", 0),
     ],
 )  # fmt: skip
 def test_a_layer(own, shape, params):
     graph = translated(sequential([9, 7, 6], own))
     assert graph.nodes[graph.result].output.text == shape
     assert analyze(graph).totals.params == params
+
+
+LAST = {"units": 8, "use_bias": False}
+ALL = {**LAST, "return_sequences": True}
+
+
+def both_ways(kind, **config):
+    return layer("Bidirectional", "a", layer={"class_name": kind, "config": config}, merge_mode="concat")
+
+
+@pytest.mark.parametrize(
+    ("own", "shape", "params"),
+    [
+        (layer("LSTM", "a", **LAST), "8", 4 * 8 * (16 + 8)),
+        (layer("SimpleRNN", "a", activation="relu", **ALL), "10×8 (T×C)", 8 * (16 + 8)),
+        (both_ways("LSTM", **ALL), "10×16 (T×C)", 2 * 4 * 8 * (16 + 8)),
+        (both_ways("GRU", **ALL | {"use_bias": True}), "10×16 (T×C)", 2 * 3 * 8 * (16 + 8 + 2)),
+    ],
+)
+def test_a_layer_of_tokens(own, shape, params):
+    graph = translated(sequential([10, 16], own))
+    assert graph.nodes[graph.result].output.text == shape
+    assert analyze(graph).totals.params == params
+
+
+def attention(named=None, **config):
+    """Attention of the tokens `a` to the input."""
+    own = layer("MultiHeadAttention", "b", num_heads=4, **{"key_dim": 8, "use_bias": True, **config})
+    own["build_config"] = {"shapes_dict": {"query_shape": [None, 10, 16]}}
+    model = json.loads(functional([10, 12], (dense("a", 16), ["image"]), (own, ["a", "image"])))
+    if named:
+        reads = {"value": tensor("image"), "query": tensor("a")}
+        model["config"]["layers"][-1]["inbound_nodes"] = [{"args": [], "kwargs": reads | named}]
+    return json.dumps(model)
+
+
+def test_attention_has_sizes_of_its_own():
+    graph = translated(attention())
+    assert analyze(graph).totals.params == 13 * 16 + 17 * 32 + 2 * 13 * 32 + 33 * 16
+    wide = translated(attention(key_dim=2, output_shape=5, use_bias=False))
+    assert analyze(wide).totals.params == 13 * 16 + 16 * 8 + 2 * 12 * 8 + 8 * 5
+
+
+def test_attention_by_name():
+    text = keras_spec(attention({"use_causal_mask": True}), "m.json", "m", "")
+    assert "attention(use(b_query), use(b_key), use(b_value), num_heads=4, causal=True)" in text
+    assert "- b_key: use(image) | linear(32)" in text
+    assert analyze(parse(text)).totals.macs == analyze(translated(attention())).totals.macs
+
+
+def test_numbers_that_are_not_written_are_noted():
+    assert "1 stands for each" in keras_spec(sequential([9, 7, 6], layer("Normalization", "a")), "m.json", "m", "")
+    plain = keras_spec(sequential([9, 7, 6], layer("Rescaling", "a", scale=0.5)), "m.json", "m", "")
+    assert "1 stands for each" not in plain
 
 
 @pytest.mark.parametrize("length", [8, 9])
@@ -173,6 +228,9 @@ def test_pytorch_agrees():
         (sequential([8, 8, 3], conv("a", 10**30, 3)), "a (Conv2D): filters: 1000000000000000000000000000000 is not"),
         (sequential([8, 8, 3], conv("a", 4, 3, activation="sine")), "a (Conv2D): the activation 'sine' has no"),
         (sequential([9, 4], layer("LSTM", "a", units=4)), "a (LSTM): one bias per gate has no operator here"),
+        (sequential([9, 4], both_ways("GRU", **LAST)), "a (Bidirectional): it needs return_sequences"),
+        (sequential([9, 4], both_ways("Conv1D", filters=3)), "a (Bidirectional): only GRU, LSTM and SimpleRNN"),
+        (attention(value_dim=3), "b (MultiHeadAttention): it needs tokens, a value_dim equal to key_dim"),
         (sequential([None, 8, 3], conv("a", 4, 3)), "the input image has the shape [None, None, 8, 3]; each size"),
         (functional([8, 8, 3], (conv("a", 4, 3), ["b"])), "a reads a layer that nothing makes"),
         (functional([8, 8, 3], (conv("a", 4, 3), ["b"]), (conv("b", 4, 3), ["a"])), "a reads a layer that nothing"),
@@ -181,7 +239,7 @@ def test_pytorch_agrees():
         (residual(False).replace('["image", 0, 0]}}', '["image", NaN, 0]}}'),
          "not a model as Keras writes it: ValueError"),
         ('{"class_name": "Functional", "config": 3}', "not a model as Keras writes it: TypeError"),
-        ('{"class_name": ' + "[" * 100_000, "not JSON: "), ('{"class_name": "Functional"', "not JSON: "),
+        ('{"class_name": ' + "[" * 100_000, "its lists are nested"), ('{"class_name": "Functional"', "not JSON: "),
     ],
 )  # fmt: skip
 def test_errors_name_the_layer(text, message):

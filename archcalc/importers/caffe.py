@@ -274,7 +274,7 @@ def _scale(layer: Layer, net: _Translation) -> tuple[str, ...]:
         return ("multiply",)
     bias = layer.own.text("bias_term") == "true"
     if bias and net.writer.extend_last(net.blobs[bottoms[0]], ", affine=False)", ")"):
-        net.writer.notes += [MERGE_NOTE] * (MERGE_NOTE not in net.writer.notes)
+        net.writer.note(MERGE_NOTE)
         return ()
     learned = "(identity, parameter(C=in_channels, H=1, W=1))"
     return (f"multiply{learned}", *[f"add{learned}"] * bias)
@@ -316,7 +316,7 @@ def _permute(layer: Layer, net: _Translation) -> tuple[str, ...]:
 
 
 def _crop(layer: Layer, net: _Translation) -> tuple[str, ...]:
-    net.writer.notes += [CROP_NOTE] * (CROP_NOTE not in net.writer.notes)
+    net.writer.note(CROP_NOTE)
     return ("crop_like",)
 
 

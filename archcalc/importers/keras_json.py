@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from archcalc.errors import SpecError, shorten
-from archcalc.importers.keras_layers import JOINS, LAYERS, Layer
+from archcalc.importers.keras_layers import JOINS, LAYERS, Layer, bias_words
 from archcalc.importers.spec_writer import SpecWriter
 
+CONSTANTS = "The numbers of Normalization, and of Rescaling by channel, are not written here: 1 stands for each."
 STATISTICS = "Keras counts the running statistics of batch normalization among its params, as not trainable."
 MODELS = ("Sequential", "Functional", "Model")
 MAX_DEPTH, MAX_PASSES = 8, 50
@@ -97,7 +98,8 @@ class _Model:
             self.made[name, 0] = given.pop(0) if given else self.input(name, _shape(layer["config"]))
             return
         for number, node in enumerate(layer["inbound_nodes"]):
-            yield layer, name, number, [*_tensors(node, 0)]
+            named = node.get("kwargs", {}) if isinstance(node, dict) else {}
+            yield layer | {"causal": named.get("use_causal_mask")}, name, number, [*_tensors(node, 0)]
 
     def ready(self, call: tuple[dict[str, Any], str, int, Any]) -> bool:
         """Add a call if what it reads is there; return whether."""
@@ -125,14 +127,34 @@ class _Model:
         if kind in JOINS:
             labels = [label for label, _ in reads]
             return self.writer.step(own, labels, *[JOINS[kind]] * (len(labels) > 1)), reads[0][1]
+        if kind == "MultiHeadAttention":
+            return self.attention(layer, made, own, [label for label, _ in reads]), reads[0][1]
         if kind not in LAYERS:
             made.refuse("this layer has no operator here")
         if len(reads) > 1 and kind != "Concatenate":
             made.refuse("with several inputs it has no operator here")
         layers, after = LAYERS[kind](made)
-        if kind == "BatchNormalization" and STATISTICS not in self.writer.notes:
-            self.writer.notes.append(STATISTICS)
+        self.writer.note(STATISTICS if kind == "BatchNormalization" else CONSTANTS * ("value=1)" in "".join(layers)))
         return self.writer.step(own, [label for label, _ in reads], *layers), after
+
+    def attention(self, layer: dict[str, Any], made: Layer, name: str, reads: list[str]) -> str:
+        """Add linear layers for query, key and value, the attention between them, and a linear layer after it."""
+        heads, size = made.whole("num_heads"), made.whole("key_dim")
+        shapes = (layer.get("build_config") or {}).get("shapes_dict") or {}
+        out = made.config.get("output_shape") or shapes.get("query_shape", [None])[-1]
+        if made.reads != "tokens" or made.config.get("value_dim") not in (None, size) or made.config.get("use_gate"):
+            made.refuse("it needs tokens, a value_dim equal to key_dim, and no gate")
+        if not isinstance(out, int) or made.config.get("attention_axes") not in (None, [1]):
+            made.refuse("it needs its output's size, and to attend along one axis")
+        query, value, key = reads if len(reads) > 2 else [reads[0], reads[-1], reads[-1]]
+        linear = f"linear({heads * size}{bias_words(made)})"
+        parts = [
+            self.writer.step(f"{name}_{part}", [read], linear)
+            for part, read in (("query", query), ("key", key), ("value", value))
+        ]
+        words = ", causal=True" * bool(layer.get("causal")) + f", dropout={made.real('dropout', 0)}"
+        join = f"attention(num_heads={heads}{words.removesuffix(', dropout=0.0')})"
+        return self.writer.step(name, parts, join, f"linear({out}{bias_words(made)})")
 
     def input(self, name: str, shape: Any) -> tuple[str, str]:
         """Add an input of the network, with its channels first."""
@@ -168,8 +190,10 @@ def _tensors(node: Any, depth: int) -> Iterator[tuple[str, int]]:
         history = node["config"]["keras_history"] if node.get("class_name") == "__keras_tensor__" else None
         if history:
             yield str(history[0]), int(history[1])
-        for item in node.get("args", []) if not history else []:
-            yield from _tensors(item, depth + 1)
+        named = node.get("kwargs", {})
+        order = {"query": 0, "value": 1, "key": 2}
+        for item in [*node.get("args", []), *(named[key] for key in sorted(named, key=lambda key: order.get(key, 3)))]:
+            yield from _tensors(item, depth + 1) if not history else ()
     elif isinstance(node, list):
         if len(node) >= 3 and isinstance(node[0], str):
             yield node[0], int(node[1])

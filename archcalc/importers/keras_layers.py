@@ -90,26 +90,27 @@ def _words(layer: Layer, groups: str = "1") -> str:
     return "".join(f", {name}={value}" for name, value in given.items() if value != ("0" if name == "padding" else "1"))
 
 
-def _bias(layer: Layer) -> str:
+def bias_words(layer: Layer) -> str:
+    """Return the argument `bias` after others, if it is false."""
     return ", bias=False" * (not layer.flag("use_bias", True))
 
 
 def _conv(layer: Layer) -> Made:
-    words = _words(layer, str(layer.whole("groups", 1))) + _bias(layer)
+    words = _words(layer, str(layer.whole("groups", 1))) + bias_words(layer)
     made = f"conv({layer.whole('filters')}, {_one(layer.sizes('kernel_size'))}{words})"
     return (*_on_map(layer), made, *layer.activation()), "map"
 
 
 def _depthwise(layer: Layer) -> Made:
     channels = f"in_channels * {layer.whole('depth_multiplier', 1)}".removesuffix(" * 1")
-    words = _words(layer, "in_channels") + _bias(layer)
+    words = _words(layer, "in_channels") + bias_words(layer)
     made = f"conv({channels}, {_one(layer.sizes('kernel_size'))}{words})"
     return (*_on_map(layer), made, *layer.activation()), "map"
 
 
 def _separable(layer: Layer) -> Made:
     bare = layer._replace(config={**layer.config, "use_bias": False, "activation": "linear"})
-    last = f"conv({layer.whole('filters')}, 1{_bias(layer)})"
+    last = f"conv({layer.whole('filters')}, 1{bias_words(layer)})"
     return (*_depthwise(bare)[0], last, *layer.activation()), "map"
 
 
@@ -124,7 +125,7 @@ def _transposed(layer: Layer) -> Made:
     padding = [max(0, -(-size // 2)) * same for size in over]
     more = [max(-size, 0) + (size % 2 if size > 0 and same else 0) for size in over]
     words = f"stride={_one(strides)}, padding={_one(padding)}, output_padding={_one(more)}"
-    made = f"conv_transpose({layer.whole('filters')}, {_one(kernels)}, {words}{_bias(layer)})"
+    made = f"conv_transpose({layer.whole('filters')}, {_one(kernels)}, {words}{bias_words(layer)})"
     return (*_on_map(layer), made, *layer.activation()), "map"
 
 
@@ -158,11 +159,9 @@ def _global(layer: Layer) -> Made:
 
 
 def _dense(layer: Layer) -> Made:
-    """Over the last axis, which of a map is that of the channels."""
-    made = f"linear({layer.whole('units')}{_bias(layer)})", *layer.activation()
-    if layer.reads == "map":
-        layer.refuse("over the channels of a map it has no operator here; use a convolution of 1×1")
-    return made, layer.reads
+    """Over the last axis, which of a map is that of the channels: a convolution of 1×1."""
+    operator, kernel = ("conv", ", 1") if layer.reads == "map" else ("linear", "")
+    return (f"{operator}({layer.whole('units')}{kernel}{bias_words(layer)})", *layer.activation()), layer.reads
 
 
 def _batchnorm(layer: Layer) -> Made:
@@ -231,6 +230,16 @@ def _embedding(layer: Layer) -> Made:
     return (f"embedding({layer.whole('input_dim')}, {layer.whole('output_dim')})",), "tokens"
 
 
+def _bidirectional(layer: Layer) -> Made:
+    inner = layer.config["layer"]
+    own = layer._replace(kind=str(inner["class_name"]), config=inner["config"])
+    if own.kind not in ("GRU", "LSTM", "SimpleRNN") or layer.config.get("merge_mode") != "concat":
+        layer.refuse("only GRU, LSTM and SimpleRNN whose directions are concatenated have an operator here")
+    if not own.flag("return_sequences", False):
+        layer.refuse("it needs return_sequences: the last token of each direction has no operator here")
+    return _recurrent(own, ", bidirectional=True")
+
+
 def _recurrent(layer: Layer, more: str = "") -> Made:
     """GRU as in PyTorch, with two biases per gate; the others have one bias, for which there is no operator."""
     bias = layer.flag("use_bias", True)
@@ -238,8 +247,10 @@ def _recurrent(layer: Layer, more: str = "") -> Made:
     if layer.kind == "GRU" and not layer.flag("reset_after", True):
         layer.refuse("reset_after=false has no operator here")
     if layer.kind != "GRU" and bias:
-        layer.refuse("one bias per gate has no operator here: `lstm` and `rnn` have two, as in PyTorch")
+        layer.refuse("one bias per gate has no operator here: `lstm` and `rnn` have two, as in PyTorch, so more params")
     given = layer.text("activation", "tanh"), layer.text("recurrent_activation", "sigmoid")
+    if layer.kind == "SimpleRNN" and given[0] == "relu":
+        more, given = f"{more}, nonlinearity='relu'", ("tanh", given[1])
     if layer.reads != "tokens" or given != ("tanh", "sigmoid"):
         layer.refuse("it needs tokens, tanh and sigmoid")
     last = () if layer.flag("return_sequences", False) else ("slice(-1, None, axis='T')", "flatten")
@@ -247,9 +258,19 @@ def _recurrent(layer: Layer, more: str = "") -> Made:
     return (made, *last), "vector" if last else "tokens"
 
 
+def _normalization(layer: Layer) -> Made:
+    """Fixed numbers, which are not in the JSON: a difference and a quotient for each channel."""
+    if layer.reads != "map" or layer.sizes("axis", -1) not in ([-1], [3]):
+        layer.refuse("only normalization of the channels of a map has an operator here")
+    joins = ("multiply", "add") if layer.config.get("invert") else ("subtract", "divide")
+    return tuple([f"{join}(identity, constant(C=in_channels, H=1, W=1, value=1))" for join in joins]), "map"
+
+
 def _rescaling(layer: Layer) -> Made:
-    if layer.reads != "map" or isinstance(layer.config.get("scale"), list):
-        layer.refuse("this scale has no operator here")
+    if layer.reads != "map":
+        layer.refuse("only rescaling of a map has an operator here")
+    if isinstance(layer.config.get("scale"), list) and not layer.real("offset", 0):
+        return ("multiply(identity, constant(C=in_channels, H=1, W=1, value=1))",), "map"
     terms = {"multiply": layer.real("scale"), "add": layer.real("offset", 0)}
     steps = [(join, value) for join, value in terms.items() if value != (join == "multiply")]
     return tuple([f"{join}(identity, constant(C=1, H=1, W=1, value={value}))" for join, value in steps]), "map"
@@ -282,7 +303,8 @@ LAYERS: dict[str, Callable[[Layer], Made]] = {
     "ELU": lambda layer: ((f"elu({layer.real('alpha', 1)})",), layer.reads),
     "Flatten": lambda layer: (("flatten",), "vector"), "Dropout": _dropout, "Concatenate": _concat,
     "Embedding": _embedding, "LSTM": _recurrent, "GRU": _recurrent, "SimpleRNN": _recurrent,
-    "Rescaling": _rescaling, "Reshape": _reshape, "Identity": lambda layer: ((), layer.reads),
+    "Normalization": _normalization, "Bidirectional": _bidirectional, "Rescaling": _rescaling, "Reshape": _reshape,
+    "Identity": lambda layer: ((), layer.reads),
 }  # fmt: skip
 for _axes in ("1D", "2D", "3D"):
     LAYERS |= {f"Conv{_axes}": _conv, f"Conv{_axes}Transpose": _transposed, f"UpSampling{_axes}": _upsample}

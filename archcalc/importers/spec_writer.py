@@ -46,6 +46,10 @@ class SpecWriter:
         self._steps: list[Step] = []
         self._labels: set[str] = set()
 
+    def note(self, text: str) -> None:
+        """Add a note once; "" is none."""
+        self.notes += [text] * (text not in ("", *self.notes))
+
     def input(self, name: str, sizes: Sequence[int] | Mapping[str, int]) -> str:
         """Add an input, with its sizes or its sizes by axis; return its label."""
         label = self._label(name)

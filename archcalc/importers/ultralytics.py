@@ -22,7 +22,8 @@ MAX_ROWS = 1_000
 def ultralytics_spec(text: str, file: str, name: str, part: str) -> str:
     """Translate a model, called `file` in errors, at the scale `part`, to a spec called `name`.
 
-    Without a scale it is the file's own `scale`, that of the name, such as s of yolov8s, or the first. Raises SpecError with its line.
+    Without a scale it is the file's own `scale`, that of the name, such as s of yolov8s, or the first. Raises SpecError
+    with its line.
     """
     return _Translation(parse_yaml(text, file), file, name, part).text()
 
