@@ -17,7 +17,7 @@ NETWORKS = {
 
 
 def translated(text):
-    return parse(caffe_spec(text, "net.prototxt", "net", ""))
+    return parse(caffe_spec(text, "net.prototxt", "net"))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ OLD = (
     ],
 )  # fmt: skip
 def test_a_layer(text, spec, shape):
-    made = caffe_spec(text, "a.prototxt", "a", "")
+    made = caffe_spec(text, "a.prototxt", "a")
     assert made.rstrip().endswith(f"- a: {spec}")
     graph = parse(made)
     assert graph.nodes[graph.result].output.text == shape

@@ -27,7 +27,7 @@ OTHERS = {  # without a printed count that is certain: multiply-accumulates and 
 
 
 def translated(text, name="net"):
-    return parse(darknet_spec(text, f"{name}.cfg", name, ""))
+    return parse(darknet_spec(text, f"{name}.cfg", name))
 
 
 def load_text(tmp_path, text, name="net.cfg"):
@@ -122,7 +122,7 @@ def lines(section, *before):
     ],
 )  # fmt: skip
 def test_a_section(section, spec, shape):
-    text = darknet_spec(NET + section, "a.cfg", "a", "")
+    text = darknet_spec(NET + section, "a.cfg", "a")
     assert text.rstrip().endswith(f"0: {spec}")
     graph = parse(text)
     assert graph.nodes[graph.result].output.text == shape
@@ -179,7 +179,7 @@ ERRORS = [
 @pytest.mark.parametrize(("text", "line", "message"), ERRORS)
 def test_errors_name_the_line(text, line, message):
     with pytest.raises(ArchcalcError, match=re.escape(f"yolo.cfg:{line}:1: {message}")):
-        darknet_spec(text, "yolo.cfg", "yolo", "")
+        darknet_spec(text, "yolo.cfg", "yolo")
 
 
 def test_an_error_in_the_translated_spec_says_where_it_comes_from(tmp_path, monkeypatch):

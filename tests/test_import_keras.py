@@ -42,7 +42,7 @@ def functional(shape, *calls, ends=None, old=False, kind="Functional"):
 
 
 def translated(text):
-    return parse(keras_spec(text, "model.json", "model", ""))
+    return parse(keras_spec(text, "model.json", "model"))
 
 
 def conv(name, filters, size, **more):
@@ -191,15 +191,15 @@ def test_attention_has_sizes_of_its_own():
 
 
 def test_attention_by_name():
-    text = keras_spec(attention({"use_causal_mask": True}), "m.json", "m", "")
+    text = keras_spec(attention({"use_causal_mask": True}), "m.json", "m")
     assert "attention(use(b_query), use(b_key), use(b_value), num_heads=4, causal=True)" in text
     assert "- b_key: use(image) | linear(32)" in text
     assert analyze(parse(text)).totals.macs == analyze(translated(attention())).totals.macs
 
 
 def test_numbers_that_are_not_written_are_noted():
-    assert "1 stands for each" in keras_spec(sequential([9, 7, 6], layer("Normalization", "a")), "m.json", "m", "")
-    plain = keras_spec(sequential([9, 7, 6], layer("Rescaling", "a", scale=0.5)), "m.json", "m", "")
+    assert "1 stands for each" in keras_spec(sequential([9, 7, 6], layer("Normalization", "a")), "m.json", "m")
+    plain = keras_spec(sequential([9, 7, 6], layer("Rescaling", "a", scale=0.5)), "m.json", "m")
     assert "1 stands for each" not in plain
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from archcalc.errors import Place, Source, SpecError, shorten
-from archcalc.importers.spec_writer import SpecWriter
+from archcalc.importers.spec_writer import SpecWriter, call
 
 TOKEN = re.compile(
     r"""[\s,;]+|\#[^\n]*|(?P<sign>[{}:])|"(?P<text>[^"\n]*)"|'(?P<other>[^'\n]*)'|(?P<word>[^\s{}:,;"'#]+)"""
@@ -74,14 +74,17 @@ class Layer(NamedTuple):
     own: Message
     message: Message
 
+    @property
+    def biased(self) -> bool:
+        """Whether it has biases."""
+        return self.own.text("bias_term") != "false"
+
     def refuse(self, message: str) -> Any:
         return self.message.refuse(f"{self.name} ({self.message.text('type')}): {message}")
 
 
-def caffe_spec(text: str, file: str, name: str, part: str) -> str:
+def caffe_spec(text: str, file: str, name: str) -> str:
     """Translate a network, called `file` in errors, to a spec called `name`. Raises SpecError with its line."""
-    if part:
-        raise SpecError(f"{file} has one network; leave out :{part}")
     source = Source(file, text.split("\n"))
     return _Translation(
         _message(_tokens(text, source), Place(source, 1, 1), 0), SpecWriter(name, f"{file}, for Caffe")
@@ -190,22 +193,20 @@ def _layer(message: Any) -> Layer | None:
     return Layer(message.text("name", kind), kind, message.sub(own), message)
 
 
-def _sizes(layer: Layer, name: str, letter: str, default: int) -> str:
-    """Return a size of a kernel, stride or padding, one for all axes or one per axis."""
-    given = layer.own.wholes(name)
+def _sizes(layer: Layer, name: str, default: int) -> list[int]:
+    """Return the sizes of a kernel, stride or padding, one for all axes or one per axis."""
+    letter = name.removesuffix("_size")
     if f"{letter}_h" in layer.own.fields:
-        given = [layer.own.whole(f"{letter}_h", default), layer.own.whole(f"{letter}_w", default)]
-    return str(given[0] if len({*given}) == 1 else given or default)
+        return [layer.own.whole(f"{letter}_h", default), layer.own.whole(f"{letter}_w", default)]
+    return layer.own.wholes(name) or [default]
 
 
 def _convolution(layer: Layer, net: _Translation) -> tuple[str, ...]:
-    words = {"stride": _sizes(layer, "stride", "stride", 1), "padding": _sizes(layer, "pad", "pad", 0)}
-    words |= {"dilation": _sizes(layer, "dilation", "dilation", 1), "groups": str(layer.own.whole("group", 1))}
-    text = "".join(f", {word}={value}" for word, value in words.items() if value != str(int(word != "padding")))
-    text += ", bias=False" * (layer.own.text("bias_term") == "false")
-    kernel = _sizes(layer, "kernel_size", "kernel", 0)
+    words = {"stride": _sizes(layer, "stride", 1), "padding": _sizes(layer, "pad", 0)}
+    words |= {"dilation": _sizes(layer, "dilation", 1)}
     operator = "conv_transpose" if layer.kind == "deconvolution" else "conv"
-    return (f"{operator}({layer.own.whole('num_output', 0)}, {kernel}{text})",)
+    channels, kernel = layer.own.whole("num_output", 0), _sizes(layer, "kernel_size", 0)
+    return (call(operator, channels, kernel, **words, groups=layer.own.whole("group", 1), bias=layer.biased),)
 
 
 def _pooling(layer: Layer, net: _Translation) -> tuple[str, ...]:
@@ -214,18 +215,15 @@ def _pooling(layer: Layer, net: _Translation) -> tuple[str, ...]:
     pool = kinds.get(layer.own.text("pool", "MAX")) or layer.refuse(f"{layer.own.text('pool')} has no operator here")
     if layer.own.text("global_pooling") == "true":
         return (f"global_{pool}pool",)
-    kernel, stride = _sizes(layer, "kernel_size", "kernel", 0), _sizes(layer, "stride", "stride", 1)
-    if kernel.isdigit() and stride.isdigit() and int(kernel) < int(stride):
+    kernel, stride = _sizes(layer, "kernel_size", 0), _sizes(layer, "stride", 1)
+    if max(kernel) < max(stride):
         layer.refuse("a stride larger than the kernel has no operator here")
-    padding = _sizes(layer, "pad", "pad", 0)
-    words = f", padding={padding}" * (padding != "0")
-    ceil = ", ceil_mode=True" * (layer.own.text("round_mode", "CEIL") in ("CEIL", "0") and stride != "1")
-    return (f"{pool}pool({kernel}, stride={stride}{words}{ceil})",)
+    up = layer.own.text("round_mode", "CEIL") in ("CEIL", "0") and {*stride} != {1}
+    return (call(f"{pool}pool", kernel, stride=stride, padding=_sizes(layer, "pad", 0), ceil_mode=up),)
 
 
 def _linear(layer: Layer, net: _Translation) -> tuple[str, ...]:
-    bias = ", bias=False" * (layer.own.text("bias_term") == "false")
-    return "flatten", f"linear({layer.own.whole('num_output', 0)}{bias})"
+    return "flatten", call("linear", layer.own.whole("num_output", 0), bias=layer.biased)
 
 
 def _relu(layer: Layer, net: _Translation) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import Place, Source, SpecError, shorten
-from archcalc.importers.spec_writer import SpecWriter
+from archcalc.importers.spec_writer import SpecWriter, call
 
 LAYERS = {  # activations, as src/activations.c defines them
     "linear": (), "leaky": ("leaky_relu(0.1)",), "relie": ("leaky_relu(0.01)",), "relu": ("relu",), "relu6": ("relu6",),
@@ -80,10 +80,8 @@ class Section(NamedTuple):
         return ("batchnorm",) * self.normalized + self.activation(default)
 
 
-def darknet_spec(text: str, file: str, name: str, part: str) -> str:
+def darknet_spec(text: str, file: str, name: str) -> str:
     """Translate a configuration, called `file` in errors, to a spec called `name`. Raises SpecError with its line."""
-    if part:
-        raise SpecError(f"{file} has one network; leave out :{part}")
     return _Translation(_sections(Source(file, text.split("\n"))), SpecWriter(name, f"{file}, for Darknet")).text()
 
 
@@ -161,8 +159,8 @@ class _Translation:
         padding = size // 2 if section.whole("pad", 0) else section.whole("padding", 0)
         if dilation > 1 and 2 * padding != size - 1:
             raise section.error("needs padding that keeps the size", "dilation", "Darknet computes other sizes")
-        words = {"stride": stride if {*strides} == {stride} else [*strides], "padding": padding * dilation}
-        words |= {"dilation": dilation, "groups": section.whole("groups", 1)}
+        words = {"stride": [*strides], "padding": padding * dilation, "dilation": dilation}
+        words |= {"groups": section.whole("groups", 1)}
         _, *lengths = self.shapes[self.last]
         out = [(length + 2 * padding - size) // step + 1 for length, step in zip(lengths, strides, strict=True)]
         shape = section.positive("filters", 1), out[0], out[1]
@@ -185,19 +183,17 @@ class _Translation:
         before, uneven = divmod(padding, 2)
         channels, *lengths = self.shapes[self.last]
         height, width = ((length + padding - size) // stride + 1 for length in lengths)
-        words = f"{size}, stride={stride}" + f", padding={before}" * (before > 0)
-        if uneven and stride == 2 and padding < size:  # one more place after the image is to round up
-            layers = [f"maxpool({words}, ceil_mode=True)"]
-        else:
-            layers = ["pad([[0, 1], [0, 1]], mode='replicate')"] * uneven + [f"maxpool({words})"]
-        return self.step(section, (channels, height, width), *layers)
+        up = bool(uneven and stride == 2 and padding < size)  # one more place after the image is to round up
+        more = ["pad([[0, 1], [0, 1]], mode='replicate')"] * (uneven and not up)
+        pool = call("maxpool", size, stride=stride, padding=before, ceil_mode=up)
+        return self.step(section, (channels, height, width), *more, pool)
 
     def avgpool(self, section: Section) -> str:
         return self.step(section, (self.shapes[self.last][0], 1, 1), "global_avgpool")
 
     def connected(self, section: Section) -> str:
-        bias, features = ", bias=False" * section.normalized, section.positive("output", 1)
-        return self.step(section, (features, 1, 1), "flatten", f"linear({features}{bias})", *section.after("logistic"))
+        made = call("linear", features := section.positive("output", 1), bias=not section.normalized)
+        return self.step(section, (features, 1, 1), "flatten", made, *section.after("logistic"))
 
     def route(self, section: Section) -> str:
         groups, group = section.positive("groups", 1), section.whole("group_id", 0)
@@ -297,10 +293,9 @@ class _Translation:
 
 
 def _convolution(operator: str, section: Section, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a convolution with what differs from the defaults, its normalization and its activation."""
-    words = "".join(f", {name}={value}" for name, value in given.items() if value != int(name != "padding"))
-    words += ", bias=False" * section.normalized
-    return f"{operator}({section.whole('filters', 1)}, {section.whole('size', 1)}{words})", *section.after("logistic")
+    """Return a convolution, its normalization and its activation."""
+    made = call(operator, section.whole("filters", 1), section.whole("size", 1), **given, bias=not section.normalized)
+    return made, *section.after("logistic")
 
 
 KINDS: dict[str, Callable[[_Translation, Section], str]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from archcalc.errors import SpecError
 from archcalc.importers.caffe import caffe_spec
 from archcalc.importers.darknet import darknet_spec
 from archcalc.importers.keras_json import keras_spec
@@ -12,11 +13,12 @@ from archcalc.importers.ultralytics import ultralytics_spec
 from archcalc.spec.foreign_files import kind_of
 from archcalc.spec.yaml import read_text
 
-DECLARED: dict[str, Callable[[str, str, str, str], str]] = {  # by what `kind_of` calls the file
+SCALED = "a YOLO model configuration"
+DECLARED: dict[str, Callable[[str, str, str], str]] = {  # by what `kind_of` calls the file
     "a Caffe network": caffe_spec,
     "a Darknet configuration": darknet_spec,
     "a Keras network": keras_spec,
-    "a YOLO model configuration": ultralytics_spec,
+    SCALED: ultralytics_spec,
 }
 
 
@@ -30,4 +32,9 @@ def declared_spec(path: Path, shown: str, part: str = "") -> str:
 
     Raises SpecError with the place in the file.
     """
-    return DECLARED[kind_of(path)](read_text(path), shown, path.stem, part)
+    kind = kind_of(path)
+    if kind == SCALED:
+        return ultralytics_spec(read_text(path), shown, path.stem, part)
+    if part:
+        raise SpecError(f"{shown} has one network; leave out :{part}")
+    return DECLARED[kind](read_text(path), shown, path.stem)

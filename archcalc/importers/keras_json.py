@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from archcalc.errors import SpecError, shorten
-from archcalc.importers.keras_layers import JOINS, LAYERS, Layer, bias_words
-from archcalc.importers.spec_writer import SpecWriter
+from archcalc.importers.keras_layers import JOINS, LAYERS, Layer
+from archcalc.importers.spec_writer import SpecWriter, call
 
 CONSTANTS = "The numbers of Normalization, and of Rescaling by channel, are not written here: 1 stands for each."
 STATISTICS = "Keras counts the running statistics of batch normalization among its params, as not trainable."
@@ -17,10 +17,8 @@ MAX_DEPTH, MAX_PASSES = 8, 50
 MAX_AXES = 2**31
 
 
-def keras_spec(text: str, file: str, name: str, part: str) -> str:
+def keras_spec(text: str, file: str, name: str) -> str:
     """Translate a model, called `file` in errors, to a spec called `name`. Raises SpecError with the layer's name."""
-    if part:
-        raise SpecError(f"{file} has one network; leave out :{part}")
     try:
         model = json.loads(text)
     except RecursionError:
@@ -147,14 +145,13 @@ class _Model:
         if not isinstance(out, int) or made.config.get("attention_axes") not in (None, [1]):
             made.refuse("it needs its output's size, and to attend along one axis")
         query, value, key = reads if len(reads) > 2 else [reads[0], reads[-1], reads[-1]]
-        linear = f"linear({heads * size}{bias_words(made)})"
+        bias = made.flag("use_bias", True)
         parts = [
-            self.writer.step(f"{name}_{part}", [read], linear)
+            self.writer.step(f"{name}_{part}", [read], call("linear", heads * size, bias=bias))
             for part, read in (("query", query), ("key", key), ("value", value))
         ]
-        words = ", causal=True" * bool(layer.get("causal")) + f", dropout={made.real('dropout', 0)}"
-        join = f"attention(num_heads={heads}{words.removesuffix(', dropout=0.0')})"
-        return self.writer.step(name, parts, join, f"linear({out}{bias_words(made)})")
+        join = call("attention", num_heads=heads, causal=bool(layer.get("causal")), dropout=made.real("dropout", 0))
+        return self.writer.step(name, parts, join, call("linear", out, bias=bias))
 
     def input(self, name: str, shape: Any) -> tuple[str, str]:
         """Add an input of the network, with its channels first."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from archcalc.errors import SpecError, shorten
+from archcalc.importers.spec_writer import call
 
 ACTIVATIONS = {
     "linear": (), "relu": ("relu",), "relu6": ("relu6",), "sigmoid": ("sigmoid",), "tanh": ("tanh",),
@@ -72,45 +73,36 @@ class Layer(NamedTuple):
 Made = tuple[tuple[str, ...], str]  # layers, and the kind of value that they give
 
 
-def _one(sizes: list[int]) -> str:
-    return str(sizes[0] if len({*sizes}) == 1 else sizes)
-
-
 def _on_map(layer: Layer) -> tuple[str, ...]:
     """Return what makes a line of tokens, so that a window can slide over it."""
     return ("transpose",) if layer.reads == "tokens" else ()
 
 
-def _words(layer: Layer, groups: str = "1") -> str:
-    """Return the arguments of a convolution after its kernel, without those that are PyTorch's defaults."""
-    stride, dilation = _one(layer.sizes("strides")), _one(layer.sizes("dilation_rate"))
-    padding = {"valid": "0", "same": "'SAME'", "causal": "'causal'"}.get(layer.text("padding", "valid"))
-    given = {"stride": stride, "padding": padding or layer.refuse("its padding is unknown"), "dilation": dilation}
-    given |= {"groups": groups}
-    return "".join(f", {name}={value}" for name, value in given.items() if value != ("0" if name == "padding" else "1"))
+PADDING = {"valid": 0, "same": "'SAME'", "causal": "'causal'"}
 
 
-def bias_words(layer: Layer) -> str:
-    """Return the argument `bias` after others, if it is false."""
-    return ", bias=False" * (not layer.flag("use_bias", True))
+def _convolution(layer: Layer, channels: object, groups: object) -> Made:
+    made = call(
+        "conv", channels, layer.sizes("kernel_size"), stride=layer.sizes("strides"),
+        padding=PADDING.get(layer.text("padding", "valid"), 0), dilation=layer.sizes("dilation_rate"), groups=groups,
+        bias=layer.flag("use_bias", True),
+    )  # fmt: skip
+    return (*_on_map(layer), made, *layer.activation()), "map"
 
 
 def _conv(layer: Layer) -> Made:
-    words = _words(layer, str(layer.whole("groups", 1))) + bias_words(layer)
-    made = f"conv({layer.whole('filters')}, {_one(layer.sizes('kernel_size'))}{words})"
-    return (*_on_map(layer), made, *layer.activation()), "map"
+    return _convolution(layer, layer.whole("filters"), layer.whole("groups", 1))
 
 
 def _depthwise(layer: Layer) -> Made:
-    channels = f"in_channels * {layer.whole('depth_multiplier', 1)}".removesuffix(" * 1")
-    words = _words(layer, "in_channels") + bias_words(layer)
-    made = f"conv({channels}, {_one(layer.sizes('kernel_size'))}{words})"
-    return (*_on_map(layer), made, *layer.activation()), "map"
+    return _convolution(
+        layer, f"in_channels * {layer.whole('depth_multiplier', 1)}".removesuffix(" * 1"), "in_channels"
+    )
 
 
 def _separable(layer: Layer) -> Made:
     bare = layer._replace(config={**layer.config, "use_bias": False, "activation": "linear"})
-    last = f"conv({layer.whole('filters')}, 1{bias_words(layer)})"
+    last = call("conv", layer.whole("filters"), 1, bias=layer.flag("use_bias", True))
     return (*_depthwise(bare)[0], last, *layer.activation()), "map"
 
 
@@ -124,8 +116,9 @@ def _transposed(layer: Layer) -> Made:
     same = layer.text("padding", "valid") == "same"
     padding = [max(0, -(-size // 2)) * same for size in over]
     more = [max(-size, 0) + (size % 2 if size > 0 and same else 0) for size in over]
-    words = f"stride={_one(strides)}, padding={_one(padding)}, output_padding={_one(more)}"
-    made = f"conv_transpose({layer.whole('filters')}, {_one(kernels)}, {words}{bias_words(layer)})"
+    bias = layer.flag("use_bias", True)
+    words = {"stride": strides, "padding": padding, "output_padding": more, "bias": bias}
+    made = call("conv_transpose", layer.whole("filters"), kernels, **words)
     return (*_on_map(layer), made, *layer.activation()), "map"
 
 
@@ -133,23 +126,22 @@ def _pool(layer: Layer) -> Made:
     """Padding of "same" is not counted in means, and of maxima is what is next to it."""
     kernels = layer.sizes("pool_size", 2)
     strides = layer.sizes("strides", kernels)
-    kernel, stride = _one(kernels), _one(strides)
     pool = "maxpool" if layer.kind.startswith("Max") else "avgpool"
     before, odd = _on_map(layer), all(size % 2 for size in kernels)
     if layer.text("padding", "valid") == "valid":
-        return (*before, f"{pool}({kernel}, stride={stride})"), "map"
-    if stride == "1" and odd:
-        words = f", padding={_one([size // 2 for size in kernels])}" + ", count_include_pad=False" * (pool == "avgpool")
-        return (*before, f"{pool}({kernel}, stride=1{words})"), "map"
-    if kernel == stride == "2":
-        return (*before, f"{pool}(2, stride=2, ceil_mode=True)"), "map"
+        return (*before, call(pool, kernels, stride=strides)), "map"
+    if {*strides} == {1} and odd:
+        words = {"padding": [size // 2 for size in kernels], "count_include_pad": pool == "maxpool"}
+        return (*before, call(pool, kernels, stride=1, **words)), "map"
+    if {*kernels, *strides} == {2}:
+        return (*before, call(pool, 2, stride=2, ceil_mode=True)), "map"
     if pool == "avgpool" or layer.kind[-2:] != "2D":
         layer.refuse("this size with padding 'same' has no operator here")
     pads = []
     for axis, size, step in zip(("in_height", "in_width"), kernels * 2, strides * 2, strict=False):
         total = f"max((-(-{axis} // {step}) - 1) * {step} + {size} - {axis}, 0)"
         pads.append(f"[{total} // 2, -(-{total} // 2)]")
-    return (f"pad([{', '.join(pads)}], mode='replicate')", f"maxpool({kernel}, stride={stride})"), "map"
+    return (f"pad([{', '.join(pads)}], mode='replicate')", call("maxpool", kernels, stride=strides)), "map"
 
 
 def _global(layer: Layer) -> Made:
@@ -160,8 +152,9 @@ def _global(layer: Layer) -> Made:
 
 def _dense(layer: Layer) -> Made:
     """Over the last axis, which of a map is that of the channels: a convolution of 1×1."""
-    operator, kernel = ("conv", ", 1") if layer.reads == "map" else ("linear", "")
-    return (f"{operator}({layer.whole('units')}{kernel}{bias_words(layer)})", *layer.activation()), layer.reads
+    operator, *kernel = ("conv", 1) if layer.reads == "map" else ("linear",)
+    made = call(str(operator), layer.whole("units"), *kernel, bias=layer.flag("use_bias", True))
+    return (made, *layer.activation()), layer.reads
 
 
 def _batchnorm(layer: Layer) -> Made:
@@ -213,8 +206,7 @@ def _upsample(layer: Layer) -> Made:
     mode = layer.text("interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
         layer.refuse(f"{shorten(mode)} has no operator here")
-    words = f"scale_factor={_one(layer.sizes('size', 2))}" + f", mode='{mode}'" * (mode != "nearest")
-    return (*_on_map(layer), f"upsample({words})"), "map"
+    return (*_on_map(layer), call("upsample", scale_factor=layer.sizes("size", 2), mode=f"'{mode}'")), "map"
 
 
 def _concat(layer: Layer) -> Made:
@@ -237,10 +229,10 @@ def _bidirectional(layer: Layer) -> Made:
         layer.refuse("only GRU, LSTM and SimpleRNN whose directions are concatenated have an operator here")
     if not own.flag("return_sequences", False):
         layer.refuse("it needs return_sequences: the last token of each direction has no operator here")
-    return _recurrent(own, ", bidirectional=True")
+    return _recurrent(own, both=True)
 
 
-def _recurrent(layer: Layer, more: str = "") -> Made:
+def _recurrent(layer: Layer, both: bool = False) -> Made:
     """GRU as in PyTorch, with two biases per gate; the others have one bias, for which there is no operator."""
     bias = layer.flag("use_bias", True)
     operator = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}[layer.kind]
@@ -249,12 +241,12 @@ def _recurrent(layer: Layer, more: str = "") -> Made:
     if layer.kind != "GRU" and bias:
         layer.refuse("one bias per gate has no operator here: `lstm` and `rnn` have two, as in PyTorch, so more params")
     given = layer.text("activation", "tanh"), layer.text("recurrent_activation", "sigmoid")
-    if layer.kind == "SimpleRNN" and given[0] == "relu":
-        more, given = f"{more}, nonlinearity='relu'", ("tanh", given[1])
-    if layer.reads != "tokens" or given != ("tanh", "sigmoid"):
+    relu = layer.kind == "SimpleRNN" and given[0] == "relu"
+    if layer.reads != "tokens" or given != ("relu" if relu else "tanh", "sigmoid"):
         layer.refuse("it needs tokens, tanh and sigmoid")
     last = () if layer.flag("return_sequences", False) else ("slice(-1, None, axis='T')", "flatten")
-    made = f"{operator}({layer.whole('units')}{more}{', bias=False' * (not bias)})"
+    nonlinearity = "'relu'" if relu else "'tanh'"
+    made = call(operator, layer.whole("units"), bidirectional=both, nonlinearity=nonlinearity, bias=bias)
     return (made, *last), "vector" if last else "tokens"
 
 

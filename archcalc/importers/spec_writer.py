@@ -13,6 +13,23 @@ from archcalc.spec.layers import is_reserved
 MAX_LABEL = 90  # characters; a number may follow
 
 
+DEFAULTS = {
+    "padding": 0, "dilation": 1, "groups": 1, "bias": True, "ceil_mode": False, "count_include_pad": True,
+    "bidirectional": False, "nonlinearity": "'tanh'", "mode": "'nearest'", "causal": False, "dropout": 0,
+}  # fmt: skip  # of all operators that have such an argument; `stride` is 1, of a pool its kernel
+
+
+def call(operator: str, *given: object, **words: object) -> str:
+    """Return `conv(8, 3, stride=2)`, without words that have their default; equal sizes are written once."""
+    defaults = DEFAULTS | {"stride": None if operator.endswith("pool") else 1}
+    named = [f"{word}={_once(value)}" for word, value in words.items() if _once(value) != defaults.get(word)]
+    return f"{operator}({', '.join([*map(str, map(_once, given)), *named])})"
+
+
+def _once(value: object) -> object:
+    return value[0] if isinstance(value, list) and value and value == value[:1] * len(value) else value
+
+
 class Step(NamedTuple):
     """One step: its label, the labels that it reads, and its layers; the first joins several."""
 

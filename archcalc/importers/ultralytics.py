@@ -19,7 +19,7 @@ UNFUSED = "Convolutions and batch normalizations are separate, as in training; -
 MAX_ROWS = 1_000
 
 
-def ultralytics_spec(text: str, file: str, name: str, part: str) -> str:
+def ultralytics_spec(text: str, file: str, name: str, part: str = "") -> str:
     """Translate a model, called `file` in errors, at the scale `part`, to a spec called `name`.
 
     Without a scale it is the file's own `scale`, that of the name, such as s of yolov8s, or the first. Raises SpecError

@@ -67,14 +67,11 @@ SPLIT = ["    - cv1: unit(2 * hidden)", "    - first: chunk(2, 0)", "    - secon
 
 
 def _conv(net: Scaled, row: Row, inputs: list[int], name: str = "unit") -> Made:
-    channels, words = net.wide(row.arg(0, None)), ""
-    for word, value, default in (
-        ("kernel", row.arg(1, 1), 1), ("stride", row.arg(2, 1), 1), ("padding", row.arg(3, -1), -1),
-        ("groups", row.arg(4, 1), 1), ("dilation", row.arg(5, 1), 1),
-    ):  # fmt: skip
-        words += f", {word}={value}" if value != default else ""
-    plain = row.arg(6, True, bool) is False
-    return _repeated(row, f"{'plain' if plain else name}({channels}{words})"), channels
+    channels, names = net.wide(row.arg(0, None)), ("kernel", "stride", "padding", "groups", "dilation")
+    given = {word: row.arg(i, 1) for i, word in enumerate(names, 1) if row.args[i : i + 1] not in ([], [None])}
+    words = [f"{word}={value}" for word, value in given.items() if value != 1 or word == "padding"]
+    name = name if row.arg(6, True, bool) else "plain"
+    return _repeated(row, f"{name}({', '.join([str(channels), *words])})"), channels
 
 
 def _repeated(row: Row, call: str) -> str:
@@ -152,10 +149,8 @@ def _sppf(net: Scaled, row: Row, inputs: list[int]) -> Made:
 
 
 def _spp(net: Scaled, row: Row, inputs: list[int]) -> Made:
-    kernels = row.arg(1, [5, 9, 13], list)
-    return f"spp({net.wide(row.arg(0, None))}, {[k for k in kernels if isinstance(k, int)]})", net.wide(
-        row.arg(0, None)
-    )
+    channels, kernels = net.wide(row.arg(0, None)), row.arg(1, [5, 9, 13], list)
+    return f"spp({channels}, {[k for k in kernels if isinstance(k, int)]})", channels
 
 
 def _upsample(net: Scaled, row: Row, inputs: list[int]) -> Made:
@@ -170,26 +165,18 @@ def _concat(net: Scaled, row: Row, inputs: list[int]) -> Made:
     return "concat", sum(inputs)
 
 
-def _block(text: str) -> Callable[[Scaled, Row, list[int]], Made]:
-    """Translate to a call, in which `{0}` is the scaled width and `{1}` the second argument."""
+def _block(text: str, *defaults: int | None) -> Callable[[Scaled, Row, list[int]], Made]:
+    """Translate to a call, in which `{0}` is the scaled width, `{1}` the second argument, and `{n}` the repeats.
+
+    The arguments after the width have these defaults; None: it is required.
+    """
 
     def translate(net: Scaled, row: Row, inputs: list[int]) -> Made:
         channels = net.wide(row.arg(0, None))
-        if len(row.args) < text.count("{"):
-            row.refuse(f"it needs {text.count('{')} arguments")
-        return text.format(channels, *(row.arg(i, None) for i in range(1, text.count("{")))), channels
+        made = text.format(channels, *(row.arg(i, default) for i, default in enumerate(defaults, 1)), n=row.repeats)
+        return made if "{n}" in text else _repeated(row, made), channels
 
     return translate
-
-
-def _c2psa(net: Scaled, row: Row, inputs: list[int]) -> Made:
-    channels = net.wide(row.arg(0, None))
-    return f"c2psa({channels}, {row.repeats})", channels
-
-
-def _rep_elan(net: Scaled, row: Row, inputs: list[int]) -> Made:
-    channels = net.wide(row.arg(0, None))
-    return _repeated(row, f"rep_elan({channels}, {row.arg(1, None)}, {row.arg(2, None)}, {row.arg(3, 1)})"), channels
 
 
 def _cib(net: Scaled, row: Row, inputs: list[int]) -> Made:
@@ -203,16 +190,6 @@ def _cib(net: Scaled, row: Row, inputs: list[int]) -> Made:
 def _c2(net: Scaled, row: Row, inputs: list[int]) -> Made:
     channels, inner = net.wide(row.arg(0, None)), "residual" if row.arg(1, True, bool) else "straight"
     return f"c2({channels}, {row.repeats}, {inner}, {_half(row, channels, 3)})", channels
-
-
-def _spp_elan(net: Scaled, row: Row, inputs: list[int]) -> Made:
-    channels = net.wide(row.arg(0, None))
-    return f"spp_elan({channels}, {row.arg(1, None)}, {row.arg(2, 5)})", channels
-
-
-def _transposed(net: Scaled, row: Row, inputs: list[int]) -> Made:
-    channels, sizes = net.wide(row.arg(0, None)), [row.arg(i, default) for i, default in ((1, None), (2, 1), (3, 0))]
-    return f"conv_transpose({channels}, {sizes[0]}, stride={sizes[1]}, padding={sizes[2]})", channels
 
 
 def _maxpool(net: Scaled, row: Row, inputs: list[int]) -> Made:
@@ -234,15 +211,17 @@ def _same(text: str) -> Callable[[Scaled, Row, list[int]], Made]:
 
 MODULES: dict[str, Callable[[Scaled, Row, list[int]], Made]] = {
     "Conv": _conv, "DWConv": _depthwise, "Concat": _concat, "nn.Upsample": _upsample, "nn.Identity": _same("identity"),
-    "C2f": _c2f, "C3k2": _c3k2, "A2C2f": _a2c2f, "C2PSA": _c2psa, "C2fCIB": _cib, "Bottleneck": _bottleneck,
-    "C3": _c3, "BottleneckCSP": lambda net, row, inputs: _c3(net, row, inputs, "csp"),
+    "C2f": _c2f, "C3k2": _c3k2, "A2C2f": _a2c2f, "C2fCIB": _cib, "Bottleneck": _bottleneck, "C2": _c2, "C3": _c3,
+    "BottleneckCSP": lambda net, row, inputs: _c3(net, row, inputs, "csp"),
     "C3Ghost": lambda net, row, inputs: _c3(net, row, inputs, inner="ghost_residual"),
     "GhostConv": lambda net, row, inputs: _conv(net, row, inputs, "ghost"),
-    "SPPF": _sppf, "SPP": _spp, "SPPELAN": _spp_elan, "C2": _c2, "nn.MaxPool2d": _maxpool,
-    "nn.ZeroPad2d": _zero_pad, "nn.ConvTranspose2d": _transposed, "SCDown": _block("scdown({}, {}, {})"),
+    "SPPF": _sppf, "SPP": _spp, "SPPELAN": _block("spp_elan({}, {}, {})", None, 5),
+    "nn.MaxPool2d": _maxpool, "nn.ZeroPad2d": _zero_pad,
+    "nn.ConvTranspose2d": _block("conv_transpose({}, {}, stride={}, padding={})", None, 1, 0),
     "Focus": lambda net, row, inputs: (f"pixel_unshuffle(2) | {(made := _conv(net, row, inputs))[0]}", made[1]),
-    "ADown": _block("adown({})"), "AConv": _block("aconv({})"), "ELAN1": _block("elan({}, {}, {})"),
-    "RepNCSPELAN4": _rep_elan, "PSA": lambda net, row, inputs: (f"c2psa({inputs[0]}, 1)", inputs[0]),
+    "SCDown": _block("scdown({}, {}, {})", None, None), "ADown": _block("adown({})"), "AConv": _block("aconv({})"),
+    "ELAN1": _block("elan({}, {}, {})", None, None), "RepNCSPELAN4": _block("rep_elan({}, {}, {}, {})", None, None, 1),
+    "C2PSA": _block("c2psa({}, {n})"), "PSA": lambda net, row, inputs: (f"c2psa({inputs[0]}, 1)", inputs[0]),
 }  # fmt: skip
 
 
