@@ -49,6 +49,14 @@ class Broken(Net):
     def __init__(self):
         assert False
 
+class Sparse(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.eye(8).to_sparse())
+
+    def forward(self, x):
+        return torch.sparse.mm(self.table, self.fc(x).t()).t()
+
 class TwoLines(nn.Sequential):
     def __init__(self):
         super().__init__()
@@ -111,6 +119,11 @@ def test_an_assert_without_a_text_is_named_once(name):
     with pytest.raises(ArchcalcError) as caught:
         load(f"torch:nets.py:{name}@8")
     assert str(caught.value).partition("\n")[0].endswith(": AssertionError")
+
+
+def test_a_sparse_tensor_is_named():
+    with pytest.raises(ArchcalcError, match="a tensor is sparse_coo; only dense ones"):
+        load("torch:nets.py:Sparse@8")
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "csv", "html", "latex"])

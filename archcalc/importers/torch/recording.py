@@ -136,7 +136,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         return made
 
     def make(self, tensor: Tensor, source: str = "", name: str = "") -> int:
-        """Add a value; return its index."""
+        """Add a value; return its index. Raises RuntimeError for a sparse tensor."""
+        if tensor.layout is not torch.strided:
+            raise RuntimeError(
+                f"a tensor is {str(tensor.layout).removeprefix('torch.')}; only dense ones have a rule here"
+            )
         storage = tensor.untyped_storage()
         known = self.storages.get(storage._cdata)
         if known is None or known[0].expired():
