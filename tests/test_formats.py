@@ -34,7 +34,7 @@ from archcalc.render.tables.ops import operator_help, operators
 
 
 def about(name):
-    return facts_of(name, "")
+    return facts_of(name, "", {}, None)
 
 
 ODD = [

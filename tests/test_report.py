@@ -278,7 +278,7 @@ def test_golden_audits(name):
 
 @pytest.mark.parametrize(("name", "width"), [("resnet50", 80), ("torchvision/resnet50", 120), ("blocks/conv5x5", 80)])
 def test_golden_shows(name, width):
-    text = render(facts_of(name, ""), "table", width)
+    text = render(facts_of(name, "", {}, None), "table", width)
     check_golden(f"tables/show-{name.replace('/', '-')}-{width}.txt", text)
     assert all(cell_len(line) <= width for line in text.splitlines())
 

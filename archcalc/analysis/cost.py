@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from archcalc.analysis.conventions import Convention
@@ -12,7 +12,7 @@ from archcalc.analysis.training_step import NO_STEP, Gradients, Step, step_of
 from archcalc.graph.graph import Node
 from archcalc.ops.base import Unknown, Work, is_bias
 from archcalc.ops.imported import Imported
-from archcalc.ops.shape import Ids, Sizes
+from archcalc.ops.shape import Ids, Shape, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
 WHOLE = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}  # likewise
@@ -123,13 +123,17 @@ def dtype_of(node: Node) -> str:
     return node.op.dtype if isinstance(node.op, Imported) else "int64" * isinstance(node.output, Ids)
 
 
+def _tensors(node: Node) -> Iterator[tuple[Shape, str]]:
+    """Yield the shape and dtype of each input of a node, and of its output."""
+    shapes = node.x if node.op.joins else (node.x,)
+    read = node.op.read_dtypes if isinstance(node.op, Imported) else ()
+    yield from zip(shapes, read or ["int64" * isinstance(shape, Ids) for shape in shapes], strict=True)
+    yield node.output, dtype_of(node)
+
+
 def bytes_moved(run: Run) -> int:
     node, (batch, _, training, *_) = run.node, run.conditions
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
-    shapes = node.x if node.op.joins else (node.x,)
-    read = node.op.read_dtypes if isinstance(node.op, Imported) else ()
-    dtypes = read or ["int64" * isinstance(shape, Ids) for shape in shapes]
-    tensors = [*zip(shapes, dtypes, strict=True), (node.output, dtype_of(node))]
-    moved: int = sum([math.prod(shape) * _bytes_of(dtype, run.conditions) for shape, dtype in tensors])
+    tensors: int = sum([math.prod(shape) * _bytes_of(dtype, run.conditions) for shape, dtype in _tensors(node)])
     owned = param_bytes(run) + buffer_bytes(run) + run.shared * run.conditions.value_bytes
-    return moves * (batch * moved + owned)
+    return moves * (batch * tensors + owned)
