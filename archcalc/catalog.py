@@ -150,10 +150,7 @@ def origin(name: str) -> Origin | None:
 
 
 def origins(path: str, part: str = "") -> list[Origin]:
-    """Return the networks of a file, or the scale `part` of a YOLO model.
-
-    Raises ArchcalcError, or SpecError if it is not a spec.
-    """
+    """Return the networks of a file, or a scale of a YOLO model. Raises ArchcalcError; SpecError if it is no spec."""
     spec = _read(Path(path), part)
     return [_origin(spec, network) for network in spec.networks()]
 

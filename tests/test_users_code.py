@@ -16,6 +16,7 @@ from archcalc.importers.torch import on_meta
 
 NETS = """
 import warnings
+import numpy
 import torch
 from torch import nn
 
@@ -39,7 +40,7 @@ class Looks(Net):
 
 class LooksAtTable(Net):
     def __init__(self):
-        super().__init__(len(torch.ones(4, 100).sum(1).tolist()))
+        super().__init__(len(torch.ones(numpy.int64(4), 100).sum(1).tolist()))
 
 class Asserts(Net):
     def forward(self, x):

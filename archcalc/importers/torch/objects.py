@@ -170,7 +170,7 @@ def users_code(source: str) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings(), torch.random.fork_rng(devices=()):
             warnings.simplefilter("default")
-            torch.manual_seed(0)  # the same weights, and so the same figures, each time
+            torch.default_generator.manual_seed(0)  # the same weights, and so the same figures, each time
             yield
     except ArchcalcError as error:
         raise ArchcalcError(f"{shorten(source, 100)}: {error}{_line(error.__cause__)}") from error.__cause__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -45,8 +45,8 @@ class _LargeOnMeta(TorchFunctionMode):  # type: ignore[misc]  # torch has no typ
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = dict(kwargs or {})
         if func in FACTORIES and not named.get("device"):
-            sizes = named.get("size", args if not args or isinstance(args[0], int) else args[0])
-            if prod(sizes) > LARGE:
+            sizes = named.get("size", args[0] if args and isinstance(args[0], Sequence) else args)
+            if prod(map(int, sizes)) > LARGE:
                 named["device"], self.used = "meta", True
         return func(*args, **named)
 
