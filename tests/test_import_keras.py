@@ -197,6 +197,13 @@ def test_attention_by_name():
     assert analyze(parse(text)).totals.macs == analyze(translated(attention())).totals.macs
 
 
+def test_attention_by_name_in_keras_2():
+    own = layer("MultiHeadAttention", "b", num_heads=4, key_dim=8, output_shape=16)
+    model = json.loads(functional([10, 12], (dense("a", 16), ["image"]), (own, ["a"]), old=True))
+    model["config"]["layers"][-1]["inbound_nodes"] = [[["a", 0, 0, {"value": ["image", 0, 0]}]]]
+    assert "- b_key: use(image) | linear(32)" in keras_spec(json.dumps(model), "m.json", "m")
+
+
 def test_numbers_that_are_not_written_are_noted():
     assert "1 stands for each" in keras_spec(sequential([9, 7, 6], layer("Normalization", "a")), "m.json", "m")
     plain = keras_spec(sequential([9, 7, 6], layer("Rescaling", "a", scale=0.5)), "m.json", "m")
@@ -230,6 +237,8 @@ def test_pytorch_agrees():
         (sequential([9, 4], layer("LSTM", "a", units=4)), "a (LSTM): one bias per gate has no operator here"),
         (sequential([9, 4], both_ways("GRU", **LAST)), "a (Bidirectional): it needs return_sequences"),
         (sequential([9, 4], both_ways("Conv1D", filters=3)), "a (Bidirectional): only GRU, LSTM and SimpleRNN"),
+        (attention({"attention_mask": tensor("image")}), "b (MultiHeadAttention): a mask has no operator here"),
+        (sequential([8, 8, 3], conv("a", 4, 3, padding="full")), "a (Conv2D): its padding is unknown"),
         (attention(value_dim=3), "b (MultiHeadAttention): it needs tokens, a value_dim equal to key_dim"),
         (sequential([None, 8, 3], conv("a", 4, 3)), "the input image has the shape [None, None, 8, 3]; each size"),
         (functional([8, 8, 3], (conv("a", 4, 3), ["b"])), "a reads a layer that nothing makes"),

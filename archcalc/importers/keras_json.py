@@ -12,6 +12,7 @@ from archcalc.importers.spec_writer import SpecWriter, call
 
 CONSTANTS = "The numbers of Normalization, and of Rescaling by channel, are not written here: 1 stands for each."
 STATISTICS = "Keras counts the running statistics of batch normalization among its params, as not trainable."
+ORDER = {"query": 0, "value": 1, "key": 2}
 MODELS = ("Sequential", "Functional", "Model")
 MAX_DEPTH, MAX_PASSES = 8, 50
 MAX_AXES = 2**31
@@ -96,8 +97,9 @@ class _Model:
             self.made[name, 0] = given.pop(0) if given else self.input(name, _shape(layer["config"]))
             return
         for number, node in enumerate(layer["inbound_nodes"]):
-            named = node.get("kwargs", {}) if isinstance(node, dict) else {}
-            yield layer | {"causal": named.get("use_causal_mask")}, name, number, [*_tensors(node, 0)]
+            named = node.get("kwargs", {}) if isinstance(node, dict) else _named_of_keras_2(node[0])
+            asked = {"causal": named.get("use_causal_mask"), "mask": named.get("attention_mask")}
+            yield layer | asked, name, number, [*_tensors(node, 0)]
 
     def ready(self, call: tuple[dict[str, Any], str, int, Any]) -> bool:
         """Add a call if what it reads is there; return whether."""
@@ -142,6 +144,8 @@ class _Model:
         out = made.config.get("output_shape") or shapes.get("query_shape", [None])[-1]
         if made.reads != "tokens" or made.config.get("value_dim") not in (None, size) or made.config.get("use_gate"):
             made.refuse("it needs tokens, a value_dim equal to key_dim, and no gate")
+        if layer.get("mask") is not None:
+            made.refuse("a mask has no operator here")
         if not isinstance(out, int) or made.config.get("attention_axes") not in (None, [1]):
             made.refuse("it needs its output's size, and to attend along one axis")
         query, value, key = reads if len(reads) > 2 else [reads[0], reads[-1], reads[-1]]
@@ -179,6 +183,16 @@ def _shape(config: dict[str, Any]) -> Any:
     return config.get("batch_shape") or config.get("batch_input_shape")
 
 
+def _named_of_keras_2(node: list[Any]) -> dict[str, Any]:
+    """Return what a call of Keras 2 passes by name."""
+    return node[3] if len(node) > 3 and isinstance(node[3], dict) else {}
+
+
+def _in_order(named: dict[str, Any]) -> list[Any]:
+    """Return what a call passes by name, attention's arguments in their order."""
+    return [named[key] for key in sorted(named, key=lambda key: ORDER.get(key, 3))]
+
+
 def _tensors(node: Any, depth: int) -> Iterator[tuple[str, int]]:
     """Yield what a call reads, as layers and the numbers of their calls, in the form of Keras 2 or 3."""
     if depth > MAX_DEPTH:
@@ -187,13 +201,13 @@ def _tensors(node: Any, depth: int) -> Iterator[tuple[str, int]]:
         history = node["config"]["keras_history"] if node.get("class_name") == "__keras_tensor__" else None
         if history:
             yield str(history[0]), int(history[1])
-        named = node.get("kwargs", {})
-        order = {"query": 0, "value": 1, "key": 2}
-        for item in [*node.get("args", []), *(named[key] for key in sorted(named, key=lambda key: order.get(key, 3)))]:
-            yield from _tensors(item, depth + 1) if not history else ()
+        for item in [*node.get("args", []), *_in_order(node.get("kwargs", {}))] if not history else []:
+            yield from _tensors(item, depth + 1)
     elif isinstance(node, list):
         if len(node) >= 3 and isinstance(node[0], str):
             yield node[0], int(node[1])
+            for item in _in_order(_named_of_keras_2(node)):
+                yield from _tensors(item, depth + 1)
         else:
             for item in node:
                 yield from _tensors(item, depth + 1)

@@ -82,9 +82,11 @@ PADDING = {"valid": 0, "same": "'SAME'", "causal": "'causal'"}
 
 
 def _convolution(layer: Layer, channels: object, groups: object) -> Made:
+    if layer.text("padding", "valid") not in PADDING:
+        layer.refuse("its padding is unknown")
     made = call(
         "conv", channels, layer.sizes("kernel_size"), stride=layer.sizes("strides"),
-        padding=PADDING.get(layer.text("padding", "valid"), 0), dilation=layer.sizes("dilation_rate"), groups=groups,
+        padding=PADDING[layer.text("padding", "valid")], dilation=layer.sizes("dilation_rate"), groups=groups,
         bias=layer.flag("use_bias", True),
     )  # fmt: skip
     return (*_on_map(layer), made, *layer.activation()), "map"
