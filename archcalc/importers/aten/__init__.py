@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from archcalc.importers.aten import elementwise, moving, products, reductions
-from archcalc.importers.aten.call import AtenCall, Facts, Kept, Rule, Tensor
+from archcalc.importers.aten.call import AtenCall, Facts, Rule, Tensor
 
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **moving.RULES, **reductions.RULES, **products.RULES}
 
-__all__ = ["RULES", "AtenCall", "Facts", "Kept", "Tensor", "facts"]
+__all__ = ["RULES", "AtenCall", "Facts", "Tensor", "facts"]
 
 
 def facts(call: AtenCall) -> Facts | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.ops.base import Extra, Operator, Shape, Sizes, Work
+from archcalc.ops.base import Operator, Shape, Sizes, Work
 
 NONE: Work = {}  # nothing writes into it
 
@@ -19,7 +19,6 @@ class Tensor(NamedTuple):
 
     sizes: Sizes
     dtype: str = "float32"
-    view: bool = False  # of a tensor that is made: whether it lies in the memory of an argument
     graded: bool = True  # whether it depends on an input or a weight; numbers without fractions have no gradient
 
     @property
@@ -51,45 +50,28 @@ class AtenCall(NamedTuple):
         return self.args[position] if position < len(self.args) else self.named.get(name, default)
 
 
-class Kept(NamedTuple):
-    """What backward keeps: arguments, by their index in `tensors`, results by their index in `made`, extra tensors."""
-
-    arguments: tuple[int, ...] = ()
-    made: tuple[int, ...] = ()
-    extras: tuple[Extra, ...] = ()  # sizes with the batch
-
-
 class Facts(NamedTuple):
     """What a rule says about a call; None: unknown."""
 
     work: Work | None = NONE
     gradients: tuple[Work | None, ...] = ()  # the work for the gradient of each of `tensors`
-    kept: Kept | None = Kept()
-    view: bool = False  # whether the result lies in the memory of an argument
     elementwise: bool = False  # whether each output position reads its own position only
 
 
 Rule: TypeAlias = Callable[[AtenCall], Facts | None]
 
 
-def as_operator(call: AtenCall, op: Operator, x: Any, y: Shape, weights: Mapping[str, int], times: int = 1) -> Facts:
+def as_operator(call: AtenCall, op: Operator, x: Any, y: Shape, weights: Sequence[int] = (), times: int = 1) -> Facts:
     """Return the facts of one of archcalc's operators on its first tensor; its shapes hold the batch.
 
-    `weights` has the places of weights among `call.tensors`, by name; the first one has the gradients of all. `times`
-    multiplies the work, of a batch that the shapes do not hold.
+    `weights` has the places of weights among `call.tensors`; the first one has the gradients of all. `times` multiplies
+    the work, of a batch that the shapes do not hold.
     """
-    saved = op.saved(x, y)
-    joined = len(x) if op.joins else 1
     gradients: list[Work] = [NONE] * len(call.tensors)
     gradients[0] = op.input_gradient(x, y, times)
-    for place in [*weights.values()][:1]:
+    for place in weights[:1]:
         gradients[place] = op.weight_gradient(x, y, times)
-    state = [place for name, place in weights.items() if name in saved.state]
-    extras = tuple(
-        [extra._replace(shape=(times, *extra.shape) if times > 1 else extra.shape) for extra in saved.extras]
-    )
-    kept = Kept((*range(joined * saved.input), *state), (0,) * saved.output, extras)
-    return Facts(op.batch_work(x, y, times), tuple(gradients), kept)
+    return Facts(op.batch_work(x, y, times), tuple(gradients))
 
 
 def scaled(work: Mapping[str, int], count: int) -> Work:

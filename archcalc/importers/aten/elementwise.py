@@ -7,22 +7,18 @@ PyTorch's derivatives.yaml; for an argument that is repeated a gradient is also 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, Tensor, as_operator, scaled, tables
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, Tensor, as_operator, scaled, tables
 from archcalc.ops import activation
-from archcalc.ops.base import Extra, Operator, Shape, Work, add_work
-
-RESULT = "y"  # among what a gradient keeps
-Gradient: TypeAlias = tuple["Work | None", str]  # work for each value of the result; the places of what it keeps
-FREE: Gradient = NONE, ""
+from archcalc.ops.base import Operator, Shape, Work, add_work
 
 
 class Row(NamedTuple):
-    """The work for each value of the result, and the gradient of each argument by its place; None: unknown."""
+    """The work for each value of the result, and for the gradient of each argument; None: unknown."""
 
     work: Work | None
-    gradients: tuple[Gradient, ...] = ()
+    gradients: tuple[Work | None, ...] = ()
 
 
 LOGIC = """
@@ -32,34 +28,34 @@ floor ceil round trunc __and__ __or__ __xor__
 CASTS = "alias detach clone contiguous to type_as _to_copy copy lift_fresh float double half bfloat16 long int bool neg"
 COMPARISONS = "eq ne lt le gt ge less less_equal greater greater_equal not_equal"
 ROWS: Mapping[str, Row] = {
-    **dict.fromkeys(LOGIC.split(), Row(NONE, (FREE, FREE))),
-    **dict.fromkeys(CASTS.split(), Row(NONE, (FREE,))),
-    **dict.fromkeys(COMPARISONS.split(), Row({"compare": 1}, (FREE, FREE))),
-    **dict.fromkeys(["add", "sub", "subtract"], Row({"add": 1}, (FREE, FREE))),
-    "rsub": Row({"add": 1}, (FREE, FREE)),
-    **dict.fromkeys(["mul", "multiply"], Row({"mul": 1}, (({"mul": 1}, "1"), ({"mul": 1}, "0")))),
-    **dict.fromkeys(["div", "true_divide"], Row({"div": 1}, (({"div": 1}, "1"), ({"div": 2, "mul": 1}, "01")))),
+    **dict.fromkeys(LOGIC.split(), Row(NONE, (NONE, NONE))),
+    **dict.fromkeys(CASTS.split(), Row(NONE, (NONE,))),
+    **dict.fromkeys(COMPARISONS.split(), Row({"compare": 1}, (NONE, NONE))),
+    **dict.fromkeys(["add", "sub", "subtract", "rsub"], Row({"add": 1}, (NONE, NONE))),
+    **dict.fromkeys(["mul", "multiply"], Row({"mul": 1}, ({"mul": 1}, {"mul": 1}))),
+    **dict.fromkeys(["div", "true_divide"], Row({"div": 1}, ({"div": 1}, {"div": 2, "mul": 1}))),
     **dict.fromkeys(["floor_divide", "remainder", "fmod"], Row({"div": 1})),
-    **dict.fromkeys(["maximum", "minimum"], Row({"compare": 1}, (({"compare": 2, "div": 1}, "01"),) * 2)),
-    "addcmul": Row({"add": 1, "mul": 1}, (FREE, ({"mul": 1}, "2"), ({"mul": 1}, "1"))),
-    "addcdiv": Row({"add": 1, "div": 1}, (FREE, ({"mul": 1, "div": 1}, "2"), ({"mul": 2, "div": 1}, "12"))),
-    "lerp": Row({"add": 2, "mul": 1}, (({"mul": 1, "add": 1}, "2"), ({"mul": 1}, "2"), ({"mul": 1, "add": 1}, "01"))),
-    "where": Row(NONE, (FREE, (NONE, "0"), (NONE, "0"))),
-    "masked_fill": Row(NONE, ((NONE, "1"), FREE)),
-    "copy_": Row(NONE, (FREE, FREE)),
-    "abs": Row({"compare": 1}, (({"compare": 1, "mul": 1}, "0"),)),
-    "sign": Row({"compare": 2}, (FREE,)),
-    "sqrt": Row({"sqrt": 1}, (({"mul": 1, "div": 1}, RESULT),)),
-    "rsqrt": Row({"sqrt": 1, "div": 1}, (({"mul": 4}, RESULT),)),
-    "square": Row({"mul": 1}, (({"mul": 2}, "0"),)),
-    "reciprocal": Row({"div": 1}, (({"mul": 2}, RESULT),)),
-    "log": Row({"log": 1}, (({"div": 1}, "0"),)),
-    **dict.fromkeys(["log2", "log10"], Row({"log": 1}, (({"mul": 1, "div": 1}, "0"),))),
-    "log1p": Row({"add": 1, "log": 1}, (({"add": 1, "div": 1}, "0"),)),
-    "expm1": Row({"exp": 1, "add": 1}, (({"add": 1, "mul": 1}, RESULT),)),
-    "erf": Row({"erf": 1}, (({"mul": 3, "exp": 1}, "0"),)),
-    **dict.fromkeys(["sin", "cos"], Row({"sin": 1}, (({"sin": 1, "mul": 1}, "0"),))),
-    **dict.fromkeys(["tan", "asin", "acos", "atan"], Row(None, ((None, "0"),))),
+    **dict.fromkeys(["maximum", "minimum"], Row({"compare": 1}, ({"compare": 2, "div": 1},) * 2)),
+    "addcmul": Row({"add": 1, "mul": 1}, (NONE, {"mul": 1}, {"mul": 1})),
+    "addcdiv": Row({"add": 1, "div": 1}, (NONE, {"mul": 1, "div": 1}, {"mul": 2, "div": 1})),
+    "lerp": Row({"add": 2, "mul": 1}, ({"mul": 1, "add": 1}, {"mul": 1}, {"mul": 1, "add": 1})),
+    "where": Row(NONE, (NONE, NONE, NONE)),
+    "masked_fill": Row(NONE, (NONE, NONE)),
+    "copy_": Row(NONE, (NONE, NONE)),
+    "abs": Row({"compare": 1}, ({"compare": 1, "mul": 1},)),
+    "hardtanh": Row({"compare": 2}, ({"compare": 2},)),
+    "sign": Row({"compare": 2}, (NONE,)),
+    "sqrt": Row({"sqrt": 1}, ({"mul": 1, "div": 1},)),
+    "rsqrt": Row({"sqrt": 1, "div": 1}, ({"mul": 4},)),
+    "square": Row({"mul": 1}, ({"mul": 2},)),
+    "reciprocal": Row({"div": 1}, ({"mul": 2},)),
+    "log": Row({"log": 1}, ({"div": 1},)),
+    **dict.fromkeys(["log2", "log10"], Row({"log": 1}, ({"mul": 1, "div": 1},))),
+    "log1p": Row({"add": 1, "log": 1}, ({"add": 1, "div": 1},)),
+    "expm1": Row({"exp": 1, "add": 1}, ({"add": 1, "mul": 1},)),
+    "erf": Row({"erf": 1}, ({"mul": 3, "exp": 1},)),
+    **dict.fromkeys(["sin", "cos"], Row({"sin": 1}, ({"sin": 1, "mul": 1},))),
+    **dict.fromkeys(["tan", "asin", "acos", "atan"], Row(None, (None,))),
 }
 POWERS: Mapping[float, Work] = {
     0: NONE, 1: NONE, 2: {"mul": 1}, 3: {"mul": 2}, 0.5: {"sqrt": 1}, -0.5: {"sqrt": 1, "div": 1}, -1: {"div": 1},
@@ -91,32 +87,20 @@ def _by_name(call: AtenCall) -> Facts:
         return by_row(call, row)
     multiplied = (0,) if base == "rsub" else range(1, len(row.gradients))  # the arguments that the factor multiplies
     gradients = [
-        (add_work(work or {}, {"mul": 1}) if place in multiplied else work, keeps)
-        for place, (work, keeps) in enumerate(row.gradients)
+        add_work(work or {}, {"mul": 1}) if place in multiplied else work for place, work in enumerate(row.gradients)
     ]
     return by_row(call, Row(add_work(row.work or {}, {"mul": 1}), tuple(gradients)))
 
 
 def by_row(call: AtenCall, row: Row) -> Facts:
-    """Return the facts of a function with a row; an argument that is a number has no gradient and is not kept."""
-    count, kept, gradients = call.made[0].values, dict[str, None](), list[Work | None]()
+    """Return the facts of a function with a row; an argument that is a number has no gradient."""
+    count, gradients = call.made[0].values, list[Work | None]()
     at = [place for place, one in enumerate(call.args) if isinstance(one, Tensor)]
     for place, tensor, graded in zip(at, call.tensors, call.graded, strict=False):
-        work, keeps = row.gradients[place] if graded and place < len(row.gradients) else FREE
-        kept |= dict.fromkeys(keeps)
+        work = row.gradients[place] if graded and place < len(row.gradients) else NONE
         summed = {"add": count - tensor.values} if graded and count > tensor.values else {}
         gradients.append(None if work is None else add_work(scaled(work, count), summed))
-    in_place = overwrites(call)
-    copied = in_place and "0" in kept
-    arguments = [at.index(int(one)) for one in kept if one != RESULT and int(one) in at and not (copied and one == "0")]
-    extras = (Extra("input copy", call.made[0].sizes),) * copied
-    return Facts(
-        None if row.work is None else scaled(row.work, count),
-        tuple(gradients),
-        Kept(tuple(sorted(arguments)), (0,) * (RESULT in kept), extras),
-        in_place or call.made[0].view,
-        elementwise=True,
-    )
+    return Facts(None if row.work is None else scaled(row.work, count), tuple(gradients), elementwise=True)
 
 
 def overwrites(call: AtenCall) -> bool:
@@ -132,7 +116,7 @@ def by_operator(call: AtenCall, op: Operator) -> Facts:
     """Return the facts of an elementwise operator of ours."""
     shape = Shape(call.made[0].sizes)
     own = op.but(inplace=True) if overwrites(call) and "inplace" in op.types else op
-    return as_operator(call, own, shape, shape, {})._replace(view=overwrites(call), elementwise=True)
+    return as_operator(call, own, shape, shape)._replace(elementwise=True)
 
 
 def _gelu(call: AtenCall) -> Facts:
@@ -140,24 +124,19 @@ def _gelu(call: AtenCall) -> Facts:
 
 
 def _clamp(call: AtenCall) -> Facts:
-    """Each bound is a comparison; bounds that are tensors are kept, and their gradients are unknown."""
+    """Each bound is a comparison; the gradients of bounds that are tensors are unknown."""
     bounds = [one for one in (*call.args[1:3], *call.named.values()) if one is not None]
     work: Work = {"compare": max(1, len(bounds))}
-    return by_row(call, Row(work, ((work, "012"), (None, "012"), (None, "012"))))
-
-
-def _hardtanh(call: AtenCall) -> Facts:
-    work: Work = {"compare": 2}
-    return by_row(call, Row(work, ((work, "0"),)))
+    return by_row(call, Row(work, (work, None, None)))
 
 
 def _pow(call: AtenCall) -> Facts:
     """Whole numbers to 3, roots and their reciprocals by products, roots and divisions; others are a power each."""
     base, exponent = call.args[:2]
     if isinstance(exponent, Tensor):
-        gradient = {"pow": 1, "log": 1, "mul": 2} if not isinstance(base, Tensor) else None
-        return by_row(call, Row({"pow": 1}, ((None, "01"), (gradient, "01" + RESULT))))
-    return by_row(call, Row(_power(exponent), ((add_work({"mul": 2}, _power(exponent - 1)), "0"),)))
+        gradient: Work | None = {"pow": 1, "log": 1, "mul": 2} if not isinstance(base, Tensor) else None
+        return by_row(call, Row({"pow": 1}, (None, gradient)))
+    return by_row(call, Row(_power(exponent), (add_work({"mul": 2}, _power(exponent - 1)),)))
 
 
 def _power(exponent: float) -> Work:
@@ -170,7 +149,6 @@ RULES: Mapping[str, Rule] = {
     **tables(
         ("gelu gelu_", _gelu),
         ("clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ clip", _clamp),
-        ("hardtanh hardtanh_", _hardtanh),
         ("pow pow_", _pow),
     ),
 }

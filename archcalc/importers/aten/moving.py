@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
-from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, tables
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, tables
 from archcalc.ops.base import Work
 
 PLAIN = """
@@ -17,6 +16,10 @@ cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 
 triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_
 """
 REPEATED = "expand expand_as broadcast_to meshgrid broadcast_tensors repeat tile"  # sums over the repetitions
+CHOICES = """
+index gather take_along_dim index_select repeat_interleave embedding unfold reflection_pad1d reflection_pad2d
+reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+"""
 MADE = """
 arange zeros ones full empty eye linspace scalar_tensor rand randn randint randperm tril_indices triu_indices
 zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty
@@ -26,7 +29,7 @@ _assert_async _assert_tensor_metadata sym_size sym_numel is_nonzero
 
 
 def _moved(call: AtenCall) -> Facts:
-    return Facts(gradients=(NONE,) * len(call.tensors), view=all(one.view for one in call.made))
+    return Facts(gradients=(NONE,) * len(call.tensors))
 
 
 def _repeated(call: AtenCall) -> Facts:
@@ -36,27 +39,17 @@ def _repeated(call: AtenCall) -> Facts:
     return _moved(call)._replace(gradients=tuple(gradients))
 
 
-def _taken(call: AtenCall, keeps: tuple[int, ...], added: int = 0) -> Facts:
-    """Return the facts of a choice of values: each one is added to the gradient of tensor `added`."""
-    gradients: list[Work] = [NONE] * len(call.tensors)
-    graded = call.graded
-    if graded[added]:
-        gradients[added] = {"add": sum([one.values for one in call.made])}
-    kept = tuple([place for place in keeps if place < len(graded)]) if any(graded) else ()
-    return _moved(call)._replace(gradients=tuple(gradients), kept=Kept(kept))
-
-
-def _indexed(call: AtenCall) -> Facts:
-    """Return the facts of `x[numbers, …]`."""
-    return _taken(call, tuple(range(1, len(call.tensors))))
+def _taken(call: AtenCall) -> Facts:
+    """Return the facts of a choice of values: each one is added to the gradient of the first tensor."""
+    added = {"add": sum([one.values for one in call.made])} if call.graded[0] else NONE
+    return Facts(gradients=(added,) + (NONE,) * (len(call.tensors) - 1))
 
 
 def _put(call: AtenCall) -> Facts:
     """Return the facts of writing values to places: no arithmetic; of `scatter_add` an addition for each value."""
-    numbers = tuple([place for place, one in enumerate(call.tensors) if "int" in one.dtype or one.dtype == "bool"])
     adds = call.name.removesuffix("_") in ("scatter_add", "index_add") or call.given(3, "accumulate") is True
     work: Work = {"add": call.tensors[-1].values} if adds else NONE
-    return _moved(call)._replace(work=work, kept=Kept(numbers), view=call.name.endswith("_"))
+    return _moved(call)._replace(work=work)
 
 
 def _folded(call: AtenCall) -> Facts:
@@ -66,19 +59,14 @@ def _folded(call: AtenCall) -> Facts:
 
 def _dropped(call: AtenCall) -> Facts | None:
     """Return the facts of dropout at inference; in training archcalc has an operator for it."""
-    return None if call.given(2, "train", True) else _moved(call)._replace(view=True, elementwise=True)
+    return None if call.given(2, "train", True) else _moved(call)._replace(elementwise=True)
 
 
 RULES: Mapping[str, Rule] = tables(
     (PLAIN, _moved),
     (MADE, _moved),
     (REPEATED, _repeated),
-    ("index", _indexed),
-    ("gather take_along_dim", partial(_taken, keeps=(0, 1))),
-    ("index_select repeat_interleave", partial(_taken, keeps=(1,))),
-    ("embedding", partial(_taken, keeps=(1,))),
-    ("unfold reflection_pad1d reflection_pad2d reflection_pad3d", partial(_taken, keeps=())),
-    ("replication_pad1d replication_pad2d replication_pad3d", partial(_taken, keeps=(0,))),
+    (CHOICES, _taken),
     ("index_put index_put_ scatter scatter_ scatter_add scatter_add_ index_add index_add_ masked_scatter", _put),
     ("col2im", _folded),
     ("dropout dropout_ feature_dropout alpha_dropout", _dropped),

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, Tensor, as_operator, tables
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, Tensor, as_operator, tables
 from archcalc.ops import pooling
 from archcalc.ops.attention import Attention
-from archcalc.ops.base import Extra, Operator, Sizes, Work
+from archcalc.ops.base import Operator, Sizes, Work
 from archcalc.ops.sequence import GRU, LSTM, RNN, Recurrent
 from archcalc.ops.shape import Map, Tokens
 from archcalc.ops.upsampling import Upsample
@@ -21,7 +21,7 @@ CELLS: Mapping[str, type[Recurrent]] = {"lstm": LSTM, "gru": GRU, "rnn_tanh": RN
 
 
 def _matrices(call: AtenCall) -> Facts:
-    """Return as many multiply-accumulates for each value as the inner size; a factor is kept for the other one."""
+    """Return as many multiply-accumulates for each value as the inner size."""
     given = [one for one in call.args if isinstance(one, Tensor)]
     bias = given.pop(0) if call.name in BIAS_FIRST else given.pop() if len(given) > 2 else None
     left = int(call.name in BIAS_FIRST)
@@ -29,10 +29,8 @@ def _matrices(call: AtenCall) -> Facts:
     gradients: list[Work] = [macs, macs]
     if bias is not None:
         gradients.insert(0 if left else 2, {"add": call.made[0].values - bias.values})
-    graded = call.graded
-    kept = tuple([left + place for place in (0, 1) if graded[left + 1 - place]])
     work = macs | ({"add": call.made[0].values} if bias is not None else {})
-    return Facts(work, _where(graded, gradients), Kept(kept))
+    return Facts(work, _where(call.graded, gradients))
 
 
 def _where(graded: tuple[bool, ...], gradients: list[Work]) -> tuple[Work, ...]:
@@ -46,16 +44,14 @@ def _convolution(call: AtenCall) -> Facts:
     turned = "transpose" in call.name or (call.name == "convolution" and call.args[6] is True)
     macs: Work = {"mac": (x if turned else y).values * prod(weight.sizes[1:])}
     added: list[Work] = [{"add": y.values - bias.values} for bias in biases]
-    padded = call.given(4, "padding") == "same" and any(size % 2 == 0 for size in weight.sizes[2:])
-    kept = None if padded else Kept((0, 1)) if any(call.graded) else Kept()
     work = macs | ({"add": y.values} if biases else {})
-    return Facts(work, _where(call.graded, [macs, macs, *added]), kept)
+    return Facts(work, _where(call.graded, [macs, macs, *added]))
 
 
 def _attention(call: AtenCall) -> Facts:
     """Return the facts of fused attention; with a mask, a sum for each score.
 
-    With dropout, or a mask that is trained, memory is unknown.
+    With dropout, or a mask that is trained, gradients are unknown.
     """
     query, key, value, *mask = call.tensors
     (*batch, tokens, size), (memory, wide) = query.sizes, value.sizes[-2:]
@@ -63,19 +59,16 @@ def _attention(call: AtenCall) -> Facts:
     images = prod(batch) // heads
     op = Attention(heads, kv_heads=groups)
     x = Tokens((tokens, heads * size)), *[Tokens((memory, groups * size))] * 2
-    found = as_operator(call, op, x, x[0], {}, images)
+    found = as_operator(call, op, x, x[0], times=images)
     scores = images * heads * tokens * memory
     assert found.work is not None
     work = found.work | {"mac": scores * (size + wide)} | ({"add": found.work["add"] + scores} if mask else {})
-    if size != wide or any(call.graded[3:]) or call.given(4, "dropout_p", 0) or not found.kept:
-        return Facts(work, (None,) * len(call.tensors), None)
-    copies = [Extra("mask", one.sizes) for one in mask if one.dtype == "bool"]  # as numbers that are added
-    numbers = range(3, len(call.tensors) - len(copies))
-    return Facts(work, found.gradients, Kept((0, 1, 2, *numbers), (0,), (*found.kept.extras, *copies)))
+    known = size == wide and not any(call.graded[3:]) and not call.given(4, "dropout_p", 0)
+    return Facts(work, found.gradients if known else (None,) * len(call.tensors))
 
 
 def _recurrent(call: AtenCall) -> Facts | None:
-    """Return the facts of layers over a batch of sequences; what they keep is unknown, as are states as inputs."""
+    """Return the facts of layers over a batch of sequences."""
     x, params = call.tensors[0], call.args[2]
     biases, layers, _, _, both, first = call.args[3:9]
     hidden = params[1].sizes[1]
@@ -85,8 +78,7 @@ def _recurrent(call: AtenCall) -> Facts | None:
     own = {"nonlinearity": "relu"} if call.name == "rnn_relu" else {}
     op = CELLS[call.name](hidden, num_layers=layers, bias=biases, bidirectional=both, **own)
     shape = Tokens((tokens, size))
-    weights = {"weight": len(call.tensors) - len(params)}
-    return as_operator(call, op, shape, op.output(shape), weights, batch)._replace(kept=None)
+    return as_operator(call, op, shape, op.output(shape), [len(call.tensors) - len(params)], batch)
 
 
 def _places(tensor: Tensor, axes: int) -> Map:
@@ -112,11 +104,7 @@ def _adaptive(call: AtenCall) -> Facts:
 
 
 def _windowed(call: AtenCall, op: Operator, axes: int) -> Facts:
-    """Return the facts of a pool; the places of maxima are its second result, if it returns them."""
-    found = as_operator(call, op, _places(call.tensors[0], axes), _places(call.made[0], axes), {})
-    if found.kept and found.kept.extras and len(call.made) > 1:
-        return found._replace(kept=Kept(found.kept.arguments, (1,)))
-    return found
+    return as_operator(call, op, _places(call.tensors[0], axes), _places(call.made[0], axes))
 
 
 def _per_axis(given: Any, axes: int) -> Sizes:
@@ -128,12 +116,12 @@ def _interpolated(call: AtenCall) -> Facts:
     mode: Any = call.name.removeprefix("_").removeprefix("upsample_")[: -len("2d")].replace("_", "-")
     axes = int(call.name[-2])
     op = Upsample(size=call.made[0].sizes[-axes:], mode=mode)
-    return as_operator(call, op, _places(call.tensors[0], axes), _places(call.made[0], axes), {})
+    return _windowed(call, op, axes)
 
 
 def _unknown(call: AtenCall) -> Facts:
     """Return the facts of a function whose work depends on values, or has no stated formula."""
-    return Facts(None, (None,) * len(call.tensors), None)
+    return Facts(None, (None,) * len(call.tensors))
 
 
 SMOOTH = ("linear1d", "bilinear2d", "trilinear3d", "bicubic2d")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import NamedTuple, TypeAlias
 
-from archcalc.importers.aten.call import NONE, AtenCall, Facts, Kept, Rule, as_operator, tables
+from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, as_operator, tables
 from archcalc.importers.aten.elementwise import ROWS, by_row
 from archcalc.ops.activation import LogSoftmax, Softmax
 from archcalc.ops.base import Work
@@ -21,11 +21,10 @@ PerGroup: TypeAlias = Mapping[str, tuple[int, int]]  # by kind: operations per v
 
 
 class Row(NamedTuple):
-    """Work, its gradient (None: unknown), and what that keeps: the input, the first and the second result."""
+    """Work and its gradient; None: unknown."""
 
     work: PerGroup | None
     gradient: PerGroup | None = {}  # noqa: RUF012  # nothing writes into it
-    keeps: str = ""
 
 
 EVENLY: PerGroup = {"compare": (1, 0), "add": (1, -1), "mul": (1, 0), "div": (1, 0)}
@@ -33,23 +32,22 @@ ROWS_OF_GROUPS: Mapping[str, Row] = {
     "sum": Row({"add": (1, -1)}),
     "mean": Row({"add": (1, -1), "div": (0, 1)}, {"div": (1, 0)}),
     "var": Row(
-        {"add": (3, -2), "mul": (1, 0), "div": (0, 2)}, {"add": (2, -1), "mul": (1, 1), "div": (0, 1)}, "x"
+        {"add": (3, -2), "mul": (1, 0), "div": (0, 2)}, {"add": (2, -1), "mul": (1, 1), "div": (0, 1)}
     ),
     "std": Row(
         {"add": (3, -2), "mul": (1, 0), "div": (0, 2), "sqrt": (0, 1)},
         {"add": (2, -1), "mul": (1, 2), "div": (0, 2), "compare": (0, 1)},
-        "xy",
     ),
-    "prod": Row({"mul": (1, -1)}, None, "xy"),
+    "prod": Row({"mul": (1, -1)}, None),
     "logsumexp": Row({"compare": (1, -1), "add": (2, 0), "exp": (1, 0), "log": (0, 1)},
-                     {"add": (1, 0), "exp": (1, 0), "mul": (1, 0)}, "xy"),
+                     {"add": (1, 0), "exp": (1, 0), "mul": (1, 0)}),
     "cumsum": Row({"add": (1, -1)}, {"add": (1, -1)}),
-    "cumprod": Row({"mul": (1, -1)}, None, "xy"),
-    **dict.fromkeys(["max", "min"], Row({"compare": (1, -1)}, EVENLY, "xy")),
-    **dict.fromkeys(["amax", "amin"], Row({"compare": (1, -1)}, {**EVENLY, "div": (1, 0)}, "xy")),
+    "cumprod": Row({"mul": (1, -1)}, None),
+    **dict.fromkeys(["max", "min"], Row({"compare": (1, -1)}, EVENLY)),
+    **dict.fromkeys(["amax", "amin"], Row({"compare": (1, -1)}, {**EVENLY, "div": (1, 0)})),
     **dict.fromkeys(["argmax", "argmin"], Row({"compare": (1, -1)})),
     **dict.fromkeys(["all", "any"], Row({})),
-    **dict.fromkeys(["sort", "topk", "argsort", "kthvalue", "median", "mode"], Row(None, {}, "i")),
+    **dict.fromkeys(["sort", "topk", "argsort", "kthvalue", "median", "mode"], Row(None, {})),
 }  # fmt: skip
 ALONG = ("cumsum", "cumprod")  # results have as many values as the input; each group lies along a dimension
 
@@ -60,7 +58,7 @@ def _reduced(call: AtenCall) -> Facts:
         return by_row(call, ROWS["maximum"])
     row = ROWS_OF_GROUPS[call.name]
     if call.name in ("max", "min") and len(call.made) == 2:
-        row = Row(row.work, {}, "i")
+        row = Row(row.work, {})
     groups = call.made[0].values
     return by_groups(call, row, x.values // x.sizes[call.args[1]] if call.name in ALONG and x.sizes else groups)
 
@@ -68,13 +66,8 @@ def _reduced(call: AtenCall) -> Facts:
 def by_groups(call: AtenCall, row: Row, groups: int) -> Facts:
     """Return the facts of a function with a row for so many groups of its input's values."""
     count = call.tensors[0].values
-    graded = call.graded[0]
-    made = (0,) * ("y" in row.keeps) + (1,) * ("i" in row.keeps)
-    return Facts(
-        _times(row.work, count, groups),
-        (_times(row.gradient, count, groups) if graded else NONE,),
-        Kept((0,) * ("x" in row.keeps), made) if graded else Kept(),
-    )
+    gradient = _times(row.gradient, count, groups) if call.graded[0] else NONE
+    return Facts(_times(row.work, count, groups), (gradient,))
 
 
 def _times(work: PerGroup | None, count: int, groups: int) -> Work | None:
@@ -83,15 +76,15 @@ def _times(work: PerGroup | None, count: int, groups: int) -> Work | None:
 
 def _norm(call: AtenCall) -> Facts:
     """Of order 2 or 1: squares or absolute values and their sums; of another order unknown."""
-    row = NORMS.get(call.given(1, "ord", 2), Row(None, None, "xy"))
+    row = NORMS.get(call.given(1, "ord", 2), Row(None, None))
     return by_groups(call, row, call.made[0].values)
 
 
 NORMS: Mapping[object, Row] = {
     2: Row(
-        {"mul": (1, 0), "add": (1, -1), "sqrt": (0, 1)}, {"div": (0, 1), "compare": (0, 1), "mul": (1, 0)}, "xy"
+        {"mul": (1, 0), "add": (1, -1), "sqrt": (0, 1)}, {"div": (0, 1), "compare": (0, 1), "mul": (1, 0)}
     ),
-    1: Row({"compare": (1, 0), "add": (1, -1)}, {"compare": (1, 0), "mul": (1, 0)}, "xy"),
+    1: Row({"compare": (1, 0), "add": (1, -1)}, {"compare": (1, 0), "mul": (1, 0)}),
 }  # fmt: skip
 
 
@@ -99,7 +92,7 @@ def _softmax(call: AtenCall) -> Facts:
     sizes = call.made[0].sizes or (1,)
     dim = sizes[call.args[1]]
     shape = Tokens((call.made[0].values // dim, dim))
-    return as_operator(call, LogSoftmax() if "log" in call.name else Softmax(), shape, shape, {})
+    return as_operator(call, LogSoftmax() if "log" in call.name else Softmax(), shape, shape)
 
 
 def _layer_norm(call: AtenCall) -> Facts:
@@ -107,13 +100,13 @@ def _layer_norm(call: AtenCall) -> Facts:
     inner = prod(over)
     shape = Tokens((x.values // inner, inner))
     op = LayerNorm(elementwise_affine=weight is not None, bias=bias is not None)
-    return as_operator(call, op, shape, shape, _weights(1, weight, bias))
+    return as_operator(call, op, shape, shape, _given(weight, bias))
 
 
 def _rms_norm(call: AtenCall) -> Facts:
     x, inner, weight = call.tensors[0], prod(call.args[1]), call.given(2, "weight")
     shape = Tokens((x.values // inner, inner))
-    return as_operator(call, RMSNorm(elementwise_affine=weight is not None), shape, shape, _weights(1, weight, None))
+    return as_operator(call, RMSNorm(elementwise_affine=weight is not None), shape, shape, _given(weight))
 
 
 def _group_norm(call: AtenCall) -> Facts:
@@ -121,25 +114,21 @@ def _group_norm(call: AtenCall) -> Facts:
     weight, bias = call.given(2, "weight"), call.given(3, "bias")
     shape = Map((channels, images * prod(lengths)))
     op = GroupNorm(groups * images, affine=weight is not None)
-    return as_operator(call, op, shape, shape, _weights(1, weight, bias))
+    return as_operator(call, op, shape, shape, _given(weight, bias))
 
 
 def _batch_norm(call: AtenCall) -> Facts:
     (images, channels, *lengths), (weight, bias, mean, _, training) = call.tensors[0].sizes, call.args[1:6]
     shape = Map((channels, images * prod(lengths)))
-    op = BatchNorm(affine=weight is not None, track_running_stats=mean is not None)
-    places = _weights(1, weight, bias)
-    statistics = {name: 1 + len(places) + i for i, name in enumerate(("running_mean", "running_var"))}
-    if not training:
-        found = as_operator(call, op, shape, shape, places | statistics)
-        return found._replace(kept=found.kept and found.kept._replace(extras=()))
-    found = as_operator(call, BatchNorm(affine=op.affine), shape, shape, places)
-    return found._replace(work=op.training_work(shape, shape, 1))
+    op = BatchNorm(affine=weight is not None)
+    found = as_operator(call, op, shape, shape, _given(weight, bias))
+    tracking = op.but(track_running_stats=mean is not None)
+    return found._replace(work=tracking.training_work(shape, shape, 1)) if training else found
 
 
-def _weights(first: int, weight: object, bias: object) -> dict[str, int]:
-    names = [name for name, one in (("weight", weight), ("bias", bias)) if one is not None]
-    return {name: first + i for i, name in enumerate(names)}
+def _given(*weights: object) -> list[int]:
+    """Return the places of weights that are given after the input."""
+    return [1] * any(weight is not None for weight in weights)
 
 
 RULES: Mapping[str, Rule] = {

@@ -32,6 +32,9 @@ QUANTIZING: Mapping[str, Work] = {  # for each value
 }  # fmt: skip
 REDUCES = ("Reduce", "Arg", "TopK")  # beginnings of names
 OF_TWO = ("Sum", "Max", "Min")  # in PyTorch; in ONNX of any number
+KEEP_NOTHING = {  # for backward
+    "logical_and", "view", "_to_copy", "expand", "add", "sub", "eq", "mean", "sum", "cumsum", "argmax",
+}  # fmt: skip
 
 
 def imported(call: Call, output: str, made: Shape, values: Values) -> Imported:
@@ -43,7 +46,7 @@ def imported(call: Call, output: str, made: Shape, values: Values) -> Imported:
         return op
     counts, common = _per_image([one.work for one in known])
     gradient, fixed = _per_image([_sum(one.gradients) for one in known])
-    kept = Saved() if known[0].kept and not any(known[0].kept) else None
+    kept = Saved() if NAMES.get(call.op) in KEEP_NOTHING else None
     own = {"gradient": None if fixed else gradient, "kept": kept, "elementwise": known[0].elementwise}
     return op.but(counts=counts, common=common, **own)
 
@@ -90,10 +93,10 @@ def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) 
         return _einsum(call.given["equation"].replace(" ", ""), [sizes.get(name, ()) for name in call.inputs])
     if call.op in QUANTIZING:
         each = {kind: count * prod(sizes[output]) for kind, count in QUANTIZING[call.op].items()}
-        return Facts(each, (), None, elementwise=True)
+        return Facts(each, (), elementwise=True)
     if call.op not in NAMES or (call.op in OF_TWO and len(call.inputs) != 2):
         return None
-    made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"), call.op in VIEWS)
+    made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"))
     return facts(AtenCall(NAMES[call.op], _arguments(call, values, sizes), {}, (made,)))
 
 
@@ -132,4 +135,4 @@ def _einsum(equation: str, shapes: Sequence[Sizes]) -> Facts | None:
     if len(terms) != 2 or not made or "." in read:
         return None
     sizes = dict(zip("".join(terms), [size for shape in shapes for size in shape], strict=True))
-    return Facts({"mac" if {*read} - {*made, ","} else "mul": prod(sizes.values())}, (None, None), None)
+    return Facts({"mac" if {*read} - {*made, ","} else "mul": prod(sizes.values())}, (None, None))

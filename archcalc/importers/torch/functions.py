@@ -39,11 +39,9 @@ def _gradient(works: Sequence[Mapping[str, int] | None], name: str) -> tuple[Cou
 
 
 def _as_rules_read(call: Call, tape: Tape, values: Known) -> aten.AtenCall:
-    storages = {tape.values[at].storage for at in call.reads}
-
-    def tensor(at: int, made: bool = False) -> aten.Tensor:
+    def tensor(at: int) -> aten.Tensor:
         value = tape.values[at]
-        return aten.Tensor(value.sizes, value.dtype, made and value.storage in storages, values.graded(at))
+        return aten.Tensor(value.sizes, value.dtype, values.graded(at))
 
     def read(given: Any) -> Any:
         if isinstance(given, Ref):
@@ -51,7 +49,7 @@ def _as_rules_read(call: Call, tape: Tape, values: Known) -> aten.AtenCall:
         return type(given)([read(one) for one in given]) if isinstance(given, list | tuple) else given
 
     named = {name: read(given) for name, given in call.named.items()}
-    return aten.AtenCall(call.name, read(call.args), named, tuple([tensor(at, True) for at in call.made]))
+    return aten.AtenCall(call.name, read(call.args), named, tuple(map(tensor, call.made)))
 
 
 def kept_by(call: int, values: Known) -> list[Keeping] | None:
