@@ -110,12 +110,12 @@ def buffer_bytes(run: Run) -> int:
 
 def activation_bytes(run: Run) -> int:
     """Of a complex value both numbers count as written."""
-    return run.activations * WHOLE.get(dtype_of(run.node), run.conditions.value_bytes)
+    return run.activations * (DTYPES | WHOLE).get(dtype_of(run.node), run.conditions.value_bytes)
 
 
 def _bytes_of(dtype: str, conditions: Conditions) -> int:
     """Return the bytes of each value; "" is the network's dtype, "complex" two numbers of it."""
-    return WHOLE.get(dtype, conditions.value_bytes * (1 + (dtype == "complex")))
+    return (DTYPES | WHOLE).get(dtype, conditions.value_bytes * (1 + (dtype == "complex")))
 
 
 def dtype_of(node: Node) -> str:

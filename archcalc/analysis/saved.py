@@ -52,5 +52,5 @@ def extra_bytes(extra: Extra, batch: int, dtype: str, device: str = "cpu") -> in
     mask = 1 if device == "cuda" else own
     wide = max(own, DTYPES["float32"])
     sums = own if device == "cpu" else wide
-    value_bytes = WHOLE | {"": own, "complex": 2 * own, "mask": mask, "sums": sums, "wide": wide}
+    value_bytes = WHOLE | DTYPES | {"": own, "complex": 2 * own, "mask": mask, "sums": sums, "wide": wide}
     return math.prod(extra.shape) * (batch if extra.per_image else 1) * value_bytes[extra.dtype]

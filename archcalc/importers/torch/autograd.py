@@ -27,7 +27,7 @@ def keeping(call: Call, tape: Tape, graded: Mapping[int, bool]) -> Keeping | Non
     storages = {tape.values[at].storage: (tape.values[at].stored, tape.values[at].dtype) for at in call.reads}
     memory = {at: _memory(stored, dtype) for at, (stored, dtype) in storages.items()}
     tensors = {at: _tensor(tape, at, memory, graded[at]) for at in dict.fromkeys(call.reads)}
-    if call.function._schema.is_mutable:  # PyTorch overwrites no tensor that somebody else made to have a gradient
+    if call.overwrites:  # PyTorch overwrites no tensor that somebody else made to have a gradient
         tensors = {at: tensor.clone() if tensor.requires_grad else tensor for at, tensor in tensors.items()}
     args, named = tree_map_only(Ref, lambda ref: tensors[ref.index], (call.args, dict(call.named)))
     if call.name.endswith("alpha_dropout"):

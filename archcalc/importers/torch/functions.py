@@ -54,37 +54,43 @@ def _as_rules_read(call: Call, tape: Tape, values: Known) -> aten.AtenCall:
 
 def kept_by(call: int, values: Known) -> list[Keeping] | None:
     """Return what autograd keeps for batches of 2 and 3; None: unknown."""
-    if values.tape.calls[call].function is None or not any(map(values.graded, values.tape.calls[call].made)):
+    own = values.tape.calls[call]
+    if own.function is None or not own.tracked or not any(map(values.graded, own.made)):
         return [Keeping()] * 2
-    graded = {at: values.graded(at) for at in values.tape.calls[call].reads}
+    graded = {at: values.graded(at) for at in own.reads}
     found = [keeping(tape.calls[call], tape, graded) for tape in values.tapes[:2]]
     known = [one for one in found if one is not None]
     alike = len({(one.inputs, one.made, len(one.extras)) for one in known}) == 1
     return known if len(known) == len(found) and alike else None
 
 
-def extras_of(kept: Sequence[Keeping], batched: bool) -> tuple[Extra, ...] | None:
+def extras_of(kept: Sequence[Keeping], batched: bool, values: Known) -> tuple[Extra, ...] | None:
     """Return the extra tensors for one image; None if the number of values is another one."""
     found: list[Extra] = []
     for (two, dtype), (three, _) in zip(*[each.extras for each in kept], strict=True):
         grown = affine((two, three), "a kept tensor")
         if grown.fixed and grown.each:
             return None
-        found.append(Extra("kept", (grown.each or grown.fixed,), dtype_of(dtype), batched and grown.each > 0))
+        found.append(Extra("kept", (grown.each or grown.fixed,), values.dtype_of(dtype), batched and grown.each > 0))
     return tuple(found)
 
 
-def saved(kept: Sequence[Keeping] | None, result: int, batched: bool, unread: tuple[Extra, ...] = ()) -> dict[str, Any]:
-    """Return what is kept, as arguments of `Imported` for one result of a call; the first one has those unread."""
-    extras = None if kept is None else extras_of(kept, batched)
+def saved(
+    kept: Sequence[Keeping] | None,
+    result: int,
+    batched: bool,
+    values: Known,
+    rowless: tuple[Extra, ...] = (),
+    loose: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Return what is kept, as arguments of `Imported` for one result of a call; the first one has what has no row.
+
+    `loose` are the places of arguments that are counted there.
+    """
+    extras = None if kept is None else extras_of(kept, batched, values)
     if kept is None or extras is None:
         return {"kept": None}
     if result:
         return {"kept": Saved(output=result in kept[0].made), "kept_inputs": ()}
-    inputs = kept[0].inputs
-    return {"kept": Saved(bool(inputs), 0 in kept[0].made, (), extras + unread), "kept_inputs": inputs}
-
-
-def dtype_of(dtype: str) -> str:
-    """Return a dtype of PyTorch as in `Extra`: "" for real numbers, which have the network's."""
-    return "" if dtype.startswith(("float", "bfloat")) else "complex" if dtype.startswith("complex") else dtype
+    inputs = tuple([i for i in kept[0].inputs if i not in loose])
+    return {"kept": Saved(bool(inputs), 0 in kept[0].made, (), extras + rowless), "kept_inputs": inputs}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from math import prod
 from typing import Any
@@ -14,7 +14,7 @@ from archcalc.errors import ArchcalcError, Refusal
 from archcalc.graph.graph import About, Graph, Shared
 from archcalc.importers.building import Builder
 from archcalc.importers.torch.autograd import Keeping
-from archcalc.importers.torch.functions import dtype_of, extras_of, facts, kept_by, saved
+from archcalc.importers.torch.functions import extras_of, facts, kept_by, saved
 from archcalc.importers.torch.mapping import rule_for
 from archcalc.importers.torch.site import Misfit, Plan, Site, first, ids, last
 from archcalc.importers.torch.tape import Call, Tape
@@ -23,7 +23,7 @@ from archcalc.ops import Operator, Shape
 from archcalc.ops.base import REGISTRY, Extra, Saved
 from archcalc.ops.imported import Imported
 from archcalc.ops.joins import Elementwise
-from archcalc.ops.shape import Sizes
+from archcalc.ops.shape import Ids, Sizes
 
 SEQUENCES = frozenset(("linear", "layer_norm", "lstm", "gru", "rnn_tanh", "rnn_relu"))  # of tokens, channels last
 UNCHECKED = frozenset(("batchnorm", "dropout", "dropout1d", "dropout2d", "dropout3d", "lstm", "gru", "rnn"))
@@ -43,6 +43,8 @@ class Importer:
         self.emitted: set[int] = set()  # the calls that have a node
         self.turns = Counter(call.turn for call in self.tape.calls if self._runs(call))
         self._reaching = self.tape.reaching()
+        self.loose = dict(self._loose())  # by storage
+        self.counted: set[int] = set()  # those of them that a row before keeps
 
     def run(self) -> None:
         """Add all nodes."""
@@ -150,7 +152,7 @@ class Importer:
 
     def _fits(self, plan: Plan, place: int, wrote: bool) -> bool:
         """Whether an operator writes and keeps what the call does, with weights that are parameters."""
-        op = plan.op
+        op, call = plan.op, self.tape.calls[place]
         inplace = getattr(op, "inplace", False) or (op.overwrites(False) and not wrote)
         writes = op.writes(plan.x, op.output(plan.x), False) > 0
         if writes != wrote and (wrote or not inplace):
@@ -159,9 +161,15 @@ class Importer:
         sources = {name: self.tape.values[at].source for name, at in plan.weights.items()}
         owned = all(source == ("parameter" if name in trained else "buffer") for name, source in sources.items())
         plain = isinstance(op, Elementwise) and all(map(self.values.graded, plan.reads))
-        if op.joins and not (plain or op.name == "concat"):
+        part = call.overwrites and self.tape.values[call.made[0]].stored != prod(self.values.sizes(call.made[0]))
+        if (op.joins and not (plain or op.name == "concat")) or part or self._mixed(call):
             return False
-        return owned and (plain or op.name in UNCHECKED or self._keeps(plan, place))
+        graded = self.values.graded(call.made[0])
+        return owned and ((graded and (plain or op.name in UNCHECKED)) or self._keeps(plan, place))
+
+    def _mixed(self, call: Call) -> bool:
+        """Whether a call reads or makes real numbers of another dtype than the network's."""
+        return any("float" in self.values.dtype(at) for at in (*call.reads, *call.made))
 
     def _keeps(self, plan: Plan, place: int) -> bool:
         """Whether autograd keeps what the operator says."""
@@ -170,10 +178,11 @@ class Importer:
             return True
         call, own = self.tape.calls[place], plan.op.saved(plan.x, plan.op.output(plan.x))
         inputs = {call.reads[i] for i in kept[0].inputs} - {*plan.weights.values()}
-        if plan.op.overwrites(False) or getattr(plan.op, "inplace", False):
+        graded = self.values.graded(call.made[0])
+        if graded and (plan.op.overwrites(False) or getattr(plan.op, "inplace", False)):
             return True
         said = {*plan.reads} if own.input else set[int]()
-        extras = extras_of(kept, batched=True) or ()
+        extras = extras_of(kept, True, self.values) or ()
         sizes = [sorted(prod(extra.shape) for extra in some) for some in (own.extras, extras)]
         same = own.output == (0 in kept[0].made) and sizes[0] == sizes[1]
         return same and inputs == {at for at in said if self.values.graded(at) or own.input}
@@ -221,14 +230,19 @@ class Importer:
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
             own = {**known} if not result else {"counts": (), "gradients": ((),) * len(inputs)}
-            unread = () if result or kept is None else self._kept_unread(call, kept[0])
+            rowless = () if result or kept is None else self._kept_without_row(call, kept[0])
+            loose = [i for i, read in enumerate(call.reads) if self.tape.values[read].storage in self.loose]
+            home = next(
+                (self.nodes[read] for read in call.reads if self.tape.values[read].storage == value.storage), -1
+            )
+            order = sorted(inputs, key=lambda node: node != home) if result else inputs  # first the one that it views
             op = Imported(
                 function=f"aten::{call.name}", made=made, wrote=wrote, shapes=shapes,
-                dtype=dtype_of(value.dtype), read_dtypes=self._dtypes(call.reads) + ("",) * len(shapes),
+                dtype=self.values.dtype(at), read_dtypes=self._dtypes(call.reads) + ("",) * len(shapes),
                 means=means, read=plan.x if means and plan and not means.joins else None,
-                **own, **saved(kept, result, batched, unread),
+                **own, **saved(kept, result, batched, self.values, rowless, loose),
             )  # fmt: skip
-            self._keep(at, self.builder.add(op, inputs, self._name(call, call.name.strip("_"))))
+            self._keep(at, self.builder.add(op, order, self._name(call, call.name.strip("_"))))
 
     def _require_images(self, call: Call, at: int) -> None:
         """Raise ArchcalcError if a value that results depend on has one size for any number of images."""
@@ -238,16 +252,26 @@ class Importer:
             values = f"{size:,} value{'s' * (size != 1)}"
             raise ArchcalcError(f"{name} mixes the images of a batch into {values}; archcalc counts image by image")
 
-    def _kept_unread(self, call: Call, kept: Keeping) -> tuple[Extra, ...]:
-        """Return the results that get no row, because nothing reads them, but that backward keeps."""
+    def _loose(self) -> Iterator[tuple[int, Extra]]:
+        """Yield tensors that are no weight and no buffer, and inputs whose shape does not say their dtype."""
+        for own in self.tape.values:
+            if own.source == "tensor":
+                yield own.storage, Extra("kept", (own.stored,), self.values.dtype_of(own.dtype), per_image=False)
+        for at in self.tape.inputs.values():
+            dtype = self.values.dtype(at)
+            if dtype and not (dtype == "int64" and isinstance(self._input(at), Ids)):
+                yield self.tape.values[at].storage, Extra("kept", self.values.image(at), dtype)
+
+    def _kept_without_row(self, call: Call, kept: Keeping) -> tuple[Extra, ...]:
+        """Return what backward keeps that no row writes: results that nothing reads, and loose tensors."""
         unread = [call.made[result] for result in kept.made if result and call.made[result] not in self._used]
-        return tuple(
-            Extra("kept", self.values.image(at), dtype, self.values.batched(at))
-            for at, dtype in zip(unread, self._dtypes(unread), strict=True)
-        )
+        found = [Extra("kept", self.values.image(at), self.values.dtype(at), self.values.grows(at)) for at in unread]
+        read = {self.tape.values[call.reads[i]].storage for i in kept.inputs} & self.loose.keys() - self.counted
+        self.counted |= read
+        return (*found, *map(self.loose.__getitem__, sorted(read)))
 
     def _dtypes(self, values: Sequence[int]) -> tuple[str, ...]:
-        return tuple([dtype_of(self.tape.values[at].dtype) for at in values])
+        return tuple(map(self.values.dtype, values))
 
     @property
     def _used(self) -> set[int]:
@@ -290,12 +314,12 @@ class Importer:
         own = self.tape.values[value]
         sizes, made, name = self.values.sizes(value), self.values.image(value), own.name or own.source
         owner = self.owners.get(value)
-        real = not dtype_of(own.dtype)
+        real = not self.values.dtype(value)
         if own.source == "parameter" and real and 1 <= len(made) <= 4 and (not owner or owner[1] == "weight"):
             op: Operator = REGISTRY["parameter"](sizes=made)
             node = self.builder.add(op, (), name, shared=Shared(*owner) if owner else None)
         elif own.source == "parameter" and not owner:
-            node = self._table(name, made, tensors=(("weight", sizes),), dtype=dtype_of(own.dtype))
+            node = self._table(name, made, tensors=(("weight", sizes),), dtype=self.values.dtype(value))
         else:
             node = self._table(name, made, state=((name, sizes),) if own.source == "buffer" and not owner else ())
         self.owners.setdefault(value, (node, "weight"))
@@ -309,7 +333,7 @@ class Importer:
     def _constant(self, value: int) -> None:
         """Add one row for the calls that made a constant, as far as no row has them."""
         calls, sources = self._chain(value)
-        own, wrote, counts, known = self.tape.values[value], 0, Counter[str](), True
+        wrote, counts, known = 0, Counter[str](), True
         for place in calls:
             call = self.tape.calls[place]
             stores = {self.tape.values[at].storage for at in call.reads}
@@ -322,7 +346,7 @@ class Importer:
         module = self.tape.calls[self.makers[value]].module
         op = Imported(
             function="constant", made=made, counts=tuple(counts.items()) if known else None, wrote=wrote,
-            gradients=((),) * len(inputs), kept=Saved(), dtype=dtype_of(own.dtype),
+            gradients=((),) * len(inputs), kept=Saved(), dtype=self.values.dtype(value),
         )  # fmt: skip
         self.emitted |= {*calls}
         self._keep(value, self.builder.add(op, inputs, f"{module}.constant" if module else "constant"))

@@ -45,7 +45,7 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
         importer = Importer(trained or tapes, idle if trained else frozenset())
         importer.run()
-        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_dropping(module), *[RAN] * run]
+        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_unseen(tapes[0]), *_dropping(module), *[RAN] * run]
     return importer.graph(name or type(module).__name__, About(notes=tuple(map(one_line, notes))))
 
 
@@ -97,6 +97,12 @@ def _trained(module: nn.Module, input: Any, run: bool, evaluated: Tape, idle: Se
     common = [(call.name, call.module) for call in tapes[0].calls if call.module not in idle]
     same = common == [(call.name, call.module) for call in evaluated.calls]
     return tapes if same and len(common) < len(tapes[0].calls) else None
+
+
+def _unseen(tape: Tape) -> Iterator[str]:
+    if tape.unseen:
+        found = ", ".join(f"{what} ({where})" for what, where in tape.unseen.items())
+        yield f"kept for backward as if without {found}: a recorded run does not show what that changes"
 
 
 def _dropping(module: nn.Module) -> Iterator[str]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -36,7 +38,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         self.tape, self.real = Tape(), real
         self.paths = {id(each): path for path, each in module.named_modules()}
         self.stack: list[tuple[str, int, bool]] = []
-        self.turns = 0
+        self.turns = self.inside = 0  # how many functions run of which autograd sees only the result
         self.index: Any = WeakIdKeyDictionary()  # of a tensor's latest value
         self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
         self.written: dict[int, int] = {}  # by storage, the latest value that was made there in place
@@ -85,8 +87,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         if not made:
             return result
         path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
-        self.tape.calls.append(Call(func, name, tuple(given), named, tuple(made), path, turn, leaf))
-        if func._schema.is_mutable:
+        tracked = (torch.is_grad_enabled() or self.inside > 0) and name != "detach"
+        self.tape.calls.append(Call(func, name, tuple(given), named, tuple(made), path, turn, leaf, tracked))
+        if self.tape.calls[-1].overwrites:
             for at in made:
                 self.written[self.tape.values[at].storage] = at
         return result
@@ -165,6 +168,28 @@ def _drops_branches(module: nn.Module) -> float:
     return float(module.drop_prob or 0) if drops else 0
 
 
+def _noting(recorder: Recorder, function: Any, name: str = "") -> Any:
+    """Return a function that notes its name, or its first argument's, and the module that runs.
+
+    What it calls is recorded as if autograd recorded each call.
+    """
+
+    def noted(*args: Any, **named: Any) -> Any:
+        what = name or getattr(args[0], "__name__", type(args[0]).__name__)
+        recorder.tape.unseen.setdefault(what, recorder.place or "the module")
+        recorder.inside += 1
+        try:
+            return function(*args, **named)
+        finally:
+            recorder.inside -= 1
+
+    return noted
+
+
+def _once(*args: Any, **named: Any) -> Iterator[None]:
+    yield
+
+
 @contextmanager
 def _watched(recorder: Recorder) -> Iterator[None]:
     """Tell the recorder which module runs."""
@@ -174,7 +199,14 @@ def _watched(recorder: Recorder) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using `torch.compile")  # that its modules have hooks, too
-            yield
+            apply, enter = torch.autograd.Function.__dict__["apply"].__func__, torch.autocast.__enter__
+            steps = _noting(recorder, _once, "checkpoint")
+            with (
+                patch.object(torch.autograd.Function, "apply", classmethod(_noting(recorder, apply))),
+                patch.object(torch.autocast, "__enter__", _noting(recorder, enter)),
+                patch.object(torch.utils.checkpoint, "_checkpoint_without_reentrant_generator", steps),
+            ):
+                yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
@@ -187,7 +219,7 @@ def record(
     """Run a module on tensors and return the tape. Raises ArchcalcError, with the module's path, where it fails."""
     recorder = Recorder(module, real)
     tape = recorder.tape
-    with _watched(recorder), torch.inference_mode():
+    with _watched(recorder), torch.inference_mode(), torch.set_grad_enabled(True):
         for name, tensor in tensors_in(inputs):
             tape.inputs[name] = recorder.make(tensor)
         try:

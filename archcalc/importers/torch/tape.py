@@ -39,6 +39,12 @@ class Call(NamedTuple):
     module: str  # the path of the innermost module that runs
     turn: int  # which call of any module that is, counted from 0
     leaf: bool  # whether that module has no modules inside
+    tracked: bool = True  # whether autograd records it: not under `torch.no_grad()`
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether it works in the memory of its first argument."""
+        return self.function is not None and self.function._schema.is_mutable
 
     @property
     def reads(self) -> list[int]:
@@ -59,6 +65,7 @@ class Tape:
     inputs: dict[str, int] = field(default_factory=dict)
     results: dict[str, int] = field(default_factory=dict)
     hidden: dict[str, None] = field(default_factory=dict)  # the paths of modules that `modules()` does not list
+    unseen: dict[str, str] = field(default_factory=dict)  # what changes what is kept, unseen, and a module with it
 
     def reaching(self) -> set[int]:
         """Return the values from which results are computed."""

@@ -33,9 +33,30 @@ class Known:
     def batched(self, value: int) -> bool:
         return self._batched[value]
 
+    def grows(self, value: int) -> bool:
+        """Whether its size depends on the batch."""
+        return len({*self.batches(value)}) > 1
+
     def graded(self, value: int) -> bool:
         """Whether it depends on an input or a weight, and has a gradient."""
         return self._graded[value]
+
+    def dtype(self, value: int) -> str:
+        """Return its dtype as in `Extra`: "" for that of the network."""
+        return self.dtype_of(self.tape.values[value].dtype)
+
+    def dtype_of(self, dtype: str) -> str:
+        """Return a dtype of PyTorch as in `Extra`; one of 8 bits is a number of a byte."""
+        if dtype.startswith("complex"):
+            return "complex"
+        return "" if dtype == self.network_dtype else "uint8" if dtype.startswith("float8") else dtype
+
+    @cached_property
+    def network_dtype(self) -> str:
+        """The dtype of the first weight, or else of the first input, that has real numbers."""
+        values = [value for value in self.tape.values if value.source == "parameter"]
+        values += [self.tape.values[at] for at in self.tape.inputs.values()]
+        return next((value.dtype for value in values if value.dtype.startswith(("float", "bfloat"))), "float32")
 
     def image(self, value: int) -> Sizes:
         """Return the sizes for one image; of what all images share without a first axis of 1."""
@@ -52,7 +73,7 @@ class Known:
     @cached_property
     def _batched(self) -> list[bool]:
         """Whether each value depends on an input, or has a size that depends on the batch."""
-        found = [len({*self.batches(at)}) > 1 for at in range(len(self.tape.values))]
+        found = [self.grows(at) for at in range(len(self.tape.values))]
         for at in self.tape.inputs.values():
             found[at] = True
         for call in self.tape.calls:
@@ -68,7 +89,7 @@ class Known:
         for at in self.tape.inputs.values():
             found[at] = real[at]
         for call in self.tape.calls:
-            reads = any(found[at] for at in call.reads)
+            reads = call.reads if call.tracked else call.reads[:1] if call.overwrites else []
             for at in call.made:
-                found[at] = reads and real[at]
+                found[at] = real[at] and any(found[read] for read in reads)
         return found
