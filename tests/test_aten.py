@@ -266,6 +266,43 @@ BY_HAND = [  # call, work, gradients of its tensors
     (call("expand", Tensor((3,)), [2, 3], made=(2, 3)), {}, [{"add": 3}]),
     (call("sort", Tensor((3,)), made=(3,)), None, [{}]),
     (call("prod", Tensor((3,)), made=()), {"mul": 2}, [None]),
+    (
+        call("prelu", Tensor((2, 3)), Tensor((3,)), made=(2, 3)),
+        {"compare": 6, "mul": 6},
+        [{"compare": 6, "mul": 6}, {"compare": 6, "mul": 6, "add": 3}],
+    ),
+    (
+        call("glu", Tensor((2, 6)), made=(2, 3)),
+        {"exp": 6, "add": 6, "div": 6, "mul": 6},
+        [{"exp": 6, "add": 12, "div": 6, "mul": 18}],
+    ),
+    (
+        call("_trilinear", Tensor((2, 3)), Tensor((5, 3, 4)), Tensor((2, 4)), made=(2, 5)),
+        {"mac": 120, "mul": 120},
+        [{"mac": 120, "mul": 120}] * 3,
+    ),
+    (call("affine_grid_generator", Tensor((2, 2, 3)), made=(2, 8, 8, 2)), {"mac": 768}, [{"mac": 768}]),
+    (
+        call("_weight_norm_interface", Tensor((5, 4)), Tensor((5, 1)), made=(5, 4)),
+        {"mul": 40, "add": 15, "sqrt": 5, "div": 5},
+        [{"mul": 60, "add": 35, "div": 15}, {"div": 5}],
+    ),
+    (
+        call("_embedding_bag", Tensor((9, 4)), Tensor((6,), "int64"), Tensor((2,), "int64"), False, 1, made=(2, 4)),
+        {"add": 16, "div": 8},
+        [{"add": 24, "div": 8}, {}, {}],
+    ),
+    (
+        call("linalg_cross", Tensor((2, 3)), Tensor((2, 3)), made=(2, 3)),
+        {"mul": 12, "add": 6},
+        [{"mul": 12, "add": 6}] * 2,
+    ),
+    (
+        call("var_mean", Tensor((2, 3)), [1], made=(2,)),
+        {"add": 4 + 6 + 4, "div": 2 + 2, "mul": 6},
+        [{"add": 4 + 6 + 6, "div": 2 + 2, "mul": 6 + 2}],
+    ),
+    (call("mse_loss", Tensor((3,)), Tensor((3,)), 0, made=(3,)), {"add": 3, "mul": 3}, [{"add": 3, "mul": 6}] * 2),
 ]
 
 

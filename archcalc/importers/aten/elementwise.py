@@ -23,10 +23,11 @@ class Row(NamedTuple):
 
 LOGIC = """
 logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not isnan isinf isfinite
-floor ceil round trunc __and__ __or__ __xor__
+floor ceil round trunc __and__ __or__ __xor__ signbit nan_to_num copysign heaviside
 """
 CASTS = "alias detach clone contiguous to type_as _to_copy copy lift_fresh float double half bfloat16 long int bool neg"
 COMPARISONS = "eq ne lt le gt ge less less_equal greater greater_equal not_equal"
+LOG_SIGMOID: Work = {"compare": 2, "exp": 1, "add": 2, "log": 1}  # min(x, 0) − log(1 + e^−|x|)
 ROWS: Mapping[str, Row] = {
     **dict.fromkeys(LOGIC.split(), Row(NONE, (NONE, NONE))),
     **dict.fromkeys(CASTS.split(), Row(NONE, (NONE,))),
@@ -35,7 +36,7 @@ ROWS: Mapping[str, Row] = {
     **dict.fromkeys(["mul", "multiply"], Row({"mul": 1}, ({"mul": 1}, {"mul": 1}))),
     **dict.fromkeys(["div", "true_divide"], Row({"div": 1}, ({"div": 1}, {"div": 2, "mul": 1}))),
     **dict.fromkeys(["floor_divide", "remainder", "fmod"], Row({"div": 1})),
-    **dict.fromkeys(["maximum", "minimum"], Row({"compare": 1}, ({"compare": 2, "div": 1},) * 2)),
+    **dict.fromkeys(["maximum", "minimum", "fmax", "fmin"], Row({"compare": 1}, ({"compare": 2, "div": 1},) * 2)),
     "addcmul": Row({"add": 1, "mul": 1}, (NONE, {"mul": 1}, {"mul": 1})),
     "addcdiv": Row({"add": 1, "div": 1}, (NONE, {"mul": 1, "div": 1}, {"mul": 2, "div": 1})),
     "lerp": Row({"add": 2, "mul": 1}, ({"mul": 1, "add": 1}, {"mul": 1}, {"mul": 1, "add": 1})),
@@ -55,7 +56,35 @@ ROWS: Mapping[str, Row] = {
     "expm1": Row({"exp": 1, "add": 1}, ({"add": 1, "mul": 1},)),
     "erf": Row({"erf": 1}, ({"mul": 3, "exp": 1},)),
     **dict.fromkeys(["sin", "cos"], Row({"sin": 1}, ({"sin": 1, "mul": 1},))),
-    **dict.fromkeys(["tan", "asin", "acos", "atan"], Row(None, (None,))),
+    "tan": Row({"sin": 2, "div": 1}, ({"mul": 2, "add": 1},)),
+    **dict.fromkeys(["sinh", "cosh"], Row({"exp": 2, "add": 1, "mul": 1}, ({"exp": 2, "add": 1, "mul": 2},))),
+    "erfc": Row({"erf": 1, "add": 1}, ({"mul": 3, "exp": 1},)),
+    "exp2": Row({"pow": 1}, ({"mul": 2},)),
+    "frac": Row({"add": 1}, (NONE,)),
+    **dict.fromkeys(["deg2rad", "rad2deg"], Row({"mul": 1}, ({"mul": 1},))),
+    "logit": Row({"add": 1, "div": 1, "log": 1}, ({"add": 1, "mul": 1, "div": 1},)),
+    "hypot": Row({"mul": 2, "add": 1, "sqrt": 1}, ({"div": 1, "mul": 1},) * 2),
+    "xlogy": Row({"log": 1, "mul": 1}, ({"log": 1, "mul": 1}, {"div": 1, "mul": 1})),
+    "logaddexp": Row({"compare": 2, "add": 3, "exp": 1, "log": 1}, ({"add": 2, "exp": 1, "div": 1},) * 2),
+    "threshold": Row({"compare": 1}, ({"compare": 1},)),
+    "hardshrink": Row({"compare": 2}, ({"compare": 2},)),
+    "softshrink": Row({"compare": 2, "add": 1}, ({"compare": 2},)),
+    "prelu": Row({"compare": 1, "mul": 1}, ({"compare": 1, "mul": 1},) * 2),
+    "rrelu_with_noise": Row({"compare": 1, "mul": 1}, ({"compare": 1, "mul": 1},)),
+    "celu": Row({"compare": 1, "exp": 1, "add": 1, "mul": 2}, ({"compare": 1, "exp": 1, "mul": 3},)),
+    "log_sigmoid_forward": Row(LOG_SIGMOID, ({"compare": 1, "add": 2, "mul": 1, "div": 1},)),
+    "mse_loss": Row({"add": 1, "mul": 1}, ({"add": 1, "mul": 2},) * 2),
+    "smooth_l1_loss": Row(
+        {"add": 2, "compare": 2, "mul": 2, "div": 1}, ({"add": 1, "compare": 2, "mul": 1, "div": 1},) * 2
+    ),
+    "huber_loss": Row({"add": 2, "compare": 2, "mul": 3}, ({"add": 1, "compare": 2, "mul": 1},) * 2),
+    "binary_cross_entropy": Row(
+        {"log": 2, "compare": 2, "add": 3, "mul": 2},
+        ({"add": 2, "mul": 2, "div": 1, "compare": 1}, {"log": 2, "add": 2, "mul": 1}),
+    ),
+    "binary_cross_entropy_with_logits": Row(
+        add_work(LOG_SIGMOID, {"add": 2, "mul": 1}), ({"exp": 1, "add": 2, "div": 1, "mul": 1}, {"mul": 1})
+    ),
 }
 POWERS: Mapping[float, Work] = {
     0: NONE, 1: NONE, 2: {"mul": 1}, 3: {"mul": 2}, 0.5: {"sqrt": 1}, -0.5: {"sqrt": 1, "div": 1}, -1: {"div": 1},

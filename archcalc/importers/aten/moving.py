@@ -10,10 +10,11 @@ from archcalc.ops.base import Work
 PLAIN = """
 view reshape view_as reshape_as flatten unflatten ravel transpose transpose_ t numpy_T permute movedim moveaxis
 swapaxes swapdims select slice narrow unsqueeze unsqueeze_ squeeze squeeze_ unbind split split_with_sizes chunk
-view_as_real view_as_complex real imag
-tensor_split hsplit vsplit dsplit diagonal diag_embed _unsafe_view _reshape_alias
+unsafe_split unsafe_split_with_sizes unsafe_chunk view_as_real view_as_complex real imag
+tensor_split hsplit vsplit dsplit diagonal diag_embed _unsafe_view _reshape_alias resize_as_
 cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 pad constant_pad_nd tril triu tril_
-triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_
+triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_ index_fill index_fill_
+index_copy index_copy_ select_scatter slice_scatter max_unpool2d max_unpool3d nll_loss_forward nll_loss2d_forward
 """
 REPEATED = "expand expand_as broadcast_to meshgrid broadcast_tensors repeat tile"  # sums over the repetitions
 CHOICES = """
@@ -23,7 +24,7 @@ reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
 MADE = """
 arange zeros ones full empty eye linspace scalar_tensor rand randn randint randperm tril_indices triu_indices
 zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full new_empty
-new_empty_strided empty_strided one_hot nonzero bernoulli_ normal_ uniform_ argwhere
+new_empty_strided empty_strided one_hot nonzero bernoulli_ normal_ uniform_ exponential_ bernoulli normal argwhere
 _assert_async _assert_tensor_metadata sym_size sym_numel is_nonzero
 """
 

@@ -10,8 +10,9 @@ from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, Tensor, as
 from archcalc.ops import pooling
 from archcalc.ops.attention import Attention
 from archcalc.ops.base import Operator, Sizes, Work
+from archcalc.ops.gated import GLU
 from archcalc.ops.sequence import GRU, LSTM, RNN, Recurrent
-from archcalc.ops.shape import Map, Tokens
+from archcalc.ops.shape import Features, Map, Tokens
 from archcalc.ops.upsampling import Upsample
 
 BIAS_FIRST = ("addmm", "baddbmm", "addmv")
@@ -119,6 +120,46 @@ def _interpolated(call: AtenCall) -> Facts:
     return _windowed(call, op, axes)
 
 
+def _trilinear(call: AtenCall) -> Facts:
+    """Return the facts of x·W·y, as of `torch.bilinear`: for each weight and row a product, and one that is added."""
+    count = call.made[0].values * prod(call.args[1].sizes[1:])
+    work: Work = {"mul": count, "mac": count}
+    return Facts(work, _where(call.graded, [work] * 3))
+
+
+def _affine_grid(call: AtenCall) -> Facts:
+    """Return the facts of a product of each position by the matrix."""
+    macs: Work = {"mac": call.made[0].values * call.tensors[0].sizes[-1]}
+    return Facts(macs, (macs,))
+
+
+def _weight_norm(call: AtenCall) -> Facts:
+    """Return the facts of v·(g/‖v‖), with a norm for each value of g."""
+    n, k = (one.values for one in call.tensors)
+    work: Work = {"mul": 2 * n, "add": n - k, "sqrt": k, "div": k}
+    return Facts(work, ({"mul": 3 * n, "add": 2 * n - k, "div": 3 * k}, {"div": k}))
+
+
+def _bags(call: AtenCall) -> Facts:
+    """Return the facts of sums (mode 0), means (1) or maxima (2) of rows of a table."""
+    rows, made, mode = call.tensors[1].values * call.tensors[0].sizes[1], call.made[0].values, call.given(4, "mode", 0)
+    work: Work = {"compare" if mode == 2 else "add": rows - made} | ({"div": made} if mode == 1 else {})
+    added = {"add": made if mode == 2 else rows} | ({"div": made} if mode == 1 else {})
+    return Facts(work, _where(call.graded, [added] + [NONE] * (len(call.tensors) - 1)))
+
+
+def _gated(call: AtenCall) -> Facts:
+    """Return the facts of a·sigmoid(b), where a and b are the halves of the input."""
+    count = call.made[0].values
+    return as_operator(call, GLU(), Features((2 * count,)), Features((count,)))
+
+
+def _cross(call: AtenCall) -> Facts:
+    """Return the facts of a cross product: for each value two products and a sum, as for each gradient."""
+    work: Work = {"mul": 2 * call.made[0].values, "add": call.made[0].values}
+    return Facts(work, _where(call.graded, [work, work]))
+
+
 def _unknown(call: AtenCall) -> Facts:
     """Return the facts of a function whose work depends on values, or has no stated formula."""
     return Facts(None, (None,) * len(call.tensors))
@@ -139,6 +180,12 @@ RULES: Mapping[str, Rule] = {
         ("max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d", _pool),
         ("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", _adaptive),
         ("adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", _adaptive),
+        ("_trilinear", _trilinear),
+        ("affine_grid_generator", _affine_grid),
+        ("_weight_norm_interface", _weight_norm),
+        ("_embedding_bag _embedding_bag_forward_only", _bags),
+        ("glu", _gated),
+        ("linalg_cross", _cross),
         ("_upsample_bicubic2d_aa _upsample_bilinear2d_aa grid_sampler grid_sampler_2d grid_sampler_3d", _unknown),
     ),
 }

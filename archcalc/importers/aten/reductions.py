@@ -6,13 +6,13 @@ A row has for each kind the operations per value and per group, so that a sum is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from math import inf, prod
 from typing import NamedTuple, TypeAlias
 
 from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, as_operator, tables
 from archcalc.importers.aten.elementwise import ROWS, by_row
 from archcalc.ops.activation import LogSoftmax, Softmax
-from archcalc.ops.base import Work
+from archcalc.ops.base import Work, add_work
 from archcalc.ops.feature_normalization import RMSNorm
 from archcalc.ops.normalization import BatchNorm, GroupNorm, LayerNorm
 from archcalc.ops.shape import Map, Tokens
@@ -38,6 +38,11 @@ ROWS_OF_GROUPS: Mapping[str, Row] = {
         {"add": (3, -2), "mul": (1, 0), "div": (0, 2), "sqrt": (0, 1)},
         {"add": (2, -1), "mul": (1, 2), "div": (0, 2), "compare": (0, 1)},
     ),
+    "aminmax": Row({"compare": (2, -2)}, EVENLY),
+    **dict.fromkeys(["cummax", "cummin"], Row({"compare": (1, -1)}, {"add": (1, 0)})),
+    "logcumsumexp": Row({"compare": (1, -1), "add": (3, -3), "exp": (1, -1), "log": (1, -1)}, None),
+    "count_nonzero": Row({"compare": (1, 0)}),
+    "nansum": Row({"add": (1, -1)}),
     "prod": Row({"mul": (1, -1)}, None),
     "logsumexp": Row({"compare": (1, -1), "add": (2, 0), "exp": (1, 0), "log": (0, 1)},
                      {"add": (1, 0), "exp": (1, 0), "mul": (1, 0)}),
@@ -49,7 +54,13 @@ ROWS_OF_GROUPS: Mapping[str, Row] = {
     **dict.fromkeys(["all", "any"], Row({})),
     **dict.fromkeys(["sort", "topk", "argsort", "kthvalue", "median", "mode"], Row(None, {})),
 }  # fmt: skip
-ALONG = ("cumsum", "cumprod")  # results have as many values as the input; each group lies along a dimension
+ALONG = (
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "logcumsumexp",
+)  # results have as many values as the input; each group lies along a dimension
 
 
 def _reduced(call: AtenCall) -> Facts:
@@ -74,6 +85,14 @@ def _times(work: PerGroup | None, count: int, groups: int) -> Work | None:
     return None if work is None else {kind: count * each + groups * once for kind, (each, once) in work.items()}
 
 
+def _with_mean(call: AtenCall) -> Facts:
+    """Return the facts of `var_mean` and `std_mean`, which have the mean at no cost; its gradient is a sum more."""
+    row = ROWS_OF_GROUPS[call.name.removesuffix("_mean")]
+    found = by_groups(call, row, call.made[0].values)
+    more = {"add": call.tensors[0].values, "div": call.made[0].values}
+    return found._replace(gradients=(add_work(found.gradients[0] or {}, more) if call.graded[0] else NONE,))
+
+
 def _norm(call: AtenCall) -> Facts:
     """Of order 2 or 1: squares or absolute values and their sums; of another order unknown."""
     row = NORMS.get(call.given(1, "ord", 2), Row(None, None))
@@ -85,6 +104,7 @@ NORMS: Mapping[object, Row] = {
         {"mul": (1, 0), "add": (1, -1), "sqrt": (0, 1)}, {"div": (0, 1), "compare": (0, 1), "mul": (1, 0)}
     ),
     1: Row({"compare": (1, 0), "add": (1, -1)}, {"compare": (1, 0), "mul": (1, 0)}),
+    inf: Row({"compare": (2, -1)}, None),
 }  # fmt: skip
 
 
@@ -134,6 +154,7 @@ def _given(*weights: object) -> list[int]:
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(ROWS_OF_GROUPS, _reduced),
     **tables(
+        ("var_mean std_mean", _with_mean),
         ("linalg_vector_norm norm", _norm),
         ("softmax log_softmax _softmax _log_softmax", _softmax),
         ("layer_norm native_layer_norm", _layer_norm),

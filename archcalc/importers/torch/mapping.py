@@ -238,6 +238,11 @@ def _upsample(mode: str) -> Rule:
     return rule
 
 
+def _prelu(site: Site) -> Plan:
+    (count,), x = site.shapes_of(site.value("weight")), site.shape(site.value("self"))
+    return site.plan(own("prelu", num_parameters=count), x if x.axes else Map(x), site.weights("weight"))
+
+
 def _embedding(site: Site) -> Plan:
     rows, features = site.shapes_of(site.value("weight"))
     padding = site.arg("padding_idx")
@@ -295,7 +300,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("flatten", "view", "reshape"), _flatten), "permute": _permute, "transpose": _permute,
     **{f"upsample_{mode}": _upsample(mode.removesuffix("2d").removesuffix("1d").removesuffix("3d"))
        for mode in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")},
-    "embedding": _embedding, "lstm": _recurrent("lstm"), "gru": _recurrent("gru"),
+    "prelu": _prelu, "embedding": _embedding, "lstm": _recurrent("lstm"), "gru": _recurrent("gru"),
     "rnn_tanh": _recurrent("rnn"), "rnn_relu": _recurrent("rnn", nonlinearity="relu"),
     "pixel_shuffle": _pixels("pixel_shuffle"), "pixel_unshuffle": _pixels("pixel_unshuffle"), "pad": _pad,
 }  # fmt: skip
