@@ -70,5 +70,5 @@ RULES: Mapping[str, Rule] = tables(
     (CHOICES, _taken),
     ("index_put index_put_ scatter scatter_ scatter_add scatter_add_ index_add index_add_ masked_scatter", _put),
     ("col2im", _folded),
-    ("dropout dropout_ feature_dropout alpha_dropout", _dropped),
+    ("dropout dropout_ feature_dropout alpha_dropout feature_alpha_dropout", _dropped),
 )

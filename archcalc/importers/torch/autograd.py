@@ -56,7 +56,7 @@ def _tensor(tape: Tape, at: int, memory: Mapping[int, Tensor], graded: bool) -> 
     """Return a tensor that lies in its memory with the recorded strides."""
     value = tape.values[at]
     whole = memory[value.storage].requires_grad_(graded and value.dtype.startswith(("float", "bfloat", "complex")))
-    with torch.no_grad():
+    with torch.enable_grad():  # views that are made without may not be overwritten
         tensor = whole.detach().as_strided(value.sizes, value.strides)
     return tensor.requires_grad_(whole.requires_grad).view_as(tensor) if whole.requires_grad else tensor
 

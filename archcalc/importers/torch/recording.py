@@ -82,13 +82,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         moved, moved_named = self.on_meta((args, kwargs))
         given, named = tree_map_only(Tensor, self.ref, (args, kwargs))
         result = run_function(func, moved, moved_named)
+        if "dropout" in name and result is moved[0] and not func._schema.is_mutable:
+            result = result.view_as(result)  # in training it is another tensor
         made: list[int] = []
         tree_map_only(Tensor, lambda tensor: made.append(self.make(tensor)), result)
         if not made:
             return result
-        path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
-        tracked = (torch.is_grad_enabled() or self.inside > 0) and name != "detach"
-        self.tape.calls.append(Call(func, name, tuple(given), named, tuple(made), path, turn, leaf, tracked))
+        self.write(func, name, tuple(given), named, *made)
         if self.tape.calls[-1].overwrites:
             for at in made:
                 self.written[self.tape.values[at].storage] = at
@@ -115,15 +115,29 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         """Return the value of an argument; a weight or a constant gets one when it is first read."""
         at = self.index.get(tensor)
         if at is None:
-            source, name = self.named.get(
-                id(tensor), ("parameter" if isinstance(tensor, nn.Parameter) else "tensor", "")
-            )
-            at = self.make(self.moved.get(tensor, tensor), source, name)
-            self.index[tensor] = at
+            at = self.index[tensor] = self.found(tensor)
         latest = self.written.get(self.tape.values[at].storage, at)
         if latest > at:
             at = self.update(tensor, at, latest)
         return Ref(at)
+
+    def found(self, tensor: Tensor) -> int:
+        """Return a value for a tensor that no call made: in known memory, as a subclass is, another view of that."""
+        unnamed = "parameter" if isinstance(tensor, nn.Parameter) else "tensor"
+        source, name = self.named.get(id(tensor), (unnamed, ""))
+        tensor = self.moved.get(tensor, tensor)
+        memory, first = self.storages.get(tensor.untyped_storage()._cdata, (None, 0))
+        if source != "tensor" or memory is None or memory.expired():
+            return self.make(tensor, source, name)
+        made = self.make(tensor)
+        self.write(None, "alias", (Ref(self.written.get(first, first)),), {}, made)
+        return made
+
+    def write(self, function: Any, name: str, args: tuple[Any, ...], named: Mapping[str, Any], *made: int) -> None:
+        """Add a call in the module that runs."""
+        tracked = (torch.is_grad_enabled() or self.inside > 0) and name != "detach"
+        path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
+        self.tape.calls.append(Call(function, name, args, named, made, path, turn, leaf, tracked))
 
     def update(self, tensor: Tensor, at: int, latest: int) -> int:
         """Return a new value for a tensor of which a part, a view, was overwritten."""
@@ -134,8 +148,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         """Add what is no call of a function; return the value that it makes of the first one."""
         self.tape.values.append(self.tape.values[reads[0].index]._replace(source="", name=""))
         made = len(self.tape.values) - 1
-        path, turn, leaf = self.stack[-1] if self.stack else ("", 0, False)
-        self.tape.calls.append(Call(None, name, reads, named, (made,), path, turn, leaf))
+        self.write(None, name, reads, named, made)
         return made
 
     def make(self, tensor: Tensor, source: str = "", name: str = "") -> int:
@@ -199,11 +212,13 @@ def _watched(recorder: Recorder) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using `torch.compile")  # that its modules have hooks, too
-            apply, enter = torch.autograd.Function.__dict__["apply"].__func__, torch.autocast.__enter__
+            warnings.filterwarnings("ignore", "None of the inputs have requires_grad")  # of a checkpoint
+            apply = classmethod(_noting(recorder, torch.autograd.Function.__dict__["apply"].__func__))
+            enter = _noting(recorder, lambda own: own)
             steps = _noting(recorder, _once, "checkpoint")
             with (
-                patch.object(torch.autograd.Function, "apply", classmethod(_noting(recorder, apply))),
-                patch.object(torch.autocast, "__enter__", _noting(recorder, enter)),
+                patch.object(torch.autograd.Function, "apply", apply),
+                patch.multiple(torch.autocast, __enter__=enter, __exit__=lambda *_: None),
                 patch.object(torch.utils.checkpoint, "_checkpoint_without_reentrant_generator", steps),
             ):
                 yield
