@@ -213,7 +213,7 @@ def _watched(recorder: Recorder) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using `torch.compile")  # that its modules have hooks, too
             warnings.filterwarnings("ignore", "None of the inputs have requires_grad")  # of a checkpoint
-            apply = classmethod(_noting(recorder, torch.autograd.Function.__dict__["apply"].__func__))
+            apply: Any = classmethod(_noting(recorder, torch.autograd.Function.__dict__["apply"].__func__))
             enter = _noting(recorder, lambda own: own)
             steps = _noting(recorder, _once, "checkpoint")
             with (

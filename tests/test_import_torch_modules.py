@@ -1,0 +1,124 @@
+"""Every module of torch.nn, imported: equal to PyTorch, or listed here as what stays unknown or cannot be imported."""
+
+import inspect
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from support.plain_modules import module  # noqa: E402
+from torch import nn  # noqa: E402
+
+from archcalc.importers.torch import from_torch  # noqa: E402
+from archcalc.ops.imported import Imported  # noqa: E402
+from archcalc.pytorch.import_validation import import_or_say  # noqa: E402
+
+LINE, IMAGE, VOLUME, TOKENS = (4, 16), (4, 8, 8), (4, 6, 8, 8), (5, 8)
+SIZES = {1: LINE, 2: IMAGE, 3: VOLUME}
+PLAIN = """
+ELU CELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU RReLU ReLU ReLU6 SELU SiLU
+Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink Dropout AlphaDropout Flatten
+"""
+LOSSES = "L1Loss MSELoss SmoothL1Loss HuberLoss BCELoss BCEWithLogitsLoss PoissonNLLLoss KLDivLoss"
+MODULES = {  # by the name of the class, what is made of it, and the sizes of its input
+    **{name: (lambda cls: cls(), (4, 8)) for name in PLAIN.split()},
+    **{name: (lambda cls: cls(dim=-1), (4, 8)) for name in ("Softmax", "LogSoftmax", "Softmin")},
+    **{name: (lambda cls: cls(), IMAGE) for name in ("Softmax2d", "FeatureAlphaDropout")},
+    **{name: (lambda cls: cls(reduction="none"), (TOKENS, TOKENS)) for name in LOSSES.split()},
+    **{name: (lambda cls: cls(8, 6, batch_first=True), TOKENS) for name in ("LSTM", "GRU", "RNN")},
+    **{name: (lambda cls: cls(8, 6), (8,)) for name in ("LSTMCell", "GRUCell", "RNNCell")},
+    "Threshold": (lambda cls: cls(0.1, 0.2), (4, 8)),
+    "Linear": (lambda cls: cls(8, 5), TOKENS),
+    "Bilinear": (lambda cls: cls(8, 4, 5), ((8,), (4,))),
+    "Embedding": (lambda cls: cls(9, 4), ("int64", (5,))),
+    "EmbeddingBag": (lambda cls: cls(9, 4), ("int64", (5,))),
+    "LayerNorm": (lambda cls: cls(8), TOKENS),
+    "RMSNorm": (lambda cls: cls(8), TOKENS),
+    "GroupNorm": (lambda cls: cls(2, 4), IMAGE),
+    "LocalResponseNorm": (lambda cls: cls(3), IMAGE),
+    "CrossMapLRN2d": (lambda cls: cls(3), IMAGE),
+    "SyncBatchNorm": (lambda cls: cls(4), IMAGE),
+    "Fold": (lambda cls: cls((8, 8), 3), (27, 36)),
+    "Unfold": (lambda cls: cls(3), IMAGE),
+    "Unflatten": (lambda cls: cls(1, (2, 2)), IMAGE),
+    "PixelShuffle": (lambda cls: cls(2), IMAGE),
+    "PixelUnshuffle": (lambda cls: cls(2), IMAGE),
+    "ChannelShuffle": (lambda cls: cls(2), IMAGE),
+    "Upsample": (lambda cls: cls(scale_factor=2, mode="bicubic"), IMAGE),
+    "UpsamplingBilinear2d": (lambda cls: cls(scale_factor=2), IMAGE),
+    "UpsamplingNearest2d": (lambda cls: cls(scale_factor=2), IMAGE),
+    "CosineSimilarity": (lambda cls: cls(), (TOKENS, TOKENS)),
+    "PairwiseDistance": (lambda cls: cls(), (TOKENS, TOKENS)),
+    "FractionalMaxPool2d": (lambda cls: cls(2, output_size=4), IMAGE),
+    "FractionalMaxPool3d": (lambda cls: cls(2, output_size=3), VOLUME),
+    "MultiheadAttention": (
+        lambda cls: module(lambda self, x: self.own(x, x, x)[0], own=cls(8, 2, batch_first=True)), TOKENS
+    ),
+    "TransformerEncoderLayer": (lambda cls: cls(8, 2, 16, 0.0, batch_first=True), TOKENS),
+    "TransformerDecoderLayer": (lambda cls: cls(8, 2, 16, 0.0, batch_first=True), (TOKENS, (7, 8))),
+    "TransformerEncoder": (lambda cls: cls(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 2), TOKENS),
+    "TransformerDecoder": (
+        lambda cls: cls(nn.TransformerDecoderLayer(8, 2, 16, 0.0, batch_first=True), 2), (TOKENS, (7, 8))
+    ),
+    "Transformer": (lambda cls: cls(8, 2, 1, 1, 16, 0.0, batch_first=True), (TOKENS, (7, 8))),
+    "MaxUnpool": (lambda cls: None, IMAGE),
+}  # fmt: skip
+PER_AXES = {  # names that end with 1d, 2d and 3d
+    **{name: lambda cls: cls(4, 4, 3) for name in ("Conv", "ConvTranspose")},
+    **{name: lambda cls: cls(2) for name in ("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool")},
+    **{name: lambda cls: cls(1) for name in ("ZeroPad", "ReflectionPad", "ReplicationPad", "CircularPad")},
+    **{name: lambda cls: cls(4, affine=True) for name in ("BatchNorm", "InstanceNorm")},
+    "ConstantPad": lambda cls: cls(1, 0.5),
+    "LPPool": lambda cls: cls(2, 2),
+    "Dropout": lambda cls: cls(),
+}
+MODULES |= {f"{name}{n}d": (make, SIZES[n]) for name, make in PER_AXES.items() for n in SIZES}
+MODULES |= {
+    f"MaxUnpool{n}d": (
+        lambda cls, n=n: module(
+            lambda self, x: self.unpool(*self.pool(x)), pool=getattr(nn, f"MaxPool{n}d")(2, return_indices=True),
+            unpool=cls(2),
+        ), SIZES[n],
+    )
+    for n in SIZES
+}  # fmt: skip
+del MODULES["MaxUnpool"]
+NO_WORK = {"FractionalMaxPool2d", "FractionalMaxPool3d"}  # the windows are drawn
+NO_MEMORY = {"LSTM", "GRU", "RNN", "CrossMapLRN2d"}  # kernels of their own, and a result of another size in place
+OTHER_MACS = {"Bilinear"}  # PyTorch's counter omits its product
+LEFT_OUT = {
+    "Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Container",  # no layers
+    "Identity",  # it calls nothing
+    "AdaptiveLogSoftmaxWithLoss", "GaussianNLLLoss", "CTCLoss",  # they look at values, or do not run on meta
+    "CrossEntropyLoss", "NLLLoss", "NLLLoss2d", "MultiMarginLoss", "MultiLabelMarginLoss", "SoftMarginLoss",
+    "MultiLabelSoftMarginLoss", "CosineEmbeddingLoss", "MarginRankingLoss", "HingeEmbeddingLoss", "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss", "LinearCrossEntropyLoss",  # losses of labels, which are no part of a network
+    "RNNBase", "RNNCellBase", "DataParallel",  # bases of others, and a way to run several
+}  # fmt: skip
+
+
+def test_the_list_has_every_module():
+    found = {name for name, cls in vars(nn).items() if inspect.isclass(cls) and issubclass(cls, nn.Module)}
+    lazy = {name for name in found if name.startswith("Lazy")}  # refused, see test_import_torch.py
+    assert found - lazy - LEFT_OUT == MODULES.keys()
+
+
+def tensors(sizes, batch):
+    """The inputs of a module for a batch, on meta."""
+    if isinstance(sizes[0], str):
+        return (torch.zeros(batch, *sizes[1], dtype=getattr(torch, sizes[0]), device="meta"),)
+    every = [sizes] if isinstance(sizes[0], int) else sizes
+    return tuple([torch.empty(batch, *each, device="meta") for each in every])
+
+
+@pytest.mark.filterwarnings("ignore:reduction|enable_nested_tensor")
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_has_the_figures_of_pytorch_or_says_that_they_are_unknown(name):
+    make, sizes = MODULES[name]
+    graph, twin = from_torch(make(getattr(nn, name)), sizes), make(getattr(nn, name))
+    assert any(isinstance(n.op, Imported) and n.op.counts is None for n in graph.nodes) == (name in NO_WORK)
+    found = import_or_say(graph, lambda batch: (twin, (tensors(sizes, batch), {})), 2)
+    assert not found.problem
+    unknown = {figure for figure, names in {"macs": NO_WORK, "saved_bytes": NO_MEMORY}.items() if name in names}
+    assert {check.figure for check in found.checks} == {"params", "macs", "saved_bytes"} - unknown
+    assert {check.figure for check in found.checks if not check.equal} == ({"macs"} if name in OTHER_MACS else set())
