@@ -29,6 +29,11 @@ SEQUENCES = frozenset(("linear", "layer_norm", "lstm", "gru", "rnn_tanh", "rnn_r
 UNCHECKED = frozenset(("batchnorm", "dropout", "dropout1d", "dropout2d", "dropout3d", "lstm", "gru", "rnn"))
 
 
+def _inert(function: str, made: Shape, **own: Any) -> Imported:
+    """Return a layer that computes nothing and keeps nothing."""
+    return Imported(function, made, counts=(), gradient=(), gradient_of_weights=(), kept=Saved(), **own)
+
+
 class Importer:
     """The graph of tapes, call by call."""
 
@@ -80,17 +85,7 @@ class Importer:
         sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         trained = tuple([(name, sizes[name]) for name, tensor in tensors.items() if isinstance(tensor, Parameter)])
         state = tuple([(name, own) for name, own in sizes.items() if name not in dict(trained)])
-        op = Imported(
-            function="never run",
-            made=Shape(),
-            tensors=trained,
-            state=state,
-            counts=(),
-            gradient=(),
-            gradient_of_weights=(),
-            kept=Saved(),
-        )
-        self.builder.add(op, (), path or "unused")
+        self.builder.add(_inert("never run", Shape(), tensors=trained, state=state), (), path or "unused")
 
     def _typed(self, value: int) -> Shape:
         self.node(value)
@@ -284,10 +279,8 @@ class Importer:
         """Add a row for each further result of an operator that something reads, such as an LSTM's last state."""
         for at in call.made[1:]:
             if at in self._used:
-                op = Imported(
-                    function=f"aten::{call.name}", made=Shape(self.values.image(at)), wrote=self._numbers(at),
-                    counts=(), gradients=((),), kept=Saved(),
-                )  # fmt: skip
+                made, wrote = Shape(self.values.image(at)), self._numbers(at)
+                op = _inert(f"aten::{call.name}", made, wrote=wrote, gradients=((),))
                 self._keep(at, self.builder.add(op, [node], self._name(call, "state")))
 
     def _numbers(self, value: int) -> int:
@@ -319,16 +312,13 @@ class Importer:
             op: Operator = REGISTRY["parameter"](sizes=made)
             node = self.builder.add(op, (), name, shared=Shared(*owner) if owner else None)
         elif own.source == "parameter" and not owner:
-            node = self._table(name, made, tensors=(("weight", sizes),), dtype=self.values.dtype(value))
+            table = {"tensors": (("weight", sizes),), "dtype": self.values.dtype(value)}
+            node = self.builder.add(_inert("tensor", Shape(made), **table), (), name)
         else:
-            node = self._table(name, made, state=((name, sizes),) if own.source == "buffer" and not owner else ())
+            state = ((name, sizes),) if own.source == "buffer" and not owner else ()
+            node = self.builder.add(_inert("tensor", Shape(made), state=state), (), name)
         self.owners.setdefault(value, (node, "weight"))
         return node
-
-    def _table(self, name: str, made: Sizes, **own: Any) -> int:
-        known: dict[str, Any] = {"counts": (), "gradient": (), "gradient_of_weights": (), "kept": Saved()}
-        op = Imported(function="tensor", made=Shape(made), **known, **own)
-        return self.builder.add(op, (), name)
 
     def _constant(self, value: int) -> None:
         """Add one row for the calls that made a constant, as far as no row has them."""

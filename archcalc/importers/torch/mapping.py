@@ -21,33 +21,17 @@ def own(name: str, **arguments: Any) -> Operator:
     return REGISTRY[name](**arguments)
 
 
-def _convolution(axes: int) -> Rule:
-    def rule(site: Site) -> Plan:
-        x, weight = site.map(axes), site.shapes_of(site.value("weight"))
-        padding = site.arg("padding")
-        padding = {"valid": (0,) * axes}.get(padding, padding) if isinstance(padding, str) else each(padding, axes)
-        arguments = {name: each(site.arg(name), axes) for name in ("stride", "dilation")}
-        op = own(
-            "conv", out_channels=weight[0], kernel_size=weight[2:], padding=padding, groups=site.arg("groups"),
-            bias=site.arg("bias") is not None, **arguments,
-        )  # fmt: skip
-        return site.plan(op, x, site.weights("weight", "bias"))
-
-    return rule
-
-
-def _transposed(axes: int) -> Rule:
-    def rule(site: Site) -> Plan:
-        x, weight, groups = site.map(axes), site.shapes_of(site.value("weight")), site.arg("groups")
-        names = ("stride", "padding", "output_padding", "dilation")
-        arguments = {name: each(site.arg(name), axes) for name in names}
-        op = own(
-            "conv_transpose", out_channels=weight[1] * groups, kernel_size=weight[2:], groups=groups,
-            bias=site.arg("bias") is not None, **arguments,
-        )  # fmt: skip
-        return site.plan(op, x, site.weights("weight", "bias"))
-
-    return rule
+def _convolution(site: Site) -> Plan:
+    weight, groups, turned = site.shapes_of(site.value("weight")), site.arg("groups"), "transpose" in site.call.name
+    axes, padding = len(weight) - 2, site.arg("padding")
+    padding = {"valid": (0,) * axes}.get(padding, padding) if isinstance(padding, str) else each(padding, axes)
+    names = ("stride", "dilation", *["output_padding"] * turned)
+    op = own(
+        "conv_transpose" if turned else "conv", out_channels=weight[1] * groups if turned else weight[0],
+        kernel_size=weight[2:], padding=padding, groups=groups, bias=site.arg("bias") is not None,
+        **{name: each(site.arg(name), axes) for name in names},
+    )  # fmt: skip
+    return site.plan(op, site.map(axes), site.weights("weight", "bias"))
 
 
 def _linear(site: Site) -> Plan:
@@ -80,36 +64,17 @@ def _group_norm(site: Site) -> Plan:
     return site.plan(op, Map(x), weights)
 
 
-def _max_pool(axes: int) -> Rule:
-    def rule(site: Site) -> Plan:
-        arguments = {name: each(site.arg(name), axes) for name in ("kernel_size", "padding", "dilation")}
-        return site.plan(own("maxpool", **arguments, **_steps(site, axes)), site.map(axes))
-
-    return rule
-
-
-def _steps(site: Site, axes: int) -> dict[str, Any]:
-    stride = site.arg("stride")
-    return {"stride": each(stride, axes) if stride else None, "ceil_mode": site.arg("ceil_mode")}
+def _pool(site: Site) -> Plan:
+    axes, kind, stride = site.axes, "maxpool" if site.call.name.startswith("max") else "avgpool", site.arg("stride")
+    sizes = {name: each(site.arg(name), axes) for name in site.given("kernel_size", "padding", "dilation")}
+    others = {name: site.arg(name) for name in site.given("ceil_mode", "count_include_pad", "divisor_override")}
+    return site.plan(own(kind, stride=each(stride, axes) if stride else None, **sizes, **others), site.map(axes))
 
 
-def _avg_pool(axes: int) -> Rule:
-    def rule(site: Site) -> Plan:
-        arguments = {name: each(site.arg(name), axes) for name in ("kernel_size", "padding")}
-        arguments |= {"count_include_pad": site.arg("count_include_pad")}
-        arguments |= {"divisor_override": site.arg("divisor_override")} if axes > 1 else {}
-        return site.plan(own("avgpool", **arguments, **_steps(site, axes)), site.map(axes))
-
-    return rule
-
-
-def _adaptive(kind: str, axes: int) -> Rule:
-    def rule(site: Site) -> Plan:
-        size = each(site.arg("output_size"), axes)
-        op = own(f"global_{kind}") if {*size} == {1} else own(f"adaptive_{kind}", output_size=size)
-        return site.plan(op, site.map(axes))
-
-    return rule
+def _adaptive(site: Site) -> Plan:
+    size = each(site.arg("output_size"), site.axes)
+    op = own("global_avgpool") if {*size} == {1} else own("adaptive_avgpool", output_size=size)
+    return site.plan(op, site.map(site.axes))
 
 
 def _mean(site: Site) -> Plan:
@@ -127,18 +92,13 @@ def _function(name: str, **fixed: Any) -> Rule:
 
     def rule(site: Site) -> Plan:
         kind, shape = REGISTRY[name], site.any_shape(site.first)
-        given = {key: site.arg(key) for key in kind.types if key in site.defaults}
+        given = {key: site.arg(key) for key in site.given(*kind.types)}
         if site.call.name.endswith("_") and "inplace" not in kind.types:
             raise Misfit("in place")
         placed = {"inplace": site.call.name.endswith("_")} if "inplace" in kind.types else {}
         return site.plan(own(name, **given, **placed, **fixed), shape)
 
     return rule
-
-
-def _leaky_relu(site: Site) -> Plan:
-    plan = _function("leaky_relu")(site)
-    return plan._replace(op=plan.op.but(negative_slope=site.arg("negative_slope")))
 
 
 def _hardtanh(site: Site) -> Plan:
@@ -283,16 +243,14 @@ def _pad(site: Site) -> Plan:
 
 
 RULES: dict[str, Rule] = {
-    **{f"conv{axes}d": _convolution(axes) for axes in (1, 2, 3)},
-    **{f"conv_transpose{axes}d": _transposed(axes) for axes in (1, 2, 3)},
+    **{f"conv{kind}{axes}d": _convolution for axes in (1, 2, 3) for kind in ("", "_transpose")},
     "linear": _linear, "batch_norm": _batch_norm, "layer_norm": _layer_norm, "group_norm": _group_norm,
-    **{f"max_pool{axes}d": _max_pool(axes) for axes in (1, 2, 3)},
-    **{f"avg_pool{axes}d": _avg_pool(axes) for axes in (1, 2, 3)},
-    **{f"adaptive_avg_pool{axes}d": _adaptive("avgpool", axes) for axes in (1, 2, 3)},
+    **{f"{kind}_pool{axes}d": _pool for axes in (1, 2, 3) for kind in ("max", "avg")},
+    **{f"adaptive_avg_pool{axes}d": _adaptive for axes in (1, 2, 3)},
     "mean": _mean,
     **{name: _function(name) for name in ("relu", "relu6", "sigmoid", "tanh", "exp", "silu", "mish", "gelu", "selu")},
-    **{name: _function(name) for name in ("hardswish", "hardsigmoid", "softplus", "clamp")},
-    "leaky_relu": _leaky_relu, "hardtanh": _hardtanh,
+    **{name: _function(name) for name in ("hardswish", "hardsigmoid", "softplus", "clamp", "leaky_relu")},
+    "hardtanh": _hardtanh,
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
     "dropout": _dropout, "feature_dropout": _channel_dropout,
     "add": _pair("add"), "sub": _pair("subtract"), "mul": _pair("multiply"), "div": _pair("divide"),

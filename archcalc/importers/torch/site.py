@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from archcalc.importers.torch.tape import Call, Ref
+from archcalc.importers.torch.values import Known
 from archcalc.ops import Operator, Shape
 from archcalc.ops.shape import CHANNELS_LAST, MAPS, Features, Ids, Map, Sizes, Tokens
 
@@ -22,26 +23,10 @@ class Misfit(Exception):
     """A rule does not say what a call does."""
 
 
-class Values(Protocol):
-    """What is known about the values of a tape."""
-
-    def shape(self, value: int) -> Shape | None:
-        """Return its shape for one image; None: the batch is not its first axis."""
-
-    def sizes(self, value: int) -> Sizes:
-        """Return its sizes, of a batch of the first size."""
-
-    def batched(self, value: int) -> bool:
-        """Whether it is of the batch."""
-
-    def axis(self, value: int) -> int:
-        """Return the axis of the batch, −1 if there is none of its own."""
-
-
 class Site:
     """A call, its arguments by name, and the shapes of its tensors."""
 
-    def __init__(self, call: Call, values: Values) -> None:
+    def __init__(self, call: Call, values: Known) -> None:
         self.call, self.values = call, values
         schema = call.function._schema.arguments
         self.defaults = {each.name: (at, each.default_value) for at, each in enumerate(schema)}
@@ -56,6 +41,15 @@ class Site:
         """The value of the first argument."""
         return self.value(next(iter(self.defaults)))
 
+    @property
+    def axes(self) -> int:
+        """The number of lengths that the function's name says: 2 of `max_pool2d`."""
+        return int(self.call.name[-2])
+
+    def given(self, *names: str) -> list[str]:
+        """Return those of the names that the schema has."""
+        return [name for name in names if name in self.defaults]
+
     def arg_or(self, name: str) -> Any:
         """Return an argument, None if this overload has none of this name."""
         return self.arg(name) if name in self.defaults else None
@@ -66,10 +60,7 @@ class Site:
 
     def any_shape(self, value: int) -> Shape:
         """Return the shape of a value for one image, or of one that all images share."""
-        found = self.values.shape(value)
-        if found is None:
-            raise Misfit("batch")
-        return found
+        return self.values.shape(value)
 
     def image(self, value: int, axis: int) -> Sizes:
         """Return the sizes without the batch. Raises Misfit unless this axis is the batch's."""

@@ -66,7 +66,7 @@ class Known:
             sizes = sizes[1:] if len(sizes) > 1 and sizes[0] == 1 else sizes
         return sizes
 
-    def shape(self, value: int) -> Shape | None:
+    def shape(self, value: int) -> Shape:
         """Return its shape for one image, with axes if those are known."""
         return self.typed.get(value) or Shape(self.image(value))
 
