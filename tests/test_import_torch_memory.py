@@ -67,6 +67,10 @@ def dropped_and_read_again(self, x):
     return self.drop(x) * x
 
 
+def dropped_in_place_of_a_part(self, x):
+    return F.dropout(self.conv(x)[:, 0], 0.5, self.training, inplace=True) * 2
+
+
 def loss(self, x):
     return F.mse_loss(self.conv(x), x, reduction="none")
 
@@ -78,7 +82,7 @@ def attention_with_gaps(self, x):
 
 FORWARDS = [
     without_gradients, cosine, detached, halves, doubled, table, attribute, subclass, part_in_place, slices_in_place,
-    dropped_and_read_again, loss,
+    dropped_and_read_again, dropped_in_place_of_a_part, loss,
 ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def keeping(call: Call, tape: Tape, graded: Mapping[int, bool]) -> Keeping | Non
     if call.overwrites:  # PyTorch overwrites no tensor that somebody else made to have a gradient
         tensors = {at: tensor.clone() if tensor.requires_grad else tensor for at, tensor in tensors.items()}
     args, named = tree_map_only(Ref, lambda ref: tensors[ref.index], (call.args, dict(call.named)))
-    if call.name.endswith("alpha_dropout"):
+    if "dropout" in call.name:
         args = (*args[:2], True)  # as in training
     saved: list[Tensor] = []
 
