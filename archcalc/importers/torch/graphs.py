@@ -114,9 +114,7 @@ class Importer:
             )
         else:
             plan = self._plan(call)
-        stores = {self.tape.values[at].storage for at in call.reads}
-        wrote = self.tape.values[call.made[0]].storage not in stores
-        if plan and (not call.function or self._fits(plan, place, wrote)):
+        if plan and (not call.function or self._fits(plan, place, self.tape.new(call, call.made[0]))):
             with suppress(Refusal):  # that it has the weights of several layers
                 self._operator(plan, call, self._shared(plan))
                 return
@@ -215,13 +213,12 @@ class Importer:
         if batched and not any(map(self.values.batched, call.reads)):
             inputs, shapes = [*inputs, 0], (len(inputs),)
         kept = kept_by(place, self.values)
-        stores = {self.tape.values[at].storage for at in call.reads}
         for result, at in enumerate(call.made):
             if result and at not in self._used:
                 continue
             self._require_images(call, at)
             value = self.tape.values[at]
-            wrote = 0 if value.storage in stores else self._numbers(at)
+            wrote = self._numbers(at) if self.tape.new(call, at) else 0
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
             own = {**known} if not result else {"counts": (), "gradients": ((),) * len(inputs)}
@@ -326,11 +323,10 @@ class Importer:
         wrote, counts, known = 0, Counter[str](), True
         for place in calls:
             call = self.tape.calls[place]
-            stores = {self.tape.values[at].storage for at in call.reads}
-            wrote += sum(self.tape.values[at].stored for at in call.made if self.tape.values[at].storage not in stores)
-            work = facts(place, self.values)["counts"] if call.function else ()
-            known = known and work is not None
-            counts.update(dict(facts(place, self.values).get("common", ())) if call.function else {})
+            wrote += sum(self.tape.values[at].stored for at in call.made if self.tape.new(call, at))
+            found = facts(place, self.values) if call.function else {"counts": ()}
+            known = known and found["counts"] is not None
+            counts.update(dict(found.get("common", ())))
         inputs = [self.node(at) for at in sources]
         made = Shape(self.values.image(value))
         module = self.tape.calls[self.makers[value]].module

@@ -67,6 +67,10 @@ class Tape:
     hidden: dict[str, None] = field(default_factory=dict)  # the paths of modules that `modules()` does not list
     unseen: dict[str, str] = field(default_factory=dict)  # what changes what is kept, unseen, and a module with it
 
+    def new(self, call: Call, made: int) -> bool:
+        """Return whether a result of a call lies in new memory."""
+        return self.values[made].storage not in {self.values[at].storage for at in call.reads}
+
     def reaching(self) -> set[int]:
         """Return the values from which results are computed."""
         found = {*self.results.values()}
