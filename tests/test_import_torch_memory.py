@@ -106,8 +106,15 @@ def test_the_test_above_would_notice():
     assert saved_by(made(halves), image) < saved_by(made(doubled), image)
 
 
-def test_attention_over_heads_with_gaps_keeps_its_scores_as_the_cpu_does():
-    report = analyze(from_torch(module(attention_with_gaps), (3, 8, 8)), batch=2, mode="train")
+def attention_with_a_trained_mask(self, x):
+    heads = x.flatten(2)[:, None]
+    return F.scaled_dot_product_attention(heads, heads, heads, attn_mask=self.mask)
+
+
+@pytest.mark.parametrize("forward", [attention_with_gaps, attention_with_a_trained_mask])
+def test_attention_that_the_cpu_does_not_fuse_keeps_its_scores(forward):
+    own = module(forward, mask=nn.Parameter(torch.ones(3, 3)))
+    report = analyze(from_torch(own, (3, 8, 8)), batch=2, mode="train")
     image, kept = torch.ones(2, 3, 8, 8, requires_grad=True), {}
 
     def keep(tensor):
@@ -115,9 +122,9 @@ def test_attention_over_heads_with_gaps_keeps_its_scores_as_the_cpu_does():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = attention_with_gaps(None, image)
+        result = own(image)
     assert report.totals.saved_bytes == sum(kept.values())
-    assert result.shape == (2, 1, 64, 3)
+    assert result.requires_grad
 
 
 @pytest.mark.parametrize("cell", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])

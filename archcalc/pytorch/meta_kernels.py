@@ -44,9 +44,11 @@ UNPATCHED = F.scaled_dot_product_attention
 
 
 def attention(*args: Any, **named: Any) -> Any:
-    """Run attention; on meta by the kernel of the CPU, unless it drops: then that is not fused."""
+    """Run attention; on meta by the kernel of the CPU, unless it drops, trains a mask, or reads heads with gaps."""
     given = dict(zip(ATTENTION, args, strict=False)) | named
-    if not given["query"].is_meta or given.get("dropout_p"):
+    gaps = any(given[name].stride(-1) != 1 for name in ATTENTION[:3])
+    trained = getattr(given.get("attn_mask"), "requires_grad", False)
+    if not given["query"].is_meta or given.get("dropout_p") or gaps or trained:
         return UNPATCHED(*args, **named)
     options = {key: given[key] for key in ("is_causal", "attn_mask", "scale") if given.get(key) is not None}
     q, k, v = (given[key] for key in ATTENTION[:3])

@@ -22,12 +22,9 @@ def _fused(
     is_causal: bool = False, *, scale: float | None = None, enable_gqa: bool = False,
 ) -> Tensor | None:  # fmt: skip
     """Run attention by the fused kernel of the CPU, which keeps no matrix; None where the CPU has none, either."""
-    if dropout_p or query.dim() != 4 or query.shape[-1] != value.shape[-1] or _gaps(query, key, value):
+    fits = query.dim() == 4 and query.shape[-1] == value.shape[-1]
+    gaps = any(tensor.stride(-1) != 1 for tensor in (query, key, value))
+    if dropout_p or not fits or gaps or (attn_mask is not None and attn_mask.requires_grad):
         return None
     options = {"is_causal": is_causal, "attn_mask": attn_mask, "scale": scale}
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, **options)[0]
-
-
-def _gaps(*tensors: Tensor) -> bool:
-    """Whether the values of a head do not lie side by side; then the CPU's kernel does not run."""
-    return any(tensor.stride(-1) != 1 for tensor in tensors)
