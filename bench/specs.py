@@ -7,6 +7,7 @@ The last line prints how many were written, and their lines beside their layers.
 import argparse
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -15,7 +16,7 @@ from support.random_graphs import networks as drawn
 from support.random_graphs import sweep
 
 from archcalc import ArchcalcError, Graph, load, networks, parse
-from archcalc.writing.recovery import missing, spec_of_graph
+from archcalc.writing.recovery import spec_of_graph
 
 
 def write(graphs: Iterator[tuple[str, Graph]]) -> int:
@@ -35,16 +36,14 @@ def write(graphs: Iterator[tuple[str, Graph]]) -> int:
 
 
 def random_networks(most: int) -> Iterator[tuple[str, Graph]]:
-    """Yield random networks that can be written: without side outputs inside each other."""
+    """Yield random networks, each with one side output at most: those that read each other cannot be written."""
     found: list[str] = []
     sweep(drawn(), lambda network: found.append(network.spec()), most)
     for number, text in enumerate(found):
-        try:
+        with suppress(ArchcalcError):  # a step that does not fit
             graph = parse(text)
-        except ArchcalcError:  # a step that does not fit
-            continue
-        if not any(missing(graph)):
-            yield f"random network {number}", graph
+            if len(graph.sides) < 2:
+                yield f"random network {number}", graph
 
 
 def main() -> int:

@@ -60,21 +60,23 @@ def test_random_networks_have_the_same_figures_when_they_are_read_again():
             graph = parse(network.spec())
         except ArchcalcError:  # a step that does not fit
             return
-        if not [*missing(graph)]:
+        try:
             written.append(spec_of_graph(graph))
+        except ArchcalcError:  # side outputs that read each other
+            assert len(graph.sides) > 1
 
     sweep(networks(), check, 100)
-    assert len(written) > 80
+    assert len(written) > 90
 
 
 @pytest.mark.parametrize(
     ("old", "new", "figure"),
     [
-        ("linear(1000)", "linear(999)", "shape of linear"),
-        (" | batchnorm", "", "operators"),
+        ("linear(1000)", "linear(999)", "linear 999, not linear 1000"),
+        (" | batchnorm", "", "relu 64×112×112, not batchnorm 64×112×112"),
         ("padding=1", "padding=2", "is not valid"),
-        ("224, 224", "192, 192", "shape of input"),
-        ("maxpool(3, stride=2, padding=1)", "maxpool(2)", "of maxpool"),
+        ("224, 224", "192, 192", "input 3×192×192, not input 3×224×224"),
+        ("maxpool(3, stride=2, padding=1)", "maxpool(2)", "its flops would be"),
         ("layers:", "steps:", "is not valid"),
     ],
 )

@@ -13,23 +13,29 @@ from typing import NamedTuple
 
 from archcalc.graph.graph import Graph, Node
 from archcalc.graph.groups import Group, Part, indices, tree
-from archcalc.ops import REGISTRY
-from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
-from archcalc.spec.layers import is_reserved
-from archcalc.writing.terms import IDENTITY, Ref, Steps, Term, arguments, labels_in, plain, replaced, values_of
+from archcalc.writing.terms import (
+    IDENTITY,
+    Ref,
+    Steps,
+    Term,
+    arguments,
+    free_name,
+    labels_in,
+    plain,
+    replaced,
+    values_of,
+)
 
-BRANCHES = {"add": ("body", "skip"), "multiply": ("x", "gate")}  # names of two branches, one of which is longer
+BRANCHES = {"multiply": ("gate", "x")}  # names of a branch, and of one that does nothing, if not body and skip
 
 
 class Unit(NamedTuple):
-    """A node, a module that becomes a piece, or a side output."""
+    """A node, or a module that becomes a piece."""
 
     part: Part
-    first: int
-    out: int  # the node of its output; of a side output the last one
+    out: int  # the node of its output
     inputs: tuple[int, ...]  # nodes outside it whose outputs it reads
     reads: tuple[int, ...]  # nodes outside it whose outputs or weights it reads
-    side: bool
 
 
 class Chain:
@@ -60,9 +66,8 @@ def nested(graph: Graph, names: dict[int, str]) -> Steps:
 def own_name(name: str) -> str:
     """Return the last part of a node's or module's name as a label; of a number, with the part before it."""
     *_, before, last = ["", *name.split(".")]
-    text = re.sub(r"[^A-Za-z0-9_]+", "_", f"{before}_{last}" if last.isdigit() else last).strip("_") or "step"
-    taken = text.isdigit() or is_reserved(text) or text in (*REGISTRY, *FUNCTIONS, *DIMENSIONS)
-    return f"{text}_out" if taken else text[:60]
+    text = re.sub(r"[^A-Za-z0-9_]+", "_", f"{before}_{last}" if last.isdigit() else last).strip("_")[:60]
+    return free_name(f"step{text}" if text.isdigit() or not text else text)
 
 
 class _Nesting:
@@ -70,7 +75,6 @@ class _Nesting:
         self.graph = graph
         self.nodes = graph.nodes
         self.names = names
-        self.on_side = False
         self.readers: dict[int, list[int]] = {i: [] for i, _ in enumerate(graph.nodes)}
         for reader, node in enumerate(graph.nodes):
             for read in self.reads(node):
@@ -93,40 +97,36 @@ class _Nesting:
         for part in parts:
             if isinstance(part, int):
                 node = self.nodes[part]
-                yield Unit(part, part, part, node.inputs, tuple(self.reads(node)), node.side)
+                yield Unit(part, part, node.inputs, tuple(self.reads(node)))
             elif unit := self.module(part):
                 yield unit
             else:
                 yield from self.units(part.parts)
 
     def module(self, group: Group) -> Unit | None:
-        """Return a module that has one output, which follows its other nodes."""
+        """Return a module that has several nodes and one output."""
         inside = list(indices([group]))
         first, stop = inside[0], inside[-1] + 1
-        outside = [i for i in inside if max(self.readers[i], default=-1) >= stop]
-        ends = [i for i in inside if i in self.graph.sides]
+        ends = self.graph.sides if self.nodes[first].side else ()
+        outside = [i for i in inside if i in ends or max(self.readers[i], default=-1) >= stop]
         inputs = {read: None for i in inside for read in self.nodes[i].inputs if read < first}
         reads = {read for i in inside for read in self.reads(self.nodes[i]) if read < first}
-        side = self.nodes[first].side
-        out = ends if side else outside
         owns = any(node.shared and node.shared.node in inside for node in self.nodes[stop:])
-        if len(inside) == 1 or len(out) != 1 or owns or (side and (outside or ends != [stop - 1])):
+        if len(inside) == 1 or len(outside) != 1 or owns:
             return None
-        return Unit(group, first, out[0], tuple(inputs), tuple(reads), side)
+        return Unit(group, outside[0], tuple(inputs), tuple(reads))
 
     def sequence(self, units: Sequence[Unit], entry: int, results: Sequence[int]) -> Steps:
         """Return steps from the output of `entry` to the results."""
         left = Counter([read for unit in units for read in unit.reads] + [*results])
-        stack, sides = [Chain(None, entry)], list[Unit]()
+        stack = [Chain(None, entry)]
         for unit in units:
             left.subtract(unit.reads)
-            if self.on_side or not unit.side:
-                self.add(unit, stack, left)
-                continue
-            sides.append(unit)
-            if unit.out in self.graph.sides:
-                stack[-1].steps.append((self.side(sides, stack[-1].out), -1))
-                sides = []
+            self.add(unit, stack, left)
+            if unit.out in self.graph.sides and unit.out not in results:
+                steps = self.branch(stack.pop(), stack[-1].out)
+                name = own_name(self.nodes[unit.out].name if isinstance(unit.part, int) else unit.part.name)
+                stack[-1].steps.append((Term("side", parts=branches([name], [steps])), -1))
         return self.labelled(self.emitted(stack, entry, results))
 
     def add(self, unit: Unit, stack: list[Chain], left: Counter[int]) -> None:
@@ -160,12 +160,18 @@ class _Nesting:
             return idle if idle and way.start == flow else (use(way.start),)
         return self.labelled([*way.after(flow)])
 
-    def last(self, stack: list[Chain], read: Sequence[int]) -> list[Chain]:
-        """Take the last chains off that only one node reads, or that are outputs; of other nodes return empty ones."""
+    def last(self, stack: list[Chain], read: Sequence[int], join: str = "") -> list[Chain]:
+        """Take the last chains off that only one node reads, or that are outputs; of other nodes return empty ones.
+
+        A skip around the same join with a skip, as in a U-Net, is read by its label.
+        """
         found = list[Chain]()
+        starts = {chain.start for chain in stack[1:]}
         for node in reversed(read):
             chain, alone = stack[-1], len(self.readers[node]) == 1 and read.count(node) == 1
-            found.append(stack.pop() if len(stack) > 1 and chain.out == node and alone else Chain(node))
+            skips = starts & {*read} and any(step.name == join for step, _ in chain.steps if step.kind == "join")
+            taken = len(stack) > 1 and chain.out == node and alone and not skips
+            found.append(stack.pop() if taken else Chain(node))
         return found[::-1]
 
     def extend(self, stack: list[Chain], start: int | None, step: Term, out: int, left: Counter[int]) -> None:
@@ -178,7 +184,7 @@ class _Nesting:
     def join(self, at: int, stack: list[Chain], left: Counter[int]) -> None:
         """Add a join; the last chains that only it reads are its branches."""
         node = self.nodes[at]
-        ways = self.last(stack, node.inputs)
+        ways = self.last(stack, node.inputs, node.op.name)
         starts = [way.start for way in ways]
         flow = stack[-1].out if stack[-1].out in starts else next((own for own in starts if own is not None), None)
         keys, values = arguments(node.op, node.x)
@@ -190,8 +196,9 @@ class _Nesting:
         """Return a module as a step."""
         entry = -1 if start is None else start
         steps = self.sequence([*self.units(group.parts)], entry, [out])
-        if _reads(steps, Ref(entry)):
-            steps = (Term("label", "x", parts=(IDENTITY,)), *replaced(steps, {Ref(entry): "x"}))
+        if Ref(entry) in values_of([step for step in steps if step.kind != "side"]):
+            label = free_name("x", labels_in(steps))
+            steps = (Term("label", label, parts=(IDENTITY,)), *replaced(steps, {Ref(entry): label}))
         return Term("piece", group.label if group.numbered else own_name(group.name), parts=steps)
 
     def layer(self, at: int) -> Term:
@@ -203,18 +210,6 @@ class _Nesting:
         tie = ((node.shared.tensor,), (Ref(node.shared.node, True),)) if node.shared else ((), ())
         return Term("op", node.op.name, keys + tie[0], values + tie[1])
 
-    def side(self, units: Sequence[Unit], flow: int | None) -> Term:
-        """Return nodes that are a side output as a step after the output of `flow`."""
-        entry = next((read for unit in units for read in unit.inputs if read < units[0].first), -1)
-        self.on_side = True
-        steps = self.sequence(units, entry, [units[-1].out])
-        self.on_side = False
-        first, name = steps[0], own_name(self.nodes[units[-1].out].name)
-        if len(steps) == 1 and first.kind == "piece":
-            name, steps = first.name if not first.name.isdigit() else name, first.parts
-        start = () if entry in (flow, -1) else (use(entry),)
-        return Term("side", parts=(Term("branch", name, parts=(*start, *steps)),))
-
     def labelled(self, steps: Sequence[tuple[Term, int]]) -> Steps:
         """Give modules different names, label each step that another one refers to, and name the references."""
         terms = [step for step, _ in steps]
@@ -223,10 +218,12 @@ class _Nesting:
         words = dict[int, str]()
         for i, (step, out) in enumerate(steps):
             if step.kind == "piece" and not step.name.isdigit():
-                terms[i] = step._replace(name=_unique(step.name, taken))
+                terms[i] = step._replace(name=free_name(step.name, taken))
+                taken.add(terms[i].name)
             if out in read:
                 own = terms[i].name if terms[i].kind == "piece" and not step.name.isdigit() else ""
-                words[out] = own or _unique(own_name(self.nodes[out].name), taken)
+                words[out] = own or free_name(own_name(self.nodes[out].name), taken)
+                taken.add(words[out])
         words_by = {Ref(out, weights): word for out, word in words.items() for weights in (False, True)}
         made = zip(replaced(terms, words_by), [out for _, out in steps], strict=True)
         return tuple([Term("label", words[out], parts=(term,)) if out in words else term for term, out in made])
@@ -234,14 +231,12 @@ class _Nesting:
 
 def branch_names(join: str, ways: Sequence[Steps]) -> list[str]:
     """Return the names of branches: of their modules, or by what they do; "" for none."""
-    own = [way[0].name if len(way) == 1 and way[0].kind == "piece" else "" for way in ways]
-    own = [name if name and not name.isdigit() else "" for name in own]
-    if join in BRANCHES and len(ways) == 2:
-        long, short = BRANCHES[join] if join == "add" else BRANCHES[join][::-1]
-        turned = len(list(_all(ways[1]))) > len(list(_all(ways[0])))
-        usual = [short, long] if turned else [long, short]
-        own = [name or other for name, other in zip(own, usual, strict=True)]
-    return own if all(own) and len(set(own)) == len(own) else [""] * len(own)
+    body, skip = BRANCHES.get(join, ("body", "skip"))
+    own = [
+        skip if way == (IDENTITY,) else way[0].name if [part.kind for part in way] == ["piece"] else "" for way in ways
+    ]
+    own = [body if name == "" or name.isdigit() else name for name in own]
+    return own if len({*own}) == len(own) > 1 else [""] * len(own)
 
 
 def branches(names: Sequence[str], ways: Sequence[Steps]) -> Steps:
@@ -249,21 +244,3 @@ def branches(names: Sequence[str], ways: Sequence[Steps]) -> Steps:
     whole = [way[0].parts if len(way) == 1 and way[0].kind == "piece" else way for way in ways]
     chosen = [inner if all(map(plain, inner)) else way for inner, way in zip(whole, ways, strict=True)]
     return tuple([Term("branch", name, parts=steps) for name, steps in zip(names, chosen, strict=True)])
-
-
-def _reads(steps: Steps, ref: Ref) -> bool:
-    """Whether steps refer to an output, except on side outputs."""
-    return any(ref in step.values or _reads(step.parts, ref) for step in steps if step.kind != "side")
-
-
-def _all(steps: Steps) -> Iterator[Term]:
-    for step in steps:
-        yield from step.below()
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    made, number = name, 2
-    while made in taken:
-        made, number = f"{name}{number}", number + 1
-    taken.add(made)
-    return made

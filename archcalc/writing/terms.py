@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from archcalc.ops import REGISTRY
 from archcalc.ops.arguments import PER_AXIS
 from archcalc.ops.base import Operator
+from archcalc.spec.functions import DIMENSIONS, FUNCTIONS
+from archcalc.spec.layers import is_reserved
 
 
 class Ref(NamedTuple):
@@ -17,12 +21,8 @@ class Ref(NamedTuple):
     weights: bool = False
 
 
-class Word(str):
-    """The label of a step."""
-
-
 class Code(str):
-    """An expression, such as `2 * channels`."""
+    """An expression, such as `2 * channels`, or the label of a step."""
 
 
 class Term(NamedTuple):
@@ -49,7 +49,7 @@ class Term(NamedTuple):
 
     def skeleton(self, labels: Collection[str]) -> Any:
         """What two terms share that differ only in values; the labels inside them belong to it."""
-        fixed = tuple([value if isinstance(value, Word) and value in labels else None for value in self.values])
+        fixed = tuple([value if isinstance(value, Code) and value in labels else None for value in self.values])
         return self.kind, self.name, self.keys, fixed, tuple([part.skeleton(labels) for part in self.parts])
 
     def below(self) -> Iterator[Term]:
@@ -78,12 +78,21 @@ def keys_of(steps: Sequence[Term]) -> list[str]:
     return [key for step in steps for term in step.below() for key in term.keys]
 
 
+def free_name(name: str, taken: Collection[str] = ()) -> str:
+    """Return a name that an expression can mention, and that nothing in `taken` has: with `_` or a number."""
+    bad = name in (*REGISTRY, *FUNCTIONS, *DIMENSIONS) or is_reserved(name) or keyword.iskeyword(name)
+    made, number = name + "_" * bad, 2
+    while made in taken:
+        made, number = f"{name}{number}", number + 1
+    return made
+
+
 def replaced(steps: Sequence[Term], words: Mapping[Any, str]) -> Steps:
     """Return steps in which these references are labels."""
     found = values_of(steps)
     if words.keys().isdisjoint([value for value in found if isinstance(value, Ref)]):
         return tuple(steps)
-    values = iter([Word(words[value]) if isinstance(value, Ref) and value in words else value for value in found])
+    values = iter([Code(words[value]) if isinstance(value, Ref) and value in words else value for value in found])
     return tuple([step.with_values(values) for step in steps])
 
 
@@ -100,8 +109,8 @@ def folded(steps: Sequence[Term]) -> Steps:
         length, times = _repetition(steps[at:])
         own = steps[at : at + length]
         if times > 1:
-            plain = [inner for step in own for inner in (step.parts if step.kind == "part" else (step,))]
-            made.append(Term("repeat", "", ("depth",), (times,), tuple(plain)))
+            inside = [inner for step in own for inner in (step.parts if step.kind == "part" else (step,))]
+            made.append(Term("repeat", "", ("depth",), (times,), folded(inside)))
         else:
             made += own
         at += length * times
