@@ -35,15 +35,8 @@ class Block(NamedTuple):
     steps: Steps
 
 
-class Written(NamedTuple):
-    """All steps and blocks of a spec."""
-
-    steps: Steps
-    blocks: dict[str, Block]
-
-
-def in_blocks(steps: Steps) -> Written:
-    """Return steps in which pieces are blocks, labelled parts or nothing, the innermost first."""
+def in_blocks(steps: Steps) -> tuple[Steps, dict[str, Block]]:
+    """Return steps in which pieces are blocks, labelled parts or nothing, the innermost first; and the blocks."""
     blocks: dict[str, Block] = {}
     while pieces := [piece for step in steps for piece in _innermost(step)]:
         settled: dict[int, Steps] = {}
@@ -57,7 +50,7 @@ def in_blocks(steps: Steps) -> Written:
                 blocks[name], found = _block(name, found)
             settled |= {id(piece): _settled(own, piece in steps) for piece, own in zip(alike, found, strict=True)}
         steps = _without_pieces(steps, settled)
-    return Written(folded(steps), blocks)
+    return folded(steps), blocks
 
 
 def _skeleton(steps: Steps) -> Any:

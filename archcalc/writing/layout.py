@@ -10,25 +10,25 @@ from typing import Any
 
 from archcalc.graph.graph import About
 from archcalc.ops import REGISTRY
-from archcalc.writing.blocks import Block, Written
+from archcalc.writing.blocks import Block
 from archcalc.writing.terms import IDENTITY, Code, Steps, Term
 
-WIDTH = 100  # most characters of an expression, if possible
+WIDTH = 106  # most characters of an expression, if possible
 FIRST = ("p", "negative_slope", "output_size", "size", "axes", "sizes", "padding")  # the first argument, without a name
 
 
-def spec_text(name: str, about: About, inputs: dict[str, str], written: Written) -> str:
+def spec_text(name: str, about: About, inputs: dict[str, str], steps: Steps, blocks: dict[str, Block]) -> str:
     """Return a spec; `inputs` are the shapes as texts, by name, "" for one without a name."""
-    writer = _Writer(written.blocks)
+    writer = _Writer(blocks)
     lines = [f"name: {name}"]
     lines += [f"title: {json.dumps(about.title, ensure_ascii=False)}"] * bool(about.title)
     lines += ["notes:", *(f"  - {json.dumps(note, ensure_ascii=False)}" for note in about.notes)] * bool(about.notes)
     named = "".join(f"\n  {own}: {shape}" for own, shape in inputs.items())
-    lines += [f"input: {inputs['']}" if "" in inputs else f"input:{named}", *["", "blocks:"] * bool(written.blocks)]
-    for block, (parameters, steps) in written.blocks.items():
+    lines += [f"input: {inputs['']}" if "" in inputs else f"input:{named}", *["", "blocks:"] * bool(blocks)]
+    for block, (parameters, inside) in blocks.items():
         header = [own if value is MISSING else f"{own}={_value(value)}" for own, value in parameters.items()]
-        lines += writer.keyed(_call(block, header), steps, "  ")
-    return "\n".join([*lines, "", "layers:", *writer.listed(written.steps, "  "), ""])
+        lines += writer.keyed(_call(block, header), inside, "  ")
+    return "\n".join([*lines, "", "layers:", *writer.listed(steps, "  "), ""])
 
 
 class _Writer:

@@ -60,7 +60,9 @@ def use(node: int | None) -> Term:
 
 def nested(graph: Graph, names: dict[int, str]) -> Steps:
     """Return the steps of a graph; `names` are the labels of its inputs that `use` may read."""
-    return _Nesting(graph, names).network()
+    nesting = _Nesting(graph, names)
+    steps = nesting.sequence([*nesting.units(tree(graph).parts[len(graph.inputs) :])], 0, graph.results)
+    return replaced(steps, {Ref(i): name for i, name in names.items()})
 
 
 def own_name(name: str) -> str:
@@ -85,12 +87,6 @@ class _Nesting:
     def reads(self, node: Node) -> set[int]:
         """Return the nodes whose output or weights a node reads."""
         return {*node.inputs, *([node.shared.node] if node.shared else [])}
-
-    def network(self) -> Steps:
-        """Return the steps of the network."""
-        layers = tree(self.graph).parts[len(self.graph.inputs) :]
-        steps = self.sequence([*self.units(layers)], 0, self.graph.results)
-        return replaced(steps, {Ref(i): name for i, name in self.names.items()})
 
     def units(self, parts: Iterable[Part]) -> Iterator[Unit]:
         """Yield nodes and modules; a module with several outputs is taken apart."""
@@ -232,10 +228,11 @@ class _Nesting:
 def branch_names(join: str, ways: Sequence[Steps]) -> list[str]:
     """Return the names of branches: of their modules, or by what they do; "" for none."""
     body, skip = BRANCHES.get(join, ("body", "skip"))
+    own = [way[0].name if [part.kind for part in way] == ["piece"] else "" for way in ways]
     own = [
-        skip if way == (IDENTITY,) else way[0].name if [part.kind for part in way] == ["piece"] else "" for way in ways
+        skip if way == (IDENTITY,) else body if name == "" or name.isdigit() else name
+        for name, way in zip(own, ways, strict=True)
     ]
-    own = [body if name == "" or name.isdigit() else name for name in own]
     return own if len({*own}) == len(own) > 1 else [""] * len(own)
 
 

@@ -54,7 +54,7 @@ def unchecked(graph: Graph) -> str:
         raise ArchcalcError(f"{graph.name} cannot be written as a spec: its side outputs read each other")
     named = not single or names[0] in values_of(steps)
     inputs = {names[i] if named else "": _shape(node.output) for i, node in enumerate(graph.inputs)}
-    return spec_text(_network_name(graph.name), graph.about, inputs, in_blocks(steps))
+    return spec_text(_network_name(graph.name), graph.about, inputs, *in_blocks(steps))
 
 
 def _network_name(name: str) -> str:

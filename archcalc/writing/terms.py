@@ -90,8 +90,6 @@ def free_name(name: str, taken: Collection[str] = ()) -> str:
 def replaced(steps: Sequence[Term], words: Mapping[Any, str]) -> Steps:
     """Return steps in which these references are labels."""
     found = values_of(steps)
-    if words.keys().isdisjoint([value for value in found if isinstance(value, Ref)]):
-        return tuple(steps)
     values = iter([Code(words[value]) if isinstance(value, Ref) and value in words else value for value in found])
     return tuple([step.with_values(values) for step in steps])
 
@@ -102,36 +100,24 @@ def labels_in(steps: Sequence[Term]) -> set[str]:
 
 
 def folded(steps: Sequence[Term]) -> Steps:
-    """Write equal neighbours once, with their number."""
-    made: list[Term] = []
-    at = 0
+    """Write equal neighbours once, with their number; labels that differ in a number are equal."""
+    keys = [step._replace(name=re.sub(r"\d+$", "", step.name)) if step.kind == "part" else step for step in steps]
+    made, at = list[Term](), 0
     while at < len(steps):
-        length, times = _repetition(steps[at:])
-        own = steps[at : at + length]
-        if times > 1:
-            inside = [inner for step in own for inner in (step.parts if step.kind == "part" else (step,))]
-            made.append(Term("repeat", "", ("depth",), (times,), folded(inside)))
-        else:
-            made += own
-        at += length * times
+        found = 1, 1  # the number of steps that are repeated, and how often; as much as possible
+        for length in range(1, min(32, (len(steps) - at) // 2) + 1):
+            own, times = keys[at : at + length], 1
+            while keys[at + length * times : at + length * (times + 1)] == own:
+                times += 1
+            if times > 1 and length * times > found[0] * found[1] and all(map(plain, own)):
+                found = length, times
+        inside = steps[at : at + found[0]]
+        if found[1] > 1:
+            unlabelled = [inner for step in inside for inner in (step.parts if step.kind == "part" else (step,))]
+            inside = (Term("repeat", "", ("depth",), (found[1],), folded(unlabelled)),)
+        made += inside
+        at += found[0] * found[1]
     return tuple(made)
-
-
-def _repetition(steps: Sequence[Term]) -> tuple[int, int]:
-    """Return how many of the first steps are repeated, and how often; as much as possible."""
-    keys = [_without_number(step) for step in steps[:64]]
-    found = 1, 1
-    for length in range(1, len(keys) // 2 + 1):
-        times = 1
-        while keys[length * times : length * (times + 1)] == keys[:length]:
-            times += 1
-        if times > 1 and length * times > found[0] * found[1] and all(map(plain, steps[:length])):
-            found = length, times
-    return found
-
-
-def _without_number(step: Term) -> Term:
-    return step._replace(name=re.sub(r"\d+$", "", step.name)) if step.kind == "part" else step
 
 
 def plain(step: Term) -> bool:
