@@ -15,7 +15,6 @@ from archcalc.writing.terms import (
     Term,
     folded,
     free_name,
-    keys_of,
     labels_in,
     plain,
     values_of,
@@ -94,30 +93,23 @@ def _is_block(pieces: Sequence[Term]) -> bool:
     return len(pieces) >= 2 or pieces[0].name.isdigit()
 
 
-def _columns(pieces: Sequence[Term]) -> tuple[list[tuple[Any, ...] | None], list[str]]:
-    """Return for each value in pieces that are alike its values, None if they are equal, and its name."""
-    rows = [values_of(piece.parts) for piece in pieces]
-    columns = [tuple(column) for column in zip(*rows, strict=True)]
-    keys = [NAMES.get(key, key) for key in keys_of(pieces[0].parts)]
-    return [own if len({*map(repr, own)}) > 1 else None for own in columns], keys
-
-
 def _block(name: str, pieces: Sequence[Term]) -> tuple[Block, list[Term]]:
-    """Return the block of pieces that are alike, and the pieces with a call each."""
-    columns, keys = _columns(pieces)
-    taken = labels_in(pieces[0].parts) | {
-        term.name for step in pieces[0].parts for term in step.below() if term.kind == "call"
-    }
+    """Return the block of pieces that are alike, and the pieces with a call each; what differs is a parameter."""
+    inside = [term for step in pieces[0].parts for term in step.below()]
+    taken = labels_in(pieces[0].parts) | {term.name for term in inside if term.kind == "call"}
+    keys = [NAMES.get(key, key) for term in inside for key in term.keys]
+    columns = zip(*[values_of(piece.parts) for piece in pieces], strict=True)
     parameters: dict[str, tuple[str, tuple[Any, ...]]] = {}  # by name: its argument and values
-    codes = list[Any]()
-    for column, key, value in zip(columns, keys, values_of(pieces[0].parts), strict=True):
-        code = value if column is None else _known(column, key, parameters)
-        if code is None and column is not None:
-            code = free_name(_unnumbered(key), {*taken, *parameters})
-            parameters[code] = key, column
-        codes.append(code if column is None else Code(code))
-    values = iter(codes)
-    steps = tuple([step.with_values(values) for step in pieces[0].parts])
+    values = list[Any]()
+    for key, column in zip(keys, columns, strict=False):
+        value = column[0]
+        if len({*map(repr, column)}) > 1:
+            value = Code(_known(column, key, parameters) or free_name(_unnumbered(key), {*taken, *parameters}))
+            if value.isidentifier():
+                parameters.setdefault(value, (key, column))
+        values.append(value)
+    rest = iter(values)
+    steps = tuple([step.with_values(rest) for step in pieces[0].parts])
     defaults = {own: _default(column, key) for own, (key, column) in parameters.items()}
     ordered = tuple(sorted(parameters, key=lambda own: defaults[own] is not MISSING))
     calls = list[Term]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archcalc.graph.graph import Graph, Node
@@ -38,13 +39,13 @@ class Unit(NamedTuple):
     reads: tuple[int, ...]  # nodes outside it whose outputs or weights it reads
 
 
+@dataclass
 class Chain:
-    """Steps, the node that they start from (None: a learned tensor), and the node of the last output."""
+    """The node that its steps start from (None: a learned tensor), the last output, and steps with their nodes."""
 
-    def __init__(self, start: int | None, out: int | None = None) -> None:
-        self.start = start
-        self.out = start if out is None else out
-        self.steps: list[tuple[Term, int]] = []  # each with the node of its output
+    start: int | None
+    out: int | None = None
+    steps: list[tuple[Term, int]] = field(default_factory=list)
 
     def after(self, flow: int | None) -> Iterator[tuple[Term, int]]:
         """Yield its steps, where the step before gives the output of `flow`."""
@@ -126,14 +127,20 @@ class _Nesting:
         return self.labelled(self.emitted(stack, entry, results))
 
     def add(self, unit: Unit, stack: list[Chain], left: Counter[int]) -> None:
-        """Add a unit to the chains; `left` counts for each output who will still read it."""
+        """Add a unit to the last chain, or to a new one if something else will read the last output.
+
+        `left` counts for each output who will still read it.
+        """
         if isinstance(unit.part, int) and self.nodes[unit.part].op.joins:
-            self.join(unit.part, stack, left)
-            return
-        flow = stack[-1].out
-        start: int | None = flow if flow in unit.inputs else unit.inputs[0] if unit.inputs else None
-        step = self.piece(unit.part, start, unit.out) if isinstance(unit.part, Group) else self.layer(unit.part)
-        self.extend(stack, start, step, unit.out, left)
+            start, step = self.join(self.nodes[unit.part], stack)
+        else:
+            flow = stack[-1].out
+            start = flow if flow in unit.inputs else unit.inputs[0] if unit.inputs else None
+            step = self.piece(unit.part, start, unit.out) if isinstance(unit.part, Group) else self.layer(unit.part)
+        if start is None or stack[-1].out != start or left[start] > 0:
+            stack.append(Chain(start))
+        stack[-1].steps.append((step, unit.out))
+        stack[-1].out = unit.out
 
     def emitted(self, stack: list[Chain], entry: int, results: Sequence[int]) -> list[tuple[Term, int]]:
         """Return the steps of all chains, one after the other, and what gives the results."""
@@ -170,23 +177,15 @@ class _Nesting:
             found.append(stack.pop() if taken else Chain(node))
         return found[::-1]
 
-    def extend(self, stack: list[Chain], start: int | None, step: Term, out: int, left: Counter[int]) -> None:
-        """Add a step to the last chain, or to a new one if something else will read the last output."""
-        if start is None or stack[-1].out != start or left[start] > 0:
-            stack.append(Chain(start))
-        stack[-1].steps.append((step, out))
-        stack[-1].out = out
-
-    def join(self, at: int, stack: list[Chain], left: Counter[int]) -> None:
-        """Add a join; the last chains that only it reads are its branches."""
-        node = self.nodes[at]
+    def join(self, node: Node, stack: list[Chain]) -> tuple[int | None, Term]:
+        """Return a join, and the node that it starts from; the last chains that only it reads are its branches."""
         ways = self.last(stack, node.inputs, node.op.name)
         starts = [way.start for way in ways]
         flow = stack[-1].out if stack[-1].out in starts else next((own for own in starts if own is not None), None)
         keys, values = arguments(node.op, node.x)
         steps = [self.branch(way, flow, (IDENTITY,)) for way in ways]
         parts = branches(branch_names(node.op.name, steps), steps)
-        self.extend(stack, flow, Term("join", node.op.name, keys, values, parts), at, left)
+        return flow, Term("join", node.op.name, keys, values, parts)
 
     def piece(self, group: Group, start: int | None, out: int) -> Term:
         """Return a module as a step."""

@@ -18,7 +18,7 @@ from archcalc.spec.network_spec import SUFFIXES, parse_spec
 from archcalc.writing.blocks import in_blocks
 from archcalc.writing.layout import spec_text
 from archcalc.writing.nesting import nested, own_name
-from archcalc.writing.terms import Ref, values_of
+from archcalc.writing.terms import Ref, free_name, values_of
 
 CHANGED = ("layers", "receptive_field_at")  # the figures that `identity` and other names of layers change
 
@@ -48,7 +48,9 @@ def unchecked(graph: Graph) -> str:
     Raises ArchcalcError if a step reads what only a side output can read.
     """
     single = len(graph.inputs) == 1
-    names = {i: "image" if single else own_name(node.name) for i, node in enumerate(graph.inputs)}
+    names: dict[int, str] = {}
+    for i, node in enumerate(graph.inputs):
+        names[i] = "image" if single else free_name(own_name(node.name), names.values())
     steps = nested(graph, names)
     if any(isinstance(value, Ref) for value in values_of(steps)):
         raise ArchcalcError(f"{graph.name} cannot be written as a spec: its side outputs read each other")
@@ -104,19 +106,13 @@ def compare(graph: Graph, text: str) -> None:
     except SpecError as error:
         raise ArchcalcError(f"{graph.name} cannot be written as a spec: its text is not valid\n{error}") from None
     for mode in ("infer", "train"):
-        for what, before, after in _differences(analyze(graph, mode=mode), analyze(again, mode=mode)):
-            found = f"its {what} would be {after}, not {before}"
-            raise ArchcalcError(f"{graph.name} cannot be written as a spec: {found}")
-
-
-def _differences(one: Report, other: Report) -> Iterator[tuple[str, object, object]]:
-    """Yield each layer and figure that differs, with both values."""
-    for before, after in zip_longest(_layers(one), _layers(other), fillvalue=""):
-        if before != after:
-            yield "layers", before or "none", after or "none"
-    for key in FIGURES:
-        if key not in CHANGED and getattr(one.totals, key) != getattr(other.totals, key):
-            yield key, getattr(one.totals, key), getattr(other.totals, key)
+        one, other = (analyze(own, mode=mode) for own in (graph, again))
+        pairs = [("layers", *pair) for pair in zip_longest(_layers(one), _layers(other), fillvalue="none")]
+        pairs += [(key, getattr(one.totals, key), getattr(other.totals, key)) for key in FIGURES if key not in CHANGED]
+        for what, before, after in pairs:
+            if before != after:
+                found = f"its {what} would be {after}, not {before}"
+                raise ArchcalcError(f"{graph.name} cannot be written as a spec: {found}")
 
 
 def _layers(report: Report) -> list[str]:

@@ -73,11 +73,6 @@ def values_of(steps: Sequence[Term]) -> list[Any]:
     return [value for step in steps for term in step.below() for value in term.values]
 
 
-def keys_of(steps: Sequence[Term]) -> list[str]:
-    """Return the name of each value in some steps."""
-    return [key for step in steps for term in step.below() for key in term.keys]
-
-
 def free_name(name: str, taken: Collection[str] = ()) -> str:
     """Return a name that an expression can mention, and that nothing in `taken` has: with `_` or a number."""
     bad = name in (*REGISTRY, *FUNCTIONS, *DIMENSIONS) or is_reserved(name) or keyword.iskeyword(name)
