@@ -82,7 +82,8 @@ class _Writer:
         if step.kind == "join":
             branches = [branch.parts for branch in step.parts]
             text = _call(step.name, [*map(self.chain, branches), *self.arguments(step, True)])
-            read = all(own == (IDENTITY,) or [part.kind for part in own] == ["use"] for own in branches)
+            kinds = ("use",) if any(branch.name for branch in step.parts) else ("use", "call")
+            read = all(own == (IDENTITY,) or (len(own) == 1 and own[0].kind in kinds) for own in branches)
             short = len(text) < WIDTH // 2 and all(part.kind in ("use", "op") for own in branches for part in own)
             return text if read or short else None
         return _call(step.name, self.arguments(step)) if step.kind in ("op", "call") else None
