@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from support import caffe_texts, darknet_texts, yolo_texts
 
-from archcalc import ArchcalcError, analyze, load, parse
+from archcalc import ArchcalcError, __version__, analyze, load, parse
 from archcalc.analysis.figures import FIGURES
 from archcalc.cli import cli
 from archcalc.graph.graph import About
@@ -120,7 +120,8 @@ def run(*arguments):
 
 
 def test_the_first_line_says_where_it_came_from():
-    assert run("vgg16", "--set", "classes=10").output.startswith("# Written by archcalc 0.1.0 from vgg16, classes=10\n")
+    first = run("vgg16", "--set", "classes=10").output.splitlines()[0]
+    assert first == f"# Written by archcalc {__version__} from vgg16, classes=10"
 
 
 def test_a_skip_around_a_skip_is_read_by_its_label():
