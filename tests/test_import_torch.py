@@ -449,6 +449,13 @@ def test_a_sum_over_the_images_of_a_batch_is_an_error():
         from_torch(Mixed(), (4,))
 
 
+def test_a_part_without_values_mixes_no_images():
+    """As the prefix of rotated queries, where there are no prefix tokens."""
+    made = module(lambda self, x: torch.cat([x[:, :0], self.linear(x[:, 0:])], 1), linear=nn.Linear(4, 4))
+    graph = from_torch(made, (3, 4))
+    assert analyze(graph, batch=2).totals.macs == macs_of(made, torch.empty(2, 3, 4)) == 2 * 3 * 16
+
+
 def test_a_new_tensor_reads_only_the_dtype_of_an_image():
     class Masked(nn.Module):
         def forward(self, x):

@@ -238,8 +238,8 @@ class Importer:
 
     def _require_images(self, call: Call, at: int) -> None:
         """Raise ArchcalcError if a value that results depend on has one size for any number of images."""
-        fixed = len({prod(sizes) for sizes in self.values.batches(at)}) == 1
-        if fixed and self.values.batched(at) and at in self._reaching:
+        counts = {prod(sizes) for sizes in self.values.batches(at)}
+        if len(counts) == 1 and any(counts) and self.values.batched(at) and at in self._reaching:
             name, size = self._name(call, call.name), prod(self.values.sizes(at))
             values = f"{size:,} value{'s' * (size != 1)}"
             raise ArchcalcError(f"{name} mixes the images of a batch into {values}; archcalc counts image by image")
