@@ -456,6 +456,15 @@ def test_a_part_without_values_mixes_no_images():
     assert analyze(graph, batch=2).totals.macs == macs_of(made, torch.empty(2, 3, 4)) == 2 * 3 * 16
 
 
+def test_a_tensor_of_the_dtype_or_sizes_of_an_image_does_not_read_it():
+    """So a weight as it stays the same for all images, and its work counts once."""
+    made = module(lambda self, x: x * self.weight.exp().type_as(x).expand_as(x), weight=nn.Parameter(torch.zeros(4)))
+    graph = from_torch(made, (4,))
+    assert analyze(graph, batch=2).totals.flops == 4 + 2 * 4
+    (cast,) = [node for node in graph.nodes if node.op.name == "aten::to"]
+    assert len(cast.inputs) == 1
+
+
 def test_a_new_tensor_reads_only_the_dtype_of_an_image():
     class Masked(nn.Module):
         def forward(self, x):

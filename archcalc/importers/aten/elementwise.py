@@ -25,7 +25,7 @@ LOGIC = """
 logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not isnan isinf isfinite
 floor ceil round trunc __and__ __or__ __xor__ signbit nan_to_num copysign heaviside
 """
-CASTS = "alias detach clone contiguous to type_as _to_copy copy lift_fresh float double half bfloat16 long int bool neg"
+CASTS = "alias detach clone contiguous to _to_copy copy lift_fresh float double half bfloat16 long int bool neg"
 COMPARISONS = "eq ne lt le gt ge less less_equal greater greater_equal not_equal"
 LOG_SIGMOID: Work = {"compare": 2, "exp": 1, "add": 2, "log": 1}  # min(x, 0) − log(1 + e^−|x|)
 ROWS: Mapping[str, Row] = {

@@ -8,7 +8,7 @@ from archcalc.importers.aten.call import NONE, AtenCall, Facts, Rule, tables
 from archcalc.ops.base import Work
 
 PLAIN = """
-view reshape view_as reshape_as flatten unflatten ravel transpose transpose_ t numpy_T permute movedim moveaxis
+view reshape flatten unflatten ravel transpose transpose_ t numpy_T permute movedim moveaxis
 swapaxes swapdims select slice narrow unsqueeze unsqueeze_ squeeze squeeze_ unbind split split_with_sizes chunk
 unsafe_split unsafe_split_with_sizes unsafe_chunk view_as_real view_as_complex real imag
 tensor_split hsplit vsplit dsplit diagonal diag_embed _unsafe_view _reshape_alias resize_as_
@@ -16,7 +16,7 @@ cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 
 triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_ index_fill index_fill_
 index_copy index_copy_ select_scatter slice_scatter max_unpool2d max_unpool3d nll_loss_forward nll_loss2d_forward
 """
-REPEATED = "expand expand_as broadcast_to meshgrid broadcast_tensors repeat tile"  # sums over the repetitions
+REPEATED = "expand broadcast_to meshgrid broadcast_tensors repeat tile"  # sums over the repetitions
 CHOICES = """
 index gather take_along_dim index_select repeat_interleave embedding unfold reflection_pad1d reflection_pad2d
 reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
