@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-import sys
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from archcalc import Graph, analyze
+from archcalc.ops.imported import Imported
 from archcalc.pytorch.measure import Storages, flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
 
@@ -63,17 +63,8 @@ def of_graph(graph: Graph) -> Figures:
     return Figures(trained.params, analyze(graph, batch=BATCH).totals.macs, trained.saved_bytes)
 
 
-def import_torchvision() -> Any:
-    """Import torchvision, with the two functions defined that its binary part would define for another PyTorch."""
-    try:
-        import torchvision
-    except (ImportError, RuntimeError, OSError):
-        for name in [name for name in sys.modules if name.startswith("torchvision")]:
-            del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision.archcalc_library = library  # as long as torchvision
-    return torchvision
+def unknown_in(graph: Graph) -> dict[str, list[str]]:
+    """Return the functions of unknown work, and the rows (at most three) of unknown memory."""
+    work = {node.op.function for node in graph.nodes if isinstance(node.op, Imported) and node.op.counts is None}
+    memory = sorted({node.name for node in graph.nodes if node.op.unknown_memory})
+    return {"unknown": sorted(work), "unknown memory": memory[:3]}

@@ -2,10 +2,13 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -314,3 +317,59 @@ def test_differences_are_counted_and_the_first_listed(gpu, monkeypatch):
 def test_the_name_of_a_record(gpu):
     record = {"device": "NVIDIA H100 80GB HBM3", "torch": "2.13.0+cu130", "date": "2026-01-31"}
     assert gpu.file_name(record) == "NVIDIA-H100-80GB-HBM3-2.13.0+cu130-2026-01-31.json"
+
+
+# import_record.py
+
+
+@pytest.fixture
+def records(monkeypatch, tmp_path):
+    """The module, and what the command line says about a record in a folder of its own."""
+    monkeypatch.syspath_prepend(BENCH)
+    given = SimpleNamespace(names=["net*"], record=tmp_path / "record.json", seconds=60, gigabytes=1000, again=None)
+    return bench("import_record"), given
+
+
+def imported(name):
+    """One that cannot be imported, one whose process ends, one that is equal, one that is not."""
+    if name == "net1":
+        raise ValueError("no such layer\nat all")
+    if name == "net2":
+        os._exit(0)
+    return {"off": {"macs": [1, 2]} if name == "net4" else {}, "unknown": [], "unknown memory": []}
+
+
+may_fork = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")  # Python 3.12, where threads run
+
+
+@may_fork
+def test_a_record_is_continued(records, capsys):
+    record, given = records
+    rows = record.run(["net1", "net2", "net3", "other"], imported, "torch", given)
+    assert rows["net1"] == {"error": "ValueError: no such layer"}
+    assert (rows["net2"], rows["net3"]["off"], len(rows)) == ({"error": "the process ended"}, {}, 3)
+    assert record.summary(rows)
+    assert (
+        "1 of 3 imported, 1 equal, 1 without unknown figures\n   1 ValueError: no such layer" in capsys.readouterr().out
+    )
+    given.again = "process"
+    names = ["net1", "net2", "net3", "net4"]
+    assert not record.summary(record.run(names, lambda name: {**imported("net4"), "ran": name}, "torch", given))
+    read = json.loads(given.record.read_text())
+    assert {name for name, row in read["networks"].items() if "ran" in row} == {"net2", "net4"}
+    assert read["about"]["torch"] == torch.__version__.partition("+")[0]
+    assert capsys.readouterr().out.endswith("off: net2 {'macs': [1, 2]}\noff: net4 {'macs': [1, 2]}\n")
+
+
+@may_fork
+def test_a_network_has_a_limit_of_time(records):
+    record, given = records
+    given.seconds = 0
+    assert record.run(["net"], lambda name: time.sleep(60), "torch", given) == {"net": {"error": "more than 0 s"}}
+
+
+def test_a_record_of_other_versions_is_not_continued(records):
+    record, given = records
+    given.record.write_text('{"about": {"torch": "1.0"}, "networks": {}}')
+    with pytest.raises(SystemExit, match=r"record.json is of \{'torch': '1.0'\}, installed is .*: choose another file"):
+        record.run(["net"], imported, "torch", given)
