@@ -70,6 +70,7 @@ clean:
 
 .venv/test: .venv/bin/python $(STAMPS)
 	$(INSTALL) -e '.[test]'
+	$(INSTALL) --no-deps timm torchvision  # networks to import; what timm needs beyond PyTorch is for weights
 	@touch $@
 
 .venv-oldest/test: constraints-oldest.txt pyproject.toml
