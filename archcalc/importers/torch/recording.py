@@ -126,7 +126,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         unnamed = "parameter" if isinstance(tensor, nn.Parameter) else "tensor"
         source, name = self.named.get(id(tensor), (unnamed, ""))
         tensor = self.moved.get(tensor, tensor)
-        memory, first = self.storages.get(tensor.untyped_storage()._cdata, (None, 0))
+        memory, first = self.storages.get(_memory(tensor)._cdata, (None, 0))
         if source != "tensor" or memory is None or memory.expired():
             return self.make(tensor, source, name)
         made = self.make(tensor)
@@ -152,12 +152,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         return made
 
     def make(self, tensor: Tensor, source: str = "", name: str = "") -> int:
-        """Add a value; return its index. Raises RuntimeError for a sparse tensor."""
-        if tensor.layout is not torch.strided:
-            raise RuntimeError(
-                f"a tensor is {str(tensor.layout).removeprefix('torch.')}; only dense ones have a rule here"
-            )
-        storage = tensor.untyped_storage()
+        """Add a value; return its index."""
+        storage = _memory(tensor)
         known = self.storages.get(storage._cdata)
         if known is None or known[0].expired():
             known = self.storages[storage._cdata] = StorageWeakRef(storage), len(self.tape.values)
@@ -255,6 +251,13 @@ def _failed(error: Exception, module: nn.Module, recorder: Recorder) -> Archcalc
     looks = any(word in str(error) for word in ("meta tensor", "Meta", "'meta'", "data-dependent", "DataDependent"))
     hint = "; it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
     return ArchcalcError(f"{where}: {words(error)}{hint * (looks and not recorder.real)}")
+
+
+def _memory(tensor: Tensor) -> torch.UntypedStorage:
+    """Return the storage of a tensor. Raises RuntimeError for a sparse one."""
+    if tensor.layout is not torch.strided:
+        raise RuntimeError(f"a tensor is {str(tensor.layout).removeprefix('torch.')}; only dense ones have a rule here")
+    return tensor.untyped_storage()
 
 
 def words(error: BaseException) -> str:
