@@ -339,6 +339,39 @@ def test_fused_attention_counts_scores_and_sums(write):
     assert report.totals.macs == 2 * 2 * 5 * 5 * 6
 
 
+def test_only_inputs_behind_weights_have_gradients(write):
+    nodes = [node("MatMul", "x w", "a"), node("Transpose", "a", "t", perm=[0, 2, 1]), node("MatMul", "x t")]
+    graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, weights(w=[6, 6])))
+    product = analyze(graph, mode="train").layers[-1]
+    assert product.step_macs == 2 * product.macs  # forward, and the gradient of one of two inputs
+
+
+def test_a_function_with_weights_has_their_gradient(write):
+    nodes = [node("Conv", "x w", "a"), node("Conv", "a v", auto_pad="SAME_LOWER")]
+    graph = from_onnx(write(nodes, {"x": [N, 4, 8, 8]}, weights(w=[4, 4, 1, 1], v=[4, 4, 2, 2])))
+    last = analyze(graph, mode="train").layers[-1]
+    assert (last.node.op.name, last.step_macs) == ("onnx::Conv", 3 * last.macs)
+
+
+def test_chosen_places_are_summed_in_the_gradient_and_one_place_is_a_part(write):
+    gathered = [node("Gemm", "x w", "a"), node("Gather", "a places", axis=1)]
+    for places, step in ([3, 0, 0], 3), ([2], 0):
+        graph = from_onnx(write(gathered, {"x": [N, 4]}, [*weights(w=[4, 4]), *numbers(places=places)]))
+        report = analyze(graph, batch=2, mode="train")
+        assert report.layer("gather").step_flops == 2 * step
+        assert report.totals.saved_bytes == 2 * 4 * 4  # the image, for the weights
+
+
+def test_numbers_without_fractions_have_their_own_bytes(write):
+    nodes = [node("Gemm", "x w", "a"), node("Greater", "a x", "b"), node("ArgMax", "a", "y", axis=1)]
+    graph = from_onnx(write([*nodes, node("Where", "b a x", "c")], {"x": [N, 4]}, weights(w=[4, 4]),
+                            outputs="y c", types={"y": INT64}))  # fmt: skip
+    report = analyze(graph)
+    found = {name: report.layer(name) for name in ("greater", "argmax", "where")}
+    assert [one.activation_bytes for one in found.values()] == [4, 8, 16]
+    assert [one.bytes_moved for one in found.values()] == [16 + 16 + 4, 16 + 8, 4 + 3 * 16]
+
+
 def test_what_depends_only_on_shapes_is_no_layer(write):
     nodes = [node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Concat", "n rest", "t", axis=0),
              node("Mod", "t large", "u"), node("Reshape", "x u", "y")]  # fmt: skip

@@ -43,7 +43,7 @@ def network(notes=(), **facts):
 
 
 UNKNOWN = {"counts": None, "wrote": 256}
-KNOWN = {"counts": (("mac", 5),), "gradient": (("mac", 7),), "wrote": 256, "kept": Saved(input=True)}
+KNOWN = {"counts": (("mac", 5),), "gradients": ((("mac", 7),),), "wrote": 256, "kept": Saved(input=True)}
 
 
 def layer(report, key):
@@ -70,7 +70,7 @@ def test_with_a_rule_everything_is_known():
 
 
 def test_a_gradient_without_a_rule_makes_the_step_unknown_but_not_inference():
-    facts = KNOWN | {"gradient": None}
+    facts = KNOWN | {"gradients": None}
     assert analyze(network(**facts)).without_rule == {}
     report = analyze(network(**facts), mode="train")
     assert [layer(report, key) for key in ("macs", "forward_flops")] == [5, 10]

@@ -39,6 +39,23 @@ def test_a_complex_value_has_twice_the_bytes(fourier):
     assert product.bytes_moved == 3 * 5 * 8  # two factors and the product
 
 
+class Tables(nn.Module):
+    """Buffers of whole numbers and of half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.register_buffer("index", torch.zeros(7, dtype=torch.int64))
+        self.register_buffer("offsets", torch.zeros(7, dtype=torch.float16))
+
+    def forward(self, x):
+        return self.fc(x)[:, self.index] + self.offsets
+
+
+def test_a_buffer_has_the_bytes_of_its_dtype():
+    assert archcalc.analyze(archcalc.from_torch(Tables(), (8,))).totals.buffer_bytes == 7 * 8 + 7 * 2
+
+
 def test_a_bool_has_one_byte(fourier):
     assert fourier.layer("gt").activation_bytes == 8
     assert fourier.layer("gt").bytes_moved == 8 * 4 + 8

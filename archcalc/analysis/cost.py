@@ -100,12 +100,12 @@ def _taken(sizes: dict[str, int], names: Iterable[str]) -> int:
 
 
 def param_bytes(run: Run) -> int:
-    return (run.weights + run.biases) * _bytes_of(dtype_of(run.node), run.conditions)
+    return (run.weights + run.biases) * _bytes_of(_stored_dtype(run.node), run.conditions)
 
 
 def buffer_bytes(run: Run) -> int:
     real = run.running_statistics + run.fixed_values - run.indices
-    return real * run.conditions.value_bytes + (run.batch_counters + run.indices) * 8
+    return real * _bytes_of(_stored_dtype(run.node), run.conditions) + (run.batch_counters + run.indices) * 8
 
 
 def activation_bytes(run: Run) -> int:
@@ -121,6 +121,11 @@ def _bytes_of(dtype: str, conditions: Conditions) -> int:
 def dtype_of(node: Node) -> str:
     """Return the dtype of a node's output: "" is the network's; numbers of tokens are int64."""
     return node.op.dtype if isinstance(node.op, Imported) else "int64" * isinstance(node.output, Ids)
+
+
+def _stored_dtype(node: Node) -> str:
+    """Return the dtype of weights and buffers: one of their own have those that are a row of an import."""
+    return "" if node.inputs else dtype_of(node)
 
 
 def _tensors(node: Node) -> Iterator[tuple[Shape, str]]:

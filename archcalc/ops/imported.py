@@ -6,6 +6,7 @@ It is no word of specs. What no rule gave is None, and unknown: it never counts 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, ClassVar, TypeAlias
 
 from archcalc.ops.base import Operator, Plain, Saved, Shape, Sizes, Unknown, Work, add_work, declared, values
@@ -32,13 +33,12 @@ class Imported(Plain):
     state: Named = ()  # kept, but not trained
     counts: Counts | None = None  # for one image; None: unknown
     common: Counts = ()  # once per batch, beside those
-    gradient: Counts | None = None  # of all inputs, for one image
+    gradients: tuple[Counts | None, ...] | None = None  # of each input, for one image; of further ones none
+    common_gradients: tuple[Counts, ...] = ()  # once per batch, beside those, such as sums over the images
     gradient_of_weights: Counts | None = None  # for one image
     wrote: int = 0  # values for one image, a complex one as two; 0 for a view or in place
     kept: Saved | None = None  # what backward keeps
     elementwise: bool = False  # whether each output position reads its own position only
-    gradients: tuple[Counts | None, ...] = ()  # of each input, for one image; without them `gradient` is known
-    common_gradients: tuple[Counts, ...] = ()  # once per batch, beside those, such as sums over the images
     kept_inputs: tuple[int, ...] | None = None  # which inputs `kept.input` stands for; None: all
     shapes: tuple[int, ...] = ()  # the inputs of which only the shape is read
     dtype: str = ""  # of the values and weights; "": the network's; "complex": two numbers of it
@@ -92,14 +92,12 @@ class Imported(Plain):
         return self.gradients_of(x, y, batch, [True] * len(x))
 
     def gradients_of(self, x: Sequence[Shape], y: Shape, batch: int, needed: Sequence[bool]) -> Work:
-        if not self.gradients:
-            known = self._known(self.gradient, "input's gradient") if any(needed) else ()
-            return {kind: batch * count for kind, count in known}
         work: Work = {}
-        for place in [place for place, wanted in enumerate(needed) if wanted]:
-            known = self._known(self.gradients[place], "input's gradient")
-            work = add_work(work, {kind: batch * count for kind, count in known})
-            work = add_work(work, dict(self.common_gradients[place])) if self.common_gradients else work
+        gradients = (None,) * len(needed) if self.gradients is None else self.gradients
+        for wanted, each, common in zip_longest(needed, gradients, self.common_gradients, fillvalue=()):
+            if wanted:
+                known = {kind: batch * count for kind, count in self._known(each, "input's gradient")}
+                work = add_work(add_work(work, known), dict(common))
         return work
 
     def weight_gradient(self, x: Sequence[Shape], y: Shape, batch: int) -> Work:

@@ -16,8 +16,9 @@ VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"}
 SAME = "Where Add Mul Div Pow Abs Sign Sqrt Log Erf Reciprocal Sin MatMul Softmax CumSum ArgMax TopK"
 OTHERS = {
     "logical_and": "And Or Xor Not IsNaN IsInf Floor Ceil Round",
-    "view": "Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Gather GatherElements GatherND Pad Trilu "
-    "DepthToSpace SpaceToDepth Dropout",
+    "view": "Reshape Squeeze Unsqueeze Flatten Transpose Slice Split Concat Pad Trilu DepthToSpace SpaceToDepth "
+    "Dropout",
+    "gather": "Gather GatherElements GatherND",
     "_to_copy": "Cast Identity Neg", "expand": "Expand Tile", "add": "Sum Sub", "sin": "Cos",
     "eq": "Equal Less LessOrEqual Greater GreaterOrEqual", "clamp": "Clip", "maximum": "Max Min", "conv2d": "Conv",
     "log_softmax": "LogSoftmax", "mean": "ReduceMean", "sum": "ReduceSum",
@@ -37,23 +38,48 @@ KEEP_NOTHING = {  # for backward
 }  # fmt: skip
 
 
-def imported(call: Call, output: str, made: Shape, values: Values) -> Imported:
-    """Return a call as a layer without tensors, with its work as far as there is a rule."""
-    op = _named(call, output, made, 0 if call.op in VIEWS else prod(made))
+def imported(
+    call: Call, output: str, made: Shape, values: Values, reads: Sequence[str], trained: Container[str]
+) -> Imported:
+    """Return a call that reads these values and weights, without tensors, with its work as far as there is a rule."""
+    types = {"dtype": values.dtype(output), "read_dtypes": tuple(map(values.dtype, reads))}
+    op = _named(call, output, made, 0 if call.op in VIEWS else prod(made)).but(**types)
     every = [_facts(call, output, values, sizes) for sizes in values.file.sizes]
     known = [one for one in every if one is not None]
     if len(known) < len(every):
         return op
     counts, common = _per_image([one.work for one in known])
-    gradient, fixed = _per_image([_sum(one.gradients) for one in known])
-    kept = Saved() if NAMES.get(call.op) in KEEP_NOTHING else None
-    own = {"gradient": None if fixed else gradient, "kept": kept, "elementwise": known[0].elementwise}
-    return op.but(counts=counts, common=common, **own)
+    gradients = [_gradient(call, values, known, [name]) for name in reads]
+    of_weights, fixed = _gradient(call, values, known, trained)
+    return op.but(
+        counts=counts, common=common, elementwise=known[0].elementwise,
+        gradients=tuple([each for each, _ in gradients]), common_gradients=tuple([once for _, once in gradients]),
+        gradient_of_weights=None if fixed else of_weights, kept=Saved() if _keeps_nothing(call, values) else None,
+    )  # fmt: skip
+
+
+def _gradient(call: Call, values: Values, known: Sequence[Facts], of: Container[str]) -> tuple[Counts | None, Counts]:
+    """Return the work for the gradients of some inputs, for one image and for the batch beside that."""
+    names = [name for name in call.inputs if isinstance(_argument(name, values, values.file.sizes[0]), Tensor)]
+    return _per_image(
+        [_sum([work for name, work in zip(names, one.gradients, strict=False) if name in of]) for one in known]
+    )
+
+
+def _keeps_nothing(call: Call, values: Values) -> bool:
+    name = _function(call, values)
+    return name in KEEP_NOTHING or (name == "gather" and call.inputs[1] in values.constant)
+
+
+def _function(call: Call, values: Values) -> str:
+    """Return PyTorch's function of equal work, "" if it is unknown; one place of an axis is a part of it."""
+    one = call.op == "Gather" and len(values.numbers.get(call.inputs[1], ())) == 1
+    return "view" if one else NAMES.get(call.op, "")
 
 
 def further(call: Call, output: str, sizes: Sizes) -> Imported:
     """Return a further output of a call, whose first layer has the work."""
-    return _named(call, output, Shape(sizes), prod(sizes)).but(counts=(), gradient=(), kept=Saved())
+    return _named(call, output, Shape(sizes), prod(sizes)).but(counts=(), gradients=(), kept=Saved())
 
 
 def operator_as_call(op: Operator, x: Any, seen: Container[str]) -> Imported:
@@ -93,11 +119,12 @@ def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) 
         return _einsum(call.given["equation"].replace(" ", ""), [sizes.get(name, ()) for name in call.inputs])
     if call.op in QUANTIZING:
         each = {kind: count * prod(sizes[output]) for kind, count in QUANTIZING[call.op].items()}
-        return Facts(each, (), elementwise=True)
-    if call.op not in NAMES or (call.op in OF_TWO and len(call.inputs) != 2):
+        return Facts(each, (None,), elementwise=True)
+    name = _function(call, values)
+    if not name or (call.op in OF_TWO and len(call.inputs) != 2):
         return None
     made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"))
-    return facts(AtenCall(NAMES[call.op], _arguments(call, values, sizes), {}, (made,)))
+    return facts(AtenCall(name, _arguments(call, values, sizes), {}, (made,)))
 
 
 def _arguments(call: Call, values: Values, sizes: Mapping[str, Sizes]) -> tuple[Any, ...]:

@@ -170,7 +170,9 @@ class Walk:
             guess = call.op in JOINING and kept is trained and "PARAMETER" not in self.values.kinds(one)
             self.guessed += [one] * guess
         made = shape_like(self.file.per_image(output) or (), self.values.shapes[reads[0]])
-        op = imported(call, output, made, self.values).but(tensors=tuple(trained.items()), state=tuple(state.items()))
+        weights = [one for place, one in enumerate(call.inputs) if f"weight{place}" in trained]
+        op = imported(call, output, made, self.values, reads, weights)
+        op = op.but(tensors=tuple(trained.items()), state=tuple(state.items()))
         self.made(output, self.builder.add(op, [self.at[one] for one in reads], name))
 
     def key(self, name: str) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ class Values:
         """Return the sizes at the first batch."""
         return self.file.sizes[0].get(name, ())
 
+    def dtype(self, name: str) -> str:
+        """Return a dtype without fractions, which has its own bytes; "" for that of the network."""
+        dtype = self.file.dtypes.get(name, "")
+        return "" if "float" in dtype else dtype
+
     def stores(self, name: str) -> int:
         """Return how many values the file stores for one that depends on no input; places and single numbers aside."""
         stored = [self.file.tensors[one] for one in self.constant.get(name, ())]

@@ -19,13 +19,12 @@ def facts(call: int, values: Known) -> dict[str, Any]:
     found = [aten.facts(_as_rules_read(tape.calls[call], tape, values)) for tape in values.tapes]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
-        return {"counts": None, "gradients": (None,) * len(values.tape.calls[call].reads)}
+        return {}
     name = values.tape.calls[call].name
     works = [one.work for one in known if one.work is not None]
     each, common = merged(works, f"the work of {name}") if len(works) == len(known) else (None, ())
     rows = zip(*[one.gradients for one in known], strict=True)
     gradients = [_gradient(works, name) for works in rows]
-    gradients += [((), ())] * (len(values.tape.calls[call].reads) - len(gradients))
     return {
         "counts": each, "common": common, "elementwise": known[0].elementwise,
         "gradients": tuple([of_one for of_one, _ in gradients]),

@@ -31,7 +31,7 @@ UNCHECKED = frozenset(("batchnorm", "dropout", "dropout1d", "dropout2d", "dropou
 
 def _inert(function: str, made: Shape, **own: Any) -> Imported:
     """Return a layer that computes nothing and keeps nothing."""
-    return Imported(function, made, counts=(), gradient=(), gradient_of_weights=(), kept=Saved(), **own)
+    return Imported(function, made, counts=(), gradients=(), gradient_of_weights=(), kept=Saved(), **own)
 
 
 class Importer:
@@ -208,7 +208,7 @@ class Importer:
 
     def _function(self, place: int, call: Call, plan: Plan | None) -> None:
         inputs, batched = [self.node(at) for at in call.reads], any(map(self.values.batched, call.made))
-        known = facts(place, self.values) if call.function else {"counts": (), "gradients": ((),) * len(inputs)}
+        known = facts(place, self.values) if call.function else {"counts": (), "gradients": ()}
         shapes: tuple[int, ...] = ()
         if batched and not any(map(self.values.batched, call.reads)):
             inputs, shapes = [*inputs, 0], (len(inputs),)
@@ -221,7 +221,7 @@ class Importer:
             wrote = self._numbers(at) if self.tape.new(call, at) else 0
             means = plan.op if plan and not result and (plan.op.joins or plan.reads[0] == call.reads[0]) else None
             made = means.output(plan.x) if means and plan else self._made(at, call, bool(known.get("elementwise")))
-            own = {**known} if not result else {"counts": (), "gradients": ((),) * len(inputs)}
+            own = {**known} if not result else {"counts": (), "gradients": ()}
             rowless = () if result or kept is None else self._kept_without_row(call, kept[0])
             loose = [i for i, read in enumerate(call.reads) if self.tape.values[read].storage in self.loose]
             home = next(
@@ -277,7 +277,7 @@ class Importer:
         for at in call.made[1:]:
             if at in self._used:
                 made, wrote = Shape(self.values.image(at)), self._numbers(at)
-                op = _inert(f"aten::{call.name}", made, wrote=wrote, gradients=((),))
+                op = _inert(f"aten::{call.name}", made, wrote=wrote)
                 self._keep(at, self.builder.add(op, [node], self._name(call, "state")))
 
     def _numbers(self, value: int) -> int:
@@ -309,11 +309,12 @@ class Importer:
             op: Operator = REGISTRY["parameter"](sizes=made)
             node = self.builder.add(op, (), name, shared=Shared(*owner) if owner else None)
         elif own.source == "parameter" and not owner:
-            table = {"tensors": (("weight", sizes),), "dtype": self.values.dtype(value)}
-            node = self.builder.add(_inert("tensor", Shape(made), **table), (), name)
+            op = _inert("tensor", Shape(made), tensors=(("weight", sizes),), dtype=self.values.dtype(value))
+            node = self.builder.add(op, (), name)
         else:
             state = ((name, sizes),) if own.source == "buffer" and not owner else ()
-            node = self.builder.add(_inert("tensor", Shape(made), state=state), (), name)
+            op = _inert("tensor", Shape(made), state=state, dtype=self.values.dtype(value))
+            node = self.builder.add(op, (), name)
         self.owners.setdefault(value, (node, "weight"))
         return node
 
@@ -325,14 +326,14 @@ class Importer:
             call = self.tape.calls[place]
             wrote += sum(self.tape.values[at].stored for at in call.made if self.tape.new(call, at))
             found = facts(place, self.values) if call.function else {"counts": ()}
-            known = known and found["counts"] is not None
+            known = known and found.get("counts") is not None
             counts.update(dict(found.get("common", ())))
         inputs = [self.node(at) for at in sources]
         made = Shape(self.values.image(value))
         module = self.tape.calls[self.makers[value]].module
         op = Imported(
             function="constant", made=made, counts=tuple(counts.items()) if known else None, wrote=wrote,
-            gradients=((),) * len(inputs), kept=Saved(), dtype=self.values.dtype(value),
+            gradients=(), kept=Saved(), dtype=self.values.dtype(value),
         )  # fmt: skip
         self.emitted |= {*calls}
         self._keep(value, self.builder.add(op, inputs, f"{module}.constant" if module else "constant"))
