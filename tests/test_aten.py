@@ -264,6 +264,8 @@ BY_HAND = [  # call, work, gradients of its tensors
     (call("mm", Tensor((2, 3), graded=False), Tensor((3, 4)), made=(2, 4)), {"mac": 24}, [{}, {"mac": 24}]),
     (call("pow", Tensor((2,)), 3, made=(2,)), {"mul": 4}, [{"mul": 6}]),
     (call("expand", Tensor((3,)), [2, 3], made=(2, 3)), {}, [{"add": 3}]),
+    (call("pad", Tensor((2, 3)), [1, 1], made=(2, 5)), {}, [{}]),
+    (call("pad", Tensor((2, 3)), [1, 1], "reflect", made=(2, 5)), {}, [{"add": 10}]),
     (call("sort", Tensor((3,)), made=(3,)), None, [{}]),
     (call("prod", Tensor((3,)), made=()), {"mul": 2}, [None]),
     (

@@ -30,6 +30,11 @@ def test_leaves_have_their_path_and_functions_that_of_the_module_around():
     assert rows(agrees(made, (3, 8, 8))) == {"input": "input"} | named
 
 
+def test_an_elu_is_one_of_ours():
+    graph = agrees(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ELU(0.5, inplace=True), nn.Conv2d(4, 2, 1)), (3, 8, 8))
+    assert "elu(alpha=0.5, inplace=True)" in spec_of_graph(graph)
+
+
 def test_a_module_stays_as_it_was():
     made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.BatchNorm2d(4)).train()
     made[2].eval()

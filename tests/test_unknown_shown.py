@@ -40,20 +40,22 @@ def test_a_complex_value_has_twice_the_bytes(fourier):
 
 
 class Tables(nn.Module):
-    """Buffers of whole numbers and of half precision."""
+    """Buffers of whole numbers and of half precision, and weights that never run."""
 
     def __init__(self):
         super().__init__()
         self.fc = nn.Linear(8, 8)
         self.register_buffer("index", torch.zeros(7, dtype=torch.int64))
         self.register_buffer("offsets", torch.zeros(7, dtype=torch.float16))
+        self.unused = nn.Linear(2, 2).double()
 
     def forward(self, x):
         return self.fc(x)[:, self.index] + self.offsets
 
 
-def test_a_buffer_has_the_bytes_of_its_dtype():
-    assert archcalc.analyze(archcalc.from_torch(Tables(), (8,))).totals.buffer_bytes == 7 * 8 + 7 * 2
+def test_weights_and_buffers_have_the_bytes_of_their_dtype():
+    totals = archcalc.analyze(archcalc.from_torch(Tables(), (8,))).totals
+    assert (totals.buffer_bytes, totals.param_bytes) == (7 * 8 + 7 * 2, 72 * 4 + 6 * 8)
 
 
 def test_a_bool_has_one_byte(fourier):

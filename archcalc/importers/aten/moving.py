@@ -12,7 +12,7 @@ view reshape flatten unflatten ravel transpose transpose_ t numpy_T permute move
 swapaxes swapdims select slice narrow unsqueeze unsqueeze_ squeeze squeeze_ unbind split split_with_sizes chunk
 unsafe_split unsafe_split_with_sizes unsafe_chunk view_as_real view_as_complex real imag
 tensor_split hsplit vsplit dsplit diagonal diag_embed _unsafe_view _reshape_alias resize_as_
-cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 pad constant_pad_nd tril triu tril_
+cat concat concatenate stack hstack vstack dstack roll flip fliplr flipud rot90 constant_pad_nd tril triu tril_
 triu_ pixel_shuffle pixel_unshuffle channel_shuffle im2col native_channel_shuffle zero_ fill_ index_fill index_fill_
 index_copy index_copy_ select_scatter slice_scatter max_unpool2d max_unpool3d nll_loss_forward nll_loss2d_forward
 """
@@ -46,6 +46,11 @@ def _taken(call: AtenCall) -> Facts:
     return Facts(gradients=(added,) + (NONE,) * (len(call.tensors) - 1))
 
 
+def _padded(call: AtenCall) -> Facts:
+    """Return the facts of `pad`: each value that a border repeats is added to the gradient of what it repeats."""
+    return _moved(call) if call.given(2, "mode", "constant") == "constant" else _taken(call)
+
+
 def _put(call: AtenCall) -> Facts:
     """Return the facts of writing values to places: no arithmetic; of `scatter_add` an addition for each value."""
     adds = call.name.removesuffix("_") in ("scatter_add", "index_add") or call.given(3, "accumulate") is True
@@ -68,6 +73,7 @@ RULES: Mapping[str, Rule] = tables(
     (MADE, _moved),
     (REPEATED, _repeated),
     (CHOICES, _taken),
+    ("pad", _padded),
     ("index_put index_put_ scatter scatter_ scatter_add scatter_add_ index_add index_add_ masked_scatter", _put),
     ("col2im", _folded),
     ("dropout dropout_ feature_dropout alpha_dropout feature_alpha_dropout", _dropped),

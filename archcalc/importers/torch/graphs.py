@@ -85,7 +85,10 @@ class Importer:
         sizes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         trained = tuple([(name, sizes[name]) for name, tensor in tensors.items() if isinstance(tensor, Parameter)])
         state = tuple([(name, own) for name, own in sizes.items() if name not in dict(trained)])
-        self.builder.add(_inert("never run", Shape(), tensors=trained, state=state), (), path or "unused")
+        first, *_ = tensors.values()
+        dtype = self.values.dtype_of(str(first.dtype).removeprefix("torch."))
+        op = _inert("never run", Shape(), tensors=trained, state=state, dtype=dtype)
+        self.builder.add(op, (), path or "unused")
 
     def _typed(self, value: int) -> Shape:
         self.node(value)

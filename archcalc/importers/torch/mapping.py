@@ -249,7 +249,7 @@ RULES: dict[str, Rule] = {
     **{f"adaptive_avg_pool{axes}d": _adaptive for axes in (1, 2, 3)},
     "mean": _mean,
     **{name: _function(name) for name in ("relu", "relu6", "sigmoid", "tanh", "exp", "silu", "mish", "gelu", "selu")},
-    **{name: _function(name) for name in ("hardswish", "hardsigmoid", "softplus", "clamp", "leaky_relu")},
+    **{name: _function(name) for name in ("hardswish", "hardsigmoid", "softplus", "clamp", "leaky_relu", "elu")},
     "hardtanh": _hardtanh,
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
     "dropout": _dropout, "feature_dropout": _channel_dropout,
