@@ -111,6 +111,23 @@ def tensors(sizes, batch):
     return tuple([torch.empty(batch, *each, device="meta") for each in every])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_a_module_is_validated_in_its_own_dtype(dtype):
+    made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).to(getattr(torch, dtype))
+    image = torch.empty(2, 3, 9, 9, dtype=getattr(torch, dtype), device="meta")
+    found = import_or_say(from_torch(made, (3, 9, 9)), lambda batch: (made, ((image,), {})), 2)
+    assert (found.dtype, [check.equal for check in found.checks]) == (dtype, [True] * 3)
+
+
+def test_side_outputs_are_validated_too():
+    made = module(
+        lambda self, x: (self.body(x), self.aux(x)) if self.training else self.body(x), body=nn.Linear(4, 3),
+        aux=nn.Linear(4, 2),
+    )  # fmt: skip
+    found = import_or_say(from_torch(made, (4,)), lambda batch: (made, (tensors((4,), 2), {})), 2)
+    assert [(check.expected, check.equal) for check in found.checks] == [(25, True), (24, True), (32, True)]
+
+
 @pytest.mark.filterwarnings("ignore:reduction|enable_nested_tensor")
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_has_the_figures_of_pytorch_or_says_that_they_are_unknown(name):

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze
+from archcalc.analysis.saved import saved_bytes, unknown_memory
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.measure import Storages, counted_kernels, flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
@@ -31,18 +32,21 @@ def import_or_say(
     """Compare a graph with the module that `made` gives for a batch; errors are in `Validation.problem`."""
     start = time.perf_counter()
     checks: tuple[Check, ...] = ()
-    problem, remark = "", ""
+    problem, remark, dtype = "", "", "float32"
     try:
         module, (args, named) = made(batch)
         module.to(device)
-        reports = analyze(graph, batch), analyze(graph, batch, mode="train")
+        real = (str(own.dtype).removeprefix("torch.") for own in module.parameters() if own.is_floating_point())
+        dtype = next(real, dtype)
+        known = not (graph.misfit or unknown_memory(graph))
+        saved = sum(saved_bytes(graph, batch, dtype, device)) if known else None
         with MetaKernels() if device == "meta" else nullcontext(), torch.device(device), _silent():
-            checks = tuple(_checks(module, args, named, *reports))
+            checks = tuple(_checks(module, args, named, analyze(graph, batch), saved))
         unknown = [figure for figure in ("macs", "saved_bytes") if not any(check.figure == figure for check in checks)]
         remark = f"not compared, since archcalc has no rule: {', '.join(unknown)}" if unknown else ""
     except Exception as error:  # any error: the next network must still run
         problem = describe(error)
-    return Validation(graph.name, device, batch, "float32", checks, time.perf_counter() - start, problem, remark)
+    return Validation(graph.name, device, batch, dtype, checks, time.perf_counter() - start, problem, remark)
 
 
 @contextmanager
@@ -54,19 +58,19 @@ def _silent() -> Iterator[None]:
 
 
 def _checks(
-    module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], infer: Report, train: Report
+    module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], report: Report, saved: int | None
 ) -> Iterator[Check]:
-    yield Check("", "params", train.totals.params, sum(weight.numel() for weight in module.parameters()))
-    macs, saved = infer.totals.macs, train.totals.saved_bytes
+    params, macs = analyze(report.graph, mode="train").totals.params, report.totals.macs  # with side outputs
+    yield Check("", "params", params, sum(weight.numel() for weight in module.parameters()))
     if not isinstance(macs, AtLeast):
-        yield Check("", "macs", macs, _macs(module, args, named, infer))
-    if saved is not None and not isinstance(saved, AtLeast):
+        yield Check("", "macs", macs, _macs(module, args, named, report.graph))
+    if saved is not None:
         yield Check("", "saved_bytes", saved, _saved(module, args, named))
 
 
-def _macs(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], report: Report) -> int:
+def _macs(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], graph: Graph) -> int:
     """MACs of a forward pass in evaluation; gradients would make PyTorch's counter fail on some networks."""
-    operators = [node.op for node in report.graph.nodes]
+    operators = [node.op for node in graph.nodes]
     with torch.no_grad(), counted_kernels(operators), flop_counter() as counter:
         module.eval()(*args, **named)
     return int(counter.get_total_flops()) // 2

@@ -109,8 +109,13 @@ def _phase_row(made: Validation, phase: PhaseMemory) -> dict[str, Any]:
 def _conditions(validations: Sequence[Validation]) -> dict[str, Any]:
     if not validations:
         return {}
-    own, recipe = {"batch": validations[0].batch, "dtype": validations[0].dtype}, _recipe(validations)
+    own, recipe = {"batch": validations[0].batch, "dtype": _dtypes(validations)}, _recipe(validations)
     return own | ({"mode": _mode(recipe), **recipe_facts(recipe)} if recipe else {})
+
+
+def _dtypes(validations: Sequence[Validation]) -> str:
+    """Return the dtype, or those of several modules of PyTorch, each of which has its own."""
+    return ", ".join(dict.fromkeys(made.dtype for made in validations))
 
 
 def _recipe(validations: Sequence[Validation]) -> Recipe | None:
@@ -128,7 +133,7 @@ def _conditions_text(validations: Sequence[Validation]) -> str:
     """Return `batch 2 · dtype float32`, and of memory how the networks were trained."""
     if not validations:
         return ""
-    own, recipe = f"batch {validations[0].batch} · dtype {validations[0].dtype}", _recipe(validations)
+    own, recipe = f"batch {validations[0].batch} · dtype {_dtypes(validations)}", _recipe(validations)
     return " · ".join([own, MODE_NAMES[_mode(recipe)], *recipe_texts(recipe)]) if recipe else own
 
 
