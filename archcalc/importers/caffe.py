@@ -255,10 +255,10 @@ def _concat(layer: Layer, net: _Translation) -> tuple[str, ...]:
 def _eltwise(layer: Layer, net: _Translation) -> tuple[str, ...]:
     joins = {"SUM": "add", "1": "add", "PROD": "multiply", "0": "multiply", "MAX": "maximum", "2": "maximum"}
     join = joins.get(layer.own.text("operation", "SUM")) or layer.refuse("its operation is unknown")
-    factors = [float(factor) for factor in layer.own.wholes("coeff")] if layer.own.all("coeff") else [1.0]
-    if {*factors} == {1.0}:
+    factors = [Message({"coeff": [text]}, layer.own.place).real("coeff", 1) for text in layer.own.all("coeff")]
+    if {*factors} <= {1}:
         return (join,)
-    return ("subtract",) if factors == [1.0, -1.0] else layer.refuse("its coeff has no operator here")
+    return ("subtract",) if factors == [1, -1] else layer.refuse("its coeff has no operator here")
 
 
 def _batchnorm(layer: Layer, net: _Translation) -> tuple[str, ...]:
