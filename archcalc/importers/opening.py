@@ -10,7 +10,8 @@ from typing import Any
 
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.graph import Graph
-from archcalc.importers.sources import GivenInput, OnnxSource, TorchSource
+from archcalc.importers.sources import OnnxSource, TorchSource
+from archcalc.spec.binding import GivenInput
 
 ON_VALUES: ContextVar[bool] = ContextVar("ON_VALUES", default=False)  # run modules of PyTorch on real tensors
 

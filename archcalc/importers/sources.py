@@ -14,13 +14,12 @@ import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Refusal, shorten
-from archcalc.ops.shape import AXES, Sizes
+from archcalc.ops.shape import AXES
+from archcalc.spec.binding import GivenInput
 from archcalc.spec.input_text import read_inputs
-
-GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # the shape of the only input, or shapes by name
 
 TORCH, ONNX = "torch:", ".onnx"
 MAX_LENGTH = 10_000  # characters of a source

@@ -118,9 +118,3 @@ class Matcher:
             return False
         inner[name] = maker
         return self.call_matches(maker, pattern, values, inner)
-
-
-def _part(call: Call, output: str, start: int, size: int) -> Call:
-    """Return a part of a split value as a slice."""
-    given = {"starts": (start,), "ends": (start + size,), "axes": (call.given.get("axis", 0),)}
-    return call._replace(op="Slice", inputs=call.inputs[:1], outputs=(output,), given=given)

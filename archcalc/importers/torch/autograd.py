@@ -25,7 +25,9 @@ class Keeping(NamedTuple):
 def keeping(call: Call, tape: Tape, graded: Mapping[int, bool]) -> Keeping | None:
     """Return what autograd keeps for a call; None if the call does not run on meta with gradients."""
     storages = {tape.values[at].storage: (tape.values[at].stored, tape.values[at].dtype) for at in call.reads}
-    memory = {at: _memory(stored, dtype) for at, (stored, dtype) in storages.items()}
+    memory = {
+        at: torch.empty(stored, dtype=getattr(torch, dtype), device="meta") for at, (stored, dtype) in storages.items()
+    }
     tensors = {at: _tensor(tape, at, memory, graded[at]) for at in dict.fromkeys(call.reads)}
     if call.overwrites:  # PyTorch overwrites no tensor that somebody else made to have a gradient
         tensors = {at: tensor.clone() if tensor.requires_grad else tensor for at, tensor in tensors.items()}
@@ -46,10 +48,6 @@ def keeping(call: Call, tape: Tape, graded: Mapping[int, bool]) -> Keeping | Non
     made: list[Tensor] = []
     tree_map_only(Tensor, made.append, result)
     return _sorted(saved, [tensors[at] for at in call.reads], made)
-
-
-def _memory(stored: int, dtype: str) -> Tensor:
-    return torch.empty(stored, dtype=getattr(torch, dtype), device="meta")
 
 
 def _tensor(tape: Tape, at: int, memory: Mapping[int, Tensor], graded: bool) -> Tensor:

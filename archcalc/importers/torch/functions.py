@@ -70,7 +70,7 @@ def extras_of(kept: Sequence[Keeping], batched: bool, values: Known) -> tuple[Ex
         grown = affine((two, three), "a kept tensor")
         if grown.fixed and grown.each:
             return None
-        found.append(Extra("kept", (grown.each or grown.fixed,), values.dtype_of(dtype), batched and grown.each > 0))
+        found.append(Extra("kept", (grown.each or grown.fixed,), values.own_dtype(dtype), batched and grown.each > 0))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -86,7 +87,7 @@ class Importer:
         trained = tuple([(name, sizes[name]) for name, tensor in tensors.items() if isinstance(tensor, Parameter)])
         state = tuple([(name, own) for name, own in sizes.items() if name not in dict(trained)])
         first, *_ = tensors.values()
-        dtype = self.values.dtype_of(str(first.dtype).removeprefix("torch."))
+        dtype = self.values.own_dtype(str(first.dtype).removeprefix("torch."))
         op = _inert("never run", Shape(), tensors=trained, state=state, dtype=dtype)
         self.builder.add(op, (), path or "unused")
 
@@ -251,7 +252,7 @@ class Importer:
         """Yield tensors that are no weight and no buffer, and inputs whose shape does not say their dtype."""
         for own in self.tape.values:
             if own.source == "tensor":
-                yield own.storage, Extra("kept", (own.stored,), self.values.dtype_of(own.dtype), per_image=False)
+                yield own.storage, Extra("kept", (own.stored,), self.values.own_dtype(own.dtype), per_image=False)
         for at in self.tape.inputs.values():
             dtype = self.values.dtype(at)
             if dtype and not (dtype == "int64" and isinstance(self._input(at), Ids)):
@@ -268,12 +269,10 @@ class Importer:
     def _dtypes(self, values: Sequence[int]) -> tuple[str, ...]:
         return tuple(map(self.values.dtype, values))
 
-    @property
+    @cached_property
     def _used(self) -> set[int]:
         """The values that something reads."""
-        if not hasattr(self, "_read"):
-            self._read = {at for call in self.tape.calls for at in call.reads} | {*self.tape.results.values()}
-        return self._read
+        return {at for call in self.tape.calls for at in call.reads} | {*self.tape.results.values()}
 
     def _others(self, call: Call, node: int) -> None:
         """Add a row for each further result of an operator that something reads, such as an LSTM's last state."""

@@ -24,10 +24,11 @@ from torch import nn
 
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.graph.graph import Graph
-from archcalc.importers.sources import NAME, GivenInput, TorchSource
+from archcalc.importers.sources import NAME, TorchSource
 from archcalc.importers.torch.inputs import arguments
 from archcalc.importers.torch.modules import from_torch
 from archcalc.importers.torch.on_meta import made_on_meta
+from archcalc.spec.binding import GivenInput
 from archcalc.spec.input_text import TypedSizes
 
 NOT_THE_USERS = re.compile(

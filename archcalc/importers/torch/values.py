@@ -43,9 +43,9 @@ class Known:
 
     def dtype(self, value: int) -> str:
         """Return its dtype as in `Extra`: "" for that of the network."""
-        return self.dtype_of(self.tape.values[value].dtype)
+        return self.own_dtype(self.tape.values[value].dtype)
 
-    def dtype_of(self, dtype: str) -> str:
+    def own_dtype(self, dtype: str) -> str:
         """Return a dtype of PyTorch as in `Extra`; one of 8 bits is a number of a byte."""
         if dtype.startswith("complex"):
             return "complex"
