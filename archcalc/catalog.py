@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from archcalc.errors import ArchcalcError, SpecError, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
-from archcalc.importers.declared import declared_spec, is_declared
+from archcalc.importers.declared import OF_FILES, declared_spec, is_declared
 from archcalc.importers.opening import import_graph
 from archcalc.importers.sources import TORCH, source_of
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
@@ -216,8 +216,8 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     `beside` is the file that refers to it; paths are relative to that file. Without `aliases` it must not be an alias.
     Raises ArchcalcError with the nearest names.
     """
-    path, network = (name, "") if name.endswith(SUFFIXES) else tuple(name.rpartition(":")[::2])
-    if path.endswith(SUFFIXES):
+    path, network = (name, "") if name.endswith(OF_FILES) else tuple(name.rpartition(":")[::2])
+    if path.endswith(OF_FILES):
         return _in_file(shown(Path(beside).parent / path) if beside else path, network)
     unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]

@@ -89,6 +89,9 @@ def test_set_and_input():
     ("arguments", "message"),
     [
         (["summarise", "vgg16"], "did you mean summarize?"),
+        (["summarize", "none.cfg"], "none.cfg: No such file or directory"),
+        (["summarize", "none.prototxt"], "none.prototxt: No such file or directory"),
+        (["summarize", "weights.pt"], "weights.pt: No such file or directory"),
         (["summarize", "vgg61"], "no network is called 'vgg61'; did you mean vgg1"),
         (["summarize", "resnet5O"], " or resnet50"),
         (["summarize", "nothing-like-it"], "`archcalc list` shows all names"),

@@ -188,10 +188,11 @@ def test_an_error_in_the_translated_spec_says_where_it_comes_from(tmp_path, monk
         load_text(tmp_path, NET + CONV + "groups=2\n")
 
 
-def test_a_part_of_a_file_with_one_network(tmp_path):
-    (tmp_path / "net.yaml").write_text(NET + CONV)
+@pytest.mark.parametrize("name", ["net.yaml", "net.cfg"])
+def test_a_part_of_a_file_with_one_network(tmp_path, name):
+    (tmp_path / name).write_text(NET + CONV)
     with pytest.raises(ArchcalcError, match="has one network; leave out :n"):
-        load(f"{tmp_path}/net.yaml:n")
+        load(f"{tmp_path}/{name}:n")
 
 
 def test_torch_stays_out(tmp_path):

@@ -11,6 +11,7 @@ from archcalc.importers.darknet import darknet_spec
 from archcalc.importers.keras_json import keras_spec
 from archcalc.importers.ultralytics import ultralytics_spec
 from archcalc.spec.foreign_files import kind_of
+from archcalc.spec.network_spec import SUFFIXES
 from archcalc.spec.yaml import read_text
 
 SCALED = "a YOLO model configuration"
@@ -20,6 +21,9 @@ DECLARED: dict[str, Callable[[str, str, str], str]] = {  # by what `kind_of` cal
     "a Keras network": keras_spec,
     SCALED: ultralytics_spec,
 }
+
+
+OF_FILES = (*SUFFIXES, ".cfg", ".prototxt", ".json", ".pt", ".pth")  # a name that ends so is a file's, or an error
 
 
 def is_declared(path: Path) -> bool:
