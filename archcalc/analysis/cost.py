@@ -124,7 +124,7 @@ def dtype_of(node: Node) -> str:
 
 
 def _stored_dtype(node: Node) -> str:
-    """Return the dtype of weights and buffers: one of their own have those that are a row of an import."""
+    """Return the dtype of a node's weights and buffers: the network's, unless the node is a tensor of an import."""
     return "" if node.inputs else dtype_of(node)
 
 

@@ -72,7 +72,7 @@ def _keeps_nothing(call: Call, values: Values) -> bool:
 
 
 def _function(call: Call, values: Values) -> str:
-    """Return PyTorch's function of equal work, "" if it is unknown; one place of an axis is a part of it."""
+    """Return PyTorch's function of equal work, "" if it is unknown; what Gather takes at one place is a view."""
     one = call.op == "Gather" and len(values.numbers.get(call.inputs[1], ())) == 1
     return "view" if one else NAMES.get(call.op, "")
 

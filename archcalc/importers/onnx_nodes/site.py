@@ -37,7 +37,7 @@ class Values:
         return self.file.sizes[0].get(name, ())
 
     def dtype(self, name: str) -> str:
-        """Return a dtype without fractions, which has its own bytes; "" for that of the network."""
+        """Return the dtype of whole numbers and of bool; "" for real numbers, which have the network's."""
         dtype = self.file.dtypes.get(name, "")
         return "" if "float" in dtype else dtype
 
