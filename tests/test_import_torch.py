@@ -255,6 +255,15 @@ def test_kept_tensors_of_other_dtypes(forward):
     assert report.totals.saved_bytes == saved_by(made, torch.empty(2, 3, 8, 8))
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(torch.complex64, 8), (torch.complex128, 16)])
+def test_complex_values_have_the_bytes_of_their_dtype(dtype, size):
+    made = module(lambda self, x: (self.fc(x) * self.w).abs(), fc=nn.Linear(4, 4),
+                  w=nn.Parameter(torch.zeros(4, dtype=dtype)))  # fmt: skip
+    report = analyze(agrees(made, (4,)))
+    assert report.totals.param_bytes == 20 * 4 + 4 * size
+    assert report.layer("mul").activation_bytes == 4 * size
+
+
 def test_a_complex_value_is_two_numbers():
     made = module(lambda self, x: torch.fft.rfft2(self.conv(x)).abs(), conv=nn.Conv2d(3, 4, 1))
     layers = analyze(from_torch(made, (3, 8, 8))).layers

@@ -15,7 +15,10 @@ from archcalc.ops.imported import Imported
 from archcalc.ops.shape import Ids, Shape, Sizes
 
 DTYPES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes per value
-WHOLE = {"bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8}  # likewise
+WHOLE = {
+    "bool": 1, "uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8,
+    "complex32": 4, "complex64": 8, "complex128": 16,
+}  # fmt: skip  # likewise
 STATISTICS = frozenset({"running_mean", "running_var"})  # buffers that training averages over batches
 COUNTERS = frozenset({"num_batches_tracked"})  # buffers that are int64 in PyTorch, whatever the network's dtype
 INDICES = frozenset({"relative_position_index"})  # likewise, but fixed
@@ -110,7 +113,8 @@ def buffer_bytes(run: Run) -> int:
 
 def activation_bytes(run: Run) -> int:
     """Of a complex value both numbers count as written."""
-    return run.activations * (DTYPES | WHOLE).get(dtype_of(run.node), run.conditions.value_bytes)
+    dtype = dtype_of(run.node)
+    return run.activations * _bytes_of(dtype, run.conditions) // (1 + dtype.startswith("complex"))
 
 
 def _bytes_of(dtype: str, conditions: Conditions) -> int:

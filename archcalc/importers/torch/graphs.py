@@ -126,8 +126,9 @@ class Importer:
 
     def _plan(self, call: Call) -> Plan | None:
         """Return the operator that says the same, if its shapes are those recorded."""
-        whole = "complex" not in self._dtypes((*call.reads, *call.made))  # no operator of ours has complex values
-        rule = rule_for(call.name) if call.function and whole else None
+        dtypes = self._dtypes((*call.reads, *call.made))
+        pairs = any(dtype.startswith("complex") for dtype in dtypes)  # no operator of ours has complex values
+        rule = rule_for(call.name) if call.function and not pairs else None
         try:
             plan = rule(Site(call, self.values)) if rule else None
             if plan is None:

@@ -10,6 +10,8 @@ from archcalc.importers.torch.tape import Tape
 from archcalc.ops import Shape
 from archcalc.ops.shape import Sizes
 
+PAIRS = {"float16": "complex32", "float32": "complex64", "float64": "complex128"}  # complex values, by their numbers
+
 
 class Known:
     """The values of tapes of several batches; `typed` has the shapes, with axes, of those that have a node."""
@@ -47,7 +49,7 @@ class Known:
 
     def own_dtype(self, dtype: str) -> str:
         """Return a dtype of PyTorch as in `Extra`; one of 8 bits is a number of a byte."""
-        if dtype.startswith("complex"):
+        if dtype == PAIRS.get(self.network_dtype):
             return "complex"
         return "" if dtype == self.network_dtype else "uint8" if dtype.startswith("float8") else dtype
 
