@@ -339,6 +339,16 @@ def test_fused_attention_counts_scores_and_sums(write):
     assert report.totals.macs == 2 * 2 * 5 * 5 * 6
 
 
+@pytest.mark.parametrize(
+    ("opset", "sizes", "op"), [(11, [3, 4, 4], "onnx::Softmax"), (11, [3, 1, 1], "softmax"), (13, [3, 4, 4], "softmax")]
+)
+def test_softmax_was_over_all_axes_from_its_own_on(write, opset, sizes, op):
+    given = {"axis": 1} if opset == 13 else {}  # the default of version 11
+    (_, _, last) = analyze(from_onnx(write([node("Relu", "x", "r"), node("Softmax", "r", **given)], {"x": [N, *sizes]},
+                                           opset=opset))).layers  # fmt: skip
+    assert (last.node.op.name, last.flops is None) == (op, op != "softmax")
+
+
 def test_only_inputs_behind_weights_have_gradients(write):
     nodes = [node("MatMul", "x w", "a"), node("Transpose", "a", "t", perm=[0, 2, 1]), node("MatMul", "x t")]
     graph = from_onnx(write(nodes, {"x": SIZES["TC"]}, weights(w=[6, 6])))

@@ -32,6 +32,7 @@ QUANTIZING: Mapping[str, Work] = {  # for each value
     "QuantizeLinear": {"div": 1, "add": 1, "compare": 2}, "DequantizeLinear": {"add": 1, "mul": 1},
 }  # fmt: skip
 REDUCES = ("Reduce", "Arg", "TopK")  # beginnings of names
+SOFTMAX = ("Softmax", "LogSoftmax")
 OF_TWO = ("Sum", "Max", "Min")  # in PyTorch; in ONNX of any number
 KEEP_NOTHING = {  # for backward
     "logical_and", "view", "_to_copy", "expand", "add", "sub", "eq", "mean", "sum", "cumsum", "argmax",
@@ -121,7 +122,8 @@ def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) 
         each = {kind: count * prod(sizes[output]) for kind, count in QUANTIZING[call.op].items()}
         return Facts(each, (None,), elementwise=True)
     name = _function(call, values)
-    if not name or (call.op in OF_TWO and len(call.inputs) != 2):
+    several = call.op in SOFTMAX and values.softmax_axis(call) is None
+    if not name or several or (call.op in OF_TWO and len(call.inputs) != 2):
         return None
     made = Tensor(sizes[output], values.file.dtypes.get(output, "float32"))
     return facts(AtenCall(name, _arguments(call, values, sizes), {}, (made,)))
@@ -130,8 +132,8 @@ def _facts(call: Call, output: str, values: Values, sizes: Mapping[str, Sizes]) 
 def _arguments(call: Call, values: Values, sizes: Mapping[str, Sizes]) -> tuple[Any, ...]:
     """Return the arguments as PyTorch's function has them."""
     args = [_argument(one, values, sizes) for one in call.inputs]
-    if call.op in ("Softmax", "LogSoftmax"):
-        return args[0], call.given.get("axis", -1)
+    if call.op in SOFTMAX:
+        return args[0], values.softmax_axis(call)
     if call.op == "CumSum":
         return args[0], *values.numbers.get(call.input(1), (0,))
     if call.op == "Attention":

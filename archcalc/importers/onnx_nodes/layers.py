@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from math import isclose, prod
 from typing import Any, TypeAlias
 
+from archcalc.errors import Refusal
 from archcalc.importers.onnx_nodes.site import Layer, Site, require
 from archcalc.ops import REGISTRY, Operator, Shape, make
 from archcalc.ops.base import Sizes
@@ -101,8 +102,10 @@ def _hard_sigmoid(site: Site) -> Layer:
 
 def _softmax(name: str) -> Rule:
     def rule(site: Site) -> Layer:
-        axis = site.axis(site.given("axis", -1 if int(site.values.file.opset or 13) >= 13 else 1))
-        shape = site.shape
+        over = site.values.softmax_axis(site.call)
+        if over is None:
+            raise Refusal("it is over several axes")
+        axis, shape = site.axis(over), site.shape
         if shape.axes:
             shape = site.last if axis == len(shape) - 1 else site.map
         require(shape.axes and shape.axes[axis] == "C")

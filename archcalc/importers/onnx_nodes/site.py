@@ -54,6 +54,12 @@ class Values:
         """Return what the file says about the stored tensors that a value is made of."""
         return {self.file.tensors[one].kind for one in self.constant[name]}
 
+    def softmax_axis(self, call: Call) -> int | None:
+        """Return the axis of a Softmax; None: several, as before version 13, where it is over all from its axis on."""
+        old = self.file.opset.isdigit() and int(self.file.opset) < 13
+        axis, sizes = call.given.get("axis", 1 if old else -1), self.sizes(call.inputs[0])
+        return None if old and prod(sizes[axis:]) != prod(sizes[axis:][:1]) else axis
+
     def axis(self, name: str, axis: int) -> int:
         """Return an axis for one image, from 0; −1: of the batch, or unknown."""
         batch = self.file.batch_axis(name)
