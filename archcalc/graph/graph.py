@@ -57,6 +57,7 @@ class About(NamedTuple):
     stands_for: str = ""  # for an alias: the target network
     params: Mapping[str, Any] = NONE  # with their values
     notes: tuple[str, ...] = ()  # what a reader of its figures should know, such as what an imported file leaves out
+    dtype: str = "float32"  # of the weights of an imported module
 
 
 class Origin(NamedTuple):

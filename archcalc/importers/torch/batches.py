@@ -63,9 +63,14 @@ def require_same_calls(tapes: Sequence[Tape]) -> None:
     first, *others = tapes
     for other in others:
         for one, two in zip(first.calls, other.calls, strict=False):
-            if (one.name, one.module, len(one.made)) != (two.name, two.module, len(two.made)):
-                where = one.module or "the module"
+            where = one.module or "the module"
+            if (one.name, one.module) != (two.name, two.module):
                 raise _depends(f"{where} calls {one.name} for {BATCHES[0]} images, but {two.name} for more")
+            if len(one.made) != len(two.made):
+                few, more = len(one.made), len(two.made)
+                raise _depends(
+                    f"{one.name} in {where} gives {few} tensors for {BATCHES[0]} images, but {more} for more"
+                )
         if len(first.calls) != len(other.calls) or first.results.keys() != other.results.keys():
             few, more = len(first.calls), len(other.calls)
             raise _depends(f"it calls {few} functions for {BATCHES[0]} images, but {more} for more")

@@ -207,6 +207,8 @@ def _embedding(site: Site) -> Plan:
     rows, features = site.shapes_of(site.value("weight"))
     padding = site.arg("padding_idx")
     op = own("embedding", num_embeddings=rows, embedding_dim=features, padding_idx=None if padding < 0 else padding)
+    if site.values.dtype(site.value("indices")) != "int64":
+        raise Misfit("dtype")
     x = ids(site.shape(site.value("indices")))
     return site.plan(op, x, site.weights("weight"), "indices")
 

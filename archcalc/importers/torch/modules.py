@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Set
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -16,12 +17,16 @@ from archcalc.graph.graph import About, Graph
 from archcalc.importers.torch.batches import BATCHES, require_same_calls
 from archcalc.importers.torch.graphs import Importer
 from archcalc.importers.torch.inputs import arguments, names
-from archcalc.importers.torch.recording import record
+from archcalc.importers.torch.recording import drops_branches, record
+from archcalc.importers.torch.site import Site
 from archcalc.importers.torch.tape import Tape
+from archcalc.importers.torch.values import Known
+from archcalc.ops.shape import Sizes
 
 SCRIPTED = (
     "{} is a ScriptModule, which does not call its modules one by one; give the module before torch.jit.script or trace"
 )
+OTHERS = frozenset(("float64", "float16", "bfloat16"))  # dtypes that `analyze` takes besides float32
 RAN = "run on real tensors: where its code looks at values, these figures are of the branch that these values chose"
 
 
@@ -45,15 +50,18 @@ def from_torch(module: nn.Module, input: Any, *, run: bool = False, name: str = 
         trained = _trained(module, input, run, tapes[0], idle) if idle else None
         importer = Importer(trained or tapes, idle if trained else frozenset())
         importer.run()
-        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_unseen(tapes[0]), *_dropping(module), *[RAN] * run]
-    return importer.graph(name or type(module).__name__, About(notes=tuple(map(one_line, notes))))
+        notes = [*_unused(module, importer), *_hidden(tapes[0]), *_unseen(tapes[0])]
+        dtype = importer.values.network_dtype if importer.values.network_dtype in OTHERS else "float32"
+        notes += [*_otherwise(module, input, run, (trained or tapes)[0]), *[RAN] * run]
+        notes += [f"its weights are {dtype}: --dtype {dtype} gives their bytes"] * (dtype in OTHERS)
+    return importer.graph(name or type(module).__name__, About(notes=tuple(map(one_line, notes)), dtype=dtype))
 
 
 def _tapes(module: nn.Module, input: Any, run: bool, aside: bool = False) -> list[Tape]:
     """Record a module on several batches. Raises ArchcalcError.
 
-    With `aside` modules with others inside are in training, so that they run what only training has, but layers are
-    not, so that these do what they do in evaluation.
+    With `aside` modules are in training, so that they run what only training has, but PyTorch's own layers are not, so
+    that these do what they do in evaluation.
     """
     tapes = [_tape(module, input, run, BATCHES[0], aside)]
     with _silent():
@@ -71,7 +79,8 @@ def _tape(module: nn.Module, input: Any, run: bool, batch: int, aside: bool = Fa
     module.train()  # lets modules forget what they computed in an earlier evaluation
     module.eval()
     for each in module.modules() if aside else ():
-        each.training = next(each.children(), None) is not None
+        own = not type(each).__module__.startswith("torch.nn.") or each._forward_pre_hooks  # of spectral_norm
+        each.training = not drops_branches(each) and bool(own or next(each.children(), None))
     args, named = arguments(module, input, batch, run)
     given = dict(zip(names(module, len(args) + len(named)), args, strict=False)) | named
     return record(module, args, named, given, run)
@@ -105,12 +114,32 @@ def _unseen(tape: Tape) -> Iterator[str]:
         yield f"kept for backward as if without {found}: a recorded run does not show what that changes"
 
 
-def _dropping(module: nn.Module) -> Iterator[str]:
-    """Yield a note if attention drops in training: a run in evaluation does not show it."""
-    paths = [path for path, each in module.named_modules() if isinstance(each, nn.MultiheadAttention) and each.dropout]
-    if paths:
-        where = paths[0] or "the module"
+def _otherwise(module: nn.Module, input: Any, run: bool, evaluated: Tape) -> Iterator[str]:
+    """Yield notes if training does not call the functions that evaluation calls: the graph has those."""
+    try:
+        with _silent():
+            tape = _tape(module, input, run, BATCHES[0], aside=True)
+    except ArchcalcError as error:
+        yield f"figures of training are of the calls of evaluation; a run in training fails: {error}"
+        return
+    known = Known([tape])
+    attention = [Site(call, known) for call in tape.calls if call.name == "scaled_dot_product_attention"]
+    dropping = [site.call.module for site in attention if site.arg("dropout_p")]
+    if dropping:
+        where = dropping[0] or "the module"
         yield f"dropout inside attention ({where}) is not counted, nor what it keeps in training"
+    pairs = zip_longest(_calls_of(tape), _calls_of(evaluated))
+    name, path, *_ = next((one or other for one, other in pairs if one != other), ("", ""))
+    if name:
+        where = path or "the module"
+        yield f"figures of training are of the calls of evaluation; in training {where} differs, from {name} on"
+
+
+def _calls_of(tape: Tape) -> list[tuple[str, str, Sizes]]:
+    """Return the calls: function, module and the sizes of the first result; none that only changes a buffer."""
+    graded = Known([tape]).graded
+    found = [call for call in tape.calls if not call.overwrites or any(map(graded, call.made))]
+    return [(call.name, call.module, tape.values[call.made[0]].sizes) for call in found]
 
 
 def _require_module(module: Any) -> None:
@@ -137,8 +166,9 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _as_before(module: nn.Module) -> Iterator[None]:
-    """Put back what a module's run changes: attributes, buffers, and whether it is in training."""
+    """Put back what a module's run changes: attributes, buffers, their values, and whether it is in training."""
     before = [(each, dict(vars(each)), dict(each._buffers)) for each in module.modules()]
+    values = [(buffer, buffer._version, buffer.clone()) for buffer in module.buffers() if not buffer.is_meta]
     try:
         yield
     finally:
@@ -147,6 +177,9 @@ def _as_before(module: nn.Module) -> Iterator[None]:
             vars(each).clear()
             vars(each).update(attributes)
             each._buffers.update(buffers)
+        for buffer, version, value in values:
+            if buffer._version != version:
+                buffer.data.copy_(value)
 
 
 @contextmanager

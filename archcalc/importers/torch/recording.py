@@ -62,7 +62,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
             self.tape.hidden[path] = None
         self.stack.append((path, self.turns, next(module.children(), None) is None))
         self.turns += 1
-        dropped = _drops_branches(module)
+        dropped = drops_branches(module)
         if dropped and args and isinstance(args[0], Tensor):
             made = self.note("drop_path", (self.ref(args[0]),), {"p": dropped})
             self.index[args[0]] = made
@@ -165,7 +165,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types f
         return at
 
 
-def _drops_branches(module: nn.Module) -> float:
+def drops_branches(module: nn.Module) -> float:
     """Return the probability with which a module drops its input in training, image by image, and scales what is left.
 
     These are torchvision's StochasticDepth and timm's DropPath, which call nothing in evaluation.
@@ -248,9 +248,9 @@ def _failed(error: Exception, module: nn.Module, recorder: Recorder) -> Archcalc
     path = recorder.place
     inner = dict(module.named_modules()).get(path, module)
     where = f"{path} ({type(inner).__name__})" if path else type(module).__name__
-    looks = any(word in str(error) for word in ("meta tensor", "Meta", "'meta'", "data-dependent", "DataDependent"))
+    looks = any(word in str(error) for word in ("meta", "Meta", "data-dependent", "DataDependent"))
     hint = "; it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
-    return ArchcalcError(f"{where}: {words(error)}{hint * (looks and not recorder.real)}")
+    return ArchcalcError(f"{where}: {words(error).rstrip('.')}{hint * (looks and not recorder.real)}")
 
 
 def _memory(tensor: Tensor) -> torch.UntypedStorage:

@@ -1,0 +1,84 @@
+"""Modules that do something else in training, that change themselves, or whose weights have another dtype."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from support.plain_modules import agrees, module  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+
+from archcalc import ArchcalcError, analyze  # noqa: E402
+from archcalc.importers.torch import from_torch  # noqa: E402
+
+
+def drops(self, x):
+    return F.dropout(self.conv(x), 0.3) if self.training else self.conv(x)
+
+
+def drops_less(self, x):
+    return F.dropout(self.conv(x), 0.3, self.training)
+
+
+def other_sizes(self, x):
+    return self.conv(x[:, :, ::2]) if self.training else self.conv(x[:, :, 1:])
+
+
+def attends(self, x):
+    y = self.conv(x)
+    return F.scaled_dot_product_attention(y, y, y, None, 0.1 if self.training else 0.0)
+
+
+def needs_targets(self, x, targets=None):
+    if self.training:
+        raise ValueError("no targets")
+    return self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (drops, "in training the module differs, from dropout on"),
+        (other_sizes, "in training the module differs, from slice on"),
+        (attends, "dropout inside attention (the module) is not counted"),
+        (needs_targets, "a run in training fails: Made: no targets"),
+    ],
+)
+def test_a_note_says_that_training_calls_other_functions(forward, said):
+    (note,) = from_torch(module(forward, conv=nn.Conv2d(3, 4, 3)), (3, 8, 8)).about.notes
+    assert said in note
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.1), nn.BatchNorm2d(4), nn.RReLU(), nn.Identity()])
+def test_layers_that_do_the_same_in_training_have_no_note(layer):
+    assert not from_torch(nn.Sequential(nn.Conv2d(3, 4, 3), layer), (3, 8, 8)).about.notes
+
+
+def test_dropout_that_evaluation_calls_too_has_no_note():
+    assert not agrees(module(drops_less, conv=nn.Conv2d(3, 4, 3)), (3, 8, 8)).about.notes
+
+
+def test_a_buffer_that_the_module_changes_has_its_value_afterwards():
+    def counts(self, x):
+        self.seen += 1
+        return self.conv(x) * self.seen
+
+    made = module(counts, conv=nn.Conv2d(3, 4, 3))
+    made.register_buffer("seen", torch.zeros(1))
+    from_torch(made, (3, 8, 8))
+    assert made.seen.item() == 0
+
+
+def test_numbers_of_tokens_of_32_bits_count_their_bytes():
+    graph = from_torch(nn.Embedding(10, 4), ("int32", (16,)))
+    assert analyze(graph, batch=2, mode="train").totals.saved_bytes == 2 * 16 * 4
+
+
+def test_an_error_says_that_a_list_depends_on_the_batch():
+    with pytest.raises(ArchcalcError, match="unbind in the module gives 2 tensors for 2 images, but 3 for more"):
+        from_torch(module(lambda self, x: sum(x)), (4,))
+
+
+def test_a_choice_of_values_that_are_unknown_has_a_hint():
+    with pytest.raises(ArchcalcError, match="it looks at values"):
+        from_torch(module(lambda self, x: x[x > 0]), (4,))
