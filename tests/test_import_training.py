@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 
 from archcalc import ArchcalcError, analyze  # noqa: E402
 from archcalc.importers.torch import from_torch  # noqa: E402
+from archcalc.pytorch.import_validation import import_or_say  # noqa: E402
 
 
 def drops(self, x):
@@ -82,3 +83,36 @@ def test_an_error_says_that_a_list_depends_on_the_batch():
 def test_a_choice_of_values_that_are_unknown_has_a_hint():
     with pytest.raises(ArchcalcError, match="it looks at values"):
         from_torch(module(lambda self, x: x[x > 0]), (4,))
+
+
+TOKENS = nn.Parameter(torch.zeros(3, 8))
+
+
+def expanded(self, x):
+    return self.attention(self.tokens.expand(len(x), -1, -1), x, x, need_weights=False)[0]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64", "float32"])
+def test_validate_compares_in_the_dtype_of_the_weights(dtype):
+    made = nn.Conv2d(3, 4, 3).to("meta", getattr(torch, dtype))
+    graph = from_torch(made, (3, 8, 8))
+    assert bool(graph.about.notes) == (dtype != "float32")
+    image = torch.empty(2, 3, 8, 8, device="meta", dtype=getattr(torch, dtype))
+    validated = import_or_say(graph, lambda batch: (made, ((image,), {})), 2)
+    assert (len(validated.checks), validated.failed, validated.dtype) == (3, False, dtype)
+
+
+@pytest.mark.parametrize(
+    ("made", "size"),
+    [
+        (module(lambda self, x: self.own(x, x), own=nn.Bilinear(8, 8, 4)), (8,)),
+        (nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)), (3, 8, 8)),
+        (module(expanded, tokens=TOKENS, attention=nn.MultiheadAttention(8, 2, batch_first=True)), (7, 8)),
+    ],
+    ids=["bilinear", "products of vectors", "expanded parameter"],
+)  # fmt: skip
+def test_validate_counts_all_products(made, size):
+    graph, image = from_torch(made, size), torch.empty(2, *size, device="meta")
+    validated = import_or_say(graph, lambda batch: (made, ((image,), {})), 2)
+    assert not validated.problem
+    assert (len(validated.checks), validated.failed) == (3, False)

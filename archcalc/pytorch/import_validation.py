@@ -36,8 +36,7 @@ def import_or_say(
     try:
         module, (args, named) = made(batch)
         module.to(device)
-        real = (str(own.dtype).removeprefix("torch.") for own in module.parameters() if own.is_floating_point())
-        dtype = next(real, dtype)
+        dtype = graph.about.dtype
         known = not (graph.misfit or unknown_memory(graph))
         saved = sum(saved_bytes(graph, batch, dtype, device)) if known else None
         with MetaKernels() if device == "meta" else nullcontext(), torch.device(device), _silent():
@@ -71,8 +70,12 @@ def _checks(
 def _macs(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], graph: Graph) -> int:
     """MACs of a forward pass in evaluation; gradients would make PyTorch's counter fail on some networks."""
     operators = [node.op for node in graph.nodes]
+    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    module.requires_grad_(False)
     with torch.no_grad(), counted_kernels(operators), flop_counter() as counter:
         module.eval()(*args, **named)
+    for weight in trained:
+        weight.requires_grad_(True)
     return int(counter.get_total_flops()) // 2
 
 

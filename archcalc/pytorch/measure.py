@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, shape_wrapper
 
 from archcalc.analysis.report import Layer
 from archcalc.graph.graph import Graph
 from archcalc.ops import Operator
 from archcalc.ops.sequence import Recurrent
+from archcalc.ops.shape import Sizes
 from archcalc.pytorch.network import Network, ends_of
 
 aten = torch.ops.aten
@@ -30,10 +33,22 @@ FUSED = {  # PyTorch's formulas for fused attention, also for the kernel of the 
 }
 
 
+def _bilinear(x: Sizes, weight: Sizes, y: Sizes, *_: Any, **others: Any) -> int:
+    return 2 * prod(x[:-1]) * prod(weight)  # all weights for each row
+
+
+UNCOUNTED = {  # products of which PyTorch's counter counts nothing: a MAC for each value of the matrix
+    aten.mv: shape_wrapper(lambda matrix, *_, **others: 2 * prod(matrix)),
+    **dict.fromkeys((aten.dot, aten.vdot), shape_wrapper(lambda vector, *_, **others: 2 * prod(vector))),
+    aten.addmv: shape_wrapper(lambda start, matrix, *_, **others: 2 * prod(matrix)),
+    aten._trilinear: shape_wrapper(_bilinear),
+}
+
+
 def flop_counter() -> FlopCounterMode:
-    """Return PyTorch's counter, which counts attention on every device."""
+    """Return PyTorch's counter, which counts attention on every device, and all products."""
     counter = FlopCounterMode(display=False)
-    counter.flop_registry |= FUSED
+    counter.flop_registry |= FUSED | UNCOUNTED
     return counter
 
 
