@@ -85,7 +85,6 @@ MODULES |= {
 del MODULES["MaxUnpool"]
 NO_WORK = {"FractionalMaxPool2d", "FractionalMaxPool3d"}  # the windows are drawn
 NO_MEMORY = {"LSTM", "GRU", "RNN", "CrossMapLRN2d"}  # kernels of their own, and a result of another size in place
-OTHER_MACS = {"Bilinear"}  # PyTorch's counter omits its product
 LEFT_OUT = {
     "Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Container",  # no layers
     "Identity",  # it calls nothing
@@ -138,4 +137,4 @@ def test_a_module_has_the_figures_of_pytorch_or_says_that_they_are_unknown(name)
     assert not found.problem
     unknown = {figure for figure, names in {"macs": NO_WORK, "saved_bytes": NO_MEMORY}.items() if name in names}
     assert {check.figure for check in found.checks} == {"params", "macs", "saved_bytes"} - unknown
-    assert {check.figure for check in found.checks if not check.equal} == ({"macs"} if name in OTHER_MACS else set())
+    assert not found.failed

@@ -70,6 +70,22 @@ def test_a_buffer_that_the_module_changes_has_its_value_afterwards():
     assert made.seen.item() == 0
 
 
+def test_what_a_module_stores_by_size_is_forgotten_and_is_no_other_training():
+    class Stores(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tables = {}
+
+        def forward(self, x):
+            if x.shape not in self.tables:
+                self.tables[x.shape] = torch.ones(x.shape, device=x.device).cumsum(0)
+            return x * self.tables[x.shape]
+
+    made = Stores()
+    assert not from_torch(made, (4,)).about.notes
+    assert not made.tables
+
+
 def test_numbers_of_tokens_of_32_bits_count_their_bytes():
     graph = from_torch(nn.Embedding(10, 4), ("int32", (16,)))
     assert analyze(graph, batch=2, mode="train").totals.saved_bytes == 2 * 16 * 4

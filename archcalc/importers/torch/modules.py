@@ -128,11 +128,20 @@ def _otherwise(module: nn.Module, input: Any, run: bool, evaluated: Tape) -> Ite
     if dropping:
         where = dropping[0] or "the module"
         yield f"dropout inside attention ({where}) is not counted, nor what it keeps in training"
-    pairs = zip_longest(_calls_of(tape), _calls_of(evaluated))
-    name, path, *_ = next((one or other for one, other in pairs if one != other), ("", ""))
-    if name:
+    other = _other(tape, evaluated)
+    if other:  # what an earlier run computed may be read now
+        with _silent():
+            other = _other(tape, _tape(module, input, run, BATCHES[0])) and other
+    if other:
+        name, path = other
         where = path or "the module"
         yield f"figures of training are of the calls of evaluation; in training {where} differs, from {name} on"
+
+
+def _other(one: Tape, two: Tape) -> tuple[str, str] | None:
+    """Return the first call that only one of two tapes has, and its module."""
+    pairs = zip_longest(_calls_of(one), _calls_of(two))
+    return next(((own or other)[:2] for own, other in pairs if own != other), None)
 
 
 def _calls_of(tape: Tape) -> list[tuple[str, str, Sizes]]:
@@ -166,17 +175,20 @@ def _silent() -> Iterator[None]:
 
 @contextmanager
 def _as_before(module: nn.Module) -> Iterator[None]:
-    """Put back what a module's run changes: attributes, buffers, their values, and whether it is in training."""
-    before = [(each, dict(vars(each)), dict(each._buffers)) for each in module.modules()]
+    """Put back what a module's run changes: attributes, what these contain, the values of buffers, training."""
+    before = [(each, dict(vars(each))) for each in module.modules()]
+    contents = [(own, own.copy()) for _, owns in before for own in owns.values() if isinstance(own, dict | list | set)]
     values = [(buffer, buffer._version, buffer.clone()) for buffer in module.buffers() if not buffer.is_meta]
     try:
         yield
     finally:
         module.train()
-        for each, attributes, buffers in before:
+        for each, attributes in before:
             vars(each).clear()
             vars(each).update(attributes)
-            each._buffers.update(buffers)
+        for own, content in contents:
+            own.clear()
+            (own.extend if isinstance(own, list) else own.update)(content)
         for buffer, version, value in values:
             if buffer._version != version:
                 buffer.data.copy_(value)
