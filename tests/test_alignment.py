@@ -16,9 +16,9 @@ from support.golden_files import check_golden
 from archcalc import analyze, load, parse
 from archcalc.cli import cli
 from archcalc.comparing import in_order
-from archcalc.comparing.alignment import align
+from archcalc.comparing.alignment import Change, align
 from archcalc.render.formats import render
-from archcalc.render.tables.compare_parts import alignment_table, state
+from archcalc.render.tables.compare_parts import alignment_table, change_text, state
 
 HEADER = "name: {}\ninput: [3, 8, 8]\nlayers:\n"
 
@@ -406,3 +406,8 @@ def test_golden_tables(name, width):
     text = render(GOLDEN[name][0](), width=width)
     check_golden(f"compare/{name}-{width}.txt", text)
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_equal_sizes_of_other_numbers_of_lengths_are_written_out():
+    assert change_text(Change("kernel_size", (3, 3, 3), (3,))) == "kernel_size 3×3×3 → 3"
+    assert change_text(Change("kernel_size", (3, 3), (5, 5))) == "kernel_size 3 → 5"

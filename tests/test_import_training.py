@@ -1,6 +1,7 @@
 """Modules that do something else in training, that change themselves, or whose weights have another dtype."""
 
 import pytest
+from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
@@ -9,6 +10,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 
 from archcalc import ArchcalcError, analyze  # noqa: E402
+from archcalc.cli import cli  # noqa: E402
 from archcalc.importers.torch import from_torch  # noqa: E402
 from archcalc.pytorch.import_validation import import_or_say  # noqa: E402
 
@@ -132,3 +134,11 @@ def test_validate_counts_all_products(made, size):
     validated = import_or_say(graph, lambda batch: (made, ((image,), {})), 2)
     assert not validated.problem
     assert (len(validated.checks), validated.failed) == (3, False)
+
+
+def test_memory_and_fit_show_the_notes(tmp_path, monkeypatch):
+    (tmp_path / "halved.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Linear(4, 4).bfloat16()\n")
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["memory"], ["fit", "--gpu", "t4"]):
+        result = CliRunner().invoke(cli, [*arguments, "torch:halved.py:net@4"])
+        assert "its weights are bfloat16: --dtype bfloat16 gives their bytes" in result.output

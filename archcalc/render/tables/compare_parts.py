@@ -274,7 +274,12 @@ def change_text(change: Change) -> str:
     if change.what == "operator":
         left, right = written(change.left), written(change.right)
         return f"{left} → {right}" if left != right else f"{left} with other facts"
-    return f"{change.what} {_value(change.left)} → {_value(change.right)}"
+    left, right = _value(change.left), _value(change.right)
+    if (
+        left == right and isinstance(change.left, tuple) and len({*change.left, *change.right}) == 1
+    ):  # 3 for 3×3×3, and for 3 of one length
+        left, right = format_shape(change.left), format_shape(change.right)
+    return f"{change.what} {left} → {right}"
 
 
 def _value(value: Any) -> str:

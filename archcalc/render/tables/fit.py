@@ -44,6 +44,7 @@ def fit_table(
         f"{own} · {conditions(needs)}",
         summary=[*_summary(found), *_alone(needs, found)],
         notes=NOTES if space.cuda else (),
+        remarks=needs.graph.about.notes,
         label=f"{needs.graph.name}, what fits",
     )
 

@@ -68,6 +68,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         totals=_row({"what": "total", "bytes": top.peak, "inference_bytes": needs.inference.peak}, top.peak),
         summary=list(summary(needs)),
         data=partial(outcome, needs),
+        remarks=needs.graph.about.notes,
         label=f"{needs.graph.name}, memory",
         parts=[
             _table(PHASES, [*map(_phase_row, needs.phases)], "phases"),
