@@ -136,6 +136,29 @@ def test_validate_counts_all_products(made, size):
     assert (len(validated.checks), validated.failed) == (3, False)
 
 
+def asserts(self, x):
+    assert not self.training
+    return self.conv(x)
+
+
+def looks(self, x):
+    if self.training:
+        return self.conv(x) if x.sum() > 0 else self.conv(x) * 2
+    return self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [(asserts, "the module cannot run: AssertionError"), (looks, "--run validates it on real tensors")],
+)
+def test_validate_says_why_a_module_does_not_run_in_training(forward, said):
+    made = module(forward, conv=nn.Conv2d(3, 4, 3))
+    graph, image = from_torch(made, (3, 8, 8)), torch.empty(2, 3, 8, 8, device="meta")
+    validated = import_or_say(graph, lambda batch: (made, ((image,), {})), 2)
+    assert said in validated.problem
+    assert validated.failed
+
+
 def test_memory_and_fit_show_the_notes(tmp_path, monkeypatch):
     (tmp_path / "halved.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Linear(4, 4).bfloat16()\n")
     monkeypatch.chdir(tmp_path)

@@ -17,11 +17,11 @@ from torch.utils._pytree import tree_leaves
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze
+from archcalc.errors import ArchcalcError
 from archcalc.analysis.saved import saved_bytes, unknown_memory
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.measure import Storages, counted_kernels, flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
-from archcalc.pytorch.validation import describe
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # by position, and by name
 
@@ -44,8 +44,17 @@ def import_or_say(
         unknown = [figure for figure in ("macs", "saved_bytes") if not any(check.figure == figure for check in checks)]
         remark = f"not compared, since archcalc has no rule: {', '.join(unknown)}" if unknown else ""
     except Exception as error:  # any error: the next network must still run
-        problem = describe(error)
+        problem = _problem(error, device)
     return Validation(graph.name, device, batch, dtype, checks, time.perf_counter() - start, problem, remark)
+
+
+def _problem(error: Exception, device: str) -> str:
+    """Return why a module cannot run: its own code may raise anything."""
+    if isinstance(error, ArchcalcError):
+        return str(error)
+    text = ": ".join(filter(None, (type(error).__name__, str(error).partition("\n")[0].rstrip("."))))
+    hint = "; --run validates it on real tensors" * (device == "meta" and "meta" in text)
+    return f"the module cannot run: {text}{hint}"
 
 
 @contextmanager

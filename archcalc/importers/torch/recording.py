@@ -249,8 +249,10 @@ def _failed(error: Exception, module: nn.Module, recorder: Recorder) -> Archcalc
     inner = dict(module.named_modules()).get(path, module)
     where = f"{path} ({type(inner).__name__})" if path else type(module).__name__
     looks = any(word in str(error) for word in ("meta", "Meta", "data-dependent", "DataDependent"))
-    hint = "; it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
-    return ArchcalcError(f"{where}: {words(error).rstrip('.')}{hint * (looks and not recorder.real)}")
+    if recorder.real or not looks:
+        return ArchcalcError(f"{where}: {words(error)}")
+    hint = "it looks at values, which a run without weights lacks: --run, or run=True, runs it on real tensors"
+    return ArchcalcError(f"{where}: {words(error).rstrip('.')}; {hint}")
 
 
 def _memory(tensor: Tensor) -> torch.UntypedStorage:
