@@ -159,6 +159,16 @@ def test_validate_says_why_a_module_does_not_run_in_training(forward, said):
     assert validated.failed
 
 
+@pytest.mark.filterwarnings("ignore:.*nested")
+def test_validate_runs_an_encoder_with_a_mask_of_padding_layer_by_layer():
+    made = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), 1).to("meta")
+    graph = from_torch(made, {"src": (5, 8), "src_key_padding_mask": ("bool", (5,))})
+    tokens, mask = torch.empty(2, 5, 8, device="meta"), torch.empty(2, 5, dtype=torch.bool, device="meta")
+    validated = import_or_say(graph, lambda batch: (made, ((tokens,), {"src_key_padding_mask": mask})), 2)
+    assert not validated.problem
+    assert (len(validated.checks), validated.failed) == (3, False)
+
+
 def test_memory_and_fit_show_the_notes(tmp_path, monkeypatch):
     (tmp_path / "halved.py").write_text("from torch import nn\n\n\ndef net():\n    return nn.Linear(4, 4).bfloat16()\n")
     monkeypatch.chdir(tmp_path)

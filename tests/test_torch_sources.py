@@ -136,6 +136,7 @@ def nets(tmp_path, monkeypatch):
     (tmp_path / "fake.pt2").write_text("no archive")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    sys.modules.pop("nets", None)  # another test's
 
 
 def run(*arguments):

@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_leaves
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.measured import Check, Validation
 from archcalc.analysis.report import Report, analyze
-from archcalc.errors import ArchcalcError
 from archcalc.analysis.saved import saved_bytes, unknown_memory
+from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.pytorch.measure import Storages, counted_kernels, flop_counter
 from archcalc.pytorch.meta_kernels import MetaKernels
@@ -39,7 +39,7 @@ def import_or_say(
         dtype = graph.about.dtype
         known = not (graph.misfit or unknown_memory(graph))
         saved = sum(saved_bytes(graph, batch, dtype, device)) if known else None
-        with MetaKernels() if device == "meta" else nullcontext(), torch.device(device), _silent():
+        with MetaKernels() if device == "meta" else nullcontext(), torch.device(device), _silent(), _layer_by_layer():
             checks = tuple(_checks(module, args, named, analyze(graph, batch), saved))
         unknown = [figure for figure in ("macs", "saved_bytes") if not any(check.figure == figure for check in checks)]
         remark = f"not compared, since archcalc has no rule: {', '.join(unknown)}" if unknown else ""
@@ -63,6 +63,17 @@ def _silent() -> Iterator[None]:
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _layer_by_layer() -> Iterator[None]:
+    """Run transformers as training does: their fast path in evaluation counts nothing, and does not run on meta."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _checks(
