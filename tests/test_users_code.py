@@ -1,6 +1,7 @@
 """Code of a user that `torch:` sources run: how often, with which values, and in how much memory."""
 
 import json
+import sys
 import zipfile
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class TwoLines(nn.Sequential):
 @pytest.fixture(autouse=True)
 def nets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a source's folder goes on it
     (tmp_path / "nets.py").write_text(NETS)
 
 
