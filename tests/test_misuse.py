@@ -82,7 +82,7 @@ REFUSED = {
     lambda: analyze(GRAPH, dtype=np.float32): "unknown dtype <class 'numpy.float32'>",
     lambda: analyze(GRAPH, mode=True): "unknown mode True; known: infer, train",
     lambda: analyze(GRAPH, mode="TRAIN"): "unknown mode 'TRAIN'; did you mean train?",
-    lambda: analyze(GRAPH, flops=2): "unknown convention 2; known: all, macs, torch",
+    lambda: analyze(GRAPH, flops=2): "unknown convention 2; one of all, torch, macs, torchinfo",
     lambda: REPORT.layer(3): "small has no layer 3; known: ",
 }  # fmt: skip
 

@@ -53,13 +53,28 @@ class Run(NamedTuple):
 
     def flops(self, *works: Mapping[str, int] | None) -> int | None:
         """Return the FLOPs of some work by the report's convention; None if some of it is unknown."""
-        known = [self.conditions.convention.flops(work) for work in works if work is not None]
+        counts = [None if work is None else self.conditions.convention.flops(work) for work in works]
+        known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(works) else None
+
+    def flops_by_cause(self, convention: Convention) -> dict[str, int] | None:
+        """Return the FLOPs at inference by cause; None: unknown."""
+        node = self.node
+        return convention.parts(node.op, node.x, node.output, self.conditions.batch)
 
     @property
     def unknown(self) -> bool:
         """Whether arithmetic is unknown."""
         return self.work is None or None in self.step or self.connections is None
+
+
+def flops(run: Run) -> int | None:
+    """Return the FLOPs at inference; None: unknown."""
+    convention = run.conditions.convention
+    if not convention.rules:
+        return run.flops(run.work)
+    counted = run.flops_by_cause(convention)
+    return None if counted is None else sum(counted.values())
 
 
 def macs_of(*works: Mapping[str, int] | None) -> int | None:

@@ -63,7 +63,7 @@ _ROWS = (
            "multiply-accumulates of convolutions, linear and recurrent layers, and products of matrices",
            lambda run: macs_of(run.work)),
     Figure("flops", "FLOPs", "operations", SUM, "arithmetic operations, each kind times its weight in the convention",
-           lambda run: run.flops(run.work)),
+           cost.flops),
     Figure("forward_flops", "forward FLOPs", "operations", SUM,
            "FLOPs of a forward pass in training, with statistics of the batch and dropout",
            lambda run: run.flops(run.step.forward)),

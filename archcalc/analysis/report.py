@@ -53,9 +53,9 @@ class Layer(NamedTuple):
 class Totals:
     """The figures of a network, as attributes by the registry's keys: `totals.macs`. Each is computed when read.
 
-    None: unknown; expected values are also None if training drops no branch. A sum of which the figure of an imported
-    function is unknown is an AtLeast. Raises SpecError, with its place, for another layer without a rule for the figure
-    that is read.
+    None: unknown; expected values are also None if training drops no branch. A sum of which some figures are unknown,
+    such as one of an imported function, is an AtLeast, or None if the others are 0. Raises SpecError, with its place,
+    for another layer without a rule for the figure that is read.
     """
 
     def __init__(self, report: Report) -> None:
@@ -85,7 +85,9 @@ class Totals:
         of = rule(key)
         counts = [(of(run), count) for run, count in self.report.distinct]
         known = sum([own * count for own, count in counts if own is not None])
-        return AtLeast(known) if any(own is None for own, _ in counts) else known
+        if any(own is None for own, _ in counts):
+            return AtLeast(known) if known else None
+        return known
 
     def _of_graph(self, key: str) -> Any:
         report, ran = self.report, self.report.ran

@@ -187,8 +187,9 @@ step_options = together(
 # All of these, for commands that show FLOPs.
 network_options = together(
     figure_options,
-    click.option("--convention", type=click.Choice(list(CONVENTIONS)), default="all", show_default=True,
-                 help=f"What FLOPs count. {'; '.join(f'{c.name}: {c.text}' for c in CONVENTIONS.values())}."),
+    click.option("--convention", default="all", show_default=True, metavar="NAME",
+                 callback=one_of("convention", CONVENTIONS),
+                 help=f"What FLOPs count; one of {', '.join(CONVENTIONS)}. `archcalc conventions` explains each."),
     step_options,
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",

@@ -21,7 +21,16 @@ from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.base import is_bias
 from archcalc.ops.imported import Imported
 from archcalc.ops.shape import USUAL, in_words
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, ends_data, input_data, without_rule_text
+from archcalc.render.table import (
+    Column,
+    Table,
+    bytes_text,
+    cell,
+    conditions_text,
+    ends_data,
+    input_data,
+    without_rule_text,
+)
 from archcalc.render.tables.audit import verdict_table
 from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
@@ -270,7 +279,7 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     if report.mode == "train" and (peak := t.peak_training_bytes):
         yield "memory", f"{bytes_text(peak)} at the peak of training on {report.recipe.device.upper()}"
     yield "MACs", f"{t.macs:,}"
-    yield "FLOPs", f"{t.flops:,} ({report.convention.name}: {report.convention.text})"
+    yield "FLOPs", f"{cell(t.flops)} ({report.convention.name}: {report.convention.text})"
     if report.mode == "train":
         yield "step", _step_text(report)
     yield "connections", f"{t.connections:,}"
@@ -303,6 +312,9 @@ def _step_text(report: Report) -> str:
     """Return the MACs and FLOPs of a training step, each as a sum."""
     t = report.totals
     macs = f"{t.macs:,} forward + {t.backward_input_macs:,} for inputs + {t.backward_weight_macs:,} for weights"
+    if report.convention.rules:
+        unknown = f"FLOPs unknown: {report.convention.name} counts a forward pass; all, torch and macs count a step"
+        return f"{t.step_macs:,} MACs = {macs}\n{unknown}"
     flops = f"{t.backward_input_flops:,} for inputs + {t.backward_weight_flops:,} for weights + "
     flops += f"{t.optimizer_flops:,} {report.recipe.optimizer}"
     return f"{t.step_macs:,} MACs = {macs}\n{t.step_flops:,} FLOPs = {t.forward_flops:,} forward + {flops}"
