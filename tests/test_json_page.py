@@ -29,6 +29,8 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
     "audit": ["audit googlenet lenet5 stochastic-depth-110"],
     "ops": ["ops"],
     "ops NAME": ["ops conv"],
+    "conventions": ["conventions"],
+    "conventions NAME": ["conventions vit-b-16"],
 }  # fmt: skip
 SPECS = {
     "odd.yaml": """
@@ -68,7 +70,7 @@ NEEDS_TORCH = {
 NEVER_SEEN = {  # what no network on images shows (recurrent layers), or no small one: too many positions that differ
     "peak_inference_bytes",
     "receptive_field", "field_min", "field_seen", "field_seen_min", "local_field", "local_field_min",
-    "effective_stride", "effective_padding", "field_period", "saved_bytes", "year", "by",
+    "effective_stride", "effective_padding", "field_period", "saved_bytes", "year", "by", "figure",
 }  # fmt: skip
 
 

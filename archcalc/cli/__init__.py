@@ -27,6 +27,9 @@ COMMANDS = {
     "audit": Home("archcalc.cli.proofs", "audit_networks", "Check published figures."),
     "check": Home("archcalc.cli.networks", "check", "Find errors and unused parts in a spec."),
     "compare": Home("archcalc.cli.comparing", "compare", "Compare networks side by side."),
+    "conventions": Home(
+        "archcalc.cli.conventions_command", "conventions", "Count FLOPs as each tool does, and say what it misses."
+    ),
     "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
