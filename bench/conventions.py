@@ -1,0 +1,267 @@
+"""Run the tools that count FLOPs, and record what each prints of torchvision's networks.
+
+    python bench/conventions.py [TOOL]... [--record FILE] [--networks NAMES] [--path FOLDER]... [--ultralytics FOLDER]
+
+TOOL is one of `TOOLS`; without one, all of them. Each runs in a process of its own, on the module that archcalc builds
+of every network in `torchvision/`, and on torchvision's own module where its code calls modules only. The record keeps
+what was counted before, so an interrupted run continues; --again counts anew. The extra `bench` installs the tools but
+one: ultralytics-thop is a package of the same name as thop, so unpack it into a folder of its own (--ultralytics).
+Exit code 1: a figure of the record differs from archcalc's without a named cause.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import importlib.metadata
+import io
+import json
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from archcalc import analyze, load
+
+RECORD = Path(__file__).parent / "records" / "conventions.json"
+
+
+class Tool(NamedTuple):
+    """How a tool is called, the distribution that has it, and whether it needs values on the CPU."""
+
+    count: Callable[[Any, Any], float | None]
+    distribution: str
+    on_cpu: bool = True
+    times: int = 1  # what the convention makes of its figure
+
+
+def _torchinfo(module: Any, image: Any) -> float | None:
+    from torchinfo import summary
+
+    return summary(module, input_data=image, verbose=0).total_mult_adds
+
+
+def _fvcore(module: Any, image: Any) -> float | None:
+    from fvcore.nn import FlopCountAnalysis
+
+    return FlopCountAnalysis(module, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+
+def _mmengine(module: Any, image: Any) -> float | None:
+    from mmengine.analysis import FlopAnalyzer
+
+    return FlopAnalyzer(module, (image,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+
+def _thop(module: Any, image: Any) -> float | None:
+    from thop import profile
+
+    return profile(module, (image,), verbose=False)[0]
+
+
+def _ptflops(module: Any, image: Any, backend: str = "pytorch") -> float | None:
+    from ptflops import get_model_complexity_info
+
+    quiet = {"as_strings": False, "print_per_layer_stat": False, "verbose": False, "ost": io.StringIO()}
+    return get_model_complexity_info(module, tuple(image.shape[1:]), backend=backend, **quiet)[0]
+
+
+def _ptflops_aten(module: Any, image: Any) -> float | None:
+    return _ptflops(module, image, "aten")
+
+
+def _calflops(module: Any, image: Any) -> float | None:
+    from calflops import calculate_flops
+
+    quiet = {"output_as_string": False, "print_results": False, "print_detailed": False}
+    return calculate_flops(module, args=[image], **quiet)[0]
+
+
+def _deepspeed(module: Any, image: Any) -> float | None:
+    from deepspeed.profiling.flops_profiler import get_model_profile
+
+    return get_model_profile(module, args=[image], print_profile=False, as_string=False)[0]
+
+
+def _torch(module: Any, image: Any) -> float | None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        module(image)
+    return counter.get_total_flops()
+
+
+TOOLS = {
+    "torchinfo": Tool(_torchinfo, "torchinfo", on_cpu=False),
+    "thop": Tool(_thop, "thop", on_cpu=False),
+    "ultralytics": Tool(_thop, "ultralytics-thop", on_cpu=False, times=2),  # as `model_info` of ultralytics prints it
+    "ptflops-aten": Tool(_ptflops_aten, "ptflops"),
+    "torch": Tool(_torch, "torch", on_cpu=False),
+    "fvcore": Tool(_fvcore, "fvcore"),
+    "ptflops": Tool(_ptflops, "ptflops"),
+    "calflops": Tool(_calflops, "calflops"),
+    "deepspeed": Tool(_deepspeed, "deepspeed"),
+    "mmengine": Tool(_mmengine, "mmengine"),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tools", nargs="*", metavar="TOOL", help=", ".join(TOOLS))
+    parser.add_argument("--record", type=Path, default=RECORD)
+    parser.add_argument("--networks", default="", metavar="NAMES", help="only these, with commas between")
+    parser.add_argument("--again", action="store_true", help="count again what the record has")
+    parser.add_argument("--path", action="append", default=[], help="a folder to import tools from")
+    parser.add_argument("--ultralytics", default="", metavar="FOLDER", help="where ultralytics-thop was unpacked")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # of one tool, in its own process
+    options = parser.parse_args()
+    unknown = [tool for tool in options.tools if tool not in TOOLS]
+    if unknown:
+        parser.error(f"no tool {', '.join(unknown)}; known: {', '.join(TOOLS)}")
+    if options.alone:
+        count(options.tools[0], options)
+        return 0
+    for tool in options.tools or TOOLS:
+        if tool == "ultralytics" and not options.ultralytics:
+            print("ultralytics: name its folder with --ultralytics")
+            continue
+        given = [argument for argument in sys.argv[1:] if argument not in TOOLS]
+        subprocess.run([sys.executable, __file__, tool, *given, "--alone"], check=False)
+    return report(read(options.record))
+
+
+def report(record: dict[str, Any]) -> int:
+    """Print the differences by cause. Return 1 if one has no named cause."""
+    found = Counter(cause_of(*case) for case in cases(record))
+    for cause, count in found.items():
+        print(f"{count:5} {cause or 'differ without a named cause'}")
+    for case in cases(record):
+        if not cause_of(*case):
+            print(*case)
+    return bool(found[""])
+
+
+def cases(record: dict[str, Any]) -> list[tuple[str, str, str, int | str]]:
+    """Return every recorded figure: whose module it is of, network, tool, and what the tool printed."""
+    homes = ("build", "torchvision")
+    return [(home, name, *own) for home in homes for name, by in record[home].items() for own in by.items()]
+
+
+def cause_of(home: str, name: str, tool: str, printed: int | str) -> str:
+    """Return why a tool prints another figure than archcalc: "equal" if it does not, "" without a named cause."""
+    if isinstance(printed, str):
+        return "the tool fails"
+    graph = load(name)
+    difference = printed * TOOLS[tool].times - (analyze(graph, flops=tool).totals.flops or 0)
+    same = [node for node in graph.without_sides().nodes if getattr(node.op, "padding", None) == "same"]
+    missed = -sum([node.op.work(node.x, node.output)["mac"] for node in same])
+    if not difference:
+        return "equal"
+    if home == "build" and tool in ("fvcore", "mmengine") and difference == missed:
+        return "padding='same' runs as aten::_convolution_mode, which the tool does not count"
+    if home == "torchvision" and "convnext" in name:
+        return "torchvision writes 1×1 convolutions as linear layers with channels last"
+    return ""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a record: versions and dates by tool, and what each tool printed, or how it failed, by network."""
+    return json.loads(path.read_text()) if path.exists() else {"tools": {}, "build": {}, "torchvision": {}}
+
+
+def count(tool: str, options: argparse.Namespace) -> None:
+    """Run one tool on all networks, and write each figure as soon as it is known."""
+    sys.path[:0] = [*filter(None, [options.ultralytics] * (tool == "ultralytics")), *options.path]
+    from import_oracle import import_torchvision
+
+    from archcalc.catalog import networks
+
+    torchvision, versions = import_torchvision(), [TOOLS[tool].distribution, "torch"]
+    version = " ".join(f"{name} {version_of(name)}" for name in versions)
+    about = {"version": version, "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
+    only = options.networks.split(",") if options.networks else []
+    names = [name for name in networks() if name.startswith("torchvision/") and (not only or name in only)]
+    for home in ("build", "torchvision"):
+        for name in names:
+            if home == "torchvision" and not calls_modules(name, torchvision):
+                continue
+            if tool in read(options.record)[home].get(name, {}) and not options.again:
+                continue
+            image, module = made(name, home, torchvision, TOOLS[tool].on_cpu)
+            figure = counted(tool, module, image)
+            record = read(options.record)
+            record["tools"][tool] = about
+            record[home].setdefault(name, {})[tool] = figure
+            record[home] = dict(sorted(record[home].items()))
+            options.record.write_text(json.dumps(record, indent=0, sort_keys=True) + "\n")
+            print(f"{tool:12} {home:11} {name:36} {figure}", flush=True)
+            del module
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of a distribution, also of one that was unpacked."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return str(importlib.import_module(distribution).__version__)
+
+
+def counted(tool: str, module: Any, image: Any) -> int | str:
+    """Return what the tool prints as a number, or the error that it raises."""
+    import torch
+
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            figure = TOOLS[tool].count(module, image)
+    except Exception as error:  # of a tool, which may raise anything
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+    if figure is None:
+        return "no figure"
+    return int(figure) if figure == int(figure) else figure
+
+
+def calls_modules(name: str, torchvision: Any) -> bool:
+    """Whether torchvision's code calls modules only, as far as a tool can see a difference."""
+    return not name.removeprefix("torchvision/").startswith(CALLS_FUNCTIONS)
+
+
+CALLS_FUNCTIONS = (
+    "densenet",
+    "googlenet",
+    "inception",
+    "mnasnet",
+    "mobilenet_v2",
+    "shufflenet",
+    "swin",
+    "vit",
+    "maxvit",
+)
+
+
+def made(name: str, home: str, torchvision: Any, on_cpu: bool) -> tuple[Any, Any]:
+    """Return an image and a network in evaluation, on meta or with weights of zeros."""
+    import torch
+
+    from archcalc.importers.torch import weights_on_meta
+    from archcalc.pytorch import build
+
+    graph = load(name)
+    with weights_on_meta(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own = home == "build"
+        module = build(graph) if own else torchvision.models.get_model(name.removeprefix("torchvision/"), weights=None)
+
+    def filled(tensor: Any) -> Any:
+        return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
+
+    module = (module._apply(filled) if on_cpu else module.to("meta")).eval()
+    return torch.zeros(1, *graph.input, device="cpu" if on_cpu else "meta"), module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Conventions: figures of tools to the last digit, ledgers that add up, and what is unknown."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.zoo import NAMES, report
+
+from archcalc import analyze, load, parse
+from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.ledger import ledger_of, ledgers_of
+from archcalc.cli import cli
+from archcalc.errors import ArchcalcError
+from archcalc.render.tables.conventions import ledger_text
+
+RECORD = json.loads((Path(__file__).parent.parent / "bench" / "records" / "conventions.json").read_text())
+RESNET50 = {
+    "macs": 4_089_184_256,
+    "torchinfo": 4_089_238_376,
+    "fvcore": 4_111_512_576,
+    "thop": 4_133_742_592,
+    "ptflops": 4_132_436_968,
+    "ptflops-aten": 4_089_185_256,
+    "torch": 8_178_368_512,
+    "calflops": 8_211_108_352,
+}
+FACTORS = {"ultralytics": 2}  # `model_info` of ultralytics doubles what its thop counts
+
+
+def shown(*args):
+    return CliRunner().invoke(cli, args, catch_exceptions=False).output
+
+
+def recorded(home):
+    return [(name, tool, printed) for name, by in RECORD[home].items() for tool, printed in by.items()]
+
+
+def figure(name, tool):
+    return ledger_of(report(name), CONVENTIONS[tool]).figure
+
+
+@pytest.mark.parametrize(("tool", "printed"), RESNET50.items())
+def test_resnet50_as_each_tool_prints_it(tool, printed):
+    assert analyze(load("torchvision/resnet50"), flops=tool).totals.flops == printed
+
+
+def test_the_tools_print_what_archcalc_says():
+    assert set(RECORD["tools"]) <= set(CONVENTIONS)
+    differ = {}
+    for name, tool, printed in recorded("build"):
+        own = figure(name, tool)
+        if own != printed * FACTORS.get(tool, 1):
+            differ[name, tool] = own - printed
+    same = [node for node in load("torchvision/inception_v3").without_sides().nodes if padded_same(node.op)]
+    missed = sum([node.op.work(node.x, node.output)["mac"] for node in same])
+    tools = [tool for tool in ("fvcore", "mmengine") if tool in RECORD["build"]["torchvision/inception_v3"]]
+    assert differ == {("torchvision/inception_v3", tool): missed for tool in tools}
+
+
+def padded_same(op):
+    return getattr(op, "padding", None) == "same"
+
+
+def test_the_tools_print_the_same_of_torchvisions_own_modules():
+    differ = {
+        name for name, tool, printed in recorded("torchvision") if figure(name, tool) != printed * FACTORS.get(tool, 1)
+    }
+    assert differ == {f"torchvision/convnext_{size}" for size in ("tiny", "small", "base", "large")}
+
+
+def test_the_record_has_every_network_of_torchvision():
+    names = {name for name in NAMES if name.startswith("torchvision/")}
+    for tool in ("torchinfo", "fvcore", "thop", "ultralytics", "ptflops", "calflops", "torch"):
+        assert {name for name, own, _ in recorded("build") if own == tool} == names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parts_add_up(name):
+    for own in ledgers_of(report(name)):
+        known = sum(own.parts.values())
+        assert all(count > 0 for count in own.parts.values())
+        assert own.figure == known or (not known and own.figure is None)
+        assert isinstance(own.figure, AtLeast) == bool(own.unknown and known)
+
+
+@pytest.mark.parametrize(
+    "name", ["torchvision/vit_b_16", "swin-t", "yolov3", "unet", "googlenet", "char-rnn", "bert-base"]
+)
+def test_the_ledger_has_the_figures_of_the_report(name):
+    for batch in (1, 3):
+        for own in ledgers_of(analyze(load(name), batch)):
+            by_layer = analyze(load(name), batch, flops=own.convention.name)
+            assert by_layer.totals.flops == own.figure
+            assert sum(layer.flops or 0 for layer in by_layer.layers) == (own.figure or 0)
+
+
+def test_a_part_says_how_much_it_counts():
+    own = ledger_of(report("torchvision/resnet50"), CONVENTIONS["fvcore"])
+    assert ledger_text(own) == (
+        "MACs 4,089,184,256 + batch normalization 22,227,968 (2 per value) + average pooling 100,352"
+        " = fvcore 4,111,512,576"
+    )
+
+
+def test_xla_leaves_out_products_with_padding():
+    own = ledger_of(report("torchvision/resnet50"), CONVENTIONS["xla"])
+    assert own.parts["products within the image (2 per MAC)"] == 7_892_407_808
+    assert figure("torchvision/resnet50", "macs") * 2 - 4_096_000 == 8_174_272_512
+
+
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("conv(1, 3, padding=1, bias=False)", 8 * 3 - 2),
+        ("conv(1, 3, padding=1, stride=2, bias=False)", 4 * 3 - 1),
+        ("conv(1, 3, padding=2, dilation=2, bias=False)", 8 * 3 - 4),
+        ("conv(1, 3, padding=1, padding_mode='reflect', bias=False)", 8 * 3),
+        ("conv_transpose(1, 3, bias=False)", 8 * 3),
+        ("conv_transpose(1, 3, padding=1, bias=False)", 8 * 3 - 2),
+    ],
+)
+def test_pairs_inside_the_image(line, pairs):
+    graph = parse(f"name: a\ninput: {{C: 1, L: 8}}\nlayers:\n  - {line}\n")
+    assert figure_of(graph, "xla") == 2 * pairs
+
+
+def figure_of(graph, tool, batch=1):
+    return ledger_of(analyze(graph, batch), CONVENTIONS[tool]).figure
+
+
+def test_darknets_total_of_yolov3():
+    assert round(figure("yolov3", "darknet") / 1e9, 3) == 65.879  # as its log prints: Total BFLOPS 65.879
+    assert round(figure("yolov4-tiny", "darknet") / 1e9, 3) == 6.910
+
+
+def test_convnet_burdens_table():
+    assert round(figure("torchvision/squeezenet1_1", "convnet-burden") / 1e6) == 360
+    assert round(figure("mobilenet-v1", "convnet-burden") / 1e6) == 579
+
+
+def test_torchinfo_counts_a_linear_layer_at_one_token():
+    graph = parse("name: a\ninput: {T: 5, C: 4}\nlayers:\n  - linear(3)\n")
+    assert figure_of(graph, "torchinfo") == 4 * 3 + 3
+    assert figure_of(graph, "fvcore") == 5 * 4 * 3
+
+
+def test_an_operator_that_a_tool_cannot_count_is_unknown():
+    graph = parse("name: a\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3)\n  - sigmoid\n")
+    own = ledger_of(analyze(graph), CONVENTIONS["convnet-burden"])
+    assert (own.unknown, f"{own.figure:,}") == (("sigmoid",), "≥ 4,032")
+    assert [layer.flops for layer in analyze(graph, flops="convnet-burden").layers] == [0, 4032, None]
+
+
+def test_a_tool_counts_no_training_step():
+    totals = analyze(load("lenet5"), mode="train", flops="fvcore").totals
+    assert totals.step_flops is None
+    assert totals.step_macs == analyze(load("lenet5"), mode="train").totals.step_macs
+    text = shown("summarize", "lenet5", "--mode", "train", "--convention", "fvcore")
+    assert "FLOPs unknown: fvcore counts a forward pass; all, torch and macs count a step" in text
+
+
+def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
+    with pytest.raises(ArchcalcError, match=r"unknown convention 'fvcor'; did you mean fvcore\?"):
+        shown("summarize", "lenet5", "--convention", "fvcor")
+    assert "(fvcore: MACs, 2 per value" in shown("summarize", "lenet5", "--convention", "FVCORE")
+
+
+def test_the_command_in_json():
+    data = json.loads(shown("conventions", "torchvision/resnet50", "--batch", "2", "--format", "json"))
+    rows = {row["convention"]: row for row in data["conventions"]}
+    assert [*rows] == [*CONVENTIONS]
+    assert rows["ptflops"]["figure"] == 2 * RESNET50["ptflops"] == sum(rows["ptflops"]["parts"].values())
+    listed = json.loads(shown("conventions", "--format", "json"))["conventions"]
+    assert {row["unit"] for row in listed} == {"MACs", "FLOPs"}
