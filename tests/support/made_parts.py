@@ -16,6 +16,7 @@ from archcalc import Graph, analyze, audit, load, networks
 from archcalc.analysis import cost
 from archcalc.analysis import figures as registry
 from archcalc.analysis.cards import CARDS, find_card
+from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.fit import Space, batches, largest
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
@@ -254,6 +255,15 @@ def estimates(graph: Graph, batch: int, recorded: Mapping[str, int]) -> dict[str
     return own | dict(recorded) | {"Accelerate, Adam": 16 * params, "DeepSpeed, Adam": 20 * params}
 
 
+def conventions() -> str:
+    """Return what each convention counts, misses and gets wrong."""
+    lines = ["| convention | prints | tool | counts | misses | quirks |", "| --- | --- | --- | --- | --- | --- |"]
+    for own in CONVENTIONS.values():
+        cells = f"`{own.name}`", own.unit, own.tool or "–", own.text, own.misses or "–", own.quirks or "–"
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 MADE: dict[str, Callable[[], str]] = {
     "commands": commands,
     "operators": operators,
@@ -264,6 +274,7 @@ MADE: dict[str, Callable[[], str]] = {
     "memory on the CPU": memory_on_the_cpu,
     "other estimators": other_estimators,
     "GPUs": gpus,
+    "conventions": conventions,
     "keys of totals": partial(keys, registry.FIGURES),
     "keys of layers": partial(keys, of_layers()),
     "keys of compared networks": partial(keys, [*registry.numbers(), "receptive_field_at", "field_status"]),
