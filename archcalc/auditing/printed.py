@@ -1,4 +1,4 @@
-"""Read figures as papers print them, with their significant digits: `138M`, `~10 million`, `96MB`, `28×28×256`.
+"""Read figures as papers print them, with their significant digits: `138M`, `3.8×10⁹`, `96MB`, `28×28×256`.
 
 The significant digits of a number are:
 
@@ -25,7 +25,10 @@ from archcalc.errors import Refusal, shorten
 from archcalc.ops import Shape, format_shape
 from archcalc.ops.shape import USUAL, Sizes
 
-COUNTS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+COUNTS = {
+    "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12,
+    "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+}  # fmt: skip
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
 RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}
@@ -36,9 +39,11 @@ BOUNDS = {"<": "<", "under": "<", "less than": "<", ">": ">", "over": ">", "more
 ABOUT = ("about", "~", "≈", "approx.", "approximately")
 _WORDS = "|".join(map(re.escape, (*BOUNDS, *ABOUT)))
 _NUMBER = re.compile(
-    rf"({_WORDS})?\s*([0-9]{{1,3}}(?:,[0-9]{{3}}){{0,9}}|[0-9]{{1,30}})(?:\.([0-9]{{1,20}}))?\s*([A-Za-z%×]*)",
+    rf"({_WORDS})?\s*([0-9]{{1,3}}(?:,[0-9]{{3}}){{0,9}}|[0-9]{{1,30}})(?:\.([0-9]{{1,20}}))?"
+    r"(?:(?:\s*[×x·]\s*10\^?|e\+?)([0-9]{1,2}|[⁰¹²³⁴-⁹]{1,2}))?\s*([A-Za-z%×]*)",
     re.IGNORECASE,
 )
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _SHAPE = re.compile(r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[×x][0-9]{1,9}){0,2}")
 
 
@@ -101,11 +106,12 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
     `to` is what the number is rounded to, if given; all digits of a `small` count are significant. Raises Refusal.
     """
     match = _NUMBER.fullmatch(text.strip())
-    if match is None or match[4].lower() not in scales or re.search("[kKmMgG]i?b$", match[4]):
+    if match is None or match[5].lower() not in scales or re.search("[kKmMgG]i?b$", match[5]):
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
         raise Refusal(f"cannot read the printed figure {shorten(text)!r}; write {example}")
     word, whole, decimals = (match[1] or "").lower(), match[2].replace(",", ""), match[3] or ""
-    unit = Fraction(scales[match[4].lower()], 10 ** len(decimals))
+    power = int((match[4] or "0").translate(_RAISED)) - len(decimals)
+    unit = scales[match[5].lower()] * Fraction(10) ** power
     value, about = int(whole + decimals) * unit, word in ABOUT
     step = unit * (1 if decimals or (small and not about) else 10 ** _zeros(whole))
     if to:
