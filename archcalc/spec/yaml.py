@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
@@ -91,8 +92,11 @@ class Mapping(NamedTuple):
 Value: TypeAlias = Scalar | Sequence | Mapping
 
 
-def read_text(path: Path) -> str:
-    """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES."""
+def read_text(path: Path, utf16: bool = False) -> str:
+    """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES.
+
+    If `utf16`, it may be UTF-16 with a byte order mark, as spreadsheets write it.
+    """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             state = os.fstat(file.fileno())
@@ -105,10 +109,12 @@ def read_text(path: Path) -> str:
         directory = "is a directory; name a file in it" if os.path.isdir(path) else ""
         reason = directory or getattr(error, "strerror", None) or error
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
+    encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ArchcalcError(f"{path}: not a UTF-8 text (byte {error.start} is 0x{data[error.start]:02x})") from None
+        name, byte = encoding.upper().removesuffix("-SIG"), data[error.start]
+        raise ArchcalcError(f"{path}: not a {name} text (byte {error.start} is 0x{byte:02x})") from None
 
 
 def parse_yaml(text: str, name: str = "<text>") -> Value:
