@@ -1,0 +1,86 @@
+"""Find networks of the catalog by the names that papers and libraries write: `ResNet-50`, `vgg16_8xb32_in1k`, `Swin-T`.
+
+Two names are alike if their words and numbers are, whatever stands between them; sizes of networks have one form (tiny
+is t). A name may have more words than a network's. The longest network's name in it is meant, and the rest is stated,
+except for words that change nothing (`8xb32`, `in1k`, `pretrained`). All networks of that name are listed, those of
+papers first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+_SAME = {
+    "ti": "t", "tiny": "t", "small": "s", "medium": "m", "base": "b", "large": "l", "huge": "h", "wideresnet": "wrn",
+    "patch": "", "p": "",
+}  # fmt: skip
+_WORD = re.compile(r"wide[\s_-]*resnet|[a-z]+|\d+")
+_TIMES = re.compile(r"×|(?<![a-z])x(?=\d)")  # in 32x4d and x1_0, but not in regnetx400
+_NOISE = re.compile(
+    r"\d*xb\d+|in-?1k|imagenet|1k|\d{3,4}(p|px)?|\d+e|\d+x\d+(x\d+)?|1\.0x?|3rdparty|pre|pretrained|amp|fp16|linear"
+    r"|(cos|step)lr|baseline|original|official|model|network|pytorch|torchvision|timm|keras|et|al|x|px|patch16|p16"
+)
+
+
+class Meant(NamedTuple):
+    """Networks that a name may mean, the plainest first, and the words of the name that theirs lacks."""
+
+    networks: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
+
+
+class Names:
+    """The names of networks, to be found in others."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self.known = sorted((name for name in networks if not name.startswith("blocks/")), key=lambda name: "/" in name)
+        self.by_words: dict[str, list[str]] = {}
+        for name in self.known:
+            self.by_words.setdefault(_joined(_words(name.rpartition("/")[2])), []).append(name)
+
+    def find(self, text: str) -> Meant:
+        """Return the networks that a name means; none if no network's name is in it.
+
+        Beside other words a network's name must have two words itself, so that `mlp-mixer` is no `mlp`.
+        """
+        if text in self.known:
+            return Meant((text,))
+        words, found = _words(text), dict[str, Meant]()
+        for first, last in combinations(range(len(words) + 1), 2):
+            own = _joined(words[first:last])
+            if own in self.by_words:
+                more = _more(text[: words[first].start] + " " + text[words[last - 1].end :])
+                if not more or last - first > 1:
+                    sized = (_joined([*words[first:last], word]) for word in words[last:])  # such as swin-b … 384
+                    longer = [key for key in sized if key in self.by_words and key[-1:].isdigit()]
+                    key = longer[0] if longer else own
+                    found.setdefault(key, Meant(tuple(self.by_words[key]), more))
+        return found[max(found, key=len)] if found else Meant()
+
+
+class _Word(NamedTuple):
+    """A word or number of a name in one form, and where it is."""
+
+    text: str
+    start: int
+    end: int
+
+
+def _words(text: str) -> list[_Word]:
+    plain = _TIMES.sub(" ", text.lower())
+    found = [_Word(re.sub(r"[\s_-]", "", m[0]), m.start(), m.end()) for m in _WORD.finditer(plain)]
+    return [word._replace(text=same) for word in found if (same := _SAME.get(word.text, word.text))]
+
+
+def _joined(words: Sequence[_Word]) -> str:
+    """Return the words as one text, with a dot between numbers: 1.6 is not 16."""
+    return re.sub(r"(?<=\d) (?=\d)", ".", " ".join(word.text for word in words)).replace(" ", "")
+
+
+def _more(rest: str) -> tuple[str, ...]:
+    """Return the words that say something about a network, of those beside its name."""
+    words = re.findall(r"[a-z0-9.+]+", rest.lower().replace("×", "x"))
+    return tuple(word for word in dict.fromkeys(words) if not _NOISE.fullmatch(word.strip(".")))
