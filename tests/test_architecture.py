@@ -91,6 +91,7 @@ SHOWN = {  # all that `render` may import from packages that compute: results, t
     "archcalc.analysis.recipe": {"BATCHES", "Recipe"},
     "archcalc.analysis.report": {"Layer", "Report", "Totals"},
     "archcalc.auditing.claims": {"Accuracy", "Claim"},
+    "archcalc.auditing.paper": {"Audited"},
     "archcalc.auditing.printed": {"read_dimensions"},
     "archcalc.auditing.verdicts": {"VERDICTS", "Verdict", "unit_of"},
     "archcalc.comparing.accuracy": {"DATASET", "Errors", "Point", "frontier"},

@@ -27,6 +27,7 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
     "list": ["list --family resnet"],
     "show": ["show lenet5", "show torchvision/resnet50", "show odd.yaml", "show twins.yaml"],
     "audit": ["audit googlenet lenet5 stochastic-depth-110"],
+    "audit FILE": ["audit paper.csv"],
     "ops": ["ops"],
     "ops NAME": ["ops conv"],
     "conventions": ["conventions"],
@@ -49,6 +50,7 @@ layers:
   - filter: conv(2, 3)
   - outputs: {first: identity, second: use(right) | again(filter)}
 """,
+    "paper.csv": "name,params,flops\nLeNet-5,60K,0.6M\nOurs,1M,\n,1M,x\n",
     "plain.yaml": "name: plain\ninput: [3, 8, 8]\nlayers: [identity]\n",
 }
 TYPES = {

@@ -46,7 +46,7 @@ class Names:
 
         Beside other words a network's name must have two words itself, so that `mlp-mixer` is no `mlp`.
         """
-        if text in self.known:
+        if "/" in text and text in self.known:
             return Meant((text,))
         words, found = _words(text), dict[str, Meant]()
         for first, last in combinations(range(len(words) + 1), 2):

@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
         return not self.claim.clash and not self.failed
 
 
-class _Way(NamedTuple):
+class Way(NamedTuple):
     """One way to count: the printed number read in its units, and the value."""
 
     printed: Number | Dimensions
@@ -112,13 +112,13 @@ class _Judge:
         """Return the verdict on one claim. Raises Refusal if the printed text cannot be read, otherwise SpecError."""
         _check(claim)
         value = self.computed(claim, Setting(), claim.places.get("layer", claim.places["printed"]))
-        own, ways, failed = _ways(claim, value), list[_Way](), list[str]()
+        own, ways, failed = _ways(claim, value), list[Way](), list[str]()
         for accounting in claim.accountings:
             found = _ways(claim, self.accounted(claim, accounting), accounting.text, accounting.because)
             ways += found
             failed += [] if any(way.match for way in found) else [accounting.text]
         units = [] if failed else [way for way in own if way.text]  # units are an accounting, too
-        return _verdict(claim, value, [*(way for way in own if not way.text), *ways, *units], tuple(failed))
+        return verdict_of(claim, value, [*(way for way in own if not way.text), *ways, *units], tuple(failed))
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
         """Return the value that an accounting gives. Raises SpecError."""
@@ -189,19 +189,19 @@ def _key(setting: Setting, mode: str) -> tuple[Any, ...]:
     return setting.changes.written, mode, setting.convention
 
 
-def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[_Way]:
+def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[Way]:
     """Pair a value with the printed number; for bytes also in units of 1,024, and only so if rounded `to` MiB."""
-    ways = [_Way(_read(claim), value, text, because)]
+    ways = [Way(_read(claim), value, text, because)]
     if unit_of(claim) == "bytes":
         binary = read_number(claim.printed, BINARY_BYTES, claim.to) if not _binary(claim) else ways.pop().printed
-        ways.append(_Way(binary, value, f"{text}, {UNITS}" if text else UNITS, because))
+        ways.append(Way(binary, value, f"{text}, {UNITS}" if text else UNITS, because))
     return ways
 
 
-def _verdict(claim: Claim, computed: Any, ways: Sequence[_Way], failed: tuple[str, ...]) -> Verdict:
-    """Return the verdict of the way that matches best, the first if several do."""
+def verdict_of(claim: Claim, computed: Any, ways: Sequence[Way], failed: tuple[str, ...] = ()) -> Verdict:
+    """Return the verdict of the way that matches best, the first if several do; there is at least one way."""
     best = min((way for way in ways if way.match), key=lambda way: MATCHES.index(way.match), default=None)
-    number = best.printed if best else _read(claim)
+    number = (best or ways[0]).printed
     facts = Verdict(claim, computed, "contradicted", failed=failed)
     if isinstance(number, Number):
         by = number.by(best.value if best else computed)

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
 from archcalc.render.table import Table
 
+T = TypeVar("T")
 EXISTS = "already exists (use --force to overwrite it)"
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -141,12 +142,16 @@ def create(fresh: Path, target: Path) -> None:
         os.replace(fresh, target)
 
 
-def run_each(names: list[str], work: Callable[[str], Any]) -> tuple[list[Any], bool]:
-    """Return the results for all names, and whether Ctrl-C stopped it; on a terminal show progress."""
+def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
+    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names."""
     done: list[Any] = []
-    shown: Any = contextlib.nullcontext(names)
+    shown: Any = contextlib.nullcontext(items)
     if sys.stderr is not None and sys.stderr.isatty():
-        shown = click.progressbar(names, file=sys.stderr, show_pos=True, item_show_func=lambda name: name or "")
+
+        def now(item: T | None) -> str:
+            return name(item) if item else ""
+
+        shown = click.progressbar(items, file=sys.stderr, show_pos=True, item_show_func=now)
     try:
         with shown as each:
             done.extend(map(work, each))

@@ -18,8 +18,9 @@ from archcalc.auditing.verdicts import VERDICTS, audit
 from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
-from archcalc.cli.options import NetworkName, dtype_option, given, output_options, spec_options, written
+from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
 from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
+from archcalc.cli.papers import audit_table_file, is_table
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import ON_VALUES
@@ -41,14 +42,24 @@ _Made = TypeVar("_Made")
     metavar="VERDICT",
     help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.",
 )
+@click.option(
+    "--network",
+    "given",
+    multiple=True,
+    callback=read_settings,
+    metavar="ROW=NAME",
+    help="The network of a row of the table, e.g. 'Ours=my.yaml'. Can be repeated.",
+)
+@click.option("--search", is_flag=True, help="Find networks of rows without a known name by their figures.")
 @spec_options
 @output_options
 @kept()
 def audit_networks(
-    names: tuple[str, ...], only: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, form: str,
-    output: Path | None, force: bool,
+    names: tuple[str, ...], only: tuple[str, ...], given: dict[str, str], search: bool, settings: dict[str, str],
+    shape: GivenInput | None, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Check published figures against computed ones. NAME is a network or a pattern such as 'resnet*'; without it: all.
+    Or it is a table of anybody's (.csv, .tsv, .md): each figure in it is compared.
 
     A figure is exact, matches when rounded (rounds) or cut off (truncates), is within a printed bound, is explained by
     another accounting that is computed, or is contradicted. The table shows how many digits a verdict rests on. The
@@ -60,9 +71,19 @@ def audit_networks(
     archcalc audit googlenet
     archcalc audit --only contradicted
     archcalc audit --format json
+    archcalc audit paper.csv
+    archcalc audit paper.csv --network 'Ours=resnet50'
     """
     from archcalc.render.tables.audit import audit_table
 
+    if any(map(is_table, names)):
+        if len(names) > 1:
+            raise click.UsageError("audit one table at a time, without other names")
+        for option in written(("settings", "shape")):
+            raise click.UsageError(f"{option} is for networks; write the input of a row into a column of the table")
+        audit_table_file(names[0], given, search, only, form, output, force)
+    for option in written(("given", "search")):
+        raise click.UsageError(f"{option} is for a table such as paper.csv")
     verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, settings, shape, title)))
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:

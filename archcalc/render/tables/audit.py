@@ -81,7 +81,7 @@ def _row(verdict: Verdict, mode: str) -> dict[str, Any]:
         **{key: None if fact == "" else fact for key, fact in facts.items()},
         "title": title if claim.mode == mode or _of_training(claim) else f"{title}, {MODE_NAMES[claim.mode]}",
         "unit": unit_of(verdict.claim),
-        "value": _shown(verdict, verdict.computed),
+        "value": value_text(verdict, verdict.computed),
         "outcome": outcome(verdict),
         "holds": verdict.holds,
         "remark": " ".join(_remarks(verdict)),
@@ -118,7 +118,7 @@ def percent(part: float) -> str:
     return f"{float(f'{100 * part:.2g}'):,.12g} %"
 
 
-def _shown(verdict: Verdict, value: Any) -> str:
+def value_text(verdict: Verdict, value: Any) -> str:
     """Format a value like the published one: with its unit, and shapes in the order of papers."""
     if unit_of(verdict.claim) == "shape":
         return read_dimensions(verdict.claim.printed).show(value)
@@ -135,7 +135,7 @@ def _remarks(verdict: Verdict) -> Iterable[str]:
     claim = verdict.claim
     if verdict.accounting:
         because = f", because {verdict.because}" if verdict.because else ""
-        yield f"{_shown(verdict, verdict.explained)}: {sentence(verdict.accounting + because)}"
+        yield f"{value_text(verdict, verdict.explained)}: {sentence(verdict.accounting + because)}"
     yield from (sentence(text) for text in (claim.clash, claim.note) if text)
     if verdict.verdict == "contradicted" and not claim.clash:
         yield "Not reproduced, and the spec gives no reason."

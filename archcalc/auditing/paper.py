@@ -1,0 +1,267 @@
+"""Audit a table of anybody's: which convention, input and unit gives the printed digits of each cell.
+
+All answers to a cell are listed. Of those that match equally well the plainest comes first: counted as PLAIN for the
+input that the row states or the network's own; by a tool's convention; for another input or with side outputs;
+in units of 1,024 or by another accounting. If there is a plain answer, its match is the verdict. A cell with other
+answers is explained, one without is contradicted. A figure of fewer than EVIDENCE digits is explained only if another
+cell of its row agrees for the same input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.figures import FIGURES, rule
+from archcalc.analysis.report import Report, analyze
+from archcalc.auditing.claims import Claim
+from archcalc.auditing.figures import Figures
+from archcalc.auditing.network_names import Meant, Names
+from archcalc.auditing.paper_columns import BATCH, MEMORIES, MEMORY
+from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row
+from archcalc.auditing.printed import Number
+from archcalc.auditing.verdicts import MATCHES, Verdict, Way, verdict_of
+from archcalc.catalog import listed, load_with, networks
+from archcalc.errors import ArchcalcError, Refusal, suggest
+from archcalc.graph.graph import Graph
+from archcalc.ops import format_shape
+from archcalc.ops.shape import Sizes
+
+PLAIN = ("macs", "all")  # conventions that are no tool's
+EVIDENCE = 4  # digits of a figure that are evidence alone
+NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
+
+
+class Answer(NamedTuple):
+    """A way to count that gives the printed digits."""
+
+    order: tuple[int, ...]  # the plainest first
+    number: Number
+    value: int
+    text: str
+    plain: bool
+    input: Sizes
+
+    @property
+    def strong(self) -> bool:
+        """Whether its digits are evidence alone."""
+        return self.number.digits >= EVIDENCE and not self.number.bound
+
+
+class Audited(NamedTuple):
+    """A cell with its verdict; or a cell or row without one, whose remark says why."""
+
+    row: Row
+    networks: tuple[str, ...] = ()  # that the row may mean; the verdict is on the first
+    cell: PrintedCell | None = None
+    verdict: Verdict | None = None
+    answers: tuple[Answer, ...] = ()
+    remark: str = ""
+
+
+class Setting(NamedTuple):
+    """What a row may print figures of."""
+
+    input: Sizes
+    batch: int = 1
+    mode: str = "infer"
+    stated: bool = True  # by the row, or it is the network's own
+
+    @property
+    def text(self) -> str:
+        """What it is, for people."""
+        batch, sides = f", batch {self.batch}" * (self.batch > 1), ", with side outputs" * (self.mode == "train")
+        return f"at {format_shape(self.input)}{batch}{sides}"
+
+
+class Count(NamedTuple):
+    """A figure of a network by one accounting."""
+
+    value: int
+    text: str = ""
+    tool: bool = False  # by a tool's convention
+    other: bool = False  # by another accounting
+
+
+class Auditor:
+    """Audits rows; figures of the same network, input and convention are computed once."""
+
+    def __init__(self, given: Mapping[str, str] | None = None, search: bool = False) -> None:
+        self.given = given or {}  # networks by the names of rows
+        self.search = search
+        self.names = Names(networks(broken=lambda error: None))
+        self.graph = lru_cache(8)(self._graph)
+        self.counts = lru_cache(None)(self._counts)
+
+    def audit(self, row: Row) -> list[Audited]:
+        """Return the verdicts on a row's cells; without a network one entry that says so."""
+        meant = self.meant(row)
+        if not meant.networks:
+            hint = suggest(row.label, self.names.known) or "name it in a column `archcalc` or with --network"
+            return [Audited(row, remark=f"unknown network; {hint}")]
+        try:
+            tried = {name: self.answered(row, name) for name in meant.networks}
+            best = max(tried, key=lambda name: _score(tried[name]))  # the first of equal ones
+            answers = self.scanned(row, best, tried[best])
+        except (ArchcalcError, Refusal) as error:  # an input that cannot be read, or that the network refuses
+            return [Audited(row, meant.networks, remark=str(error))]
+        if meant.more and not _convincing(answers):
+            text = f"{', '.join(meant.more)} is not in the name of {best}, and no figure shows that it is meant"
+            return [Audited(row, remark=f"unknown network; {text}")]
+        order = best, *(name for name in meant.networks if name != best)
+        return [self.judged(Audited(row, order, cell), answers) for cell in row.printed]
+
+    def meant(self, row: Row) -> Meant:
+        """Return the networks that a row means: as given, by its names, or those with its figures."""
+        if row.label in self.given:
+            return Meant((self.given[row.label],))
+        named = row.names.get("archcalc", "")
+        if named in self.names.known:
+            return Meant((named,))
+        found = [self.names.find(text) for text in ([named] if named else row.names.values())]
+        best = min((meant for meant in found if meant.networks), key=lambda meant: bool(meant.more), default=Meant())
+        return best if best.networks or not self.search else Meant(tuple(self.searched(row)))
+
+    def searched(self, row: Row) -> Iterator[str]:
+        """Yield the networks that have all figures of a row, if these are evidence."""
+        printed = [way.number.value for cell in row.printed if cell.column.role == "params" for way in cell.ways]
+        for own in listed(_params, broken=lambda error: None):
+            near = any(own["params"] / NEAR <= value <= own["params"] * NEAR for value in printed)
+            if near and own["name"] in self.names.known:
+                answers = self.answered(row, own["name"])
+                if all(answers) and _convincing(answers):
+                    yield own["name"]
+
+    def answered(self, row: Row, name: str) -> list[list[Answer]]:
+        """Return the answers of a network to each cell of a row. Raises ArchcalcError, and Refusal for its input."""
+        settings = self.settings(row, name)
+        return [self.answers(name, cell, settings) for cell in row.printed]
+
+    def settings(self, row: Row, name: str) -> list[Setting]:
+        """Return the settings in which a row may print figures of a network, the plainest first."""
+        graph = self.graph(name, None)
+        own, stated, given = tuple(graph.input), row.input(graph.input), row.by_role.get(BATCH, "1")
+        if not given.isascii() or not given.isdigit():
+            raise Refusal(f"cannot read the batch {given!r}; write a number such as 32")
+        batches = dict.fromkeys((int(given), 1))
+        hinted = [(own[0], side, side) for side in row.sides()] if len(own) == 3 else []
+        inputs = dict.fromkeys([tuple(self.graph(name, stated).input)] if stated else [*hinted, own])
+        made = [Setting(shape, batch) for shape in inputs for batch in batches]
+        made += [setting._replace(mode="train", stated=False) for setting in made if graph.sides]
+        return made + [Setting(own, batch, stated=False) for batch in batches if own not in inputs]
+
+    def scanned(self, row: Row, name: str, answers: list[list[Answer]]) -> list[list[Answer]]:
+        """Add answers for images of other sizes to cells that have none, if their digits are evidence alone."""
+        own = self.settings(row, name)[0]
+        return [
+            self.answers(name, cell, [*self.sizes(name, cell, own)])
+            if not found and len(own.input) == 3 and any(way.number.digits >= EVIDENCE for way in cell.ways)
+            else found
+            for found, cell in zip(answers, row.printed, strict=True)
+        ]
+
+    def sizes(self, name: str, cell: PrintedCell, own: Setting) -> Iterator[Setting]:
+        """Yield settings with images of other sizes that may give a printed number, by how operations grow."""
+        role, before = cell.column.role, self.counts(cell.column.role, name, own)
+        for side in SIZES:
+            setting = own._replace(input=(own.input[0], side, side), stated=False)
+            if role == "params" and self.counts(role, name, setting) == before:
+                return  # no size changes them
+            ratio = (side / own.input[1]) ** 2
+            near = (way.number.value / (count.value * ratio or 1) for way in cell.ways for count in before)
+            if role not in ("macs", "flops") or any(0.8 < quotient < 1.25 for quotient in near):
+                yield setting
+
+    def answers(self, name: str, cell: PrintedCell, settings: Sequence[Setting]) -> list[Answer]:
+        """Return the answers of a network to a cell, the plainest of the best matches first."""
+        found: dict[Any, Answer] = {}
+        for setting in settings:
+            for count in self.counts(cell.column.role, name, setting):
+                for way in cell.ways:
+                    if way.number.verdict(count.value):
+                        text = ", ".join(filter(None, (f"{count.text} {setting.text}".strip(), way.unit)))
+                        order = way.binary or count.other, not setting.stated, count.tool, len(found)
+                        own = Answer(order, way.number, count.value, text, not any(order[:3]), setting.input)
+                        found.setdefault((count.text, count.value, way.unit), own)
+        return sorted(found.values(), key=lambda own: (MATCHES.index(own.number.verdict(own.value)), own.order))
+
+    def judged(self, audited: Audited, answers: Sequence[Sequence[Answer]]) -> Audited:
+        """Return a cell with the verdict on it."""
+        row, (name, *_), cell = audited.row, audited.networks, audited.cell
+        assert cell
+        own, plain = answers[row.printed.index(cell)], self.counts(cell.column.role, name, self.settings(row, name)[0])
+        if cell.problem or not plain:
+            return audited._replace(remark=cell.problem or f"archcalc does not know it of {name}")
+        key = MEMORIES[0] if cell.column.role == MEMORY else cell.column.role
+        claim, computed = Claim(key, cell.text, str(cell.place), what=cell.column.title), plain[0].value
+        ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, "" if a.plain else a.text) for a in own)]
+        verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
+        agree = {a.input for found in answers if found is not own for a in found if a.plain or a.strong}
+        if verdict.verdict == "explained" and not own[0].strong and own[0].input not in agree:
+            return audited._replace(remark="so few digits alone are no evidence")
+        return audited._replace(verdict=verdict)
+
+    def _graph(self, name: str, shape: Sizes | None) -> Graph:
+        """Load a network, perhaps for another input; by its param `size` if it has one. Raises ArchcalcError."""
+        own = load_with(name, {}) if shape is None else self.graph(name, None)
+        if shape is None or shape == tuple(own.input):
+            return own
+        if "size" in own.about.params and len({*own.input[1:]}) == len({*shape[1:]}) == 1 and own.input[0] == shape[0]:
+            return load_with(name, {"size": shape[1]})
+        return load_with(name, {}, shape)
+
+    def _counts(self, role: str, name: str, setting: Setting) -> tuple[Count, ...]:
+        """Return a network's figures in a setting, those without an accounting first; none if it refuses the input."""
+        try:
+            made = list(_counted(role, self.graph(name, setting.input), setting))
+        except ArchcalcError:
+            return ()
+        return tuple(count for count in made if count.value is not None and not isinstance(count.value, AtLeast))
+
+
+def _counted(role: str, graph: Graph, setting: Setting) -> Iterator[Count]:
+    report = analyze(graph, setting.batch, mode=setting.mode)
+    end = report.field_end if len(setting.input) == 3 else 0
+    if role == "params":
+        yield Count(report.totals.params)
+        if report.totals.running_statistics:
+            yield Count(report.totals.params_with_statistics, "with running statistics", other=True)
+        yield from _backbone(report, role, "", end)
+    elif role in ("macs", "flops"):
+        for name in dict.fromkeys((*PLAIN, *CONVENTIONS)):
+            counted = analyze(graph, setting.batch, mode=setting.mode, flops=name)
+            yield Count(counted.totals.flops, name, tool=name not in PLAIN or (role, name) == ("macs", "all"))
+            yield from _backbone(counted, "flops", f"{name} ", end)
+    elif role == MEMORY:
+        yield from (Count(getattr(report.totals, key), FIGURES[key].title, tool=True) for key in MEMORIES)
+    else:
+        yield Count(Figures(report).figure(role))
+
+
+def _backbone(report: Report, key: str, text: str, end: int) -> Iterator[Count]:
+    """Yield sums without the linear layers behind the last layer with positions, and without all behind it."""
+    values = [rule(key)(run) for run in report.runs] if end else []
+    linear = [node.op.name == "linear" for node in report.ran.nodes]
+    kept = [count for i, count in enumerate(values) if i <= end or not linear[i]]
+    if None not in kept and len(kept) < len(values):
+        yield Count(sum(filter(None, kept)), f"{text}without the classifier", other=True)
+        if any(kept[end + 1 :]):
+            yield Count(sum(filter(None, kept[: end + 1])), f"{text}without pooling and the classifier", other=True)
+
+
+def _convincing(answers: Sequence[Sequence[Answer]]) -> bool:
+    """Whether figures with answers show which network a row means: two of them, or one of EVIDENCE digits."""
+    found = [own[0] for own in answers if own]
+    return len(found) > 1 or any(answer.strong for answer in found)
+
+
+def _score(answers: Sequence[Sequence[Answer]]) -> tuple[int, int]:
+    """Return how many cells have answers, and how many have plain ones."""
+    return sum(map(bool, answers)), sum(any(answer.plain for answer in own) for own in answers)
+
+
+def _params(graph: Graph) -> dict[str, Any]:
+    return {"name": graph.name, "params": analyze(graph).totals.params}

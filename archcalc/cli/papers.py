@@ -1,0 +1,41 @@
+"""`archcalc audit FILE`: check the figures of a table of anybody's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from archcalc.auditing.paper import Auditor
+from archcalc.auditing.paper_files import TABLES
+from archcalc.auditing.paper_rows import read_paper
+from archcalc.cli.output import deliver, run_each
+from archcalc.errors import ArchcalcError, shorten, suggest
+
+
+def is_table(name: str) -> bool:
+    """Whether an argument is a file with a table, by its suffix."""
+    return name.lower().endswith(TABLES)
+
+
+def audit_table_file(
+    file: str, given: Mapping[str, str], search: bool, only: Sequence[str], form: str, output: Path | None, force: bool
+) -> None:
+    """Check a table, print the verdicts and exit: with 1 if a figure is contradicted. Raises ArchcalcError."""
+    from archcalc.render.tables.paper import paper_table
+
+    rows, remarks = read_paper(Path(file), search)
+    labels = {row.label for row in rows}
+    for name in given:
+        if name not in labels:
+            hint = suggest(name, labels) or "write the name as the table has it"
+            raise ArchcalcError(f"no row is called {shorten(repr(name))}; {hint}")
+    auditor = Auditor(given, search)
+    done, stopped = run_each(rows, auditor.audit, lambda row: row.label)
+    audited = [own for found in done for own in found]
+    deliver(paper_table(file, audited, only, remarks), form, output, force)
+    if stopped:
+        click.echo(f"stopped after {len(done)} of {len(rows)} rows", err=True)
+    sys.exit(130 if stopped else int(any(own.verdict and own.verdict.verdict == "contradicted" for own in audited)))
