@@ -5,6 +5,8 @@ import json
 import pytest
 
 from archcalc import SpecError, analyze, load, parse
+from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.auditing import figures
 from archcalc.auditing.figures import Figures, Numbers
 from archcalc.auditing.lint import check_spec
@@ -342,6 +344,41 @@ def test_conventions_are_told_apart():
     two = "explained_by: [{text: a, convention: all, value: flops + 1}, {text: b, convention: macs, value: flops + 1}]"
     (found,) = verdicts(f'  - {{figure: macs, printed: "1,793", source: s, {two}}}\n')
     assert (found.verdict, found.accounting) == ("explained", "b")
+
+
+@pytest.mark.parametrize(
+    ("figure", "printed", "expected"),
+    [
+        ("macs", "2,304", "explained"),  # 1,792 MACs and 512 biases
+        ("macs", "2.3K", "contradicted"),  # too few digits to say how it was counted
+        ("macs", "~2,304", "contradicted"),
+        ("params", "2,304", "contradicted"),
+        ("macs", "2,305", "contradicted"),
+    ],
+)
+def test_a_tools_convention_explains_operations(figure, printed, expected, monkeypatch):
+    none = dict.fromkeys(CONVENTIONS["macs"].weights, 0)
+    monkeypatch.setitem(
+        CONVENTIONS, "tool", CONVENTIONS["torch"]._replace(name="tool", weights=none | {"mac": 1, "add": 1})
+    )
+    found = verdict(figure, printed)
+    assert (found.verdict, found.accounting) == (expected, "by the convention tool" if expected == "explained" else "")
+
+
+def test_a_tools_convention_comes_after_what_the_spec_says(monkeypatch):
+    monkeypatch.setitem(CONVENTIONS, "tool", CONVENTIONS["macs"]._replace(name="tool"))
+    found = verdict("macs", "3,584", ", explained_by: {text: two per MAC, value: 2 * macs}")
+    assert (found.verdict, found.accounting) == ("explained", "two per MAC")
+    assert verdict("macs", "1,792").verdict == "exact"
+
+
+def test_a_tools_convention_may_not_know_a_layer(monkeypatch):
+    """A lower bound explains nothing."""
+    figure = Figures.figure
+    monkeypatch.setattr(Figures, "figure", lambda self, *name: AtLeast(figure(self, *name)))
+    assert verdict("macs", "3,584").verdict == "contradicted"
+    monkeypatch.undo()
+    assert verdict("macs", "3,584").accounting == "by the convention torch"
 
 
 def test_the_input_of_a_join_is_that_of_its_first_branch():

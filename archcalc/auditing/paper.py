@@ -3,7 +3,7 @@
 All answers to a cell are listed. Of those that match equally well the plainest comes first: counted as PLAIN for the
 input that the row states or the network's own; by a tool's convention; for another input or with side outputs;
 in units of 1,024 or by another accounting. If there is a plain answer, its match is the verdict. A cell with other
-answers is explained, one without is contradicted. A figure of fewer than EVIDENCE digits is explained only if another
+answers is explained, one without is contradicted. A figure of few digits is explained only if another
 cell of its row agrees for the same input.
 """
 
@@ -31,7 +31,6 @@ from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
 
 PLAIN = ("macs", "all")  # conventions that are no tool's
-EVIDENCE = 4  # digits of a figure that are evidence alone
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
 
@@ -44,11 +43,6 @@ class Answer(NamedTuple):
     text: str
     plain: bool
     input: Sizes
-
-    @property
-    def strong(self) -> bool:
-        """Whether its digits are evidence alone."""
-        return self.number.digits >= EVIDENCE and not self.number.bound
 
 
 class Audited(NamedTuple):
@@ -158,7 +152,7 @@ class Auditor:
         own = self.settings(row, name)[0]
         return [
             self.answers(name, cell, [*self.sizes(name, cell, own)])
-            if not found and len(own.input) == 3 and any(way.number.digits >= EVIDENCE for way in cell.ways)
+            if not found and len(own.input) == 3 and any(way.number.evident for way in cell.ways)
             else found
             for found, cell in zip(answers, row.printed, strict=True)
         ]
@@ -199,8 +193,8 @@ class Auditor:
         claim, computed = Claim(key, cell.text, str(cell.place), what=cell.column.title), plain[0].value
         ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, "" if a.plain else a.text) for a in own)]
         verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
-        agree = {a.input for found in answers if found is not own for a in found if a.plain or a.strong}
-        if verdict.verdict == "explained" and not own[0].strong and own[0].input not in agree:
+        agree = {a.input for found in answers if found is not own for a in found if a.plain or a.number.evident}
+        if verdict.verdict == "explained" and not own[0].number.evident and own[0].input not in agree:
             return audited._replace(remark="so few digits alone are no evidence")
         return audited._replace(verdict=verdict)
 
@@ -253,9 +247,9 @@ def _backbone(report: Report, key: str, text: str, end: int) -> Iterator[Count]:
 
 
 def _convincing(answers: Sequence[Sequence[Answer]]) -> bool:
-    """Whether figures with answers show which network a row means: two of them, or one of EVIDENCE digits."""
+    """Whether figures with answers show which network a row means: two of them, or one that is evident."""
     found = [own[0] for own in answers if own]
-    return len(found) > 1 or any(answer.strong for answer in found)
+    return len(found) > 1 or any(answer.number.evident for answer in found)
 
 
 def _score(answers: Sequence[Sequence[Answer]]) -> tuple[int, int]:

@@ -35,6 +35,8 @@ RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fracti
 Scales: TypeAlias = Mapping[str, int] | Mapping[str, Fraction]
 SCALES: Mapping[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}  # by the figure's unit; COUNTS for all others
 
+EVIDENCE = 4  # fewest digits of a number that says how it was counted
+
 BOUNDS = {"<": "<", "under": "<", "less than": "<", ">": ">", "over": ">", "more than": ">"}
 ABOUT = ("about", "~", "≈", "approx.", "approximately")
 _WORDS = "|".join(map(re.escape, (*BOUNDS, *ABOUT)))
@@ -55,6 +57,11 @@ class Number(NamedTuple):
     digits: int  # the number of significant digits
     bound: str = ""  # `<` or `>`
     about: bool = False
+
+    @property
+    def evident(self) -> bool:
+        """Whether its digits are evidence alone for a way to count; with fewer, some way gives nearly every number."""
+        return self.digits >= EVIDENCE and not self.bound and not self.about
 
     def verdict(self, computed: Any) -> str:
         """Return exact, rounds, truncates or within; "" if the numbers differ."""

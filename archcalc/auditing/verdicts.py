@@ -3,8 +3,9 @@
 A printed figure is reproduced if the verdict is **exact**, **rounds**, **truncates** or **within** a bound (the rules
 are in `printed`), or
 
-* **explained**: it matches, by the same rules, under another accounting of the same network: MB read as MiB, or an
-  accounting of the spec (other params, resolution or mode, or a formula over the figures).
+* **explained**: it matches, by the same rules, under another accounting of the same network: MB read as MiB, an
+  accounting of the spec (other params, resolution or mode, or a formula over the figures), or the convention of a tool,
+  if the number has EVIDENCE digits.
 
 Otherwise it is **contradicted**: no known accounting gives it. The spec gives the reason (`clash`).
 
@@ -14,10 +15,12 @@ accounting does not give a figure for which it is written. An accounting of a co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
@@ -30,6 +33,7 @@ from archcalc.graph.graph import Graph, require_graph
 from archcalc.spec.limits import shared
 
 UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}
+OPERATIONS = ("macs", "flops")  # figures that conventions count
 UNITS = "in units of 1,024"
 MAX_STEPS = 100_000  # most steps of all accountings of one network
 MAX_KEPT = 20_000  # most layers, over all settings, whose figures are kept for the next claim
@@ -118,7 +122,22 @@ class _Judge:
             ways += found
             failed += [] if any(way.match for way in found) else [accounting.text]
         units = [] if failed else [way for way in own if way.text]  # units are an accounting, too
-        return verdict_of(claim, value, [*(way for way in own if not way.text), *ways, *units], tuple(failed))
+        ways = [*(way for way in own if not way.text), *ways, *units]
+        tools = () if any(way.match for way in ways) else self.by_tools(claim)
+        return verdict_of(claim, value, [*ways, *tools], tuple(failed))
+
+    def by_tools(self, claim: Claim) -> Iterator[Way]:
+        """Yield what tools count, for a number of operations whose digits are evidence alone."""
+        printed = _read(claim) if claim.figure in OPERATIONS else None
+        for name in CONVENTIONS if isinstance(printed, Number) and printed.evident else ():
+            try:
+                counted = self.computed(
+                    claim._replace(figure="flops"), Setting(convention=name), claim.places["printed"]
+                )
+            except SpecError:  # a tool's count may be unknown
+                continue
+            if not isinstance(counted, AtLeast):
+                yield from _ways(claim, counted, f"by the convention {name}")
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
         """Return the value that an accounting gives. Raises SpecError."""
