@@ -184,7 +184,7 @@ def test_few_digits_explain_nothing_alone(tmp_path):
     found = audited(tmp_path, "name,flops,params\nvgg16,14.4G,\nvgg16,14.4G,138M\nvgg16,14.4G,190M\n")
     assert found[0].verdict is None
     assert found[0].answers
-    few = "so few digits alone are no evidence"
+    few = "so few digits are no evidence"
     assert [own[1] for own in short(found)] == [few, "explained", "rounds", few, "contradicted"]
 
 

@@ -22,27 +22,35 @@ from archcalc.auditing.figures import Figures
 from archcalc.auditing.network_names import Meant, Names
 from archcalc.auditing.paper_columns import BATCH, MEMORIES, MEMORY
 from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row
-from archcalc.auditing.printed import Number
-from archcalc.auditing.verdicts import MATCHES, Verdict, Way, verdict_of
+from archcalc.auditing.printed import EVIDENCE, Number
+from archcalc.auditing.verdicts import MATCHES, OPERATIONS, PLAIN, Verdict, Way, verdict_of
 from archcalc.catalog import listed, load_with, networks
 from archcalc.errors import ArchcalcError, Refusal, suggest
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
 
-PLAIN = ("macs", "all")  # conventions that are no tool's
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
 
 class Answer(NamedTuple):
     """A way to count that gives the printed digits."""
 
-    order: tuple[int, ...]  # the plainest first
+    order: tuple[int, ...]  # what it takes for granted: an accounting, input or mode, tool; and its number
     number: Number
     value: int
     text: str
-    plain: bool
     input: Sizes
+
+    @property
+    def steps(self) -> int:
+        """How far it is from a plain answer: by a tool, by another input or mode, by units or another accounting."""
+        return sum(self.order[:3])
+
+    @property
+    def evident(self) -> bool:
+        """Whether its digits are evidence alone; each further step takes two more."""
+        return self.number.evident and self.number.digits >= EVIDENCE + 2 * (self.steps - 1)
 
 
 class Audited(NamedTuple):
@@ -178,7 +186,7 @@ class Auditor:
                     if way.number.verdict(count.value):
                         text = ", ".join(filter(None, (f"{count.text} {setting.text}".strip(), way.unit)))
                         order = way.binary or count.other, not setting.stated, count.tool, len(found)
-                        own = Answer(order, way.number, count.value, text, not any(order[:3]), setting.input)
+                        own = Answer(order, way.number, count.value, text, setting.input)
                         found.setdefault((count.text, count.value, way.unit), own)
         return sorted(found.values(), key=lambda own: (MATCHES.index(own.number.verdict(own.value)), own.order))
 
@@ -191,11 +199,12 @@ class Auditor:
             return audited._replace(remark=cell.problem or f"archcalc does not know it of {name}")
         key = MEMORIES[0] if cell.column.role == MEMORY else cell.column.role
         claim, computed = Claim(key, cell.text, str(cell.place), what=cell.column.title), plain[0].value
-        ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, "" if a.plain else a.text) for a in own)]
+        ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, a.text if a.steps else "") for a in own)]
         verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
-        agree = {a.input for found in answers if found is not own for a in found if a.plain or a.number.evident}
-        if verdict.verdict == "explained" and not own[0].number.evident and own[0].input not in agree:
-            return audited._replace(remark="so few digits alone are no evidence")
+        agree = {a.input for found in answers if found is not own for a in found if not a.steps or a.evident}
+        together = own and own[0].input in agree and own[0].steps == 1
+        if verdict.verdict == "explained" and not (own[0].evident or together):
+            return audited._replace(remark="so few digits are no evidence")
         return audited._replace(verdict=verdict)
 
     def _graph(self, name: str, shape: Sizes | None) -> Graph:
@@ -220,41 +229,44 @@ def _counted(role: str, graph: Graph, setting: Setting) -> Iterator[Count]:
     report = analyze(graph, setting.batch, mode=setting.mode)
     end = report.field_end if len(setting.input) == 3 else 0
     if role == "params":
-        yield Count(report.totals.params)
+        yield from (Count(value, text, other=bool(text)) for text, value in _parts(report, role, end))
         if report.totals.running_statistics:
             yield Count(report.totals.params_with_statistics, "with running statistics", other=True)
-        yield from _backbone(report, role, "", end)
-    elif role in ("macs", "flops"):
+    elif role in OPERATIONS:
+        alike: dict[tuple[Any, ...], list[str]] = {}
         for name in dict.fromkeys((*PLAIN, *CONVENTIONS)):
             counted = analyze(graph, setting.batch, mode=setting.mode, flops=name)
-            yield Count(counted.totals.flops, name, tool=name not in PLAIN or (role, name) == ("macs", "all"))
-            yield from _backbone(counted, "flops", f"{name} ", end)
+            alike.setdefault(tuple(_parts(counted, "flops", end)), []).append(name)
+        for parts, names in alike.items():
+            tool = names[0] not in PLAIN or (role, names[0]) == ("macs", "all")
+            yield from (Count(value, f"{', '.join(names)} {text}".strip(), tool, bool(text)) for text, value in parts)
     elif role == MEMORY:
         yield from (Count(getattr(report.totals, key), FIGURES[key].title, tool=True) for key in MEMORIES)
     else:
         yield Count(Figures(report).figure(role))
 
 
-def _backbone(report: Report, key: str, text: str, end: int) -> Iterator[Count]:
-    """Yield sums without the linear layers behind the last layer with positions, and without all behind it."""
-    values = [rule(key)(run) for run in report.runs] if end else []
-    linear = [node.op.name == "linear" for node in report.ran.nodes]
-    kept = [count for i, count in enumerate(values) if i <= end or not linear[i]]
-    if None not in kept and len(kept) < len(values):
-        yield Count(sum(filter(None, kept)), f"{text}without the classifier", other=True)
+def _parts(report: Report, key: str, end: int) -> Iterator[tuple[str, int]]:
+    """Yield a sum; without the linear layers behind the last layer with positions; and without all behind it."""
+    values = [rule(key)(run) for run in report.runs]
+    yield "", getattr(report.totals, key)
+    head = [node.op.name == "linear" and i > end > 0 for i, node in enumerate(report.ran.nodes)]
+    if any(head) and None not in values:
+        kept = [count or 0 for count, own in zip(values, head, strict=True) if not own]
+        yield "without the classifier", sum(kept)
         if any(kept[end + 1 :]):
-            yield Count(sum(filter(None, kept[: end + 1])), f"{text}without pooling and the classifier", other=True)
+            yield "without pooling and the classifier", sum(kept[: end + 1])
 
 
 def _convincing(answers: Sequence[Sequence[Answer]]) -> bool:
     """Whether figures with answers show which network a row means: two of them, or one that is evident."""
     found = [own[0] for own in answers if own]
-    return len(found) > 1 or any(answer.number.evident for answer in found)
+    return len(found) > 1 or any(answer.evident for answer in found)
 
 
 def _score(answers: Sequence[Sequence[Answer]]) -> tuple[int, int]:
     """Return how many cells have answers, and how many have plain ones."""
-    return sum(map(bool, answers)), sum(any(answer.plain for answer in own) for own in answers)
+    return sum(map(bool, answers)), sum(any(not answer.steps for answer in own) for own in answers)
 
 
 def _params(graph: Graph) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from archcalc.spec.limits import shared
 
 UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}
 OPERATIONS = ("macs", "flops")  # figures that conventions count
+PLAIN = ("macs", "all")  # conventions that are no tool's
 UNITS = "in units of 1,024"
 MAX_STEPS = 100_000  # most steps of all accountings of one network
 MAX_KEPT = 20_000  # most layers, over all settings, whose figures are kept for the next claim
@@ -129,7 +130,8 @@ class _Judge:
     def by_tools(self, claim: Claim) -> Iterator[Way]:
         """Yield what tools count, for a number of operations whose digits are evidence alone."""
         printed = _read(claim) if claim.figure in OPERATIONS else None
-        for name in CONVENTIONS if isinstance(printed, Number) and printed.evident else ():
+        tools = [name for name in CONVENTIONS if name not in PLAIN]
+        for name in tools if isinstance(printed, Number) and printed.evident else ():
             try:
                 counted = self.computed(
                     claim._replace(figure="flops"), Setting(convention=name), claim.places["printed"]
