@@ -11,6 +11,7 @@ from archcalc.auditing.paper_columns import column_of, readings
 from archcalc.auditing.paper_rows import read_paper
 from archcalc.cli import cli
 from archcalc.errors import Refusal, SpecError
+from archcalc.spec.limits import shared
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,27 @@ def test_the_text_of_a_table_opens_no_files_and_runs_no_code(tmp_path, monkeypat
     assert all("unknown network" in own[1] for own in short(audited(tmp_path, text)))
     given = audited(tmp_path, "name,params\nx,0\n", given={"x": "mine.yaml"})
     assert short(given)[0][:2] == ("mine.yaml", "exact")
+
+
+def test_the_text_of_a_table_sends_no_commands_to_a_terminal(tmp_path):
+    done = run(tmp_path, "name\x1b[2J,params\x1b[2J\nVGG-16\x1b[2J,138M\nLeNet-5,1\x1b[2J\n")
+    assert "\x1b" not in done.output
+
+
+def test_where_the_steps_of_a_command_end_there_is_no_verdict(tmp_path):
+    text = "name,flops\nresnet18,1123456789\nresnet34,1123456789\n"
+    assert [own[1] for own in short(audited(tmp_path, text))] == ["contradicted"] * 2
+    with shared(2_000, "one command"):
+        *_, last = audited(tmp_path, text)
+    assert last.verdict is None
+    assert "steps left for one command" in last.remark
+
+
+@pytest.mark.parametrize("long", ["(" * 10**5, "a1 " * 10**5, "/" * 10**5, "1" * 10**5])
+def test_long_texts_take_no_longer(long, tmp_path, monkeypatch):
+    """Not measured: an expression that takes the square of 100,000 steps would time out."""
+    found = audited(tmp_path, f"name,params,{long}\n{long},{long},1\nVGG-16,138M,2\n")
+    assert found[-1].verdict.verdict == "rounds"
 
 
 def test_search(tmp_path):

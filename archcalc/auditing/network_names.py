@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+MAX_WORDS = 40  # of a name; all runs of its words are looked up
 _SAME = {
     "ti": "t", "tiny": "t", "small": "s", "medium": "m", "base": "b", "large": "l", "huge": "h", "wideresnet": "wrn",
     "patch": "", "p": "",
@@ -48,7 +49,7 @@ class Names:
         """
         if "/" in text and text in self.known:
             return Meant((text,))
-        words, found = _words(text), dict[str, Meant]()
+        words, found = _words(text)[:MAX_WORDS], dict[str, Meant]()
         for first, last in combinations(range(len(words) + 1), 2):
             own = _joined(words[first:last])
             if own in self.by_words:

@@ -29,6 +29,7 @@ from archcalc.errors import ArchcalcError, Refusal, suggest
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
+from archcalc.spec.limits import tightest
 
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
@@ -95,7 +96,7 @@ class Auditor:
         self.given = given or {}  # networks by the names of rows
         self.search = search
         self.names = Names(networks(broken=lambda error: None))
-        self.graph = lru_cache(8)(self._graph)
+        self.graph = lru_cache(64)(self._graph)
         self.counts = lru_cache(None)(self._counts)
 
     def audit(self, row: Row) -> list[Audited]:
@@ -194,7 +195,8 @@ class Auditor:
         """Return a cell with the verdict on it."""
         row, (name, *_), cell = audited.row, audited.networks, audited.cell
         assert cell
-        own, plain = answers[row.printed.index(cell)], self.counts(cell.column.role, name, self.settings(row, name)[0])
+        own, settings = answers[row.printed.index(cell)], self.settings(row, name)
+        plain = next(filter(None, (self.counts(cell.column.role, name, setting) for setting in settings)), ())
         if cell.problem or not plain:
             return audited._replace(remark=cell.problem or f"archcalc does not know it of {name}")
         key = MEMORIES[0] if cell.column.role == MEMORY else cell.column.role
@@ -221,6 +223,8 @@ class Auditor:
         try:
             made = list(_counted(role, self.graph(name, setting.input), setting))
         except ArchcalcError:
+            if (pool := tightest()) and not pool.left:  # no network can be loaded any more
+                raise
             return ()
         return tuple(count for count in made if count.value is not None and not isinstance(count.value, AtLeast))
 
@@ -259,9 +263,9 @@ def _parts(report: Report, key: str, end: int) -> Iterator[tuple[str, int]]:
 
 
 def _convincing(answers: Sequence[Sequence[Answer]]) -> bool:
-    """Whether figures with answers show which network a row means: two of them, or one that is evident."""
+    """Whether figures show which network a row means: one that is evident, or two with nearly plain answers."""
     found = [own[0] for own in answers if own]
-    return len(found) > 1 or any(answer.evident for answer in found)
+    return any(answer.evident for answer in found) or sum(answer.steps < 2 for answer in found) > 1
 
 
 def _score(answers: Sequence[Sequence[Answer]]) -> tuple[int, int]:

@@ -39,6 +39,7 @@ ROLES: Mapping[str, Sequence[str]] = {
 }
 MEMORIES = ("peak_inference_bytes", "peak_training_bytes", "param_bytes", "activation_bytes")  # what memory may be
 BINARY_COUNTS = COUNTS | {"k": 2**10, "m": 2**20, "g": 2**30, "b": 2**30}
+MAX_TEXT = 100  # characters of a heading or figure; expressions take longer than linear
 SMALL = 10**5  # a number below is perhaps one of millions
 _NEEDLESS = re.compile(r"\b(number|no|num|total|of|the)\b|[^a-z]+")
 _SPLIT = re.compile(r"(.*?)(?:[(\[{/,]| in (?=\w+$))(.*?)[)\]}]?")
@@ -73,7 +74,7 @@ class Printed(NamedTuple):
 
 def column_of(title: str) -> Column:
     """Read a heading."""
-    words = title.lower().replace("_", " ").strip()
+    words = title[:MAX_TEXT].lower().replace("_", " ").strip()
     parts = _SPLIT.fullmatch(words)
     head, tail = (part.strip() for part in parts.groups()) if parts else (words, "")
     found = _UNIT.fullmatch(tail)
@@ -100,7 +101,7 @@ def unit_of(role: str) -> str:
 
 def readings(text: str, column: Column) -> list[Printed]:
     """Return the ways to read a cell, the plainest first. Raises Refusal for a text that is not a number."""
-    unit, plain = unit_of(column.role), _plain(text)
+    unit, plain = unit_of(column.role), _plain(text[:MAX_TEXT])
     stated = bool(_STATED.fullmatch(plain)) or not (column.unit or unit in ("bytes", "values", "operations"))
     if stated:
         return [*_ways(plain, unit, "")]
@@ -125,5 +126,5 @@ def _ways(text: str, unit: str, guessed: str) -> Iterator[Printed]:
 def _plain(text: str) -> str:
     """Return a printed number without footnote marks, spaces between digits, and the name of what is counted."""
     plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", text.strip()).strip()
-    plain = re.sub(r"(?<=\d)['’\s\u00a0\u2009\u202f](?=\d{3}\b)", "", plain)
+    plain = re.sub(r"(?<=\d)['’ ](?=\d{3}\b)", "", plain)
     return re.sub(rf"\s*{_COUNTED}\.?$", "", plain, flags=re.IGNORECASE).strip()

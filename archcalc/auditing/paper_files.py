@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from archcalc.errors import Place, Source, SpecError
+from archcalc.errors import Place, Source, SpecError, printable
 from archcalc.spec.yaml import read_text
 from archcalc.spec_files import shown
 
@@ -84,7 +84,7 @@ def _piped(source: Source) -> Iterator[list[Cell]]:
 
 def _cell(text: str, place: Place) -> Cell:
     plain = re.sub(r"</?[a-z][^<>]*>", " ", re.sub(r"\*\*|`|\\(?=\W)", "", text))
-    return Cell(" ".join(plain.split()), place)
+    return Cell(printable(" ".join(plain.split())), place)
 
 
 def _fitted(row: list[Cell], columns: int) -> list[Cell]:

@@ -12,6 +12,7 @@ from archcalc.auditing.paper_files import Cell, read_rows
 from archcalc.errors import Refusal, SpecError, suggest
 from archcalc.ops.shape import Sizes
 
+MAX_NAME = 200  # characters of a name
 EMPTY = ("", "-", "–", "—", "n/a", "na", "nan", "none", "?")
 SIZES = (
     128, 160, 192, 224, 227, 240, 256, 288, 299, 320, 331, 336, 380, 384, 416, 448, 456, 475, 480, 512, 528, 600,
@@ -48,7 +49,7 @@ class Row:
     @cached_property
     def names(self) -> dict[str, str]:
         """What may name its network, without citations; of a path to Python code the file's name."""
-        texts = {role: re.sub(r"\[[\d, –-]+\]", "", self.by_role.get(role, "")).strip() for role in NAMES}
+        texts = {role: re.sub(r"\[[\d, –-]+\]", "", self.by_role.get(role, "")[:MAX_NAME]).strip() for role in NAMES}
         return {role: re.sub(r".*/(?=.*\.py$)|\.py$", "", text) for role, text in texts.items() if text}
 
     @property
