@@ -172,12 +172,14 @@ def test_batches_side_outputs_statistics_and_backbones(tmp_path):
 
 
 def test_bytes(tmp_path):
-    found = audited(tmp_path, "name,size (MB),memory\nvgg16,553.4,527.8 MiB\nvgg16,527.8,\n")
+    found = audited(tmp_path, "name,size (MB),memory\nvgg16,553.4,527.8 MiB\nvgg16,528,\n")
     assert [own[1:] for own in short(found)] == [
         ("rounds", "at 3×224×224"),
         ("explained", "params at 3×224×224"),
         ("explained", "at 3×224×224, in units of 1,024"),
     ]
+    (resnet,) = short(audited(tmp_path, "name,model size\nresnet50,102.44 MB\n"))
+    assert resnet[1:] == ("explained", "with running statistics at 3×224×224")
 
 
 def test_few_digits_explain_nothing_alone(tmp_path):
@@ -256,6 +258,7 @@ def test_search(tmp_path):
         ("vgg16,138M\nresnet18,11M\n", "paper.csv:1:1: the table has no header"),
         ("name,parms\nvgg16,138M\n", "paper.csv:1:1: no column prints a figure"),
         ("nmae,params\nvgg16,138M\n", "paper.csv:1:1: no column names the networks"),
+        ("name,params\nvgg16,large\n", "paper.csv:1:1: no column prints a figure"),
     ],
 )
 def test_headers_without_names_or_figures(text, says, tmp_path, monkeypatch):
@@ -264,7 +267,8 @@ def test_headers_without_names_or_figures(text, says, tmp_path, monkeypatch):
     with pytest.raises(SpecError) as raised:
         read_paper(tmp_path.__class__("paper.csv"))
     assert str(raised.value).startswith(says)
-    assert "no column prints" not in says or "did you mean params" in str(raised.value)
+    assert "parms" not in text or "did you mean params" in str(raised.value)
+    assert "nmae" not in text or "did you mean name" in str(raised.value)
 
 
 def run(folder, text, *options):
@@ -272,11 +276,17 @@ def run(folder, text, *options):
     return CliRunner().invoke(cli, ["audit", str(folder / "paper.csv"), *options])
 
 
+def test_a_column_without_numbers_is_skipped(tmp_path):
+    done = run(tmp_path, "name,weights,params\nVGG-16,V1,138M\nLeNet-5,V2,60K\n")
+    assert "2 rows: 1 exact, 1 rounded\n" in done.output
+    assert "Skipped columns: weights (no numbers)." in done.output
+
+
 def test_the_command(tmp_path):
-    text = "name,params,flops,top 1,year\nVGG-16,138M,—,71.5,2014\nOurs,1M,1x,2,2015\n"
+    text = "name,params,flops,top 1,year\nVGG-16,138M,—,71.5,2014\nOurs,1M,1x,2,2015\nLeNet-5,,0.33M,,\n"
     done = run(tmp_path, text, "--network", "Ours=lenet5")
     assert done.exit_code == 1
-    assert "2 rows: 1 rounded, 1 contradicted, 1 without a verdict" in done.output
+    assert "3 rows: 2 rounded, 1 contradicted, 1 without a verdict" in done.output
     assert "paper.csv:3:9: cannot read the printed figure '1x'" in done.output
     assert "Skipped columns: top 1, year." in done.output
     assert run(tmp_path, text).exit_code == 0  # an unknown network contradicts nothing

@@ -31,6 +31,7 @@ from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
 from archcalc.spec.limits import tightest
 
+MANY_WAYS = ("params", *OPERATIONS, MEMORY)  # figures that some way of counting gives, whatever few digits they have
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
 
@@ -205,7 +206,7 @@ class Auditor:
         verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
         agree = {a.input for found in answers if found is not own for a in found if not a.steps or a.evident}
         together = own and own[0].input in agree and own[0].steps == 1
-        if verdict.verdict == "explained" and not (own[0].evident or together):
+        if verdict.verdict == "explained" and not (own[0].evident or together) and cell.column.role in MANY_WAYS:
             return audited._replace(remark="so few digits are no evidence")
         return audited._replace(verdict=verdict)
 
@@ -232,10 +233,10 @@ class Auditor:
 def _counted(role: str, graph: Graph, setting: Setting) -> Iterator[Count]:
     report = analyze(graph, setting.batch, mode=setting.mode)
     end = report.field_end if len(setting.input) == 3 else 0
-    if role == "params":
+    if role in ("params", "param_bytes"):
         yield from (Count(value, text, other=bool(text)) for text, value in _parts(report, role, end))
-        if report.totals.running_statistics:
-            yield Count(report.totals.params_with_statistics, "with running statistics", other=True)
+        if statistics := report.totals.running_statistics * (1 if role == "params" else 4):
+            yield Count(getattr(report.totals, role) + statistics, "with running statistics", other=True)
     elif role in OPERATIONS:
         alike: dict[tuple[Any, ...], list[str]] = {}
         for name in dict.fromkeys((*PLAIN, *CONVENTIONS)):

@@ -84,14 +84,22 @@ def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
     """
     header, rows = read_rows(path)
     columns = [column_of(cell.text) for cell in header]
+    for i, column in enumerate(columns):
+        cells = [PrintedCell(column, row[i]) for row in rows if column.printed and row[i].text.lower() not in EMPTY]
+        if cells and all(cell.problem for cell in cells):
+            columns[i] = column._replace(role="")
     known = [word for words in ROLES.values() for word in words]
-    hints = {column.title: suggest(column.title, known) for column in columns if not column.role}
+    hints = {
+        column.title: "no numbers" if column_of(column.title).role else suggest(column.title, known)
+        for column in columns
+        if not column.role
+    }
+    hint = next(filter(None, hints.values()), "write a header such as name,params,flops")
     if not any(column.printed for column in columns):
         missing = any(re.match(r"\d", cell.text) for cell in header[1:])
-        hint = next(filter(None, hints.values()), "write a header such as name,params,flops")
         raise SpecError("the table has no header" if missing else "no column prints a figure", header[0].place, hint)
     if not search and not any(column.role in NAMES for column in columns):
-        raise SpecError("no column names the networks", header[0].place, "call one `name`, or add --search")
+        raise SpecError("no column names the networks", header[0].place, f"{hint}, or add --search")
     skipped = ", ".join(f"{title} ({hint})" if hint else title for title, hint in hints.items() if title)
     made = [Row(columns, row) for row in rows]
     return [row for row in made if row.printed], [f"Skipped columns: {skipped}."] * bool(skipped)
