@@ -292,6 +292,12 @@ def test_the_command(tmp_path):
     assert run(tmp_path, text).exit_code == 0  # an unknown network contradicts nothing
 
 
+def test_a_table_without_rows(tmp_path):
+    done = run(tmp_path, "name,flops\n")
+    assert done.exit_code == 0
+    assert "paper.csv, 0 rows\n" in done.output
+
+
 @pytest.mark.parametrize("form", ["markdown", "csv", "tsv", "latex", "rst", "html"])
 def test_every_format(form, tmp_path):
     done = run(tmp_path, "name,flops\nVGG-16,15.5G\n", "--format", form)

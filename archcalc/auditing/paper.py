@@ -199,7 +199,7 @@ class Auditor:
         own, settings = answers[row.printed.index(cell)], self.settings(row, name)
         plain = next(filter(None, (self.counts(cell.column.role, name, setting) for setting in settings)), ())
         if cell.problem or not plain:
-            return audited._replace(remark=cell.problem or f"archcalc does not know it of {name}")
+            return audited._replace(remark=cell.problem or f"the figure is unknown for {name}")
         key = MEMORIES[0] if cell.column.role == MEMORY else cell.column.role
         claim, computed = Claim(key, cell.text, str(cell.place), what=cell.column.title), plain[0].value
         ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, a.text if a.steps else "") for a in own)]

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-from archcalc.auditing.paper import Auditor
 from archcalc.auditing.paper_files import TABLES
-from archcalc.auditing.paper_rows import read_paper
 from archcalc.cli.output import deliver, run_each
 from archcalc.errors import ArchcalcError, shorten, suggest
 
@@ -24,6 +22,8 @@ def audit_table_file(
     file: str, given: Mapping[str, str], search: bool, only: Sequence[str], form: str, output: Path | None, force: bool
 ) -> None:
     """Check a table, print the verdicts and exit: with 1 if a figure is contradicted. Raises ArchcalcError."""
+    from archcalc.auditing.paper import Auditor
+    from archcalc.auditing.paper_rows import read_paper
     from archcalc.render.tables.paper import paper_table
 
     rows, remarks = read_paper(Path(file), search)

@@ -59,7 +59,9 @@ def audit_networks(
     shape: GivenInput | None, form: str, output: Path | None, force: bool,
 ) -> None:  # fmt: skip
     """Check published figures against computed ones. NAME is a network or a pattern such as 'resnet*'; without it: all.
-    Or it is a table of anybody's (.csv, .tsv, .md): each figure in it is compared.
+
+    NAME may also be a table of anybody's (.csv, .tsv, .md). Each row's network is found by its name; each figure says
+    which convention, input and unit gives its digits. The exit code is 1 if a figure is contradicted.
 
     A figure is exact, matches when rounded (rounds) or cut off (truncates), is within a printed bound, is explained by
     another accounting that is computed, or is contradicted. The table shows how many digits a verdict rests on. The

@@ -44,7 +44,7 @@ def paper_table(file: str, audited: Sequence[Audited], only: Sequence[str], rema
         [_row(own) for own in shown],
         "figures",
         {"schema": SCHEMA, "file": file},
-        f"{file}, {len(lines):,} row{'s' if len(lines) != 1 else ''}: {', '.join(tally)}",
+        f"{file}, {len(lines):,} row{'s' if len(lines) != 1 else ''}" + (f": {', '.join(tally)}" if tally else ""),
         data=lambda: {
             "verdicts": {name: counts[name] for name in VERDICTS},
             "rows": len(lines),
