@@ -48,6 +48,8 @@ def test_headings(title, role, unit):
     [
         ("25.6 M", "params", [25_600_000]),
         ("25.6M†", "params", [25_600_000]),
+        ("25,6", "Params (M)", [25_600_000]),
+        ("4,08918", "GFLOPs", [4_089_180_000]),
         ("25 557 032", "params", [25_557_032]),
         ("4.1 (3.8)", "GFLOPs", [4_100_000_000]),
         ("727 MFLOPs", "FLOPs (G)", [727_000_000]),
@@ -68,7 +70,7 @@ def test_units_of_1024_come_last():
     assert [(way.number.value, way.unit) for way in found] == [(233_000_000, ""), (233 * 2**20, "in units of 1,024")]
 
 
-@pytest.mark.parametrize("text", ["many", "4.1 or 4.2", "4,1", "25.6 MB"])
+@pytest.mark.parametrize("text", ["many", "4.1 or 4.2", "4,1,2", "25.6 MB"])
 def test_what_is_no_figure(text):
     with pytest.raises(Refusal, match="cannot read the printed figure"):
         readings(text, column_of("params"))
@@ -201,6 +203,7 @@ def test_unknown_networks_have_no_verdict(tmp_path):
     assert found[1][1] == "unknown network; name it in a column `archcalc` or with --network"
     assert found[2][1] == "unknown network; ours is not in the name of resnet50, and no figure shows that it is meant"
     assert found[3][1] == "exact"
+    assert found[4][1] == "unknown network; write the text of a merged cell into each row"
 
 
 def test_networks_are_given(tmp_path):

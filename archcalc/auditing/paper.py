@@ -105,6 +105,7 @@ class Auditor:
         meant = self.meant(row)
         if not meant.networks:
             hint = suggest(row.label, self.names.known) or "name it in a column `archcalc` or with --network"
+            hint = hint if row.label else "write the text of a merged cell into each row"
             return [Audited(row, remark=f"unknown network; {hint}")]
         try:
             tried = {name: self.answered(row, name) for name in meant.networks}

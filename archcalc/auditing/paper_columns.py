@@ -21,22 +21,12 @@ ROLES: Mapping[str, Sequence[str]] = {
     INPUT: ("input", "input size", "resolution", "res", "size", "image", "image size", "img size", "crop size"),
     BATCH: ("batch", "batch size"),
     "params": ("param", "params", "parameter", "parameters", "trainable params", "trainable parameters"),
-    "macs": (
-        "mac",
-        "macs",
-        "madd",
-        "madds",
-        "m adds",
-        "mult add",
-        "mult adds",
-        "multiply adds",
-        "multiply accumulates",
-    ),
+    "macs": ("mac", "macs", "madds", "m adds", "mult add", "mult adds", "multiply adds", "multiply accumulates"),
     "flops": ("flop", "flops", "op", "ops", "operations", "complexity"),
     "activations": ("activation", "activations", "acts"),
     "param_bytes": ("model size", "file size", "size on disk", "param mem"),
     MEMORY: (MEMORY, "mem"),
-}
+}  # fmt: skip
 MEMORIES = ("peak_inference_bytes", "peak_training_bytes", "param_bytes", "activation_bytes")  # what memory may be
 BINARY_COUNTS = COUNTS | {"k": 2**10, "m": 2**20, "g": 2**30, "b": 2**30}
 MAX_TEXT = 100  # characters of a heading or figure; expressions take longer than linear
@@ -124,7 +114,11 @@ def _ways(text: str, unit: str, guessed: str) -> Iterator[Printed]:
 
 
 def _plain(text: str) -> str:
-    """Return a printed number without footnote marks, spaces between digits, and the name of what is counted."""
+    """Return a printed number without footnote marks, spaces between digits, and the name of what is counted.
+
+    A comma before other than three digits is a decimal comma.
+    """
     plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", text.strip()).strip()
     plain = re.sub(r"(?<=\d)['’ ](?=\d{3}\b)", "", plain)
+    plain = re.sub(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.])", r"\1.\2", plain)  # a decimal comma
     return re.sub(rf"\s*{_COUNTED}\.?$", "", plain, flags=re.IGNORECASE).strip()
