@@ -357,6 +357,8 @@ def test_conventions_are_told_apart():
     ],
 )
 def test_a_tools_convention_explains_operations(figure, printed, expected, monkeypatch):
+    for name in CONVENTIONS.keys() - {"macs", "all", "torch"}:
+        monkeypatch.delitem(CONVENTIONS, name)
     none = dict.fromkeys(CONVENTIONS["macs"].weights, 0)
     monkeypatch.setitem(
         CONVENTIONS, "tool", CONVENTIONS["torch"]._replace(name="tool", weights=none | {"mac": 1, "add": 1})
