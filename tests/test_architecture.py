@@ -80,6 +80,7 @@ SHOWN = {  # all that `render` may import from packages that compute: results, t
     "archcalc.analysis.at_least": {"AtLeast", "AtLeastRatio", "add_known", "bounded", "ratio"},
     "archcalc.analysis.conventions": {"CONVENTIONS", "Convention"},
     "archcalc.analysis.ledger": {"Ledger"},
+    "archcalc.analysis.explanation": {"Line"},
     "archcalc.analysis.measured": {"Check", "PhaseMemory", "Validation"},
     "archcalc.analysis.memory_trace": {"KINDS"},
     "archcalc.analysis.field_figures": {"FIXED", "VARIES", "WHOLE", "by_axis", "by_key"},

@@ -21,6 +21,7 @@ from archcalc.graph.graph import Node
 from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
 from archcalc.ops.arguments import PER_AXIS, RULES, read
 from archcalc.ops.base import operator
+from archcalc.ops.formula import traced
 from archcalc.ops.reads import Reads, Rearranged, Whole
 from archcalc.ops.shape import Features
 
@@ -153,8 +154,8 @@ def test_one_misfit_in_a_column_is_refused() -> None:
 
 
 def evaluated(text: str) -> int:
-    assert set(text) <= set("0123456789+−·() "), text
-    return int(eval(text.replace("·", "*").replace("−", "-")))
+    assert set(text) <= set("0123456789+−·/⌊⌋() "), text
+    return int(eval(text.translate(str.maketrans({"·": "*", "−": "-", "/": "//", "⌊": "(", "⌋": ")"}))))
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -171,6 +172,10 @@ def test_formulas_read_as_people_write_them() -> None:
     assert op.formula(x, y) == {
         "weight": "(3·3·64)·128", "bias": "128", "mac": "128·56·56·(3·3·64)", "add": "128·56·56",
     }  # fmt: skip
+    assert [size.text for size in op.traced().output(traced(x))] == ["128", *["⌊(56 + 2·1 − 3)/1⌋ + 1"] * 2]
+    op, x, y = build("conv", (64, 56, 56), 128, 3, 2, dilation=2, groups=4)
+    assert op.formula(x, y)["mac"] == "128·26·26·(3·3·(64/4))"
+    assert op.traced().output(traced(x))[1].text == "⌊(56 + 2·0 − (2·(3 − 1) + 1))/2⌋ + 1"
     op, x, y = build("linear", (4096,), 1000)
     assert op.formula(x, y) == {"weight": "4096·1000", "bias": "1000", "mac": "4096·1000", "add": "1000"}
     op, x, y = build("avgpool", (8, 6, 6), 2)

@@ -160,4 +160,4 @@ def bytes_moved(run: Run) -> int:
     moves = bool(node.inputs) & ((run.activations > 0) | node.op.overwrites(training))  # not the image, not a view
     tensors: int = sum([math.prod(shape) * _bytes_of(dtype, run.conditions) for shape, dtype in _tensors(node)])
     owned = param_bytes(run) + buffer_bytes(run) + run.shared * run.conditions.value_bytes
-    return moves * (batch * tensors + owned)
+    return (batch * tensors + owned) * moves

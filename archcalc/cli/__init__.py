@@ -33,6 +33,7 @@ COMMANDS = {
     "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
+    "explain": Home("archcalc.cli.explaining", "explain", "Show how figures are computed, as formulas."),
     "fit": Home("archcalc.cli.fitting", "fit_memory", "Find the largest batch or images that fit into memory."),
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "import": Home("archcalc.cli.importing", "import_network", "Write a network as a spec, with blocks and repeats."),

@@ -29,9 +29,9 @@ class Command(click.Command):
         return rest
 
 
-def command(name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+def command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes such a command."""
-    return click.command(name, cls=Command)
+    return click.command(name, cls=Command, **settings)
 
 
 class Commands(click.Group):

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import PER_AXIS, format_shape, read, show
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
-from archcalc.ops.formula import Term
+from archcalc.ops.formula import Term, traced
 from archcalc.ops.reads import EACH, Axis
 from archcalc.ops.shape import Shape, Sizes, featured
 from archcalc.ops.synonyms import argument_hint
@@ -232,14 +232,17 @@ class Operator:
         """Return the shapes of the first and the last input."""
         return (x[0], x[-1]) if self.joins else (x, x)
 
+    def traced(self) -> Self:
+        """The same operator with Terms as its arguments: its figures remember how they were computed."""
+        return self.but(**{name: traced(value) for name, value in vars(self).items()})
+
     def formula(self, x: Any, y: Shape) -> dict[str, str]:
         """The formula of each weight, bias and kind of work, with the numbers filled in.
 
         The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
         """
-        traced = self.but(**{name: _traced(value) for name, value in vars(self).items()})
         lines = {name: _weight_text(sizes, x) for name, sizes in self.weights(x).items()}
-        work: Work = traced.work(_traced(x), _traced(y))
+        work: Work = self.traced().work(traced(x), traced(y))
         return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
 
     @classmethod
@@ -287,12 +290,6 @@ class SameShape(Plain):
         """The input's shape."""
         featured(x)
         return x
-
-
-def _traced(value: Any) -> Any:
-    if type(value) is int:
-        return Term(value)
-    return type(value)(map(_traced, value)) if isinstance(value, tuple) else value
 
 
 def _weight_text(sizes: Sizes, x: Any) -> str:
@@ -343,6 +340,15 @@ def signature(cls: type[Operator]) -> str:
     """`conv(out_channels, kernel_size, stride=1, …)`, as a spec writes it."""
     parts = [key if value is MISSING else f"{key}={_default(value)}" for key, value in cls.defaults.items()]
     return f"{cls.name}({', '.join(parts)})"
+
+
+def written_call(op: Operator) -> str:
+    """`conv(256, 3, padding=1)`: an operator with its arguments, without defaults; of an import its function alone."""
+    if op.name not in REGISTRY:
+        return op.name
+    own = {key: value for key, value in vars(op).items() if _default(value) != _default(op.defaults[key])}
+    parts = [_default(value) if key in op.needed else f"{key}={_default(value)}" for key, value in own.items()]
+    return f"{op.name}({', '.join(parts)})"
 
 
 def _default(value: object) -> str:

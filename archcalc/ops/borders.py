@@ -56,7 +56,8 @@ def padded_lengths(lengths: Sizes, pairs: Pairs, mode: str, name: str) -> Sizes:
             require(max(pair) <= room, f"{name} {mode} needs padding of at most {room} for {length} positions")
         if mode not in ("constant", "zeros") and min(pair) < 0:
             raise Refusal(f"{name} {mode} needs padding of at least 0; write slice to cut off")
-    padded = tuple([length + sum(pair) for length, pair in zip(lengths, pairs, strict=True)])
+    both = [2 * before if before is after else before + after for before, after in pairs]
+    padded = tuple([length + zeros for length, zeros in zip(lengths, both, strict=True)])
     require(all(every(length >= 1) for length in padded), f"{name} leaves no output")
     return padded
 

@@ -98,7 +98,7 @@ class Conv(Weighted):
     @property
     def own(self) -> bool:
         """Whether PyTorch's module has no such padding, or makes it of many tensors."""
-        plain = self.padding == "same" or type(self.padding[0]) is int
+        plain = self.padding == "same" or isinstance(self.padding[0], int)
         return not plain or self.padding_mode == "circular"
 
     def copied(self, x: Shape) -> Pairs:
@@ -129,7 +129,7 @@ class Conv(Weighted):
         check_groups(x.channels, self.out_channels, self.groups)
         self._check_connections(x)
         padded = padded_lengths(lengths, self.margins(x), self.padding_mode, "padding")
-        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        reach = [window.span for window in self.windows()]
         sizes = [self.out_channels]
         for length, span, stride in zip(padded, reach, self.stride, strict=True):
             if not every(length >= span):

@@ -12,8 +12,9 @@ from typing import Any
 class Term(int):
     """An integer with its formula as text; `rank` is 0 for a number, 1 for a product, 2 for a sum.
 
-    Sums and products keep their text. Parentheses stand where they are needed, and around a product to the right of
-    another product: `64·224·224·(3·3·3)`. Other operations return a plain number.
+    Sums, products and quotients keep their text: `⌊(56 + 2·1 − 3)/1⌋ + 1`, without ⌊⌋ if one number divides another.
+    Parentheses stand where they are needed, and around a product to the right of another product:
+    `64·224·224·(3·3·3)`. Other operations return a plain number.
     """
 
     text: str
@@ -45,7 +46,19 @@ class Term(int):
         return plus(other, self, sign="−")
 
     def __floordiv__(self, other: Any) -> Any:
-        return Term(int(self) // int(other))
+        return over(self, other)
+
+    def __neg__(self) -> Any:
+        return Term(-int(self), f"−{self.text}" if self.rank < 2 else f"−({self.text})", 2)
+
+
+def traced(value: Any) -> Any:
+    """Convert the integers in a value, such as a shape, to Terms."""
+    if type(value) is int:
+        return Term(value)
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return type(value)(map(traced, value))
+    return value
 
 
 def term(value: int) -> Term:
@@ -54,11 +67,11 @@ def term(value: int) -> Term:
 
 
 def times(left: int, right: int) -> Term:
-    """Multiply; omit a factor 1 that the spec does not write (an empty product)."""
+    """Multiply; omit a factor 1 that the spec does not write (an empty product, a condition)."""
     a, b = term(left), term(right)
-    if type(left) is int and left == 1:
+    if type(left) in (int, bool) and left == 1:
         return b
-    if type(right) is int and right == 1:
+    if type(right) in (int, bool) and right == 1:
         return a
     first = f"({a.text})" if a.rank == 2 else a.text
     second = f"({b.text})" if b.rank else b.text
@@ -75,3 +88,13 @@ def plus(left: int, right: int, sign: str = "+") -> Term:
         return b
     second = f"({b.text})" if b.rank == 2 and sign == "−" else b.text
     return Term(value, f"{a.text} {sign} {second}", 2)
+
+
+def over(left: int, right: int) -> Term:
+    """Divide and round down; omit a divisor 1 of a product or number."""
+    a, b = term(left), term(right)
+    whole = a.rank < 2 and int(a) % int(b) == 0
+    if whole and int(b) == 1:
+        return a
+    text = f"{f'({a.text})' if a.rank == 2 else a.text}/{f'({b.text})' if b.rank else b.text}"
+    return Term(int(a) // int(b), text if whole else f"⌊{text}⌋", int(whole))

@@ -24,7 +24,7 @@ class Window(NamedTuple):
     @property
     def span(self) -> int:
         """Length from the first to the last position, both included."""
-        return self.dilation * (self.kernel - 1) + 1
+        return self.kernel if self.dilation == 1 else self.dilation * (self.kernel - 1) + 1
 
     @property
     def period(self) -> int:

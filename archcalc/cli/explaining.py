@@ -1,0 +1,58 @@
+"""The command `explain`: figures as formulas, with the numbers filled in or of symbols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archcalc.catalog import load_with
+from archcalc.cli.commands import command
+from archcalc.cli.options import NetworkName, analyzed, given, network_options, output_options
+from archcalc.cli.output import deliver
+from archcalc.errors import ArchcalcError
+from archcalc.ops import REGISTRY, operator_hint
+from archcalc.render.table import Table
+from archcalc.spec.binding import GivenInput
+
+
+@command(context_settings={"default_map": {"mode": "train"}})
+@click.argument("name", type=NetworkName())
+@click.argument("layer", required=False)
+@network_options
+@output_options
+def explain(name: str, layer: str | None, form: str, output: Path | None, force: bool, **options: Any) -> None:
+    """Show how each figure of a layer is computed, with the numbers filled in; or the rules of an operator.
+
+    LAYER is a layer, or a group of layers such as stage3, whose figures are sums.
+
+    \b
+    archcalc explain vgg16 stage3.conv1
+    archcalc explain vgg16 stage3 --batch 32
+    archcalc explain conv
+    """
+    deliver(_table(name, layer, **options), form, output, force)
+
+
+def _table(
+    name: str, layer: str | None, *, settings: dict[str, str], shape: GivenInput | None, mode: str, **conditions: Any
+) -> Table:
+    from archcalc.analysis.explanation import explain as explained
+    from archcalc.render.tables.explain import explanation
+    from archcalc.render.tables.ops import operator_help
+
+    if layer is None and name in REGISTRY:
+        return operator_help(name)
+    try:
+        graph = load_with(name, settings, shape)
+    except ArchcalcError:
+        if layer is None and operator_hint(name, REGISTRY):
+            operator_help(name)  # raises with the nearest operator
+        raise
+    if layer is None:
+        first = next(node.name for node in graph.nodes if node.op.weighted)
+        raise ArchcalcError(f"name a layer or group of {graph.name}, e.g. archcalc explain {name} {first}")
+    mode = "infer" if graph.misfit and not given("mode") else mode
+    report = analyzed(graph, mode=mode, **conditions)
+    return explanation(report, layer, *explained(report, layer))
