@@ -175,6 +175,7 @@ def test_output_file_is_written_whole_and_not_over_another(tmp_path):
 COMMANDS = [
     ["summarize", "vgg61"], ["compare", "vgg61"], ["export", "vgg61"], ["show", "vgg61"], ["audit", "vgg61"],
     ["validate", "vgg61"], ["list", "--family", "vggs"], ["ops", "convolution"],
+    ["explain", "vgg61"],
 ]  # fmt: skip
 COMMANDS = {command[0]: command for command in COMMANDS}
 

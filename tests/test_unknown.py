@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from test_json_page import documented
 
 from archcalc.analysis.at_least import AtLeast, add_known, ratio
+from archcalc.analysis.explanation import explain
 from archcalc.analysis.report import analyze
 from archcalc.cli.networks import summarize as summarize_command
 from archcalc.comparing.alignment import align
@@ -197,3 +198,18 @@ def test_remarks_on_a_network_stand_below_its_header():
     lines = render_terminal(table, 120).splitlines()
     assert lines[2] == "batch normalization is folded in the file"
     assert json.loads(render_json([table], False))["notes"] == ["batch normalization is folded in the file"]
+
+
+def explained(name, **facts):
+    _, lines = explain(analyze(network(**facts), mode="train"), name)
+    return {line.key or line.name: (line.formula, line.value) for line in lines}
+
+
+def test_what_is_unknown_has_no_formula():
+    lines = explained("block.mixed", **UNKNOWN)
+    assert [lines[key] for key in ("macs", "flops", "backward_input_macs", "saved_bytes")] == [("", None)] * 4
+    assert lines["activations"] == ("256", 256)
+    group = explained("block", **UNKNOWN)
+    assert group["macs"] == ("9,216", MACS)
+    assert isinstance(group["macs"][1], AtLeast)
+    assert explained("block.mixed", **KNOWN)["macs"] == ("5", 5)

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.ops.arguments import PER_AXIS, format_shape, read, show
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
-from archcalc.ops.formula import Term, traced
+from archcalc.ops.formula import Term, traced, weight_text
 from archcalc.ops.reads import EACH, Axis
 from archcalc.ops.shape import Shape, Sizes, featured
 from archcalc.ops.synonyms import argument_hint
@@ -241,7 +241,7 @@ class Operator:
 
         The texts are recorded from the arithmetic itself (see `Term`), so they always evaluate to the figure.
         """
-        lines = {name: _weight_text(sizes, x) for name, sizes in self.weights(x).items()}
+        lines = {name: weight_text(sizes, x) for name, sizes in self.weights(x).items()}
         work: Work = self.traced().work(traced(x), traced(y))
         return lines | {kind: count.text if isinstance(count, Term) else str(count) for kind, count in work.items()}
 
@@ -290,14 +290,6 @@ class SameShape(Plain):
         """The input's shape."""
         featured(x)
         return x
-
-
-def _weight_text(sizes: Sizes, x: Any) -> str:
-    """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
-    out, *rest = sizes or (1,)
-    fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(getattr(x, "lengths", ())) else rest
-    text = "·".join(str(dim) for dim in fan_in)
-    return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
 
 
 REGISTRY: dict[str, type[Operator]] = {}

@@ -6,6 +6,7 @@ the same code, so they cannot differ.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -98,3 +99,11 @@ def over(left: int, right: int) -> Term:
         return a
     text = f"{f'({a.text})' if a.rank == 2 else a.text}/{f'({b.text})' if b.rank else b.text}"
     return Term(int(a) // int(b), text if whole else f"⌊{text}⌋", int(whole))
+
+
+def weight_text(sizes: Sequence[int], x: Any) -> str:
+    """PyTorch's (out, in, height, width) as a product in the usual order: `(3·3·64)·128`."""
+    out, *rest = sizes or (1,)
+    fan_in = [*rest[1:], rest[0]] if len(rest) == 1 + len(getattr(x, "lengths", ())) else rest
+    text = "·".join(str(dim) for dim in fan_in)
+    return f"({text})·{out}" if len(rest) > 1 else f"{text}·{out}" if rest else str(out)
