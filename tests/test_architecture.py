@@ -25,13 +25,14 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "spec_files": {"spec"},
     "importers": {*BELOW_GRAPH, "graph", "spec"},
     "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
+    "symbolic": {*BELOW_CATALOG, "catalog", "analysis"},
     "auditing": {*BELOW_CATALOG, "spec_files", "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "writing": {*BELOW_GRAPH, "graph", "spec", "analysis"},
     "pytorch": {*BELOW_GRAPH, "graph", "analysis"},
     "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing"},
-    "cli": {*BELOW_RENDER, "", "render", "pytorch", "writing"},
+    "cli": {*BELOW_RENDER, "", "render", "pytorch", "symbolic", "writing"},
     "__main__": {"cli"},
     "": {"errors", "graph", "importers", "catalog", "analysis", "auditing", "comparing"},
 }
@@ -170,6 +171,8 @@ def test_the_test_above_finds_who_does():
         ["summarize", "vgg16", "--bars"],
         ["memory", "lenet5", "--gpu", "t4"],
         ["import", "lenet5"],
+        ["explain", "lenet5", "c1"],
+        ["explain", "lenet5", "--symbolic", "height"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h
     ],
 )

@@ -9,7 +9,7 @@ import click
 
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.options import NetworkName, analyzed, given, network_options, output_options
+from archcalc.cli.options import NetworkName, analyzed, given, network_options, output_options, read_columns
 from archcalc.cli.output import deliver
 from archcalc.errors import ArchcalcError
 from archcalc.ops import REGISTRY, operator_hint
@@ -20,24 +20,39 @@ from archcalc.spec.binding import GivenInput
 @command(context_settings={"default_map": {"mode": "train"}})
 @click.argument("name", type=NetworkName())
 @click.argument("layer", required=False)
+@click.option(
+    "--symbolic",
+    "symbols",
+    callback=read_columns,
+    metavar="NAMES",
+    help="Show the network's figures as formulas of these: params of the spec, height, width, size or batch.",
+)
 @network_options
 @output_options
 def explain(name: str, layer: str | None, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show how each figure of a layer is computed, with the numbers filled in; or the rules of an operator.
 
-    LAYER is a layer, or a group of layers such as stage3, whose figures are sums.
+    LAYER is a layer, or a group of layers such as stage3, whose figures are sums. With --symbolic the figures of the
+    whole network are exact formulas, and it says for which numbers they hold.
 
     \b
     archcalc explain vgg16 stage3.conv1
     archcalc explain vgg16 stage3 --batch 32
     archcalc explain conv
+    archcalc explain resnet50 --symbolic size,batch
     """
     deliver(_table(name, layer, **options), form, output, force)
 
 
 def _table(
-    name: str, layer: str | None, *, settings: dict[str, str], shape: GivenInput | None, mode: str, **conditions: Any
-) -> Table:
+    name: str, layer: str | None, *, symbols: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None,
+    mode: str, **conditions: Any,
+) -> Table:  # fmt: skip
+    if symbols:
+        if layer is not None:
+            raise click.UsageError("--symbolic is for a whole network; omit the layer")
+        counting = {"mode": mode if given("mode") else "infer", "convention": conditions["convention"]}
+        return _formulas(name, symbols, settings, shape, batch=conditions["batch"], **counting)
     from archcalc.analysis.explanation import explain as explained
     from archcalc.render.tables.explain import explanation
     from archcalc.render.tables.ops import operator_help
@@ -56,3 +71,13 @@ def _table(
     mode = "infer" if graph.misfit and not given("mode") else mode
     report = analyzed(graph, mode=mode, **conditions)
     return explanation(report, layer, *explained(report, layer))
+
+
+def _formulas(
+    name: str, symbols: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, **conditions: Any
+) -> Table:
+    from archcalc.render.tables.explain import formulas_table
+    from archcalc.symbolic import formulas_of
+
+    found = formulas_of(name, symbols, settings, shape, **conditions)
+    return formulas_table(found.graph, found.lines, found.limits, found.example.values, **conditions)

@@ -6,13 +6,13 @@ A rule returns the value as the operator stores it, or raises `Refusal` with wha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import index
 from typing import Any, Literal, TypeAlias
 
 from archcalc.errors import Refusal
+from archcalc.ops.symbols import Formula
 
 MAX_LENGTH = 2**20  # largest kernel, stride, padding or size in an argument
 PADDINGS = ("same", "SAME", "causal")
@@ -57,6 +57,8 @@ def show(value: object) -> str:
 
 def plain(value: Any) -> Any:
     """Convert NumPy numbers and arrays to Python's; return other values unchanged."""
+    if isinstance(value, Formula):
+        return value
     value = value.tolist() if hasattr(value, "tolist") else value
     return index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
@@ -68,13 +70,13 @@ def format_shape(shape: Sequence[Any]) -> str:
 
 def whole(value: object, least: int) -> int:
     """Check for an integer of at least `least`."""
-    if type(value) is not int:
+    if type(value) is not int and not isinstance(value, Formula):
         hint = "; // divides and rounds down" if isinstance(value, float) and value > 1 else ""
         hint = f"; write padding={value!r}" if value in PADDINGS else hint
         raise Refusal(f"needs a whole number, not {show(value)}{hint}")
     if value < least:
         raise Refusal(f"needs a whole number of at least {least}, not {value}")
-    return value
+    return value  # type: ignore[return-value]  # a formula has an integer's arithmetic
 
 
 def per_axis(value: object, axes: int, least: int) -> tuple[int, ...]:
@@ -235,22 +237,18 @@ def same(shapes: Sequence[tuple[int, ...]]) -> bool:
     return all(len(s) == len(first) and all(every(a == b) for a, b in zip(s, first, strict=True)) for s in shapes)
 
 
-def common_divisor(length: Any, n: int) -> Any:
-    """Greatest common divisor of a dimension, which may be an array, and an integer."""
-    if isinstance(length, int):
-        return math.gcd(length, n)
-    import numpy as np  # it is installed: the dimension is one of its arrays
-
-    return np.gcd(length, n)
-
-
 def each(function: Callable[[int], int], length: Any) -> Any:
     """Apply a function to a dimension, which may be an array."""
-    if isinstance(length, int):
-        return function(length)
+    if isinstance(length, int | Formula):
+        return function(index(length))
     made = length.copy()
     made[:] = [function(one) for one in length.tolist()]
     return made
+
+
+def least(first: Any, second: Any, sign: int = 1) -> Any:
+    """Return the smaller of two dimensions, which may be arrays or formulas; with sign −1 the larger."""
+    return (first + second - sign * abs(first - second)) // 2
 
 
 def every(condition: Any) -> bool:

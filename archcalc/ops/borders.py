@@ -32,8 +32,8 @@ def pairs_for(padding: Any, lengths: Sizes, windows: Sequence[Window]) -> Pairs:
         axes = zip(lengths, windows, strict=True)
         return tuple([_halves(_missing(length, window)) for length, window in axes])
     if padding == "same":
-        strides = {window.stride for window in windows}
-        require(strides == {1}, "padding='same' needs stride 1, as in PyTorch; 'SAME' is TensorFlow's at any stride")
+        single = all(window.stride == 1 for window in windows)
+        require(single, "padding='same' needs stride 1, as in PyTorch; 'SAME' is TensorFlow's at any stride")
         return tuple([_halves(window.span - 1) for window in windows])
     return pairs_of(padding)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from archcalc.errors import Refusal
-from archcalc.ops.arguments import Flag, Margin, Positive, Sides, Size, common_divisor, every, require
+from archcalc.ops.arguments import Flag, Margin, Positive, Sides, Size, every, require
 from archcalc.ops.base import Calls, Extra, Plain, Saved, Shape, Sizes, Work, operator, values
 from archcalc.ops.calls import FULL, NEW, SAME, SUM, VIEW, Call
 from archcalc.ops.reads import ALL, AdaptiveWindow, Axis, Window
 from archcalc.ops.shape import Map, positions
+from archcalc.ops.symbols import common_divisor
 
 
 def pooled_length(length: int, window: Window, ceil_mode: bool) -> int:
@@ -252,13 +253,13 @@ class AdaptiveAverage(Adaptive):
 
         If output_size is 1, PyTorch spreads the gradient first: a division for each value of the input, no additions.
         """
-        if {*self.targets(x)} == {1}:
+        if all(n == 1 for n in self.targets(x)):
             return {"div": batch * values(x)}
         return {"div": batch * values(y), "add": batch * y.channels * self.cells(x)}
 
     def saved(self, x: Shape, y: Shape) -> Saved:
         """The input; nothing if output_size is 1, since the mean is over everything."""
-        return Saved(input={*self.targets(x)} != {1})
+        return Saved(input=not all(n == 1 for n in self.targets(x)))
 
 
 class AdaptiveMaximum(Adaptive):

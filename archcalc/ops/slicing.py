@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from archcalc.ops.arguments import Border, Borders, Letters, Pairs, Place, Positive, Real, Sides, each, every, require
+from archcalc.ops.arguments import (
+    Border,
+    Borders,
+    Letters,
+    Pairs,
+    Place,
+    Positive,
+    Real,
+    Sides,
+    each,
+    every,
+    least,
+    require,
+)
 from archcalc.ops.base import Calls, Extra, Saved, Shape, Work, format_shape, operator, values
 from archcalc.ops.borders import padded_lengths, padding_calls, pairs_of, reads_of
 from archcalc.ops.calls import SAME, VIEW, Call
@@ -13,6 +26,7 @@ from archcalc.ops.joins import Join, Shapes
 from archcalc.ops.reads import EACH, Axis, Window
 from archcalc.ops.shape import Map, spacious
 from archcalc.ops.shaping import Mover
+from archcalc.ops.symbols import Formula
 
 
 def cut_calls(parts: Sequence[Shape], y: Shape) -> Calls:
@@ -43,10 +57,14 @@ class AlongAxis(Mover):
         """Return which places of the axis stay."""
         raise NotImplementedError
 
+    def count(self, size: Any) -> Any:
+        """Return how many places stay."""
+        return each(lambda size: len(self.kept(size)), size)
+
     def output(self, x: Shape) -> Shape:
         """The input's shape with fewer places on the axis. Raises Refusal if none is left, or without that axis."""
         x.dim(self.axis)
-        size = each(lambda size: len(self.kept(size)), x.size(self.axis))
+        size = self.count(x.size(self.axis))
         require(size > 0, f"{self.name} of axis {self.axis} leaves nothing of {x.text}")
         return x.with_size(self.axis, size)
 
@@ -59,6 +77,11 @@ class AlongAxis(Mover):
     def calls(self, x: Shape, y: Shape, training: bool, overwrites: bool) -> Calls:
         """A view unless everything stays, and a copy; the gradient is put into zeros."""
         return cut_calls([y] if y != x else [], y)
+
+
+def _place(place: int, size: Any) -> Any:
+    """Return a place on an axis from its start on, at most its end."""
+    return least(size + place, 0, -1) if place < 0 else least(place, size)
 
 
 @operator("slice")
@@ -76,6 +99,11 @@ class Slice(AlongAxis):
     def kept(self, size: int) -> range:
         return range(*slice(self.start, self.stop, self.step).indices(size))
 
+    def count(self, size: Any) -> Any:
+        start = 0 if self.start is None else _place(self.start, size)
+        stop = size if self.stop is None else _place(self.stop, size)
+        return least(-((start - stop) // self.step), 0, -1)
+
     def pytorch(self, x: Shape) -> str:
         return f"Slice(start, stop, step=step{of_dim(x.dim(self.axis), 1)})"
 
@@ -90,6 +118,10 @@ class Chunk(AlongAxis):
     chunks: Positive
     index: Place
     axis: Letters = "C"
+
+    def count(self, size: Any) -> Any:
+        equal = isinstance(size, Formula) and -self.chunks <= self.index < self.chunks and size % self.chunks == 0
+        return size // self.chunks if equal else super().count(size)
 
     def kept(self, size: int) -> range:
         most = -(-size // self.chunks)

@@ -17,7 +17,7 @@ LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}  # PyTorch's modes of line
 
 def scaled(length: Any, scale: float) -> Any:
     """Return ⌊length · scale⌋, in floating point as PyTorch does; a length may be an array."""
-    return length * scale if isinstance(scale, int) else each(lambda one: math.floor(one * scale), length)
+    return length * int(scale) if scale == int(scale) else each(lambda one: math.floor(one * scale), length)
 
 
 @operator("upsample")

@@ -9,10 +9,11 @@ from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source
 from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
+from archcalc.ops.symbols import Formula
 from archcalc.spec.expression import Compiled, value_of
-from archcalc.spec.functions import Fault, Names, Reference, Tensor, number
+from archcalc.spec.functions import NUMBERS, Fault, Names, Reference, Tensor, number
 from archcalc.spec.input_text import TypedSizes
-from archcalc.spec.layers import Argument, Call, Join
+from archcalc.spec.layers import Argument, Call, Join, Repeat
 from archcalc.spec.network_spec import Block, InputShape, Spec
 from archcalc.spec.node_names import Scope
 from archcalc.spec.yaml import Scalar
@@ -70,7 +71,7 @@ def _frozen(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, list | tuple):
         return tuple(_frozen(item) for item in value)
-    if not isinstance(value, int | float):
+    if not isinstance(value, NUMBERS):
         raise Fault(f"needs a number, text, truth value or list, not {type(value).__name__}")
     return number(value)
 
@@ -140,7 +141,7 @@ def _settled(own: InputShape, given: Sizes | None, names: Names) -> tuple[Shape,
     except Refusal as error:
         raise ArchcalcError(f"input {error}") from None
     try:
-        return shape, shape != _own_input(own, names)
+        return shape, shape.text != _own_input(own, names).text  # comparing formulas would note conditions
     except SpecError:  # the given params or input are needed
         return shape, True
 
@@ -187,6 +188,15 @@ def _completed(input: InputShape, given: Sizes, names: Names) -> Shape:
     if axes and len(given) in (1, axes):
         return own.of(own.channels, given if len(given) == axes else given * axes)
     return shape_of(given, own.axes if len(given) == len(own.axes) else _usual(given, option=True))
+
+
+def count_of(plan: Repeat, names: Names, most: int) -> int:
+    """Return how often a step is repeated. Raises SpecError for what is no number up to `most`."""
+    count = plan.count.run(names)
+    if type(count) is not int or not 0 <= count <= most:
+        hint = "a symbol cannot decide how many layers there are" if isinstance(count, Formula) else ""
+        raise SpecError(f"a count must be a whole number from 0 to {most:,}, not {show(count)}", plan.place, hint)
+    return count
 
 
 class Arguments(NamedTuple):

@@ -13,6 +13,7 @@ from archcalc.spec.binding import (
     Arguments,
     Called,
     GivenInput,
+    count_of,
     evaluate,
     operator_with,
     parameters_of,
@@ -92,7 +93,7 @@ class Expansion:
         changed = settle_params(self.spec, network, overrides, self.globals)
         shapes, given = settle_inputs(self.spec, inputs, self.globals)
         root = Scope(None, "", 0)
-        self.sharing &= all(type(size) is int for shape in shapes.values() for size in shape)
+        self.sharing &= not any(hasattr(size, "tolist") for shape in shapes.values() for size in shape)  # columns
         self.kept = kept_for(self.spec, self.globals) if self.sharing else Kept()
         for label, shape in shapes.items():
             self._input(label, shape, root)
@@ -121,7 +122,7 @@ class Expansion:
 
     def trail(self) -> list[str]:
         """Return the running calls, the innermost first."""
-        return [str(call) for call in reversed(self.calls)]
+        return [*map(str, reversed(self.calls))]
 
     def _add(
         self, scope: Scope, base: str, op: Operator, inputs: tuple[int, ...], x: Any, output: Shape, place: Place | None
@@ -157,9 +158,7 @@ class Expansion:
         return x
 
     def _repeat(self, plan: Repeat, x: int, frame: Frame) -> int:
-        frame, count = Frame(frame.names, frame.scope), plan.count.run(self._seen(x, frame))
-        if type(count) is not int or not 0 <= count <= MAX_NODES:
-            raise SpecError(f"a count must be a whole number from 0 to {MAX_NODES:,}, not {show(count)}", plan.place)
+        frame, count = Frame(frame.names, frame.scope), count_of(plan, self._seen(x, frame), MAX_NODES)
         for _ in range(count):
             x = self.run(plan.body, x, frame)
         return x
@@ -395,6 +394,6 @@ HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of a
 def _output(op: Operator, x: Any) -> Shape:
     """Return the output's shape. Raises Refusal if the input does not fit, or if a dimension is out of bounds."""
     output = op.output(x)
-    if max(output) >= LIMIT:
+    if any(size >= LIMIT for size in output):  # `max` would compare formulas with each other
         raise Refusal("a dimension beyond 2^63")
     return output

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
 from archcalc.ops.arguments import show
+from archcalc.ops.symbols import NotSymbolic
 from archcalc.ops.synonyms import TEXTS, operator_name
 from archcalc.spec import functions
 from archcalc.spec.functions import ARITHMETIC, COMPARISONS, FUNCTIONS, LIMIT, Evaluate, Fault, Misuse, Names
@@ -184,7 +185,7 @@ class Expression:
         def run(names: Names) -> Any:
             try:
                 return compute(names)
-            except Fault as fault:
+            except (Fault, NotSymbolic) as fault:
                 advice = hint if isinstance(fault, Misuse) else ""
                 raise self.error(node, f"{self.written(node)}: {fault}", advice) from None
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops.arguments import show
 from archcalc.ops.shape import Shape
+from archcalc.ops.symbols import Formula
 from archcalc.spec.limits import take, tightest
 
 MAX_LEAVES = 100_000  # values in a list, including inner lists
@@ -22,6 +23,7 @@ MAX_LIST_DEPTH = 50  # lists in lists
 MAX_STEPS = 500_000  # loop rounds, block calls, layers and list items in one network
 LEAST_STEPS = 100  # fewest steps that a network takes from a pool, for loading and analysis
 LIMIT = 2**63
+NUMBERS = int | float | Formula
 
 Evaluate: TypeAlias = Callable[["Names"], Any]
 DIMENSIONS = {  # the axes that an expression can name
@@ -159,7 +161,7 @@ def charge(names: Names, value: Any) -> Any:
 
 def number(value: Any) -> Any:
     """Return `value` if it is a number within bounds; otherwise raise Fault."""
-    if isinstance(value, int):
+    if isinstance(value, int | Formula):
         if -LIMIT < value < LIMIT:
             return value
         raise Fault("a number beyond 2^63")
@@ -170,13 +172,15 @@ def number(value: Any) -> Any:
 
 def numeric(value: Any) -> Any:
     """Return `value` if it is a number, not a truth value; otherwise raise Fault."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise Misuse(f"needs numbers, not {show(value)}")
     return value
 
 
 def whole(value: Any) -> int:
     """Return `value` if it is a whole number; otherwise raise Fault."""
+    if isinstance(value, Formula):
+        return operator.index(value)  # raises
     if isinstance(value, bool) or not isinstance(value, int):
         raise Misuse(f"needs whole numbers, not {show(value)}")
     return value
@@ -238,7 +242,7 @@ def comparable(left: Any, right: Any) -> bool:
     if isinstance(left, tuple) and isinstance(right, tuple):
         pair = next(((a, b) for a, b in zip(left, right, strict=False) if a != b), None)
         return pair is None or comparable(*pair)
-    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (int | float, str))
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (NUMBERS, str))
 
 
 def ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -361,7 +365,7 @@ ANY = 10_000  # more arguments than fit in an expression
 FUNCTIONS = {
     "abs": Function("abs(number)", 1, 1, lambda value: abs(numeric(value))),
     "enumerate": Function("enumerate(list)", 1, 2, numbered),
-    "int": Function("int(number)", 1, 1, lambda value: int(numeric(value))),
+    "int": Function("int(number)", 1, 1, lambda value: value if isinstance(value, Formula) else int(numeric(value))),
     "len": Function("len(list)", 1, 1, length),
     "max": Function("max(a, b, …) or max(list)", 1, ANY, lambda *values: max(some_numbers(values))),
     "min": Function("min(a, b, …) or min(list)", 1, ANY, lambda *values: min(some_numbers(values))),

@@ -1,15 +1,17 @@
-"""The tables of `archcalc explain`: the figures of a layer or group with their formulas."""
+"""The tables of `archcalc explain`: figures with their formulas, of a layer, a group, or of symbols."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from archcalc.analysis.explanation import Line
 from archcalc.analysis.report import Layer, Report
+from archcalc.graph.graph import Graph
 from archcalc.ops.base import written_call
 from archcalc.ops.shape import Shape
-from archcalc.render.table import Column, Table, axes, cell
-from archcalc.render.tables.summaries import conditions, facts
+from archcalc.render.table import Column, Table, axes, cell, conditions_text
+from archcalc.render.tables.summaries import SCHEMA, conditions, facts
 
 COLUMNS = (
     Column("name", "Figure", text=True),
@@ -34,6 +36,22 @@ def explanation(report: Report, name: str, layers: Sequence[Layer], lines: Seque
         facts=facts(report) | {"layer": name, "layers": [layer.node.name for layer in layers]},
         conditions=conditions(report),
         notes=[f"It has the weights of {shared}."] if shared else [],
+    )
+
+
+def formulas_table(
+    graph: Graph, lines: Sequence[Line], limits: Sequence[str], symbols: Mapping[str, int], **given: Any
+) -> Table:
+    """Make the table of a network's formulas of symbols, with their values at an example."""
+    example = ", ".join(f"{symbol} = {number:,}" for symbol, number in symbols.items())
+    return Table(
+        title=f"{graph.name}: formulas of {', '.join(symbols)}",
+        columns=[column._replace(title="Example") if column.key == "text" else column for column in COLUMNS],
+        rows=[line._asdict() | {"text": _text(line)} for line in lines],
+        rows_key="lines",
+        facts={"schema": SCHEMA, "name": graph.name, **given, "symbols": dict(symbols), "holds_for": list(limits)},
+        conditions=f"{conditions_text(mode=given['mode'], convention=given['convention'])} · example: {example}",
+        notes=[f"Exact for {'; '.join(limits)}."],
     )
 
 

@@ -1,0 +1,235 @@
+"""A network's figures as exact formulas of symbols: its params, the lengths of its input, and the batch.
+
+The spec is expanded with symbols in place of these numbers (`ops.symbols`); everything from expressions to sums over
+layers runs on them as on numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.explanation import Line
+from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.report import Report
+from archcalc.catalog import load_with
+from archcalc.errors import ArchcalcError, shorten, suggest
+from archcalc.graph.graph import Graph
+from archcalc.ops.shape import AXES
+from archcalc.ops.symbols import Atom, Condition, Example, Formula, NotSymbolic, Quotient, atom_text
+from archcalc.spec.binding import InputShapes
+
+COUNTS = "params", "macs", "flops", "activations"
+MOST = 200_000  # numbers at which the conditions on one symbol are tried
+
+
+class Formulas(NamedTuple):
+    """The formulas of a network's figures, and where they hold."""
+
+    graph: Graph
+    example: Example
+    figures: dict[str, Any]  # formulas, or numbers without a symbol
+    short: dict[str, Any]  # likewise, in which each quotient and divisor is a symbol
+    where: dict[str, Any]  # what these symbols stand for
+    ranges: dict[str, str]  # where they hold, symbol by symbol: `from 33 on`
+    others: Sequence[Condition]  # and further conditions, each of several symbols
+
+    @property
+    def lines(self) -> list[Line]:
+        """The formulas with short names, then what these stand for, each with its value at the example."""
+        values = self.example.values
+        lines = [Line(FIGURES[key].title, _text(self.short[key]), _value(self.figures[key]), key) for key in COUNTS]
+        return lines + [Line(f"where {name}", atom_text(atom), atom.at(values)) for name, atom in self.where.items()]
+
+    @property
+    def limits(self) -> list[str]:
+        """Where the formulas hold, in words."""
+        own = [f"{symbol} {numbers or 'nowhere'}" for symbol, numbers in self.ranges.items()]
+        return own + [f"{formula} {relation} 0" for formula, relation in self.others]
+
+    def holds(self, values: Mapping[str, int]) -> bool:
+        """Whether the formulas hold at some numbers."""
+        return all(condition.holds(values) for condition in self.example.conditions)
+
+
+def formulas_of(
+    name: str, symbols: Sequence[str], params: Mapping[str, Any], input: InputShapes | None = None, batch: int = 1,
+    mode: str = "infer", convention: str = "all",
+) -> Formulas:  # fmt: skip
+    """Compute a network's figures as formulas. The network with these params, input and batch is the example.
+
+    A symbol is a param, an axis of the input such as height, `size` for all of its lengths, or batch. Raises
+    ArchcalcError for others, and where the network needs a number.
+    """
+    graph = load_with(name, params, input)
+    if graph.origin is None:
+        raise ArchcalcError(f"{graph.name} has no spec, so it has no params; write one: archcalc import {name}")
+    example = Example({symbol: _number(graph, symbol, batch) for symbol in symbols})
+    made = {symbol: example.symbol(symbol) for symbol in symbols}
+    own = {symbol: made[symbol] for symbol in symbols if symbol in graph.about.params}
+    shapes = {node.name: node.output for node in graph.inputs}
+    for symbol in made.keys() - own.keys() - {"batch"}:
+        for axis in _axes(graph, symbol):
+            shapes = {label: shape.with_size(axis, made[symbol]) if axis in shape.axes else shape
+                      for label, shape in shapes.items()}  # fmt: skip
+    given = made.keys() - own.keys() - {"batch"}
+    changed = (shapes if len(shapes) > 1 else shapes.popitem()[1]) if given else input
+    try:
+        found = load_with(name, {**params, **own}, changed)
+        report = Report(found, made.get("batch", batch), "float32", mode, CONVENTIONS[convention])  # type: ignore[arg-type]
+        figures = {key: getattr(report.totals, key) for key in COUNTS}
+    except NotSymbolic as error:
+        raise ArchcalcError(f"{graph.name}: {error}") from None
+    _note_sizes(found, example)
+    ranges, others = _where(example)
+    short, where = _shortened(figures, _lengths(found))
+    return Formulas(graph, example, figures, short, where, ranges, others)
+
+
+def _text(count: Any) -> str:
+    return str(count) if isinstance(count, Formula) else f"{count:,}"
+
+
+def _value(count: Any) -> int:
+    return count.value if isinstance(count, Formula) else int(count)
+
+
+def _number(graph: Graph, symbol: str, batch: int) -> int:
+    """Return what a symbol stands for in a graph. Raises ArchcalcError if that is no whole number."""
+    params = graph.about.params
+    if symbol in params:
+        if type(params[symbol]) is not int:
+            raise ArchcalcError(f"param {symbol} of {graph.name} is {shorten(str(params[symbol]))}, no whole number")
+        return int(params[symbol])
+    if symbol == "batch":
+        return batch
+    lengths = {graph.input.size(axis) for axis in _axes(graph, symbol)}
+    if len(lengths) != 1:
+        raise ArchcalcError(f"the input of {graph.name} is {graph.input.text}; name its axes, such as height,width")
+    return int(lengths.pop())
+
+
+def _axes(graph: Graph, symbol: str) -> list[str]:
+    """Return the axes of the input that a symbol stands for. Raises ArchcalcError with the nearest names."""
+    axes = [axis for axis in graph.input.axes if axis != "C"]
+    words = {"size": axes} | {f"in_{AXES[axis]}": [axis] for axis in graph.input.axes}
+    words |= {AXES[axis]: [axis] for axis in graph.input.axes}
+    if not words.get(symbol):
+        known = suggest(symbol, [*words, "batch", *graph.about.params])
+        raise ArchcalcError(f"{graph.name} has no param or axis {shorten(symbol)!r}; {known}")
+    return words[symbol]
+
+
+def _note_sizes(graph: Graph, example: Example) -> None:
+    """Note that each size of each layer is at least 1; what only says so of their product is no further condition."""
+    products = dict[Condition, None]()
+    for node in graph.nodes:
+        sizes = [size for size in node.output if isinstance(size, Formula)]
+        if node.output.lengths:
+            for size in sizes:
+                example.note(size - 1, "≥")
+        if len(sizes) > 1:
+            product: Any = math.prod(node.output)
+            products[Condition(product - 1, "≥")] = None
+    example.conditions = {own: None for own in example.conditions if own not in products}
+
+
+def _lengths(graph: Graph) -> dict[Atom, list[Formula]]:
+    """Return the sizes of layers that are a quotient and a number, by the quotient."""
+    found: dict[Atom, dict[Formula, None]] = {}
+    for size in {size for node in graph.nodes for size in node.output if isinstance(size, Formula)}:
+        (atom, *others) = size.atoms()
+        if not others and size.terms.get(frozenset({(atom, 1)})) == 1:
+            found.setdefault(atom, {})[size] = None
+    return {atom: [*sizes] for atom, sizes in found.items()}
+
+
+def _shortened(figures: Mapping[str, Any], lengths: Mapping[Atom, Iterable[Formula]]) -> tuple[Any, dict[str, Any]]:
+    """Write formulas with short names: a name is a length, if the formulas then have fewer terms.
+
+    `size1` depends on size alone. Returns the formulas, and what the names stand for.
+    """
+    made, where = dict(figures), dict[str, Any]()
+    formulas = [formula for formula in figures.values() if isinstance(formula, Formula)]
+    atoms = {atom: formula.example for formula in formulas for atom in formula.atoms() if not isinstance(atom, str)}
+    for atom, example in sorted(atoms.items(), key=lambda item: -item[0].at(item[1].values)):
+        symbols = atom.of.symbols()
+        stem = symbols.pop() if len(symbols) == 1 else "n"
+        name = f"{stem}{sum(own.startswith(stem) for own in where) + 1}"
+        ways = []
+        for more in sorted({0, *[size.constant for size in lengths.get(atom, ())]}):
+            by = example.symbol(name) - more
+            way = {key: own.replaced(atom, by) if isinstance(own, Formula) else own for key, own in made.items()}
+            ways.append((sum(len(own.terms) for own in way.values() if isinstance(own, Formula)), more, way))
+        _, more, made = min(ways, key=lambda way: way[0])
+        where[name] = Quotient(atom.of + more * atom.number, atom.number) if isinstance(atom, Quotient) else atom
+    return made, where
+
+
+# Where the formulas hold
+
+
+def _where(example: Example) -> tuple[dict[str, str], list[Condition]]:
+    """Return where all conditions on one symbol hold, in words and for each symbol; and the other conditions."""
+    of_one: dict[str, list[Condition]] = {symbol: [] for symbol in example.values}
+    others = []
+    for condition in example.conditions:
+        (symbol, *more) = condition.formula.symbols()
+        if more or _period(condition.formula) is None:
+            others.append(condition)
+        else:
+            of_one[symbol].append(condition)
+    ranges = {}
+    for symbol, conditions in of_one.items():
+        period = math.lcm(*[_period(condition.formula) or 1 for condition in conditions])
+        last = max([_turn(condition.formula, symbol, period) for condition in conditions], default=0)
+        if last + 2 * period > MOST:
+            others += conditions
+            continue
+        true = [all(own.holds({symbol: n}) for own in conditions) for n in range(1, last + 2 * period + 1)]
+        ranges[symbol] = _in_words(true, period)
+    return ranges, others
+
+
+def _period(part: Formula) -> int | None:
+    """Return after how many numbers of its symbol a formula grows by the same amount again; None: it does not."""
+    if any(len(monomial) > 1 or power > 1 for monomial in part.terms for _, power in monomial):
+        return None
+    periods = [_period_of(atom) for atom in part.atoms()]
+    return None if None in periods else math.lcm(*[period or 1 for period in periods])
+
+
+def _period_of(atom: Any) -> int | None:
+    if isinstance(atom, str):
+        return 1
+    period = _period(atom.of)
+    return period and period * atom.number
+
+
+def _turn(formula: Formula, symbol: str, period: int) -> int:
+    """Return a number from which on it depends only on the place in a period whether the formula is ≥ 0 or = 0."""
+    values = [formula.at({symbol: n}) for n in range(1, min(period, MOST) + 1)]
+    growth = formula.at({symbol: 1 + period}) - values[0]
+    return period * (max(map(abs, values)) // abs(growth) + 1) if growth else 0
+
+
+def _in_words(true: list[bool], period: int) -> str:
+    """Describe the numbers from 1 on for which a condition is true; it repeats in the last two periods."""
+    tail = true[-period:]
+    period = next(p for p in range(1, period + 1) if period % p == 0 and tail == tail[:p] * (period // p))
+    start = next((n for n in range(len(true) - period, 0, -1) if true[n - 1] != true[n - 1 + period]), 0) + 1
+    runs: list[list[int]] = []
+    for n in range(1, start):
+        if true[n - 1]:
+            if not runs or runs[-1][-1] != n - 1:
+                runs.append([n])
+            runs[-1].append(n)
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else f"{run[0]}" for run in runs]
+    rest = [n for n in range(start, start + period) if true[n - 1]]
+    if len(rest) == period:
+        texts.append(f"from {start} on")
+    elif rest:
+        texts += [*map(str, [*rest, rest[0] + period]), "…"]
+    return ", ".join(texts)
