@@ -69,16 +69,11 @@ def formulas_of(
     example = Example({symbol: _number(graph, symbol, batch) for symbol in symbols})
     made = {symbol: example.symbol(symbol) for symbol in symbols}
     own = {symbol: made[symbol] for symbol in symbols if symbol in graph.about.params}
-    shapes = {node.name: node.output for node in graph.inputs}
-    for symbol in made.keys() - own.keys() - {"batch"}:
-        for axis in _axes(graph, symbol):
-            shapes = {label: shape.with_size(axis, made[symbol]) if axis in shape.axes else shape
-                      for label, shape in shapes.items()}  # fmt: skip
-    given = made.keys() - own.keys() - {"batch"}
-    changed = (shapes if len(shapes) > 1 else shapes.popitem()[1]) if given else input
+    images: Any = batch if "batch" in own else made.get("batch", batch)
+    lengths = {symbol: made[symbol] for symbol in symbols if symbol not in own and symbol != "batch"}
     try:
-        found = load_with(name, {**params, **own}, changed)
-        report = Report(found, made.get("batch", batch), "float32", mode, CONVENTIONS[convention])  # type: ignore[arg-type]
+        found = load_with(name, {**params, **own}, _input(graph, lengths) if lengths else input)
+        report = Report(found, images, "float32", mode, CONVENTIONS[convention])
         figures = {key: getattr(report.totals, key) for key in COUNTS}
     except NotSymbolic as error:
         raise ArchcalcError(f"{graph.name}: {error}") from None
@@ -86,6 +81,18 @@ def formulas_of(
     ranges, others = _where(example)
     short, where = _shortened(figures, _lengths(found))
     return Formulas(graph, example, figures, short, where, ranges, others)
+
+
+def _input(graph: Graph, symbols: Mapping[str, Formula]) -> InputShapes:
+    """Return the shapes of the inputs with symbols as lengths. Raises ArchcalcError if two stand for one axis."""
+    shapes, named = {node.name: node.output for node in graph.inputs}, dict[str, str]()
+    for symbol, formula in symbols.items():
+        for axis in _axes(graph, symbol):
+            if named.setdefault(axis, symbol) != symbol:
+                raise ArchcalcError(f"{named[axis]} and {symbol} are the same axis; name one of them")
+            for label, shape in shapes.items():
+                shapes[label] = shape.with_size(axis, formula) if axis in shape.axes else shape
+    return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
 
 def _text(count: Any) -> str:

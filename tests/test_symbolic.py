@@ -167,6 +167,7 @@ NETWORKS = {
     "googlenet": "height,width", "densenet121": "size,growth", "mobilenet-v1": "size,width", "alexnet": "size",
     "torchvision/swin_t": "in_height,in_width,batch", "vit-b-16": "size", "inception-v4": "size", "nin": "height",
     "fcn-8s": "height,width", "torchvision/vit_b_16": "height",
+    "torchvision/vgg11": "height,width",
 }  # fmt: skip
 
 
@@ -252,6 +253,7 @@ def test_the_command_prints_formulas():
     ("arguments", "message"),
     [
         (["vgg16", "--symbolic", "hight"], "vgg16 has no param or axis 'hight'; did you mean height"),
+        (["lenet5", "--symbolic", "size,height"], "size and height are the same axis; name one of them"),
         (["resnet20", "--symbolic", "n"], "a count must be a whole number from 0 to 200,000, not n − 1"),
         (["resnet50", "--symbolic", "layout"], "param layout of resnet50 is imagenet, no whole number"),
         (["mobilenet-v1-0.5", "--symbolic", "width"], "param width of mobilenet-v1-0.5 is 0.5, no whole number"),
@@ -269,6 +271,8 @@ def test_a_layer_that_needs_a_number_is_named(tmp_path):
         formulas_of(str(path), ["channels"], {})
 
 
-def test_a_symbol_is_for_a_whole_network():
-    result = CliRunner().invoke(cli, ["explain", "vgg16", "stage3", "--symbolic", "size"])
-    assert "omit the layer" in str(result.exception) or "omit the layer" in result.output
+@pytest.mark.parametrize(("more", "message"), [(["stage3"], "omit the layer"), (["--dtype", "float16"], "omit it")])
+def test_what_does_not_go_with_symbols(more, message):
+    result = CliRunner().invoke(cli, ["explain", "vgg16", *more, "--symbolic", "size"])
+    assert result.exit_code == 2
+    assert message in result.output

@@ -21,7 +21,6 @@ from archcalc.analysis.report import MODES, Layer, Report
 from archcalc.analysis.saved import extra_bytes
 from archcalc.analysis.training_step import gradients
 from archcalc.errors import ArchcalcError, shorten, suggest
-from archcalc.ops.base import Extra
 from archcalc.ops.formula import Term, traced
 from archcalc.ops.reads import Window
 from archcalc.ops.shape import AXES
@@ -68,8 +67,8 @@ def explain(report: Report, name: str) -> tuple[Sequence[Layer], list[Line]]:
         raise ArchcalcError(f"{report.graph.name} has no layer or group {shorten(name)!r}; {hint}")
     layers = parts[name]
     if len(layers) > 1:
-        return layers, [*_sums(layers)]
-    return layers, [*_layer(report, report.layers.index(layers[0]))]
+        return layers, [*_sums(layers, ["saved_bytes"] * MODES[report.mode])]
+    return layers, [*_layer(report, next(i for i, layer in enumerate(report.layers) if layer is layers[0]))]
 
 
 def _layer(report: Report, position: int) -> Iterator[Line]:
@@ -174,15 +173,11 @@ def _kept(report: Report, position: int) -> Line:
     whole = memory.values[position]
     shape = next((x for x in (node.x, node.output) if not node.op.joins and prod(x) == whole), (whole,))
     values = prod(traced(tuple(shape))) * batch if whole else 0
-    made = (values + memory.common[position]) * Term(own)
-    made = sum([extra_bytes(traced_extra, batch, report.dtype) for traced_extra in map(_traced, extras)], start=made)
+    sizes = [(values + memory.common[position]) * own]
+    sizes += [extra_bytes(extra._replace(shape=traced(tuple(extra.shape))), batch, report.dtype) for extra in extras]
     earlier = "" if whole or memory.common[position] else " (kept by an earlier layer)"
     names = ["input" + earlier] * saved.input + ["output"] * saved.output + [extra.name for extra in extras]
-    return _line(f"{title}: {', '.join(names) or 'nothing'}", made, "saved_bytes")
-
-
-def _traced(extra: Extra) -> Extra:
-    return extra._replace(shape=traced(tuple(extra.shape)))
+    return _line(f"{title}: {', '.join(names) or 'nothing'}", sum(sizes), "saved_bytes")
 
 
 def _fields(report: Report, position: int) -> Iterator[Line]:
@@ -192,7 +187,9 @@ def _fields(report: Report, position: int) -> Iterator[Line]:
     texts: dict[str, list[Term]] = {}
     if node.op.joins and all(own["receptive_field"] for own in before):
         branches = [own["receptive_field"] for own in before]
-        texts["receptive_field"] = [Term(max(axis), f"max({_listed(axis)})") for axis in zip(*branches, strict=False)]
+        texts["receptive_field"] = [
+            Term(max(axis), f"max({', '.join(map(str, axis))})") for axis in zip(*branches, strict=False)
+        ]
     elif before and not node.op.joins:
         axes = [before[0][key] or () for key in FIELD]
         rules = [rule for rule in node.op.window(node.x) if isinstance(rule, Window)]
@@ -210,12 +207,12 @@ def _moved(rule: Window, field: Term, stride: Term, padding: Term) -> tuple[Term
     return field + (kernel - Term(1)) * stride, stride * step, padding + before * stride
 
 
-def _sums(layers: Sequence[Layer]) -> Iterator[Line]:
+def _sums(layers: Sequence[Layer], more: Sequence[str] = ()) -> Iterator[Line]:
     """Explain the sums over the layers of a group, and what is that of its last layer."""
     last = end(layers)
     yield Line("layers", "", len(layers), "layers")
     yield Line(f"output of {last.node.name}", "", last.node.output, "output")
-    for key in (*SUMS, "saved_bytes"):
+    for key in (*SUMS, *more):
         counts = [getattr(layer, key) for layer in layers]
         if any(counts) or None in counts:
             text = _sum([count for count in counts if count])
@@ -227,7 +224,3 @@ def _sums(layers: Sequence[Layer]) -> Iterator[Line]:
 def _sum(counts: Sequence[int]) -> str:
     """Write a sum; equal numbers as a product."""
     return " + ".join(f"{n}·{count:,}" if n > 1 else f"{count:,}" for count, n in Counter(counts).items())
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

@@ -9,7 +9,16 @@ import click
 
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.options import NetworkName, analyzed, given, network_options, output_options, read_columns
+from archcalc.cli.options import (
+    STEP_OPTIONS,
+    NetworkName,
+    analyzed,
+    given,
+    network_options,
+    output_options,
+    read_columns,
+    written,
+)
 from archcalc.cli.output import deliver
 from archcalc.errors import ArchcalcError
 from archcalc.ops import REGISTRY, operator_hint
@@ -51,6 +60,8 @@ def _table(
     if symbols:
         if layer is not None:
             raise click.UsageError("--symbolic is for a whole network; omit the layer")
+        for option in written(("dtype", *STEP_OPTIONS)):
+            raise click.UsageError(f"{option} changes no figure that --symbolic shows; omit it")
         counting = {"mode": mode if given("mode") else "infer", "convention": conditions["convention"]}
         return _formulas(name, symbols, settings, shape, batch=conditions["batch"], **counting)
     from archcalc.analysis.explanation import explain as explained
@@ -66,7 +77,7 @@ def _table(
             operator_help(name)  # raises with the nearest operator
         raise
     if layer is None:
-        first = next(node.name for node in graph.nodes if node.op.weighted)
+        first = next((node.name for node in graph.nodes if node.op.weighted), graph.nodes[-1].name)
         raise ArchcalcError(f"name a layer or group of {graph.name}, e.g. archcalc explain {name} {first}")
     mode = "infer" if graph.misfit and not given("mode") else mode
     report = analyzed(graph, mode=mode, **conditions)

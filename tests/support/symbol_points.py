@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ from archcalc.symbolic import COUNTS, Formulas, formulas_of
 
 LETTERS = {"height": "H", "width": "W", "length": "L", "tokens": "T", "depth": "D"}
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-PYTHON = str.maketrans({"·": "*", "−": "-", "/": "//", "⌊": "(", "⌋": ")", ",": None})
+PYTHON = str.maketrans({"·": "*", "−": "-", "/": "//", "⌊": "(", "⌋": ")"})
 
 
 def evaluated(text: str, values: Mapping[str, Any]) -> Any:
     """The value of a formula's text."""
-    powers = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: f"**{power[0].translate(SUPERSCRIPTS)}", text)
-    return eval(powers.translate(PYTHON), {}, dict(values))
+    plain = re.sub(r"(?<=\d),(?=\d{3})", "", text)
+    powers = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: f"**{power[0].translate(SUPERSCRIPTS)}", plain)
+    return eval(powers.translate(PYTHON), {"gcd": math.gcd}, dict(values))
 
 
 def graph_at(graph: Graph, symbols: Sequence[str], values: Mapping[str, int]) -> tuple[Graph, int]:
@@ -38,7 +40,7 @@ def points(found: Formulas, many: int, drawn: random.Random) -> list[dict[str, i
     for _ in range(200 * many):
         step = drawn.choice([1, 1, 2, 8, 32])
         values = {name: max(1, number + step * drawn.randint(-7, 7)) for name, number in example.items()}
-        if found.holds(values):
+        if values != example and found.holds(values):
             made.append(values)
         if len(made) == many:
             break
