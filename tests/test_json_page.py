@@ -20,6 +20,8 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",
         "memory lenet5 --mode infer --device cpu", "memory lenet5 --optimizer adam",
     ],
+    "explain": ["explain vgg16 stage3.conv1", "explain odd.yaml stem --mode infer", "explain odd.yaml add1"],
+    "explain --symbolic": ["explain lenet5 --symbolic height"],
     "fit": [
         "fit lenet5 --memory 256MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
         "fit squeezenet1.0 --memory 1MB --device cpu --vary size --batch 10",

@@ -11,8 +11,9 @@ from archcalc.graph.graph import Graph
 from archcalc.ops.base import written_call
 from archcalc.ops.shape import Shape
 from archcalc.render.table import Column, Table, axes, cell, conditions_text
-from archcalc.render.tables.summaries import SCHEMA, conditions, facts
+from archcalc.render.tables.summaries import conditions, facts
 
+SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 COLUMNS = (
     Column("name", "Figure", text=True),
     Column("key", "", shown=False),
@@ -33,7 +34,7 @@ def explanation(report: Report, name: str, layers: Sequence[Layer], lines: Seque
         columns=COLUMNS,
         rows=rows,
         rows_key="lines",
-        facts=facts(report) | {"layer": name, "layers": [layer.node.name for layer in layers]},
+        facts=facts(report) | {"schema": SCHEMA, "layer": name, "layers": [layer.node.name for layer in layers]},
         conditions=conditions(report),
         notes=[f"It has the weights of {shared}."] if shared else [],
     )
