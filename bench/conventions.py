@@ -17,13 +17,14 @@ import importlib
 import importlib.metadata
 import io
 import json
-import subprocess
+import multiprocessing
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from archcalc import analyze, load
 
@@ -49,6 +50,20 @@ def _fvcore(module: Any, image: Any) -> float | None:
     from fvcore.nn import FlopCountAnalysis
 
     return FlopCountAnalysis(module, image).unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+
+def _fvcore_train(module: Any, image: Any) -> float | None:
+    return _fvcore(module.train(), image)
+
+
+def _fvcore_matmul(module: Any, image: Any) -> float | None:
+    with mock.patch("torch.nn.functional.scaled_dot_product_attention", _attention):
+        return _fvcore(module, image)
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **options: Any) -> Any:
+    """Attention as a user writes it; its values do not matter here."""
+    return (query @ key.transpose(-2, -1)).softmax(-1) @ value
 
 
 def _mmengine(module: Any, image: Any) -> float | None:
@@ -102,11 +117,16 @@ TOOLS = {
     "ptflops-aten": Tool(_ptflops_aten, "ptflops"),
     "torch": Tool(_torch, "torch", on_cpu=False),
     "fvcore": Tool(_fvcore, "fvcore"),
+    "fvcore-train": Tool(_fvcore_train, "fvcore"),
+    "fvcore-matmul": Tool(_fvcore_matmul, "fvcore"),
     "ptflops": Tool(_ptflops, "ptflops"),
     "calflops": Tool(_calflops, "calflops"),
     "deepspeed": Tool(_deepspeed, "deepspeed"),
     "mmengine": Tool(_mmengine, "mmengine"),
 }
+
+
+FVCORE = ("fvcore", "fvcore-matmul", "mmengine")
 
 
 def main() -> int:
@@ -117,21 +137,24 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="count again what the record has")
     parser.add_argument("--path", action="append", default=[], help="a folder to import tools from")
     parser.add_argument("--ultralytics", default="", metavar="FOLDER", help="where ultralytics-thop was unpacked")
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # of one tool, in its own process
     options = parser.parse_args()
-    unknown = [tool for tool in options.tools if tool not in TOOLS]
-    if unknown:
+    if unknown := [tool for tool in options.tools if tool not in TOOLS]:
         parser.error(f"no tool {', '.join(unknown)}; known: {', '.join(TOOLS)}")
-    if options.alone:
-        count(options.tools[0], options)
-        return 0
-    for tool in options.tools or TOOLS:
-        if tool == "ultralytics" and not options.ultralytics:
-            print("ultralytics: name its folder with --ultralytics")
-            continue
-        given = [argument for argument in sys.argv[1:] if argument not in TOOLS]
-        subprocess.run([sys.executable, __file__, tool, *given, "--alone"], check=False)
-    return report(read(options.record))
+    tools = options.tools or list(TOOLS)
+    if "ultralytics" in tools and not options.ultralytics:
+        parser.error("ultralytics: name the folder of ultralytics-thop with --ultralytics")
+    stopped = [tool for tool in tools if alone(tool, options)]
+    for tool in stopped:
+        print(f"{tool}: stopped by the error above; the same command continues")
+    return report(read(options.record)) or bool(stopped)
+
+
+def alone(tool: str, options: argparse.Namespace) -> int | None:
+    """Run one tool in a process of its own. Return its exit code."""
+    process = multiprocessing.get_context("spawn").Process(target=count, args=(tool, options))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def report(record: dict[str, Any]) -> int:
@@ -161,8 +184,10 @@ def cause_of(home: str, name: str, tool: str, printed: int | str) -> str:
     missed = -sum([node.op.work(node.x, node.output)["mac"] for node in same])
     if not difference:
         return "equal"
-    if home == "build" and tool in ("fvcore", "mmengine") and difference == missed:
+    if home == "build" and tool in FVCORE and difference == missed:
         return "padding='same' runs as aten::_convolution_mode, which the tool does not count"
+    if tool == "fvcore-train" and printed == analyze(graph, mode="train", flops=tool).totals.flops:
+        return "training runs the side outputs, too"
     if home == "torchvision" and "convnext" in name:
         return "torchvision writes 1×1 convolutions as linear layers with channels last"
     return ""
@@ -176,28 +201,30 @@ def read(path: Path) -> dict[str, Any]:
 def count(tool: str, options: argparse.Namespace) -> None:
     """Run one tool on all networks, and write each figure as soon as it is known."""
     sys.path[:0] = [*filter(None, [options.ultralytics] * (tool == "ultralytics")), *options.path]
-    from import_oracle import import_torchvision
+    from torchvision_weights import torchvision_models
 
     from archcalc.catalog import networks
 
-    torchvision, versions = import_torchvision(), [TOOLS[tool].distribution, "torch"]
-    version = " ".join(f"{name} {version_of(name)}" for name in versions)
+    models = torchvision_models()
+    version = " ".join(f"{name} {version_of(name)}" for name in (TOOLS[tool].distribution, "torch"))
     about = {"version": version, "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
     only = options.networks.split(",") if options.networks else []
     names = [name for name in networks() if name.startswith("torchvision/") and (not only or name in only)]
     for home in ("build", "torchvision"):
         for name in names:
-            if home == "torchvision" and not calls_modules(name, torchvision):
+            if home == "torchvision" and not calls_modules(name):
                 continue
             if tool in read(options.record)[home].get(name, {}) and not options.again:
                 continue
-            image, module = made(name, home, torchvision, TOOLS[tool].on_cpu)
+            image, module = made(name, home, models, TOOLS[tool].on_cpu)
             figure = counted(tool, module, image)
             record = read(options.record)
             record["tools"][tool] = about
             record[home].setdefault(name, {})[tool] = figure
             record[home] = dict(sorted(record[home].items()))
-            options.record.write_text(json.dumps(record, indent=0, sort_keys=True) + "\n")
+            part = options.record.with_suffix(".part")
+            part.write_text(json.dumps(record, indent=0, sort_keys=True) + "\n")
+            part.replace(options.record)
             print(f"{tool:12} {home:11} {name:36} {figure}", flush=True)
             del module
 
@@ -225,7 +252,7 @@ def counted(tool: str, module: Any, image: Any) -> int | str:
     return int(figure) if figure == int(figure) else figure
 
 
-def calls_modules(name: str, torchvision: Any) -> bool:
+def calls_modules(name: str) -> bool:
     """Whether torchvision's code calls modules only, as far as a tool can see a difference."""
     return not name.removeprefix("torchvision/").startswith(CALLS_FUNCTIONS)
 
@@ -243,7 +270,7 @@ CALLS_FUNCTIONS = (
 )
 
 
-def made(name: str, home: str, torchvision: Any, on_cpu: bool) -> tuple[Any, Any]:
+def made(name: str, home: str, models: Any, on_cpu: bool) -> tuple[Any, Any]:
     """Return an image and a network in evaluation, on meta or with weights of zeros."""
     import torch
 
@@ -253,8 +280,8 @@ def made(name: str, home: str, torchvision: Any, on_cpu: bool) -> tuple[Any, Any
     graph = load(name)
     with weights_on_meta(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        own = home == "build"
-        module = build(graph) if own else torchvision.models.get_model(name.removeprefix("torchvision/"), weights=None)
+        short = name.removeprefix("torchvision/")
+        module = build(graph) if home == "build" else models.get_model(short, weights=None)
 
     def filled(tensor: Any) -> Any:
         return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor

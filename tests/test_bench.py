@@ -373,3 +373,30 @@ def test_a_record_of_other_versions_is_not_continued(records):
     given.record.write_text('{"about": {"torch": "1.0"}, "networks": {}}')
     with pytest.raises(SystemExit, match=r"record.json is of \{'torch': '1.0'\}, installed is .*: choose another file"):
         record.run(["net"], imported, "torch", given)
+
+
+# conventions.py
+
+
+@pytest.mark.slow
+@needs_torchvision
+def test_a_record_of_conventions_is_continued_and_its_differences_are_reported(tmp_path):
+    record = tmp_path / "record.json"
+    (tmp_path / "thop.py").write_text("__version__ = '0'\n\ndef profile(*_, verbose):\n    return 1, 2\n")
+
+    def run(*tools):
+        options = ["--record", record, "--networks", "torchvision/alexnet", "--path", tmp_path]
+        command = [sys.executable, BENCH / "conventions.py", *options, *tools]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    first = run("torch")
+    assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "    2 equal")
+    record.write_text(record.read_text().replace("1428376960", "5"))
+    second = run("torch", "thop", "fvcore")  # what is recorded is not counted again
+    assert (second.returncode, "torch  " in second.stdout) == (1, False)
+    assert "    4 differ without a named cause\n" in second.stdout
+    assert "\nbuild torchvision/alexnet thop 1\n" in second.stdout
+    absent = importlib.util.find_spec("fvcore") is None
+    assert ("fvcore: stopped by the error above" in second.stdout) == absent
+    unfinished = run("ultralytics")
+    assert (unfinished.returncode, "name the folder" in unfinished.stderr) == (2, True)
