@@ -20,6 +20,7 @@ RESNET50 = {
     "macs": 4_089_184_256,
     "torchinfo": 4_089_238_376,
     "fvcore": 4_111_512_576,
+    "fvcore-train": 4_144_854_528,
     "thop": 4_133_742_592,
     "ptflops": 4_132_436_968,
     "ptflops-aten": 4_089_185_256,
@@ -34,7 +35,10 @@ def shown(*args):
 
 
 def recorded(home):
-    return [(name, tool, printed) for name, by in RECORD[home].items() for tool, printed in by.items()]
+    found = [(name, tool, printed) for name, by in RECORD[home].items() for tool, printed in by.items()]
+    crashes = {(name, tool) for name, tool, printed in found if isinstance(printed, str)}
+    assert crashes <= {("torchvision/inception_v3", "fvcore-train")}  # batch normalization of one value per channel
+    return [own for own in found if own[:2] not in crashes]
 
 
 def figure(name, tool):
@@ -55,8 +59,10 @@ def test_the_tools_print_what_archcalc_says():
             differ[name, tool] = own - printed
     same = [node for node in load("torchvision/inception_v3").without_sides().nodes if padded_same(node.op)]
     missed = sum([node.op.work(node.x, node.output)["mac"] for node in same])
-    tools = [tool for tool in ("fvcore", "mmengine") if tool in RECORD["build"]["torchvision/inception_v3"]]
-    assert differ == {("torchvision/inception_v3", tool): missed for tool in tools}
+    expected = {("torchvision/inception_v3", tool): missed for tool in ("fvcore", "fvcore-matmul", "mmengine")}
+    training = analyze(load("torchvision/googlenet"), mode="train", flops="fvcore-train").totals.flops
+    own = figure("torchvision/googlenet", "fvcore-train")
+    assert differ == expected | {("torchvision/googlenet", "fvcore-train"): own - training}  # with the side outputs
 
 
 def padded_same(op):
@@ -102,6 +108,13 @@ def test_a_part_says_how_much_it_counts():
         "MACs 4,089,184,256 + batch normalization 22,227,968 (2 per value) + average pooling 100,352"
         " = fvcore 4,111,512,576"
     )
+
+
+def test_fvcore_counts_products_of_attention_that_is_not_fused():
+    assert RECORD["build"]["torchvision/vit_b_16"]["fvcore-matmul"] == 17_582_740_224
+    assert figure("torchvision/vit_b_16", "fvcore-matmul") == 17_582_740_224
+    assert figure("torchvision/vit_b_16", "fvcore") == 16_867_412_736
+    assert figure("torchvision/swin_t", "fvcore-matmul") == figure("torchvision/swin_t", "fvcore")  # never fused
 
 
 def test_xla_leaves_out_products_with_padding():

@@ -92,6 +92,8 @@ FVCORE = {
     **every(ADAPTIVE, Rule(AVERAGE, 1, rules.on_images)),
     "upsample": (Rule(RESIZED, rules.by_mode(nearest=1, bilinear=4), OUTPUTS),),
 }
+FVCORE_TRAIN = {**FVCORE, "batchnorm": (_norm(NORM, 5, 4),)}
+FVCORE_MATMUL = {**FVCORE, "attention": (MACS,)}
 THOP: Rules = {
     **RECURRENT,
     "conv": (MACS,),
@@ -222,6 +224,11 @@ _ROWS = (
     ),
     _tool("fvcore", _FVCORE_TEXT, "MACs", FVCORE, "fvcore 0.1.5", _FVCORE_MISSES,
           "Average pooling counts only where it is adaptive and of images."),
+    _tool("fvcore-train", "as fvcore, of a module in training mode: 5 per value of batch normalization", "MACs",
+          FVCORE_TRAIN, "fvcore 0.1.5 (without .eval())", _FVCORE_MISSES,
+          "It runs the side outputs, too; here they count with --mode train only."),
+    _tool("fvcore-matmul", "as fvcore, and attention, of code that writes it as products of matrices", "MACs",
+          FVCORE_MATMUL, "fvcore 0.1.5 (attention not fused)", _FVCORE_MISSES.removesuffix(f", {_ATTENTION}")),
     _tool("mmengine", f"as fvcore: {_FVCORE_TEXT}", "MACs", FVCORE, "mmengine 0.10.7", _FVCORE_MISSES),
     _tool("timm", f"as fvcore, which its benchmark runs: {_FVCORE_TEXT}", "MACs", FVCORE, "timm 1.0.31 with fvcore",
           _FVCORE_MISSES),
