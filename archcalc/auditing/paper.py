@@ -114,7 +114,8 @@ class Auditor:
         except (ArchcalcError, Refusal) as error:  # an input that cannot be read, or that the network refuses
             return [Audited(row, meant.networks, remark=str(error))]
         if meant.more and not _convincing(answers):
-            text = f"{', '.join(meant.more)} is not in the name of {best}, and no figure shows that it is meant"
+            verb = "are" if len(meant.more) > 1 else "is"
+            text = f"{', '.join(meant.more)} {verb} not in the name of {best}, and no figure shows that it is meant"
             return [Audited(row, remark=f"unknown network; {text}")]
         order = best, *(name for name in meant.networks if name != best)
         return [self.judged(Audited(row, order, cell), answers) for cell in row.printed]
