@@ -17,9 +17,9 @@ from archcalc.ops import KINDS
 from archcalc.ops.base import Operator, Unknown
 
 KIND_NAMES = {
-    "mac": "MACs", "add": "additions", "mul": "products", "div": "divisions", "compare": "comparisons",
-    "exp": "exponentials", "log": "logarithms", "sqrt": "roots", "pow": "powers", "tanh": "tanh", "erf": "erf",
-    "sin": "sines",
+    "mac": "MACs", "add": "additions", "mul": "multiplications", "div": "divisions", "compare": "comparisons",
+    "exp": "powers of e", "log": "logarithms", "sqrt": "roots", "pow": "powers", "tanh": "tanh", "erf": "erf",
+    "sin": "sines and cosines",
 }  # fmt: skip
 
 

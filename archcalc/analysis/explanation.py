@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import add_known
+from archcalc.analysis.conventions import KIND_NAMES
 from archcalc.analysis.cost import DTYPES, Run, run_of
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES, rule
@@ -21,15 +22,10 @@ from archcalc.analysis.report import MODES, Layer, Report
 from archcalc.analysis.saved import extra_bytes
 from archcalc.analysis.training_step import gradients
 from archcalc.errors import ArchcalcError, shorten, suggest
-from archcalc.ops.formula import Term, traced
+from archcalc.ops.formula import Term, term, traced
 from archcalc.ops.reads import Window
 from archcalc.ops.shape import AXES
 
-KINDS = {
-    "mac": "MACs", "add": "additions", "mul": "multiplications", "div": "divisions", "compare": "comparisons",
-    "exp": "powers of e", "log": "logarithms", "sqrt": "roots", "pow": "powers", "tanh": "tanh", "erf": "erf",
-    "sin": "sines and cosines",
-}  # fmt: skip
 OWNED = ("params", "param_bytes", "running_statistics", "buffer_bytes")
 WRITTEN = ("activations", "activation_bytes", "bytes_moved")
 PASSES = {  # the works of a training step, and the figures of each
@@ -102,7 +98,7 @@ def _shape(node: Any) -> Iterator[Line]:
     sizes = node.op.traced().output(traced(node.x))
     yield Line("output", "", node.output, "output")
     axes: dict[str, list[Any]] = {}
-    for letter, size in zip(node.output.axes, map(_term, sizes), strict=False):
+    for letter, size in zip(node.output.axes, map(term, sizes), strict=False):
         axes.setdefault(size.text, [size]).append(AXES[letter])
     for text, (size, *names) in axes.items():
         if text != str(size):
@@ -123,10 +119,6 @@ def _traced_run(report: Report, position: int) -> tuple[Run, Run]:
         **{key: _single(getattr(counted, key)) for key in Run._fields if isinstance(getattr(counted, key), int)},
     )
     return counted, flat
-
-
-def _term(value: Any) -> Term:
-    return value if isinstance(value, Term) else Term(value)
 
 
 def _single(value: Any) -> Any:
@@ -151,14 +143,15 @@ def _line(name: str, value: Any, key: str = "") -> Line:
     """Return the line of a Term, or of a number without arithmetic; None is unknown."""
     if not value:
         return Line(name, "" if value is None else "0", value, key)
-    return Line(name, _term(value).text, int(value), key)
+    return Line(name, term(value).text, int(value), key)
 
 
 def _work(work: Mapping[str, Any] | None, flat: Run, title: str, keys: Sequence[str]) -> Iterator[Line]:
     """Explain the operations of each kind, and the figures that add them up."""
     for kind, count in (work or {}).items():
         if count:
-            yield _line(title + KINDS[kind], count, next((key for key in keys if kind == "mac" and "mac" in key), ""))
+            key = next((key for key in keys if kind == "mac" and "mac" in key), "")
+            yield _line(title + KIND_NAMES[kind], count, key)
     yield from _figures(flat, [key for key in keys if "mac" not in key or work is None])
 
 
