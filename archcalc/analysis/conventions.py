@@ -1,8 +1,8 @@
 """Conventions for FLOPs: what papers, lectures and tools count, each with a name, a description and rules.
 
 Our own conventions have a weight for each kind of arithmetic in `ops.KINDS`, so they count a training step, too. A
-tool's convention has rules by operator (see `tool_rules`), with the tool's mistakes, and counts a forward pass in
-evaluation alone.
+tool's convention has rules by operator (see `tool_rules`), with the tool's mistakes, and counts a forward pass
+alone.
 """
 
 from __future__ import annotations
