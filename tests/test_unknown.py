@@ -101,6 +101,15 @@ def test_saved_bytes_need_what_backward_keeps_and_peaks_need_all_that_is_allocat
     assert analyze(network(**UNKNOWN)).totals.saved_bytes is None
 
 
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_totals_of_nothing_but_unknown_work_are_dashes(mode):
+    built = Builder()
+    y = built.add(Imported("aten::fft_rfft2", SHAPE, **UNKNOWN), [built.input("image", SHAPE)], "mixed")
+    text = render_terminal(summarize(analyze(built.graph("imported", {"": y}, About()), mode=mode)), 120)
+    assert "MACs         –\nFLOPs        – (all" in text
+    assert ("step         – MACs = – forward" in text) == (mode == "train")
+
+
 @pytest.mark.parametrize("render", [render_markdown, lambda tables: render_terminal(tables[0], 120)])
 def test_people_see_a_dash_and_at_least(render):
     text = render([summarize(analyze(network(**UNKNOWN)), everything=True)])

@@ -278,11 +278,11 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     yield "training", _training_text(report, folded)
     if report.mode == "train" and (peak := t.peak_training_bytes):
         yield "memory", f"{bytes_text(peak)} at the peak of training on {report.recipe.device.upper()}"
-    yield "MACs", f"{t.macs:,}"
+    yield "MACs", cell(t.macs)
     yield "FLOPs", f"{cell(t.flops)} ({report.convention.name}: {report.convention.text})"
     if report.mode == "train":
         yield "step", _step_text(report)
-    yield "connections", f"{t.connections:,}"
+    yield "connections", cell(t.connections)
     yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
     yield "field", field_line(t, report.graph.input)
     if t.expected_branches is not None and t.expected_macs is not None:
@@ -311,13 +311,16 @@ def _training_text(report: Report, folded: bool) -> str:
 def _step_text(report: Report) -> str:
     """Return the MACs and FLOPs of a training step, each as a sum."""
     t = report.totals
-    macs = f"{t.macs:,} forward + {t.backward_input_macs:,} for inputs + {t.backward_weight_macs:,} for weights"
+    macs = (
+        f"{cell(t.macs)} forward + {cell(t.backward_input_macs)} for inputs + "
+        f"{cell(t.backward_weight_macs)} for weights"
+    )
     if report.convention.rules:
         unknown = f"FLOPs unknown: {report.convention.name} counts a forward pass; all, torch and macs count a step"
-        return f"{t.step_macs:,} MACs = {macs}\n{unknown}"
-    flops = f"{t.backward_input_flops:,} for inputs + {t.backward_weight_flops:,} for weights + "
-    flops += f"{t.optimizer_flops:,} {report.recipe.optimizer}"
-    return f"{t.step_macs:,} MACs = {macs}\n{t.step_flops:,} FLOPs = {t.forward_flops:,} forward + {flops}"
+        return f"{cell(t.step_macs)} MACs = {macs}\n{unknown}"
+    flops = f"{cell(t.backward_input_flops)} for inputs + {cell(t.backward_weight_flops)} for weights + "
+    flops += f"{cell(t.optimizer_flops)} {report.recipe.optimizer}"
+    return f"{cell(t.step_macs)} MACs = {macs}\n{cell(t.step_flops)} FLOPs = {cell(t.forward_flops)} forward + {flops}"
 
 
 def _keeps_before_weights(layers: Iterable[Layer]) -> bool:
