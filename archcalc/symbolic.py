@@ -72,15 +72,25 @@ def formulas_of(
     images: Any = batch if "batch" in own else made.get("batch", batch)
     lengths = {symbol: made[symbol] for symbol in symbols if symbol not in own and symbol != "batch"}
     try:
+        if own and (lengths or input):
+            _check_replaced(load_with(name, {**params, **own}), [*lengths] or ["--input"])
         found = load_with(name, {**params, **own}, _input(graph, lengths) if lengths else input)
         report = Report(found, images, "float32", mode, CONVENTIONS[convention])
         figures = {key: getattr(report.totals, key) for key in COUNTS}
     except NotSymbolic as error:
-        raise ArchcalcError(f"{graph.name}: {error}") from None
+        hint = f"; {convention} may need a number, all, torch and macs do not" if CONVENTIONS[convention].rules else ""
+        raise ArchcalcError(f"{graph.name}: {error}{hint}") from None
     _note_sizes(found, example)
     ranges, others = _where(example)
     short, where = _shortened(figures, _lengths(found))
     return Formulas(graph, example, figures, short, where, ranges, others)
+
+
+def _check_replaced(graph: Graph, by: Sequence[str]) -> None:
+    """Raise ArchcalcError if an input that others replace depends on a param that is a symbol."""
+    for size in [size for node in graph.inputs for size in node.output if isinstance(size, Formula)]:
+        symbol = min(size.symbols())
+        raise ArchcalcError(f"{symbol} is a size of the input of {graph.name}, as is {by[0]}; omit one of them")
 
 
 def _input(graph: Graph, symbols: Mapping[str, Formula]) -> InputShapes:
@@ -96,11 +106,11 @@ def _input(graph: Graph, symbols: Mapping[str, Formula]) -> InputShapes:
 
 
 def _text(count: Any) -> str:
-    return str(count) if isinstance(count, Formula) else f"{count:,}"
+    return "" if count is None else str(count) if isinstance(count, Formula) else f"{count:,}"
 
 
-def _value(count: Any) -> int:
-    return count.value if isinstance(count, Formula) else int(count)
+def _value(count: Any) -> int | None:
+    return count.value if isinstance(count, Formula) else count
 
 
 def _number(graph: Graph, symbol: str, batch: int) -> int:

@@ -14,7 +14,7 @@ from support.operator_cases import CASES, made, shaped
 from support.operator_strategies import WRITTEN, cases, examples
 from support.symbol_points import differences, evaluated, graph_at
 
-from archcalc import analyze
+from archcalc import analyze, load
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.cost import Conditions, run_of
 from archcalc.analysis.figures import rule
@@ -254,6 +254,9 @@ def test_the_command_prints_formulas():
     [
         (["vgg16", "--symbolic", "hight"], "vgg16 has no param or axis 'hight'; did you mean height"),
         (["lenet5", "--symbolic", "size,height"], "size and height are the same axis; name one of them"),
+        (["resnet50", "--symbolic", "size,height"], "size is a size of the input of resnet50, as is height"),
+        (["resnet50", "--symbolic", "size", "--input", "100"], "size is a size of the input of resnet50, as"),
+        (["resnet50", "--symbolic", "size", "--convention", "thop"], "thop may need a number, all, torch"),
         (["resnet20", "--symbolic", "n"], "a count must be a whole number from 0 to 200,000, not n − 1"),
         (["resnet50", "--symbolic", "layout"], "param layout of resnet50 is imagenet, no whole number"),
         (["mobilenet-v1-0.5", "--symbolic", "width"], "param width of mobilenet-v1-0.5 is 0.5, no whole number"),
@@ -262,6 +265,18 @@ def test_the_command_prints_formulas():
 def test_what_cannot_be_a_symbol(arguments, message):
     with pytest.raises(ArchcalcError, match=re.escape(message)):
         output(*arguments)
+
+
+def test_tools_count_symbols_too():
+    text = output("vgg16", "--symbolic", "batch", "--convention", "thop")
+    assert f"{analyze(load('vgg16'), flops='thop').totals.flops:,}·batch" in text
+
+
+def test_what_a_tool_cannot_count_stays_unknown(tmp_path):
+    path = tmp_path / "gate.yaml"
+    path.write_text("name: gate\ninput: [3, 8, 8]\nlayers:\n  - sigmoid\n")
+    found = formulas_of(str(path), ["batch"], {}, convention="convnet-burden")
+    assert next(line for line in found.lines if line.key == "flops")[1:3] == ("", None)
 
 
 def test_a_layer_that_needs_a_number_is_named(tmp_path):

@@ -103,7 +103,8 @@ def macs(call: Call) -> int:
     if isinstance(call.op, Conv):
         kernel = values((*call.op.kernel_size, call.x.channels // call.op.groups))
         return call.batch * values(call.y) * kernel
-    return int(call.op.batch_work(call.x, call.y, call.batch).get("mac", 0))
+    count: int = call.op.batch_work(call.x, call.y, call.batch).get("mac", 0)
+    return count
 
 
 def of_modules(call: Call) -> int:
