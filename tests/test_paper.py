@@ -158,6 +158,13 @@ def test_an_input_that_positions_depend_on_sets_the_size(tmp_path):
     assert short(audited(tmp_path, f"name,params\nvit_b_16_384,{params}\n"))[0][1:] == ("exact", "at 3×384×384")
 
 
+@pytest.mark.parametrize("number", ["0", "9" * 5000])
+def test_an_input_or_batch_without_sense_is_not_read(tmp_path, number):
+    found = short(audited(tmp_path, f"name,input,batch,macs\nresnet18,{number},1,1G\nresnet18,224,{number},1G\n"))
+    assert [text[:20] for _, text, _ in found] == ["cannot read the inpu", "cannot read the batc"]
+    assert all(len(text) < 200 for _, text, _ in found)
+
+
 def test_an_input_that_cannot_be(tmp_path):
     found = short(audited(tmp_path, "name,input,macs\nresnet18,large,1G\nvgg16,8,1G\n"))
     assert found[0] == ("resnet18", "cannot read the input 'large'; write 224 or 3x224x224", "")

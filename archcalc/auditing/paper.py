@@ -9,6 +9,7 @@ cell of its row agrees for the same input.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row
 from archcalc.auditing.printed import EVIDENCE, Number
 from archcalc.auditing.verdicts import MATCHES, OPERATIONS, PLAIN, Verdict, Way, verdict_of
 from archcalc.catalog import listed, load_with, networks
-from archcalc.errors import ArchcalcError, Refusal, suggest
+from archcalc.errors import ArchcalcError, Refusal, shorten, suggest
 from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
@@ -150,8 +151,8 @@ class Auditor:
         """Return the settings in which a row may print figures of a network, the plainest first."""
         graph = self.graph(name, None)
         own, stated, given = tuple(graph.input), row.input(graph.input), row.by_role.get(BATCH, "1")
-        if not given.isascii() or not given.isdigit():
-            raise Refusal(f"cannot read the batch {given!r}; write a number such as 32")
+        if not re.fullmatch("[1-9][0-9]{0,8}", given):
+            raise Refusal(f"cannot read the batch {shorten(given)!r}; write a number such as 32")
         batches = dict.fromkeys((int(given), 1))
         hinted = [(own[0], side, side) for side in row.sides()] if len(own) == 3 else []
         inputs = dict.fromkeys([tuple(self.graph(name, stated).input)] if stated else [*hinted, own])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from archcalc.auditing.paper_columns import INPUT, NAMES, ROLES, Column, Printed, column_of, readings
 from archcalc.auditing.paper_files import Cell, read_rows
-from archcalc.errors import Refusal, SpecError, suggest
+from archcalc.errors import Refusal, SpecError, shorten, suggest
 from archcalc.ops.shape import Sizes
 
 MAX_NAME = 200  # characters of a name
@@ -18,6 +18,9 @@ SIZES = (
     128, 160, 192, 224, 227, 240, 256, 288, 299, 320, 331, 336, 380, 384, 416, 448, 456, 475, 480, 512, 528, 600,
     608, 640, 800, 1024,
 )  # fmt: skip  # usual sides of images
+
+_SIDE = "([1-9][0-9]{0,8})"
+_INPUT = re.compile(rf"{_SIDE}(?: ?px|²|\^2)?(?: ?[x×,] ?{_SIDE}(?: ?[x×,] ?{_SIDE})?)?")
 
 
 class PrintedCell:
@@ -67,9 +70,9 @@ class Row:
         text = self.by_role.get(INPUT, "").lower()
         if text in EMPTY:
             return None
-        numbers = re.fullmatch(r"(\d+)(?: ?px|²|\^2)?(?: ?[x×,] ?(\d+)(?: ?[x×,] ?(\d+))?)?", text)
+        numbers = _INPUT.fullmatch(text)
         if numbers is None:
-            raise Refusal(f"cannot read the input {text!r}; write 224 or 3x224x224")
+            raise Refusal(f"cannot read the input {shorten(text)!r}; write 224 or 3x224x224")
         sizes = [int(size) for size in numbers.groups() if size]
         if len(sizes) == 3:
             return (sizes[2], *sizes[:2]) if sizes[2] < 5 <= sizes[0] else tuple(sizes)
