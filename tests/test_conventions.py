@@ -10,7 +10,7 @@ from support.zoo import NAMES, report
 from archcalc import analyze, load, parse
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS
-from archcalc.analysis.ledger import ledger_of, ledgers_of
+from archcalc.analysis.ledger import Ledger, ledger_of, ledgers_of
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
 from archcalc.render.tables.conventions import ledger_text
@@ -115,6 +115,11 @@ def test_fvcore_counts_products_of_attention_that_is_not_fused():
     assert figure("torchvision/vit_b_16", "fvcore-matmul") == 17_582_740_224
     assert figure("torchvision/vit_b_16", "fvcore") == 16_867_412_736
     assert figure("torchvision/swin_t", "fvcore-matmul") == figure("torchvision/swin_t", "fvcore")  # never fused
+
+
+def test_a_ledger_of_nothing_known_has_no_zero():
+    own = Ledger(CONVENTIONS["thop"], None, {}, ("aten::fft",))
+    assert ledger_text(own) == "thop –; it cannot count aten::fft"
 
 
 def test_xla_leaves_out_products_with_padding():

@@ -122,3 +122,16 @@ def test_an_operator_has_its_rules():
 def test_what_is_misspelt_gets_the_nearest_names(arguments, message):
     with pytest.raises(ArchcalcError, match=re.escape(message)):
         run(*arguments)
+
+
+def test_a_count_without_arithmetic_has_commas():
+    report = analyze(load("resnet50"), flops="xla")
+    line = next(line for line in explain(report, "stem.conv")[1] if line.key == "flops")
+    assert line[1:3] == ("232,429,056", 232_429_056)
+
+
+def test_a_file_that_cannot_be_read_is_no_unknown_operator(tmp_path):
+    (tmp_path / "conv").write_text("x")
+    result = CliRunner().invoke(cli, ["explain", str(tmp_path / "conv")])
+    assert isinstance(result.exception, ArchcalcError)
+    assert "a spec needs keys" in str(result.exception)

@@ -143,7 +143,7 @@ def _line(name: str, value: Any, key: str = "") -> Line:
     """Return the line of a Term, or of a number without arithmetic; None is unknown."""
     if not value:
         return Line(name, "" if value is None else "0", value, key)
-    return Line(name, term(value).text, int(value), key)
+    return Line(name, value.text if isinstance(value, Term) else f"{value:,}", int(value), key)
 
 
 def _work(work: Mapping[str, Any] | None, flat: Run, title: str, keys: Sequence[str]) -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _table(
     try:
         graph = load_with(name, settings, shape)
     except ArchcalcError:
-        if layer is None and operator_hint(name, REGISTRY):
+        if layer is None and not os.path.exists(name) and operator_hint(name, REGISTRY):
             operator_help(name)  # raises with the nearest operator
         raise
     if layer is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.ledger import Ledger
 from archcalc.analysis.report import Report
-from archcalc.render.table import Column, Table, conditions_text, input_data
+from archcalc.render.table import Column, Table, cell, conditions_text, input_data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 NAME = Column("convention", "Convention", text=True, firm=True)
@@ -76,6 +76,7 @@ def ledger_text(own: Ledger) -> str:
     for cause, count in own.parts.items():
         name, bracket, note = cause.partition(" (")
         parts.append(f"{name} {count:,}{bracket}{note}")
-    figure = "–" if own.figure is None else f"{own.figure:,}"
-    text = f"{' + '.join(parts) or '0'} = {own.convention.name} {figure}"
+    name = own.convention.name
+    known = f"{' + '.join(parts) or '0'} = {name} {cell(own.figure)}"
+    text = f"{name} –" if own.figure is None else known
     return text + f"; it cannot count {', '.join(own.unknown)}" * bool(own.unknown)
