@@ -13,7 +13,11 @@ from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.ledger import Ledger, ledger_of, ledgers_of
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
-from archcalc.render.tables.conventions import ledger_text
+from archcalc.graph.graph import About
+from archcalc.importers.building import Builder
+from archcalc.ops import REGISTRY
+from archcalc.ops.shape import Features
+from archcalc.render.tables.conventions import ledger_text, side_by_side
 
 RECORD = json.loads((Path(__file__).parent.parent / "bench" / "records" / "conventions.json").read_text())
 RESNET50 = {
@@ -183,6 +187,13 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     with pytest.raises(ArchcalcError, match=r"unknown convention 'fvcor'; did you mean fvcore\?"):
         shown("summarize", "lenet5", "--convention", "fvcor")
     assert "(fvcore: MACs, 2 per value" in shown("summarize", "lenet5", "--convention", "FVCORE")
+
+
+def test_inputs_have_their_names():
+    builder = Builder()
+    ends = [builder.input(name, Features((8,))) for name in ("x", "y")]
+    made = analyze(builder.graph("two", {"": builder.add(REGISTRY["add"](), ends, "add")}, About()))
+    assert side_by_side(made, []).conditions.startswith("input x 8, y 8 · batch 1")
 
 
 def test_the_command_in_json():

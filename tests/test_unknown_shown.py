@@ -14,7 +14,7 @@ from archcalc.ops import Shape  # noqa: E402
 from archcalc.ops.base import REGISTRY, Saved  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
 from archcalc.ops.shape import Features  # noqa: E402
-from archcalc.render.pictures.profile import bars  # noqa: E402
+from archcalc.render.pictures.profile import _total, bars  # noqa: E402
 
 
 class Fourier(nn.Module):
@@ -78,6 +78,13 @@ def test_depth_is_a_bound_if_a_function_with_weights_is_unknown(counts, text):
     made = graph(counts)
     assert f"{archcalc.analyze(made).totals.depth}" == text
     assert depths(made, most=True)[-1] - depths(made)[-1] == text.startswith("≥")
+
+
+def test_a_picture_of_nothing_known_has_a_dash_as_total():
+    builder = Builder()
+    own = Imported(function="f", made=Shape((4,)), counts=None, kept=Saved())
+    made = builder.graph("net", {"y": builder.add(own, [builder.input("x", Features((4,)))], "own")}, About())
+    assert _total("macs", archcalc.analyze(made)) == "total –, ?: unknown"
 
 
 def test_pictures_mark_what_is_unknown():

@@ -13,7 +13,7 @@ from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
 from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
-from archcalc.render.table import bytes_text, conditions_text
+from archcalc.render.table import bytes_text, cell, conditions_text
 from archcalc.render.tables.summaries import about_text, by_block
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Rep
 
 def _total(figure: str, report: Report) -> str:
     value = getattr(report.totals, figure)
-    text = f"total {value:,}" + ", ?: unknown" * isinstance(value, AtLeast)
+    text = f"total {cell(value)}" + ", ?: unknown" * (value is None or isinstance(value, AtLeast))
     return f"{text} values = {bytes_text(report.totals.activation_bytes)}" if figure == "activations" else text
 
 

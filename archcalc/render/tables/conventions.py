@@ -64,7 +64,7 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     ]
     totals = report.totals
     facts = {"schema": SCHEMA, "name": graph.name, **input_data(graph), "batch": report.batch, "mode": "infer"}
-    text = conditions_text(report.batch, mode="infer", inputs=[node.output.text for node in graph.inputs])
+    text = conditions_text(report.batch, mode="infer", inputs=[graph.inputs_text])
     kept = f"{totals.params:,} params + {totals.running_statistics:,} running statistics"
     summary = [("keras", f"prints {totals.params_with_statistics:,} total params = {kept}")]
     return Table(graph.name, columns, rows, "conventions", facts, text, summary=summary)
