@@ -16,8 +16,9 @@ from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import About
 from archcalc.importers.building import Builder
 from archcalc.ops import REGISTRY
-from archcalc.ops.shape import Features
-from archcalc.render.tables.conventions import ledger_text, side_by_side
+from archcalc.ops.imported import Imported
+from archcalc.ops.shape import Features, Shape
+from archcalc.render.tables.conventions import IMPORTED, ledger_text, side_by_side
 
 RECORD = json.loads((Path(__file__).parent.parent / "bench" / "records" / "conventions.json").read_text())
 RESNET50 = {
@@ -187,6 +188,14 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     with pytest.raises(ArchcalcError, match=r"unknown convention 'fvcor'; did you mean fvcore\?"):
         shown("summarize", "lenet5", "--convention", "fvcor")
     assert "(fvcore: MACs, 2 per value" in shown("summarize", "lenet5", "--convention", "FVCORE")
+
+
+def test_bounds_of_imported_networks_have_a_remark():
+    built = Builder()
+    ends = {"": built.add(Imported("f", Shape((8,)), counts=None), [built.input("x", Features((8,)))], "f")}
+    unknown, known = analyze(built.graph("net", ends, About())), analyze(load("lenet5"))
+    found = [side_by_side(own, ledgers_of(own)).notes for own in (unknown, known)]
+    assert found == [[IMPORTED], []]
 
 
 def test_inputs_have_their_names():

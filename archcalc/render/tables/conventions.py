@@ -10,6 +10,7 @@ from archcalc.analysis.report import Report
 from archcalc.render.table import Column, Table, cell, conditions_text, input_data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
+IMPORTED = "≥ is of this graph; a tool that runs the imported code may count it in another way, and print less."
 NAME = Column("convention", "Convention", text=True, firm=True)
 UNIT = Column("unit", "Unit", text=True)
 TOOL = Column("tool", "Tool", rank=1, text=True)
@@ -67,7 +68,8 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     text = conditions_text(report.batch, mode="infer", inputs=[graph.inputs_text])
     kept = f"{totals.params:,} params + {totals.running_statistics:,} running statistics"
     summary = [("keras", f"prints {totals.params_with_statistics:,} total params = {kept}")]
-    return Table(graph.name, columns, rows, "conventions", facts, text, summary=summary)
+    notes = [IMPORTED] * (graph.origin is None and any(row["unknown"] for row in rows))
+    return Table(graph.name, columns, rows, "conventions", facts, text, summary=summary, notes=notes)
 
 
 def ledger_text(own: Ledger) -> str:
