@@ -171,7 +171,7 @@ def test_a_recurrent_layer_of_which_only_the_state_is_read(write, tokens):
     lstm = onnx.helper.make_node("LSTM", ["t", "w", "r", "b"], [tokens, "y"], hidden_size=7)
     graph = from_onnx(write([node("Transpose", "x", "t", perm=[1, 0, 2]), lstm], {"x": SIZES["TC"]}, stored))
     unknown = [node for node in graph.nodes if getattr(node.op, "counts", ()) is None]
-    assert (analyze(graph).totals.macs, len(unknown)) == ((5 * 28 * 13, 0) if tokens else (0, 1))
+    assert (analyze(graph).totals.macs, len(unknown)) == ((5 * 28 * 13, 0) if tokens else (None, 1))
     assert analyze(graph).totals.params == 28 * 13 + 56
 
 

@@ -7,6 +7,7 @@ import pytest
 from archcalc import SpecError, analyze, load, parse
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.ledger import ledger_of
 from archcalc.auditing import figures
 from archcalc.auditing.figures import Figures, Numbers
 from archcalc.auditing.lint import check_spec
@@ -376,8 +377,12 @@ def test_a_tools_convention_comes_after_what_the_spec_says(monkeypatch):
 
 def test_a_tools_convention_may_not_know_a_layer(monkeypatch):
     """A lower bound explains nothing."""
-    figure = Figures.figure
-    monkeypatch.setattr(Figures, "figure", lambda self, *name: AtLeast(figure(self, *name)))
+
+    def bound(report, convention):
+        own = ledger_of(report, convention)
+        return own._replace(figure=AtLeast(own.figure))
+
+    monkeypatch.setattr("archcalc.auditing.verdicts.ledger_of", bound)
     assert verdict("macs", "3,584").verdict == "contradicted"
     monkeypatch.undo()
     assert verdict("macs", "3,584").accounting == "by the convention torch"

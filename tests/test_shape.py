@@ -139,7 +139,9 @@ TENSORS = (  # where `x` is a tensor
     "pytorch/layers.py",
     "pytorch/layout_layers.py",
     "pytorch/window_layers.py",
+    "pytorch/measure.py",
     "pytorch/meta_kernels.py",
+    "auditing/paper.py",  # or sizes that a table states
 )
 SEVERAL = (
     "ops/joins.py",
@@ -149,6 +151,7 @@ SEVERAL = (
     "ops/composite.py",
     "ops/products.py",
     "ops/imported.py",
+    "analysis/tool_rules.py",
 )  # where `x` may be a tuple of shapes, those of the inputs of a join
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
+from archcalc.analysis.ledger import ledger_of
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures, Numbers
@@ -128,18 +129,14 @@ class _Judge:
         return verdict_of(claim, value, [*ways, *tools], tuple(failed))
 
     def by_tools(self, claim: Claim) -> Iterator[Way]:
-        """Yield what tools count, for a number of operations whose digits are evidence alone."""
-        printed = _read(claim) if claim.figure in OPERATIONS else None
-        tools = [name for name in CONVENTIONS if name not in PLAIN]
-        for name in tools if isinstance(printed, Number) and printed.evident else ():
-            try:
-                counted = self.computed(
-                    claim._replace(figure="flops"), Setting(convention=name), claim.places["printed"]
-                )
-            except SpecError:  # a tool's count may be unknown
-                continue
-            if not isinstance(counted, AtLeast):
-                yield from _ways(claim, counted, f"by the convention {name}")
+        """Yield what tools count, for a network's number of operations whose digits are evidence alone."""
+        printed = _read(claim) if claim.figure in OPERATIONS and not claim.layer else None
+        if isinstance(printed, Number) and printed.evident:
+            report = self.figures(claim, Setting()).report
+            for name, convention in CONVENTIONS.items():
+                counted = None if name in PLAIN else ledger_of(report, convention).figure
+                if counted is not None and not isinstance(counted, AtLeast):
+                    yield from _ways(claim, counted, f"by the convention {name}")
 
     def accounted(self, claim: Claim, accounting: Accounting) -> Any:
         """Return the value that an accounting gives. Raises SpecError."""

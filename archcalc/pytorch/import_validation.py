@@ -81,7 +81,7 @@ def _checks(
 ) -> Iterator[Check]:
     params, macs = analyze(report.graph, mode="train").totals.params, report.totals.macs  # with side outputs
     yield Check("", "params", params, sum(weight.numel() for weight in module.parameters()))
-    if not isinstance(macs, AtLeast):
+    if macs is not None and not isinstance(macs, AtLeast):
         yield Check("", "macs", macs, _macs(module, args, named, report.graph))
     if saved is not None:
         yield Check("", "saved_bytes", saved, _saved(module, args, named))
