@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.at_least import AtLeast, add_known
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.cost import DTYPES, Conditions, Run, run_of
 from archcalc.analysis.depth import depths
@@ -84,10 +84,7 @@ class Totals:
             return self._of_graph(key)
         of = rule(key)
         counts = [(of(run), count) for run, count in self.report.distinct]
-        known = sum([own * count for own, count in counts if own is not None])
-        if any(own is None for own, _ in counts):
-            return AtLeast(known) if known else None
-        return known
+        return add_known([None if own is None else own * count for own, count in counts])
 
     def _of_graph(self, key: str) -> Any:
         report, ran = self.report, self.report.ran

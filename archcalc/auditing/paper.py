@@ -1,4 +1,4 @@
-"""Audit a table of anybody's: which convention, input and unit gives the printed digits of each cell.
+"""Audit a paper's table: which convention, input and unit gives the printed digits of each cell.
 
 All answers to a cell are listed. Of those that match equally well the plainest comes first: counted as PLAIN for the
 input that the row states or the network's own; by a tool's convention; for another input or with side outputs;

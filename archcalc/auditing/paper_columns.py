@@ -1,4 +1,4 @@
-"""What the columns of a table of anybody's hold, by their headings, and how their cells may be read.
+"""What the columns of a paper's table hold, by their headings, and how their cells may be read.
 
 A unit may stand in the heading (`Params (M)`, `GFLOPs`, `MACs [10⁹]`) or in the cell. Where there is none, a small
 number is read as millions and billions, too.

@@ -1,4 +1,4 @@
-"""Read a file with a table of anybody's as rows of cells with their places: CSV, TSV or Markdown.
+"""Read a file with a paper's table as rows of cells with their places: CSV, TSV or Markdown.
 
 The separator is the comma, semicolon or tab that the header has most of; cells may be quoted. The first table of a
 Markdown file is read.

@@ -1,4 +1,4 @@
-"""The rows of a table of anybody's: the names, the input and the printed figures of each."""
+"""The rows of a paper's table: the names, the input and the printed figures of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`archcalc audit FILE`: check the figures of a table of anybody's."""
+"""`archcalc audit FILE`: check the figures of a paper's table."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def audit_networks(
 ) -> None:  # fmt: skip
     """Check published figures against computed ones. NAME is a network or a pattern such as 'resnet*'; without it: all.
 
-    NAME may also be a table of anybody's (.csv, .tsv, .md). Each row's network is found by its name; each figure says
-    which convention, input and unit gives its digits. The exit code is 1 if a figure is contradicted.
+    NAME may also be a file with a paper's table (.csv, .tsv, .md). Each row's network is found by its name; each figure
+    says which convention, input and unit gives its digits. The exit code is 1 if a figure is contradicted.
 
     A figure is exact, matches when rounded (rounds) or cut off (truncates), is within a printed bound, is explained by
     another accounting that is computed, or is contradicted. The table shows how many digits a verdict rests on. The

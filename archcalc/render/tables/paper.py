@@ -1,4 +1,4 @@
-"""The table of verdicts on a table of anybody's, for `archcalc audit paper.csv`."""
+"""The table of verdicts on a paper's table, for `archcalc audit paper.csv`."""
 
 from __future__ import annotations
 
