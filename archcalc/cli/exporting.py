@@ -27,6 +27,7 @@ from archcalc.cli.options import (
 )
 from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
 from archcalc.cli.proofs import of_each
+from archcalc.cli.table_choice import NAMES, table_options
 from archcalc.errors import ArchcalcError
 from archcalc.importers.sources import source_of
 from archcalc.render import formats
@@ -39,7 +40,7 @@ SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
 GRAPH = ("settings", "shape")
 CONDITIONS = ("batch", "dtype", "mode", "convention", *STEP_OPTIONS)
 ANALYSIS = (*GRAPH, *CONDITIONS)
-ROWS = ("depth", "everything", "fold_bn")
+ROWS = ("depth", "everything", "fold_bn", "brief")
 SPEC = re.compile(r"(?:.*/)?([^/]*)\.(?:ya?ml|cfg|prototxt|json)(?::(.+))?")
 
 Options = Mapping[str, Any]
@@ -93,12 +94,12 @@ def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
 
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
     conditions = {key: options[key] for key in CONDITIONS}
-    return [comparison_table(gather(map(partial(analyzed, **conditions), graphs)))]
+    return [comparison_table(gather(map(partial(analyzed, **conditions), graphs), errors=options["published"]))]
 
 
 TABLES = {
-    "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS), each=True),
-    "compare": Kind(_comparison, ANALYSIS, alone=False),
+    "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS, "published"), each=True),
+    "compare": Kind(_comparison, (*ANALYSIS, "published"), alone=False),
     "audit": Kind(_audit, GRAPH, needed=False),
     "list": Kind(_list, alone=False, needed=False),
     "show": Kind(_facts, GRAPH, each=True),
@@ -125,6 +126,7 @@ TABLES = {
 )
 @network_options
 @row_options
+@table_options
 def export(
     names: tuple[str, ...], family: str | None, kind: str, form: str, output: Path | None, into: Path | None,
     force: bool, **options: Any,
@@ -163,9 +165,9 @@ def export(
 
 def _check_options(kind: str, form: str) -> None:
     """Raise UsageError for an option that would have no effect."""
-    used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options)
+    used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options, *NAMES)
     what = "--format pytorch" if form == SOURCE else f"the table of {kind}"
-    for option in written(name for name in ("kind", *ANALYSIS, *ROWS) if name not in used):
+    for option in written(name for name in ("kind", *ANALYSIS, *ROWS, "published", *NAMES) if name not in used):
         raise click.UsageError(f"{option} has no effect on {what}; omit it")
 
 

@@ -13,7 +13,8 @@ from archcalc.catalog import load_with
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, batch_option, depth_option, output_options, spec_options
-from archcalc.cli.output import deliver, screen
+from archcalc.cli.output import choice, deliver, screen
+from archcalc.cli.table_choice import table_options
 from archcalc.render.formats import FORMATS
 from archcalc.spec.binding import GivenInput
 
@@ -24,6 +25,7 @@ from archcalc.spec.binding import GivenInput
 @batch_option
 @recipe_options
 @depth_option
+@table_options
 @output_options
 def memory(
     name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, depth: int | None, form: str,
@@ -46,7 +48,8 @@ def memory(
     graph, card = load_with(name, settings, shape), options["card"]
     needs = memory_needs(graph, recipe_of(graph, **options), batch, card)
     rows = form in ("csv", "tsv")
-    table = layers_table(needs, depth) if rows else memory_table(needs, depth, FORMATS[form].every)
+    every = FORMATS[form].every or bool(choice().sort)  # sorted by another figure, others would be on top
+    table = layers_table(needs, depth) if rows else memory_table(needs, depth, every)
     if form == "table":
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         curve = curve_table(needs, screen()[0], ascii="█".encode(encoding, "replace") == b"?")

@@ -21,6 +21,7 @@ from archcalc.cli.options import (
     strict_option,
 )
 from archcalc.cli.output import deliver, say, skipped
+from archcalc.cli.table_choice import table_options
 from archcalc.errors import printable
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
@@ -36,6 +37,7 @@ from archcalc.spec.binding import GivenInput
 @row_options
 @strict_option
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
+@table_options
 @output_options
 def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
@@ -45,6 +47,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     every layer; other formats merge layers that write nothing into the row above.
 
     \b
+    archcalc summarize resnet50 --brief --units si
     archcalc summarize resnet50 --depth 1 --bars
     archcalc summarize torch:./my.py:Net --input 3x224x224
     archcalc summarize googlenet --mode train --batch 32
@@ -58,7 +61,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 
 def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: GivenInput | None,
-    depth: int | None, everything: bool, fold_bn: bool, **conditions: Any,
+    depth: int | None, everything: bool, fold_bn: bool, brief: bool, published: bool, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
@@ -67,6 +70,9 @@ def summary_of(
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.summaries import summarize as summary_table
 
+    if brief and everything:
+        raise click.UsageError("--brief shows blocks and --all shows each layer; use one of them")
+    depth = depth or int(brief) or None
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     if fold_bn and conditions["mode"] == "train":
@@ -74,11 +80,13 @@ def summary_of(
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyzed(fold_batchnorm(graph) if fold_bn else graph, **conditions)
-    return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
+    verdicts = audit(report, layers=False) if published and not brief else []
+    return summary_table(report, everything or every, depth, gone, verdicts)
 
 
 @command("list")
 @click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.")
+@table_options
 @output_options
 def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
     """List the networks that archcalc knows, with params and MACs at inference.

@@ -194,15 +194,17 @@ network_options = together(
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
-# Options that change the rows of its table.
+published_option = click.option("--no-published", "published", is_flag=True, flag_value=False, default=True,
+                                help="Omit published figures, and do not read them.")  # fmt: skip
+# Options that change the rows and parts of its table.
 row_options = together(
     depth_option,
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
+    click.option("--brief", is_flag=True, help="Show only totals and, as with --depth 1, blocks."),
+    published_option,
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")
-columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
-                              help="Show only these columns, e.g. params,macs,depth.")  # fmt: skip
 strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 

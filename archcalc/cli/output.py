@@ -16,13 +16,21 @@ import click
 
 from archcalc import __version__
 from archcalc.errors import ArchcalcError
+from archcalc.render.choice import Choice
 from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
 from archcalc.render.table import Table
 
 T = TypeVar("T")
+CHOICE = "archcalc.choice"  # in `Context.meta`
 EXISTS = "already exists (use --force to overwrite it)"
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def choice() -> Choice:
+    """Return what the options of the running command choose of tables; everything if it has no such options."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(CHOICE, Choice()) if context else Choice()
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
@@ -33,7 +41,8 @@ def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
 def deliver_all(tables: Sequence[Table], form: str, output: Path | None, force: bool, several: bool = True) -> None:
     """Like `deliver`, for several tables as one document; in JSON a list if `several`."""
     printed = output is None and form == "table"
-    put(render_all(tables, form, *screen()) if printed else document(tables, form, several), output, force)
+    text = render_all(tables, form, *screen(), choice=choice()) if printed else document(tables, form, several)
+    put(text, output, force)
 
 
 def put(text: str, output: Path | None, force: bool) -> None:
@@ -46,7 +55,7 @@ def put(text: str, output: Path | None, force: bool) -> None:
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
     """Render tables with their stamps as one text."""
-    return render_all([stamped(table, __version__) for table in tables], form, several=several)
+    return render_all([stamped(table, __version__) for table in tables], form, several=several, choice=choice())
 
 
 def skipped(error: object) -> None:

@@ -10,6 +10,7 @@ import click
 
 from archcalc.auditing.paper_files import TABLES
 from archcalc.cli.output import deliver, run_each
+from archcalc.cli.table_choice import require_columns
 from archcalc.errors import ArchcalcError, shorten, suggest
 
 
@@ -24,8 +25,9 @@ def audit_table_file(
     """Check a table, print the verdicts and exit: with 1 if a figure is contradicted. Raises ArchcalcError."""
     from archcalc.auditing.paper import Auditor
     from archcalc.auditing.paper_rows import read_paper
-    from archcalc.render.tables.paper import paper_table
+    from archcalc.render.tables.paper import COLUMNS, paper_table
 
+    require_columns(COLUMNS)
     rows, remarks = read_paper(Path(file), search)
     labels = {row.label for row in rows}
     for name in given:

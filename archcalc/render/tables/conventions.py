@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.ledger import Ledger
 from archcalc.analysis.report import Report
-from archcalc.render.table import Column, Table, cell, conditions_text, input_data
+from archcalc.render.table import COUNT, Column, Table, cell, conditions_text, input_data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 IMPORTED = "≥ is of this graph; a tool that runs the imported code may count it in another way, and print less."
@@ -47,7 +47,7 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     graph = report.graph
     columns = (
         NAME,
-        Column("figure", "Figure"),
+        Column("figure", "Figure", kind=COUNT),
         UNIT,
         TOOL,
         Column("ledger", "Ledger", text=True, below=True, data=False),
