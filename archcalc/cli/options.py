@@ -16,7 +16,7 @@ from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
 from archcalc.cli.commands import AFTER_PARSING
-from archcalc.cli.output import writable
+from archcalc.cli.output import NO_PAGER, writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import on_values
@@ -205,6 +205,9 @@ row_options = together(
     published_option,
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")
+pager_option = click.option("--no-pager", is_flag=True, expose_value=False,
+                            callback=lambda ctx, param, value: ctx.meta.update({NO_PAGER: value}),
+                            help="Print a long text on a terminal at once, without PAGER.")  # fmt: skip
 strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
@@ -234,6 +237,7 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
                      callback=read),
         file_option,
         force_option,
+        pager_option,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from archcalc.render.stamp import stamped
 from archcalc.render.table import Table
 
 T = TypeVar("T")
-CHOICE = "archcalc.choice"  # in `Context.meta`
+CHOICE, NO_PAGER = "archcalc.choice", "archcalc.no_pager"  # in `Context.meta`: see `choice` and `page`
 EXISTS = "already exists (use --force to overwrite it)"
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -46,11 +46,34 @@ def deliver_all(tables: Sequence[Table], form: str, output: Path | None, force: 
 
 
 def put(text: str, output: Path | None, force: bool) -> None:
-    """Print a text, or write it to a file."""
+    """Print a text, with a pager if the terminal is too low for it; or write it to a file."""
+    lines = text.count("\n")
     if output:
         write(output, text, force)
-    else:
+    elif not too_long(lines):
         say(text)
+    else:
+        page(text)
+        context = click.get_current_context()
+        if context.command.name == "summarize" and not context.params["brief"]:
+            click.echo(f"{lines} lines; --brief shows only blocks and totals", err=True)
+
+
+def too_long(lines: int) -> bool:
+    """Whether the standard output is a terminal with fewer lines."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    return 0 < os.get_terminal_size(sys.stdout.fileno()).lines <= lines  # 0: unknown
+
+
+def page(text: str) -> None:
+    """Show a text with PAGER, by default less; print it if PAGER is cat or empty, or with --no-pager."""
+    none = os.environ.get("PAGER", "less").strip() in ("", "cat") or os.environ.get("TERM") == "dumb"
+    if none or click.get_current_context().meta.get(NO_PAGER):
+        say(text)
+    else:
+        os.environ.setdefault("LESS", "-FRX")  # as git: colours, and the text stays on the screen
+        click.echo_via_pager(text.removesuffix("\n"))
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
@@ -152,10 +175,13 @@ def create(fresh: Path, target: Path) -> None:
 
 
 def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
-    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names."""
+    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names.
+
+    A single item has no progress to show.
+    """
     done: list[Any] = []
     shown: Any = contextlib.nullcontext(items)
-    if sys.stderr is not None and sys.stderr.isatty():
+    if len(items) > 1 and sys.stderr is not None and sys.stderr.isatty():
 
         def now(item: T | None) -> str:
             return name(item) if item else ""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,14 +93,20 @@ def audit_networks(
 
 def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[dict[str, _Made], dict[str, None]]:
     """Return the results of `work(name, title)` by title, and the errors of networks that are not in `names`."""
-    made, broken = {}, dict[str, None]()
-    for name, title in titles(matching(names, lambda error: broken.setdefault(str(error)))).items():
+    made, broken = dict[str, _Made](), dict[str, None]()
+
+    def one(named: tuple[str, str]) -> None:
+        name, title = named
         try:
             made[title] = work(name, title)
-        except ArchcalcError as error:  # noqa: PERF203  # one broken spec does not stop the others
+        except ArchcalcError as error:  # one broken spec does not stop the others
             if name in names:
                 raise
             broken[str(error)] = None
+
+    found = titles(matching(names, lambda error: broken.setdefault(str(error))))
+    if run_each(list(found.items()), one, itemgetter(1))[1]:
+        raise click.Abort
     return made, broken
 
 
