@@ -340,3 +340,16 @@ def test_parts_that_are_sorted_are_not_merged():
     first = next(i for i, line in enumerate(lines) if line.startswith("Part")) + 1
     assert [line.split()[0] for line in lines[first : first + 5 : 2]] == ["stage2.0", "stage3.0", "stage4.0"]
     assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [20, 60])
+def test_named_columns_stay_on_a_narrow_terminal(width):
+    text = output("summarize vgg16 --no-published --columns macs,params,flops,activations,op", COLUMNS=str(width))
+    assert "Not shown" not in text
+    assert re.search(r"1,849,688,064 +36,928 +3,705,798,656 +3,211,264 +conv", text)
+
+
+def test_notes_are_on_what_is_shown():
+    for command in ("compare vgg16 resnet50", "export vgg16 resnet50 --table compare"):
+        assert "Errors with different letters" in output(command)
+        assert "rrors" not in output(f"{command} --columns params,macs")

@@ -13,6 +13,7 @@ import click
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli.commands import command
+from archcalc.cli.comparing import side_by_side
 from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import (
     STEP_OPTIONS,
@@ -89,12 +90,10 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 @kept()
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.comparing.totals import gather
-    from archcalc.render.tables.compare import comparison_table
-
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
     conditions = {key: options[key] for key in CONDITIONS}
-    return [comparison_table(gather(map(partial(analyzed, **conditions), graphs), errors=options["published"]))]
+    reports = map(partial(analyzed, **conditions), graphs)
+    return [side_by_side(reports, None, options["published"], options["every"])]
 
 
 TABLES = {

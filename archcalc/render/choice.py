@@ -75,7 +75,7 @@ def _picked(table: Table, names: Sequence[str]) -> Table:
     """
     keys = _keys(table)
     every = [key for name in names for key in (name, f"{name}_ratio") if key in keys]
-    picked = {column.key: column for rank, key in enumerate(every) for column in _named(table, key, rank)}
+    picked = {column.key: column for key in every for column in _named(table, key)}
     first = {} if table.columns[0].key in picked else {c.key: c for c in _behind(table, table.columns[0].key)}
     bounds = {column.key: column for column in table.columns if column.key == BOUNDS}
     return replace(table, columns=[*({**first, **picked, **bounds}).values()])
@@ -95,13 +95,13 @@ def _pair(text: Column, data: Column) -> bool:
     return text.of == data.key and not (text.data or data.shown)
 
 
-def _named(table: Table, name: str, rank: int) -> list[Column]:
-    """Return the columns of a name, with one that people see, also if the table hides it, and one for programs."""
+def _named(table: Table, name: str) -> list[Column]:
+    """Return the columns of a name: one that people see, however narrow the terminal, and one for programs."""
     found = _behind(table, name)
     seen = next((column for column in found if column.of), found[0])
     hidden = not (seen.shown or seen.of)
     text = seen.text or (hidden and any(isinstance(row.get(seen.key), str) for row in table.rows))
-    now = seen._replace(shown=True, rank=rank, text=text, heading=False, below=False, data=seen.data or len(found) == 1)
+    now = seen._replace(shown=True, rank=0, text=text, heading=False, below=False, data=seen.data or len(found) == 1)
     return [now if column is seen else column for column in found]
 
 
@@ -114,7 +114,7 @@ def _sorted(table: Table, choice: Choice) -> Table:
         known.sort(key=partial(_order, key), reverse=texts == choice.sort.startswith("-"))
     except TypeError:
         raise ArchcalcError(f"{choice.key} has no order; sort by a column of numbers or of texts") from None
-    seen = {column.key: column for column in _named(table, choice.key, 0) if column.shown}
+    seen = {column.key: column for column in _named(table, choice.key) if column.shown}
     columns = [seen.get(own.key, own)._replace(heading=False, data=own.data) for own in table.columns]
     rows = [*known, *(row for row in table.rows if row.get(key) is None)]
     return replace(table, rows=rows, columns=columns)
