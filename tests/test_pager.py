@@ -10,7 +10,7 @@ import termios
 
 import pytest
 
-HINT = "lines; --brief shows only blocks and totals"
+HINT = "lines; --brief fits on a screen"
 PRINTS_ITS_OPTIONS = "sh -c 'echo options $LESS; cat > /dev/null'"
 
 

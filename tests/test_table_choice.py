@@ -55,7 +55,7 @@ PICKED = {  # command → its columns by name, and the head of its table in Mark
     "compare lenet5 vgg11 --by stage": ("macs_b,difference", "Part, MACs (B), Difference"),
     "list --family lenet": ("activations,macs", "Network, Activations (values), MACs"),
     "conventions lenet5": ("tool,figure", "Convention, Tool, Figure"),
-    "conventions": ("unit,misses", "Convention, Unit, misses"),
+    "conventions": ("unit,misses", "Convention, Unit, Misses"),
     "audit lenet5": ("verdict,printed,source", "Network, Verdict, Printed, Source"),
     "memory lenet5": ("inference_bytes,bytes", "Held at the peak, Inference, Memory"),
     "memory lenet5 --mode infer": ("bytes,share", "Held at the peak, Memory, Share"),
@@ -270,6 +270,17 @@ def test_brief_is_blocks_and_totals_on_one_screen(name, width):
     assert len(text.splitlines()) < 50
     assert max(map(len, text.splitlines())) <= width
     check_golden(f"tables/brief-{name}-{width}.txt", text)
+
+
+def test_brief_memory_is_the_peak():
+    text = output("memory resnet50 --gpu t4 --brief", COLUMNS="80")
+    assert "parameters" in text
+    assert "largest batch" in text
+    assert len(text.splitlines()) < 40
+    data = json.loads(output("memory resnet50 --brief --format json"))
+    assert {"budget", "peak_bytes"} <= data.keys()
+    assert not {"phases", "layers", "beside"} & data.keys()
+    assert "csv contains the layers, --brief only totals" in refused("memory lenet5 --brief --format csv")
 
 
 def test_golden_units():

@@ -194,6 +194,9 @@ network_options = together(
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
+brief_option = click.option(
+    "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
+)
 published_option = click.option("--no-published", "published", is_flag=True, flag_value=False, default=True,
                                 help="Omit published figures, and do not read them.")  # fmt: skip
 # Options that change the rows and parts of its table.
@@ -201,7 +204,7 @@ row_options = together(
     depth_option,
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
-    click.option("--brief", is_flag=True, help="Show only totals and, as with --depth 1, blocks."),
+    brief_option,
     published_option,
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")

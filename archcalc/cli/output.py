@@ -54,9 +54,9 @@ def put(text: str, output: Path | None, force: bool) -> None:
         say(text)
     else:
         page(text)
-        context = click.get_current_context()
-        if context.command.name == "summarize" and not context.params["brief"]:
-            click.echo(f"{lines} lines; --brief shows only blocks and totals", err=True)
+        given = click.get_current_context().params
+        if given.get("brief") is False and given.get("kind", "summarize") == "summarize":
+            click.echo(f"{lines} lines; --brief fits on a screen", err=True)
 
 
 def too_long(lines: int) -> bool:

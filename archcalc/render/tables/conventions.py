@@ -8,6 +8,7 @@ from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.ledger import Ledger
 from archcalc.analysis.report import Report
 from archcalc.render.table import COUNT, Column, Table, cell, conditions_text, input_data
+from archcalc.render.tables.figure_columns import data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 IMPORTED = "≥ is of this graph; a tool that runs the imported code may count it in another way, and print less."
@@ -19,8 +20,7 @@ TOOL = Column("tool", "Tool", rank=1, text=True)
 def conventions_table() -> Table:
     """List the conventions, with what each counts and misses."""
     more = Column("more", "What it counts", text=True, below=True, data=False)
-    details = [Column(key, key, shown=False) for key in ("counts", "misses", "quirks")]
-    columns = (NAME, UNIT, TOOL, more, *details)
+    columns = (NAME, UNIT, TOOL, more, *data(("counts", "misses", "quirks")))
     rows = [{**about(own), "more": _more(own)} for own in CONVENTIONS.values()]
     return Table("Conventions for FLOPs", columns, rows, "conventions", {"schema": SCHEMA}, label="conventions")
 
@@ -51,7 +51,7 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
         UNIT,
         TOOL,
         Column("ledger", "Ledger", text=True, below=True, data=False),
-        *[Column(key, key, shown=False) for key in ("parts", "unknown")],
+        *data(("parts", "unknown")),
     )
     rows = [
         {
