@@ -197,7 +197,8 @@ depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
 brief_option = click.option(
     "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
 )
-published_option = click.option("--no-published", "published", is_flag=True, flag_value=False, default=True,
+published_option = click.option("--no-published", "published", is_flag=True,
+                                callback=lambda ctx, param, value: not value,
                                 help="Omit published figures, and do not read them.")  # fmt: skip
 # Options that change the rows and parts of its table.
 row_options = together(
