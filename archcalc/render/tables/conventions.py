@@ -10,7 +10,7 @@ from archcalc.analysis.report import Report
 from archcalc.render.table import Column, Table, cell, conditions_text, input_data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
-IMPORTED = "≥ is of this graph; a tool that runs the imported code may count it in another way, and print less."
+IMPORTED = "Tools count how code is written: what they print of the imported code may differ from these figures."
 NAME = Column("convention", "Convention", text=True, firm=True)
 UNIT = Column("unit", "Unit", text=True)
 TOOL = Column("tool", "Tool", rank=1, text=True)
@@ -68,7 +68,7 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     text = conditions_text(report.batch, mode="infer", inputs=[graph.inputs_text])
     kept = f"{totals.params:,} params + {totals.running_statistics:,} running statistics"
     summary = [("keras", f"prints {totals.params_with_statistics:,} total params = {kept}")]
-    notes = [IMPORTED] * (graph.origin is None and any(row["unknown"] for row in rows))
+    notes = [IMPORTED] * (graph.origin is None)
     return Table(graph.name, columns, rows, "conventions", facts, text, summary=summary, notes=notes)
 
 
