@@ -197,10 +197,10 @@ DARKNET = {
     "add": (Rule("additions", 1, rules.sums),),
 }
 NETSCOPE: Rules = {
-    "conv": (Rule("MACs without groups", 1, rules.without_groups, "per MAC"),),
+    "conv": (Rule("MACs without groups", 1, lambda call: rules.macs(call) * call.op.groups),),  # type: ignore[attr-defined]
     "linear": (MACS,),
     "batchnorm": (_norm("scale layers after batch normalization", 1, 0),),
-    "lrn": (Rule(OTHER_NORM, rules.by_size, INPUTS),),
+    "lrn": (Rule(OTHER_NORM, lambda call: call.op.size, INPUTS),),  # type: ignore[attr-defined]
     **every(("avgpool", "global_avgpool", "global_maxpool", "maxpool", "relu", "softmax", "add", "concat", "dropout")),
     **every(("flatten", "identity", "input", "permute", "reshape")),
     "": None,

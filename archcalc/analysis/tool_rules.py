@@ -268,16 +268,6 @@ def params_of_biases(call: Call) -> int:
     return sum([values(sizes) for name, sizes in names if name.startswith("cpb_mlp.")])
 
 
-def without_groups(call: Call) -> int:
-    """The multiply-accumulates of a convolution as if it had no groups."""
-    return macs(call) * int(getattr(call.op, "groups", 1))
-
-
-def by_size(call: Call) -> int:
-    """How many channels local response normalization sums."""
-    return int(call.op.size)  # type: ignore[attr-defined]
-
-
 def strides(call: Call) -> int:
     """The output values of a pool times its stride."""
     op: Any = call.op
