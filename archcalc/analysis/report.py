@@ -187,7 +187,7 @@ class Report:
     @cached_property
     def field_end(self) -> int:
         """The index of the layer whose receptive field is the network's."""
-        return last_spatial(self.ran, self.fields)
+        return last_spatial(self.ran, lambda: self.fields)
 
     @property
     def unknown_memory(self) -> str:

@@ -14,20 +14,17 @@ from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, numbers
 from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Number, read_number
 
 NAMES = ("archcalc", "network", "name", "model", "architecture", "backbone", "method", "variant", "config")  # in order
-INPUT, BATCH, MEMORY = "input", "batch", "memory"
+INPUT = "input"
 ROLES: Mapping[str, Sequence[str]] = {
     **{name: (name, f"{name}s", f"{name} name") for name in NAMES},
     "architecture": ("architecture", "architectures", "arch", "builder"),
     INPUT: ("input", "input size", "resolution", "res", "size", "image", "image size", "img size", "crop size"),
-    BATCH: ("batch", "batch size"),
     "params": ("param", "params", "parameter", "parameters", "trainable params", "trainable parameters"),
     "macs": ("mac", "macs", "madds", "m adds", "mult add", "mult adds", "multiply adds", "multiply accumulates"),
     "flops": ("flop", "flops", "op", "ops", "operations", "complexity"),
     "activations": ("activation", "activations", "acts"),
     "param_bytes": ("model size", "file size", "size on disk", "param mem"),
-    MEMORY: (MEMORY, "mem"),
 }  # fmt: skip
-MEMORIES = ("peak_inference_bytes", "peak_training_bytes", "param_bytes", "activation_bytes")  # what memory may be
 BINARY_COUNTS = COUNTS | {"k": 2**10, "m": 2**20, "g": 2**30, "b": 2**30}
 MAX_TEXT = 100  # characters of a heading or figure; expressions take longer than linear
 SMALL = 10**5  # a number below is perhaps one of millions
@@ -51,7 +48,7 @@ class Column(NamedTuple):
     @property
     def printed(self) -> bool:
         """Whether it prints a figure."""
-        return self.role not in ("", INPUT, BATCH, *NAMES)
+        return self.role not in ("", INPUT, *NAMES)
 
 
 class Printed(NamedTuple):
@@ -84,14 +81,9 @@ def _key(words: str) -> str:
     return key if key in numbers() else ""
 
 
-def unit_of(role: str) -> str:
-    """Return the unit of what a column prints."""
-    return "bytes" if role == MEMORY else FIGURES[role].unit
-
-
 def readings(text: str, column: Column) -> list[Printed]:
     """Return the ways to read a cell, the plainest first. Raises Refusal for a text that is not a number."""
-    unit, plain = unit_of(column.role), _plain(text[:MAX_TEXT])
+    unit, plain = FIGURES[column.role].unit, _plain(text[:MAX_TEXT])
     stated = bool(_STATED.fullmatch(plain)) or not (column.unit or unit in ("bytes", "values", "operations"))
     if stated:
         return [*_ways(plain, unit, "")]
