@@ -7,7 +7,7 @@ layers runs on them as on numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS
@@ -18,7 +18,7 @@ from archcalc.catalog import load_with
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES
-from archcalc.ops.symbols import Atom, Condition, Example, Formula, NotSymbolic, Quotient, atom_text
+from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, atom_text
 from archcalc.spec.binding import InputShapes
 
 COUNTS = "params", "macs", "flops", "activations"
@@ -82,7 +82,7 @@ def formulas_of(
         raise ArchcalcError(f"{graph.name}: {error}{hint}") from None
     _note_sizes(found, example)
     ranges, others = _where(example)
-    short, where = _shortened(figures, _lengths(found))
+    short, where = _shortened(figures)
     return Formulas(graph, example, figures, short, where, ranges, others)
 
 
@@ -153,20 +153,10 @@ def _note_sizes(graph: Graph, example: Example) -> None:
     example.conditions = {own: None for own in example.conditions if own not in products}
 
 
-def _lengths(graph: Graph) -> dict[Atom, list[Formula]]:
-    """Return the sizes of layers that are a quotient and a number, by the quotient."""
-    found: dict[Atom, dict[Formula, None]] = {}
-    for size in {size for node in graph.nodes for size in node.output if isinstance(size, Formula)}:
-        (atom, *others) = size.atoms()
-        if not others and size.terms.get(frozenset({(atom, 1)})) == 1:
-            found.setdefault(atom, {})[size] = None
-    return {atom: [*sizes] for atom, sizes in found.items()}
+def _shortened(figures: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Write formulas with a short name for each quotient and divisor: `size1` depends on size alone.
 
-
-def _shortened(figures: Mapping[str, Any], lengths: Mapping[Atom, Iterable[Formula]]) -> tuple[Any, dict[str, Any]]:
-    """Write formulas with short names: a name is a length, if the formulas then have fewer terms.
-
-    `size1` depends on size alone. Returns the formulas, and what the names stand for.
+    Returns the formulas, and what the names stand for.
     """
     made, where = dict(figures), dict[str, Any]()
     formulas = [formula for formula in figures.values() if isinstance(formula, Formula)]
@@ -175,13 +165,9 @@ def _shortened(figures: Mapping[str, Any], lengths: Mapping[Atom, Iterable[Formu
         symbols = atom.of.symbols()
         stem = symbols.pop() if len(symbols) == 1 else "n"
         name = f"{stem}{sum(own.startswith(stem) for own in where) + 1}"
-        ways = []
-        for more in sorted({0, *[size.constant for size in lengths.get(atom, ())]}):
-            by = example.symbol(name) - more
-            way = {key: own.replaced(atom, by) if isinstance(own, Formula) else own for key, own in made.items()}
-            ways.append((sum(len(own.terms) for own in way.values() if isinstance(own, Formula)), more, way))
-        _, more, made = min(ways, key=lambda way: way[0])
-        where[name] = Quotient(atom.of + more * atom.number, atom.number) if isinstance(atom, Quotient) else atom
+        where[name] = atom
+        by = example.symbol(name)
+        made = {key: own.replaced(atom, by) if isinstance(own, Formula) else own for key, own in made.items()}
     return made, where
 
 

@@ -198,10 +198,11 @@ class Auditor:
     def answers(self, name: str, cell: PrintedCell, settings: Sequence[Setting]) -> list[Answer]:
         """Return the answers of a network to a cell, the plainest of the best matches first."""
         found: dict[Any, Answer] = {}
+        ways = [(way, way.number.range) for way in cell.ways]
         for setting in settings:
             counts = self.counts(cell.column.role, name, setting)
-            for way in cell.ways:
-                for count in counts.between(*way.number.range):
+            for way, possible in ways:
+                for count in counts.between(*possible):
                     if way.number.verdict(count.value):
                         text = ", ".join(filter(None, (f"{count.text} {setting.text}".strip(), way.unit)))
                         order = way.binary or count.other, not setting.stated, count.tool, len(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +36,7 @@ def read_rows(path: Path) -> tuple[list[Cell], list[list[Cell]]]:
     """
     text = read_text(path, utf16=True).replace("\r\n", "\n").replace("\r", "\n")
     source = Source(shown(path), text.split("\n"))
-    piped = any(line.lstrip().startswith("|") for line in source.lines)
-    rows = [row for row in (_piped(source) if piped else _separated(source, text)) if any(cell.text for cell in row)]
+    rows = [row for row in _rows(source) if any(cell.text for cell in row)]
     if not rows or len(rows[0]) < 2:
         hint = "write a header such as name,params,flops with a comma, semicolon or tab between columns"
         raise SpecError("not a table", rows[0][0].place if rows else Place(source, 1, 1), hint)
@@ -46,12 +45,14 @@ def read_rows(path: Path) -> tuple[list[Cell], list[list[Cell]]]:
     return header, [_fitted(row, len(header)) for row in filled]
 
 
-def _separated(source: Source, text: str) -> Iterator[list[Cell]]:
-    """Yield the rows of a CSV text; a quoted cell may have several lines. Raises SpecError for a quote without end."""
-    first = re.sub('"[^"]*"', "", next((line for line in source.lines if line.strip()), ""))
-    separator = max(SEPARATORS, key=first.count)
-    pattern = re.compile(rf' *"((?:[^"]|"")*)" *(?=[{separator}\n]|\Z)|([^{separator}\n]*)')
-    starts = [0, *accumulate(len(line) + 1 for line in source.lines)]
+def _rows(source: Source) -> Iterator[list[Cell]]:
+    """Yield the rows; a quoted cell may have several lines. Raises SpecError for a quote without end."""
+    bars = [line.lstrip().startswith("|") for line in source.lines]
+    lines = _markdown(source.lines, bars.index(True)) if any(bars) else source.lines
+    first = re.sub('"[^"]*"', "", next(filter(str.strip, lines), ""))
+    separator = "|" if any(bars) else max(SEPARATORS, key=first.count)
+    pattern = re.compile(rf' *"((?:[^"]|"")*)" *(?=[{separator}\n]|\Z)|((?:\\\||[^{separator}\n])*)')
+    text, starts = "\n".join(lines), [0, *accumulate(len(line) + 1 for line in lines)]
     row, at = list[Cell](), 0
     while at <= len(text):
         found = pattern.match(text, at)
@@ -63,23 +64,14 @@ def _separated(source: Source, text: str) -> Iterator[list[Cell]]:
         row.append(_cell(found[2] if found[1] is None else found[1].replace('""', '"'), place))
         at = found.end() + 1
         if text[found.end() : at] != separator:
-            yield row
+            yield row[1 : len(row) - (not row[-1].text)] if any(bars) else row
             row = []
 
 
-def _piped(source: Source) -> Iterator[list[Cell]]:
-    """Yield the rows of the first Markdown table."""
-    begun = False
-    for number, line in enumerate(source.lines, 1):
-        if not line.lstrip().startswith("|"):
-            if begun:
-                return
-            continue
-        begun = True
-        inner = re.sub(r"\|?\s*$", "", line)
-        cells = list(re.finditer(r"(?<=\|)(?:\\.|[^|\\])*", inner))
-        if not _RULE.fullmatch(line):
-            yield [_cell(c[0], Place(source, number, c.start() + 1, max(1, len(c[0])))) for c in cells]
+def _markdown(lines: Sequence[str], begin: int) -> list[str]:
+    """Return the lines with the first table alone, and without the rule below its header; the others are empty."""
+    end = next((n for n, line in enumerate(lines) if n > begin and not line.lstrip().startswith("|")), len(lines))
+    return [line if begin <= n < end and not _RULE.fullmatch(line) else "" for n, line in enumerate(lines)]
 
 
 def _cell(text: str, place: Place) -> Cell:

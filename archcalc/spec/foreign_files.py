@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("a PyTorch file", (".pt", ".pth", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
+    Kind("a PyTorch file", (".pt", ".pth", ".pt2", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
     Kind("a pickle", (".pkl", ".pickle"), rb"\A\x80[\x02-\x05]"),
     Kind("a safetensors file with weights", (".safetensors",), rb"(?s)\A.{8}\{\""),
     Kind("an ONNX network", (".onnx",), rb"\A\x08[\x01-\x20]\x12.pytorch|\A\x08[\x01-\x20]\x12.[a-z._-]*onnx"),
