@@ -11,7 +11,7 @@ from archcalc.auditing.paper import Auditor
 from archcalc.auditing.paper_columns import column_of, readings
 from archcalc.auditing.paper_rows import read_paper
 from archcalc.cli import cli
-from archcalc.errors import Refusal, SpecError
+from archcalc.errors import ArchcalcError, Refusal, SpecError
 from archcalc.spec.limits import shared
 
 
@@ -67,6 +67,7 @@ def test_headings(title, role, unit):
         ("3.8×10⁹", "FLOPs (M)", [3_800_000_000]),
         ("61706", "params", [61_706, 61_706_000_000, 61_706_000_000_000]),
         ("4,089,184,256", "FLOPs", [4_089_184_256]),
+        ("138.357.544", "params", [138_357_544]),
         ("233", "Size (MB)", [233_000_000]),
         ("50", "depth", [50]),
     ],
@@ -161,13 +162,13 @@ def test_an_input_that_positions_depend_on_sets_the_size(tmp_path):
 @pytest.mark.parametrize("number", ["0", "9" * 5000])
 def test_an_input_without_sense_is_not_read(tmp_path, number):
     ((_, text, _),) = short(audited(tmp_path, f"name,input,macs\nresnet18,{number},1G\n"))
-    assert text.startswith("cannot read the input")
-    assert len(text) < 200
+    assert "paper.csv:2:10: cannot read the input" in text
+    assert len(text) < 300
 
 
 def test_an_input_that_cannot_be(tmp_path):
     found = short(audited(tmp_path, "name,input,macs\nresnet18,large,1G\nvgg16,8,1G\n"))
-    assert found[0] == ("resnet18", "cannot read the input 'large'; write 224 or 3x224x224", "")
+    assert found[0][1].endswith("paper.csv:2:10: cannot read the input 'large'; write 224 or 3x224x224")
     assert "is larger than" in found[1][1]
 
 
@@ -217,7 +218,7 @@ def test_unknown_networks_have_no_verdict(tmp_path):
     assert found[1][1] == "unknown network; name it in a column `archcalc` or with --network"
     assert found[2][1] == "unknown network; ours is not in the name of resnet50, and no figure shows that it is meant"
     assert found[3][1] == "exact"
-    assert found[4][1] == "unknown network; write the text of a merged cell into each row"
+    assert found[4][1] == "unknown network; write the text of a merged cell into each row (line 6)"
 
 
 def test_networks_are_given(tmp_path):
@@ -278,9 +279,9 @@ def test_search(tmp_path):
     ("text", "says"),
     [
         ("vgg16,138M\nresnet18,11M\n", "paper.csv:1:1: the table has no header"),
-        ("name,parms\nvgg16,138M\n", "paper.csv:1:1: no column prints a figure"),
+        ("name,parms\nvgg16,138M\n", "paper.csv:1:6: no column prints a figure"),
         ("nmae,params\nvgg16,138M\n", "paper.csv:1:1: no column names the networks"),
-        ("name,params\nvgg16,large\n", "paper.csv:1:1: no column prints a figure"),
+        ("name,params\nvgg16,large\n", "paper.csv:1:6: no column prints a figure"),
     ],
 )
 def test_headers_without_names_or_figures(text, says, tmp_path, monkeypatch):
@@ -298,14 +299,25 @@ def run(folder, text, *options):
     return CliRunner().invoke(cli, ["audit", str(folder / "paper.csv"), *options])
 
 
+def test_a_first_column_without_a_heading_has_the_names(tmp_path):
+    assert short(audited(tmp_path, ",params\nVGG-16,138M\n"))[0][:2] == ("vgg16", "rounds")
+
+
+def test_figures_below_a_merged_cell_are_not_lost(tmp_path):
+    _, below = short(audited(tmp_path, "name,params\nVGG-16,138M\n,15M\n"))
+    assert below[1] == "unknown network; write the text of a merged cell into each row (line 3)"
+
+
 def test_a_column_without_numbers_is_skipped(tmp_path):
     done = run(tmp_path, "name,weights,params\nVGG-16,V1,138M\nLeNet-5,V2,60K\n")
     assert "2 rows: 1 exact, 1 rounded\n" in done.output
-    assert "Skipped columns: weights (no numbers)." in done.output
+    assert "Skipped columns: weights (no cell below is a number)." in done.output
 
 
 def test_the_command(tmp_path):
     text = "name,params,flops,top 1,year\nVGG-16,138M,—,71.5,2014\nOurs,1M,1x,2,2015\nLeNet-5,,0.33M,,\n"
+    with pytest.raises(ArchcalcError, match="no network is called 'lenet6'; did you mean lenet5"):
+        raise run(tmp_path, text, "--network", "Ours=lenet6").exception
     done = run(tmp_path, text, "--network", "Ours=lenet5")
     assert done.exit_code == 1
     assert "3 rows: 2 rounded, 1 contradicted, 1 without a verdict" in done.output

@@ -118,15 +118,17 @@ class Auditor:
         """Return the verdicts on a row's cells; without a network one entry that says so."""
         meant = self.meant(row)
         if not meant.networks:
+            merged = f"write the text of a merged cell into each row (line {row.place.line})"
             hint = suggest(row.label, self.names.known) or "name it in a column `archcalc` or with --network"
-            hint = hint if row.label else "write the text of a merged cell into each row"
+            hint = hint if row.label else merged
             return [Audited(row, remark=f"unknown network; {hint}")]
         try:
             tried = {name: self.answered(row, name) for name in meant.networks}
             best = max(tried, key=lambda name: _score(tried[name]))  # the first of equal ones
             answers = self.scanned(row, best, tried[best])
         except (ArchcalcError, Refusal) as error:  # an input that cannot be read, or that the network refuses
-            return [Audited(row, meant.networks, remark=str(error))]
+            where = f"{row.place}: " * isinstance(error, Refusal)
+            return [Audited(row, meant.networks, remark=f"{where}{error}")]
         if meant.more and not _convincing(answers):
             verb = "are" if len(meant.more) > 1 else "is"
             text = f"{', '.join(meant.more)} {verb} not in the name of {best}, and no figure shows that it is meant"

@@ -108,9 +108,10 @@ def _ways(text: str, unit: str, guessed: str) -> Iterator[Printed]:
 def _plain(text: str) -> str:
     """Return a printed number without footnote marks, spaces between digits, and the name of what is counted.
 
-    A comma before other than three digits is a decimal comma.
+    A comma before other than three digits is a decimal comma; of several points each is a thousands separator.
     """
     plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", text.strip()).strip()
     plain = re.sub(r"(?<=\d)['’ ](?=\d{3}\b)", "", plain)
+    plain = re.sub(r"(?<![\d,.])\d{1,3}(\.\d{3}){2,}(?![\d,.])", lambda number: number[0].replace(".", ""), plain)
     plain = re.sub(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.])", r"\1.\2", plain)  # a decimal comma
     return re.sub(rf"\s*{_COUNTED}\.?$", "", plain, flags=re.IGNORECASE).strip()

@@ -1,14 +1,14 @@
 """Read a file with a paper's table as rows of cells with their places: CSV, TSV or Markdown.
 
-The separator is the comma, semicolon or tab that the header has most of; cells may be quoted. The first table of a
-Markdown file is read.
+The separator is the comma, semicolon, tab or bar that the header has most of; cells may be quoted. The first table of
+a Markdown file is read.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +17,9 @@ from archcalc.errors import Place, Source, SpecError, printable
 from archcalc.spec.yaml import read_text
 from archcalc.spec_files import shown
 
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".md", ".markdown")  # suffixes of files with tables
-SEPARATORS = ",;\t"
-_RULE = re.compile(r"[|\s:-]*")  # the line below the header of a Markdown table
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".md", ".markdown", ".xlsx", ".xls", ".ods")  # suffixes of files with tables
+SEPARATORS = ",;\t|"
+_RULE = re.compile(r"[|\s:-]*|sep=.")  # the line below the header of a Markdown table, and the first of Excel's
 
 
 class Cell(NamedTuple):
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 
 def read_rows(path: Path) -> tuple[list[Cell], list[list[Cell]]]:
-    """Return the header of a table and its rows, all as long. Rows with one text alone, such as headings, are left out.
+    """Return the header of a table and its rows, all as long; without rows that have a first cell alone.
 
     Raises ArchcalcError if the file cannot be read, SpecError with its place if it is not a table.
     """
@@ -38,19 +38,20 @@ def read_rows(path: Path) -> tuple[list[Cell], list[list[Cell]]]:
     source = Source(shown(path), text.split("\n"))
     rows = [row for row in _rows(source) if any(cell.text for cell in row)]
     if not rows or len(rows[0]) < 2:
-        hint = "write a header such as name,params,flops with a comma, semicolon or tab between columns"
+        hint = "write a header such as name,params,flops with a comma, semicolon, tab or bar between columns"
         raise SpecError("not a table", rows[0][0].place if rows else Place(source, 1, 1), hint)
     header, *others = rows
-    filled = [row for row in others if len(row) != len(header) or sum(bool(cell.text) for cell in row) > 1]
+    filled = [row for row in others if len(row) != len(header) or any(cell.text for cell in row[1:])]
     return header, [_fitted(row, len(header)) for row in filled]
 
 
 def _rows(source: Source) -> Iterator[list[Cell]]:
     """Yield the rows; a quoted cell may have several lines. Raises SpecError for a quote without end."""
     bars = [line.lstrip().startswith("|") for line in source.lines]
-    lines = _markdown(source.lines, bars.index(True)) if any(bars) else source.lines
-    first = re.sub('"[^"]*"', "", next(filter(str.strip, lines), ""))
-    separator = "|" if any(bars) else max(SEPARATORS, key=first.count)
+    begin = bars.index(piped := any(bars))
+    end = [*bars, not piped].index(not piped, begin)
+    lines = [line * (begin <= n < end and not _RULE.fullmatch(line)) for n, line in enumerate(source.lines)]
+    separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", next(filter(None, lines), "")).count)
     pattern = re.compile(rf' *"((?:[^"]|"")*)" *(?=[{separator}\n]|\Z)|((?:\\\||[^{separator}\n])*)')
     text, starts = "\n".join(lines), [0, *accumulate(len(line) + 1 for line in lines)]
     row, at = list[Cell](), 0
@@ -64,14 +65,8 @@ def _rows(source: Source) -> Iterator[list[Cell]]:
         row.append(_cell(found[2] if found[1] is None else found[1].replace('""', '"'), place))
         at = found.end() + 1
         if text[found.end() : at] != separator:
-            yield row[1 : len(row) - (not row[-1].text)] if any(bars) else row
+            yield row[1 : len(row) - (not row[-1].text)] if piped else row
             row = []
-
-
-def _markdown(lines: Sequence[str], begin: int) -> list[str]:
-    """Return the lines with the first table alone, and without the rule below its header; the others are empty."""
-    end = next((n for n, line in enumerate(lines) if n > begin and not line.lstrip().startswith("|")), len(lines))
-    return [line if begin <= n < end and not _RULE.fullmatch(line) else "" for n, line in enumerate(lines)]
 
 
 def _cell(text: str, place: Place) -> Cell:

@@ -37,13 +37,12 @@ class PrintedCell:
 
 
 class Row:
-    """A row with figures."""
+    """A row with figures; its place is that of its input."""
 
     def __init__(self, columns: Sequence[Column], cells: Sequence[Cell], printed: Sequence[PrintedCell]) -> None:
-        self.line = cells[0].place.line
-        texts = {column.role: cell.text for column, cell in zip(columns, cells, strict=True) if cell.text}
-        self.input = texts.get(INPUT, "")
-        self.names = {role: name for role in NAMES if (name := _name(texts.get(role, "")))}
+        texts = {column.role: cell for column, cell in zip(columns, cells, strict=True) if cell.text}
+        self.input, self.place = texts.get(INPUT, Cell("", cells[0].place))
+        self.names = {role: name for role in NAMES if role in texts and (name := _name(texts[role].text))}
         self.printed = printed
 
     @property
@@ -94,18 +93,21 @@ def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
             continue
         for row, cell in zip(filled, cells, strict=True):
             printed[row].append(cell)
+    if not header[0].text and not any(column.role in NAMES for column in columns):
+        columns[0] = Column("", NAMES[2])  # as pandas writes an index
     known = [word for words in ROLES.values() for word in words]
     hints = {
-        column.title: "no numbers" if column_of(column.title).role else suggest(column.title, known)
+        column.title: "no cell below is a number" if column_of(column.title).role else suggest(column.title, known)
         for column in columns
         if not column.role
     }
-    hint = next(filter(None, hints.values()), "write a header such as name,params,flops")
+    title, hint = next(filter(all, hints.items()), ("", "write a header such as name,params,flops"))
+    place = next(cell.place for cell in header if title in ("", cell.text))
     if not any(column.printed for column in columns):
         missing = any(re.match(r"\d", cell.text) for cell in header[1:])
-        raise SpecError("the table has no header" if missing else "no column prints a figure", header[0].place, hint)
+        raise SpecError("the table has no header" if missing else "no column prints a figure", place, hint)
     if not search and not any(column.role in NAMES for column in columns):
-        raise SpecError("no column names the networks", header[0].place, f"{hint}, or add --search")
+        raise SpecError("no column names the networks", place, f"{hint}, or add --search")
     skipped = ", ".join(f"{title} ({hint})" if hint else title for title, hint in hints.items() if title)
     made = [Row(columns, row, own) for row, own in zip(rows, printed, strict=True) if own]
     return made, [f"Skipped columns: {skipped}."] * bool(skipped)

@@ -27,12 +27,12 @@ def audit_table_file(
     from archcalc.render.tables.paper import paper_table
 
     rows, remarks = read_paper(Path(file), search)
-    labels = {row.label for row in rows}
-    for name in given:
+    labels, auditor = {row.label for row in rows}, Auditor(given, search)
+    for name, network in given.items():
         if name not in labels:
             hint = suggest(name, labels) or "write the name as the table has it"
             raise ArchcalcError(f"no row is called {shorten(repr(name))}; {hint}")
-    auditor = Auditor(given, search)
+        auditor.graph(network, None)  # raises if there is no such network
     done, stopped = run_each(rows, auditor.audit, lambda row: row.label)
     audited = [own for found in done for own in found]
     deliver(paper_table(file, audited, only, remarks), form, output, force)

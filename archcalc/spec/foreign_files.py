@@ -43,8 +43,9 @@ KINDS = (
     Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
-ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net. Or name a
-  file that lists layers, such as ONNX, Darknet's or Keras's. Or write the layers as a spec, for example
+ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net; or what
+  torch.export wrote: torch:./my.pt2. Or name a file that lists layers, such as ONNX, Darknet's or Keras's. Or write the
+  layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:

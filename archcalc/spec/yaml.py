@@ -95,7 +95,7 @@ Value: TypeAlias = Scalar | Sequence | Mapping
 def read_text(path: Path, utf16: bool = False) -> str:
     """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES.
 
-    If `utf16`, it may be UTF-16 with a byte order mark, as spreadsheets write it.
+    If `utf16`, it is a table: it may be UTF-16 with a byte order mark, as spreadsheets write it.
     """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
@@ -114,7 +114,8 @@ def read_text(path: Path, utf16: bool = False) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         name, byte = encoding.upper().removesuffix("-SIG"), data[error.start]
-        raise ArchcalcError(f"{path}: not a {name} text (byte {error.start} is 0x{byte:02x})") from None
+        hint = "; save the table as CSV in UTF-8" * utf16
+        raise ArchcalcError(f"{path}: not a {name} text (byte {error.start} is 0x{byte:02x}){hint}") from None
 
 
 def parse_yaml(text: str, name: str = "<text>") -> Value:
