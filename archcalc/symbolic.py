@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS
@@ -220,19 +221,10 @@ def _turn(formula: Formula, symbol: str, period: int) -> int:
 
 def _in_words(true: list[bool], period: int) -> str:
     """Describe the numbers from 1 on for which a condition is true; it repeats in the last two periods."""
-    tail = true[-period:]
-    period = next(p for p in range(1, period + 1) if period % p == 0 and tail == tail[:p] * (period // p))
-    start = next((n for n in range(len(true) - period, 0, -1) if true[n - 1] != true[n - 1 + period]), 0) + 1
-    runs: list[list[int]] = []
-    for n in range(1, start):
-        if true[n - 1]:
-            if not runs or runs[-1][-1] != n - 1:
-                runs.append([n])
-            runs[-1].append(n)
-    texts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else f"{run[0]}" for run in runs]
-    rest = [n for n in range(start, start + period) if true[n - 1]]
-    if len(rest) == period:
-        texts.append(f"from {start} on")
-    elif rest:
-        texts += [*map(str, [*rest, rest[0] + period]), "…"]
-    return ", ".join(texts)
+    runs = [[n for n, _ in own] for holds, own in groupby(enumerate(true, 1), lambda own: own[1]) if holds]
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    if all(true[-period:]):
+        texts[-1] = f"from {runs[-1][0]} on"
+    elif any(true[-period:]):
+        texts[3:] = ["…"]
+    return shorten(", ".join(texts), 200)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import AtLeast, add_known
@@ -39,7 +40,7 @@ NEAR = 1.05  # how far the params of a network that is searched for may be off, 
 class Answer(NamedTuple):
     """A way to count that gives the printed digits."""
 
-    order: tuple[int, ...]  # what it takes for granted: an accounting, input or mode, tool; and its number
+    order: tuple[int, ...]  # what it takes for granted: an accounting, input or mode, tool; and its rank
     number: Number
     value: int
     text: str
@@ -87,20 +88,7 @@ class Count(NamedTuple):
     text: str = ""
     tool: bool = False  # by a tool's convention
     other: bool = False  # by another accounting
-
-
-class Counts:
-    """A network's figures in a setting, the plainest first; those between two numbers are found by bisection."""
-
-    def __init__(self, all: Sequence[Count] = ()) -> None:
-        self.all = all
-        self.order = sorted(range(len(all)), key=lambda i: all[i].value)
-        self.values = [all[i].value for i in self.order]
-
-    def between(self, least: float, most: float) -> list[Count]:
-        """Return the figures that are not less and not more."""
-        found = self.order[bisect_left(self.values, least) : bisect_right(self.values, most)]
-        return [self.all[i] for i in sorted(found)]
+    rank: int = 0  # how many are plainer
 
 
 class Auditor:
@@ -190,11 +178,11 @@ class Auditor:
         role, before = cell.column.role, self.counts(cell.column.role, name, own)
         for side in SIZES:
             setting = own._replace(input=(own.input[0], side, side), stated=False)
-            if role == "params" and self.counts(role, name, setting).all == before.all:
+            if role == "params" and self.counts(role, name, setting) == before:
                 return  # no size changes them
             ratio = (side / own.input[1]) ** 2
             printed = (float(way.number.value) / ratio for way in cell.ways)
-            if role not in OPERATIONS or any(before.between(value * 0.8, value * 1.25) for value in printed):
+            if role not in OPERATIONS or any(_between(before, value * 0.8, value * 1.25) for value in printed):
                 yield setting
 
     def answers(self, name: str, cell: PrintedCell, settings: Sequence[Setting]) -> list[Answer]:
@@ -204,10 +192,10 @@ class Auditor:
         for setting in settings:
             counts = self.counts(cell.column.role, name, setting)
             for way, possible in ways:
-                for count in counts.between(*possible):
+                for count in _between(counts, *possible):
                     if way.number.verdict(count.value):
                         text = ", ".join(filter(None, (f"{count.text} {setting.text}".strip(), way.unit)))
-                        order = way.binary or count.other, not setting.stated, count.tool, len(found)
+                        order = way.binary or count.other, not setting.stated, count.tool, count.rank
                         own = Answer(order, way.number, count.value, text, setting.input)
                         found.setdefault((count.text, count.value, way.unit), own)
         return sorted(found.values(), key=lambda own: (MATCHES.index(own.number.verdict(own.value)), own.order))
@@ -217,11 +205,11 @@ class Auditor:
         row, (name, *_), cell = audited.row, audited.networks, audited.cell
         assert cell
         own, settings = answers[row.printed.index(cell)], self.settings(row, name)
-        made = (self.counts(cell.column.role, name, setting).all for setting in settings)
-        plain = next(filter(None, made), ())
+        counts = next(filter(None, (self.counts(cell.column.role, name, setting) for setting in settings)), ())
+        plain = min(counts, key=lambda count: count.rank, default=None)
         if cell.problem or not plain:
             return audited._replace(remark=cell.problem or f"the figure is unknown for {name}")
-        claim, computed = Claim(cell.column.role, cell.text, str(cell.place), what=cell.column.title), plain[0].value
+        claim, computed = Claim(cell.column.role, cell.text, str(cell.place), what=cell.column.title), plain.value
         ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, a.text if a.steps else "") for a in own)]
         verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
         agree = {a.input for found in answers if found is not own for a in found if not a.steps or a.evident}
@@ -239,15 +227,21 @@ class Auditor:
             return load_with(name, {"size": shape[1]})
         return load_with(name, {}, shape)
 
-    def _counts(self, role: str, name: str, setting: Setting) -> Counts:
-        """Return a network's figures in a setting; none if it refuses the input."""
+    def _counts(self, role: str, name: str, setting: Setting) -> tuple[Count, ...]:
+        """Return a network's figures in a setting, by value; none if it refuses the input."""
         try:
             made = [*_counted(role, analyze(self.graph(name, setting.input), mode=setting.mode))]
         except ArchcalcError:
             if (pool := tightest()) and not pool.left:  # no network can be loaded any more
                 raise
-            return Counts()
-        return Counts([count for count in made if count.value is not None and not isinstance(count.value, AtLeast)])
+            return ()
+        known = [count for count in made if count.value is not None and not isinstance(count.value, AtLeast)]
+        return tuple(sorted(count._replace(rank=rank) for rank, count in enumerate(known)))
+
+
+def _between(counts: Sequence[Count], least: float, most: float) -> Sequence[Count]:
+    value = attrgetter("value")
+    return counts[bisect_left(counts, least, key=value) : bisect_right(counts, most, key=value)]
 
 
 def _counted(role: str, report: Report) -> Iterator[Count]:

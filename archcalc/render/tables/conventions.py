@@ -16,12 +16,12 @@ UNIT = Column("unit", "Unit", text=True)
 TOOL = Column("tool", "Tool", rank=1, text=True)
 
 
-def conventions_table() -> Table:
-    """List the conventions, with what each counts and misses."""
+def conventions_table(names: Iterable[str] = CONVENTIONS) -> Table:
+    """List conventions, with what each counts and misses."""
     more = Column("more", "What it counts", text=True, below=True, data=False)
     details = [Column(key, key, shown=False) for key in ("counts", "misses", "quirks")]
     columns = (NAME, UNIT, TOOL, more, *details)
-    rows = [{**about(own), "more": _more(own)} for own in CONVENTIONS.values()]
+    rows = [{**about(own), "more": _more(own)} for own in map(CONVENTIONS.__getitem__, names)]
     return Table("Conventions for FLOPs", columns, rows, "conventions", {"schema": SCHEMA}, label="conventions")
 
 
