@@ -268,6 +268,14 @@ def test_long_texts_take_no_longer(long, tmp_path, monkeypatch):
     assert found[-1].verdict.verdict == "rounds"
 
 
+def test_rows_of_one_network_compute_its_figures_once(tmp_path, monkeypatch):
+    counted, own = [], Auditor._counts
+    monkeypatch.setattr(Auditor, "_counts", lambda self, *key: counted.append(key) or own(self, *key))
+    text = "name,params,flops\n" + "ResNet-18,11.69M,2369245184\nresnet18,11.7M,1.8G\n" * 3
+    assert {own.verdict.verdict for own in audited(tmp_path, text)} == {"rounds", "explained"}
+    assert len(counted) == len({*counted})
+
+
 def test_search(tmp_path):
     text = "name,params,flops\nA,25557032,4.1G\nB,138M,\nC,138M,15.5G\nD,25557033,4.1G\nE,,4089184256\n"
     found = audited(tmp_path, text, search=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -138,12 +138,17 @@ class Auditor:
     def searched(self, row: Row) -> Iterator[str]:
         """Yield the networks that have all figures of a row, if these are evidence."""
         printed = [way.number.value for cell in row.printed if cell.column.role == "params" for way in cell.ways]
-        for own in listed(_params, broken=lambda error: None):
-            near = any(own["params"] / NEAR <= value <= own["params"] * NEAR for value in printed)
-            if near and own["name"] in self.names.known:
-                answers = self.answered(row, own["name"])
+        for name, params in self.params.items():
+            if any(params / NEAR <= value <= params * NEAR for value in printed):
+                answers = self.answered(row, name)
                 if all(answers) and _convincing(answers):
-                    yield own["name"]
+                    yield name
+
+    @cached_property
+    def params(self) -> dict[str, int]:
+        """The params of each network."""
+        found = listed(_params, broken=lambda error: None)
+        return {own["name"]: own["params"] for own in found if own["name"] in self.names.known}
 
     def answered(self, row: Row, name: str) -> list[list[Answer]]:
         """Return the answers of a network to each cell of a row. Raises ArchcalcError, and Refusal for its input."""
