@@ -197,19 +197,16 @@ def _where(example: Example) -> tuple[dict[str, str], list[Condition]]:
     return ranges, others
 
 
-def _period(part: Formula) -> int | None:
-    """Return after how many numbers of its symbol a formula grows by the same amount again; None: it does not."""
-    if any(len(monomial) > 1 or power > 1 for monomial in part.terms for _, power in monomial):
-        return None
-    periods = [_period_of(atom) for atom in part.atoms()]
-    return None if None in periods else math.lcm(*[period or 1 for period in periods])
-
-
-def _period_of(atom: Any) -> int | None:
-    if isinstance(atom, str):
+def _period(part: Any) -> int | None:
+    """Return after how many numbers of its symbol a part of a formula grows by the same amount again; None: never."""
+    if isinstance(part, str):
         return 1
-    period = _period(atom.of)
-    return period and period * atom.number
+    if not isinstance(part, Formula):
+        inner = _period(part.of)
+        return inner and inner * part.number
+    periods = [_period(atom) for atom in part.atoms()]
+    linear = all(len(monomial) <= 1 and power == 1 for monomial in part.terms for _, power in monomial)
+    return math.lcm(*[period or 1 for period in periods]) if linear and None not in periods else None
 
 
 def _turn(formula: Formula, symbol: str, period: int) -> int:
