@@ -68,6 +68,7 @@ def test_headings(title, role, unit):
         ("61706", "params", [61_706, 61_706_000_000, 61_706_000_000_000]),
         ("4,089,184,256", "FLOPs", [4_089_184_256]),
         ("138.357.544", "params", [138_357_544]),
+        ("0", "params", [0]),
         ("233", "Size (MB)", [233_000_000]),
         ("50", "depth", [50]),
     ],
@@ -147,6 +148,8 @@ def test_inputs(tmp_path):
         f"name,input,macs\nresnet18,192,{macs}\n": "exact",
         f"name,input,macs\nresnet18,192×192×3,{macs}\n": "exact",
         f"name,input,macs\nresnet18,3x192x192,{macs}\n": "exact",
+        f'name,input,macs\nresnet18,"(192, 192)",{macs}\n': "exact",
+        f"name,input,macs\nresnet18,192x192 px,{macs}\n": "exact",
         f"name,macs\nresnet18-192px,{macs}\n": "exact",
         f"name,macs\nresnet18,{macs}\n": "explained",
     }.items():

@@ -91,17 +91,17 @@ def readings(text: str, column: Column) -> list[Printed]:
     if column.unit:
         whole = [Printed(own, "without the unit of the heading")] if own.value >= SMALL else []
         return [*_ways(plain + column.unit, unit, ""), *whole]
-    guessed = () if own.value >= SMALL else ("MB", "GB") if unit == "bytes" else ("M", "G")
+    guessed = () if not 0 < own.value < SMALL else ("MB", "GB") if unit == "bytes" else ("M", "G")
     return [Printed(own), *(way for one in guessed for way in _ways(plain + one, unit, one))]
 
 
 def _ways(text: str, unit: str, guessed: str) -> Iterator[Printed]:
-    """Yield a number in units of 1,000, and in those of 1,024."""
+    """Yield a number in units of 1,000, and unless it is a bound in those of 1,024."""
     plain = read_number(text, SCALES.get(unit, COUNTS), small=unit in SMALL_COUNTS)
     yield Printed(plain, f"read as {guessed}" * bool(guessed))
     if unit in ("bytes", "values", "operations"):
         binary = read_number(text, BINARY_BYTES if unit == "bytes" else BINARY_COUNTS)
-        if binary.value != plain.value:
+        if binary.value != plain.value and not plain.bound:
             yield Printed(binary, "in units of 1,024", binary=True)
 
 

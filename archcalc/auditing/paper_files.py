@@ -52,7 +52,8 @@ def _rows(source: Source) -> Iterator[list[Cell]]:
     end = [*bars, not piped].index(not piped, begin)
     lines = [line * (begin <= n < end and not _RULE.fullmatch(line)) for n, line in enumerate(source.lines)]
     separator = max(SEPARATORS, key=re.sub('"[^"]*"', "", next(filter(None, lines), "")).count)
-    pattern = re.compile(rf' *"((?:[^"]|"")*)" *(?=[{separator}\n]|\Z)|((?:\\\||[^{separator}\n])*)')
+    quote = "(?!)" if separator == "|" else '"'  # in Markdown it is a letter like others
+    pattern = re.compile(rf' *{quote}((?:[^"]|"")*)" *(?=[{separator}\n]|\Z)|((?:\\\||[^{separator}\n])*)')
     text, starts = "\n".join(lines), [0, *accumulate(len(line) + 1 for line in lines)]
     row, at = list[Cell](), 0
     while at <= len(text):
@@ -60,7 +61,7 @@ def _rows(source: Source) -> Iterator[list[Cell]]:
         assert found  # the second form may be empty
         line = bisect(starts, at)
         place = Place(source, line, at - starts[line - 1] + 1, max(1, found.end() - at))
-        if found[1] is None and found[0].lstrip().startswith('"'):
+        if found[1] is None and found[0].lstrip().startswith(quote):
             raise SpecError("a quote is not closed, or text follows it", place, 'write "" for a quote in a cell')
         row.append(_cell(found[2] if found[1] is None else found[1].replace('""', '"'), place))
         at = found.end() + 1

@@ -19,7 +19,7 @@ SIZES = (
 )  # fmt: skip  # usual sides of images
 
 _SIDE = "([1-9][0-9]{0,8})"
-_INPUT = re.compile(rf"{_SIDE}(?: ?px|²|\^2)?(?: ?[x×,] ?{_SIDE}(?: ?[x×,] ?{_SIDE})?)?")
+_INPUT = re.compile(rf"{_SIDE}(?: ?px|²|\^2)?(?: ?[x×,] ?{_SIDE}(?: ?[x×,] ?{_SIDE})?)?(?: ?px)?")
 
 
 class PrintedCell:
@@ -67,7 +67,7 @@ def read_input(text: str, own: Sizes) -> Sizes | None:
     """Return the input that a cell states, with the channels of a network's own; None if none. Raises Refusal."""
     if text.lower() in EMPTY:
         return None
-    numbers = _INPUT.fullmatch(text.lower())
+    numbers = _INPUT.fullmatch(text.lower().strip("()[] "))
     if numbers is None:
         raise Refusal(f"cannot read the input {shorten(text)!r}; write 224 or 3x224x224")
     sizes = [int(size) for size in numbers.groups() if size]
