@@ -251,3 +251,5 @@ def test_the_command_in_json():
     assert rows["ptflops"]["figure"] == 2 * RESNET50["ptflops"] == sum(rows["ptflops"]["parts"].values())
     listed = json.loads(shown("conventions", "--format", "json"))["conventions"]
     assert {row["unit"] for row in listed} == {"MACs", "FLOPs"}
+    (one,) = json.loads(shown("conventions", "thop", "--format", "json"))["conventions"]
+    assert one["convention"] == "thop"

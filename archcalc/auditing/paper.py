@@ -98,6 +98,7 @@ class Auditor:
         self.given = given or {}  # networks by the names of rows
         self.search = search
         self.names = Names(networks(broken=lambda error: None))
+        self.find = lru_cache(10_000)(self.names.find)
         self.graph = lru_cache(64)(self._graph)
         self.inputs = lru_cache(10_000)(self._inputs)
         self.counts = lru_cache(10_000)(self._counts)
@@ -131,7 +132,7 @@ class Auditor:
         named = row.names.get("archcalc", "")
         if named in self.names.known:
             return Meant((named,))
-        found = [self.names.find(text) for text in ([named] if named else row.names.values())]
+        found = [self.find(text) for text in ([named] if named else row.names.values())]
         best = min((meant for meant in found if meant.networks), key=lambda meant: bool(meant.more), default=Meant())
         return best if best.networks or not self.search else Meant(tuple(self.searched(row)))
 

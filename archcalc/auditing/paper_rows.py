@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from archcalc.auditing.paper_columns import INPUT, NAMES, ROLES, Column, Printed, column_of, readings
@@ -50,7 +51,7 @@ class Row:
         """What it calls its network."""
         return next((self.names[role] for role in (*NAMES[2:], *NAMES) if role in self.names), "")
 
-    @property
+    @cached_property
     def sides(self) -> list[int]:
         """The sides of images that its names mention, such as `384px`."""
         words = re.findall(r"(?<![a-z0-9.])(\d{3,4})(?:px|p|x\1)?(?![a-z0-9.])", " ".join(self.names.values()).lower())
