@@ -11,6 +11,7 @@ from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.comparing.accuracy import Errors
 from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
+from archcalc.render.marks import letter, marked, superscript
 from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text, without_rule_text
 from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column, heading
@@ -152,16 +153,12 @@ def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
     """Return the cells of published errors: as printed with the mark of their test, as numbers, and the test."""
     mark, width = marks[_test(errors)], max(map(len, marks.values()))
     return errors._asdict() | {
-        "top1": _marked(errors.top1, mark, width),
-        "top5": _marked(errors.top5, mark, width),
+        "top1": errors.top1 and marked(errors.top1, mark, width),
+        "top5": errors.top5 and marked(errors.top5, mark, width),
         "top1_error": errors.top1_error,
         "top5_error": errors.top5_error,
         "protocol": errors.protocol or None,
     }
-
-
-def _marked(printed: str | None, mark: str, width: int) -> str | None:
-    return f"{printed} {mark:{width}}" if printed and width else printed
 
 
 def _test(errors: Errors) -> Errors:
@@ -178,16 +175,10 @@ def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
     for test in tests:
         kinds.setdefault((test.dataset, test.protocol), []).append(test)
     return {
-        test: _letter(position) + (str(number) if len(alike) > 1 else "")
+        test: letter(position) + (superscript(number) if len(alike) > 1 else "")
         for position, alike in enumerate(kinds.values())
         for number, test in enumerate(alike, 1)
     }
-
-
-def _letter(position: int) -> str:
-    """Return a, b, … z, aa, ab, …"""
-    before, last = divmod(position, 26)
-    return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
@@ -212,7 +203,7 @@ def _unknown_notes(entries: Sequence[Entry]) -> Iterator[str]:
 def _error_notes(marks: dict[Errors, str]) -> Iterator[str]:
     """Yield the tests of the errors."""
     if len({(test.dataset, test.protocol) for test in marks}) > 1:
-        yield "Errors with different letters come from different tests and are not comparable."
+        yield "Different letters: different tests, which are not comparable."
     for test, mark in marks.items():
         text = f"{test.dataset}, {test.protocol or 'protocol not stated'}. {test.source}."
-        yield f"{mark}: {text}" if mark else f"Errors: {text}"
+        yield f"{mark} {text}" if mark else f"Errors: {text}"

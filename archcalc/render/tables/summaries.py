@@ -98,6 +98,7 @@ def summarize(
         notes=[*_notes(merged, report), *_field_notes(rows, report.graph), *_folding_notes(gone, report)],
         data=lambda: ends_data(report.graph) | ({"notes": [*remarks]} if remarks else {}) | totals_data(report),
         remarks=remarks,
+        hints=["--all shows each layer."] * bool(merged),
         parts=_published(report, verdicts),
     )
 
@@ -350,7 +351,7 @@ def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Lay
 def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in layers)
     if merged:
-        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
+        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)}."
     if report.without_rule:
         least = bounded(report.totals.figures((*summed(), "depth")))
         yield f"{'≥: at least so much' if least else '–: unknown'}, with {without_rule_text(report.without_rule)}."
