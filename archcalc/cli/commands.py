@@ -11,7 +11,12 @@ import click
 
 from archcalc.errors import suggest
 
-AFTER_PARSING = "archcalc.after_parsing"  # in `Context.meta`: a function of the context that needs all parameters
+AFTER_PARSING = "archcalc.after_parsing"  # in `Context.meta`: functions of the context that need all parameters
+
+
+def after_parsing(ctx: click.Context, function: Callable[[click.Context], None]) -> None:
+    """Call a function once all parameters are read."""
+    ctx.meta.setdefault(AFTER_PARSING, {})[function] = None
 
 
 class Command(click.Command):
@@ -24,8 +29,8 @@ class Command(click.Command):
             if count > 1 and once and not ctx.resilient_parsing:
                 raise click.BadParameter("write it once; run the command once for each value", ctx, param)
         rest = super().parse_args(ctx, args)
-        if AFTER_PARSING in ctx.meta:
-            ctx.meta[AFTER_PARSING](ctx)
+        for function in ctx.meta.get(AFTER_PARSING, ()):
+            function(ctx)
         return rest
 
 

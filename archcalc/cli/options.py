@@ -15,7 +15,8 @@ from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import networks
-from archcalc.cli.commands import AFTER_PARSING
+from archcalc.cli import paper_options
+from archcalc.cli.commands import after_parsing
 from archcalc.cli.output import writable
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
@@ -52,7 +53,7 @@ def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 def run_on_values(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Run imported modules on real tensors while the command runs."""
     if value:
-        ctx.meta[AFTER_PARSING] = _run_modules
+        after_parsing(ctx, _run_modules)
 
 
 def _run_modules(ctx: click.Context) -> None:
@@ -235,4 +236,4 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
     )  # fmt: skip
 
 
-output_options = written_as(SUFFIXES, "table")
+output_options = together(written_as(SUFFIXES, "table"), *paper_options.OPTIONS)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from archcalc import __version__
+from archcalc.cli.paper_options import for_paper
 from archcalc.errors import ArchcalcError
 from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
@@ -45,8 +46,8 @@ def put(text: str, output: Path | None, force: bool) -> None:
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
-    """Render tables with their stamps as one text."""
-    return render_all([stamped(table, __version__) for table in tables], form, several=several)
+    """Render tables with their stamps as one text, as the options of a paper say."""
+    return render_all(for_paper([stamped(table, __version__) for table in tables]), form, several=several)
 
 
 def skipped(error: object) -> None:
