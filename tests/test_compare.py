@@ -140,7 +140,7 @@ class TestErrors:
         assert marks == ["ᵃ¹", "ᵇ", "ᵃ²", "ᵃ³"]
         assert "different tests, which are not comparable" in " ".join(table.notes)
         for row, mark in zip(table.rows, marks, strict=True):
-            note = next(note for note in table.notes if note.startswith(f"{mark}: "))
+            note = next(note for note in table.notes if note.startswith(f"{mark} "))
             assert row["protocol"] in note
             assert row["source"] in note
 
