@@ -15,18 +15,20 @@ from support.fresh_python import HEAVY, imported_by, own_modules
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 BELOW_GRAPH = {"errors", "ops"}
 BELOW_CATALOG = {*BELOW_GRAPH, "graph", "spec"}
-BELOW_RENDER = {*BELOW_CATALOG, "importers", "catalog", "analysis", "auditing", "comparing", "codegen"}
+BELOW_RENDER = {*BELOW_CATALOG, "network_names", "importers", "catalog", "analysis", "auditing", "comparing", "codegen"}
 ALLOWED = {  # package → what it may import, also inside functions and for types
     "errors": set(),
     "ops": {"errors"},
     "graph": BELOW_GRAPH,
     "spec": {*BELOW_GRAPH, "graph"},
     "analysis": {*BELOW_GRAPH, "graph"},
-    "spec_files": {"spec"},
+    "spec_files": {"errors", "spec"},
+    "network_names": set(),
     "importers": {*BELOW_GRAPH, "graph", "spec"},
-    "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
+    "spec_reading": {"errors", "spec", "spec_files", "importers"},
+    "catalog": {*BELOW_CATALOG, "spec_files", "spec_reading", "network_names", "importers"},
     "symbolic": {*BELOW_CATALOG, "catalog", "analysis"},
-    "auditing": {*BELOW_CATALOG, "spec_files", "importers", "catalog", "analysis"},
+    "auditing": {*BELOW_CATALOG, "spec_files", "network_names", "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "writing": {*BELOW_GRAPH, "graph", "spec", "analysis"},

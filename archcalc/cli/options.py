@@ -14,10 +14,12 @@ from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
-from archcalc.catalog import networks
+from archcalc.catalog import matching, networks, spelled
 from archcalc.cli import paper_options
 from archcalc.cli.commands import after_parsing
+from archcalc.cli.completion import begun, complete_columns, complete_families, completed
 from archcalc.cli.output import writable
+from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import on_values
@@ -30,16 +32,27 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """The name of a network, the path of a file, or a source, with completion in the shell."""
+    """The name of a network in any spelling, the path of a file, `-`, or a source, with completion in the shell."""
 
     name = "network"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as the catalog spells it; for one network also that of a pattern that only it matches."""
+        if ctx is None or ctx.resilient_parsing:
+            return value
+        if param is None or param.nargs != 1:
+            return spelled(value)
+        name, *more = matching([value], lambda error: None)
+        if more:
+            hint = f"{ctx.info_name} takes one; archcalc compare '{shorten(value)}' shows all"
+            raise ArchcalcError(f"{len(more) + 1} networks match {shorten(value)!r}; {hint}")
+        return spelled(name)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        names = sorted([*networks(broken=lambda error: None), TORCH])
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        known = [*networks(broken=lambda error: None), TORCH]
+        return begun(incomplete, known) or [CompletionItem(incomplete, type="file")]
 
 
 def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> GivenInput | None:
@@ -134,6 +147,7 @@ def analyzed(
     If `strict`, raises ArchcalcError for operators without a rule.
     """
     refuse_training(STEP_OPTIONS, mode)
+    LINE.working(f"analyzing {graph.name}")
     report = analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
     if strict and report.without_rule:
         from archcalc.render.table import without_rule_text
@@ -180,7 +194,8 @@ figure_options = together(
 STEP_OPTIONS = "optimizer", "weight_decay", "frozen"
 step_options = together(
     click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
-                 callback=one_of("optimizer", OPTIMIZERS), help=f"For training; one of {', '.join(OPTIMIZERS)}."),
+                 callback=one_of("optimizer", OPTIMIZERS), shell_complete=completed(OPTIMIZERS),
+                 help=f"For training; one of {', '.join(OPTIMIZERS)}."),
     click.option("--weight-decay", is_flag=True, help="Train with weight decay."),
     click.option("--freeze", "frozen", multiple=True, metavar="PART",
                  help="Do not train this layer or block, e.g. stem. Can be repeated."),
@@ -189,7 +204,7 @@ step_options = together(
 network_options = together(
     figure_options,
     click.option("--convention", default="all", show_default=True, metavar="NAME",
-                 callback=one_of("convention", CONVENTIONS),
+                 callback=one_of("convention", CONVENTIONS), shell_complete=completed(CONVENTIONS),
                  help=f"What FLOPs count; one of {', '.join(CONVENTIONS)}. `archcalc conventions` explains each."),
     step_options,
 )  # fmt: skip
@@ -201,8 +216,9 @@ row_options = together(
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
 )
-family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")
-columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
+family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.",
+                             shell_complete=complete_families)  # fmt: skip
+columns_option = click.option("--columns", callback=read_columns, metavar="NAMES", shell_complete=complete_columns,
                               help="Show only these columns, e.g. params,macs,depth.")  # fmt: skip
 strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")

@@ -16,6 +16,7 @@ import click
 
 from archcalc import __version__
 from archcalc.cli.paper_options import for_paper
+from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError
 from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
@@ -50,20 +51,30 @@ def document(tables: Sequence[Table], form: str, several: bool) -> str:
     return render_all(for_paper([stamped(table, __version__) for table in tables]), form, several=several)
 
 
+def tell(text: str) -> None:
+    """Print a hint, remark or error to the standard error."""
+    LINE.clear()
+    click.echo(text, err=True)
+
+
 def skipped(error: object) -> None:
     """Report a spec that cannot be read and that the user did not name."""
-    click.echo(f"skipped: {error}", err=True)
+    tell(f"skipped: {error}")
 
 
 def screen() -> tuple[int | None, bool]:
-    """Return the width (COLUMNS, or the terminal's; None: no limit) and whether to use colours."""
+    """Return the width (COLUMNS, or the terminal's; None: no limit) and whether to use colours.
+
+    Colours are for terminals; NO_COLOR turns them off, FORCE_COLOR on where NO_COLOR is empty.
+    """
     terminal = sys.stdout is not None and sys.stdout.isatty()
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and columns.strip("0"):
         width: int | None = int(columns[-5:] if len(columns) < 6 else "99999")
     else:
         width = os.get_terminal_size().columns if terminal else None
-    return width, terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    wanted = os.environ.get("FORCE_COLOR") or (terminal and os.environ.get("TERM") != "dumb")
+    return width, bool(wanted and not os.environ.get("NO_COLOR"))
 
 
 def say(text: str) -> None:
@@ -73,8 +84,9 @@ def say(text: str) -> None:
     """
     if sys.stdout is None:
         raise ArchcalcError("the standard output is closed")
+    LINE.clear()
     try:
-        click.echo(text, nl=False)
+        click.echo(text, nl=False, color=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -146,16 +158,10 @@ def create(fresh: Path, target: Path) -> None:
 def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
     """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names."""
     done: list[Any] = []
-    shown: Any = contextlib.nullcontext(items)
-    if sys.stderr is not None and sys.stderr.isatty():
-
-        def now(item: T | None) -> str:
-            return name(item) if item else ""
-
-        shown = click.progressbar(items, file=sys.stderr, show_pos=True, item_show_func=now)
     try:
-        with shown as each:
-            done.extend(map(work, each))
+        for number, item in enumerate(items, 1):
+            LINE.working(f"{number} of {len(items)}: {name(item)}")
+            done.append(work(item))
     except KeyboardInterrupt:
         return done, True
     return done, False

@@ -6,10 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from archcalc.auditing.paper_files import TABLES
-from archcalc.cli.output import deliver, run_each
+from archcalc.cli.output import deliver, run_each, tell
 from archcalc.errors import ArchcalcError, shorten, suggest
 
 
@@ -37,5 +35,5 @@ def audit_table_file(
     audited = [own for found in done for own in found]
     deliver(paper_table(file, audited, only, remarks), form, output, force)
     if stopped:
-        click.echo(f"stopped after {len(done)} of {len(rows)} rows", err=True)
+        tell(f"stopped after {len(done)} of {len(rows)} rows")
     sys.exit(130 if stopped else int(any(own.verdict and own.verdict.verdict == "contradicted" for own in audited)))

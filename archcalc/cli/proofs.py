@@ -19,8 +19,9 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
-from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
+from archcalc.cli.output import deliver, run_each, skipped, tell, uninterrupted
 from archcalc.cli.papers import audit_table_file, is_table
+from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import ON_VALUES
@@ -96,10 +97,12 @@ def audit_networks(
 def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[dict[str, _Made], dict[str, None]]:
     """Return the results of `work(name, title)` by title, and the errors of networks that are not in `names`."""
     made, broken = {}, dict[str, None]()
-    for name, title in titles(matching(names, lambda error: broken.setdefault(str(error)))).items():
+    called = titles(matching(names, lambda error: broken.setdefault(str(error))))
+    for number, (name, title) in enumerate(called.items(), 1):
+        LINE.working(f"{number} of {len(called)}: {title}")
         try:
             made[title] = work(name, title)
-        except ArchcalcError as error:  # noqa: PERF203  # one broken spec does not stop the others
+        except ArchcalcError as error:  # one broken spec does not stop the others
             if name in names:
                 raise
             broken[str(error)] = None
@@ -158,7 +161,7 @@ def validate_networks(
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
     if stopped:
-        click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
+        tell(f"stopped after {len(done)} of {len(graphs)} networks")
     for text in broken:
         skipped(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
@@ -232,7 +235,7 @@ def report_problems(done: Iterable[Any]) -> None:
 
     for made in done:
         if made.problem or made.differences:
-            click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
+            tell(f"{made.network}: {made.problem or difference_text(made.differences[0])}")
 
 
 def torch_side() -> Any:
