@@ -82,7 +82,8 @@ def fits(name: str, pattern: str) -> bool:
 
 def contains(text: str, word: str) -> bool:
     """Whether a word is in a text, in any case, with or without dashes."""
-    return _SIGNS.sub("", word.lower()) in _SIGNS.sub("", text.lower())
+    own = _SIGNS.sub("", word.lower())
+    return bool(own) and own in _SIGNS.sub("", text.lower())
 
 
 def papers_own(names: Iterable[str]) -> list[str]:

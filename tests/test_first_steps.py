@@ -253,7 +253,8 @@ def test_list_by_words(main):
     assert listed(main, "Lenet5", "vgg-16-c")[0] == ["lenet5", "vgg16-c"]
     problem = "error: no network or family has 'resnot' in its name; did you mean resnet"
     assert main("list", "resnot")[2].startswith(problem)
-    assert main("list", "zzz*")[:2] == (2, "")
+    for word in ("zzz*", "18-resnet", "-_", ""):  # the second is no part of `resnet18` and `resnet` in a row
+        assert main("list", "--", word)[:2] == (2, "")
 
 
 def test_list_where(main, tmp_path, monkeypatch):

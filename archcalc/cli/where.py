@@ -128,16 +128,17 @@ def read_where(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def having(rows: Sequence[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows whose network or family has one of these words. Raises ArchcalcError for a word that none has."""
-    found: list[str] = []
-    for word in words:
-        own = [
-            one["name"] for one in rows
-            if (fits(one["name"], word) if is_pattern(word) else contains(f"{one['name']} {one['family']}", word))
-        ]  # fmt: skip
+    found = [[one for one in rows if _has(one, word)] for word in words]
+    for word, own in zip(words, found, strict=True):
         if not own:
             hint = suggest(word, {str(one[key]) for one in rows for key in ("name", "family")})
-            raise ArchcalcError(
-                f"no network or family has {shorten(word)!r} in its name; {hint or '`archcalc list` shows all'}"
-            )
-        found += own
-    return [one for one in rows if one["name"] in found] if words else [*rows]
+            problem = f"no network or family has {shorten(word)!r} in its name"
+            raise ArchcalcError(f"{problem}; {hint or '`archcalc list` shows all'}")
+    names = {one["name"] for own in found for one in own}
+    return [one for one in rows if one["name"] in names or not words]
+
+
+def _has(row: Row, word: str) -> bool:
+    if is_pattern(word):
+        return fits(row["name"], word)
+    return contains(row["name"], word) or contains(str(row["family"]), word)
