@@ -110,15 +110,15 @@ def read_text(path: Path, utf16: bool = False) -> str:
         directory = "is a directory; name a file in it" if os.path.isdir(path) else ""
         reason = directory or getattr(error, "strerror", None) or error
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
-    return _decoded(data, str(path), "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+    encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    return _decoded(data, str(path), encoding, "; save the table as CSV in UTF-8" * utf16)
 
 
-def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig") -> str:
+def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig", hint: str = "") -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         name, byte = encoding.upper().removesuffix("-SIG"), data[error.start]
-        hint = "; save the table as CSV in UTF-8" * utf16
         raise ArchcalcError(f"{source}: not a {name} text (byte {error.start} is 0x{byte:02x}){hint}") from None
 
 
