@@ -30,11 +30,13 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "symbolic": {*BELOW_CATALOG, "catalog", "analysis"},
     "auditing": {*BELOW_CATALOG, "spec_files", "network_names", "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
+    "lock_file": {*BELOW_CATALOG, "analysis", "auditing"},
+    "lock": {*BELOW_CATALOG, "catalog", "analysis", "comparing", "lock_file"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "writing": {*BELOW_GRAPH, "graph", "spec", "analysis"},
     "pytorch": {*BELOW_GRAPH, "graph", "analysis"},
-    "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing"},
-    "cli": {*BELOW_RENDER, "", "render", "pytorch", "symbolic", "writing"},
+    "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing", "lock"},
+    "cli": {*BELOW_RENDER, "", "render", "pytorch", "symbolic", "writing", "lock", "lock_file"},
     "__main__": {"cli"},
     "": {"errors", "graph", "importers", "catalog", "analysis", "auditing", "comparing"},
 }
@@ -102,6 +104,7 @@ SHOWN = {  # all that `render` may import from packages that compute: results, t
     "archcalc.comparing.alignment": {"Alignment", "Change"},
     "archcalc.comparing.pairing": {"Match"},
     "archcalc.comparing.totals": {"Comparison", "Entry"},
+    "archcalc.lock": {"Difference", "Excess", "Findings"},
 }
 FREE = {"errors", "ops", "graph", "render"}  # render may import all of these
 
@@ -173,6 +176,7 @@ def test_the_test_above_finds_who_does():
         ["summarize", "vgg16", "--bars"],
         ["memory", "lenet5", "--gpu", "t4"],
         ["import", "lenet5"],
+        ["lock", "lenet5", "-o", "-"],
         ["explain", "lenet5", "c1"],
         ["explain", "lenet5", "--symbolic", "height"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h

@@ -28,27 +28,36 @@ class Checked(NamedTuple):
 
 
 @command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="[FILE]...")
+@click.option("--lock", type=click.Path(path_type=Path), metavar="FILE", help="Compare with a file of `archcalc lock`.")
 @spec_options
-def check(paths: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None) -> None:
+def check(paths: tuple[str, ...], lock: Path | None, settings: dict[str, str], shape: GivenInput | None) -> None:
     """Read specs, expand every network in them, and report all errors and unused parts.
 
     FILE may be a folder, whose specs are all checked; - for the standard input; an ONNX, Darknet, YOLO, Caffe or Keras
-    file; or a torch: source. The exit code is 2 if a file has an error, 1 if something is unused or looks wrong.
+    file; or a torch: source. --lock compares each network of a lock with what it is now, under the conditions of the
+    lock, and checks its budgets. The exit code is 2 if a file has an error, 1 if something is unused, looks wrong or
+    differs from the lock.
 
     \b
     archcalc check my.yaml
     archcalc check specs/vgg.yaml --input 3x64x64
     archcalc check specs other.yaml
+    archcalc check --lock archcalc.lock
     """
+    from archcalc.cli.locking import check_lock
+
+    if not (paths or lock):
+        raise click.UsageError("name a spec, or use --lock")
     found = list(dict.fromkeys(file for path in paths for file in _files(path)))
     done, stopped = run_each(found, partial(checked, settings=settings, shape=shape))
     for own in done:
         _report(own)
     wrong, doubtful = sum(bool(own.errors) for own in done), sum(bool(own.remarks) for own in done)
-    if len(found) > 1:
+    if len(done) > 1:
         say(f"{len(done)} files: {wrong} with errors, {doubtful} with remarks\n")
-    sys.exit(130 if stopped else 2 if wrong else int(bool(doubtful)))
+    differs = lock is not None and not (stopped or wrong) and check_lock(lock, [file for file in found if file != "-"])
+    sys.exit(130 if stopped else 2 if wrong else int(doubtful > 0 or differs))
 
 
 def _files(path: str) -> list[str]:
