@@ -4,6 +4,7 @@ import csv
 import fnmatch
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -79,7 +80,7 @@ class TestTotals:
     def test_ratios_keep_the_digits_that_count(self, ratio, text):
         comparison = compare(load("lenet5"))
         entry = comparison.entries[0]._replace(ratios=dict.fromkeys(RATIOS, ratio))
-        assert comparison_table(comparison._replace(entries=(entry,))).rows[0]["params_times"] == text
+        assert comparison_table(replace(comparison, entries=(entry,))).rows[0]["params_times"] == text
 
 
 class TestErrors:

@@ -78,7 +78,7 @@ def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: 
     unit = field_unit(*[entry.figures["input"] for entry in entries])
     shown = [column._replace(unit=unit) if column.key == "field" else column for column in shown]
     keys = {column.key for column in shown if column.shown}
-    facts = {key: fact for key, fact in comparison._asdict().items() if key not in ("training", "entries") and fact}
+    facts = {key: fact for key, fact in vars(comparison).items() if key not in ("training", "entries") and fact}
     return Table(
         "", shown, rows, "networks",
         {"schema": SCHEMA, **facts, **comparison.training, "against": comparison.entries[0].name},
@@ -182,7 +182,7 @@ def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
 
 
 def _conditions(comparison: Comparison, ratios: bool) -> str:
-    batch, dtype, mode, convention, optimizer, _, entries = comparison
+    batch, dtype, mode, convention, optimizer, _, entries = vars(comparison).values()
     inputs = dict.fromkeys(entry.figures["input"].text for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts + [f"optimizer: {optimizer}"] * bool(optimizer)
