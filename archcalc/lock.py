@@ -67,25 +67,21 @@ class Findings(NamedTuple):
         return bool(self.differences or self.totals or self.excesses)
 
 
-def request(name: str, settings: Mapping[str, str], shape: Any, conditions: Mapping[str, Any]) -> Report:
-    """Load and analyse a network."""
-    return analyze(load_with(name, settings, shape), **conditions)
-
-
 def again(name: str, own: Locked) -> tuple[Report, Locked]:
     """Load and analyse a network as its lock says. Raises ArchcalcError with its name."""
+    batch = own.conditions["batch"]
+    conditions: dict[str, Any] = {
+        **own.conditions,
+        "batch": int(batch) if re.fullmatch("[0-9]{1,18}", batch) else batch,
+    }
     try:
         shape = read_inputs(own.shapes)
-        batch = own.conditions["batch"]
-        conditions = own.conditions | {"batch": int(batch) if re.fullmatch("[0-9]{1,18}", batch) else batch}
-        report = request(name, own.settings, shape, conditions)
+        report = analyze(load_with(name, own.settings, shape), **conditions)
+    except SpecError as error:
+        raise ArchcalcError(f"{name}: {error}") from None
     except (ArchcalcError, Refusal) as error:
-        hint = (
-            ""
-            if isinstance(error, SpecError)
-            else "\n  correct the lock, or run this in the folder that it was made in"
-        )
-        raise ArchcalcError(f"{name}: {error}{hint}") from None
+        hint = "correct the lock, or run this in the folder that it was made in"
+        raise ArchcalcError(f"{name}: {error}\n  {hint}") from None
     return report, locked(report, own.settings, shape, own.budgets)
 
 

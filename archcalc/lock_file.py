@@ -27,6 +27,7 @@ from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import check_keys
 from archcalc.spec.yaml import Mapping as Keys
 from archcalc.spec.yaml import Scalar, Sequence, Value, parse_yaml
+from archcalc.writing.layout import operator_call
 
 FORMAT = 1  # raised when an older archcalc could not read the file, or would read it wrongly
 TOTALS = "params", "macs", "flops", "activations"
@@ -98,22 +99,10 @@ def axes_of(op: type[Operator] | Operator, x: Any) -> int:
 @lru_cache(maxsize=4096)
 def operator_text(op: Operator, axes: int) -> str:
     """Write an operator so that `read_operator` makes an equal one; else with a digest: `aten::einsum(#1a2b3c)`."""
-    for short in (True, False):
-        given = {key: _literal(value, short) for key, value in vars(op).items()}
-        changed = {key: text for key, text in given.items() if text != _literal(op.defaults[key], short)}
-        parts = [text if key in op.needed else f"{key}={text}" for key, text in changed.items()]
-        text = f"{op.name}({', '.join(parts)})" if parts else op.name
-        if read_operator(text, axes) == op:
-            return text
+    text = operator_call(op) if op.name in REGISTRY else op.name
+    if read_operator(text, axes) == op:
+        return text
     return f"{op.name}(#{sha256(repr(op).encode('utf-8', 'replace')).hexdigest()[:12]})"
-
-
-def _literal(value: object, short: bool) -> str:
-    if not isinstance(value, tuple):
-        return repr(value)
-    if short and len(set(value)) == 1:
-        return _literal(value[0], short)
-    return f"[{', '.join(_literal(item, False) for item in value)}]"
 
 
 @lru_cache(maxsize=4096)

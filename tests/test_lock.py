@@ -243,6 +243,21 @@ def test_imported_functions_are_known_by_their_facts():
     assert [re.sub("#[0-9a-f]{12}", "#", text) for text in texts] == ["pow: aten::pow(#) → aten::pow(#)"]
 
 
+PAIRS = [
+    ("resnet18", "resnet50"), ("resnet50", "torchvision/resnet50"), ("vgg11", "vgg16"), ("lenet5", "alexnet"),
+    ("googlenet", "bn-inception"), ("densenet121", "densenet169"), ("vit-b-16", "swin-t"), ("unet", "resnet34"),
+    ("gpt2", "bert-base"), ("resnet20", "wrn-28-10"), ("googlenet", "torchvision/googlenet"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after"), [*PAIRS, *(pair[::-1] for pair in PAIRS)])
+def test_differences_add_up_to_that_of_the_totals(before, after):
+    old, new = (analyze(network(name), mode="train") for name in (before, after))
+    found = list(differences(locked(old, {}, None, {}), new))
+    for key in ("params", "macs"):
+        assert sum(getattr(own, key) for own in found) == getattr(new.totals, key) - getattr(old.totals, key)
+
+
 # Budgets
 
 

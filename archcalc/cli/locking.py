@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from archcalc import __version__
-from archcalc.catalog import matching, origin
+from archcalc.analysis.report import analyze
+from archcalc.catalog import load_with, matching, origin
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, figure_options, force_option, written
 from archcalc.cli.output import put, run_each, say, skipped
 from archcalc.errors import ArchcalcError, printable
 from archcalc.importers.sources import TORCH
-from archcalc.lock import Findings, again, findings, request
+from archcalc.lock import Findings, again, findings
 from archcalc.lock_file import Lock, Locked, lock_text, locked, read_lock
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
@@ -62,7 +63,7 @@ def lock(
         if not names:
             return again(name, old.networks[name])[1]
         budgets = old.networks[name].budgets if name in old.networks else {}
-        return locked(request(name, settings, shape, conditions), settings, shape, budgets)
+        return locked(analyze(load_with(name, settings, shape), **conditions), settings, shape, budgets)
 
     made, stopped = run_each(chosen, entry)
     if stopped:
