@@ -15,7 +15,7 @@ from archcalc.catalog import load_with, matching, origin
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, figure_options, force_option, written
 from archcalc.cli.output import put, run_each, say, skipped
-from archcalc.errors import ArchcalcError, printable
+from archcalc.errors import ArchcalcError, one_line, printable
 from archcalc.importers.sources import TORCH
 from archcalc.lock import Findings, again, findings
 from archcalc.lock_file import Lock, Locked, lock_text, locked, read_lock
@@ -96,7 +96,7 @@ def check_lock(path: Path, files: Sequence[str]) -> bool:
     for line in (line for own in found for line in finding_lines(own)):
         say(f"{line}\n")
     for file in missing:
-        say(printable(f"{file} is not in {path}; add it: archcalc lock {file} -o {path} --update") + "\n")
+        say(one_line(f"{file} is not in {path}; add it: archcalc lock {file} -o {path} --update") + "\n")
     failed = sum(own.failed for own in found)
     result = f"{failed} of {_networks(len(found))} failed" if failed else f"{_networks(len(found))} as locked"
     say(f"{printable(str(path))}: {result}\n")
