@@ -9,7 +9,7 @@ from typing import Any
 
 from archcalc.analysis.report import Report, analyze
 from archcalc.comparing.totals import Comparison
-from archcalc.errors import ArchcalcError, shorten
+from archcalc.errors import ArchcalcError, needs, shorten
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import render
 from archcalc.render.forms.html import render_fragment
@@ -42,7 +42,7 @@ class TableView:
         try:
             import pandas
         except ModuleNotFoundError:
-            raise ArchcalcError("to_pandas needs pandas: pip install 'archcalc[pandas]'") from None
+            raise ArchcalcError(needs("to_pandas", "pandas", "pandas")) from None
         table = self.every()
         columns = {key: [row.get(key) for row in table.rows] for key in table.data_keys()}
         frame = pandas.DataFrame(columns, dtype=object)

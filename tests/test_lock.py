@@ -391,7 +391,7 @@ def test_wrong_requests(folder, arguments, message):
 
 def test_a_spec_that_is_checked_is_in_the_lock(folder):
     assert run("check", "tiny.yaml", "--lock", "archcalc.lock") == (
-        0, "archcalc.lock: 1 network as locked\ntiny.yaml: 1 network: tiny\n",
+        0, "tiny.yaml: 1 network: tiny\narchcalc.lock: 1 network as locked\n",
     )  # fmt: skip
     (folder / "other.yaml").write_text(SPEC.replace("tiny", "other"))
     code, said = run("check", "other.yaml", "--lock", "archcalc.lock")
