@@ -62,7 +62,8 @@ class TestFolding:
         layers = "  - x: conv(4, 3) | relu | flatten\n  - y: linear(2)\n  - relu\n"
         table = summarize(analyze(parse(f"name: t\ninput: [3, 8, 8]\nlayers:\n{layers}")), depth=1)
         assert [row["output"] for row in table.rows] == [[3, 8, 8], [144], [2]]
-        assert table.notes == ["Merged into the row above, because they write no new tensor: relu (--all shows each)."]
+        assert table.notes == ["Merged into the row above, because they write no new tensor: relu."]
+        assert table.hints == ["--all shows each layer."]
 
     def test_a_block_that_ends_in_a_side_output(self):
         layers = "  - x:\n    - conv(4, 3)\n    - side: {head: global_avgpool | flatten | linear(2)}\n  - relu\n"

@@ -12,6 +12,7 @@ import click
 
 from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, loaded, matching, named, titles
+from archcalc.cli import paper_options
 from archcalc.cli.commands import command
 from archcalc.cli.comparing import side_by_side
 from archcalc.cli.networks import facts_of, row, summary_of
@@ -23,6 +24,7 @@ from archcalc.cli.options import (
     given,
     network_options,
     row_options,
+    together,
     written,
     written_as,
 )
@@ -117,6 +119,7 @@ TABLES = {
     help="Write the table of this command.",
 )
 @written_as(SUFFIXES, "markdown", " pytorch writes the source code of a module, not a table.")
+@together(*paper_options.OPTIONS)
 @click.option(
     "--into",
     type=click.Path(file_okay=False, writable=True, path_type=Path),

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import click
 
 from archcalc import __version__
+from archcalc.cli.paper_options import for_paper
+from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError
 from archcalc.render.choice import Choice
 from archcalc.render.formats import render_all
@@ -56,7 +58,7 @@ def put(text: str, output: Path | None, force: bool) -> None:
         page(text)
         given = click.get_current_context().params
         if given.get("brief") is False and given.get("kind", "summarize") == "summarize":
-            click.echo(f"{lines} lines; --brief fits on a screen", err=True)
+            tell(f"{lines} lines; --brief fits on a screen")
 
 
 def too_long(lines: int) -> bool:
@@ -72,29 +74,41 @@ def page(text: str) -> None:
     if none or click.get_current_context().meta.get(NO_PAGER):
         say(text)
     else:
+        LINE.clear()
         os.environ.setdefault("LESS", "-FRX")  # as git: colours, and the text stays on the screen
         click.echo_via_pager(text.removesuffix("\n"))
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
-    """Render tables with their stamps as one text."""
-    return render_all([stamped(table, __version__) for table in tables], form, several=several, choice=choice())
+    """Render tables with their stamps as one text, as the options of a paper say."""
+    tables = for_paper([stamped(table, __version__) for table in tables])
+    return render_all(tables, form, several=several, choice=choice())
+
+
+def tell(text: str) -> None:
+    """Print a hint, remark or error to the standard error."""
+    LINE.clear()
+    click.echo(text, err=True)
 
 
 def skipped(error: object) -> None:
     """Report a spec that cannot be read and that the user did not name."""
-    click.echo(f"skipped: {error}", err=True)
+    tell(f"skipped: {error}")
 
 
 def screen() -> tuple[int | None, bool]:
-    """Return the width (COLUMNS, or the terminal's; None: no limit) and whether to use colours."""
+    """Return the width (COLUMNS, or the terminal's; None: no limit) and whether to use colours.
+
+    Colours are for terminals; NO_COLOR turns them off, FORCE_COLOR on where NO_COLOR is empty.
+    """
     terminal = sys.stdout is not None and sys.stdout.isatty()
     columns = os.environ.get("COLUMNS", "")
     if columns.isascii() and columns.isdigit() and columns.strip("0"):
         width: int | None = int(columns[-5:] if len(columns) < 6 else "99999")
     else:
         width = os.get_terminal_size().columns if terminal else None
-    return width, terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    wanted = os.environ.get("FORCE_COLOR") or (terminal and os.environ.get("TERM") != "dumb")
+    return width, bool(wanted and not os.environ.get("NO_COLOR"))
 
 
 def say(text: str) -> None:
@@ -104,8 +118,9 @@ def say(text: str) -> None:
     """
     if sys.stdout is None:
         raise ArchcalcError("the standard output is closed")
+    LINE.clear()
     try:
-        click.echo(text, nl=False)
+        click.echo(text, nl=False, color=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -180,16 +195,10 @@ def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] 
     A single item has no progress to show.
     """
     done: list[Any] = []
-    shown: Any = contextlib.nullcontext(items)
-    if len(items) > 1 and sys.stderr is not None and sys.stderr.isatty():
-
-        def now(item: T | None) -> str:
-            return name(item) if item else ""
-
-        shown = click.progressbar(items, file=sys.stderr, show_pos=True, item_show_func=now)
     try:
-        with shown as each:
-            done.extend(map(work, each))
+        for number, item in enumerate(items, 1):
+            LINE.working(f"{number} of {len(items)}: {name(item)}")
+            done.append(work(item))
     except KeyboardInterrupt:
         return done, True
     return done, False

@@ -20,7 +20,7 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
-from archcalc.cli.output import deliver, run_each, skipped, uninterrupted
+from archcalc.cli.output import deliver, run_each, skipped, tell, uninterrupted
 from archcalc.cli.papers import audit_table_file, is_table
 from archcalc.cli.table_choice import require_columns, table_options
 from archcalc.errors import ArchcalcError
@@ -161,7 +161,7 @@ def validate_networks(
     deliver(_proofs(done, form, verbose, time.perf_counter() - start), form, output, force)
     report_problems(done if output or form != "table" else [])  # otherwise the table shows them
     if stopped:
-        click.echo(f"stopped after {len(done)} of {len(graphs)} networks", err=True)
+        tell(f"stopped after {len(done)} of {len(graphs)} networks")
     for text in broken:
         skipped(text)
     sys.exit(130 if stopped else int(bool(broken) or any(made.failed for made in done)))
@@ -238,7 +238,7 @@ def report_problems(done: Iterable[Any]) -> None:
 
     for made in done:
         if made.problem or made.differences:
-            click.echo(f"{made.network}: {made.problem or difference_text(made.differences[0])}", err=True)
+            tell(f"{made.network}: {made.problem or difference_text(made.differences[0])}")
 
 
 def torch_side() -> Any:

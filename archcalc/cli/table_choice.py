@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from archcalc.cli.completion import complete_columns
 from archcalc.cli.options import together
 from archcalc.cli.output import CHOICE, choice
 from archcalc.render.choice import UNITS, Choice, chosen
@@ -29,7 +30,7 @@ def read_names(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 _options = together(
-    click.option("--columns", callback=read_names, metavar="NAMES",
+    click.option("--columns", callback=read_names, metavar="NAMES", shell_complete=complete_columns,
                  help="Show these columns after the names of the rows, e.g. params,macs; the keys of JSON."),
     click.option("--sort", metavar="COLUMN",
                  help="Sort by a column: the largest first, texts from A to Z; -COLUMN: the other way round."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import ratio
@@ -12,6 +13,7 @@ from archcalc.comparing.accuracy import Errors, published_errors
 from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
+from archcalc.shown import Shown
 
 RATIOS = ("params", "macs", "flops", "activations")
 
@@ -27,7 +29,8 @@ class Entry(NamedTuple):
     without_rule: Mapping[str, str]  # layers of whose arithmetic something is unknown, and their functions
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True)
+class Comparison(Shown):
     """Networks in the order given, under the same conditions."""
 
     batch: int
@@ -61,7 +64,7 @@ def relative(comparison: Comparison, name: str) -> Comparison:
     """Return the comparison with ratios against this network. Raises ArchcalcError if it is not among them."""
     base = choose("network", name, {entry.name: entry for entry in reversed(comparison.entries)}).figures
     entries = [entry._replace(ratios=_ratios(entry.figures, base)) for entry in comparison.entries]
-    return comparison._replace(entries=tuple(entries), against=name)
+    return replace(comparison, entries=tuple(entries), against=name)
 
 
 def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES, errors: bool = True) -> Comparison:

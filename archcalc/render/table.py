@@ -33,6 +33,13 @@ class Column(NamedTuple):
     of: str = ""  # the key of the data that it shows as text
 
 
+class Paper(NamedTuple):
+    """How LaTeX sets a table: in which environment ("": a tabular alone), and with which label ("": by its name)."""
+
+    environment: str = "table"
+    label: str = ""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of values by column key, with title, conditions, totals and notes.
@@ -40,7 +47,7 @@ class Table:
     `facts` are the conditions by name, for data; `conditions` are the same as text, and `remarks` stand below them.
     `totals` is the last row, by column key; `summary` are labelled lines below. JSON contains what `data` returns
     (called for JSON alone), and the rows under `rows_key` unless it is empty. `parts` are tables that follow. `label`
-    names the table if its facts have no name.
+    names the table if its facts have no name. `notes` say what figures mean; `hints` say what to type, on a terminal.
     """
 
     title: str
@@ -56,6 +63,8 @@ class Table:
     parts: Sequence[Table] = ()
     label: str = ""
     remarks: Sequence[str] = ()
+    hints: Sequence[str] = ()
+    paper: Paper = field(default_factory=Paper)
 
     def called(self) -> str:
         """Return a short name that distinguishes it from other tables."""

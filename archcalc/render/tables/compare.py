@@ -10,6 +10,7 @@ from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.comparing.accuracy import Errors
 from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
+from archcalc.render.marks import letter, marked, superscript
 from archcalc.render.table import RATIO, Column, Table, conditions_text, listed, without_rule_text
 from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
@@ -62,7 +63,7 @@ def comparison_table(comparison: Comparison) -> Table:
     entries = comparison.entries
     marks = _marks(entries)
     rows = [_row(entry, marks) for entry in entries]
-    facts = {key: fact for key, fact in comparison._asdict().items() if key not in ("training", "entries") and fact}
+    facts = {key: fact for key, fact in vars(comparison).items() if key not in ("training", "entries") and fact}
     return Table(
         "", list(_columns(comparison, rows)), rows, "networks",
         {"schema": SCHEMA, **facts, **comparison.training}, _conditions(comparison),
@@ -100,16 +101,12 @@ def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
     """Return the cells of published errors: as printed with the mark of their test, as numbers, and the test."""
     mark, width = marks[_test(errors)], max(map(len, marks.values()))
     return errors._asdict() | {
-        "top1": _marked(errors.top1, mark, width),
-        "top5": _marked(errors.top5, mark, width),
+        "top1": errors.top1 and marked(errors.top1, mark, width),
+        "top5": errors.top5 and marked(errors.top5, mark, width),
         "top1_error": errors.top1_error,
         "top5_error": errors.top5_error,
         "protocol": errors.protocol or None,
     }
-
-
-def _marked(printed: str | None, mark: str, width: int) -> str | None:
-    return f"{printed} {mark:{width}}" if printed and width else printed
 
 
 def _test(errors: Errors) -> Errors:
@@ -126,20 +123,14 @@ def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
     for test in tests:
         kinds.setdefault((test.dataset, test.protocol), []).append(test)
     return {
-        test: _letter(position) + (str(number) if len(alike) > 1 else "")
+        test: letter(position) + (superscript(number) if len(alike) > 1 else "")
         for position, alike in enumerate(kinds.values())
         for number, test in enumerate(alike, 1)
     }
 
 
-def _letter(position: int) -> str:
-    """Return a, b, … z, aa, ab, …"""
-    before, last = divmod(position, 26)
-    return (_letter(before - 1) if before else "") + chr(ord("a") + last)
-
-
 def _conditions(comparison: Comparison) -> str:
-    batch, dtype, mode, convention, optimizer, _, entries, against = comparison
+    batch, dtype, mode, convention, optimizer, _, entries, against = vars(comparison).values()
     inputs = dict.fromkeys(entry.figures["input"].text for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts + [f"optimizer: {optimizer}"] * bool(optimizer)
@@ -160,7 +151,7 @@ def _unknown_notes(entries: Sequence[Entry]) -> Iterator[str]:
 def _error_notes(marks: dict[Errors, str]) -> Iterator[str]:
     """Yield the tests of the errors."""
     if len({(test.dataset, test.protocol) for test in marks}) > 1:
-        yield "Errors with different letters come from different tests and are not comparable."
+        yield "Different letters: different tests, which are not comparable."
     for test, mark in marks.items():
         text = f"{test.dataset}, {test.protocol or 'protocol not stated'}. {test.source}."
-        yield f"{mark}: {text}" if mark else f"Errors: {text}"
+        yield f"{mark} {text}" if mark else f"Errors: {text}"

@@ -33,6 +33,7 @@ from archcalc.render.table import (
     without_rule_text,
 )
 from archcalc.render.tables.audit import verdict_table
+from archcalc.render.tables.conventions import IMPORTED
 from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
 
@@ -82,7 +83,7 @@ def summarize(
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
     sums = sums_of(report.distinct)
     rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
-    least = bool(report.without_rule)
+    least, remarks = bool(report.without_rule), report.graph.about.notes
     rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
@@ -96,8 +97,9 @@ def summarize(
         | {key: add_known([row[key] for row in rows]) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(merged, report), *_field_notes(rows, report.graph), *_folding_notes(gone, report)],
-        data=lambda: ends_data(report.graph) | _remarks_data(report.graph) | totals_data(report),
-        remarks=report.graph.about.notes,
+        data=lambda: ends_data(report.graph) | ({"notes": [*remarks]} if remarks else {}) | totals_data(report),
+        remarks=remarks,
+        hints=["--all shows each layer."] * bool(merged),
         parts=_published(report, verdicts),
     )
 
@@ -108,10 +110,6 @@ def totals_data(report: Report, side: str = "") -> dict[str, Any]:
     layers = [{"name": name, "function": function} for name, function in report.without_rule.items()]
     unknown = {f"at_least{side}": bounded(totals), f"without_rule{side}": layers} if layers else {}
     return {f"totals{side}": totals, **unknown}
-
-
-def _remarks_data(graph: Graph) -> dict[str, Any]:
-    return {"notes": list(graph.about.notes)} if graph.about.notes else {}
 
 
 def merge(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
@@ -354,9 +352,11 @@ def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Lay
 def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in layers)
     if merged:
-        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
+        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)}."
     if report.without_rule:
-        yield f"≥: at least so much, with {without_rule_text(report.without_rule)}."
+        least = bounded(report.totals.figures((*summed(), "depth")))
+        yield f"{'≥: at least so much' if least else '–: unknown'}, with {without_rule_text(report.without_rule)}."
+        yield from [IMPORTED] * ("flops" in least and bool(report.convention.rules) and report.graph.origin is None)
     if report.mode == "train":
         yield "Training includes side outputs and what dropout writes; MACs and FLOPs are of one pass at inference."
 
