@@ -494,7 +494,7 @@ def test_labels_tell_tables_apart():
 def test_latex_says_which_columns_gave_way():
     text = render(table_of("compare"), "latex")
     assert "% Columns left out because no page is wide enough: " in text
-    assert "× FLOPs, × activations" in text.split("\n\n")[2].splitlines()[0]
+    assert "FLOPs, × FLOPs, Activations (values), × activations" in text.split("\n\n")[1].splitlines()[0]
     assert r"$\times$ FLOPs" not in text
     assert "Left out" not in render(table_of("one layer"), "latex")
 

@@ -95,10 +95,3 @@ def test_a_pager_does_not_change_the_exit_code(head, tmp_path):
     code, text = on_terminal("audit", str(path), PAGER=head)
     assert code == 1
     assert len(text.splitlines()) == 3
-
-
-def test_an_audit_shows_its_progress_on_a_terminal():
-    text = on_terminal("audit", "lenet5", "vgg11", "--only", "contradicted", rows=0)[1]
-    assert "1/2" in text
-    assert "vgg11" in text.partition("2/2")[0]
-    assert "1/1" not in on_terminal("audit", "lenet5", rows=0)[1]  # nothing to wait for

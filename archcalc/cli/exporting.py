@@ -148,9 +148,7 @@ def export(
     archcalc export --table audit googlenet lenet5 -o audit.csv
     archcalc export resnet50 --format pytorch
     """
-    _check_options(kind, form)
-    if not (names or family) and (form == SOURCE or TABLES[kind].needed):
-        raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
+    _check_options(kind, form, bool(names or family))
     found = list(dict.fromkeys(named(names, family, skipped)))
     options["every"] = form != SOURCE and FORMATS[form].every
     if into:
@@ -165,8 +163,10 @@ def export(
         deliver_all(TABLES[kind].tables(found, options), form, output, force, several)
 
 
-def _check_options(kind: str, form: str) -> None:
-    """Raise UsageError for an option that would have no effect."""
+def _check_options(kind: str, form: str, named: bool) -> None:
+    """Raise UsageError for an option that would have no effect, and for a table that needs names."""
+    if not named and (form == SOURCE or TABLES[kind].needed):
+        raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
     used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options, *NAMES)
     what = "--format pytorch" if form == SOURCE else f"the table of {kind}"
     for option in written(name for name in ("kind", *ANALYSIS, *ROWS, "published", *NAMES) if name not in used):
