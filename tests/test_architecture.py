@@ -172,6 +172,7 @@ def test_the_test_above_finds_who_does():
         ["memory", "lenet5", "--gpu", "t4"],
         ["import", "lenet5"],
         ["explain", "lenet5", "c1"],
+        ["explore", "lenet5", "--output", "-"],
         ["explain", "lenet5", "--symbolic", "height"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h
     ],

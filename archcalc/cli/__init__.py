@@ -30,6 +30,7 @@ COMMANDS = {
     "conventions": Home(
         "archcalc.cli.conventions_command", "conventions", "Count FLOPs as each tool does, and say what it misses."
     ),
+    "explore": Home("archcalc.cli.exploring", "explore", "Write a page to explore networks in a browser."),
     "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
