@@ -31,7 +31,7 @@ layers:
   - stage: 2 * block(16)
   - head: global_avgpool | flatten | linear(10)
 """
-HOSTILE = '</script><img src=x onerror="document.title=1">'
+HOSTILE = '</script><img src=x onerror="throw 1">'
 
 
 @cache
@@ -130,13 +130,18 @@ def test_nothing_outside_the_file_is_named(names):
     assert not [tag for tag in document(text).iter() if {"src", "href"} & {*tag.attrib}]
 
 
-def test_hostile_texts_stay_texts():
+def hostile_page():
+    """The page of a network whose name, title, layer and reason are markup."""
     graph = parse(SPEC.replace("{title}", json.dumps(HOSTILE)))
     node = graph.nodes[3]._replace(name=f"{HOSTILE}.conv")
     object.__setattr__(graph, "nodes", (*graph.nodes[:3], node, *graph.nodes[4:]))
     object.__setattr__(graph, "name", HOSTILE)
     report = analyze(graph)
-    text = render_page([Explored(report, explain_layers(report), HOSTILE)], [])
+    return render_page([Explored(report, explain_layers(report), HOSTILE)], [])
+
+
+def test_hostile_texts_stay_texts():
+    text = hostile_page()
     assert not [*document(text).iter("img")]
     assert len([*document(text).iter("script")]) == 2
     (network,) = data(text)["networks"]
@@ -178,6 +183,15 @@ def test_options_reach_the_page(tmp_path):
     (network,) = data(out.read_text())["networks"]
     assert network["conditions"].startswith("input 3×64×64 · batch 4 (all figures) · float32 · inference")
     assert [name for name, _ in network["memory"]["starts"]] == ["inference"]
+    assert "images" in [title for _, title in network["memory"]["kinds"]]
+
+
+def test_what_is_kept_includes_side_outputs_and_says_so():
+    (network,) = data(page("googlenet", "--mode", "infer"))["networks"]
+    (kept,) = [figure for figure in network["figures"] if figure[0].startswith("Kept")]
+    i = [column["key"] for column in network["columns"]].index("saved_bytes")
+    assert kept[0] == "Kept for backward with side outputs"
+    assert kept[1] > network["totals"][i] == sum(part["cells"][i] for part in network["parts"])
 
 
 @pytest.mark.parametrize(

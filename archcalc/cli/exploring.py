@@ -10,7 +10,7 @@ import click
 from archcalc.catalog import loaded, named
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, analyzed, file_option, force_option, given, known_suffix, network_options
-from archcalc.cli.output import put, run_each, skipped, writable
+from archcalc.cli.output import each, put, skipped, writable
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.spec.binding import GivenInput
@@ -36,7 +36,7 @@ def explore(
     names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, output: Path | None, force: bool,
     **conditions: Any,
 ) -> None:  # fmt: skip
-    """Write a page to explore networks: one HTML file that needs no network and no other file.
+    """Write a page to explore networks: one HTML file for a browser, which loads nothing.
 
     It shows the graph, whose blocks open and close, beside the table; what each layer costs, sees and keeps, as
     formulas; and the memory over a training step. With several networks it also shows where the others differ from the
@@ -53,10 +53,8 @@ def explore(
         raise click.UsageError(f"a page shows at most {MOST} networks, not {len(found)}; name fewer")
     with shared(MAX_STEPS, "one page"):
         graphs = list(loaded(found, None, settings, shape, skipped))
-        pages, stopped = run_each(graphs, lambda graph: _explored(graph, **conditions), lambda graph: graph.name)
-    if stopped:
-        raise click.Abort
-    put(_page(pages), output, force)
+        explored = each(graphs, lambda graph: _explored(graph, **conditions), lambda graph: graph.name)
+    put(_page(explored), output, force)
 
 
 def _check(names: tuple[str, ...], output: Path | None, force: bool) -> None:

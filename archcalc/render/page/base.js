@@ -10,7 +10,8 @@ const sum = values => values.reduce((a, b) => a + b, 0);
 
 /** Make an element such as `p.soft`, with attributes if the second argument has them. Texts are never read as HTML. */
 function el(kind, ...inside) {
-  const [tag, ...classes] = kind.split("."), space = ["svg", "path", "marker"].includes(tag) ? "2000/svg" : "1999/xhtml";
+  const [tag, ...classes] = kind.split(".");
+  const space = ["svg", "path", "marker"].includes(tag) ? "2000/svg" : "1999/xhtml";
   const made = document.createElementNS(`http://www.w3.org/${space}`, tag);
   const given = inside[0]?.constructor === Object ? inside.shift() : {};
   for (const [key, value] of Object.entries(given)) {
@@ -26,7 +27,7 @@ function el(kind, ...inside) {
 // Figures are whole numbers: as texts where JavaScript is not exact, with ≥ if they are lower bounds
 
 const digits = new Intl.NumberFormat("en-US");
-const isFigure = value => typeof value === "number" || /^≥?-?\d+$/.test(value ?? "");
+const isFigure = value => typeof value === "number" || /^(≥\d+|-?\d{16,})$/.test(value);
 const size = value => (isFigure(value) ? Number(String(value).replace("≥", "")) : 0);
 
 function text(value, unit) {

@@ -74,7 +74,7 @@ def _network(report: Report, lines: Sequence[Sequence[Line]], memory: Needs | st
         "title": about_text(graph.about),
         "conditions": conditions(report),
         "notes": [*graph.about.notes, *(f"≥: at least so much, with {text}." for text in unknown)],
-        "figures": [[heading(key), number(getattr(report.totals, key)), FIGURES[key].heading_unit] for key in TOTALS],
+        "figures": [_total(report, key) for key in TOTALS],
         "columns": [
             _column("Operator"),
             _column("Output"),
@@ -86,6 +86,12 @@ def _network(report: Report, lines: Sequence[Sequence[Line]], memory: Needs | st
         "lines": list(pool),
         "memory": memory if isinstance(memory, str) else _curve(memory),
     }
+
+
+def _total(report: Report, key: str) -> list[Any]:
+    """Return the title, value and unit of a figure of the network; what it keeps includes side outputs in any mode."""
+    more = " with side outputs" if key == "saved_bytes" and len(report.layers) < len(report.graph.nodes) else ""
+    return [heading(key) + more, number(getattr(report.totals, key)), FIGURES[key].heading_unit]
 
 
 def _column(title: str, unit: str = "", key: str = "", on: bool = True) -> dict[str, Any]:
@@ -134,12 +140,13 @@ def _sums(layers: Sequence[Layer], keys: Sequence[str]) -> list[Any]:
 def _curve(needs: Needs) -> dict[str, Any]:
     """Return the memory over the step of the peak; `kinds` are those that exist, with their places among all."""
     curve, top = needs.curve(POINTS), needs.top
+    titles = [*(KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).values()]
     used = [i for i in range(len(KINDS)) if any(point[i] for point in curve.points)]
     layer = needs.layer_at(top)
     return {
         "peak": f"{size_text(top.peak)} in {top.phase}" + (f" at {layer}" if layer else ""),
         "of": f"tensors on {needs.recipe.device.upper()}",
-        "kinds": [[i, [*KINDS.values()][i]] for i in used],
+        "kinds": [[i, titles[i]] for i in used],
         "points": [[point[i] for i in used] for point in curve.points],
         "starts": curve.starts,
     }

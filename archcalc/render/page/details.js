@@ -14,8 +14,10 @@ function linesOf(part) {
 }
 
 function details(part) {
-  const row = ([name, formula, value]) =>
-    el("tr", el("td.text", name), el("td.text.soft", formula), el("td", text(value, /bytes/.test(name) ? "bytes" : "")));
+  const row = ([name, formula, value]) => {
+    const unit = /bytes/.test(name) ? "bytes" : "";
+    return el("tr", el("td.text", name), el("td.text.soft", formula), el("td", text(value, unit)));
+  };
   const section = title => {
     const lines = linesOf(part).filter(line => line[4] === title);
     return lines.length ? [el("h3", title), el("table", el("tbody", ...lines.map(row)))] : [];
@@ -30,7 +32,8 @@ function details(part) {
 function tip(event) {
   const part = partAt(event.target), cell = event.target.closest?.("td"), own = $("tip"), lines = [];
   if (part?.owner.lines) {
-    const key = cell && state.view.columns[cell.dataset.column].key, keys = key ? [key] : ["params", "macs", "saved_bytes"];
+    const key = cell && state.view.columns[cell.dataset.column].key;
+    const keys = key ? [key] : ["params", "macs", "saved_bytes"];
     lines.push(`${part.name}: ${part.call ?? part.cells[0]}`);
     for (const [name, formula, value, of] of linesOf(part))
       if (keys.includes(of)) lines.push(`${name}: ${formula ? `${formula} = ` : ""}${text(value)}`);
@@ -47,7 +50,8 @@ function areas({ points, kinds }, most) {
   const area = ([colour], k) => {
     const lower = below.map((y, i) => `${i + 1} ${y}H${i}`).reverse().join("L");
     points.forEach((point, i) => (below[i] -= point[k] / most / 1.15));
-    return el("path", { d: `M${below.map((y, i) => `${i} ${y}H${i + 1}`).join("L")}L${lower}z`, fill: COLOURS[colour] });
+    const upper = below.map((y, i) => `${i} ${y}H${i + 1}`).join("L");
+    return el("path", { d: `M${upper}L${lower}z`, fill: COLOURS[colour] });
   };
   const box = { viewBox: `0 0 ${points.length} 1`, preserveAspectRatio: "none", "aria-hidden": true };
   return el("svg", box, ...kinds.map(area));
@@ -56,8 +60,8 @@ function areas({ points, kinds }, most) {
 function chart(net, most) {
   const { memory } = net, head = el("h2", "Memory ", state.sides.length > 1 ? `of ${net.name}` : "over the step");
   if (typeof memory === "string") return el("div", head, el("p.soft", `Unknown: ${memory}`));
-  const { points, kinds, starts } = memory, last = points.length - 1, totals = points.map(sum), svg = areas(memory, most);
-  const cursor = el("i"), list = el("ul"), now = el("p");
+  const { points, kinds, starts } = memory, last = points.length - 1, totals = points.map(sum);
+  const svg = areas(memory, most), cursor = el("i"), list = el("ul"), now = el("p");
   const show = i => {
     slider.value = i;
     cursor.style.left = `${((i + 0.5) / points.length) * 100}%`;

@@ -56,10 +56,10 @@ function drawGraph(net) {
   net.canvas.replaceChildren(inside(net), net.edges);
 }
 
-/** Return the outermost closed block that hides a layer, or the layer. */
-function shownAs(layer) {
-  let shown = layer;
-  for (let part = layer.parent; part.level; part = part.parent) if (!part.open) shown = part;
+/** Return the outermost closed block that hides a part, or the part. */
+function shownAs(part) {
+  let shown = part;
+  for (let around = part.parent; around.level; around = around.parent) if (!around.open) shown = around;
   return shown;
 }
 
@@ -74,7 +74,8 @@ function drawArrows(net) {
   };
   const shown = net.layers.map(shownAs), pairs = new Map();
   net.layers.forEach((layer, i) => {
-    for (const [a, b] of layer.inputs.map(from => [shown[from], shown[i]])) if (a !== b) pairs.set(`${a.id} ${b.id}`, [a, b]);
+    for (const a of layer.inputs.map(from => shown[from]))
+      if (a !== shown[i]) pairs.set(`${a.id} ${shown[i].id}`, [a, shown[i]]);
   });
   net.paths = [...pairs.values()].map(ends => Object.assign(el("path", { d: way(...ends, rect) }), { ends }));
   net.edges.replaceChildren(net.edges.firstChild, ...net.paths);

@@ -3,6 +3,7 @@
 const STEP = 300; // rows that are drawn at first; scrolling to the end draws more
 const isFlat = () => state.query !== "" || state.sort !== null;
 const canOpen = (part, area) => part.parts && !(area === "tr" && isFlat());
+const hasBars = ({ key, unit }) => key && key === state.bars && unit !== "B − A";
 const collate = new Intl.Collator("en", { numeric: true }).compare;
 
 function rowsShown() {
@@ -22,26 +23,32 @@ function rowsShown() {
 
 function drawTable() {
   const rows = rowsShown(), { view } = state, flat = isFlat();
-  state.most = Math.max(state.most, rows.indexOf(state.chosen?.match ?? state.chosen) + STEP);
-  state.more = rows.length > state.most;
   const columns = view.columns.map((column, i) => ({ ...column, i })).filter(column => column.on);
-  for (const column of columns) column.most = largest(rows.map(row => size(row.cells[column.i])));
+  const most = new Map(); // by figure: columns of two networks have one scale
+  for (const { i, key } of columns.filter(hasBars))
+    most.set(key, largest([most.get(key) ?? 1, ...rows.map(row => size(row.cells[i]))]));
   const found = flat ? `${digits.format(rows.length)} found` : "";
-  const head = el("tr", heading("Part", found, -1, "text"), ...columns.map(own => heading(own.title, own.unit, own.i, own.key ? "" : "text")));
-  const foot = el("tr", el("th", { scope: "row" }, "total"), ...columns.map(column => cell(view.totals, { ...column, most: Infinity })));
-  const body = rows.slice(0, state.most).map(row => line(row, columns, flat));
+  const head = el("tr", heading({ title: "Part", unit: found, i: -1 }), ...columns.map(heading));
+  for (const column of columns) column.most = most.get(column.key);
+  const sums = columns.map(column => cell(view.totals, { ...column, most: Infinity }));
+  const foot = el("tr", el("th", { scope: "row" }, "total"), ...sums);
+  const body = el("tbody"), drawn = () => body.childElementCount;
+  const add = end => body.append(...rows.slice(drawn(), end).map(row => line(row, columns, flat)));
+  state.drawMore = () => add(drawn() + STEP);
+  state.drawTo = row => rows.indexOf(row) >= drawn() && add(rows.indexOf(row) + STEP);
+  state.drawMore();
   const attributes = { role: "treegrid", "aria-label": "Parts", "aria-rowcount": rows.length };
-  $("rows").replaceChildren(el("table", attributes, el("thead", head), el("tbody", ...body), el("tfoot", foot)));
+  $("rows").replaceChildren(el("table", attributes, el("thead", head), body, el("tfoot", foot)));
 }
 
-function heading(title, unit, i, kind) {
-  const sorted = state.sort === i, order = state.down ? "descending" : "ascending";
-  const button = el("button", { "data-sort": i }, title, sorted ? (state.down ? " ↓" : " ↑") : "", el("small", unit || "\u00a0"));
-  return el(`th.${kind}`, { scope: "col", "aria-sort": sorted ? order : "none" }, button);
+function heading({ title, unit, i, key }) {
+  const [order, arrow] = state.sort !== i ? ["none", ""] : state.down ? ["descending", " ↓"] : ["ascending", " ↑"];
+  const button = el("button", { "data-sort": i }, title, arrow, el("small", unit || "\u00a0"));
+  return el(key ? "th" : "th.text", { scope: "col", "aria-sort": order }, button);
 }
 
 function cell(cells, { i, key, unit, most }) {
-  const share = key && key === state.bars && unit !== "B − A" ? size(cells[i]) / most : 0;
+  const share = hasBars({ key, unit }) ? size(cells[i]) / most : 0;
   const attributes = { role: "gridcell", "data-column": i };
   if (share) attributes["--share"] = share;
   return el(key ? "td.figure" : "td.text", attributes, text(cells[i], unit));
@@ -49,11 +56,11 @@ function cell(cells, { i, key, unit, most }) {
 
 function line(row, columns, flat) {
   const attributes = { role: "row", tabindex: -1, "data-id": row.id, "aria-level": row.level };
-  const opens = row.parts && !flat, head = { scope: "row", role: "rowheader", "--level": flat ? 0 : row.level - 1 };
+  const opens = row.parts && !flat, mark = el("span.mark", opens ? (row.open ? "▾" : "▸") : "");
   if (opens) attributes["aria-expanded"] = !!row.open;
-  row.tr = el(`tr.${row.state ?? ""}`, attributes,
-    el("th", head, el("span.mark", opens ? (row.open ? "▾" : "▸") : ""), MARKS[row.state] ?? "", flat ? row.name : row.label),
-    ...columns.map(column => cell(row.cells, column)));
+  const head = el("th", { scope: "row", role: "rowheader", "--level": flat ? 0 : row.level - 1 }, mark);
+  head.append(MARKS[row.state] ?? "", flat ? row.name : row.label);
+  row.tr = el(`tr.${row.state ?? ""}`, attributes, head, ...columns.map(column => cell(row.cells, column)));
   return row.tr;
 }
 

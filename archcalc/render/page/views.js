@@ -10,18 +10,19 @@ function draw(shape = true) {
   for (const net of state.sides) {
     if (shape) drawGraph(net);
     drawArrows(net);
-    const i = net.columns.findIndex(column => column.key && column.key === state.bars);
-    const drawn = net.all.filter(part => part.box?.isConnected);
-    const share = part => (i < 0 || part.open ? 0 : size(part.cells[i])), most = largest(drawn.map(share));
-    for (const part of drawn) part.box.style.setProperty("--share", share(part) / most);
   }
+  const drawn = state.sides.flatMap(net => net.all).filter(part => part.box?.isConnected);
+  const i = state.sides[0].columns.findIndex(hasBars);
+  const share = part => (i < 0 || part.open ? 0 : size(part.cells[i])), most = largest(drawn.map(share));
+  for (const part of drawn) part.box.style.setProperty("--share", share(part) / most);
   drawTable();
   choose(state.chosen);
 }
 
 /** Scroll an element into its own panel; the page itself stays where it is. */
 function reveal(element) {
-  const panel = element.closest(".scroll"), own = element.getBoundingClientRect(), around = panel.getBoundingClientRect();
+  const panel = element.closest(".scroll");
+  const [own, around] = [element, panel].map(each => each.getBoundingClientRect());
   const by = (start, end, from, to) => {
     if (end - start > to - from) return (start + end - from - to) / 2;
     return start < from ? start - from : Math.max(0, end - to);
@@ -34,12 +35,12 @@ function reveal(element) {
 function choose(part) {
   state.chosen = part;
   const row = part?.match ?? part, parts = !part ? [] : (row.sides?.filter(Boolean) ?? [part]);
-  if (state.more && row && !row.tr?.isConnected) drawTable();
+  if (row) state.drawTo(row);
   for (const old of document.querySelectorAll(".chosen")) {
     old.classList.remove("chosen");
     old.removeAttribute("aria-selected");
   }
-  for (const own of [row?.tr, ...parts.map(side => side.box)].filter(element => element?.isConnected)) {
+  for (const own of [row?.tr, ...parts.map(side => shownAs(side).box)].filter(element => element?.isConnected)) {
     own.classList.add("chosen");
     own.setAttribute("aria-selected", true);
     reveal(own);
@@ -88,7 +89,7 @@ function tickOf(column) {
 
 function showView(view) {
   const sides = view.nets ?? [view];
-  Object.assign(state, { view, sides, chosen: null, sort: null, query: "", most: STEP });
+  Object.assign(state, { view, sides, chosen: null, sort: null, query: "" });
   for (const part of sides.flatMap(net => net.all)) part.match = undefined;
   for (const row of view.nets ? view.all : []) for (const side of row.sides) if (side) side.match = row;
   document.querySelector("main").classList.toggle("pair", sides.length > 1);
@@ -110,7 +111,8 @@ function showView(view) {
 function pressed(event, area) {
   const part = partAt(event.target);
   if (!part || event.altKey || event.ctrlKey || event.metaKey) return;
-  const items = [...event.target.closest("tbody, .canvas").querySelectorAll("[data-id]")], at = items.indexOf(event.target);
+  const items = [...event.target.closest("tbody, .canvas").querySelectorAll("[data-id]")];
+  const at = items.indexOf(event.target);
   const opens = canOpen(part, area), set = wanted => open([part], wanted, area), go = item => item && pick(item);
   const keys = {
     ArrowDown: () => go(items[at + 1]),
@@ -141,10 +143,7 @@ function clicked(event, area) {
 }
 
 function scrolled({ target }) {
-  if (!state.more || target.scrollTop + 2 * target.clientHeight < target.scrollHeight) return;
-  state.most += STEP;
-  drawTable();
-  choose(state.chosen);
+  if (target.scrollTop + 2 * target.clientHeight > target.scrollHeight) state.drawMore();
 }
 
 function start() {
@@ -163,7 +162,11 @@ function start() {
   const onInput = (id, change) => ($(id).oninput = () => change($(id).value));
   onInput("search", value => { state.query = value.trim().toLowerCase(); draw(false); });
   onInput("bars", value => { state.bars = value; draw(false); });
-  onInput("units", value => { state.units = value; $("about").replaceChildren(...state.sides.map(about)); draw(false); });
+  onInput("units", value => {
+    state.units = value;
+    $("about").replaceChildren(...state.sides.map(about));
+    draw(false);
+  });
   onInput("theme", value => { document.documentElement.dataset.theme = value; });
   $("open").onclick = () => openAll(true);
   $("close").onclick = () => openAll(false);
