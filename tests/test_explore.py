@@ -140,6 +140,11 @@ def hostile_page():
     return render_page([Explored(report, explain_layers(report), HOSTILE)], [])
 
 
+@pytest.mark.parametrize(("name", "most"), [("vgg16", 100_000), ("resnet152", 400_000), ("densenet264", 1_100_000)])
+def test_a_page_is_small(name, most):
+    assert most / 2 < len(page(name).encode()) < most
+
+
 def test_hostile_texts_stay_texts():
     text = hostile_page()
     assert not [*document(text).iter("img")]

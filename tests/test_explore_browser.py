@@ -212,6 +212,10 @@ def test_the_pointer_shows_formulas(opened):
         assert lines == ["stage1.conv1: conv(64, 3, padding=1)", "params: 1,728 + 64 = 1,792"]
         page.hover("[role=treeitem]:has-text('conv2')")
         assert "MACs: 64·224·224·(3·3·64) = 1,849,688,064" in page.inner_text("#tip")
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#tip")
+        page.hover("[role=treeitem]:has-text('conv1')")
+        assert page.is_visible("#tip")
         page.hover("#memory h2")
         assert page.is_hidden("#tip")
 

@@ -10,7 +10,7 @@ const sum = values => values.reduce((a, b) => a + b, 0);
 
 /** Make an element such as `p.soft`, with attributes if the second argument has them. Texts are never read as HTML. */
 function el(kind, ...inside) {
-  const [tag, ...classes] = kind.split(".");
+  const [tag, ...classes] = kind.split(".").filter(Boolean);
   const space = ["svg", "path", "marker"].includes(tag) ? "2000/svg" : "1999/xhtml";
   const made = document.createElementNS(`http://www.w3.org/${space}`, tag);
   const given = inside[0]?.constructor === Object ? inside.shift() : {};
@@ -19,7 +19,7 @@ function el(kind, ...inside) {
     else if (key.startsWith("--")) made.style.setProperty(key, value);
     else if (value !== undefined) made.setAttribute(key, value);
   }
-  made.classList.add(...classes.filter(Boolean));
+  if (classes.length) made.setAttribute("class", classes.join(" "));
   made.append(...inside.filter(part => part !== "" && part !== undefined));
   return made;
 }

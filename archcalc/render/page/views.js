@@ -172,6 +172,7 @@ function start() {
   $("close").onclick = () => openAll(false);
   $("rows").onscroll = scrolled;
   onresize = () => draw(false);
+  onkeydown = event => { if (event.key === "Escape") $("tip").hidden = true; };
   showView(views[0]);
 }
 
