@@ -61,6 +61,7 @@ def cli() -> None:
     archcalc summarize my.yaml          show your own network
     archcalc compare resnet50 vgg16     compare networks side by side
     archcalc memory vgg16 --batch 32    show what memory training needs
+    archcalc explore vgg16 -o vgg.html  write a page to explore it in a browser
     archcalc export vgg16 -o vgg16.tex  write a table for a document
     archcalc plot pareto -o pareto.svg  draw a chart
     """

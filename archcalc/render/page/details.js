@@ -59,7 +59,7 @@ function areas({ points, kinds }, most) {
 
 function chart(net, most) {
   const { memory } = net, head = el("h2", "Memory ", state.sides.length > 1 ? `of ${net.name}` : "over the step");
-  if (typeof memory === "string") return el("div", head, el("p.soft", `Unknown: ${memory}`));
+  if (typeof memory === "string") return el("div", head, el("p.soft", memory));
   const { points, kinds, starts } = memory, last = points.length - 1, totals = points.map(sum);
   const svg = areas(memory, most), cursor = el("i"), list = el("ul"), now = el("p");
   const show = i => {
