@@ -28,7 +28,7 @@ from archcalc.cli.options import (
     written,
     written_as,
 )
-from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
+from archcalc.cli.output import deliver_all, document, each, put, skipped, writable, write
 from archcalc.cli.proofs import of_each
 from archcalc.cli.table_choice import NAMES, table_options
 from archcalc.errors import ArchcalcError
@@ -64,7 +64,7 @@ class Kind(NamedTuple):
 
 def _one_by_one(table: Callable[..., Table], names: Sequence[str], options: Options) -> Sequence[Table]:
     called = titles(names)
-    return _each(names, lambda name: table(name, called[name], **options))
+    return each(names, lambda name: table(name, called[name], **options))
 
 
 def _facts(names: Sequence[str], options: Options) -> Sequence[Table]:
@@ -202,7 +202,7 @@ def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, 
             raise ArchcalcError(f"{other} and {name} would both be written to {path}; export them separately")
     for path in targets.values() if folder.is_dir() else [folder]:
         writable(path, force)
-    texts = _each(names, text)
+    texts = each(names, text)
     folder.mkdir(exist_ok=True)
     for name, made in zip(names, texts, strict=True):
         write(targets[name], made, force)
@@ -214,12 +214,3 @@ def file_name(name: str) -> str:
     name = source.title if source else name
     spec = SPEC.fullmatch(name)
     return re.sub(r"[^\w.+-]+", "-", (spec[2] or spec[1]) if spec else name).strip("-.") or "network"
-
-
-def _each(names: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
-    if len(names) == 1:
-        return [work(names[0])]
-    done, stopped = run_each(list(names), work)
-    if stopped:
-        raise click.Abort
-    return done

@@ -204,6 +204,16 @@ def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] 
     return done, False
 
 
+def each(items: Sequence[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> list[Any]:
+    """Return the results for all items; of several show progress. Raises Abort at Ctrl-C."""
+    if len(items) == 1:
+        return [work(items[0])]
+    done, stopped = run_each(list(items), work, name)
+    if stopped:
+        raise click.Abort
+    return done
+
+
 @contextlib.contextmanager
 def uninterrupted(*signals: int) -> Iterator[list[int]]:
     """Delay signals until the block ends, then raise the first that arrived; yield the list of arrived signals.

@@ -141,7 +141,7 @@ def _cells(alignment: Alignment, row: Row) -> dict[str, Any]:
     text = difference(alignment, row)
     short = len(text) <= MOST_IN_LINE
     return {
-        "part": _name(row),
+        "part": row_name(row),
         **_by_side("part", names),
         "state": row.state,
         "difference": text,
@@ -169,7 +169,7 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
     return figures
 
 
-def _name(row: Row, block: Match | None = None) -> str:
+def row_name(row: Row, block: Match | None = None) -> str:
     """Name a row: `stage1`, `conv / conv1`; several parts of one network `fc6 … fc8`; other parts up to fc8 `… fc8`.
 
     With `block`, names are those within it.
@@ -260,11 +260,11 @@ def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Ite
     for row in rows:
         texts = _texts(row.matches) if row.state in ("a", "b") else []
         if texts and texts in alone["a"] and texts in alone["b"]:
-            yield from [f"{_name(row, block)} moved"] if row.state == "a" else []
+            yield from [f"{row_name(row, block)} moved"] if row.state == "a" else []
         elif row.state in ("a", "b"):
-            yield f"{_name(row, block)} {STATES[row.state]}"
+            yield f"{row_name(row, block)} {STATES[row.state]}"
         elif row.state == "changed" or _reads_other(row.matches[0], alignment.changes(row.matches[0])):
-            yield f"{_name(row, block)}: {difference(alignment, row)}"
+            yield f"{row_name(row, block)}: {difference(alignment, row)}"
 
 
 def change_text(change: Change) -> str:
