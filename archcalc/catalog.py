@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArchcalcError, SpecError, one_line, shorten, suggest
+from archcalc.errors import ArchcalcError, SpecError, UnknownNetwork, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import OF_FILES, declared_spec, is_declared
@@ -238,7 +238,7 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
         return _in_file(name, "")
     hint = suggest(name, networks(broken=lambda error: None))  # ignore broken files: report the misspelt name
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
-    raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
+    raise UnknownNetwork(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
 
 def _candidates(name: str, beside: str) -> Iterator[Path]:

@@ -236,6 +236,21 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     assert "(fvcore: MACs, 2 per value" in shown("summarize", "lenet5", "--convention", "FVCORE")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("torchinf", "no network or convention is called 'torchinf'; did you mean torchinfo"),
+        ("vgg61", "did you mean vgg19"),
+        ("zzzqq", "no network is called 'zzzqq'; `archcalc list` shows all names"),
+        ("\x1bthop", r"no network or convention is called '\x1bthop'; did you mean thop?"),
+    ],
+)
+def test_a_name_that_is_neither_a_network_nor_a_convention(name, says):
+    with pytest.raises(ArchcalcError) as error:
+        shown("conventions", name)
+    assert says in str(error.value)
+
+
 def test_imported_networks_have_a_remark():
     notes = [side_by_side(own, ledgers_of(own)).notes for own in (imported("f", counts=None), analyze(load("lenet5")))]
     assert notes == [[IMPORTED], []]
@@ -278,5 +293,5 @@ def test_the_command_in_json():
     assert rows["ptflops"]["figure"] == 2 * RESNET50["ptflops"] == sum(rows["ptflops"]["parts"].values())
     listed = json.loads(shown("conventions", "--format", "json"))["conventions"]
     assert {row["unit"] for row in listed} == {"MACs", "FLOPs"}
-    (one,) = json.loads(shown("conventions", "thop", "--format", "json"))["conventions"]
+    (one,) = json.loads(shown("conventions", "Thop", "--format", "json"))["conventions"]
     assert one["convention"] == "thop"
