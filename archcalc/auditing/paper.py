@@ -23,13 +23,13 @@ from archcalc.analysis.figures import rule
 from archcalc.analysis.report import Report, analyze
 from archcalc.auditing.claims import Claim
 from archcalc.auditing.figures import Figures
-from archcalc.auditing.network_names import Meant, Names
 from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row, read_input
 from archcalc.auditing.printed import EVIDENCE, Number
 from archcalc.auditing.verdicts import MATCHES, OPERATIONS, PLAIN, Verdict, Way, verdict_of
 from archcalc.catalog import listed, load_with, networks
 from archcalc.errors import ArchcalcError, Refusal, suggest
 from archcalc.graph.graph import Graph
+from archcalc.network_names import Meant, Names
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
 from archcalc.spec.limits import tightest

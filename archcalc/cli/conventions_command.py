@@ -10,6 +10,7 @@ from archcalc.catalog import load_with, networks
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, batch_option, output_options, spec_options
 from archcalc.cli.output import deliver
+from archcalc.cli.table_choice import table_options
 from archcalc.errors import ArchcalcError, UnknownNetwork, shorten, suggest
 from archcalc.spec.binding import GivenInput
 
@@ -18,6 +19,7 @@ from archcalc.spec.binding import GivenInput
 @click.argument("name", type=NetworkName(), required=False)
 @spec_options
 @batch_option
+@table_options
 @output_options
 def conventions(
     name: str | None, settings: dict[str, str], shape: GivenInput | None, batch: int,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, needs
 from archcalc.render.table import ratio_text
 
 SALT = "archcalc"  # of ids in an SVG, so that equal pictures have equal bytes
@@ -140,7 +140,7 @@ def sheet(width: float, height: float, dark: bool = False) -> Iterator[Sheet]:
     try:
         import matplotlib
     except ImportError:
-        raise ArchcalcError("a picture needs matplotlib: pip install 'archcalc[plot]'") from None
+        raise ArchcalcError(needs("a picture", "matplotlib", "plot")) from None
     except ValueError as error:  # e.g. an unknown backend in MPLBACKEND
         raise ArchcalcError(f"matplotlib does not start: {str(error).splitlines()[0]}") from None
     theme = DARK if dark else LIGHT
