@@ -32,7 +32,7 @@ def audit_table_file(
         if name not in labels:
             hint = suggest(name, labels) or "write the name as the table has it"
             raise ArchcalcError(f"no row is called {shorten(repr(name))}; {hint}")
-        auditor.graph(network, None)  # raises if there is no such network
+        auditor.graph(network, None, 0)  # raises if there is no such network
     done, stopped = run_each(rows, auditor.audit, lambda row: row.label)
     audited = [own for found in done for own in found]
     deliver(paper_table(file, audited, only, remarks), form, output, force)
