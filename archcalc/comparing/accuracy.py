@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
-from archcalc.catalog import load_with, origin, titles
+from archcalc.catalog import load_with, origin, papers_own, titles
 from archcalc.graph.graph import Graph
 
 DATASET = "ImageNet validation"
+TORCHVISION = "torchvision/"
 DATASETS = (DATASET, "CIFAR-10, augmented")  # preferred, so that networks share a test
 
 
@@ -36,7 +37,10 @@ class Errors(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A network; `top1` is in percent. If the source prints an `error`, `top1` is 100 − error."""
+    """A network; `top1` is in percent. If the source prints an `error`, `top1` is 100 − error.
+
+    Without a source it is the figure of whoever draws the picture.
+    """
 
     name: str
     family: str
@@ -52,6 +56,25 @@ def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     """Return a point for each network that has one, and the names of the others."""
     found = {title: published_point(name, title) for name, title in titles(names).items()}
     return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
+
+
+def usual_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
+    """Return points of the papers' own networks, and the names of the others.
+
+    Where a paper tests otherwise (VGG), the point is of torchvision's network of that name.
+    """
+    names = list(names)
+    points, without = published_points(papers_own(names))
+    points += published_points(name for name in names if name.removeprefix(TORCHVISION) in {*without} - {name})[0]
+    drawn = {p.name.removeprefix(TORCHVISION) for p in points}
+    return points, [name for name in without if name not in drawn]
+
+
+def own_point(name: str, top1: float) -> Point:
+    """Return the point of a network with a top-1 that is not published."""
+    graph = load_with(name, {}, title=titles([name])[name])
+    totals = analyze(graph).totals
+    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, "", "")
 
 
 def published_point(name: str, title: str = "") -> Point | None:

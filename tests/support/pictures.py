@@ -49,6 +49,11 @@ def check_readable(figure):
         apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
         assert apart, f"{one!r} and {other!r} overlap"
     check_leaders(figure)
+    areas = [ax.get_window_extent() for ax in figure.axes]
+    for text in figure.texts:  # names beside points
+        if text.get_gid() == "label":
+            box = text.get_window_extent()
+            assert any(a.x0 <= box.x0 and box.x1 <= a.x1 + 1 and a.y0 <= box.y0 and box.y1 <= a.y1 + 1 for a in areas)
     for legend in figure.legends:
         own, box = [text.get_text() for text in (*legend.get_texts(), legend.get_title())], legend.get_window_extent()
         assert box.y0 >= 0
