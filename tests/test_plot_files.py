@@ -232,6 +232,10 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (["pareto", "--point", "lenet5=101", "-o", "x.svg"], "write e.g. mine.yaml=76.3"),
         (["pareto", "--point", "lenet5=nan", "-o", "x.svg"], "write e.g. mine.yaml=76.3"),
         (["pareto", "--point", "=7", "-o", "x.svg"], "write e.g. mine.yaml=76.3"),
+        (
+            ["pareto", "--point", "flat.yaml=7", "-o", "x.svg"],
+            "flat has no place in the picture: its MACs or params are",
+        ),
         (["pareto", "--point", "no/such.yaml=7", "-o", "x.svg"], "no/such.yaml"),
         (["paretto", "-o", "x.svg"], "no command 'paretto'; did you mean pareto?"),
     ],
@@ -240,9 +244,10 @@ def test_wrong_requests(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.svg").write_text("old")
     (tmp_path / "folder.svg").mkdir()
+    (tmp_path / "flat.yaml").write_text("name: flat\ninput: [3, 8, 8]\nlayers: [relu]\n")
     assert message in refused(["plot", *arguments], monkeypatch, capsys)
     assert (tmp_path / "there.svg").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.svg", "there.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["flat.yaml", "folder.svg", "there.svg"]
 
 
 def refused(arguments, monkeypatch, capsys):

@@ -89,7 +89,15 @@ LOOKS = {
     "a wide page with small letters": Look(16, 5, letters=6),
 }
 LARGE = "compare many, all", "compare all"  # as high as a wall
-SOME = "profile alexnet", "profile googlenet by block", "memory training", "fields many", "compare one", "pareto three"
+SOME = (
+    "profile alexnet",
+    "pareto torchvision",
+    "profile googlenet by block",
+    "memory training",
+    "fields many",
+    "compare one",
+    "pareto three",
+)
 SIZES = [(name, look) for look in COLUMNS for name in PICTURES if name not in LARGE]
 SIZES += [(name, look) for look in LOOKS for name in SOME]
 
@@ -150,16 +158,18 @@ def test_a_name_that_could_be_anothers_has_a_line(apart, near):
         assert any(child.get_gid() == "leader" for child in made.figure.get_children()) == near
 
 
-@pytest.mark.parametrize("spoil", ["overlap", "cut", "legend"])
+@pytest.mark.parametrize("spoil", ["overlap", "cut", "legend", "outside"])
 def test_the_test_above_would_notice(spoil):
     with sheet(profile.SIZE) as made:
         profile.draw(made, reports("lenet5")[0])
         if spoil == "legend":
             made.figure.legend([made.figure.axes[1].patches[0]], ["x"], loc="upper left")
         else:
-            made.figure.text(*{"overlap": (0.03, 0.02), "cut": (0.99, 0.5)}[spoil], "some words", size=9)
+            place = {"overlap": (0.03, 0.02), "cut": (0.99, 0.5), "outside": (0.8, 0.96)}[spoil]
+            made.figure.text(*place, "some words", size=9, gid="label")
         with pytest.raises(
-            AssertionError, match={"overlap": "overlap", "cut": "is cut", "legend": "overlap|cover"}[spoil]
+            AssertionError,
+            match={"overlap": "overlap", "cut": "is cut", "legend": "overlap|cover", "outside": "outside"}[spoil],
         ):
             check_readable(made.figure)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from archcalc.cli.options import together
-from archcalc.errors import shorten
+from archcalc.errors import printable, shorten
 from archcalc.render.pictures import Look
 
 COLUMNS = {"one": 3.5, "two": 7.16}  # inches: columns of a page, as in papers of the IEEE
@@ -65,4 +65,4 @@ def look_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def print_caption(look: Look, said: str) -> None:
     """Print the text that a picture leaves out."""
     if not look.title:
-        click.echo(f"caption: {said}", err=True)
+        click.echo(f"caption: {printable(said)}", err=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import load_with, origin, papers_own, titles
+from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 DATASET = "ImageNet validation"
@@ -72,9 +73,17 @@ def usual_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
 
 def own_point(name: str, top1: float) -> Point:
     """Return the point of a network with a top-1 that is not published."""
-    graph = load_with(name, {}, title=titles([name])[name])
+    return _point(load_with(name, {}, title=titles([name])[name]), top1)
+
+
+def _point(graph: Graph, top1: float, source: str = "", note: str = "", error: bool = False) -> Point:
+    """Return the point of a network. Raises ArchcalcError if it has no place in a picture."""
     totals = analyze(graph).totals
-    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, "", "")
+    if not totals.macs or not totals.params:
+        raise ArchcalcError(
+            f"{graph.name} has no place in the picture: its MACs or params are zero or unknown; omit it"
+        )
+    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, source, note, error)
 
 
 def published_point(name: str, title: str = "") -> Point | None:
@@ -89,9 +98,8 @@ def published_point(name: str, title: str = "") -> Point | None:
     found = next((accuracy for accuracy in _chosen_test(graph) if accuracy.metric.startswith("top1")), None)
     if found is None or _preference(found, graph.input.last) != (0, 0):
         return None
-    totals, error = analyze(graph).totals, found.metric == "top1_error"
     top1 = float(100 - Decimal(_error(found)[1]))
-    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, found.source, found.note, error)
+    return _point(graph, top1, found.source, found.note, found.metric == "top1_error")
 
 
 def published_errors(graph: Graph) -> Errors | None:

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from archcalc import analyze
 from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
-from archcalc.catalog import matching, papers_own
+from archcalc.catalog import matching
 from archcalc.cli import cli
-from archcalc.comparing.accuracy import published_point
+from archcalc.comparing.accuracy import published_point, usual_points
 from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
@@ -53,7 +53,8 @@ def check_readable(figure):
     for text in figure.texts:  # names beside points
         if text.get_gid() == "label":
             box = text.get_window_extent()
-            assert any(a.x0 <= box.x0 and box.x1 <= a.x1 + 1 and a.y0 <= box.y0 and box.y1 <= a.y1 + 1 for a in areas)
+            inside = any(a.x0 <= box.x0 and box.x1 <= a.x1 + 1 and a.y0 <= box.y0 and box.y1 <= a.y1 + 1 for a in areas)
+            assert inside, f"{text.get_text()!r} is outside of the axes"
     for legend in figure.legends:
         own, box = [text.get_text() for text in (*legend.get_texts(), legend.get_title())], legend.get_window_extent()
         assert box.y0 >= 0
@@ -95,8 +96,10 @@ def points(*patterns):
     return [found for name in matching(patterns) if (found := point(name))]
 
 
+@cache
 def papers():
-    return [found for name in papers_own(matching(())) if (found := point(name))]
+    """The points of the picture without names."""
+    return usual_points(matching(()))[0]
 
 
 def label_texts(made):

@@ -63,7 +63,7 @@ def _spot(sheet: Sheet, ax: Axes, one: Named, size: float) -> Spot:
         sheet.text_size(one.text, size, one.weight)[0],
         sheet.text_size("lp" + one.text, size, one.weight)[1],
     )
-    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots, one.first)
+    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 0.4, one.first)
 
 
 def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:
