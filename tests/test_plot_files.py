@@ -217,7 +217,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         ),
         (
             ["profile", "lenet5", "--font-size", "12", "--width", "one", "-o", "x.svg"],
-            "letters of 12 points need a width of 5.4 inches; change --width or --font-size",
+            "letters of 12 points need a width of 4.7 inches; change --width or --font-size",
         ),
         (
             ["profile", "lenet5", "--width", "one", "--height", "1", "-o", "x.svg"],

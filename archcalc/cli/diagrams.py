@@ -76,7 +76,8 @@ def _draw(picture: Diagram, look: Look, direction: str, form: str, output: Path 
 
     text = render_dot(picture, look, direction, FINE if form == "png" and (look.width or look.height) else 0)
     if form == "dot":
-        return put(text, output, force)
+        put(text, output, force)
+        return
     drawn, natural = draw_dot(text, form)
     if output:
         write(output, drawn, force)
@@ -88,4 +89,3 @@ def _draw(picture: Diagram, look: Look, direction: str, form: str, output: Path 
     if smallest < READABLE:
         hint = "use a smaller --depth, another --direction, or a larger --width or --height"
         click.echo(f"the smallest letters have {smallest:.1f} points; {hint}", err=True)
-    return None

@@ -148,23 +148,25 @@ def _axes(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]
         ax.set_yscale("log")
         ax.set_ylim(0.9, high * 1.3)
         ax.minorticks_off()
-        ax.set_yticks(ticks := ticks_between(1, high * 1.3), [f"{tick:,.0f}" for tick in ticks])
+        ax.set_yticks(
+            ticks := ticks_between(1, high * 1.3, sheet.body[2] * 22 / sheet.small), [f"{tick:,.0f}" for tick in ticks]
+        )
         field += " (log scale)"
     else:
         ax.set_ylim(0, high * 1.08)
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.yaxis.set_major_formatter("{x:,.0f}")
-    sheet.name_axes(ax, _depth_axis(ax, [len(c.fields) - 1 for c in curves]), field)
+    sheet.name_axes(ax, _depth_axis(sheet, ax, [len(c.fields) - 1 for c in curves]), field)
 
 
-def _depth_axis(ax: Axes, depths: Sequence[int]) -> str:
+def _depth_axis(sheet: Sheet, ax: Axes, depths: Sequence[int]) -> str:
     """Set the scale of depths, and return its name."""
     deepest = max(1, *depths)
     text = "depth, in layers with weights on the longest path"
     if deepest > STEEP * max(1, min(depths)):
         ax.set_xscale("log", nonpositive="mask")
         ax.set_xlim(0.9, deepest * 1.1)
-        ax.set_xticks(ticks := ticks_between(1, deepest * 1.1), [f"{tick:,.0f}" for tick in ticks])
+        ax.set_xticks(ticks := ticks_between(1, deepest * 1.1, sheet.ems / 4), [f"{tick:,.0f}" for tick in ticks])
         ax.minorticks_off()
         return f"{text} (log scale)"
     ax.set_xlim(0, deepest * 1.02)

@@ -37,7 +37,7 @@ def draw(sheet: Sheet, needs: Needs) -> None:
             ax.stairs(above, baseline=below, fill=True, color=colour, linewidth=0, label=title, gid=kind)
         below = above
     ax.set(xlim=(0, len(below)), ylim=(0, needs.top.peak / factor), xticks=[])
-    sheet.name_axes(ax, f"allocations and frees, in the order in which they happen{later_batches(needs)}", f"{prefix}B")
+    sheet.name_axes(ax, f"allocations and frees, in their order{later_batches(needs)}", f"{prefix}B")
     ax.grid(visible=False, axis="x")
     sheet.legend(False, ncols=3 if sheet.ems > 50 else 2)
     sheet.settle()

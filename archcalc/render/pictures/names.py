@@ -56,14 +56,13 @@ def write_names(
 
 
 def _spot(sheet: Sheet, ax: Axes, one: Named, size: float) -> Spot:
+    from matplotlib.text import Text
+
     from archcalc.render.pictures.labels import Spot
 
-    dots = 72 / sheet.figure.dpi
-    width, height = (
-        sheet.text_size(one.text, size, one.weight)[0],
-        sheet.text_size("lp" + one.text, size, one.weight)[1],
-    )
-    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 0.4, one.first)
+    text = Text(text=one.text, size=size, style=one.style, weight=one.weight, figure=sheet.figure)
+    box, dots = text.get_window_extent(sheet.measure), 72 / sheet.figure.dpi
+    return Spot(*points_of(ax, one.x, one.y), one.radius, box.width * dots + 2, box.height * dots, one.first)
 
 
 def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:

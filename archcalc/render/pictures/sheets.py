@@ -24,7 +24,7 @@ SUFFIXES: dict[str, dict[str, Any]] = {  # of formats, with what their files say
 DPI, FINE = 200, 400  # of a PNG; for print
 MARGIN, THIN = 0.15, 0.04  # inches around the picture; without title and caption
 SMALL, NORMAL, LARGE = 7.5, 9.0, 13.0  # points
-NARROW = 32  # a picture is at least as wide as this many letters M
+NARROW = 28  # a picture is at least as wide as this many letters M
 LEAST = 12  # and its axes, with their names, as high and wide as this many
 FONTS = {False: ["DejaVu Sans"], True: ["STIXGeneral", "DejaVu Sans"]}  # by `serif`; matplotlib brings both
 PREFIXES = (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")
@@ -102,7 +102,8 @@ class Sheet:
         self.body = width, 0.0, height  # of the part for axes, in inches: right end, lower end, height
         self.figure = Figure((width, height), dpi=self.dpi, layout="constrained")
         self.measure = FigureCanvasAgg(self.figure).get_renderer()
-        self.figure.get_layout_engine().set(w_pad=self.margin, h_pad=self.margin / 2, hspace=0.02)
+        above = max(self.margin / 2, 0.6 * self.small / 72)  # half a number at the end of a scale
+        self.figure.get_layout_engine().set(w_pad=self.margin, h_pad=above, hspace=0.02)
 
     def text_size(self, text: str, size: float, weight: str = "normal") -> tuple[float, float]:
         """Measure width and height of one line, in dots."""
@@ -184,13 +185,14 @@ class Sheet:
     def legend(self, beside: bool, *entries: Any, **options: Any) -> Any:
         """Draw a legend beside the axes or below them, between title and caption."""
         (width, height), (_, low, high) = self.figure.get_size_inches(), self.body
-        part = (self.margin / width, low / height, 1 - 2 * self.margin / width, high / height)
+        gap = self.small / 72
+        part = (self.margin / width, (low + gap * self.look.title) / height, 1 - 2 * self.margin / width, high / height)
         corner = "upper right" if beside else "lower left"
         legend = self.figure.legend(
             *entries, loc=corner, bbox_to_anchor=part, borderaxespad=0.2, borderpad=0, alignment="left", **options
         )
-        box, gap = legend.get_window_extent(self.measure), self.small / 72
-        self.keep_out(**{"right": box.width / self.dpi + gap} if beside else {"bottom": box.height / self.dpi + gap})
+        box = legend.get_window_extent(self.measure)
+        self.keep_out(**{"right": box.width / self.dpi + gap} if beside else {"bottom": box.y1 / self.dpi - low + gap})
         return legend
 
     def no_room(self) -> ArchcalcError:
