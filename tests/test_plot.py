@@ -15,10 +15,10 @@ from archcalc.catalog import matching
 from archcalc.comparing.accuracy import (
     Point,
     frontier,
+    points_or_torchvisions,
     published_errors,
     published_point,
     published_points,
-    usual_points,
 )
 from archcalc.render.pictures import comparison, fields, memory, pareto, profile
 from archcalc.render.pictures.sheets import sheet, short, ticks_between
@@ -312,17 +312,19 @@ def test_by_default_only_the_papers_networks_are_drawn(tmp_path, monkeypatch):
     )
     for arguments in ((), ("*",), ("torchvision/*",)):
         assert plot("pareto", *arguments, "--force", "-o", tmp_path / "x.svg").exit_code == 0
-    own, instead, every, library = asked
+    own, instead, every, _, library, _ = asked
     assert every == matching(())
     assert own == [name for name in every if "/" not in name]
     assert instead == ["torchvision/vgg16"]
     assert library == [name for name in every if name.startswith("torchvision/")]
 
 
-def test_where_a_paper_tests_otherwise_the_point_is_torchvisions():
-    found, without = usual_points(["vgg16", "torchvision/vgg16", "alexnet", "torchvision/resnet50", "lenet5"])
-    assert [p.name for p in found] == ["alexnet", "torchvision/vgg16"]
-    assert without == ["lenet5"]
+def test_where_a_paper_tests_otherwise_the_point_is_torchvisions(tmp_path):
+    (tmp_path / "vgg19.yaml").write_text(MINE.replace("mine", "vgg19"))
+    names = ["vgg16", "alexnet", "lenet5", str(tmp_path / "vgg19.yaml"), "vgg13", "torchvision/vgg13"]
+    found, without = points_or_torchvisions(names)
+    assert [p.name for p in found] == ["alexnet", "torchvision/vgg13", "torchvision/vgg16"]
+    assert without == ["lenet5", "vgg19"]
 
 
 MINE = "name: mine\ninput: [3, 8, 8]\nlayers: ['conv(1, 3)']\n"

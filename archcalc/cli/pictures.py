@@ -11,7 +11,7 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, loaded, matching, titles
+from archcalc.catalog import load_with, loaded, matching, papers_own, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
@@ -109,11 +109,11 @@ def pareto(names: tuple[str, ...], own: dict[str, float], output: Path, look: Lo
     archcalc plot pareto vgg16 resnet50 mine.yaml --width one -o pareto.pdf
     archcalc plot pareto 'torchvision/*' -o pareto.png --dark
     """
-    from archcalc.comparing.accuracy import DATASET, own_point, published_points, usual_points
+    from archcalc.comparing.accuracy import DATASET, own_point, points_or_torchvisions
     from archcalc.render.pictures import pareto as picture
 
     chosen = matching(names, broken=skipped)
-    points, without = published_points(chosen) if names else usual_points(chosen)
+    points, without = points_or_torchvisions(chosen if names else papers_own(chosen))
     mine = [own_point(name, top1) for name, top1 in own.items()]
     points = [p for p in points if p.name not in {one.name for one in mine}] + mine
     without = [name for name in without if name not in own]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
-from archcalc.catalog import load_with, origin, papers_own, titles
+from archcalc.catalog import load_with, networks, origin, titles
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
@@ -59,16 +59,12 @@ def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
 
 
-def usual_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
-    """Return points of the papers' own networks, and the names of the others.
-
-    Where a paper tests otherwise (VGG), the point is of torchvision's network of that name.
-    """
-    names = list(names)
-    points, without = published_points(papers_own(names))
-    points += published_points(name for name in names if name.removeprefix(TORCHVISION) in {*without} - {name})[0]
-    drawn = {p.name.removeprefix(TORCHVISION) for p in points}
-    return points, [name for name in without if name not in drawn]
+def points_or_torchvisions(names: Sequence[str]) -> tuple[list[Point], list[str]]:
+    """Like `published_points`; if a paper tests otherwise (VGG), the point is of torchvision's network of that name."""
+    points, without = published_points(names)
+    instead = {TORCHVISION + name for name in without if name in names} & {*networks(broken=lambda error: None)}
+    points += published_points(sorted(instead - {*names}))[0]
+    return points, [name for name in without if TORCHVISION + name not in instead]
 
 
 def own_point(name: str, top1: float) -> Point:

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from archcalc import analyze
 from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
-from archcalc.catalog import matching
+from archcalc.catalog import matching, papers_own
 from archcalc.cli import cli
-from archcalc.comparing.accuracy import published_point, usual_points
+from archcalc.comparing.accuracy import points_or_torchvisions, published_point
 from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"
@@ -99,7 +99,7 @@ def points(*patterns):
 @cache
 def papers():
     """The points of the picture without names."""
-    return usual_points(matching(()))[0]
+    return points_or_torchvisions(papers_own(matching(())))[0]
 
 
 def label_texts(made):
