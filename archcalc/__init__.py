@@ -6,7 +6,9 @@
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from archcalc import shown
 
 if TYPE_CHECKING:
     from archcalc.analysis.report import Report, analyze
@@ -33,6 +35,16 @@ _HOMES = {
     "importers.torch.modules": ("from_torch",),
     "auditing.verdicts": ("audit",),
 }
+
+
+def _view(*args: Any, **keywords: Any) -> "shown.View":
+    """Make the table that a graph, report or comparison shows."""
+    from archcalc.notebook import view
+
+    return view(*args, **keywords)
+
+
+shown.makers[:] = [_view]
 
 
 def __getattr__(name: str) -> object:

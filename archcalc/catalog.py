@@ -2,33 +2,31 @@
 
 A plain name is the network of the paper; a folder before it names another source (`cs231n/alexnet`). The zoo is
 `specs/`, which is inside the package in a wheel; folders in ARCHCALC_PATH come before it. A name that ends in `.yaml`
-is a path, followed by `:network` if the file has several. `importers/sources.py` says what else can be loaded, such as
-`torch:torchvision.models:resnet50`; only that runs code. `NAME.published.yaml` beside `NAME.yaml` is not a spec: it
-has what is published about the networks.
+is a path, followed by `:network` if the file has several; `-` is the standard input. `importers/sources.py` says what
+else can be loaded, such as `torch:torchvision.models:resnet50`; only that runs code. `NAME.published.yaml` beside
+`NAME.yaml` is not a spec: it has what is published about the networks.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArchcalcError, SpecError, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
-from archcalc.importers.declared import OF_FILES, declared_spec, is_declared
+from archcalc.importers.declared import OF_FILES, is_declared
 from archcalc.importers.opening import import_graph
 from archcalc.importers.sources import TORCH, source_of
+from archcalc.network_names import Names, fits, is_pattern
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
-from archcalc.spec.foreign_files import foreign
-from archcalc.spec.network_spec import SUFFIXES, Changes, Spec, parse_spec
-from archcalc.spec.yaml import read_text
-from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, shown, sibling
+from archcalc.spec.network_spec import SUFFIXES, Changes, Spec
+from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, mentions, shown, sibling
+from archcalc.spec_reading import STDIN, parsed, read_spec
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -40,35 +38,6 @@ class Network(NamedTuple):
 
     path: Path
     entry: IndexLine | None = None
-
-
-def _read(path: Path, part: str = "") -> Spec:
-    """Read the spec in a file, or translate a file of another program; `part` selects one of the networks in that.
-
-    Raises ArchcalcError if the file cannot be read, SpecError if it is neither.
-    """
-    if path.stem.endswith(PUBLISHED):
-        network = path.stem.removesuffix(PUBLISHED)
-        found = sibling(path, network)
-        hint = f"name the spec, {shown(found)}" if found else f"there is no {network}.yaml beside it"
-        raise ArchcalcError(f"{shown(path)}: published figures, not a spec; {hint}")
-    try:
-        text = read_text(path)
-        if not text.strip() and not path.name.endswith(SUFFIXES):
-            raise ArchcalcError(f"{shown(path)}: the file is empty")
-        return _parsed(text, shown(path), os.path.abspath(path))
-    except ArchcalcError:
-        if is_declared(path):
-            made = path.with_name(f"{path.name} as a spec")  # errors in the translated text show it
-            return _parsed(declared_spec(path, shown(path), part), shown(made), os.path.abspath(made))
-        if what := foreign(path):
-            raise ArchcalcError(f"{shown(path)}: {what}") from None
-        raise
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: str, name: str, path: str) -> Spec:
-    return parse_spec(text, name, path)
 
 
 def networks(broken: Broken = None) -> dict[str, Path]:
@@ -85,13 +54,13 @@ def _networks(broken: Broken) -> dict[str, Network]:
         known = indexed(folder)
         for name, entry in known.items():
             found.setdefault(name, Network(folder / entry.file, entry))
-        for (prefix, path), spec in _each(files(folder), lambda file: _read(file[1]), broken) if not known else ():
+        for (prefix, path), spec in each(files(folder), lambda file: read_spec(file[1]), broken) if not known else ():
             for network in spec.networks():
                 found.setdefault(prefix + network, Network(path))
     return found
 
 
-def _each(items: Iterable[K], work: Callable[[K], T], broken: Broken) -> Iterator[tuple[K, T]]:
+def each(items: Iterable[K], work: Callable[[K], T], broken: Broken) -> Iterator[tuple[K, T]]:
     """Yield each item with the result of `work`. Pass its errors to `broken`; without `broken` raise them."""
     for item in items:
         try:
@@ -116,7 +85,7 @@ def listed(
         name, network = item
         return network.entry.row() if network.entry else row(build(_in(network.path, name), name))
 
-    yield from (own for _, own in _each(_chosen(family, broken).items(), made, broken))
+    yield from (own for _, own in each(_chosen(family, broken).items(), made, broken))
 
 
 def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
@@ -129,7 +98,7 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
         path, entry = found[name]
         return str(entry.row()["family"]) if entry else spec_to_expand(_in(path, name)).about.family
 
-    families = dict(_each(found, family_of, broken))
+    families = dict(each(found, family_of, broken))
     if family not in families.values():
         hint = suggest(family, families.values()) or "`archcalc list` shows each family"
         raise ArchcalcError(f"no family {family!r}; {hint}")
@@ -137,7 +106,7 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
 
 
 def _in(path: Path, name: str) -> Origin:
-    return _origin(_read(path), name.rpartition("/")[2])
+    return _origin(read_spec(path), name.rpartition("/")[2])
 
 
 def _origin(spec: Spec, network: str) -> Origin:
@@ -151,31 +120,46 @@ def origin(name: str) -> Origin | None:
 
 def origins(path: str, part: str = "") -> list[Origin]:
     """Return the networks of a file, or a scale of a YOLO model. Raises ArchcalcError; SpecError if it is no spec."""
-    spec = _read(Path(path), part)
+    spec = read_spec(Path(path), part)
     return [_origin(spec, network) for network in spec.networks()]
+
+
+def specs_in(folder: str) -> list[str]:
+    """Return the paths of all specs in a folder, without those in hidden folders."""
+    found = [path for _, path in files(Path(folder))]
+    return [shown(own) for own in found if not any(part[:1] == "." for part in own.relative_to(folder).parts)]
 
 
 def spec_of(origin: Origin) -> Spec:
     """Return the spec that describes a network, or has it as an alias."""
-    return _parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
+    return parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
 
 
-def spec_to_expand(origin: Origin) -> Spec:
-    """Return the spec that has a network's layers; for an alias that of its target, with what the alias sets.
+def described(origin: Origin) -> tuple[Spec, str, Changes]:
+    """Return the spec that has a network's layers, its name there, and for an alias what that changes.
 
-    Raises SpecError if the target does not exist, or is an alias itself.
+    Raises SpecError if the target of an alias does not exist, or is an alias itself.
     """
     spec = spec_of(origin)
     alias = spec.aliases.get(origin.network)
     if alias is None:
-        return spec
+        return spec, origin.network, Changes()
     try:
         target, _ = _found(alias.network, spec.path, aliases=False)
     except SpecError:
         raise
     except ArchcalcError as error:
         raise SpecError(str(error), alias.place) from None
-    return spec.standing_for(origin.network, spec_of(target), target.network)
+    return spec_of(target), target.network, alias
+
+
+def spec_to_expand(origin: Origin) -> Spec:
+    """Return the spec that has a network's layers; for an alias that of its target, with what the alias sets.
+
+    Raises SpecError like `described`.
+    """
+    spec, network, changes = described(origin)
+    return spec_of(origin).standing_for(origin.network, spec, network) if changes.network else spec
 
 
 def published_file(origin: Origin) -> Path | None:
@@ -216,14 +200,15 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     `beside` is the file that refers to it; paths are relative to that file. Without `aliases` it must not be an alias.
     Raises ArchcalcError with the nearest names.
     """
-    path, network = (name, "") if name.endswith(OF_FILES) else tuple(name.rpartition(":")[::2])
-    if path.endswith(OF_FILES):
+    whole = name == STDIN or name.endswith(OF_FILES)
+    path, network = (name, "") if whole else tuple(name.rpartition(":")[::2])
+    if path.endswith(OF_FILES) or (path == STDIN and not beside):
         return _in_file(shown(Path(beside).parent / path) if beside else path, network)
     unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]
     for candidate in _candidates(name, beside):
         try:
-            spec = _read(candidate)
+            spec = read_spec(candidate)
         except ArchcalcError as error:  # another file may have the network
             unread = unread or error
             continue
@@ -236,9 +221,30 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
         raise unread
     if _is_file(name):
         return _in_file(name, "")
-    hint = suggest(name, networks(broken=lambda error: None))  # ignore broken files: report the misspelt name
+    known = networks(broken=lambda error: None)  # ignore broken files: report the misspelt name
+    alike = Names(known).find(name)
+    hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
     raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
+
+
+def spelled(name: str) -> str:
+    """Return a name as the catalog spells it: `VGG16`, `vgg-16` → `vgg16`; others, paths and sources unchanged.
+
+    An exact name comes first. Raises ArchcalcError if several networks are spelled alike.
+    """
+    if ":" in name or name.endswith((*OF_FILES, STDIN)) or source_of(name) or is_pattern(name):
+        return name
+    if _is_file(name) or any(indexed_file(folder, name) for folder in folders()):
+        return name
+    broken: list[ArchcalcError] = []
+    known = networks(broken.append)
+    if name in known or broken:  # a broken file may have it
+        return name
+    found = Names(known).spelled(name)
+    if len(found) > 1:
+        raise ArchcalcError(f"{shorten(name)} may be {' or '.join(found)}; write one of these")
+    return found[0] if found else name
 
 
 def _candidates(name: str, beside: str) -> Iterator[Path]:
@@ -247,7 +253,7 @@ def _candidates(name: str, beside: str) -> Iterator[Path]:
     for folder in folders(beside):
         if path := indexed_file(folder, name):
             yield path
-        yield from (path for prefix, path in files(folder) if name == prefix + stem and _mentions(path, stem))
+        yield from (path for prefix, path in files(folder) if name == prefix + stem and mentions(path, stem))
 
 
 def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
@@ -255,13 +261,11 @@ def matching(patterns: Sequence[str], broken: Broken = None) -> list[str]:
 
     `broken` as in `networks`. Raises ArchcalcError for a pattern that no name matches.
     """
-    globs = [
-        own for own in patterns if set(own) & set("*?[") and not own.startswith(TORCH) and not os.path.lexists(own)
-    ]
+    globs = [own for own in patterns if is_pattern(own) and not own.startswith(TORCH) and not os.path.lexists(own)]
     known = list(networks(broken)) if globs or not patterns else []
     found: dict[str, None] = dict.fromkeys(known if not patterns else [])
     for pattern in patterns:
-        names = fnmatch.filter(known, pattern) if pattern in globs else [pattern]
+        names = [name for name in known if fits(name, pattern)] if pattern in globs else [pattern]
         if not names:
             raise ArchcalcError(f"no network matches {shorten(pattern)!r}; `archcalc list` shows all names")
         found |= dict.fromkeys(names)
@@ -282,27 +286,15 @@ def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]
     return found + [name for name in kin if name not in found]
 
 
-def papers_own(names: Iterable[str]) -> list[str]:
-    """Return the names without a folder: networks as in their papers, not those of a library or course."""
-    return [name for name in names if "/" not in name]
-
-
-def _mentions(path: Path, word: str) -> bool:
-    """Whether a file may have a network of that name: searching the text is much faster than parsing the spec."""
-    try:
-        return word in read_text(path)
-    except ArchcalcError:
-        return False
-
-
 def _in_file(path: str, network: str) -> tuple[Origin, str]:
-    spec = _read(Path(path), network)
+    spec = read_spec(Path(path), network)
     known = spec.networks()
     if len(known) == 1 and (not network or is_declared(Path(path))):
         return _origin(spec, known[0]), path
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"
-        raise ArchcalcError(f"{path} has {problem}; name one: {', '.join(f'{path}:{n}' for n in known[:8])}")
+        typed = f"-- {path}" if path == STDIN else path
+        raise ArchcalcError(f"{path} has {problem}; name one: {', '.join(f'{typed}:{n}' for n in known[:8])}")
     return _origin(spec, network), path
 
 
@@ -324,7 +316,7 @@ def _own_name(name: str) -> tuple[str, str]:
             return source.title, source.place
     except ArchcalcError:  # loading the network will raise it
         return name, ""
-    if not any(suffix in name for suffix in SUFFIXES) and not _is_file(name):
+    if STDIN not in (name, name.partition(":")[0]) and not any(own in name for own in SUFFIXES) and not _is_file(name):
         return name, ""  # a name of the catalog; no search needed
     try:
         found, path = _found(name)
@@ -355,7 +347,7 @@ def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = 
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     if source := source_of(name):
         return import_graph(source, params, plain_shape(input), one_line(title or source.title))
-    found, path = _found(name)
+    found, path = _found(name := spelled(name))
     title = title or (found.network if path else name)
     made = found._replace(params=plain_params(params), input=plain_shape(input))
     return build(made, one_line(title))

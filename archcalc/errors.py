@@ -93,6 +93,11 @@ class MisfitError(SpecError):
     """A layer that does not accept the shape of its input."""
 
 
+def needs(what: str, library: str, extra: str) -> str:
+    """Return the text of an error for a library that is not installed."""
+    return f"{what} needs {library}: pip install 'archcalc[{extra}]'"
+
+
 def printable(text: str) -> str:
     """Escape control characters except line breaks, so that no file can send commands to the terminal."""
     if text.isprintable():

@@ -14,7 +14,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from archcalc.errors import ArchcalcError
 from archcalc.spec.network_spec import SUFFIXES
+from archcalc.spec.yaml import read_text
 
 PUBLISHED = ".published"  # before the suffix of a file beside a spec
 INDEX = "index.txt"
@@ -52,6 +54,14 @@ def sibling(path: Path, stem: str) -> Path | None:
     """Return the YAML file with that stem in the folder of `path`, if there is one."""
     paths = (path.with_name(stem + suffix) for suffix in SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
+
+
+def mentions(path: Path, word: str) -> bool:
+    """Whether a file may have a network of that name: searching the text is much faster than parsing the spec."""
+    try:
+        return word in read_text(path)
+    except ArchcalcError:
+        return False
 
 
 def shown(path: Path) -> str:

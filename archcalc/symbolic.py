@@ -7,7 +7,8 @@ layers runs on them as on numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from archcalc.analysis.conventions import CONVENTIONS
@@ -18,7 +19,7 @@ from archcalc.catalog import load_with
 from archcalc.errors import ArchcalcError, shorten, suggest
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES
-from archcalc.ops.symbols import Atom, Condition, Example, Formula, NotSymbolic, Quotient, atom_text
+from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, atom_text
 from archcalc.spec.binding import InputShapes
 
 COUNTS = "params", "macs", "flops", "activations"
@@ -82,7 +83,7 @@ def formulas_of(
         raise ArchcalcError(f"{graph.name}: {error}{hint}") from None
     _note_sizes(found, example)
     ranges, others = _where(example)
-    short, where = _shortened(figures, _lengths(found))
+    short, where = _shortened(figures)
     return Formulas(graph, example, figures, short, where, ranges, others)
 
 
@@ -153,20 +154,10 @@ def _note_sizes(graph: Graph, example: Example) -> None:
     example.conditions = {own: None for own in example.conditions if own not in products}
 
 
-def _lengths(graph: Graph) -> dict[Atom, list[Formula]]:
-    """Return the sizes of layers that are a quotient and a number, by the quotient."""
-    found: dict[Atom, dict[Formula, None]] = {}
-    for size in {size for node in graph.nodes for size in node.output if isinstance(size, Formula)}:
-        (atom, *others) = size.atoms()
-        if not others and size.terms.get(frozenset({(atom, 1)})) == 1:
-            found.setdefault(atom, {})[size] = None
-    return {atom: [*sizes] for atom, sizes in found.items()}
+def _shortened(figures: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Write formulas with a short name for each quotient and divisor: `size1` depends on size alone.
 
-
-def _shortened(figures: Mapping[str, Any], lengths: Mapping[Atom, Iterable[Formula]]) -> tuple[Any, dict[str, Any]]:
-    """Write formulas with short names: a name is a length, if the formulas then have fewer terms.
-
-    `size1` depends on size alone. Returns the formulas, and what the names stand for.
+    Returns the formulas, and what the names stand for.
     """
     made, where = dict(figures), dict[str, Any]()
     formulas = [formula for formula in figures.values() if isinstance(formula, Formula)]
@@ -175,13 +166,9 @@ def _shortened(figures: Mapping[str, Any], lengths: Mapping[Atom, Iterable[Formu
         symbols = atom.of.symbols()
         stem = symbols.pop() if len(symbols) == 1 else "n"
         name = f"{stem}{sum(own.startswith(stem) for own in where) + 1}"
-        ways = []
-        for more in sorted({0, *[size.constant for size in lengths.get(atom, ())]}):
-            by = example.symbol(name) - more
-            way = {key: own.replaced(atom, by) if isinstance(own, Formula) else own for key, own in made.items()}
-            ways.append((sum(len(own.terms) for own in way.values() if isinstance(own, Formula)), more, way))
-        _, more, made = min(ways, key=lambda way: way[0])
-        where[name] = Quotient(atom.of + more * atom.number, atom.number) if isinstance(atom, Quotient) else atom
+        where[name] = atom
+        by = example.symbol(name)
+        made = {key: own.replaced(atom, by) if isinstance(own, Formula) else own for key, own in made.items()}
     return made, where
 
 
@@ -210,19 +197,16 @@ def _where(example: Example) -> tuple[dict[str, str], list[Condition]]:
     return ranges, others
 
 
-def _period(part: Formula) -> int | None:
-    """Return after how many numbers of its symbol a formula grows by the same amount again; None: it does not."""
-    if any(len(monomial) > 1 or power > 1 for monomial in part.terms for _, power in monomial):
-        return None
-    periods = [_period_of(atom) for atom in part.atoms()]
-    return None if None in periods else math.lcm(*[period or 1 for period in periods])
-
-
-def _period_of(atom: Any) -> int | None:
-    if isinstance(atom, str):
+def _period(part: Any) -> int | None:
+    """Return after how many numbers of its symbol a part of a formula grows by the same amount again; None: never."""
+    if isinstance(part, str):
         return 1
-    period = _period(atom.of)
-    return period and period * atom.number
+    if not isinstance(part, Formula):
+        inner = _period(part.of)
+        return inner and inner * part.number
+    periods = [_period(atom) for atom in part.atoms()]
+    linear = all(len(monomial) <= 1 and power == 1 for monomial in part.terms for _, power in monomial)
+    return math.lcm(*[period or 1 for period in periods]) if linear and None not in periods else None
 
 
 def _turn(formula: Formula, symbol: str, period: int) -> int:
@@ -234,19 +218,10 @@ def _turn(formula: Formula, symbol: str, period: int) -> int:
 
 def _in_words(true: list[bool], period: int) -> str:
     """Describe the numbers from 1 on for which a condition is true; it repeats in the last two periods."""
-    tail = true[-period:]
-    period = next(p for p in range(1, period + 1) if period % p == 0 and tail == tail[:p] * (period // p))
-    start = next((n for n in range(len(true) - period, 0, -1) if true[n - 1] != true[n - 1 + period]), 0) + 1
-    runs: list[list[int]] = []
-    for n in range(1, start):
-        if true[n - 1]:
-            if not runs or runs[-1][-1] != n - 1:
-                runs.append([n])
-            runs[-1].append(n)
-    texts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else f"{run[0]}" for run in runs]
-    rest = [n for n in range(start, start + period) if true[n - 1]]
-    if len(rest) == period:
-        texts.append(f"from {start} on")
-    elif rest:
-        texts += [*map(str, [*rest, rest[0] + period]), "…"]
-    return ", ".join(texts)
+    runs = [[n for n, _ in own] for holds, own in groupby(enumerate(true, 1), lambda own: own[1]) if holds]
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    if all(true[-period:]):
+        texts[-1] = f"from {runs[-1][0]} on"
+    elif any(true[-period:]):
+        texts[3:] = ["…"]
+    return shorten(", ".join(texts), 200)

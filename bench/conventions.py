@@ -3,9 +3,10 @@
     python bench/conventions.py [TOOL]... [--record FILE] [--networks NAMES] [--path FOLDER]... [--ultralytics FOLDER]
 
 TOOL is one of `TOOLS`; without one, all of them. Each runs in a process of its own, on the module that archcalc builds
-of every network in `torchvision/`, and on torchvision's own module where its code calls modules only. The record keeps
-what was counted before, so an interrupted run continues; --again counts anew. The extra `bench` installs the tools but
-one: ultralytics-thop is a package of the same name as thop, so unpack it into a folder of its own (--ultralytics).
+of every network in `torchvision/`, on torchvision's own module where its code calls modules only, and on a module that
+calls functions that move values (`moving`). The record keeps what was counted before, so an interrupted run continues;
+--again counts anew. The extra `bench` installs the tools but one: ultralytics-thop is a package of the same name as
+thop, so unpack it into a folder of its own (--ultralytics).
 Exit code 1: a figure of the record differs from archcalc's without a named cause.
 """
 
@@ -22,11 +23,17 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from archcalc import analyze, load
+from archcalc import Graph, Report, analyze, load
+from archcalc.analysis.conventions import CONVENTIONS
+from archcalc.analysis.ledger import ledger_of
+from archcalc.ops import REGISTRY
+from archcalc.ops.base import values
+from archcalc.ops.shape import Tokens
 
 RECORD = Path(__file__).parent / "records" / "conventions.json"
 
@@ -126,6 +133,8 @@ TOOLS = {
 }
 
 
+HOMES = ("build", "torchvision", "moving")  # whose module a tool ran on
+IMAGE = (4, 8, 8)  # for the module that moves values
 FVCORE = ("fvcore", "fvcore-matmul", "mmengine")
 
 
@@ -170,32 +179,62 @@ def report(record: dict[str, Any]) -> int:
 
 def cases(record: dict[str, Any]) -> list[tuple[str, str, str, int | str]]:
     """Return every recorded figure: whose module it is of, network, tool, and what the tool printed."""
-    homes = ("build", "torchvision")
-    return [(home, name, *own) for home in homes for name, by in record[home].items() for own in by.items()]
+    return [(home, name, *own) for home in HOMES for name, by in record[home].items() for own in by.items()]
 
 
 def cause_of(home: str, name: str, tool: str, printed: int | str) -> str:
     """Return why a tool prints another figure than archcalc: "equal" if it does not, "" without a named cause."""
     if isinstance(printed, str):
         return "the tool fails"
-    graph = load(name)
-    difference = printed * TOOLS[tool].times - (analyze(graph, flops=tool).totals.flops or 0)
-    same = [node for node in graph.without_sides().nodes if getattr(node.op, "padding", None) == "same"]
-    missed = -sum([node.op.work(node.x, node.output)["mac"] for node in same])
+    report = report_of(name)
+    difference = printed * TOOLS[tool].times - (ledger_of(report, CONVENTIONS[tool]).figure or 0)
     if not difference:
         return "equal"
-    if home == "build" and tool in FVCORE and difference == missed:
+    if home == "build" and tool in FVCORE and difference == -same_padding(report.graph):
         return "padding='same' runs as aten::_convolution_mode, which the tool does not count"
-    if tool == "fvcore-train" and printed == analyze(graph, mode="train", flops=tool).totals.flops:
+    if tool == "fvcore-train" and printed == analyze(report.graph, mode="train", flops=tool).totals.flops:
         return "training runs the side outputs, too"
-    if home == "torchvision" and "convnext" in name:
-        return "torchvision writes 1×1 convolutions as linear layers with channels last"
+    if home == "torchvision" and "convnext" in name and difference == channels_last(report.graph, tool):
+        return "torchvision writes ConvNeXt's blocks with channels last, as layer normalization and linear layers"
     return ""
+
+
+@cache
+def report_of(name: str) -> Report:
+    """Return the figures of a network, or of the import of the module that moves values."""
+    if name != "moving":
+        return analyze(load(name))
+    from archcalc.importers.torch import from_torch
+
+    return analyze(from_torch(moving(), IMAGE))
+
+
+def same_padding(graph: Graph) -> int:
+    """Return the multiply-accumulates of convolutions with `padding="same"`."""
+    nodes = [node for node in graph.without_sides().nodes if getattr(node.op, "padding", None) == "same"]
+    return sum([node.op.work(node.x, node.output)["mac"] for node in nodes])
+
+
+def channels_last(graph: Graph, tool: str) -> int:
+    """Return what a tool counts more of ConvNeXt's blocks as torchvision writes them.
+
+    1×1 convolutions are linear layers, and normalization is PyTorch's, with channels last. The scale is no module.
+    """
+    more = 0
+    for node in graph.nodes:
+        op: Any = node.op
+        if node.name.endswith((".convs.channel_layernorm", ".convs.conv2", ".convs.conv3", ".layer_scale")):
+            more -= sum((CONVENTIONS[tool].parts(op, node.x, node.output, 1) or {}).values())
+            read, made = (Tokens((values(shape[1:]), shape[0])) for shape in (node.x or node.output, node.output))
+            last = REGISTRY[{"conv": "linear", "channel_layernorm": "layernorm"}.get(op.name, "identity")]
+            written = last(op.out_channels) if op.name == "conv" else last()
+            more += sum((CONVENTIONS[tool].parts(written, read, made, 1) or {}).values())
+    return more
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a record: versions and dates by tool, and what each tool printed, or how it failed, by network."""
-    return json.loads(path.read_text()) if path.exists() else {"tools": {}, "build": {}, "torchvision": {}}
+    return json.loads(path.read_text()) if path.exists() else {"tools": {}, **{home: {} for home in HOMES}}
 
 
 def count(tool: str, options: argparse.Namespace) -> None:
@@ -210,8 +249,8 @@ def count(tool: str, options: argparse.Namespace) -> None:
     about = {"version": version, "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat()}
     only = options.networks.split(",") if options.networks else []
     names = [name for name in networks() if name.startswith("torchvision/") and (not only or name in only)]
-    for home in ("build", "torchvision"):
-        for name in names:
+    for home in HOMES:
+        for name in names if home != "moving" else ["moving"] * (not only):
             if home == "torchvision" and not calls_modules(name):
                 continue
             if tool in read(options.record)[home].get(name, {}) and not options.again:
@@ -277,17 +316,46 @@ def made(name: str, home: str, models: Any, on_cpu: bool) -> tuple[Any, Any]:
     from archcalc.importers.torch import weights_on_meta
     from archcalc.pytorch import build
 
-    graph = load(name)
     with weights_on_meta(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         short = name.removeprefix("torchvision/")
-        module = build(graph) if home == "build" else models.get_model(short, weights=None)
+        makers = {"build": lambda: build(load(name)), "torchvision": lambda: models.get_model(short, weights=None)}
+        module = makers.get(home, moving)()
+    sizes = IMAGE if home == "moving" else load(name).input
 
     def filled(tensor: Any) -> Any:
         return torch.zeros_like(tensor, device="cpu") if tensor.is_meta else tensor
 
     module = (module._apply(filled) if on_cpu else module.to("meta")).eval()
-    return torch.zeros(1, *graph.input, device="cpu" if on_cpu else "meta"), module
+    return torch.zeros(1, *sizes, device="cpu" if on_cpu else "meta"), module
+
+
+def moving() -> Any:
+    """Return a module that moves the values of a convolution by functions."""
+    import torch
+    from torch.nn import functional
+
+    class Moving(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 1, bias=False)
+
+        def forward(self, image: Any) -> Any:
+            x = self.conv(image)
+            chosen = torch.tensor([0, 1], device=x.device)
+            moved = (
+                x.view(-1, 256), x.reshape(-1, 256), x.transpose(1, 2), x.permute(0, 2, 3, 1), x.movedim(1, 2),
+                x.swapaxes(1, 2), x.unsqueeze(1).squeeze(1), x[:, 1], x[:, 1:3], x.narrow(1, 0, 2), *x.chunk(2, 1),
+                *x.split(3, 1), *x.unbind(1), torch.stack([x, x], 1), x.roll(1, 2), x.flip(2), x.unflatten(1, (2, 2)),
+                x[:, :1].expand(-1, 4, -1, -1), x.repeat(1, 2, 1, 1), x.permute(0, 2, 3, 1).contiguous(), x.clone(),
+                x[:, chosen], x.index_select(1, chosen), functional.pad(x, (1,) * 4), x.unfold(2, 2, 2), x.tril(),
+                functional.pad(x, (1,) * 4, mode="reflect"), functional.unfold(x, 2), functional.pixel_shuffle(x, 2),
+                functional.channel_shuffle(x, 2), functional.dropout(x, training=False), x.detach(),
+                x.diagonal(dim1=2, dim2=3),
+            )  # fmt: skip
+            return torch.cat([one.flatten(1) for one in moved], 1)
+
+    return Moving()
 
 
 if __name__ == "__main__":

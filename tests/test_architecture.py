@@ -15,26 +15,32 @@ from support.fresh_python import HEAVY, imported_by, own_modules
 PACKAGE = Path(__file__).parent.parent / "archcalc"
 BELOW_GRAPH = {"errors", "ops"}
 BELOW_CATALOG = {*BELOW_GRAPH, "graph", "spec"}
-BELOW_RENDER = {*BELOW_CATALOG, "importers", "catalog", "analysis", "auditing", "comparing", "codegen"}
+BELOW_RENDER = {*BELOW_CATALOG, "network_names", "importers", "catalog", "analysis", "auditing", "comparing", "codegen"}
 ALLOWED = {  # package → what it may import, also inside functions and for types
     "errors": set(),
+    "shown": set(),
     "ops": {"errors"},
-    "graph": BELOW_GRAPH,
+    "graph": {*BELOW_GRAPH, "shown"},
     "spec": {*BELOW_GRAPH, "graph"},
-    "analysis": {*BELOW_GRAPH, "graph"},
-    "spec_files": {"spec"},
+    "analysis": {*BELOW_GRAPH, "shown", "graph"},
+    "spec_files": {"errors", "spec"},
+    "network_names": set(),
     "importers": {*BELOW_GRAPH, "graph", "spec"},
-    "catalog": {*BELOW_CATALOG, "spec_files", "importers"},
+    "spec_reading": {"errors", "spec", "spec_files", "importers"},
+    "catalog": {*BELOW_CATALOG, "spec_files", "spec_reading", "network_names", "importers"},
     "symbolic": {*BELOW_CATALOG, "catalog", "analysis"},
-    "auditing": {*BELOW_CATALOG, "spec_files", "importers", "catalog", "analysis"},
-    "comparing": {*BELOW_CATALOG, "catalog", "analysis", "auditing"},
+    "auditing": {*BELOW_CATALOG, "spec_files", "network_names", "importers", "catalog", "analysis"},
+    "comparing": {*BELOW_CATALOG, "shown", "catalog", "analysis", "auditing"},
+    "lock_file": {*BELOW_CATALOG, "analysis", "auditing", "writing"},
+    "lock": {*BELOW_CATALOG, "catalog", "analysis", "comparing", "lock_file"},
     "codegen": {"", *BELOW_CATALOG, "catalog", "analysis"},
     "writing": {*BELOW_GRAPH, "graph", "spec", "analysis"},
     "pytorch": {*BELOW_GRAPH, "graph", "analysis"},
-    "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing"},
-    "cli": {*BELOW_RENDER, "", "render", "pytorch", "symbolic", "writing"},
+    "render": {"", *BELOW_GRAPH, "graph", "analysis", "auditing", "comparing", "lock"},
+    "cli": {*BELOW_RENDER, "", "render", "pytorch", "symbolic", "writing", "lock", "lock_file"},
     "__main__": {"cli"},
-    "": {"errors", "graph", "importers", "catalog", "analysis", "auditing", "comparing"},
+    "notebook": {*BELOW_GRAPH, "graph", "analysis", "comparing", "render"},
+    "": {"errors", "shown", "graph", "importers", "catalog", "analysis", "auditing", "comparing", "notebook"},
 }
 HOME = {
     "yaml": {"spec/yaml.py"},
@@ -43,6 +49,7 @@ HOME = {
     "torch": {"pytorch", "importers/torch"},
     "onnx": {"importers/onnx_file.py"},
     "matplotlib": {"render/pictures"},
+    "pandas": {"notebook.py"},
 }
 
 
@@ -100,6 +107,7 @@ SHOWN = {  # all that `render` may import from packages that compute: results, t
     "archcalc.comparing.alignment": {"Alignment", "Change"},
     "archcalc.comparing.pairing": {"Match"},
     "archcalc.comparing.totals": {"Comparison", "Entry"},
+    "archcalc.lock": {"Difference", "Excess", "Findings"},
 }
 FREE = {"errors", "ops", "graph", "render"}  # render may import all of these
 
@@ -171,6 +179,7 @@ def test_the_test_above_finds_who_does():
         ["summarize", "vgg16", "--bars"],
         ["memory", "lenet5", "--gpu", "t4"],
         ["import", "lenet5"],
+        ["lock", "lenet5", "--output", "-"],
         ["explain", "lenet5", "c1"],
         ["explain", "lenet5", "--symbolic", "height"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h
@@ -224,14 +233,15 @@ def test_help_and_version_load_no_command(argument):
         "archcalc.cli",
         "archcalc.cli.commands",
         "archcalc.errors",
+        "archcalc.shown",
         "archcalc.spec",
         "archcalc.spec.limits",
     ]
 
 
 def test_the_package_loads_what_is_asked_for():
-    assert own_modules("import archcalc") == ["archcalc"]
-    assert own_modules("import archcalc; archcalc.SpecError") == ["archcalc", "archcalc.errors"]
+    assert own_modules("import archcalc") == ["archcalc", "archcalc.shown"]
+    assert own_modules("import archcalc; archcalc.SpecError") == ["archcalc", "archcalc.errors", "archcalc.shown"]
 
 
 # Names and sizes

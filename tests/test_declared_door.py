@@ -66,7 +66,7 @@ def test_an_empty_spec_still_says_what_a_spec_needs():
 
 def test_a_folder_is_no_file():
     Path("c.cfg").mkdir()
-    assert "is a directory" in run("check", "c.cfg")
+    assert "c.cfg has no specs" in run("check", "c.cfg")
 
 
 def params(name):

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -135,3 +136,13 @@ def test_a_file_that_cannot_be_read_is_no_unknown_operator(tmp_path):
     result = CliRunner().invoke(cli, ["explain", str(tmp_path / "conv")])
     assert isinstance(result.exception, ArchcalcError)
     assert "a spec needs keys" in str(result.exception)
+
+
+def test_a_layer_comes_before_a_group_of_its_name(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text("name: two\ninput: [3, 8, 8]\nlayers:\n  - o: conv(4, 3)\n  - r: relu\n")
+    report = analyze(load(str(path)))
+    nodes = [node._replace(name={"r": "o.weight"}.get(node.name, node.name)) for node in report.graph.nodes]
+    report = analyze(replace(report.graph, nodes=tuple(nodes)))
+    layers, _ = explain(report, "o")
+    assert [layer.node.name for layer in layers] == ["o"]

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 
@@ -20,12 +21,15 @@ from support.golden_files import check_golden
 from archcalc import analyze, audit, compare, load, parse
 from archcalc.cli.networks import facts_of
 from archcalc.comparing.alignment import align
+from archcalc.comparing.totals import relative
+from archcalc.render.choice import Choice, in_units
 from archcalc.render.formats import FORMATS, SUFFIXES, render, render_all
 from archcalc.render.forms.latex import render_latex
 from archcalc.render.forms.lines import body, in_line, totals
 from archcalc.render.forms.tex_text import KNOWN, SIGNS, tex
+from archcalc.render.marks import letter
 from archcalc.render.stamp import stamped
-from archcalc.render.table import Column, Table, cell
+from archcalc.render.table import Column, Paper, Table, cell
 from archcalc.render.tables.audit import audit_table
 from archcalc.render.tables.compare import comparison_table
 from archcalc.render.tables.compare_parts import alignment_table
@@ -70,7 +74,9 @@ MAKERS = {
     "googlenet": lambda: audited(analyze(load("googlenet"), batch=8, mode="train"), depth=1),
     "one layer": lambda: audited(analyze(load("blocks/conv5x5"))),
     "audit": lambda: audit_table({name: audit(load(name)) for name in ("googlenet", "lenet5")}),
-    "compare": lambda: comparison_table(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169")))),
+    "compare": lambda: comparison_table(
+        relative(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169"))), "vgg16")
+    ),
     "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
     **{f"by {by}": lambda by=by: beside("vgg16", "resnet50", by) for by in ("stage", "block", "layer")},
     "every layer": lambda: beside("resnet50", "torchvision/resnet50", "layer", every=True),
@@ -92,11 +98,12 @@ every_table = pytest.mark.parametrize("name", MAKERS)
 
 
 def with_parts(table):
-    return [table, *(inner for part in table.parts for inner in with_parts(part))]
+    return [in_units(table, Choice()), *(inner for part in table.parts for inner in with_parts(part))]
 
 
 def flat(table):
     """What a table's rows say, cell by cell."""
+    table = in_units(table, Choice())
     columns = table.shown()
     rows = [[cell(row.get(c.key), c.plain) for c in columns] for row in table.rows]
     total = [cell(table.totals[c.key]) if c.key in table.totals else "" for c in columns]
@@ -364,13 +371,14 @@ PDFLATEX = shutil.which("pdflatex")
 needs_pdflatex = pytest.mark.skipif(not PDFLATEX, reason="pdflatex is not on this machine")
 
 
-def compiled(text, folder, options=""):
-    """What pdflatex says of a document of `article` with this text, with the packages that the text itself names."""
-    packages = "\n".join(line[1:] for line in text.splitlines() if line.startswith(r"%   \usepackage"))
-    document = f"\\documentclass[{options}]{{article}}\n{packages}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
+def compiled(text, folder, options="", kind="article", runs=1):
+    """What pdflatex says of a document with this text, with the packages that the text itself names."""
+    packages = "\n".join(dict.fromkeys(line[1:] for line in text.splitlines() if line.startswith(r"%   \usepackage")))
+    document = f"\\documentclass[{options}]{{{kind}}}\n{packages}\n\\begin{{document}}\n{text}\n\\end{{document}}\n"
     (folder / "x.tex").write_text(document, encoding="utf-8")
     command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "x.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    for _ in range(runs):
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
     log = (folder / "x.log").read_text(encoding="utf-8", errors="replace")
     assert done.returncode == 0, re.findall(r"^!.*", log, re.MULTILINE)
     return log
@@ -381,8 +389,9 @@ def overfull(log):
 
 
 @needs_pdflatex
-def test_latex_compiles_and_fits_the_page(tmp_path):
-    log = compiled(render_latex([table_of(name) for name in MAKERS]), tmp_path)
+@pytest.mark.parametrize("options", ["", "twocolumn"])
+def test_latex_compiles_and_fits_the_page(options, tmp_path):
+    log = compiled(render_latex([table_of(name) for name in MAKERS]), tmp_path, options)
     assert overfull(log) == []
     assert "Missing character" not in log
 
@@ -395,19 +404,33 @@ def wide_table(columns, rows, word="stage1.block2.Conv"):
 
 
 @needs_pdflatex
-@pytest.mark.parametrize(
-    ("options", "rows"), [("", (2, 150)), ("12pt,a4paper", (2, 150)), ("twocolumn", (2,))]
-)  # longtables are for one column
-def test_latex_fits_any_page(options, rows, tmp_path):
+@pytest.mark.parametrize("options", ["", "12pt,a4paper", "twocolumn"])
+def test_latex_fits_any_page(options, tmp_path):
     words = ("conv", "WORD_" * 4, "layer " * 12, "x" * 60)
-    tables = [wide_table(wide, high, word) for wide in (1, 5, 8, 17) for high in rows for word in words]
+    tables = [wide_table(wide, high, word) for wide in (1, 5, 8, 17) for high in (2, 150) for word in words]
     assert overfull(compiled(render_latex(tables), tmp_path, options)) == []
 
 
 @needs_pdflatex
-def test_the_tests_of_the_page_would_notice(tmp_path):
-    text = render_latex([wide_table(17, 2)]).replace("  \\archcalcfit}\n", "}\n")
-    assert overfull(compiled(text, tmp_path)) != []
+@pytest.mark.parametrize(
+    ("rows", "measures", "ignores"),
+    [(2, r"\ifdim\width>\linewidth", r"\iffalse"), (150, r"\ifdim\wd0>", r"\ifdim0pt>")],
+)
+def test_the_tests_of_the_page_would_notice(rows, measures, ignores, tmp_path):
+    text = render_latex([wide_table(17, rows)])
+    assert measures in text
+    assert overfull(compiled(text.replace(measures, ignores), tmp_path)) != []
+
+
+@needs_pdflatex
+@pytest.mark.parametrize("paper", [Paper(), Paper("table*", "a:b_c"), Paper("")])
+@pytest.mark.parametrize("kind", ["article", "IEEEtran", "acmart", "elsarticle", "llncs", "revtex4-2"])
+def test_a_table_fits_its_column_in_any_class(kind, paper, tmp_path):
+    if subprocess.run(["kpsewhich", f"{kind}.cls"], capture_output=True, check=False).returncode:
+        pytest.skip(f"{kind} is not on this machine")
+    table = replace(comparison_table(compare(*map(load, ("vgg16", "resnet50", "densenet169")))), paper=paper)
+    options = "twocolumn" if kind in ("article", "revtex4-2") else "5p" if kind == "elsarticle" else ""
+    assert overfull(compiled(render_latex([table]), tmp_path, options, kind)) == []
 
 
 @needs_pdflatex
@@ -434,7 +457,8 @@ def test_latex_shows_every_sign(tmp_path):
         ("a_b\\c", r"a\_b\textbackslash{}c"),
         ("--all", "-{}-all"),
         ("batch-norm 3×3", r"batch-norm 3$\times$3"),
-        ("− ≤ ²", r"$-$ $\leq$ $^{2}$"),
+        ("− ≤ ² ₁", r"$-$ $\leq$ \textsuperscript{2} \textsubscript{1}"),
+        ("24.7ᵇ¹\u2007", r"24.7\textsuperscript{b}\textsuperscript{1}\phantom{\textsuperscript{1}}"),
         ("Σ λ Α", r"$\Sigma$ $\lambda$ A"),
         ("Größe", "Größe"),
         ("漢", r"\texttt{U+6F22}"),
@@ -455,8 +479,9 @@ def test_long_latex_tables_are_longtables():
     short = render(table_of("one layer"), "latex")
     assert r"\begin{table}" in short
     assert r"\archcalctable{longtable}{" not in short
-    assert short.count(r"\caption") == 1
-    assert r"\label{tab:blocks-conv5x5}" in short
+    assert re.findall(r"\\label\{(.*?)\}", short) == ["tab:blocks-conv5x5", "tab:blocks-conv5x5-published"]
+    long_beside_short = render(table_of("vgg16"), "latex").partition("published}")[0]
+    assert r"\begin{table}" in long_beside_short
 
 
 def test_labels_tell_tables_apart():
@@ -469,13 +494,37 @@ def test_labels_tell_tables_apart():
 def test_latex_says_which_columns_gave_way():
     text = render(table_of("compare"), "latex")
     assert "% Columns left out because no page is wide enough: " in text
-    assert "× FLOPs, × activations." in text.split("\n\n")[2].splitlines()[0]
+    assert "FLOPs, × FLOPs, Activations (values), × activations" in text.split("\n\n")[1].splitlines()[0]
     assert r"$\times$ FLOPs" not in text
     assert "Left out" not in render(table_of("one layer"), "latex")
 
 
-def test_latex_says_what_it_needs():
+def test_latex_says_what_it_needs_and_no_more():
     head = render_all([table_of("vgg16"), table_of("op")], "latex").split("\n\n")
     assert head[0].startswith("% Include this file in a document")
-    assert "booktabs" in head[0]
+    assert {"booktabs", "longtable", "array"} <= set(re.findall(r"\{(\w+)\}", head[0]))
     assert sum("usepackage" in block for block in head) == 1
+    short = render(table_of("list"), "latex").partition("\n\n")[0]
+    assert re.findall(r"usepackage.*?\{(\w+)\}", short) == ["fontenc", "booktabs", "graphicx"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_to_type_stands_on_a_terminal_alone(form):
+    text = render(table_of("vgg16"), form).replace("{}", "")
+    assert ("--all" in text) == (form == "table")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if not FORMATS[form].every])
+def test_a_mark_is_a_superscript_and_its_note_below_has_it_too(form):
+    text = render(table_of("compare"), form)
+    mark = (r"\textsuperscript{b}\textsuperscript{1}", "ᵇ¹")[form != "latex"]
+    assert f"23.87{mark}" in text
+    assert re.search(rf"{re.escape(mark)} ImageNet validation, single crop 224", text)
+
+
+def test_marks_have_a_letter_for_each_of_many_tests():
+    marks = [letter(i) for i in range(60)]
+    assert len(set(marks)) == 60
+    assert not re.search("[a-z]", "".join(marks))
+    assert marks[16:18] == ["ʳ", "ˢ"]
+    assert marks[25] == "ᵃᵃ"

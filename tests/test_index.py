@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
-from archcalc import ArchcalcError, analyze, catalog, load, networks, spec_files
+from archcalc import ArchcalcError, analyze, catalog, load, networks, spec_files, spec_reading
 from archcalc.cli import cli
 from archcalc.render.formats import FORMATS
 from archcalc.render.tables.list import row_of
@@ -39,9 +39,9 @@ def work(monkeypatch):
         counts["expanded"] += 1
         return graph(self, *arguments)
 
-    monkeypatch.setattr(catalog, "parse_spec", parse_spec)
+    monkeypatch.setattr(spec_reading, "parse_spec", parse_spec)
     monkeypatch.setattr(Expansion, "graph", expanded)
-    catalog._parsed.cache_clear()
+    spec_reading.parsed.cache_clear()
     return counts
 
 
@@ -108,15 +108,15 @@ def test_a_list_expands_and_parses_nothing(work):
 
 def test_names_that_are_misspelt_parse_nothing(work):
     with pytest.raises(ArchcalcError, match="did you mean vgg16"):
-        load("vgg_16")
+        load("vvg16")
     assert work == {}
 
 
 @pytest.mark.parametrize(("name", "parsed"), [("vgg16", 1), ("torchvision/resnet50", 2)])
 def test_a_network_is_read_from_its_own_file(name, parsed, work, monkeypatch):
     texts = []
-    read = catalog.read_text
-    monkeypatch.setattr(catalog, "read_text", lambda path: texts.append(path) or read(path))
+    read = spec_reading.read_text
+    monkeypatch.setattr(spec_reading, "read_text", lambda path: texts.append(path) or read(path))
     monkeypatch.setattr(catalog, "files", None)  # no folder is searched
     load(name)
     assert (work["parsed"], work["expanded"], len(texts)) == (parsed, 1, parsed)

@@ -3,7 +3,7 @@
 import pytest
 
 from archcalc import networks
-from archcalc.auditing.network_names import Meant, Names
+from archcalc.network_names import Meant, Names
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,9 @@ TWO = [["name", "params"], ["a", "1,5"]]
         "name;params\n\n;\na;1,5;;\n",
         'name;"params"\nA heading;\n a ; "1,5" \n',
         "name;params\ra;1,5",
+        "sep=;\nname;params\na;1,5\n",
+        "name|params\na|1,5\n",
+        "name | params\n--- | ---:\na | 1,5\n",
         "| name | params |\n|:--|--:|\n| a | 1,5 |\n",
         "text\n\n| **name** | `params` |\n|---|---|\n| *CNNs* | |\n| a<br> | 1,5 |\n\n| other |\n",
     ],
@@ -43,7 +46,8 @@ def test_a_quoted_cell_may_have_quotes_separators_and_lines(tmp_path):
     assert texts(tmp_path, 'name,"FLOPs\n(G)"\n"a ""b"", c",4\n') == [["name", "FLOPs (G)"], ['a "b", c', "4"]]
 
 
-def test_a_markdown_cell_may_have_a_bar(tmp_path):
+def test_a_markdown_cell_may_have_a_bar_and_quotes(tmp_path):
+    assert texts(tmp_path, '| name | x |\n|---|---|\n| "a" b | 1 |\n')[1] == ['"a" b', "1"]
     assert texts(tmp_path, "| name | x |\n|---|---|\n| a\\|b | 1 |\n")[1] == ["a|b", "1"]
 
 

@@ -220,3 +220,12 @@ def test_a_printed_zero_has_a_precision_too():
 )
 def test_the_edges_of_a_precision(computed, verdict):
     assert read_number("2K").verdict(computed) == verdict
+
+
+@given(st.sampled_from(["25.6M", "4.1G", "~30K", "about 150", "< 3K", "over 25 million", "0", "1e99", "650,000"]),
+       st.integers(-3, 3), st.integers(-2, 2))  # fmt: skip
+def test_what_matches_is_in_the_range(text, steps, more):
+    number = read_number(text)
+    computed = int(number.value + steps * number.step / 2) + more
+    least, most = number.range
+    assert least <= computed <= most or not number.verdict(computed)

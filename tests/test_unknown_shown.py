@@ -15,6 +15,7 @@ from archcalc.ops.base import REGISTRY, Saved  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
 from archcalc.ops.shape import Features  # noqa: E402
 from archcalc.render.pictures.profile import _total, bars  # noqa: E402
+from archcalc.render.tables.summaries import summarize  # noqa: E402
 
 
 class Fourier(nn.Module):
@@ -91,3 +92,28 @@ def test_pictures_mark_what_is_unknown():
     unknown, known = (bars(archcalc.analyze(graph(counts))) for counts in (None, (("mac", 16),)))
     assert [bar.unknown for bar in unknown][-1] == {"macs"}
     assert not any(bar.unknown for bar in known)
+
+
+class Spectrum(nn.Module):
+    def __init__(self, linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x):
+        return torch.fft.fft(self.linear(x)).real
+
+
+@pytest.mark.parametrize(
+    ("layer", "convention", "begins"),
+    [
+        (nn.Linear(8, 8), "all", ["≥: at least so much, with"]),
+        (nn.Linear(8, 8), "torchinfo", ["≥: at least so much, with", "≥ is of this graph"]),
+        (nn.Identity(), "all", ["–: unknown, with"]),
+        (nn.Identity(), "torchinfo", ["–: unknown, with"]),
+    ],
+)
+def test_a_summary_explains_the_signs_that_it_shows(layer, convention, begins):
+    report = archcalc.analyze(archcalc.from_torch(Spectrum(layer), (8,)), flops=convention)
+    notes = summarize(report, everything=True).notes
+    assert [note[: len(text)] for note, text in zip(notes, begins, strict=False)] == begins
+    assert not any("≥" in note for note in notes[len(begins) :])

@@ -196,6 +196,15 @@ DARKNET = {
     "maxpool": (Rule(MAXIMUM, lambda call: int(rules.values(call.op.kernel_size)), OUTPUTS),),  # type: ignore[attr-defined]
     "add": (Rule("additions", 1, rules.sums),),
 }
+NETSCOPE: Rules = {
+    "conv": (Rule("MACs without groups", 1, lambda call: rules.macs(call) * call.op.groups),),  # type: ignore[attr-defined]
+    "linear": (MACS,),
+    "batchnorm": (_norm("scale layers after batch normalization", 1, 0),),
+    "lrn": (Rule(OTHER_NORM, lambda call: call.op.size, INPUTS),),  # type: ignore[attr-defined]
+    **every(("avgpool", "global_avgpool", "global_maxpool", "maxpool", "relu", "softmax", "add", "concat", "dropout")),
+    **every(("flatten", "identity", "input", "permute", "reshape")),
+    "": None,
+}
 XLA: Rules = {
     **every(CONVOLUTIONS, Rule("products within the image", 2, rules.inside, "per MAC")),
     **every(("linear", "matmul", "attention", WINDOWS), TWICE),
@@ -270,6 +279,13 @@ _ROWS = (
         "convnet-burden", "MACs and biases, 2 per value of relu, pooling by its stride", "MACs", BURDEN,
         "albanie/convnet-burden 42f03d3", "batch normalization, softmax, joins but sums",
         "Pooling counts 2 per output value and stride, not per value of its window; global pooling has stride 1.",
+    ),
+    _tool(
+        "netscope", "MACs, scale layers, squares of local response normalization", "MACs", NETSCOPE,
+        "dgschwend/netscope 51c947a (column macc; read, not run)",
+        "biases, batch normalization before its scale layer, activations, pooling, sums of branches, softmax",
+        "A convolution with groups counts as one without. Layers have the shapes of this network; Netscope ignores "
+        "dilation, and rounds the size of a pool up.",
     ),
     _tool(
         "darknet", "2·MACs of convolutions, max pooling, sums of branches", "FLOPs", DARKNET,

@@ -54,6 +54,8 @@ class Line(NamedTuple):
 def explain(report: Report, name: str) -> tuple[Sequence[Layer], list[Line]]:
     """Explain a layer, or the sums over a group such as `stage3`. Returns the layers, too.
 
+    A layer comes before a group of the same name.
+
     Raises ArchcalcError with the nearest names.
     """
     parts = parts_by_name(report.layers)
@@ -61,7 +63,7 @@ def explain(report: Report, name: str) -> tuple[Sequence[Layer], list[Line]]:
         known = suggest(name, [own for own in parts if not own.startswith("op:")])
         hint = known or f"`archcalc summarize {report.graph.name} --all` shows all"
         raise ArchcalcError(f"{report.graph.name} has no layer or group {shorten(name)!r}; {hint}")
-    layers = parts[name]
+    layers = [layer for layer in parts[name] if layer.node.name == name] or parts[name]
     if len(layers) > 1:
         return layers, [*_sums(layers, ["saved_bytes"] * MODES[report.mode])]
     return layers, [*_layer(report, next(i for i, layer in enumerate(report.layers) if layer is layers[0]))]

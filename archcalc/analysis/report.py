@@ -26,6 +26,7 @@ from archcalc.errors import ArchcalcError, SpecError, choose, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Node, require_graph
 from archcalc.ops.arguments import plain
+from archcalc.shown import Shown
 
 MAX_BATCH = 10**9
 MODES = {"infer": False, "train": True}  # whether it is training, with side outputs and dropout
@@ -108,7 +109,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """The figures of a network, and their conditions. Those of layers and totals are computed when first read."""
 
     graph: Graph  # as given; at inference `layers` omit its side outputs
@@ -187,7 +188,7 @@ class Report:
     @cached_property
     def field_end(self) -> int:
         """The index of the layer whose receptive field is the network's."""
-        return last_spatial(self.ran, self.fields)
+        return last_spatial(self.ran, lambda: self.fields)
 
     @property
     def unknown_memory(self) -> str:

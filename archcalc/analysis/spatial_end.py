@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from archcalc.analysis.field_figures import largest_local
 from archcalc.analysis.once_per_graph import of_equals
@@ -11,11 +11,11 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops.reads import ALL, Window
 
 
-def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
+def last_spatial(graph: Graph, fields: Callable[[], Sequence[Axes | None]]) -> int:
     """Return the last layer with positions on the way to the result, where papers state a network's receptive field.
 
     That is the last layer before global pooling or flattening; without these, the result. If branches are pooled one by
-    one, it is the layer with the largest local field.
+    one, it is the layer with the largest local field; only then are fields computed.
     """
     lost, ends = _lost(graph), []
     on_the_way = {*graph.results}
@@ -24,7 +24,10 @@ def last_spatial(graph: Graph, fields: Sequence[Axes | None]) -> int:
             on_the_way.update(graph.nodes[position].inputs)
         elif position in on_the_way:
             ends.append(position)
-    return max(ends, key=lambda position: (_local(fields[position]), position), default=0)
+    if len(ends) < 2:
+        return ends[0] if ends else 0
+    known = fields()
+    return max(ends, key=lambda position: (_local(known[position]), position))
 
 
 def _local(axes: Axes | None) -> float:

@@ -1,7 +1,7 @@
 """How tools count: what each rule counts for one call of an operator, and each tool's table of rules by operator.
 
 A tool counts how a network's code is written. The tables say what it counts of the module that `pytorch.build` makes;
-an operator without a row is one that the tool counts as nothing, `UNKNOWN` one whose count is not known.
+an operator without a row is one that the tool counts as nothing, None says that its count is not known.
 `bench/conventions.py` compares them with the tools themselves.
 """
 
@@ -64,6 +64,8 @@ def counted(rules: Rules, op: Operator, x: Any, y: Any, batch: int) -> dict[str,
     """Return what a tool counts of an operator, by cause; None: unknown."""
     if isinstance(op, Imported):
         meant: Any = op.means
+        if _moves(op):
+            return {} if rules.get("", ()) is not None else None
         if meant is None or isinstance(meant, Imported):
             return None
         x = x if meant.joins else op.read
@@ -78,6 +80,12 @@ def counted(rules: Rules, op: Operator, x: Any, y: Any, batch: int) -> dict[str,
             if count:
                 found[cause] = found.get(cause, 0) + count
     return found
+
+
+def _moves(op: Imported) -> bool:
+    """Whether a function only moves values: no tool counts one, but those that resize images."""
+    computes = op.means or op.counts != () or op.common or op.tensors
+    return not (computes or "upsample" in op.function or "Resize" in op.function)
 
 
 def every(names: Iterable[str], *rules: Rule) -> dict[str, tuple[Rule, ...]]:

@@ -9,9 +9,9 @@ from typing import Any
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import accuracies_of, recipes_of
 from archcalc.auditing.verdicts import audit
-from archcalc.catalog import build, load_with, origins, spec_of
+from archcalc.catalog import Broken, build, each, load_with, origins, spec_of
 from archcalc.errors import ArchcalcError
-from archcalc.graph.graph import Graph, Node
+from archcalc.graph.graph import Graph, Node, Origin
 from archcalc.importers.declared import is_declared
 from archcalc.importers.sources import source_of
 from archcalc.ops import Operator, format_shape
@@ -24,11 +24,12 @@ from archcalc.spec.network_spec import SUFFIXES, InputShape
 
 @kept()
 def check_spec(
-    path: str, params: Mapping[str, Any] | None = None, input: InputShapes | None = None
+    path: str, params: Mapping[str, Any] | None = None, input: InputShapes | None = None, broken: Broken = None
 ) -> tuple[list[str], tuple[str, ...]]:
     """Check a spec. Returns remarks on what is unused or looks wrong, one line each with its place, and the networks.
 
-    The params and the input are for each network. Raises SpecError for an error in the spec or in any of its networks.
+    The params and the input are for each network. Raises SpecError for an error in the spec; an error in one of its
+    networks is passed to `broken`, or raised.
     """
     if source_of(str(path)):
         return [], (analyze(load_with(path, params or {}, input), mode="train").graph.name,)
@@ -39,11 +40,15 @@ def check_spec(
     found = origins(file, part)
     spec = spec_of(found[0])
     remarks = [f"{place}: {what} is not used" for what, place in spec.unused]
-    for origin in (own._replace(params=plain_params(params or {}), input=plain_shape(input)) for own in found):
-        graph = build(origin)
+
+    def checked(own: Origin) -> list[str]:
+        graph = build(own._replace(params=plain_params(params or {}), input=plain_shape(input)))
         audit(analyze(graph, mode="train"))
-        accuracies_of(origin), recipes_of(origin)
-        remarks += _doubts(graph, spec.inputs)
+        accuracies_of(own), recipes_of(own)
+        return list(_doubts(graph, spec.inputs))
+
+    for _, doubts in each(found, checked, broken):
+        remarks += doubts
     return list(dict.fromkeys(remarks)), spec.networks()
 
 

@@ -9,37 +9,38 @@ cell of its row agrees for the same input.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import AtLeast
-from archcalc.analysis.conventions import CONVENTIONS
-from archcalc.analysis.figures import FIGURES, rule
+from archcalc.analysis.at_least import AtLeast, add_known
+from archcalc.analysis.conventions import CONVENTIONS, Convention
+from archcalc.analysis.cost import Run, flops
+from archcalc.analysis.figures import rule
 from archcalc.analysis.report import Report, analyze
 from archcalc.auditing.claims import Claim
 from archcalc.auditing.figures import Figures
-from archcalc.auditing.network_names import Meant, Names
-from archcalc.auditing.paper_columns import BATCH, MEMORIES, MEMORY
-from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row
+from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row, read_input
 from archcalc.auditing.printed import EVIDENCE, Number
 from archcalc.auditing.verdicts import MATCHES, OPERATIONS, PLAIN, Verdict, Way, verdict_of
 from archcalc.catalog import listed, load_with, networks
-from archcalc.errors import ArchcalcError, Refusal, shorten, suggest
+from archcalc.errors import ArchcalcError, Refusal, suggest
 from archcalc.graph.graph import Graph
+from archcalc.network_names import Meant, Names
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
 from archcalc.spec.limits import tightest
 
-MANY_WAYS = ("params", *OPERATIONS, MEMORY)  # figures that some way of counting gives, whatever few digits they have
+MANY_WAYS = ("params", *OPERATIONS)  # figures that some way of counting gives, whatever few digits they have
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
 
 class Answer(NamedTuple):
     """A way to count that gives the printed digits."""
 
-    order: tuple[int, ...]  # what it takes for granted: an accounting, input or mode, tool; and its number
+    order: tuple[int, ...]  # what it takes for granted: an accounting, input or mode, tool; and its rank
     number: Number
     value: int
     text: str
@@ -71,15 +72,13 @@ class Setting(NamedTuple):
     """What a row may print figures of."""
 
     input: Sizes
-    batch: int = 1
     mode: str = "infer"
     stated: bool = True  # by the row, or it is the network's own
 
     @property
     def text(self) -> str:
         """What it is, for people."""
-        batch, sides = f", batch {self.batch}" * (self.batch > 1), ", with side outputs" * (self.mode == "train")
-        return f"at {format_shape(self.input)}{batch}{sides}"
+        return f"at {format_shape(self.input)}" + ", with side outputs" * (self.mode == "train")
 
 
 class Count(NamedTuple):
@@ -89,6 +88,7 @@ class Count(NamedTuple):
     text: str = ""
     tool: bool = False  # by a tool's convention
     other: bool = False  # by another accounting
+    rank: int = 0  # how many are plainer
 
 
 class Auditor:
@@ -98,22 +98,26 @@ class Auditor:
         self.given = given or {}  # networks by the names of rows
         self.search = search
         self.names = Names(networks(broken=lambda error: None))
+        self.find = lru_cache(10_000)(self.names.find)
         self.graph = lru_cache(64)(self._graph)
-        self.counts = lru_cache(None)(self._counts)
+        self.inputs = lru_cache(10_000)(self._inputs)
+        self.counts = lru_cache(10_000)(self._counts)
 
     def audit(self, row: Row) -> list[Audited]:
         """Return the verdicts on a row's cells; without a network one entry that says so."""
         meant = self.meant(row)
         if not meant.networks:
+            merged = f"write the text of a merged cell into each row (line {row.place.line})"
             hint = suggest(row.label, self.names.known) or "name it in a column `archcalc` or with --network"
-            hint = hint if row.label else "write the text of a merged cell into each row"
+            hint = hint if row.label else merged
             return [Audited(row, remark=f"unknown network; {hint}")]
         try:
             tried = {name: self.answered(row, name) for name in meant.networks}
             best = max(tried, key=lambda name: _score(tried[name]))  # the first of equal ones
             answers = self.scanned(row, best, tried[best])
         except (ArchcalcError, Refusal) as error:  # an input that cannot be read, or that the network refuses
-            return [Audited(row, meant.networks, remark=str(error))]
+            where = f"{row.place}: " * isinstance(error, Refusal)
+            return [Audited(row, meant.networks, remark=f"{where}{error}")]
         if meant.more and not _convincing(answers):
             verb = "are" if len(meant.more) > 1 else "is"
             text = f"{', '.join(meant.more)} {verb} not in the name of {best}, and no figure shows that it is meant"
@@ -128,37 +132,42 @@ class Auditor:
         named = row.names.get("archcalc", "")
         if named in self.names.known:
             return Meant((named,))
-        found = [self.names.find(text) for text in ([named] if named else row.names.values())]
+        found = [self.find(text) for text in ([named] if named else row.names.values())]
         best = min((meant for meant in found if meant.networks), key=lambda meant: bool(meant.more), default=Meant())
         return best if best.networks or not self.search else Meant(tuple(self.searched(row)))
 
     def searched(self, row: Row) -> Iterator[str]:
         """Yield the networks that have all figures of a row, if these are evidence."""
         printed = [way.number.value for cell in row.printed if cell.column.role == "params" for way in cell.ways]
-        for own in listed(_params, broken=lambda error: None):
-            near = any(own["params"] / NEAR <= value <= own["params"] * NEAR for value in printed)
-            if near and own["name"] in self.names.known:
-                answers = self.answered(row, own["name"])
+        for name, params in self.params.items():
+            if any(params / NEAR <= value <= params * NEAR for value in printed):
+                answers = self.answered(row, name)
                 if all(answers) and _convincing(answers):
-                    yield own["name"]
+                    yield name
+
+    @cached_property
+    def params(self) -> dict[str, int]:
+        """The params of each network."""
+        found = listed(_params, broken=lambda error: None)
+        return {own["name"]: own["params"] for own in found if own["name"] in self.names.known}
 
     def answered(self, row: Row, name: str) -> list[list[Answer]]:
         """Return the answers of a network to each cell of a row. Raises ArchcalcError, and Refusal for its input."""
         settings = self.settings(row, name)
         return [self.answers(name, cell, settings) for cell in row.printed]
 
-    def settings(self, row: Row, name: str) -> list[Setting]:
+    def settings(self, row: Row, name: str) -> tuple[Setting, ...]:
         """Return the settings in which a row may print figures of a network, the plainest first."""
+        return self.inputs(name, row.input, tuple(row.sides))
+
+    def _inputs(self, name: str, stated: str, sides: Sequence[int]) -> tuple[Setting, ...]:
         graph = self.graph(name, None)
-        own, stated, given = tuple(graph.input), row.input(graph.input), row.by_role.get(BATCH, "1")
-        if not re.fullmatch("[1-9][0-9]{0,8}", given):
-            raise Refusal(f"cannot read the batch {shorten(given)!r}; write a number such as 32")
-        batches = dict.fromkeys((int(given), 1))
-        hinted = [(own[0], side, side) for side in row.sides()] if len(own) == 3 else []
-        inputs = dict.fromkeys([tuple(self.graph(name, stated).input)] if stated else [*hinted, own])
-        made = [Setting(shape, batch) for shape in inputs for batch in batches]
-        made += [setting._replace(mode="train", stated=False) for setting in made if graph.sides]
-        return made + [Setting(own, batch, stated=False) for batch in batches if own not in inputs]
+        own, given = tuple(graph.input), read_input(stated, graph.input)
+        hinted = [(own[0], side, side) for side in sides] if len(own) == 3 else []
+        shapes = dict.fromkeys([tuple(self.graph(name, given).input)] if given else [*hinted, own])
+        made = [Setting(shape) for shape in shapes]
+        made += [Setting(shape, "train", stated=False) for shape in shapes if graph.sides]
+        return (*made, *[Setting(own, stated=False)] * (own not in shapes))
 
     def scanned(self, row: Row, name: str, answers: list[list[Answer]]) -> list[list[Answer]]:
         """Add answers for images of other sizes to cells that have none, if their digits are evidence alone."""
@@ -178,19 +187,21 @@ class Auditor:
             if role == "params" and self.counts(role, name, setting) == before:
                 return  # no size changes them
             ratio = (side / own.input[1]) ** 2
-            near = (way.number.value / (count.value * ratio or 1) for way in cell.ways for count in before)
-            if role not in ("macs", "flops") or any(0.8 < quotient < 1.25 for quotient in near):
+            printed = (float(way.number.value) / ratio for way in cell.ways)
+            if role not in OPERATIONS or any(_between(before, value * 0.8, value * 1.25) for value in printed):
                 yield setting
 
     def answers(self, name: str, cell: PrintedCell, settings: Sequence[Setting]) -> list[Answer]:
         """Return the answers of a network to a cell, the plainest of the best matches first."""
         found: dict[Any, Answer] = {}
+        ways = [(way, way.number.range) for way in cell.ways]
         for setting in settings:
-            for count in self.counts(cell.column.role, name, setting):
-                for way in cell.ways:
+            counts = self.counts(cell.column.role, name, setting)
+            for way, possible in ways:
+                for count in _between(counts, *possible):
                     if way.number.verdict(count.value):
                         text = ", ".join(filter(None, (f"{count.text} {setting.text}".strip(), way.unit)))
-                        order = way.binary or count.other, not setting.stated, count.tool, len(found)
+                        order = way.binary or count.other, not setting.stated, count.tool, count.rank
                         own = Answer(order, way.number, count.value, text, setting.input)
                         found.setdefault((count.text, count.value, way.unit), own)
         return sorted(found.values(), key=lambda own: (MATCHES.index(own.number.verdict(own.value)), own.order))
@@ -200,11 +211,11 @@ class Auditor:
         row, (name, *_), cell = audited.row, audited.networks, audited.cell
         assert cell
         own, settings = answers[row.printed.index(cell)], self.settings(row, name)
-        plain = next(filter(None, (self.counts(cell.column.role, name, setting) for setting in settings)), ())
+        counts = next(filter(None, (self.counts(cell.column.role, name, setting) for setting in settings)), ())
+        plain = min(counts, key=lambda count: count.rank, default=None)
         if cell.problem or not plain:
             return audited._replace(remark=cell.problem or f"the figure is unknown for {name}")
-        key = MEMORIES[0] if cell.column.role == MEMORY else cell.column.role
-        claim, computed = Claim(key, cell.text, str(cell.place), what=cell.column.title), plain[0].value
+        claim, computed = Claim(cell.column.role, cell.text, str(cell.place), what=cell.column.title), plain.value
         ways = [Way(cell.ways[0].number, computed), *(Way(a.number, a.value, a.text if a.steps else "") for a in own)]
         verdict, audited = verdict_of(claim, computed, ways), audited._replace(answers=tuple(own))
         agree = {a.input for found in answers if found is not own for a in found if not a.steps or a.evident}
@@ -223,44 +234,52 @@ class Auditor:
         return load_with(name, {}, shape)
 
     def _counts(self, role: str, name: str, setting: Setting) -> tuple[Count, ...]:
-        """Return a network's figures in a setting, those without an accounting first; none if it refuses the input."""
+        """Return a network's figures in a setting, by value; none if it refuses the input."""
         try:
-            made = list(_counted(role, self.graph(name, setting.input), setting))
+            made = [*_counted(role, analyze(self.graph(name, setting.input), mode=setting.mode))]
         except ArchcalcError:
             if (pool := tightest()) and not pool.left:  # no network can be loaded any more
                 raise
             return ()
-        return tuple(count for count in made if count.value is not None and not isinstance(count.value, AtLeast))
+        known = [count for count in made if count.value is not None and not isinstance(count.value, AtLeast)]
+        return tuple(sorted(count._replace(rank=rank) for rank, count in enumerate(known)))
 
 
-def _counted(role: str, graph: Graph, setting: Setting) -> Iterator[Count]:
-    report = analyze(graph, setting.batch, mode=setting.mode)
-    end = report.field_end if len(setting.input) == 3 else 0
+def _between(counts: Sequence[Count], least: float, most: float) -> Sequence[Count]:
+    value = attrgetter("value")
+    return counts[bisect_left(counts, least, key=value) : bisect_right(counts, most, key=value)]
+
+
+def _counted(role: str, report: Report) -> Iterator[Count]:
     if role in ("params", "param_bytes"):
-        yield from (Count(value, text, other=bool(text)) for text, value in _parts(report, role, end))
+        yield from (Count(value, text, other=bool(text)) for text, value in _parts(report, rule(role)))
         if statistics := report.totals.running_statistics * (1 if role == "params" else 4):
             yield Count(getattr(report.totals, role) + statistics, "with running statistics", other=True)
     elif role in OPERATIONS:
         alike: dict[tuple[Any, ...], list[str]] = {}
         for name in dict.fromkeys((*PLAIN, *CONVENTIONS)):
-            counted = analyze(graph, setting.batch, mode=setting.mode, flops=name)
-            alike.setdefault(tuple(_parts(counted, "flops", end)), []).append(name)
+            alike.setdefault(tuple(_parts(report, _operations(report, CONVENTIONS[name]))), []).append(name)
         for parts, names in alike.items():
             tool = names[0] not in PLAIN or (role, names[0]) == ("macs", "all")
             yield from (Count(value, f"{', '.join(names)} {text}".strip(), tool, bool(text)) for text, value in parts)
-    elif role == MEMORY:
-        yield from (Count(getattr(report.totals, key), FIGURES[key].title, tool=True) for key in MEMORIES)
     else:
         yield Count(Figures(report).figure(role))
 
 
-def _parts(report: Report, key: str, end: int) -> Iterator[tuple[str, int]]:
+def _operations(report: Report, convention: Convention) -> Callable[[Run], int | None]:
+    conditions = report.runs[0].conditions._replace(convention=convention)
+    return lambda run: flops(run._replace(conditions=conditions))
+
+
+def _parts(report: Report, count: Callable[[Run], int | None]) -> Iterator[tuple[str, Any]]:
     """Yield a sum; without the linear layers behind the last layer with positions; and without all behind it."""
-    values = [rule(key)(run) for run in report.runs]
-    yield "", getattr(report.totals, key)
+    known = {id(run): count(run) for run, _ in report.distinct}
+    values = [known[id(run)] for run in report.runs]
+    end = report.field_end if len(report.graph.input) == 3 else 0
+    yield "", add_known(values)
     head = [node.op.name == "linear" and i > end > 0 for i, node in enumerate(report.ran.nodes)]
     if any(head) and None not in values:
-        kept = [count or 0 for count, own in zip(values, head, strict=True) if not own]
+        kept = [value or 0 for value, own in zip(values, head, strict=True) if not own]
         yield "without the classifier", sum(kept)
         if any(kept[end + 1 :]):
             yield "without pooling and the classifier", sum(kept[: end + 1])

@@ -14,20 +14,17 @@ from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, numbers
 from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Number, read_number
 
 NAMES = ("archcalc", "network", "name", "model", "architecture", "backbone", "method", "variant", "config")  # in order
-INPUT, BATCH, MEMORY = "input", "batch", "memory"
+INPUT = "input"
 ROLES: Mapping[str, Sequence[str]] = {
     **{name: (name, f"{name}s", f"{name} name") for name in NAMES},
     "architecture": ("architecture", "architectures", "arch", "builder"),
     INPUT: ("input", "input size", "resolution", "res", "size", "image", "image size", "img size", "crop size"),
-    BATCH: ("batch", "batch size"),
     "params": ("param", "params", "parameter", "parameters", "trainable params", "trainable parameters"),
     "macs": ("mac", "macs", "madds", "m adds", "mult add", "mult adds", "multiply adds", "multiply accumulates"),
     "flops": ("flop", "flops", "op", "ops", "operations", "complexity"),
     "activations": ("activation", "activations", "acts"),
     "param_bytes": ("model size", "file size", "size on disk", "param mem"),
-    MEMORY: (MEMORY, "mem"),
 }  # fmt: skip
-MEMORIES = ("peak_inference_bytes", "peak_training_bytes", "param_bytes", "activation_bytes")  # what memory may be
 BINARY_COUNTS = COUNTS | {"k": 2**10, "m": 2**20, "g": 2**30, "b": 2**30}
 MAX_TEXT = 100  # characters of a heading or figure; expressions take longer than linear
 SMALL = 10**5  # a number below is perhaps one of millions
@@ -51,7 +48,7 @@ class Column(NamedTuple):
     @property
     def printed(self) -> bool:
         """Whether it prints a figure."""
-        return self.role not in ("", INPUT, BATCH, *NAMES)
+        return self.role not in ("", INPUT, *NAMES)
 
 
 class Printed(NamedTuple):
@@ -84,14 +81,9 @@ def _key(words: str) -> str:
     return key if key in numbers() else ""
 
 
-def unit_of(role: str) -> str:
-    """Return the unit of what a column prints."""
-    return "bytes" if role == MEMORY else FIGURES[role].unit
-
-
 def readings(text: str, column: Column) -> list[Printed]:
     """Return the ways to read a cell, the plainest first. Raises Refusal for a text that is not a number."""
-    unit, plain = unit_of(column.role), _plain(text[:MAX_TEXT])
+    unit, plain = FIGURES[column.role].unit, _plain(text[:MAX_TEXT])
     stated = bool(_STATED.fullmatch(plain)) or not (column.unit or unit in ("bytes", "values", "operations"))
     if stated:
         return [*_ways(plain, unit, "")]
@@ -99,26 +91,27 @@ def readings(text: str, column: Column) -> list[Printed]:
     if column.unit:
         whole = [Printed(own, "without the unit of the heading")] if own.value >= SMALL else []
         return [*_ways(plain + column.unit, unit, ""), *whole]
-    guessed = () if own.value >= SMALL else ("MB", "GB") if unit == "bytes" else ("M", "G")
+    guessed = () if not 0 < own.value < SMALL else ("MB", "GB") if unit == "bytes" else ("M", "G")
     return [Printed(own), *(way for one in guessed for way in _ways(plain + one, unit, one))]
 
 
 def _ways(text: str, unit: str, guessed: str) -> Iterator[Printed]:
-    """Yield a number in units of 1,000, and in those of 1,024."""
+    """Yield a number in units of 1,000, and unless it is a bound in those of 1,024."""
     plain = read_number(text, SCALES.get(unit, COUNTS), small=unit in SMALL_COUNTS)
     yield Printed(plain, f"read as {guessed}" * bool(guessed))
     if unit in ("bytes", "values", "operations"):
         binary = read_number(text, BINARY_BYTES if unit == "bytes" else BINARY_COUNTS)
-        if binary.value != plain.value:
+        if binary.value != plain.value and not plain.bound:
             yield Printed(binary, "in units of 1,024", binary=True)
 
 
 def _plain(text: str) -> str:
     """Return a printed number without footnote marks, spaces between digits, and the name of what is counted.
 
-    A comma before other than three digits is a decimal comma.
+    A comma before other than three digits is a decimal comma; of several points each is a thousands separator.
     """
     plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", text.strip()).strip()
     plain = re.sub(r"(?<=\d)['’ ](?=\d{3}\b)", "", plain)
+    plain = re.sub(r"(?<![\d,.])\d{1,3}(\.\d{3}){2,}(?![\d,.])", lambda number: number[0].replace(".", ""), plain)
     plain = re.sub(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.])", r"\1.\2", plain)  # a decimal comma
     return re.sub(rf"\s*{_COUNTED}\.?$", "", plain, flags=re.IGNORECASE).strip()

@@ -20,7 +20,7 @@ SIZES = (
 )  # fmt: skip  # usual sides of images
 
 _SIDE = "([1-9][0-9]{0,8})"
-_INPUT = re.compile(rf"{_SIDE}(?: ?px|²|\^2)?(?: ?[x×,] ?{_SIDE}(?: ?[x×,] ?{_SIDE})?)?")
+_INPUT = re.compile(rf"{_SIDE}(?: ?px|²|\^2)?(?: ?[x×,] ?{_SIDE}(?: ?[x×,] ?{_SIDE})?)?(?: ?px)?")
 
 
 class PrintedCell:
@@ -38,45 +38,43 @@ class PrintedCell:
 
 
 class Row:
-    """A row with figures."""
+    """A row with figures; its place is that of its input."""
 
-    def __init__(self, columns: Sequence[Column], cells: Sequence[Cell]) -> None:
-        self.line = cells[0].place.line
-        self.by_role = {column.role: cell.text for column, cell in zip(columns, cells, strict=True) if cell.text}
-        self.printed = [
-            PrintedCell(column, cell)
-            for column, cell in zip(columns, cells, strict=True)
-            if column.printed and cell.text.lower() not in EMPTY
-        ]
-
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """What may name its network, without citations; of a path to Python code the file's name."""
-        texts = {role: re.sub(r"\[[\d, –-]+\]", "", self.by_role.get(role, "")[:MAX_NAME]).strip() for role in NAMES}
-        return {role: re.sub(r".*/(?=.*\.py$)|\.py$", "", text) for role, text in texts.items() if text}
+    def __init__(self, columns: Sequence[Column], cells: Sequence[Cell], printed: Sequence[PrintedCell]) -> None:
+        texts = {column.role: cell for column, cell in zip(columns, cells, strict=True) if cell.text}
+        self.input, self.place = texts.get(INPUT, Cell("", cells[0].place))
+        self.names = {role: name for role in NAMES if role in texts and (name := _name(texts[role].text))}
+        self.printed = printed
 
     @property
     def label(self) -> str:
         """What it calls its network."""
         return next((self.names[role] for role in (*NAMES[2:], *NAMES) if role in self.names), "")
 
+    @cached_property
     def sides(self) -> list[int]:
-        """Return the sides of images that its names mention, such as `384px`."""
+        """The sides of images that its names mention, such as `384px`."""
         words = re.findall(r"(?<![a-z0-9.])(\d{3,4})(?:px|p|x\1)?(?![a-z0-9.])", " ".join(self.names.values()).lower())
         return [side for word in dict.fromkeys(words) if (side := int(word)) in SIZES]
 
-    def input(self, own: Sizes) -> Sizes | None:
-        """Return the input that it states, with the channels of a network's own; None if none. Raises Refusal."""
-        text = self.by_role.get(INPUT, "").lower()
-        if text in EMPTY:
-            return None
-        numbers = _INPUT.fullmatch(text)
-        if numbers is None:
-            raise Refusal(f"cannot read the input {shorten(text)!r}; write 224 or 3x224x224")
-        sizes = [int(size) for size in numbers.groups() if size]
-        if len(sizes) == 3:
-            return (sizes[2], *sizes[:2]) if sizes[2] < 5 <= sizes[0] else tuple(sizes)
-        return own if len(own) != 3 else (own[0], sizes[0], sizes[-1])
+
+def _name(text: str) -> str:
+    """Return a name without citations; of a path to Python code the file's name."""
+    plain = re.sub(r"\[[\d, –-]+\]", "", text[:MAX_NAME]).strip()
+    return re.sub(r".*/(?=.*\.py$)|\.py$", "", plain)
+
+
+def read_input(text: str, own: Sizes) -> Sizes | None:
+    """Return the input that a cell states, with the channels of a network's own; None if none. Raises Refusal."""
+    if text.lower() in EMPTY:
+        return None
+    numbers = _INPUT.fullmatch(text.lower().strip("()[] "))
+    if numbers is None:
+        raise Refusal(f"cannot read the input {shorten(text)!r}; write 224 or 3x224x224")
+    sizes = [int(size) for size in numbers.groups() if size]
+    if len(sizes) == 3:
+        return (sizes[2], *sizes[:2]) if sizes[2] < 5 <= sizes[0] else tuple(sizes)
+    return own if len(own) != 3 else (own[0], sizes[0], sizes[-1])
 
 
 def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
@@ -87,22 +85,30 @@ def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
     """
     header, rows = read_rows(path)
     columns = [column_of(cell.text) for cell in header]
+    printed: list[list[PrintedCell]] = [[] for _ in rows]
     for i, column in enumerate(columns):
-        cells = [PrintedCell(column, row[i]) for row in rows if column.printed and row[i].text.lower() not in EMPTY]
+        filled = [row for row in range(len(rows)) if column.printed and rows[row][i].text.lower() not in EMPTY]
+        cells = [PrintedCell(column, rows[row][i]) for row in filled]
         if cells and all(cell.problem for cell in cells):
             columns[i] = column._replace(role="")
+            continue
+        for row, cell in zip(filled, cells, strict=True):
+            printed[row].append(cell)
+    if not header[0].text and not any(column.role in NAMES for column in columns):
+        columns[0] = Column("", NAMES[2])  # as pandas writes an index
     known = [word for words in ROLES.values() for word in words]
     hints = {
-        column.title: "no numbers" if column_of(column.title).role else suggest(column.title, known)
+        column.title: "no cell below is a number" if column_of(column.title).role else suggest(column.title, known)
         for column in columns
         if not column.role
     }
-    hint = next(filter(None, hints.values()), "write a header such as name,params,flops")
+    title, hint = next(filter(all, hints.items()), ("", "write a header such as name,params,flops"))
+    place = next(cell.place for cell in header if title in ("", cell.text))
     if not any(column.printed for column in columns):
         missing = any(re.match(r"\d", cell.text) for cell in header[1:])
-        raise SpecError("the table has no header" if missing else "no column prints a figure", header[0].place, hint)
+        raise SpecError("the table has no header" if missing else "no column prints a figure", place, hint)
     if not search and not any(column.role in NAMES for column in columns):
-        raise SpecError("no column names the networks", header[0].place, f"{hint}, or add --search")
+        raise SpecError("no column names the networks", place, f"{hint}, or add --search")
     skipped = ", ".join(f"{title} ({hint})" if hint else title for title, hint in hints.items() if title)
-    made = [Row(columns, row) for row in rows]
-    return [row for row in made if row.printed], [f"Skipped columns: {skipped}."] * bool(skipped)
+    made = [Row(columns, row, own) for row, own in zip(rows, printed, strict=True) if own]
+    return made, [f"Skipped columns: {skipped}."] * bool(skipped)

@@ -16,6 +16,7 @@ A computed number matches it in one of four ways:
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -62,6 +63,12 @@ class Number(NamedTuple):
     def evident(self) -> bool:
         """Whether its digits are evidence alone for a way to count; with fewer, some way gives nearly every number."""
         return self.digits >= EVIDENCE and not self.bound and not self.about
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that may match it: a quick test before the exact one."""
+        least, most = math.floor(self.value - self.step), math.ceil(self.value + self.step)
+        return least if self.bound != "<" else -math.inf, most if self.bound != ">" else math.inf
 
     def verdict(self, computed: Any) -> str:
         """Return exact, rounds, truncates or within; "" if the numbers differ."""

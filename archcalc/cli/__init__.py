@@ -25,7 +25,7 @@ INTERNAL = 3  # exit code for a bug in archcalc
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "audit": Home("archcalc.cli.proofs", "audit_networks", "Check published figures."),
-    "check": Home("archcalc.cli.networks", "check", "Find errors and unused parts in a spec."),
+    "check": Home("archcalc.cli.checking", "check", "Find errors and unused parts in specs."),
     "compare": Home("archcalc.cli.comparing", "compare", "Compare networks side by side."),
     "conventions": Home(
         "archcalc.cli.conventions_command", "conventions", "Count FLOPs as each tool does, and say what it misses."
@@ -38,7 +38,9 @@ COMMANDS = {
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "import": Home("archcalc.cli.importing", "import_network", "Write a network as a spec, with blocks and repeats."),
     "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
+    "lock": Home("archcalc.cli.locking", "lock", "Write what networks are to a file to check against."),
     "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),
+    "new": Home("archcalc.cli.first_steps", "new", "Write a first spec, or a copy of a network, to change."),
     "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),
     "plot": Home("archcalc.cli.pictures", "plot", "Draw charts of networks as SVG, PNG or PDF."),
     "show": Home(
@@ -57,7 +59,8 @@ def cli() -> None:
     \b
     archcalc list                       list all networks
     archcalc summarize vgg16            show a network layer by layer
-    archcalc summarize my.yaml          show your own network
+    archcalc new my-net                 write a first spec
+    archcalc summarize my-net.yaml      show your own network
     archcalc compare resnet50 vgg16     compare networks side by side
     archcalc memory vgg16 --batch 32    show what memory training needs
     archcalc export vgg16 -o vgg16.tex  write a table for a document
@@ -73,7 +76,7 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # escape characters that the terminal lacks
             stream.reconfigure(errors="backslashreplace")
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="archcalc", standalone_mode=False)
         code = 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code

@@ -9,13 +9,20 @@ from typing import Any, NamedTuple
 
 import click
 
-from archcalc.errors import suggest
+from archcalc.errors import shorten, suggest
 
-AFTER_PARSING = "archcalc.after_parsing"  # in `Context.meta`: a function of the context that needs all parameters
+AFTER_PARSING = "archcalc.after_parsing"  # in `Context.meta`: functions of the context that need all parameters
+
+
+def after_parsing(ctx: click.Context, function: Callable[[click.Context], None]) -> None:
+    """Call a function once all parameters are read."""
+    ctx.meta.setdefault(AFTER_PARSING, {})[function] = None
 
 
 class Command(click.Command):
     """A command that refuses an option given twice, unless it can be repeated; click would ignore all but the last."""
+
+    allow_extra_args = True  # they are refused here, with a hint
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _, _, order = self.make_parser(ctx).parse_args(list(args))
@@ -24,9 +31,22 @@ class Command(click.Command):
             if count > 1 and once and not ctx.resilient_parsing:
                 raise click.BadParameter("write it once; run the command once for each value", ctx, param)
         rest = super().parse_args(ctx, args)
-        if AFTER_PARSING in ctx.meta:
-            ctx.meta[AFTER_PARSING](ctx)
+        if rest and not ctx.resilient_parsing:
+            networks = any(param.type.name == "network" for param in self.params)
+            hint = "; archcalc compare takes several networks" if networks else ""
+            ctx.fail(f"one argument too many: {shorten(rest[0])!r}{hint}")
+        for function in ctx.meta.get(AFTER_PARSING, ()):
+            function(ctx)
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from archcalc.cli.progress import LINE  # --help does not need it
+
+        LINE.working(f"{ctx.command_path} is working")
+        try:
+            return super().invoke(ctx)
+        finally:
+            LINE.clear()
 
 
 def command(name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -39,9 +59,16 @@ class Commands(click.Group):
 
     command_class = Command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            ctx.fail(f"no command {args[0][:60]!r}; {suggest(args[0], self.list_commands(ctx))}")
+            hint = suggest(args[0], self.list_commands(ctx)) or f"{ctx.command_path} --help lists them"
+            ctx.fail(f"no command {shorten(args[0])!r}; {hint}")
         return super().resolve_command(ctx, args)
 
 

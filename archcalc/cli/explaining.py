@@ -10,6 +10,7 @@ import click
 
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
+from archcalc.cli.completion import complete_layers
 from archcalc.cli.options import (
     STEP_OPTIONS,
     NetworkName,
@@ -29,7 +30,7 @@ from archcalc.spec.binding import GivenInput
 
 @command(context_settings={"default_map": {"mode": "train"}})
 @click.argument("name", type=NetworkName())
-@click.argument("layer", required=False)
+@click.argument("layer", required=False, shell_complete=complete_layers)
 @click.option(
     "--symbolic",
     "symbols",

@@ -13,6 +13,7 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.frames import MODULES
 from archcalc.analysis.recipe import Recipe, require_parts
 from archcalc.analysis.report import MODES
+from archcalc.cli.completion import completed
 from archcalc.cli.options import STEP_OPTIONS, one_of, refuse_training, step_options, together
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
@@ -40,7 +41,7 @@ recipe_options = together(
     click.option("--device", type=click.Choice(["cuda", "cpu"]), default="cuda", show_default=True),
     click.option("--module", default="build", show_default=True, metavar="NAME", callback=one_of("module", MODULES),
                  help="archcalc's own build, or torchvision: written by hand, as torchvision does; it may hold more."),
-    click.option("--gpu", "card", metavar="NAME",
+    click.option("--gpu", "card", metavar="NAME", shell_complete=completed(CARDS),
                  callback=lambda ctx, param, name: None if name is None else find_card(name),
                  help=f"A card: {', '.join(CARDS)}; or the name that its driver gives it."),
 )  # fmt: skip

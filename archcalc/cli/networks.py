@@ -1,8 +1,8 @@
-"""Commands that describe networks and operators: `summarize`, `list`, `show`, `ops` and `check`."""
+"""Commands that describe networks and operators: `summarize`, `list`, `show` and `ops`."""
 
 from __future__ import annotations
 
-import sys
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
+from archcalc.cli.completion import complete_families, complete_operators
 from archcalc.cli.options import (
     NetworkName,
     analyzed,
@@ -20,8 +21,9 @@ from archcalc.cli.options import (
     spec_options,
     strict_option,
 )
-from archcalc.cli.output import deliver, say, skipped
-from archcalc.errors import printable
+from archcalc.cli.output import deliver, skipped, tell
+from archcalc.cli.table_choice import table_options
+from archcalc.cli.where import Test, having, read_where
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
@@ -36,6 +38,7 @@ from archcalc.spec.binding import GivenInput
 @row_options
 @strict_option
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
+@table_options
 @output_options
 def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
@@ -45,6 +48,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     every layer; other formats merge layers that write nothing into the row above.
 
     \b
+    archcalc summarize resnet50 --brief --units si
     archcalc summarize resnet50 --depth 1 --bars
     archcalc summarize torch:./my.py:Net --input 3x224x224
     archcalc summarize googlenet --mode train --batch 32
@@ -58,7 +62,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 
 def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: GivenInput | None,
-    depth: int | None, everything: bool, fold_bn: bool, **conditions: Any,
+    depth: int | None, everything: bool, fold_bn: bool, brief: bool, published: bool, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
@@ -67,6 +71,9 @@ def summary_of(
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.summaries import summarize as summary_table
 
+    if brief and everything:
+        raise click.UsageError("--brief shows blocks and --all shows each layer; use one of them")
+    depth = depth or int(brief) or None
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     if fold_bn and conditions["mode"] == "train":
@@ -74,23 +81,44 @@ def summary_of(
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyzed(fold_batchnorm(graph) if fold_bn else graph, **conditions)
-    return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
+    verdicts = audit(report, layers=False) if published and not brief else []
+    return summary_table(report, everything or every, depth, gone, verdicts)
 
 
 @command("list")
-@click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.")
+@click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=complete_families)
+@click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.", shell_complete=complete_families)
+@click.option(
+    "--where",
+    callback=read_where,
+    metavar="TEST",
+    help="List only networks of which this holds, e.g. 'params < 5M and macs < 1G'.",
+)
+@table_options
 @output_options
-def list_networks(family: str | None, form: str, output: Path | None, force: bool) -> None:
+def list_networks(
+    words: tuple[str, ...], family: str | None, where: Test | None, form: str, output: Path | None, force: bool
+) -> None:
     """List the networks that archcalc knows, with params and MACs at inference.
 
+    WORD is a part of a network's or family's name, or a pattern such as 'torchvision/*'. --where compares params, macs,
+    activations, depth, receptive_field (the longest axis) and year with numbers, which may end in k, M, G or T, and
+    joins comparisons by and, or, not. Networks of which it is unknown are left out, and their number is said.
+
     \b
+    archcalc list resnet
+    archcalc list 'torchvision/*' --where 'params < 5M and macs < 1G'
     archcalc list --family resnet
     archcalc list --format json
     """
     from archcalc.catalog import listed
     from archcalc.render.tables.list import listing
 
-    deliver(listing(listed(row, family, skipped)), form, output, force)
+    rows = having([*listed(row, family, skipped)], words)
+    holds = [where(own) if where else True for own in rows]
+    deliver(listing(compress(rows, holds)), form, output, force)
+    if unknown := holds.count(None):
+        tell(f"left out, since a figure in --where is unknown: {unknown} network{'s' if unknown > 1 else ''}")
 
 
 def row(graph: Graph) -> dict[str, Any]:
@@ -131,7 +159,7 @@ def facts_of(name: str, title: str, settings: dict[str, str], shape: GivenInput 
 
 
 @command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_operators)
 @output_options
 def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     """List the operators of the spec language, or describe one of them.
@@ -143,24 +171,3 @@ def ops(name: str | None, form: str, output: Path | None, force: bool) -> None:
     from archcalc.render.tables.ops import operator_help, operators
 
     deliver(operator_help(name) if name else operators(), form, output, force)
-
-
-@command()
-@click.argument("file", type=click.Path())
-@spec_options
-def check(file: str, settings: dict[str, str], shape: GivenInput | None) -> None:
-    """Read a spec, expand every network in it, and report errors and unused parts.
-
-    FILE may be an ONNX, Darknet, YOLO, Caffe or Keras file, or a torch: source, too.
-
-    \b
-    archcalc check specs/vgg.yaml
-    archcalc check specs/vgg.yaml --input 3x64x64
-    """
-    from archcalc.auditing.lint import check_spec
-
-    unused, networks = check_spec(file, settings, shape)
-    for line in unused:
-        click.echo(line, err=True)
-    say(f"{printable(file)}: {len(networks)} network{'s' if len(networks) != 1 else ''}: {', '.join(networks)}\n")
-    sys.exit(1 if unused else 0)

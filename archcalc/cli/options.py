@@ -14,9 +14,12 @@ from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL
 from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
-from archcalc.catalog import networks
-from archcalc.cli.commands import AFTER_PARSING
-from archcalc.cli.output import writable
+from archcalc.catalog import matching, networks, spelled
+from archcalc.cli import paper_options
+from archcalc.cli.commands import after_parsing
+from archcalc.cli.completion import begun, complete_families, completed
+from archcalc.cli.output import NO_PAGER, writable
+from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import on_values
@@ -29,16 +32,27 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
-    """The name of a network, the path of a file, or a source, with completion in the shell."""
+    """The name of a network in any spelling, the path of a file, `-`, or a source, with completion in the shell."""
 
     name = "network"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name as the catalog spells it; for one network also that of a pattern that only it matches."""
+        if ctx is None or ctx.resilient_parsing:
+            return value
+        if param is None or param.nargs != 1:
+            return spelled(value)
+        name, *more = matching([value], lambda error: None)
+        if more:
+            hint = f"{ctx.info_name} takes one; archcalc compare '{shorten(value)}' shows all"
+            raise ArchcalcError(f"{len(more) + 1} networks match {shorten(value)!r}; {hint}")
+        return spelled(name)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
-        names = sorted([*networks(broken=lambda error: None), TORCH])
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        known = [*networks(broken=lambda error: None), TORCH]
+        return begun(incomplete, known) or [CompletionItem(incomplete, type="file")]
 
 
 def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> GivenInput | None:
@@ -52,7 +66,7 @@ def read_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 def run_on_values(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     """Run imported modules on real tensors while the command runs."""
     if value:
-        ctx.meta[AFTER_PARSING] = _run_modules
+        after_parsing(ctx, _run_modules)
 
 
 def _run_modules(ctx: click.Context) -> None:
@@ -133,6 +147,7 @@ def analyzed(
     If `strict`, raises ArchcalcError for operators without a rule.
     """
     refuse_training(STEP_OPTIONS, mode)
+    LINE.working(f"analyzing {graph.name}")
     report = analyze(graph, batch, dtype, mode, convention, USUAL._replace(**recipe))
     if strict and report.without_rule:
         from archcalc.render.table import without_rule_text
@@ -179,7 +194,8 @@ figure_options = together(
 STEP_OPTIONS = "optimizer", "weight_decay", "frozen"
 step_options = together(
     click.option("--optimizer", default=USUAL.optimizer, show_default=True, metavar="NAME",
-                 callback=one_of("optimizer", OPTIMIZERS), help=f"For training; one of {', '.join(OPTIMIZERS)}."),
+                 callback=one_of("optimizer", OPTIMIZERS), shell_complete=completed(OPTIMIZERS),
+                 help=f"For training; one of {', '.join(OPTIMIZERS)}."),
     click.option("--weight-decay", is_flag=True, help="Train with weight decay."),
     click.option("--freeze", "frozen", multiple=True, metavar="PART",
                  help="Do not train this layer or block, e.g. stem. Can be repeated."),
@@ -188,21 +204,31 @@ step_options = together(
 network_options = together(
     figure_options,
     click.option("--convention", default="all", show_default=True, metavar="NAME",
-                 callback=one_of("convention", CONVENTIONS),
+                 callback=one_of("convention", CONVENTIONS), shell_complete=completed(CONVENTIONS),
                  help=f"What FLOPs count; one of {', '.join(CONVENTIONS)}. `archcalc conventions` explains each."),
     step_options,
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
-# Options that change the rows of its table.
+brief_option = click.option(
+    "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
+)
+published_option = click.option("--no-published", "published", is_flag=True,
+                                callback=lambda ctx, param, value: not value,
+                                help="Omit published figures, and do not read them.")  # fmt: skip
+# Options that change the rows and parts of its table.
 row_options = together(
     depth_option,
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
+    brief_option,
+    published_option,
 )
-family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.")
-columns_option = click.option("--columns", callback=read_columns, metavar="NAMES",
-                              help="Show only these columns, e.g. params,macs,depth.")  # fmt: skip
+family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.",
+                             shell_complete=complete_families)  # fmt: skip
+pager_option = click.option("--no-pager", is_flag=True, expose_value=False,
+                            callback=lambda ctx, param, value: ctx.meta.update({NO_PAGER: value}),
+                            help="Print a long text on a terminal at once, without PAGER.")  # fmt: skip
 strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
@@ -232,7 +258,8 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
                      callback=read),
         file_option,
         force_option,
+        pager_option,
     )  # fmt: skip
 
 
-output_options = written_as(SUFFIXES, "table")
+output_options = together(written_as(SUFFIXES, "table"), *paper_options.OPTIONS)

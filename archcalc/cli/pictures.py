@@ -11,13 +11,14 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, loaded, matching, papers_own, titles
+from archcalc.catalog import load_with, loaded, matching, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
-from archcalc.cli.output import skipped, writable, write
+from archcalc.cli.output import skipped, tell, writable, write
 from archcalc.cli.picture_options import look_options, print_caption
 from archcalc.errors import ArchcalcError, choose, shorten
+from archcalc.network_names import papers_own
 from archcalc.render.pictures import SUFFIXES, Look, Sheet, sheet
 from archcalc.render.pictures.comparison import USUAL
 from archcalc.spec.binding import GivenInput
@@ -87,7 +88,7 @@ def _draw(
         write(output, page.save(output.suffix.lower()), force)
     print_caption(look, page.said)
     if unnamed:
-        click.echo(f"no room for these names: {', '.join(unnamed)}", err=True)
+        tell(f"no room for these names: {', '.join(unnamed)}")
 
 
 @plot.command(short_help="Draw accuracy against MACs and params.")
@@ -119,7 +120,7 @@ def pareto(names: tuple[str, ...], own: dict[str, float], output: Path, look: Lo
     without = [name for name in without if name not in own]
     if without:
         listed = f": {', '.join(without)}" if names else f": {len(without)} networks (name networks to see which)"
-        click.echo(f"omitted, since no top-1 for a single crop is published{listed}", err=True)
+        tell(f"omitted, since no top-1 for a single crop is published{listed}")
     if not points:
         raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} for a single crop; see `archcalc show NAME`")
     _draw(partial(picture.draw, points=points), picture.SIZE, output, look, force)

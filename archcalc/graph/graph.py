@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from archcalc.errors import ArchcalcError, Place, SpecError, shorten
 from archcalc.ops import Operator, Shape
 from archcalc.ops.shape import Sizes
+from archcalc.shown import Shown
 
 NONE: Mapping[str, Any] = {}  # a plain dict, so that it can be pickled; nothing writes into it
 
@@ -85,7 +86,7 @@ class _Referred:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph(_Referred):
+class Graph(_Referred, Shown):
     """Nodes in the order in which they run: first the inputs, then each node after those that it reads.
 
     Plain data: a graph can be pickled, and graphs with equal contents are equal.

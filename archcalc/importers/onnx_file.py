@@ -13,7 +13,7 @@ from pathlib import Path
 from re import findall, search
 from typing import Any, TypeAlias
 
-from archcalc.errors import ArchcalcError, shorten
+from archcalc.errors import ArchcalcError, needs, shorten
 from archcalc.graph.graph import Graph
 from archcalc.importers.onnx_nodes.file import Call, File, Tensor
 from archcalc.importers.onnx_nodes.graph import graph_of
@@ -47,7 +47,7 @@ def from_onnx(path: str | Path, input: Given = None) -> Graph:
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
-        raise ArchcalcError(f"{path}: an ONNX file needs the package onnx: pip install 'archcalc[onnx]'") from None
+        raise ArchcalcError(f"{path}: {needs('an ONNX file', 'the package onnx', 'onnx')}") from None
     try:
         return graph_of(_file(onnx, _model(onnx, Path(path)), input), Path(path).stem)
     except (ArchcalcError, OSError) as error:

@@ -7,14 +7,14 @@
 ()
 """
 
+from archcalc.errors import needs
+
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    raise ModuleNotFoundError(
-        "archcalc.pytorch needs PyTorch: pip install 'archcalc[torch]'", name=error.name
-    ) from None
+    raise ModuleNotFoundError(needs("archcalc.pytorch", "PyTorch", "torch"), name=error.name) from None
 
 from archcalc.analysis.measured import Check, Validation
 from archcalc.pytorch.memory_validation import compare_memory

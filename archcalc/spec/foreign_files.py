@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("a PyTorch file", (".pt", ".pth", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
+    Kind("a PyTorch file", (".pt", ".pth", ".pt2", ".ckpt"), rb"(?s)\APK\x03\x04.*?/data\.pkl"),
     Kind("a pickle", (".pkl", ".pickle"), rb"\A\x80[\x02-\x05]"),
     Kind("a safetensors file with weights", (".safetensors",), rb"(?s)\A.{8}\{\""),
     Kind("an ONNX network", (".onnx",), rb"\A\x08[\x01-\x20]\x12.pytorch|\A\x08[\x01-\x20]\x12.[a-z._-]*onnx"),
@@ -43,8 +43,9 @@ KINDS = (
     Kind("an image", (), rb"\A\x89PNG|\A\xff\xd8\xff|\AGIF8"),
     Kind("a PDF document", (".pdf",), rb"\A%PDF-"),
 )
-ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net. Or name a
-  file that lists layers, such as ONNX, Darknet's or Keras's. Or write the layers as a spec, for example
+ADVICE = """A path alone never runs or unpickles anything. Write where the module is made: torch:./my.py:Net; or what
+  torch.export wrote: torch:./my.pt2. Or name a file that lists layers, such as ONNX, Darknet's or Keras's. Or write the
+  layers as a spec, for example
     name: mine
     input: [3, 224, 224]
     layers:

@@ -36,6 +36,7 @@ OTHERS = {  # keys that `auditing` reads, in a spec or in the file beside it
 }
 OF_LAYERS = ("input", "params", "variants", "blocks", "layers")  # not in a spec of aliases
 SUFFIXES = (".yaml", ".yml")  # of files; no network's name ends so
+NAME_RULE = "use letters, digits, . _ and -"
 MAX_PARAMETERS = 64  # of a block
 PAPER = ("authors", "title", "year", "venue", "arxiv", "url")
 ALIAS = ("network", "set", "input")
@@ -141,6 +142,11 @@ def parse_spec(text: str, source: str = "<text>", path: str = "") -> Spec:
     return _Reader(root).spec()._replace(others=others, text=text, path=path)
 
 
+def is_network_name(text: str) -> bool:
+    """Whether a network may have this name."""
+    return bool(LABEL.fullmatch(text.replace(".", "_"))) and not text.endswith(SUFFIXES)
+
+
 def text_of(value: Value | None) -> str:
     """Return a printable text on one line, or "" for None. Raises SpecError for anything else."""
     if value is None:
@@ -229,9 +235,8 @@ class _Reader:
 
     def spec(self) -> Spec:
         name = text_of(self.need("name"))
-        if not LABEL.fullmatch(name.replace(".", "_")) or name.endswith(SUFFIXES):
-            hint = "use letters, digits, . _ and -"
-            raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, hint)
+        if not is_network_name(name):
+            raise SpecError(f"{shorten(name)!r} cannot be a name", self.need("name").place, NAME_RULE)
         if self.root.get("aliases") is not None:
             return self.of_aliases(name)
         params = self.settings(self.root.get("params"), "params")
@@ -267,7 +272,7 @@ class _Reader:
         return changes
 
     def network_name(self, key: Scalar) -> str:
-        if not LABEL.fullmatch(key.text.replace(".", "_")) or key.text.endswith(SUFFIXES):
+        if not is_network_name(key.text):
             raise SpecError(f"{shorten(key.text)!r} cannot be a network's name", key.place)
         return key.text
 

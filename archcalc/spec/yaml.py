@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from functools import lru_cache
@@ -95,7 +96,7 @@ Value: TypeAlias = Scalar | Sequence | Mapping
 def read_text(path: Path, utf16: bool = False) -> str:
     """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES.
 
-    If `utf16`, it may be UTF-16 with a byte order mark, as spreadsheets write it.
+    If `utf16`, it is a table: it may be UTF-16 with a byte order mark, as spreadsheets write it.
     """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
@@ -110,11 +111,30 @@ def read_text(path: Path, utf16: bool = False) -> str:
         reason = directory or getattr(error, "strerror", None) or error
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
     encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    return _decoded(data, str(path), encoding, "; save the table as CSV in UTF-8" * utf16)
+
+
+def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig", hint: str = "") -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         name, byte = encoding.upper().removesuffix("-SIG"), data[error.start]
-        raise ArchcalcError(f"{path}: not a {name} text (byte {error.start} is 0x{byte:02x})") from None
+        raise ArchcalcError(f"{source}: not a {name} text (byte {error.start} is 0x{byte:02x}){hint}") from None
+
+
+def read_input() -> str:
+    """Read the text of the standard input; again the same text. Raises ArchcalcError like `read_text`."""
+    return _all_of(sys.stdin)
+
+
+@lru_cache(maxsize=1)
+def _all_of(stream: Any) -> str:
+    if stream is None:
+        raise ArchcalcError("the standard input is closed; name a file")
+    data = stream.buffer.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ArchcalcError(f"<text>: a spec may have at most {MAX_BYTES:,} bytes")
+    return _decoded(data, "<text>")
 
 
 def parse_yaml(text: str, name: str = "<text>") -> Value:

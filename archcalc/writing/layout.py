@@ -9,9 +9,9 @@ from textwrap import wrap
 from typing import Any
 
 from archcalc.graph.graph import About
-from archcalc.ops import REGISTRY
+from archcalc.ops import REGISTRY, Operator
 from archcalc.writing.blocks import Block
-from archcalc.writing.terms import IDENTITY, Code, Steps, Term
+from archcalc.writing.terms import IDENTITY, Code, Steps, Term, arguments
 
 WIDTH = 106  # most characters of an expression, if possible
 FIRST = ("p", "negative_slope", "output_size", "size", "axes", "sizes", "padding")  # the first argument, without a name
@@ -108,6 +108,11 @@ class _Writer:
             positional &= key in needed or (position == 0 and key in FIRST)
             made.append(_value(value) if positional else f"{key}={_value(value)}")
         return made
+
+
+def operator_call(op: Operator) -> str:
+    """Return an operator of specs as they write it, with every argument that differs from its default."""
+    return _call(op.name, _Writer({}).arguments(Term("op", op.name, *arguments(op, None))))
 
 
 def _call(name: str, given: Sequence[str]) -> str:

@@ -13,8 +13,7 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY
 from archcalc.ops.shape import USUAL, Shape
 from archcalc.spec.expansion import expand
-from archcalc.spec.layers import LABEL
-from archcalc.spec.network_spec import SUFFIXES, parse_spec
+from archcalc.spec.network_spec import SUFFIXES, is_network_name, parse_spec
 from archcalc.writing.blocks import in_blocks
 from archcalc.writing.layout import spec_text
 from archcalc.writing.nesting import nested, own_name
@@ -62,7 +61,7 @@ def unchecked(graph: Graph) -> str:
 def _network_name(name: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name.rpartition("/")[2]).strip("-.") or "network"
     name = name.removesuffix(SUFFIXES[0]).removesuffix(SUFFIXES[1])
-    return name if LABEL.fullmatch(name.replace(".", "_")) else f"network-{name}"[:90]
+    return name if is_network_name(name) else f"network-{name}"[:90]
 
 
 def _shape(shape: Shape) -> str:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-HEAVY = "torch", "onnx", "numpy", "matplotlib", "tabulate", "difflib"
+HEAVY = "torch", "onnx", "numpy", "matplotlib", "pandas", "tabulate", "difflib"
 
 
 def imported_by(code):

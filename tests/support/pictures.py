@@ -8,9 +8,10 @@ from click.testing import CliRunner
 from archcalc import analyze
 from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
-from archcalc.catalog import matching, papers_own
+from archcalc.catalog import matching
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import points_or_torchvisions, published_point
+from archcalc.network_names import papers_own
 from support.zoo import network
 
 MANY = "alexnet zfnet vgg11 vgg16 googlenet inception-v3 resnet18 resnet50 resnet152 densenet264 lenet5 squeezenet1.0"

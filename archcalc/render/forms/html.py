@@ -8,12 +8,20 @@ from html import escape
 from archcalc.render.forms.lines import BELOW, ROW, body, in_line, totals
 from archcalc.render.table import Column, Table, listed
 
-STYLE = """\
+PAGE = """\
 :root { color-scheme: light dark; --line: #d0d7de; --soft: #59636e; --head: #f3f5f7; }
 @media (prefers-color-scheme: dark) { :root { --line: #3d444d; --soft: #9198a1; --head: #1c2128; } }
 body { margin: 2rem auto; padding: 0 1rem; width: fit-content; max-width: calc(100% - 2rem); background: Canvas;
   color: CanvasText; font: 0.9rem/1.45 system-ui, sans-serif; }
 section { margin-bottom: 2.5rem; }
+"""
+# Of a notebook archcalc knows no colours: lines and heads let its own through
+NOTEBOOK = """\
+--line: rgb(128 128 128 / 0.4); --soft: rgb(128 128 128); --head: rgb(128 128 128 / 0.1);
+font: 0.9rem/1.45 system-ui, sans-serif; overflow-x: auto;
+summary { cursor: pointer; }
+"""
+TABLES = """\
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 0.75rem 0; }
 caption { text-align: left; padding-bottom: 0.5rem; }
@@ -46,7 +54,7 @@ def render_html(tables: Sequence[Table]) -> str:
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(title)} – archcalc</title>",
-        f"<style>\n{STYLE}</style>",
+        f"<style>\n{PAGE}{TABLES}</style>",
         "</head>",
         "<body>",
         *(line for table in tables for line in ("<section>", *_table(table), "</section>")),
@@ -54,6 +62,13 @@ def render_html(tables: Sequence[Table]) -> str:
         "</html>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def render_fragment(table: Table, more: Table | None = None, label: str = "") -> str:
+    """Render a table as a part of a page, and below it another table that a click on the label opens."""
+    lines = ['<div class="archcalc">', f"<style>\n.archcalc {{\n{NOTEBOOK}{TABLES}}}</style>", *_table(table)]
+    lines += ["<details>", f"<summary>{_text(label)}</summary>", *_table(more), "</details>"] if more else []
+    return "\n".join([*lines, "</div>"]) + "\n"
 
 
 def _table(table: Table) -> Iterator[str]:

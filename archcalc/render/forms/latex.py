@@ -1,8 +1,8 @@
-r"""Tables as LaTeX with booktabs: a float for a short table, a longtable for a long one.
+r"""Tables as LaTeX with booktabs: a float that fits the width of its column, or a longtable for a long one.
 
-A document includes the file by \input. LaTeX itself measures each table: it rotates the page if a table is much wider
-than the text, and reduces the font size until the table fits. Columns are left out, by their rank, only if a line has
-more characters than can be read across a page; a comment lists them.
+A document includes the file by \input. LaTeX itself measures each table: it reduces a float that is wider than its
+column, and sets a longtable in the largest letters with which it fits. Columns are left out, by their rank, only if a
+line has more characters than can be read across a page; a comment lists them.
 """
 
 from __future__ import annotations
@@ -15,154 +15,103 @@ from archcalc.render.forms.lines import BELOW, HEADING, ROW, SUBHEADING, body, f
 from archcalc.render.forms.tex_text import tex
 from archcalc.render.table import Column, Table, cell
 
-PREAMBLE = r"""% Include this file in a document by \input. The preamble of the document needs
-%   \usepackage[T1]{fontenc}
-%   \usepackage{lmodern}% or another font that has all sizes
-%   \usepackage{array,booktabs,longtable,pdflscape,textcomp,varwidth}
-
-\ifdefined\archcalcbox\else\newsavebox{\archcalcbox}\fi
-\def\archcalcfont{\fontsize{\archcalcsize}{1.2\dimexpr\archcalcsize}\selectfont\setlength{\tabcolsep}{.5em}}
-\def\archcalcmeasure{\sbox{\archcalcbox}{\archcalcfont\archcalctable{tabular}{\archcalchead}{}}}
-\def\archcalcstart{% rotate the page if the table is much wider than the text
-  {\footnotesize\xdef\archcalcsize{\csname f@size\endcsname pt}}%
-  \archcalcmeasure
-  \let\archcalcstop\relax
-  \ifdim\linewidth=\textwidth% in two columns no page can be rotated
-    \ifdim\wd\archcalcbox>1.3\linewidth\landscape\let\archcalcstop\endlandscape\fi
-  \fi
-  \archcalcfit}
-\def\archcalcfit{% reduce the font size until the table fits
-  \ifdim\wd\archcalcbox>\linewidth
-    \edef\archcalcsize{\the\dimexpr\archcalcsize*\number\linewidth/\number\wd\archcalcbox-.05pt\relax}%
-    \archcalcmeasure
-    \expandafter\archcalcfit
-  \fi}
+PREAMBLE = """% Include this file in a document by \\input. The preamble of the document needs
+%   \\usepackage[T1]{fontenc}
 """
-LINES = 25  # in a float; a longer table may break between pages
-ACROSS = 150  # characters that are readable in one line of a page
+PACKAGES = {  # each with a sign that a text needs it
+    "lmodern": "{longtable}",  # or another font that has all sizes
+    "array": r"\arraybackslash",
+    "booktabs": r"\toprule",
+    "graphicx": r"\resizebox",
+    "longtable": "{longtable}",
+}
+FITTED = r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+MEASURED = r"""% a longtable needs one column
+\csname if@twocolumn\endcsname\onecolumn\aftergroup\twocolumn\fi
+\setlength{\LTcapwidth}{\linewidth}\footnotesize\edef\archcalcsize{\csname f@size\endcsname pt}
+\loop% reduce the letters until the table fits
+  \fontsize{\archcalcsize}{1.2\dimexpr\archcalcsize}\selectfont\setlength{\tabcolsep}{.4em}%
+  \sbox0{\archcalctable{tabular}{\archcalchead}}%
+\ifdim\wd0>\ifdim\archcalcsize>.3pt\linewidth\else\wd0\fi
+  \edef\archcalcsize{\the\dimexpr\archcalcsize*\number\linewidth/\number\wd0-.05pt}%
+\repeat"""
+LINES = 36  # in a float; a longer table may break between pages
+ACROSS = 100  # characters that are readable in one line of a page
 WRAPPED = 32  # characters per line of a wrapped column, which is 16 em wide
-STYLES = {HEADING: r"\bfseries ", SUBHEADING: r"\itshape ", BELOW: r"\hangindent=2em\hangafter=0 "}
+STYLES = {HEADING: r"\bfseries ", SUBHEADING: r"\itshape ", BELOW: r"\hangindent=2em\hspace*{2em}"}
 
 
 def render_latex(tables: Sequence[Table]) -> str:
     """Render LaTeX for pdflatex, after a comment that names the packages that it needs."""
-    return PREAMBLE + "".join("\n" + "\n".join(_environment(table)) + "\n" for table in tables)
+    every = [part for table in tables for part in (table, *_parts(table))]
+    text = "".join("\n" + "\n".join(_environment(table)) + "\n" for table in every)
+    needed = (f"%   \\usepackage{{{package}}}\n" for package, sign in PACKAGES.items() if sign in text)
+    return "".join([PREAMBLE, *needed, text])
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """Yield the parts of a table with a name of their own: of it and of their rows."""
+    return (replace(part, label=f"{table.called()} {part.rows_key}") for part in table.parts)
 
 
 def _environment(table: Table) -> Iterator[str]:
-    """Yield one float for a short table and its parts, or a longtable for each of them."""
-    every = [_narrowed(part) for part in (table, *table.parts)]
-    yield from _left_out([table, *table.parts], every)
-    if sum(map(_lines, every)) <= LINES:
-        yield from _float(every)
-    else:
-        for i, part in enumerate(every):
-            yield from _long(part, i == 0)
-
-
-def _narrowed(table: Table) -> Table:
-    """Leave out the columns that do not fit in a line of ACROSS characters."""
+    """Yield a float for a short table, a longtable for a long one, or a tabular alone; with the texts below it."""
     columns = in_line(table)
     widths = {column.key: min(_longest(table, column), WRAPPED if column.text else ACROSS) for column in columns}
-    gone = [column for column in columns if column not in fitting(columns, widths, ACROSS)]
-    return replace(table, columns=[column for column in table.columns if column not in gone])
+    kept = fitting(columns, widths, ACROSS)
+    if gone := ", ".join(titled(column) for column in columns if column not in kept):
+        yield f"% Columns left out because no page is wide enough: {gone}."
+    spec, heads, rows = "".join(_setting(table, column) for column in kept), _heads(kept), list(_rows(table, kept))
+    below, environment = _texts(table), table.paper.environment
+    wrapped = sum(len(text) // WRAPPED for column in kept if column.text for text in _cells(table, column))
+    if environment and len(rows) + wrapped + sum(1 + len(text) // 80 for text in below) > LINES:
+        yield from _long(table, f"@{{}}{spec}@{{}}", heads, rows)
+        return
+    around = [rf"\begin{{{environment}}}[htbp]", r"\centering", _caption(table) + r"\par\smallskip"]
+    yield from around if environment else [f"% {_title(table)}"]
+    yield from (FITTED, rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}", *heads, *rows, r"\bottomrule", r"\end{tabular}}")
+    yield from _below(table)
+    yield from [rf"\end{{{environment}}}"] if environment else []
 
 
-def _left_out(wide: Sequence[Table], narrow: Sequence[Table]) -> Iterator[str]:
-    pairs = zip(wide, narrow, strict=True)
-    gone = [column for old, new in pairs for column in in_line(old) if column not in new.columns]
-    if gone:
-        yield f"% Columns left out because no page is wide enough: {', '.join(map(titled, gone))}."
+def _long(table: Table, spec: str, heads: Sequence[str], rows: Sequence[str]) -> Iterator[str]:
+    """Yield a table over several pages. Its head and rows are macros, because LaTeX reads them twice."""
+    yield r"\begingroup\def\archcalchead{%"
+    yield from (*heads, rf"}}\def\archcalctable#1#2{{\begin{{#1}}{{{spec}}}#2", *rows, r"\end{#1}}", MEASURED)
+    yield rf"\archcalctable{{longtable}}{{{_caption(table)}\\"
+    yield r"\archcalchead\endfirsthead\archcalchead\endhead\bottomrule\endfoot}"
+    yield from (*_below(table), r"\par\endgroup")
 
 
-def _lines(table: Table) -> int:
-    """Estimate how many lines a table, its summary and its notes take."""
-    return (
-        3
-        + len(list(body(table, ())))
-        + sum(text.count("\n") + 1 for _, text in table.summary)
-        + len((*table.remarks, *table.notes))
-    )
+def _below(table: Table) -> Iterator[str]:
+    """Yield summary, remarks and notes of a table in one block."""
+    if texts := _texts(table):
+        yield r"\par\smallskip\noindent\begin{minipage}{\linewidth}\footnotesize\raggedright"
+        yield from (tex(text.strip()) + r"\par" for text in texts)
+        yield r"\end{minipage}"
 
 
-def _float(tables: Sequence[Table]) -> Iterator[str]:
-    first, *parts = tables
-    yield from _defined(first)
-    yield from (r"\archcalcstart", r"\begin{table}[htbp]", r"\centering", _caption(first), *_set(first))
-    for part in parts:
-        yield from (r"\par\bigskip", *_above(part), *_defined(part))
-        yield from (r"\archcalcmeasure\archcalcfit", *_set(part), r"\endgroup")
-    yield from (r"\end{table}", r"\archcalcstop\endgroup")
-
-
-def _set(table: Table) -> Iterator[str]:
-    """Yield a table on one page, with its summary and notes."""
-    yield r"\archcalcfont\archcalctable{tabular}{\archcalchead}{\bottomrule}"
-    yield from _said(table)
-
-
-def _long(table: Table, first: bool) -> Iterator[str]:
-    """Yield a table over several pages, with a caption if it is the first, and its summary and notes."""
-    yield from _defined(table)
-    yield r"\archcalcstart\archcalcfont\setlength{\LTcapwidth}{\linewidth}"
-    yield from _centered([] if first else _above(table))
-    yield r"\archcalctable{longtable}{%"
-    yield from [_caption(table) + r"\\"] * first
-    yield r"\archcalchead\endfirsthead\archcalchead\endhead\bottomrule\endfoot}{}"
-    yield from _centered([*_said(table)])
-    yield r"\archcalcstop\endgroup"
-
-
-def _defined(table: Table) -> Iterator[str]:
-    """Yield macros of the table's head and rows, used twice: to measure the table and to print it."""
-    yield rf"\begingroup\def\archcalctable#1#2#3{{\begin{{#1}}{{{_spec(table)}}}#2\archcalcrows#3\end{{#1}}}}"
-    yield from (r"\def\archcalchead{%", *_heads(table), "}")
-    yield from (r"\def\archcalcrows{%", *_rows(table), "}")
-
-
-def _centered(lines: Sequence[str]) -> Sequence[str]:
-    return [r"\begin{center}", *lines, r"\end{center}"] if lines else []
-
-
-def _above(table: Table) -> list[str]:
-    """Return the title of a table that has no caption."""
-    text = _title(table)
-    return [tex(text) + r"\par\smallskip"] if text else []
-
-
-def _said(table: Table) -> Iterator[str]:
-    """Yield the summary and notes of a table."""
-    if table.summary:
-        yield r"\par\medskip"
-        yield r"\begin{tabular}{@{}l>{\raggedright\arraybackslash}p{.75\linewidth}@{}}"
-        yield from (rf"{tex(label)} & {tex(text)} \\" for label, text in table.summary)
-        yield r"\end{tabular}"
-    for note in (*table.remarks, *table.notes):
-        yield rf"\par\medskip\begin{{minipage}}{{\linewidth}}\raggedright {tex(note)}\end{{minipage}}"
+def _texts(table: Table) -> list[str]:
+    return [*(f"{label}: {text}" for label, text in table.summary), *table.remarks, *table.notes]
 
 
 def _title(table: Table) -> str:
-    return ". ".join(text for text in (table.title, table.conditions) if text)
+    return ". ".join(" ".join(text.split()) for text in (table.title, table.conditions) if text)
 
 
 def _caption(table: Table) -> str:
-    return rf"\caption{{{tex(_title(table) or table.rows_key)}}}\label{{{_label(table)}}}"
+    label = table.paper.label or "tab:" + re.sub(r"[^A-Za-z0-9.]+", "-", table.called())
+    return rf"\caption{{{tex(_title(table) or table.called())}}}\label{{{label}}}"
 
 
-def _label(table: Table) -> str:
-    return "tab:" + re.sub(r"[^A-Za-z0-9.]+", "-", table.called())
-
-
-def _heads(table: Table) -> list[str]:
+def _heads(columns: Sequence[Column]) -> list[str]:
     """Return the lines of titles and units with their rules; only one rule if no column has a title."""
-    columns = in_line(table)
     rows = [[column.title for column in columns], [column.unit for column in columns]]
     heads = [_row([tex(text) for text in row]) for row in rows if any(row)]
     return [r"\toprule", *heads, *([r"\midrule"] if heads else [])]
 
 
-def _rows(table: Table) -> Iterator[str]:
-    columns = in_line(table)
+def _rows(table: Table, columns: Sequence[Column]) -> Iterator[str]:
     lines = list(body(table, columns))
     afters = [*(kind for kind, _ in lines[1:]), ROW]
     for (kind, cells), after in zip(lines, afters, strict=False):
@@ -181,37 +130,31 @@ def _row(cells: Sequence[str], end: str = r"\\") -> str:
 
 def _across(kind: str, text: str, columns: int) -> str:
     """Return a line that spans all columns: a heading, or a text below its row."""
-    before = "" if kind == BELOW else r"\addlinespace "
-    return rf"{before}\multicolumn{{{columns}}}{{@{{}}{_wrapped(30, [text])}@{{}}}}{{{STYLES[kind]}{tex(text)}}}"
-
-
-def _spec(table: Table) -> str:
-    """Return the column specification: numbers right, texts left, long texts wrapped."""
-    return "@{}" + "".join(_setting(table, column) for column in in_line(table)) + "@{}"
+    before, spec = "" if kind == BELOW else r"\addlinespace ", "l" if len(text) < 60 else _wrapped(30, [text])
+    return rf"{before}\multicolumn{{{columns}}}{{@{{}}{spec}@{{}}}}{{{STYLES[kind]}{tex(text)}}}"
 
 
 def _setting(table: Table, column: Column) -> str:
+    """Return a column's specification: numbers right, texts left, long texts wrapped."""
     if not column.text:
         return "r"
-    wraps = _longest(table, column) > WRAPPED or any("\n" in text for text in _texts(table, column))
-    return _wrapped(WRAPPED / 2, _texts(table, column)) if wraps else "l"
+    wraps = _longest(table, column) > WRAPPED or any("\n" in text for text in _cells(table, column))
+    return _wrapped(WRAPPED / 2, _cells(table, column)) if wraps else "l"
 
 
 def _longest(table: Table, column: Column) -> int:
-    texts = (column.title, column.unit, *_texts(table, column))
+    texts = (column.title, column.unit, *_cells(table, column))
     return max(len(line) for text in texts for line in text.split("\n"))
 
 
-def _texts(table: Table, column: Column) -> list[str]:
+def _cells(table: Table, column: Column) -> list[str]:
     return [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
 
 
 def _wrapped(width: float, texts: Sequence[str]) -> str:
     """Return the specification of a column that wraps at `width` em, or at its longest word if that is wider."""
     width = max([width, *(_most(word) for text in texts for word in text.split())])
-    return (
-        rf">{{\begin{{varwidth}}[t]{{{width:g}em}}\raggedright\arraybackslash\leavevmode}}l<{{\strut\end{{varwidth}}}}"
-    )
+    return rf">{{\raggedright\arraybackslash\leavevmode}}p{{{width:g}em}}"
 
 
 def _most(word: str) -> float:

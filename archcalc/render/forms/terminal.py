@@ -24,7 +24,7 @@ STYLES = {"contradicted": "red", "explained": "yellow"} | dict.fromkeys(
 AROUND = {HEADING: "bold", SUBHEADING: "italic", BELOW: "dim"}  # styles of lines above and below rows
 # Characters that are one column wide: Latin, Greek, and signs of arithmetic and typography.
 NARROW = re.compile(
-    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2070-\u209c\u2190-\u21ff\u2200-\u22ff"
+    "[ -~\xa0-\xac\xae-\u02ff\u0370-\u0482\u1d2c-\u1dbf\u2007\u2010-\u2027\u2070-\u209c\u2190-\u21ff\u2200-\u22ff"
     "\u2308-\u230b\u2500-\u25fc]*"
 )
 
@@ -84,7 +84,7 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
         yield from _wrapped(remark, width)
     if table.rows:
         yield from _body(table, width)
-    for note in table.notes:
+    for note in (*table.notes, *table.hints):
         yield from _wrapped(note, width, "dim" if table.totals else "")
     if table.summary:
         yield Line("")

@@ -14,6 +14,7 @@ SIGNS = {
     "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$", "√": r"$\surd$", "∞": r"$\infty$", "→": r"$\rightarrow$",
     "←": r"$\leftarrow$", "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "⌈": r"$\lceil$", "⌉": r"$\rceil$", "∈": r"$\in$",
     "∑": r"$\sum$", "∏": r"$\prod$", "°": r"\textdegree{}", "µ": r"$\mu$", "⊙": r"$\odot$", "⊕": r"$\oplus$",
+    "\u2007": r"\phantom{\textsuperscript{1}}",  # a space as wide as a mark
 }  # fmt: skip
 KNOWN = re.compile("[ -~¡-¬®-±´-¸º-öø-ĥĨ-ķĹ-ľŁ-ňŊ-ťŨ-žȘ-ț]")  # characters that pdflatex knows
 GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
@@ -34,13 +35,13 @@ def _sign(sign: str) -> str:
 
 
 def _foreign(sign: str) -> str:
-    """Write a Greek letter, superscript or subscript as mathematics; any other character as its number."""
+    """Write a Greek letter as mathematics, a superscript or subscript as such, and others as their numbers."""
     name = unicodedata.name(sign, "")
     kind, _, code = unicodedata.decomposition(sign).partition(" ")
     if greek := GREEK.fullmatch(name):
         return _greek(greek[2].replace("LAMDA", "LAMBDA"), greek[1] == "CAPITAL")
     if kind in ("<super>", "<sub>") and " " not in code:
-        return f"${'^' if kind == '<super>' else '_'}{{{tex(chr(int(code, 16))).replace('$', '')}}}$"
+        return rf"\text{kind[1:-1]}script{{{tex(chr(int(code, 16)))}}}"
     return rf"\texttt{{U+{ord(sign):04X}}}"
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import Sheet, prefixed
-from archcalc.render.tables.memory import conditions, later_batches, size_text
+from archcalc.render.table import size_text
+from archcalc.render.tables.memory import conditions, later_batches
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:

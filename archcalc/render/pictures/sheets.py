@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, needs
 from archcalc.render.table import ratio_text
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def sheet(usual: tuple[float, float], look: Look = PLAIN) -> Iterator[Sheet]:
     try:
         import matplotlib
     except ImportError:
-        raise ArchcalcError("a picture needs matplotlib: pip install 'archcalc[plot]'") from None
+        raise ArchcalcError(needs("a picture", "matplotlib", "plot")) from None
     except ValueError as error:  # e.g. an unknown backend in MPLBACKEND
         raise ArchcalcError(f"matplotlib does not start: {str(error).splitlines()[0]}") from None
     with matplotlib.rc_context(), warnings.catch_warnings():

@@ -15,7 +15,7 @@ from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.arguments import show
 from archcalc.ops.imported import Imported
-from archcalc.render.table import Column, Table, conditions_text, without_rule_text
+from archcalc.render.table import CHANGE, COUNT, Column, Table, conditions_text, without_rule_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
 from archcalc.render.tables.summaries import operators, owns_nothing, totals_data
@@ -80,18 +80,17 @@ def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[
 
 
 def _columns() -> Iterator[Column]:
-    yield Column("part", "Part", text=True, data=False)
+    yield Column("part", "Part", text=True, data=False, of="part_a")
     yield from data(("part_a", "part_b", "state", "difference"))
-    yield Column("brief", "Difference", text=True, data=False)
+    yield Column("brief", "Difference", text=True, data=False, of="difference")
     yield Column("details", "Details", text=True, data=False, below=True)
     for key, title, rank in (("operators", "Operators", 10), ("output", "Output", 7)):
         yield Column(key, title, text=True, rank=rank, data=False)
         yield from data((f"{key}_a", f"{key}_b"))
     for key, (left, right, more) in FIGURES.items():
-        yield Column(f"{key}_a", heading(key), "A", left, shown=key != "flops")
-        yield Column(f"{key}_b", heading(key), "B", right, shown=key != "flops")
-        yield Column(f"{key}_more", heading(key), "B − A", more, shown=key != "flops", data=False)
-        yield from data((f"{key}_difference",))
+        yield Column(f"{key}_a", heading(key), "A", left, shown=key != "flops", kind=COUNT)
+        yield Column(f"{key}_b", heading(key), "B", right, shown=key != "flops", kind=COUNT)
+        yield Column(f"{key}_difference", heading(key), "B − A", more, shown=key != "flops", kind=CHANGE)
 
 
 def _rows(alignment: Alignment, depth: int | None, whole: bool = False, block: Match | None = None) -> Iterator[Row]:
@@ -161,13 +160,12 @@ def _by_side(key: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
-    """Return sums over the layers of both sides, and B − A as a number and as text."""
+    """Return sums over the layers of both sides, and B − A."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
         a, b = sums = [total(layers, key) for layers in (left, right)]
         more = None if a is None or b is None or bounded({"a": a, "b": b}) else b - a
-        text = None if more is None else f"{more:+,}" if more else "0"
-        figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": text}
+        figures |= _by_side(key, sums) | {f"{key}_difference": more}
     return figures
 
 

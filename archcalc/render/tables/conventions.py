@@ -7,21 +7,21 @@ from collections.abc import Iterable
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.ledger import Ledger
 from archcalc.analysis.report import Report
-from archcalc.render.table import Column, Table, cell, conditions_text, input_data
+from archcalc.render.table import COUNT, Column, Table, cell, conditions_text, input_data
+from archcalc.render.tables.figure_columns import data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
-IMPORTED = "≥ is of this graph; a tool that runs the imported code may count it in another way, and print less."
+IMPORTED = "Tools count how code is written: what they print of the imported code may differ from these figures."
 NAME = Column("convention", "Convention", text=True, firm=True)
 UNIT = Column("unit", "Unit", text=True)
 TOOL = Column("tool", "Tool", rank=1, text=True)
 
 
-def conventions_table() -> Table:
-    """List the conventions, with what each counts and misses."""
+def conventions_table(names: Iterable[str] = CONVENTIONS) -> Table:
+    """List conventions, with what each counts and misses."""
     more = Column("more", "What it counts", text=True, below=True, data=False)
-    details = [Column(key, key, shown=False) for key in ("counts", "misses", "quirks")]
-    columns = (NAME, UNIT, TOOL, more, *details)
-    rows = [{**about(own), "more": _more(own)} for own in CONVENTIONS.values()]
+    columns = (NAME, UNIT, TOOL, more, *data(("counts", "misses", "quirks")))
+    rows = [{**about(own), "more": _more(own)} for own in map(CONVENTIONS.__getitem__, names)]
     return Table("Conventions for FLOPs", columns, rows, "conventions", {"schema": SCHEMA}, label="conventions")
 
 
@@ -47,11 +47,11 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     graph = report.graph
     columns = (
         NAME,
-        Column("figure", "Figure"),
+        Column("figure", "Figure", kind=COUNT),
         UNIT,
         TOOL,
         Column("ledger", "Ledger", text=True, below=True, data=False),
-        *[Column(key, key, shown=False) for key in ("parts", "unknown")],
+        *data(("parts", "unknown")),
     )
     rows = [
         {
@@ -68,7 +68,7 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     text = conditions_text(report.batch, mode="infer", inputs=[graph.inputs_text])
     kept = f"{totals.params:,} params + {totals.running_statistics:,} running statistics"
     summary = [("keras", f"prints {totals.params_with_statistics:,} total params = {kept}")]
-    notes = [IMPORTED] * (graph.origin is None and any(row["unknown"] for row in rows))
+    notes = [IMPORTED] * (graph.origin is None)
     return Table(graph.name, columns, rows, "conventions", facts, text, summary=summary, notes=notes)
 
 

@@ -44,7 +44,7 @@ def formulas_table(
     graph: Graph, lines: Sequence[Line], limits: Sequence[str], symbols: Mapping[str, int], **given: Any
 ) -> Table:
     """Make the table of a network's formulas of symbols, with their values at an example."""
-    example = ", ".join(f"{symbol} = {number:,}" for symbol, number in symbols.items())
+    example = ", ".join(f"{symbol} {number:,}" for symbol, number in symbols.items())
     return Table(
         title=f"{graph.name}: formulas of {', '.join(symbols)}",
         columns=[column._replace(title="Example") if column.key == "text" else column for column in COLUMNS],

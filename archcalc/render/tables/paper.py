@@ -19,11 +19,11 @@ COLUMNS = (
     Column("column", "Figure", text=True),
     *data(("figure", "unit")),
     Column("printed", "Printed"),
-    Column("value", "Computed", data=False),
+    Column("value", "Computed", data=False, of="computed"),
     *data(("computed",)),
-    Column("outcome", "Verdict", text=True, firm=True, data=False),
+    Column("outcome", "Verdict", text=True, firm=True, data=False, of="verdict"),
     *data(("verdict", "match", "digits", "about", "by", "accounting", "explained", "answers", "remark")),
-    Column("text", "Remark", text=True, data=False, below=True),
+    Column("text", "Remark", text=True, data=False, below=True, of="remark"),
 )
 MOST = 3  # answers to a cell in a table for people; data has all
 OF_VERDICT = ("computed", "verdict", "match", "digits", "about", "by", "accounting", "explained")
@@ -33,8 +33,8 @@ def paper_table(file: str, audited: Sequence[Audited], only: Sequence[str], rema
     """Make the table of verdicts by row, with their counts; `only` selects verdicts if it is not empty."""
     counts = Counter(own.verdict.verdict if own.verdict else "" for own in audited)
     shown = [own for own in audited if not only or (own.verdict and own.verdict.verdict in only)]
-    lines = {own.row.line for own in audited}
-    unknown = {own.row.line for own in audited if not own.networks}
+    lines = {own.row.place.line for own in audited}
+    unknown = {own.row.place.line for own in audited if not own.networks}
     tally = [f"{counts[name]:,} {TALLY.get(name, name)}" for name in VERDICTS if counts[name]]
     tally += [f"{counts[''] - len(unknown):,} without a verdict"] if counts[""] > len(unknown) else []
     tally += [f"{len(unknown):,} of unknown networks"] if unknown else []
@@ -63,7 +63,7 @@ def _row(audited: Audited) -> dict[str, Any]:
     facts = {key: getattr(verdict, key) for key in OF_VERDICT} if verdict else {}
     return {
         "row": f"{row.label or '(no name)'}: {network or 'unknown'}{also}",
-        "line": row.line,
+        "line": row.place.line,
         "name": row.label or None,
         "network": network,
         "others": others,

@@ -22,6 +22,7 @@ from archcalc.ops.base import is_bias
 from archcalc.ops.imported import Imported
 from archcalc.ops.shape import USUAL, in_words
 from archcalc.render.table import (
+    COUNT,
     Column,
     Table,
     bytes_text,
@@ -32,6 +33,7 @@ from archcalc.render.table import (
     without_rule_text,
 )
 from archcalc.render.tables.audit import verdict_table
+from archcalc.render.tables.conventions import IMPORTED
 from archcalc.render.tables.field_words import field_line, field_text, field_unit
 from archcalc.render.tables.figure_columns import data, figure_column
 
@@ -41,17 +43,17 @@ COLUMNS = (
     Column("name", "Layer", text=True),
     Column("op", "Operators", rank=6, text=True),
     *data(("inputs",)),
-    Column("output", "Output", "C×H×W"),
-    figure_column("activations"),
+    Column("output", "Output", "C×H×W", rank=1),
+    figure_column("activations", 2),
     *data(("activation_bytes", "saved_bytes")),
-    Column("formula", "Weights", "formula = values"),
+    Column("formula", "Weights", "formula = values", rank=3, of="weights"),
     *data(("weights", "biases")),
-    figure_column("params", 3, "weights + biases"),
+    figure_column("params", 0, "weights + biases"),
     *data(("buffers",)),
-    figure_column("macs", 1),
+    figure_column("macs"),
     figure_column("flops", 4),
     *data(("connections",)),
-    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("field", "Field", "pixels", rank=5, data=False, of="receptive_field"),
     *data(key for key, figure in FIGURES.items() if figure.adds == END and figure.unit != "shape"),
     *data(("depth",)),
 )
@@ -63,8 +65,8 @@ PASSES = {  # of a training step: titles and units
     "backward_weight_flops": ("Backward", "weight FLOPs"),
     "optimizer_flops": ("Optimizer", "FLOPs"),
 }
-# In training, if the table is too wide, the last of these is left out first.
-IN_TRAINING = (*PASSES, "activations", "macs", "params", "formula", "flops", "field", "op")
+# In training, if the table is too wide, the first of these that fit are shown.
+IN_TRAINING = ("output", *PASSES, "params", "macs", "activations", "formula", "flops", "field", "op")
 
 
 def summarize(
@@ -81,7 +83,7 @@ def summarize(
     row_of = {layer.node.name: name for group, name in zip(groups, names, strict=True) for layer in group}
     sums = sums_of(report.distinct)
     rows = [_row(group, name, row_of, sums, depth) for group, name in zip(groups, names, strict=True)]
-    least = bool(report.without_rule)
+    least, remarks = bool(report.without_rule), report.graph.about.notes
     rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
@@ -95,8 +97,9 @@ def summarize(
         | {key: add_known([row[key] for row in rows]) for key in summed()},
         summary=list(summary(report, folded=gone is not None)),
         notes=[*_notes(merged, report), *_field_notes(rows, report.graph), *_folding_notes(gone, report)],
-        data=lambda: ends_data(report.graph) | _remarks_data(report.graph) | totals_data(report),
-        remarks=report.graph.about.notes,
+        data=lambda: ends_data(report.graph) | ({"notes": [*remarks]} if remarks else {}) | totals_data(report),
+        remarks=remarks,
+        hints=["--all shows each layer."] * bool(merged),
         parts=_published(report, verdicts),
     )
 
@@ -107,10 +110,6 @@ def totals_data(report: Report, side: str = "") -> dict[str, Any]:
     layers = [{"name": name, "function": function} for name, function in report.without_rule.items()]
     unknown = {f"at_least{side}": bounded(totals), f"without_rule{side}": layers} if layers else {}
     return {f"totals{side}": totals, **unknown}
-
-
-def _remarks_data(graph: Graph) -> dict[str, Any]:
-    return {"notes": list(graph.about.notes)} if graph.about.notes else {}
 
 
 def merge(layers: Sequence[Layer], everything: bool) -> list[list[Layer]]:
@@ -213,7 +212,7 @@ def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
 def _columns(report: Report) -> Iterator[Column]:
     """Yield the columns, with the convention of FLOPs, and without C×H×W if no layer has height and width."""
     trains = report.mode == "train"
-    passes = [Column(key, title, unit, shown=trains) for key, (title, unit) in PASSES.items()]
+    passes = [Column(key, title, unit, shown=trains, kind=COUNT) for key, (title, unit) in PASSES.items()]
     for own in (*COLUMNS, *passes):
         column = own._replace(rank=IN_TRAINING.index(own.key) + 1) if trains and own.key in IN_TRAINING else own
         if own.key == "flops":
@@ -353,9 +352,11 @@ def _loose(group: Sequence[Layer], name: str, depth: int | None) -> Iterable[Lay
 def _notes(layers: Iterable[Layer], report: Report) -> Iterable[str]:
     merged = dict.fromkeys(layer.node.op.name for layer in layers)
     if merged:
-        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)} (--all shows each)."
+        yield f"Merged into the row above, because they write no new tensor: {', '.join(merged)}."
     if report.without_rule:
-        yield f"≥: at least so much, with {without_rule_text(report.without_rule)}."
+        least = bounded(report.totals.figures((*summed(), "depth")))
+        yield f"{'≥: at least so much' if least else '–: unknown'}, with {without_rule_text(report.without_rule)}."
+        yield from [IMPORTED] * ("flops" in least and bool(report.convention.rules) and report.graph.origin is None)
     if report.mode == "train":
         yield "Training includes side outputs and what dropout writes; MACs and FLOPs are of one pass at inference."
 

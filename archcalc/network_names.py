@@ -1,4 +1,4 @@
-"""Find networks of the catalog by the names that papers and libraries write: `ResNet-50`, `vgg16_8xb32_in1k`, `Swin-T`.
+"""Names of networks: patterns, and names as people, papers and libraries write them: `VGG16`, `vgg16_8xb32_in1k`.
 
 Two names are alike if their words and numbers are, whatever stands between them; sizes of networks have one form (tiny
 is t). A name may have more words than a network's. The longest network's name in it is meant, and the rest is stated,
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _SAME = {
     "ti": "t", "tiny": "t", "small": "s", "medium": "m", "base": "b", "large": "l", "huge": "h", "wideresnet": "wrn",
     "patch": "", "p": "",
 }  # fmt: skip
+_SIGNS = re.compile(r"[\s_.-]+")
 _WORD = re.compile(r"wide[\s_-]*resnet|[a-z]+|\d+")
 _TIMES = re.compile(r"×|(?<![a-z])x(?=\d)")  # in 32x4d and x1_0, but not in regnetx400
 _NOISE = re.compile(
@@ -42,6 +44,12 @@ class Names:
         for name in self.known:
             self.by_words.setdefault(_joined(_words(name.rpartition("/")[2])), []).append(name)
 
+    def spelled(self, text: str) -> list[str]:
+        """Return the networks of the same folder whose words and numbers are those of a name, and nothing else."""
+        folder, _, own = text.rpartition("/")
+        same = self.by_words.get(_joined(_words(own)), []) if re.fullmatch(r"[A-Za-z0-9_ .-]+", own) else []
+        return [name for name in same if name.rpartition("/")[0] == folder.lower()]
+
     def find(self, text: str) -> Meant:
         """Return the networks that a name means; none if no network's name is in it.
 
@@ -60,6 +68,27 @@ class Names:
                     key = longer[0] if longer else own
                     found.setdefault(key, Meant(tuple(self.by_words[key]), more))
         return found[max(found, key=len)] if found else Meant()
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name has a sign of patterns, such as `resnet*`."""
+    return not set(name).isdisjoint("*?[")
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a network's name matches a pattern, in any case."""
+    return fnmatchcase(name.lower(), pattern.lower())
+
+
+def contains(text: str, word: str) -> bool:
+    """Whether a word is in a text, in any case, with or without dashes."""
+    own = _SIGNS.sub("", word.lower())
+    return bool(own) and own in _SIGNS.sub("", text.lower())
+
+
+def papers_own(names: Iterable[str]) -> list[str]:
+    """Return the names without a folder: networks as in their papers, not those of a library or course."""
+    return [name for name in names if "/" not in name]
 
 
 class _Word(NamedTuple):
