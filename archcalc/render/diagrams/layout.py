@@ -1,4 +1,4 @@
-"""What a diagram of a network shows: boxes in clusters, arrows with shapes. `dot.py` and `mermaid.py` draw it.
+"""What a diagram of a network shows: boxes in clusters, arrows with shapes. `dot.py` and `mermaid.py` write it.
 
 A box is a layer together with the layers that only work on its output (`conv · batchnorm · relu`), or a whole block.
 Equal neighbours that follow each other are one box or cluster with `×5`. A layer that only passes a tensor on
