@@ -24,6 +24,7 @@ CODES = {  # command → what it exits with: arguments for 0, for 1 if there is 
     "compare": {0: "lenet5 LeNet-5", 2: "lenet5 --sort colour"},
     "conventions": {0: "lenet5", 2: "lenet5 --batch 0"},
     "explain": {0: "lenet5 c1", 2: "lenet5 c9"},
+    "explore": {0: "lenet5 -o -", 2: "lenet5"},
     "export": {0: "lenet5", 2: "lenet5 -o lenet5.doc"},
     "fit": {0: "lenet5 --memory 8GB", 1: "vgg16 --memory 1MB", 2: "lenet5 --memory 8"},
     "graph": {0: "lenet5", 2: "lenet5 --format gif"},

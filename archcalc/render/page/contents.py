@@ -22,12 +22,11 @@ from archcalc.comparing.pairing import Match
 from archcalc.graph.groups import Group, Part, indices, tree
 from archcalc.ops.base import written_call
 from archcalc.render.diagrams.layout import counted, kind_of, operator_text
-from archcalc.render.table import cell, without_rule_text
+from archcalc.render.table import cell, size_text, without_rule_text
 from archcalc.render.tables.compare_parts import STATES, Row, difference, row_name, state
 from archcalc.render.tables.explain import value_text
 from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import heading
-from archcalc.render.tables.memory import size_text
 from archcalc.render.tables.summaries import about_text, conditions
 
 EXACT = 2**53  # a browser reads larger numbers inexactly
