@@ -85,7 +85,7 @@ def test_imports_go_one_way(path):
 
 SHOWN = {  # all that `render` may import from packages that compute: results, their words, and sums over a row's layers
     "archcalc": {"__version__"},
-    "archcalc.analysis.at_least": {"AtLeast", "AtLeastRatio", "add_known", "bounded", "ratio"},
+    "archcalc.analysis.at_least": {"AtLeast", "AtLeastRatio", "add_known", "bounded", "change", "ratio"},
     "archcalc.analysis.conventions": {"CONVENTIONS", "Convention"},
     "archcalc.analysis.ledger": {"Ledger"},
     "archcalc.analysis.explanation": {"Line"},

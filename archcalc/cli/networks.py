@@ -24,6 +24,7 @@ from archcalc.cli.options import (
 from archcalc.cli.output import deliver, skipped, tell
 from archcalc.cli.table_choice import table_options
 from archcalc.cli.where import Test, having, read_where
+from archcalc.errors import counted
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
@@ -118,7 +119,7 @@ def list_networks(
     holds = [where(own) if where else True for own in rows]
     deliver(listing(compress(rows, holds)), form, output, force)
     if unknown := holds.count(None):
-        tell(f"left out, since a figure in --where is unknown: {unknown} network{'s' if unknown > 1 else ''}")
+        tell(f"left out, since a figure in --where is unknown: {counted(unknown, 'network')}")
 
 
 def row(graph: Graph) -> dict[str, Any]:

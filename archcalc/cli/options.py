@@ -94,9 +94,17 @@ def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str,
     return settings
 
 
+def read_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read `size,batch` as names, without repeats."""
+    names = tuple(dict.fromkeys(name for part in (value or "").split(",") if (name := part.strip())))
+    if value is not None and not names:
+        raise click.BadParameter("it is empty; write names with commas between them", ctx, param)
+    return names
+
+
 def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read `params,macs` as names."""
-    return tuple(name for part in (value or "").split(",") if (name := part.strip()))
+    """Read `params,macs` as names of columns, in any case."""
+    return read_names(ctx, param, value and value.lower())
 
 
 def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:

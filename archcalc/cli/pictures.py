@@ -62,12 +62,12 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return points
 
 
-def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """Read `params,macs` as keys of figures, without repeats."""
-    names = list(dict.fromkeys(options.read_columns(ctx, param, value)))
+def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Read `params,macs` as keys of figures."""
+    names = options.read_columns(ctx, param, value)
     for name in names:
         choose("column", name, numbers())
-    return names or list(USUAL)
+    return names
 
 
 picture_options = options.together(
@@ -200,7 +200,7 @@ def receptive_field(
 @options.network_options
 @picture_options
 def compare(
-    names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
+    names: tuple[str, ...], family: str | None, figures: tuple[str, ...], relative: bool, settings: dict[str, str],
     shape: GivenInput | None, output: Path, look: Look, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Draw totals of networks side by side, with one panel per figure and one bar per network.
