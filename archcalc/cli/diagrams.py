@@ -31,7 +31,7 @@ READABLE = 5  # points; smaller letters are too small to print
 @click.option("--all", "everything", is_flag=True, help="Draw every layer, also those that write nothing.")
 @click.option("--unfold", is_flag=True, help="Draw equal neighbours one by one.")
 @click.option("--direction", type=click.Choice(["TB", "LR"], case_sensitive=False), default="TB", show_default=True,
-              help="From top to bottom, or from left to right.")  # fmt: skip
+              metavar="TB|LR", help="From top to bottom, or from left to right.")  # fmt: skip
 @spec_options
 @mode_option
 @written_as(SUFFIXES, "mermaid")

@@ -39,7 +39,7 @@ def lock(
     names: tuple[str, ...], path: Path, update: bool, force: bool, settings: dict[str, str], shape: GivenInput | None,
     **conditions: Any,
 ) -> None:  # fmt: skip
-    """Write what networks are to a file, for `archcalc check --lock` to compare with: figures, and a line per layer.
+    """Write the figures and layers of networks to a file, for `archcalc check --lock` to compare with.
 
     NAME is a network of `archcalc list`, a pattern such as 'resnet*', or the path of a spec or another file. Budgets
     are written into the file by hand, for all networks or below one: `budgets: {max_params: 5M, max_macs: 1G}`.

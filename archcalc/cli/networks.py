@@ -104,7 +104,7 @@ def list_networks(
 
     WORD is a part of a network's or family's name, or a pattern such as 'torchvision/*'. --where compares params, macs,
     activations, depth, receptive_field (the longest axis) and year with numbers, which may end in k, M, G or T, and
-    joins comparisons by and, or, not. Networks of which it is unknown are left out, and their number is said.
+    joins comparisons by and, or, not. Networks of which such a figure is unknown are left out and counted.
 
     \b
     archcalc list resnet

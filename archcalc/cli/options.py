@@ -218,9 +218,7 @@ network_options = together(
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
-brief_option = click.option(
-    "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
-)
+brief_option = click.option("--brief", is_flag=True, help="Show only the first table, by blocks: it fits on a screen.")
 published_option = click.option("--no-published", "published", is_flag=True,
                                 callback=lambda ctx, param, value: not value,
                                 help="Omit published figures, and do not read them.")  # fmt: skip

@@ -140,7 +140,7 @@ class _Drawing:
     """Assigns the layers of a network to boxes, and its blocks to clusters."""
 
     def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
-        self.graph = report.graph if report.mode == "train" else report.graph.without_sides()
+        self.graph = report.ran
         self.nodes = self.graph.nodes
         self.layers = report.layers
         self.everything, self.unfold = everything, unfold
