@@ -23,7 +23,7 @@ COMMANDS = {
     "profile": ("profile", "lenet5", "--batch", "2"),
     "memory": ("memory", "lenet5", "--batch", "2", "--optimizer", "adam"),
     "receptive-field": ("receptive-field", "lenet5", "squeezenet1.0", "--input", "3x64x64"),
-    "compare": ("compare", "lenet5", "alexnet", "--relative", "--columns", "flops"),
+    "compare": ("compare", "lenet5", "alexnet", "--relative-to", "lenet5", "--columns", "flops"),
 }
 BEGIN = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}
 
@@ -112,11 +112,11 @@ def test_networks_and_figures_to_compare(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "draw", lambda made, **arguments: seen.append(tuple(arguments.values())))
     plot("compare", "--family", "alexnet", "lenet5", "--columns", "flops, macs,flops", "--convention", "torch",
         "-o", tmp_path / "x.svg")  # fmt: skip
-    plot("compare", "lenet5", "--columns", "", "--force", "-o", tmp_path / "x.svg")
-    (drawn, columns, relative), (_, usual, _) = seen
+    plot("compare", "lenet5", "--force", "-o", tmp_path / "x.svg")
+    (drawn, columns, base), (_, usual, _) = seen
     assert [report.graph.name for report in drawn][:2] == ["lenet5", "alexnet"]
     assert {report.convention.name for report in drawn} == {"torch"}
-    assert (columns, usual, relative) == (["flops", "macs"], list(comparison.USUAL), False)
+    assert (columns, usual, base) == (("flops", "macs"), comparison.USUAL, None)
 
 
 SPEC = """

@@ -232,6 +232,8 @@ row_options = together(
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.",
                              shell_complete=complete_families)  # fmt: skip
+relative_option = click.option("--relative-to", "against", metavar="NETWORK",
+                               help="Show ratios to this one of the networks.")  # fmt: skip
 pager_option = click.option("--no-pager", is_flag=True, expose_value=False,
                             callback=lambda ctx, param, value: ctx.meta.update({NO_PAGER: value}),
                             help="Print a long text on a terminal at once, without PAGER.")  # fmt: skip
