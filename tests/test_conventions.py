@@ -251,6 +251,13 @@ def test_a_name_that_is_neither_a_network_nor_a_convention(name, says):
     assert says in str(error.value)
 
 
+@pytest.mark.parametrize("arguments", [["--batch", "3"], ["thop", "--set", "size=3"]])
+def test_options_of_a_network_need_one(arguments):
+    result = CliRunner().invoke(cli, ["conventions", *arguments])
+    assert result.exit_code == 2
+    assert f"{arguments[-2]} is for a network; name one, or omit it" in result.output
+
+
 def test_imported_networks_have_a_remark():
     notes = [side_by_side(own, ledgers_of(own)).notes for own in (imported("f", counts=None), analyze(load("lenet5")))]
     assert notes == [[IMPORTED], []]
