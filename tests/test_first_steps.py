@@ -282,7 +282,7 @@ ROW = {"params": 5 * 10**6, "macs": None, "activations": AtLeast(7), "depth": 50
     (" ( params < 5M or depth >= 5e1 ) ", True), ("1 < 2", True),
 ])  # fmt: skip
 def test_where(text, holds):
-    assert Where(text).run(ROW) is holds
+    assert Where(text).holds(ROW) is holds
 
 
 @pytest.mark.parametrize(("text", "said", "caret"), [
