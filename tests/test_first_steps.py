@@ -1,14 +1,11 @@
 """First steps: `new`, `check` of many files, names in any spelling, `list` by words and by `--where`."""
 
-import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-import archcalc.cli as command_line
 from archcalc import ArchcalcError, SpecError, analyze, load, networks
 from archcalc.analysis.at_least import AtLeast
 from archcalc.catalog import described, origin, spelled
@@ -25,18 +22,10 @@ UNUSED = "name: unused\ninput: [3, 8, 8]\nparams: {n: 1}\nlayers:\n  - relu\n"
 
 
 @pytest.fixture
-def main(monkeypatch, capsys, tmp_path):
-    """Run a command in an empty folder. Returns its exit code, and what it prints to stdout and stderr."""
+def main(main, monkeypatch, tmp_path):
+    """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments, text=""):
-        monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        with pytest.raises(SystemExit) as stop:
-            command_line.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return run
+    return main
 
 
 # new

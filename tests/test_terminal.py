@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import archcalc.cli as command_line
 from archcalc.cli import COMMANDS
 from archcalc.cli.progress import Line
 from archcalc.errors import needs
@@ -42,20 +41,13 @@ CODES = {  # command → what it exits with: arguments for 0, for 1 if there is 
 
 
 @pytest.fixture
-def main(monkeypatch, capsys, tmp_path):
-    """Run a command in a folder of a few files. Returns its exit code, and what it prints to stdout and stderr."""
+def main(main, monkeypatch, tmp_path):
+    """Run a command in a folder of a few files."""
     monkeypatch.chdir(tmp_path)
     files = {"wrong.yaml": WRONG, "unused.yaml": UNUSED, "right.yaml": UNUSED.replace("params: {n: 1}\n", "")}
     for name, text in (files | {"table.csv": "Model,Params\nVGG-16,999M\n"}).items():
         Path(name).write_text(text)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            command_line.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return run
+    return main
 
 
 def test_every_command_is_walked():
