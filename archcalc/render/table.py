@@ -79,10 +79,10 @@ class Table:
         return [column.key for column in self.columns if column.data]
 
 
-def filled(columns: Iterable[Column], rows: Iterable[Mapping[str, Any]]) -> list[Column]:
-    """Hide the columns that are empty in all rows."""
+def filled(columns: Iterable[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Hide the columns that are empty in all rows; a table without rows keeps its head."""
     found = {key for row in rows for key, value in row.items() if value not in (None, "")}
-    return [column._replace(shown=column.shown and column.key in found) for column in columns]
+    return [column._replace(shown=column.shown and (column.key in found or not rows)) for column in columns]
 
 
 def cell(value: Any, plain: bool = False) -> str:
