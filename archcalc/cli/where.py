@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import click
 
 from archcalc.analysis.at_least import AtLeast
-from archcalc.auditing.printed import COUNTS
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten, suggest
 from archcalc.network_names import contains, fits, is_pattern
+from archcalc.printed import COUNTS
 from archcalc.spec.expression import Expression
 from archcalc.spec.yaml import Scalar
 

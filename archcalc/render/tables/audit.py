@@ -8,9 +8,9 @@ from typing import Any
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.auditing.claims import Claim
-from archcalc.auditing.printed import read_dimensions
 from archcalc.auditing.verdicts import VERDICTS, Verdict, unit_of
 from archcalc.errors import counted
+from archcalc.printed import read_dimensions
 from archcalc.render.table import MODE_NAMES, Column, Table, bytes_text, cell, filled, listed
 from archcalc.render.tables.figure_columns import data
 
