@@ -241,6 +241,7 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     [
         ("torchinf", "no network or convention is called 'torchinf'; did you mean torchinfo"),
         ("vgg61", "did you mean vgg19"),
+        ("Keras", "keras counts no FLOPs; its params are archcalc compare NETWORK --columns params_with_statistics"),
         ("zzzqq", "no network is called 'zzzqq'; `archcalc list` shows all names"),
         ("\x1bthop", r"no network or convention is called '\x1bthop'; did you mean thop?"),
     ],

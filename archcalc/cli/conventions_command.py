@@ -46,6 +46,9 @@ def conventions(
             raise click.UsageError(f"{option} is for a network; name one, or omit it")
         deliver(conventions_table([name.lower()] if name else CONVENTIONS), form, output, force)
         return
+    if name.lower() == "keras":
+        figure = "params_with_statistics"
+        raise ArchcalcError(f"keras counts no FLOPs; its params are archcalc compare NETWORK --columns {figure}")
     try:
         report = analyze(load_with(name, settings, shape), batch)
     except UnknownNetwork as error:
