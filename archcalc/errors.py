@@ -119,6 +119,11 @@ def shorten(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 network`, `2,000 networks`."""
+    return f"{count:,} {noun}{'s' if count != 1 else ''}"
+
+
 def choose(what: str, name: object, options: Mapping[str, T]) -> T:
     """Return the option `name`. Raises ArchcalcError with the nearest names if there is none."""
     if isinstance(name, str) and name in options:

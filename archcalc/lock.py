@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import AtLeast, add_known
+from archcalc.analysis.at_least import AtLeast, add_known, change
 from archcalc.analysis.report import Report, analyze
 from archcalc.catalog import load_with
 from archcalc.comparing.alignment import Alignment, Change, align
@@ -156,9 +156,7 @@ def _difference(alignment: Alignment, group: Sequence[Match], old: list[Row], ne
 
 def _more(old: list[Row], new: list[Row], key: str) -> int | None:
     before, now = (add_known([getattr(row, key) for row in rows]) for rows in (old, new))
-    if before is None or now is None or AtLeast in (type(before), type(now)):
-        return 0 if before == now else None
-    return now - before
+    return 0 if before == now else change(before, now)
 
 
 def graph_of(name: str, own: Locked, now: Graph) -> Graph:

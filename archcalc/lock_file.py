@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import Report
-from archcalc.auditing.printed import COUNTS, SCALES, read_number
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten
 from archcalc.ops import REGISTRY, Operator, Shape, make
 from archcalc.ops.shape import KINDS, USUAL, shape_of
+from archcalc.printed import COUNTS, SCALES, read_number
 from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import check_keys
 from archcalc.spec.yaml import Mapping as Keys

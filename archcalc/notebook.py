@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from shutil import get_terminal_size
 from typing import Any
 
@@ -11,14 +12,14 @@ from archcalc.analysis.report import Report, analyze
 from archcalc.comparing.totals import Comparison
 from archcalc.errors import ArchcalcError, needs, shorten
 from archcalc.graph.graph import Graph
-from archcalc.render.formats import render
+from archcalc.render.formats import for_people, render
 from archcalc.render.forms.html import render_fragment
 from archcalc.render.table import Table
 from archcalc.render.tables.compare import comparison_table
 from archcalc.render.tables.summaries import summarize
 
 MOST_LAYERS = 6_000  # of a graph that a notebook shows unasked, within a second or two
-MOST_ROWS = 500  # of a table in a notebook
+MOST_ROWS, OTHERS = 500, "print() and to_pandas() have more"  # of a table in a notebook
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +36,8 @@ class TableView:
 
     def _repr_html_(self) -> str:
         label = f"Layer by layer: {len(self.more.rows):,} rows" if self.more else ""
-        return render_fragment(cut(self.html), self.more and cut(self.more), label)
+        shown = partial(for_people, most=MOST_ROWS, others=OTHERS)
+        return render_fragment(shown(self.html), self.more and shown(self.more), label)
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame. Raises ArchcalcError if pandas is missing."""
@@ -50,14 +52,6 @@ class TableView:
         small = [key for key, total in sums.items() if total < 2**63]  # of others a sum in pandas would be wrong
         frame[small] = frame[small].convert_dtypes()
         return frame
-
-
-def cut(table: Table) -> Table:
-    """Keep the first rows of a long table, and say so; totals include all rows."""
-    if len(table.rows) <= MOST_ROWS:
-        return table
-    note = f"Rows 1 to {MOST_ROWS} of {len(table.rows):,}; print() and to_pandas() have more."
-    return replace(table, rows=table.rows[:MOST_ROWS], notes=[note, *table.notes])
 
 
 def view(

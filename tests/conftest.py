@@ -1,7 +1,9 @@
 """What all tests share: hypothesis' profile, and an environment with archcalc installed from its wheel."""
 
 import gc
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,3 +95,32 @@ def quiet_and_alone():
     """PyTorch warns of lopsided paddings."""
     with lopsided_padding():
         yield
+
+
+@pytest.fixture
+def main(monkeypatch, capsys):
+    """Run a command as the installed program does. Returns its exit code, and what it prints to stdout and stderr."""
+    from archcalc.cli import main as program
+
+    def run(*arguments, text=""):
+        monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        with pytest.raises(SystemExit) as stop:
+            program()
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(main):
+    """Run a command that is refused: it exits with 2 and prints no result. Returns what it says, on one line."""
+
+    def run(*arguments):
+        code, out, err = main(*arguments)
+        assert (code, out) == (2, "")
+        assert re.search("^error: ", err, re.MULTILINE)
+        assert "Traceback" not in err
+        return " ".join(err.split())
+
+    return run

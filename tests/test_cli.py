@@ -10,7 +10,6 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from archcalc import cli as cli_module
 from archcalc.cli import cli
 from archcalc.cli.options import NetworkName
 from archcalc.errors import ArchcalcError
@@ -132,16 +131,9 @@ def test_set_and_input():
         (["plot", "paretto"], "no command 'paretto'; did you mean pareto?"),
     ],
 )
-def test_wrong_requests(arguments, message, monkeypatch, capsys):
+def test_wrong_requests(arguments, message, monkeypatch, refused):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli_module.main()
-    printed = capsys.readouterr()
-    assert stop.value.code == 2
-    assert printed.out == ""
-    assert printed.err.startswith("error: ")
-    assert message in printed.err
+    assert message in refused(*arguments)
 
 
 def test_errors_leave_no_traceback():

@@ -241,6 +241,7 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     [
         ("torchinf", "no network or convention is called 'torchinf'; did you mean torchinfo"),
         ("vgg61", "did you mean vgg19"),
+        ("Keras", "keras counts no FLOPs; its params are archcalc compare NETWORK --columns params_with_statistics"),
         ("zzzqq", "no network is called 'zzzqq'; `archcalc list` shows all names"),
         ("\x1bthop", r"no network or convention is called '\x1bthop'; did you mean thop?"),
     ],
@@ -249,6 +250,13 @@ def test_a_name_that_is_neither_a_network_nor_a_convention(name, says):
     with pytest.raises(ArchcalcError) as error:
         shown("conventions", name)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("arguments", [["--batch", "3"], ["thop", "--set", "size=3"]])
+def test_options_of_a_network_need_one(arguments):
+    result = CliRunner().invoke(cli, ["conventions", *arguments])
+    assert result.exit_code == 2
+    assert f"{arguments[-2]} is for a network; name one, or omit it" in result.output
 
 
 def test_imported_networks_have_a_remark():

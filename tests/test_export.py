@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from archcalc import __version__, networks
-from archcalc import cli as cli_module
 from archcalc.cli import cli
 from archcalc.cli.exporting import SUFFIXES, TABLES, file_name
 from archcalc.render.formats import FORMATS
@@ -24,16 +23,6 @@ def output(*args):
     result = CliRunner().invoke(cli, ["export", *args], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def refused(monkeypatch, capsys, *args):
-    """What the command says when it refuses: exit code 2, nothing on the standard output."""
-    monkeypatch.setattr("sys.argv", ["archcalc", "export", *args])
-    with pytest.raises(SystemExit) as stop:
-        cli_module.main()
-    printed = capsys.readouterr()
-    assert (stop.value.code, printed.out) == (2, "")
-    return " ".join(printed.err.split())
 
 
 def said(*args):
@@ -223,14 +212,14 @@ def test_source_is_one_python_file_a_network(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"x.py", "vgg11.py", "vgg13.py"}
 
 
-def test_two_networks_of_one_name_are_refused(tmp_path, monkeypatch, capsys):
+def test_two_networks_of_one_name_are_refused(tmp_path, refused):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "small.yaml").write_text(SPEC.format(name="small"))
     paths = [str(tmp_path / folder / "small.yaml") for folder in ("a", "b")]
     into = tmp_path / "into"
     into.mkdir()
-    said = refused(monkeypatch, capsys, *paths, "--into", str(into))
+    said = refused("export", *paths, "--into", str(into))
     assert f"{paths[0]} and {paths[1]} would both be written to {into}/small.md" in said
     assert list(into.iterdir()) == []
 
@@ -240,9 +229,9 @@ def test_a_folder_is_made(tmp_path):
     assert (tmp_path / "new" / "lenet5.md").read_text() == output("lenet5")
 
 
-def test_nothing_is_written_if_one_file_is_there(tmp_path, monkeypatch, capsys):
+def test_nothing_is_written_if_one_file_is_there(tmp_path, refused):
     (tmp_path / "vgg11.md").write_text("mine")
-    said = refused(monkeypatch, capsys, "lenet5", "vgg11", "--into", str(tmp_path))
+    said = refused("export", "lenet5", "vgg11", "--into", str(tmp_path))
     assert "vgg11.md already exists (use --force to overwrite it)" in said
     assert [path.name for path in tmp_path.iterdir()] == ["vgg11.md"]
     assert (tmp_path / "vgg11.md").read_text() == "mine"
@@ -250,10 +239,9 @@ def test_nothing_is_written_if_one_file_is_there(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "vgg11.md").read_text() == output("vgg11")
 
 
-def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, monkeypatch, capsys):
+def test_nothing_is_written_if_one_network_cannot_be_made(tmp_path, refused):
     refused(
-        monkeypatch,
-        capsys,
+        "export",
         "lenet5",
         "vgg16",
         "--input",
@@ -321,15 +309,15 @@ def test_a_dash_is_the_standard_output(file, arguments, tmp_path, monkeypatch):
         (["lenet5", "--depth", "1", "--all"], "use one of them"),
     ],
 )
-def test_wrong_requests(arguments, message, monkeypatch, capsys):
-    assert message in refused(monkeypatch, capsys, *arguments)
+def test_wrong_requests(arguments, message, refused):
+    assert message in refused("export", *arguments)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_written(tmp_path, refused):
     tmp_path.chmod(0o500)
-    assert "is not writable" in refused(monkeypatch, capsys, "lenet5", "--into", str(tmp_path))
-    assert "Permission denied" in refused(monkeypatch, capsys, "lenet5", "-o", str(tmp_path / "x.md"))
+    assert "is not writable" in refused("export", "lenet5", "--into", str(tmp_path))
+    assert "Permission denied" in refused("export", "lenet5", "-o", str(tmp_path / "x.md"))
 
 
 def test_a_broken_spec_of_ones_own_is_skipped(tmp_path, monkeypatch):

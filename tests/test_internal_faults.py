@@ -8,9 +8,9 @@ from click.testing import CliRunner
 import archcalc.cli as command
 from archcalc import ArchcalcError, parse
 from archcalc.auditing.lint import check_spec
-from archcalc.auditing.printed import Number
 from archcalc.ops import REGISTRY
 from archcalc.ops import arguments as rules
+from archcalc.printed import Number
 from archcalc.spec import functions
 
 MISTAKES = (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError)

@@ -180,7 +180,7 @@ def test_bars_of_networks_that_see_the_whole_input_say_so():
 def test_what_has_no_ratio_is_nothing_but_unknown():
     some = [analyze(parse(UNKNOWN)), *reports("timm/seresnet50")]
     with sheet(comparison.size(2, 1)) as made:
-        comparison.draw(made, some, ["receptive_field"], relative=True)
+        comparison.draw(made, some, ["receptive_field"], base=some[0])
         assert [text.get_text() for text in made.figure.axes[0].texts] == ["–", "–"]
 
 
@@ -233,13 +233,14 @@ def test_unknown_fields_are_gaps():
 @pytest.mark.parametrize("relative", [False, True])
 def test_comparisons_are_drawn_to_scale(relative):
     made_of = [*reports("vgg16 resnet50 lenet5"), analyze(parse(UNKNOWN))]
+    base = made_of[0] if relative else None
     with sheet(comparison.size(4, len(numbers()))) as made:
-        comparison.draw(made, made_of, list(numbers()), relative)
+        comparison.draw(made, made_of, list(numbers()), base)
         axes = [ax for ax in made.figure.axes if ax.get_visible()]
         for ax, figure in zip(axes, numbers(), strict=True):
             unit = ax.get_title(loc="left").partition("(")[2].rstrip(")").removesuffix("B").split(" ")[0]
             factor = FACTORS.get(unit, 1)
-            wanted = comparison.bar_values(made_of, figure, relative)
+            wanted = comparison.bar_values(made_of, figure, base)
             assert [bar.get_width() * factor for bar in ax.patches] == pytest.approx([value or 0 for value in wanted])
             texts = [text.get_text() for text in ax.texts]
             assert [text == "–" for text in texts] == [value is None for value in wanted]
@@ -248,7 +249,7 @@ def test_comparisons_are_drawn_to_scale(relative):
     names = [text.get_text() for text in axes[0].get_yticklabels()]
     assert names == ["vgg16\n3×224×224", "resnet50\n3×224×224", "lenet5\n1×32×32", "up\n3×32×32"]
     assert comparison.bar_values(made_of, "receptive_field") == [212, 483, 32, None]
-    assert comparison.bar_values(made_of, "macs", relative=True)[0] == 1
+    assert comparison.bar_values(made_of, "macs", made_of[0])[0] == 1
 
 
 def test_there_is_no_air_above_many_bars():

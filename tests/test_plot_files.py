@@ -12,7 +12,6 @@ import pytest
 from support.pictures import check_readable, figures, plot, reports, shown_texts
 
 from archcalc import analyze, parse
-from archcalc import cli as cli_module
 from archcalc.catalog import load_with
 from archcalc.comparing.accuracy import published_points
 from archcalc.render.pictures import comparison, fields, pareto, profile
@@ -23,7 +22,7 @@ COMMANDS = {
     "profile": ("profile", "lenet5", "--batch", "2"),
     "memory": ("memory", "lenet5", "--batch", "2", "--optimizer", "adam"),
     "receptive-field": ("receptive-field", "lenet5", "squeezenet1.0", "--input", "3x64x64"),
-    "compare": ("compare", "lenet5", "alexnet", "--relative", "--columns", "flops"),
+    "compare": ("compare", "lenet5", "alexnet", "--relative-to", "lenet5", "--columns", "flops"),
 }
 BEGIN = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}
 
@@ -112,11 +111,11 @@ def test_networks_and_figures_to_compare(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "draw", lambda made, **arguments: seen.append(tuple(arguments.values())))
     plot("compare", "--family", "alexnet", "lenet5", "--columns", "flops, macs,flops", "--convention", "torch",
         "-o", tmp_path / "x.svg")  # fmt: skip
-    plot("compare", "lenet5", "--columns", "", "--force", "-o", tmp_path / "x.svg")
-    (drawn, columns, relative), (_, usual, _) = seen
+    plot("compare", "lenet5", "--force", "-o", tmp_path / "x.svg")
+    (drawn, columns, base), (_, usual, _) = seen
     assert [report.graph.name for report in drawn][:2] == ["lenet5", "alexnet"]
     assert {report.convention.name for report in drawn} == {"torch"}
-    assert (columns, usual, relative) == (["flops", "macs"], list(comparison.USUAL), False)
+    assert (columns, usual, base) == (("flops", "macs"), comparison.USUAL, None)
 
 
 SPEC = """
@@ -237,25 +236,14 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (["paretto", "-o", "x.svg"], "no command 'paretto'; did you mean pareto?"),
     ],
 )
-def test_wrong_requests(arguments, message, tmp_path, monkeypatch, capsys):
+def test_wrong_requests(arguments, message, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.svg").write_text("old")
     (tmp_path / "folder.svg").mkdir()
     (tmp_path / "flat.yaml").write_text("name: flat\ninput: [3, 8, 8]\nlayers: [relu]\n")
-    assert message in refused(["plot", *arguments], monkeypatch, capsys)
+    assert message in refused("plot", *arguments)
     assert (tmp_path / "there.svg").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flat.yaml", "folder.svg", "there.svg"]
-
-
-def refused(arguments, monkeypatch, capsys):
-    """What the command says on the standard error as it exits with 2."""
-    monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli_module.main()
-    printed = capsys.readouterr()
-    assert (stop.value.code, printed.out) == (2, "")
-    assert "Traceback" not in printed.err
-    return printed.err
 
 
 def test_force_writes_over(tmp_path):
@@ -265,10 +253,10 @@ def test_force_writes_over(tmp_path):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_without_matplotlib_the_error_says_what_to_install(name, tmp_path, monkeypatch, capsys):
+def test_without_matplotlib_the_error_says_what_to_install(name, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    said = refused(["plot", *COMMANDS[name], "-o", str(tmp_path / "x.svg")], monkeypatch, capsys)
-    assert said == "error: a picture needs matplotlib: pip install 'archcalc[plot]'\n"  # no word on what is left out
+    said = refused("plot", *COMMANDS[name], "-o", str(tmp_path / "x.svg"))
+    assert said == "error: a picture needs matplotlib: pip install 'archcalc[plot]'"  # no word on what is left out
     assert not list(tmp_path.iterdir())
 
 

@@ -46,7 +46,11 @@ PICTURES = {
     "compare two": (comparison, partial(comparison.size, 2, 4), lambda: (reports("resnet50 torchvision/resnet50"),)),
     "compare many, all": (comparison, comparison.size(12, len(numbers())), lambda: (reports(MANY), list(numbers()))),
     "compare all": (comparison, partial(comparison.size, 50, 4), lambda: ((reports(MANY) * 5)[:50],)),
-    "compare ratios": (comparison, partial(comparison.size, 12, 4), lambda: (reports(MANY), comparison.USUAL, True)),
+    "compare ratios": (
+        comparison,
+        partial(comparison.size, 12, 4),
+        lambda: (reports(MANY), comparison.USUAL, reports(MANY)[0]),
+    ),
     "pareto papers": (pareto, pareto.SIZE, lambda: (papers(),)),
     "pareto torchvision": (pareto, pareto.SIZE, lambda: (points("torchvision/*"),)),
     "pareto three": (pareto, pareto.SIZE, lambda: (points("alexnet", "resnet50", "torchvision/vgg16"),)),

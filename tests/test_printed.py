@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archcalc.auditing.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
 from archcalc.ops.shape import shape_of
+from archcalc.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
 
 
 @pytest.mark.parametrize(

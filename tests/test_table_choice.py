@@ -307,7 +307,7 @@ def test_without_published_figures_no_claim_is_read():
     ("command", "says"),
     [
         ("summarize lenet5 --columns parms", "unknown column 'parms'; did you mean params"),
-        ("summarize lenet5 --columns ,", "name columns, e.g. params,macs"),
+        ("summarize lenet5 --columns ,", "it is empty; write names with commas between them"),
         ("summarize lenet5 --sort mac", "unknown column 'mac'; did you mean macs"),
         ("summarize lenet5 --sort=--macs", "unknown column '-macs'; did you mean"),
         ("list --family lenet --columns layer", "unknown column 'layer'"),

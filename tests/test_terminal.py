@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import archcalc.cli as command_line
 from archcalc.cli import COMMANDS
 from archcalc.cli.progress import Line
 from archcalc.errors import needs
@@ -42,20 +41,13 @@ CODES = {  # command → what it exits with: arguments for 0, for 1 if there is 
 
 
 @pytest.fixture
-def main(monkeypatch, capsys, tmp_path):
-    """Run a command in a folder of a few files. Returns its exit code, and what it prints to stdout and stderr."""
+def main(main, monkeypatch, tmp_path):
+    """Run a command in a folder of a few files."""
     monkeypatch.chdir(tmp_path)
     files = {"wrong.yaml": WRONG, "unused.yaml": UNUSED, "right.yaml": UNUSED.replace("params: {n: 1}\n", "")}
     for name, text in (files | {"table.csv": "Model,Params\nVGG-16,999M\n"}).items():
         Path(name).write_text(text)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["archcalc", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            command_line.main()
-        return int(stop.value.code or 0), *capsys.readouterr()
-
-    return run
+    return main
 
 
 def test_every_command_is_walked():
@@ -104,9 +96,9 @@ def test_extras_are_named_in_one_way():
     """Each library of an extra is missed with the same sentence, and the extra exists."""
     code = "\n".join(path.read_text() for path in (ROOT / "archcalc").rglob("*.py"))
     assert needs("a picture", "matplotlib", "plot") == "a picture needs matplotlib: pip install 'archcalc[plot]'"
-    assert len(re.findall("pip install", code)) == 2  # in `needs`, and in the help of `plot`
+    assert len(re.findall("pip install", code)) == 3  # in `needs`, and in the help of `plot` and `graph`
     extras = re.findall(r"needs\(['\"][^)]*, ['\"](\w+)['\"]\)", code)
-    assert sorted(extras) == ["onnx", "pandas", "plot", "torch", "torch"]
+    assert sorted(extras) == ["onnx", "pandas", "plot", "plot", "torch", "torch"]
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in project for extra in extras)
     assert not [page for page in (ROOT / "docs").rglob("*.md") if "install '.[" in page.read_text()]

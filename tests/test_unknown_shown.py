@@ -107,7 +107,7 @@ class Spectrum(nn.Module):
     ("layer", "convention", "begins"),
     [
         (nn.Linear(8, 8), "all", ["≥: at least so much, with"]),
-        (nn.Linear(8, 8), "torchinfo", ["≥: at least so much, with", "Tools count how"]),
+        (nn.Linear(8, 8), "torchinfo", ["≥: at least so much, with", "Tools count how code is written"]),
         (nn.Identity(), "all", ["–: unknown, with"]),
         (nn.Identity(), "torchinfo", ["–: unknown, with"]),
     ],

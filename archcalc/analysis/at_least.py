@@ -22,6 +22,11 @@ def add_known(counts: Iterable[int | None]) -> int | None:
     return AtLeast(sum(known)) if any(known) else None
 
 
+def change(before: int | None, after: int | None) -> int | None:
+    """Return after − before; None if one of them is unknown or a lower bound."""
+    return after - before if type(before) is type(after) is int else None
+
+
 def bounded(figures: Mapping[str, Any]) -> list[str]:
     """Return the keys of the figures that are lower bounds."""
     return [key for key, value in figures.items() if isinstance(value, AtLeast | AtLeastRatio)]

@@ -76,6 +76,11 @@ class Needs:
         return [peak for peak in self.trace.peaks(self.batch) if peak.step or peak.phase in self._before]
 
     @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds of tensors, with their titles."""
+        return KINDS if self.recipe.optimizer else KINDS | {"input": "images"}
+
+    @property
     def _before(self) -> Sequence[str]:
         return ("state",) if self.recipe.optimizer else ("state", "inference")
 

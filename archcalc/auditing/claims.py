@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.auditing.figures import Numbers
 from archcalc.catalog import published_file, spec_of
-from archcalc.errors import Place, SpecError, shorten, suggest
+from archcalc.errors import Place, SpecError, counted, shorten, suggest
 from archcalc.graph.graph import Origin
 from archcalc.spec.expression import value_of
 from archcalc.spec.functions import FUNCTIONS, Budget, Fault, Names
@@ -270,8 +270,8 @@ def _cells(row: Value, columns: int) -> tuple[Value, ...]:
     cells = _items(row)
     if len(cells) != columns:
         hint = f"write `{NOT_PRINTED}` where nothing is printed; quote a number with commas"
-        count = f"{len(cells)} cell{'s' if len(cells) != 1 else ''}"
-        raise SpecError(f"{count} for {columns} column{'s' if columns != 1 else ''}", row.place, hint)
+        problem = f"{counted(len(cells), 'cell')} for {counted(columns, 'column')}"
+        raise SpecError(problem, row.place, hint)
     return cells
 
 

@@ -24,7 +24,6 @@ from archcalc.analysis.report import Report, analyze
 from archcalc.auditing.claims import Claim
 from archcalc.auditing.figures import Figures
 from archcalc.auditing.paper_rows import SIZES, PrintedCell, Row, read_input
-from archcalc.auditing.printed import EVIDENCE, Number
 from archcalc.auditing.verdicts import MATCHES, OPERATIONS, PLAIN, Verdict, Way, verdict_of
 from archcalc.catalog import listed, load_with, networks
 from archcalc.errors import ArchcalcError, Refusal, suggest
@@ -32,6 +31,7 @@ from archcalc.graph.graph import Graph
 from archcalc.network_names import Meant, Names
 from archcalc.ops import format_shape
 from archcalc.ops.shape import Sizes
+from archcalc.printed import EVIDENCE, Number
 from archcalc.spec.limits import tightest
 
 MANY_WAYS = ("params", *OPERATIONS)  # figures that some way of counting gives, whatever few digits they have

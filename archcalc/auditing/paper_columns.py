@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, numbers
-from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Number, read_number
+from archcalc.printed import BINARY_BYTES, COUNTS, SCALES, Number, read_number
 
 NAMES = ("archcalc", "network", "name", "model", "architecture", "backbone", "method", "variant", "config")  # in order
 INPUT = "input"

@@ -7,9 +7,9 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context
 from math import prod
 
 from archcalc.analysis.report import analyze
-from archcalc.auditing.printed import read_number
 from archcalc.errors import Refusal
 from archcalc.graph.graph import Graph
+from archcalc.printed import read_number
 
 IMAGES = ("iterations", "batch"), ("epochs", "images")  # keys whose product is the number of images
 UP_TO = "up to "

@@ -26,11 +26,11 @@ from archcalc.analysis.ledger import ledger_of
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures, Numbers
-from archcalc.auditing.printed import BINARY_BYTES, COUNTS, SCALES, Dimensions, Number, read_dimensions, read_number
 from archcalc.catalog import variant
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
+from archcalc.printed import BINARY_BYTES, COUNTS, SCALES, Dimensions, Number, read_dimensions, read_number
 from archcalc.spec.limits import shared
 
 UNIT_NAMES = frozenset(figure.unit for figure in stated().values()) - {"shape"}

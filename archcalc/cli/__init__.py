@@ -39,7 +39,7 @@ COMMANDS = {
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "import": Home("archcalc.cli.importing", "import_network", "Write a network as a spec, with blocks and repeats."),
     "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
-    "lock": Home("archcalc.cli.locking", "lock", "Write what networks are to a file to check against."),
+    "lock": Home("archcalc.cli.locking", "lock", "Write figures and layers of networks to a file, to check against."),
     "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),
     "new": Home("archcalc.cli.first_steps", "new", "Write a first spec, or a copy of a network, to change."),
     "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),

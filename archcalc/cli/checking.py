@@ -14,7 +14,7 @@ from archcalc.catalog import specs_in
 from archcalc.cli.commands import command
 from archcalc.cli.options import spec_options
 from archcalc.cli.output import run_each, say, tell
-from archcalc.errors import ArchcalcError, SpecError, printable
+from archcalc.errors import ArchcalcError, SpecError, counted, printable
 from archcalc.spec.binding import GivenInput
 
 
@@ -91,5 +91,4 @@ def _report(own: Checked) -> None:
     for line in own.remarks:
         tell(line)
     if not own.errors:
-        count = f"{len(own.networks)} network{'s' if len(own.networks) != 1 else ''}"
-        say(f"{own.file}: {count}: {', '.join(own.networks)}\n")
+        say(f"{own.file}: {counted(len(own.networks), 'network')}: {', '.join(own.networks)}\n")

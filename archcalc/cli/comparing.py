@@ -29,7 +29,7 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @click.argument("names", nargs=-1, type=options.NetworkName(), metavar="NAME...")
 @options.family_option
 @click.option("--by", type=click.Choice(["stage", "block", "layer"]), help="Show where two networks differ.")
-@click.option("--relative-to", "against", metavar="NETWORK", help="Add ratios to this one of them.")
+@options.relative_option
 @options.network_options
 @options.strict_option
 @options.published_option

@@ -11,7 +11,7 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, mode_option, spec_options, written, written_as
-from archcalc.cli.output import put, write
+from archcalc.cli.output import put, tell, write
 from archcalc.cli.picture_options import PRINTED, look_options, print_caption
 from archcalc.render.pictures import Look
 from archcalc.spec.binding import GivenInput
@@ -31,7 +31,7 @@ READABLE = 5  # points; smaller letters are too small to print
 @click.option("--all", "everything", is_flag=True, help="Draw every layer, also those that write nothing.")
 @click.option("--unfold", is_flag=True, help="Draw equal neighbours one by one.")
 @click.option("--direction", type=click.Choice(["TB", "LR"], case_sensitive=False), default="TB", show_default=True,
-              help="From top to bottom, or from left to right.")  # fmt: skip
+              metavar="TB|LR", help="From top to bottom, or from left to right.")  # fmt: skip
 @spec_options
 @mode_option
 @written_as(SUFFIXES, "mermaid")
@@ -88,4 +88,4 @@ def _draw(picture: Diagram, look: Look, direction: str, form: str, output: Path 
     smallest = scale * SMALL / NORMAL * (look.letters or NORMAL)
     if smallest < READABLE:
         hint = "use a smaller --depth, another --direction, or a larger --width or --height"
-        click.echo(f"the smallest letters have {smallest:.1f} points; {hint}", err=True)
+        tell(f"the smallest letters have {smallest:.1f} points; {hint}")

@@ -18,7 +18,7 @@ from archcalc.cli.options import (
     given,
     network_options,
     output_options,
-    read_columns,
+    read_names,
     written,
 )
 from archcalc.cli.output import deliver
@@ -34,7 +34,7 @@ from archcalc.spec.binding import GivenInput
 @click.option(
     "--symbolic",
     "symbols",
-    callback=read_columns,
+    callback=read_names,
     metavar="NAMES",
     help="Show the network's figures as formulas of these: params of the spec, height, width, size or batch.",
 )

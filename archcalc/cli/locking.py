@@ -14,10 +14,10 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, matching, origin
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, figure_options, force_option, written
-from archcalc.cli.output import put, run_each, say, skipped
-from archcalc.errors import ArchcalcError, one_line, printable
+from archcalc.cli.output import each, put, say, skipped, tell
+from archcalc.errors import ArchcalcError, counted, one_line, printable
 from archcalc.importers.sources import TORCH
-from archcalc.lock import Findings, again, findings
+from archcalc.lock import again, findings
 from archcalc.lock_file import Lock, Locked, lock_text, locked, read_lock
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
@@ -39,7 +39,7 @@ def lock(
     names: tuple[str, ...], path: Path, update: bool, force: bool, settings: dict[str, str], shape: GivenInput | None,
     **conditions: Any,
 ) -> None:  # fmt: skip
-    """Write what networks are to a file, for `archcalc check --lock` to compare with: figures, and a line per layer.
+    """Write the figures and layers of networks to a file, for `archcalc check --lock` to compare with.
 
     NAME is a network of `archcalc list`, a pattern such as 'resnet*', or the path of a spec or another file. Budgets
     are written into the file by hand, for all networks or below one: `budgets: {max_params: 5M, max_macs: 1G}`.
@@ -65,13 +65,11 @@ def lock(
         budgets = old.networks[name].budgets if name in old.networks else {}
         return locked(analyze(load_with(name, settings, shape), **conditions), settings, shape, budgets)
 
-    made, stopped = run_each(chosen, entry)
-    if stopped:
-        raise click.Abort
+    made = each(chosen, entry)
     lock = Lock(__version__, old.budgets, old.networks | dict(zip(chosen, made, strict=True)))
     put(lock_text(lock), None if path == PRINTED else path, force or update)
     if path != PRINTED:
-        say(f"{printable(str(path))}: {_networks(len(lock.networks))} locked\n")
+        say(f"{printable(str(path))}: {counted(len(lock.networks), 'network')} locked\n")
 
 
 @kept()
@@ -87,28 +85,21 @@ def check_lock(path: Path, files: Sequence[str]) -> bool:
     if code:
         raise ArchcalcError(f"{path} has code to run; name it to allow that: archcalc check --lock {path} {code[0]}")
     missing = [file for file in files if file not in lock.networks and abspath(file) not in map(_file, lock.networks)]
-    found: list[Findings]
-    found, stopped = run_each(list(lock.networks), lambda name: findings(lock, name))
-    if stopped:
-        raise click.Abort
+    found = each(list(lock.networks), lambda name: findings(lock, name))
     from archcalc.render.tables.locks import finding_lines
 
-    for line in (line for own in found for line in finding_lines(own)):
-        say(f"{line}\n")
+    for own in found:
+        say("".join(f"{line}\n" for line in finding_lines(own)))
     for file in missing:
         say(one_line(f"{file} is not in {path}; add it: archcalc lock {file} -o {path} --update") + "\n")
-    failed = sum(own.failed for own in found)
-    result = f"{failed} of {_networks(len(found))} failed" if failed else f"{_networks(len(found))} as locked"
+    failed, count = sum(own.failed for own in found), counted(len(found), "network")
+    result = f"{failed} of {count} failed" if failed else f"{count} as locked"
     say(f"{printable(str(path))}: {result}\n")
     if any(own.differences or own.totals for own in found):
-        click.echo(printable(f"if that is meant: archcalc lock -o {path} --update"), err=True)
+        tell(printable(f"if that is meant: archcalc lock -o {path} --update"))
     return bool(failed or missing)
 
 
 def _file(name: str) -> str:
     found = origin(name)
     return found.path if found else ""
-
-
-def _networks(count: int) -> str:
-    return f"{count} network{'s' if count != 1 else ''}"

@@ -24,6 +24,7 @@ from archcalc.cli.options import (
 from archcalc.cli.output import deliver, skipped, tell
 from archcalc.cli.table_choice import table_options
 from archcalc.cli.where import Test, having, read_where
+from archcalc.errors import counted
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
@@ -103,7 +104,7 @@ def list_networks(
 
     WORD is a part of a network's or family's name, or a pattern such as 'torchvision/*'. --where compares params, macs,
     activations, depth, receptive_field (the longest axis) and year with numbers, which may end in k, M, G or T, and
-    joins comparisons by and, or, not. Networks of which it is unknown are left out, and their number is said.
+    joins comparisons by and, or, not. Networks of which such a figure is unknown are left out and counted.
 
     \b
     archcalc list resnet
@@ -118,7 +119,7 @@ def list_networks(
     holds = [where(own) if where else True for own in rows]
     deliver(listing(compress(rows, holds)), form, output, force)
     if unknown := holds.count(None):
-        tell(f"left out, since a figure in --where is unknown: {unknown} network{'s' if unknown > 1 else ''}")
+        tell(f"left out, since a figure in --where is unknown: {counted(unknown, 'network')}")
 
 
 def row(graph: Graph) -> dict[str, Any]:

@@ -94,9 +94,17 @@ def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str,
     return settings
 
 
+def read_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read `size,batch` as names, without repeats."""
+    names = tuple(dict.fromkeys(name for part in (value or "").split(",") if (name := part.strip())))
+    if value is not None and not names:
+        raise click.BadParameter("it is empty; write names with commas between them", ctx, param)
+    return names
+
+
 def read_columns(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read `params,macs` as names."""
-    return tuple(name for part in (value or "").split(",") if (name := part.strip()))
+    """Read `params,macs` as names of columns, in any case."""
+    return read_names(ctx, param, value and value.lower())
 
 
 def one_of(what: str, known: Iterable[str], short: Mapping[str, str] | None = None) -> Callable[..., Any]:
@@ -210,9 +218,7 @@ network_options = together(
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
-brief_option = click.option(
-    "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
-)
+brief_option = click.option("--brief", is_flag=True, help="Show only the first table, by blocks: it fits on a screen.")
 published_option = click.option("--no-published", "published", is_flag=True,
                                 callback=lambda ctx, param, value: not value,
                                 help="Omit published figures, and do not read them.")  # fmt: skip
@@ -226,6 +232,8 @@ row_options = together(
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.",
                              shell_complete=complete_families)  # fmt: skip
+relative_option = click.option("--relative-to", "against", metavar="NETWORK",
+                               help="Show ratios to this one of the networks.")  # fmt: skip
 pager_option = click.option("--no-pager", is_flag=True, expose_value=False,
                             callback=lambda ctx, param, value: ctx.meta.update({NO_PAGER: value}),
                             help="Print a long text on a terminal at once, without PAGER.")  # fmt: skip

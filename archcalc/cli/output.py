@@ -189,15 +189,13 @@ def create(fresh: Path, target: Path) -> None:
         os.replace(fresh, target)
 
 
-def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
-    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names.
-
-    A single item has no progress to show.
-    """
+def run_each(items: Sequence[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
+    """Return the results for all items, and whether Ctrl-C stopped it; of several show progress with their names."""
     done: list[Any] = []
     try:
         for number, item in enumerate(items, 1):
-            LINE.working(f"{number} of {len(items)}: {name(item)}")
+            if len(items) > 1:
+                LINE.working(f"{number} of {len(items)}: {name(item)}")
             done.append(work(item))
     except KeyboardInterrupt:
         return done, True
@@ -205,10 +203,8 @@ def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] 
 
 
 def each(items: Sequence[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> list[Any]:
-    """Return the results for all items; of several show progress. Raises Abort at Ctrl-C."""
-    if len(items) == 1:
-        return [work(items[0])]
-    done, stopped = run_each(list(items), work, name)
+    """Like `run_each`, but raise Abort at Ctrl-C."""
+    done, stopped = run_each(items, work, name)
     if stopped:
         raise click.Abort
     return done

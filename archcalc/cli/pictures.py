@@ -62,12 +62,12 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return points
 
 
-def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """Read `params,macs` as keys of figures, without repeats."""
-    names = list(dict.fromkeys(options.read_columns(ctx, param, value)))
+def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Read `params,macs` as keys of figures."""
+    names = options.read_columns(ctx, param, value)
     for name in names:
         choose("column", name, numbers())
-    return names or list(USUAL)
+    return names
 
 
 picture_options = options.together(
@@ -196,18 +196,18 @@ def receptive_field(
 @options.family_option
 @click.option("--columns", "figures", callback=read_figures, default=",".join(USUAL), show_default=True,
               metavar="NAMES", help=f"Draw a panel for each of these figures: {', '.join(numbers())}.")  # fmt: skip
-@click.option("--relative", is_flag=True, help="Draw ratios to the first network.")
+@options.relative_option
 @options.network_options
 @picture_options
 def compare(
-    names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
+    names: tuple[str, ...], family: str | None, figures: tuple[str, ...], against: str | None, settings: dict[str, str],
     shape: GivenInput | None, output: Path, look: Look, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Draw totals of networks side by side, with one panel per figure and one bar per network.
 
     \b
     archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
-    archcalc plot compare 'resnet*' --relative --columns macs,flops -o resnets.png
+    archcalc plot compare 'resnet*' --relative-to resnet18 --columns macs,flops -o resnets.png
     """
     from archcalc.render.pictures import comparison as picture
 
@@ -218,5 +218,6 @@ def compare(
         raise click.UsageError("--convention applies to FLOPs; draw them with --columns flops")
     graphs = loaded(names, family, settings, shape, skipped)
     reports = [options.analyzed(graph, **conditions) for graph in graphs]
-    draw = partial(picture.draw, reports=reports, figures=figures, relative=relative)
+    base = choose("network", against, {report.graph.name: report for report in reports}) if against else None
+    draw = partial(picture.draw, reports=reports, figures=figures, base=base)
     _draw(draw, picture.size(len(reports), len(figures), look), output, look, force)

@@ -20,7 +20,7 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
-from archcalc.cli.output import deliver, run_each, skipped, tell, uninterrupted
+from archcalc.cli.output import deliver, each, run_each, skipped, tell, uninterrupted
 from archcalc.cli.papers import audit_table_file, is_table
 from archcalc.cli.table_choice import require_columns, table_options
 from archcalc.errors import ArchcalcError
@@ -105,8 +105,7 @@ def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[di
             broken[str(error)] = None
 
     found = titles(matching(names, lambda error: broken.setdefault(str(error))))
-    if run_each(list(found.items()), one, itemgetter(1))[1]:
-        raise click.Abort
+    each(list(found.items()), one, itemgetter(1))
     return made, broken
 
 

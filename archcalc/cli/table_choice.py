@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from archcalc.cli.completion import complete_columns
-from archcalc.cli.options import together
+from archcalc.cli.options import read_columns, together
 from archcalc.cli.output import CHOICE, choice
 from archcalc.render.choice import UNITS, Choice, chosen
 from archcalc.render.formats import FORMATS
@@ -21,16 +21,8 @@ NAMES = ("columns", "sort", "units", "precision")
 MOST_DIGITS = 15
 
 
-def read_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Read `params,macs` as names of columns, in any case."""
-    names = tuple(name for part in (value or "").split(",") if (name := part.strip().lower()))
-    if value is not None and not names:
-        raise click.BadParameter("name columns, e.g. params,macs")
-    return names
-
-
 _options = together(
-    click.option("--columns", callback=read_names, metavar="NAMES", shell_complete=complete_columns,
+    click.option("--columns", callback=read_columns, metavar="NAMES", shell_complete=complete_columns,
                  help="Show these columns after the names of the rows, e.g. params,macs; the keys of JSON."),
     click.option("--sort", metavar="COLUMN",
                  help="Sort by a column: the largest first, texts from A to Z; -COLUMN: the other way round."),

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import click
 
 from archcalc.analysis.at_least import AtLeast
-from archcalc.auditing.printed import COUNTS
 from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten, suggest
 from archcalc.network_names import contains, fits, is_pattern
+from archcalc.printed import COUNTS
 from archcalc.spec.expression import Expression
 from archcalc.spec.yaml import Scalar
 
@@ -47,7 +47,7 @@ class Where(Expression):
         self.suffixed = {found.start(): found for found in _SUFFIXED.finditer(self.given)}
         super().__init__(Scalar(_SUFFIXED.sub(lambda found: "1" * len(found[0]), self.given), place))
         self.text = self.given
-        self.run = self.test(self.tree)
+        self.holds({})  # raises for what is no test
 
     def syntax_error(self, tree: Any) -> SpecError:
         """Return why the text is not an expression; show it as it was written."""
@@ -58,48 +58,35 @@ class Where(Expression):
         error.hint = error.hint or EXAMPLE
         return error
 
-    def test(self, node: ast.expr) -> Test:
-        """Compile a comparison, or comparisons joined by `and`, `or` and `not`; None where the answer is unknown."""
+    def holds(self, row: Row) -> bool | None:
+        """Return whether the test holds of a row; None where the answer is unknown."""
+        return self.test(self.tree, row)
+
+    def test(self, node: ast.expr, row: Row) -> bool | None:
+        """Run a comparison, or comparisons joined by `and`, `or` and `not`: all, so that every mistake is seen."""
         if isinstance(node, ast.BoolOp):
-            parts, decides = [self.test(value) for value in node.values], isinstance(node.op, ast.Or)
-
-            def joined(row: Row) -> bool | None:
-                found = [part(row) for part in parts]
-                return decides if decides in found else None if None in found else not decides
-
-            return joined
+            found, decides = [self.test(value, row) for value in node.values], isinstance(node.op, ast.Or)
+            return decides if decides in found else None if None in found else not decides
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            inner = self.test(node.operand)
-            return lambda row: None if (found := inner(row)) is None else not found
+            inner = self.test(node.operand, row)
+            return None if inner is None else not inner
         if not isinstance(node, ast.Compare):
             raise self.error(node, f"{self.written(node)} is not a comparison", EXAMPLE)
-        return self.comparison(node)
-
-    def comparison(self, node: ast.Compare) -> Test:
-        """Compile `params < 5M`, or `1M < params < 5M`."""
         tests = [COMPARISONS.get(type(op)) for op in node.ops]
-        sides = [self.side(part) for part in (node.left, *node.comparators)]
-
-        def compared(row: Row) -> bool | None:
-            values = [side(row) for side in sides]
-            if None in values:
-                return None
-            return all(test and test(*pair) for test, pair in zip(tests, pairwise(values), strict=True))
-
+        values = [self.side(part, row) for part in (node.left, *node.comparators)]
         if None in tests:
             raise self.error(node, f"{self.written(node)}: compare with < <= > >= == or !=", EXAMPLE)
-        return compared
+        pairs = zip(tests, pairwise(values), strict=True)
+        return None if None in values else all(test and test(*pair) for test, pair in pairs)
 
-    def side(self, node: ast.expr) -> Callable[[Row], Any]:
-        """Compile a figure or a number."""
-        if isinstance(node, ast.Name):
-            key = node.id
-            if key not in FIGURES:
-                hint = suggest(key, FIGURES) or f"known: {', '.join(FIGURES)}"
-                raise self.error(node, f"list has no figure {self.written(node)}", hint)
-            return lambda row: known(row.get(key))
-        number = self.number(node)
-        return lambda row: number
+    def side(self, node: ast.expr, row: Row) -> Any:
+        """Return the figure that a name stands for, None if it is unknown; or a number."""
+        if not isinstance(node, ast.Name):
+            return self.number(node)
+        if node.id not in FIGURES:
+            hint = suggest(node.id, FIGURES) or f"known: {', '.join(FIGURES)}"
+            raise self.error(node, f"list has no figure {self.written(node)}", hint)
+        return known(row.get(node.id))
 
     def number(self, node: ast.expr) -> Fraction:
         """Return the value of `5M`, `0.5` or `224`."""
@@ -123,7 +110,7 @@ def known(value: Any) -> Any:
 
 def read_where(ctx: click.Context, param: click.Parameter, value: str | None) -> Test | None:
     """Read the expression. Raises SpecError."""
-    return None if value is None else Where(value).run
+    return None if value is None else Where(value).holds
 
 
 def having(rows: Sequence[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:

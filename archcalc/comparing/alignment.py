@@ -98,7 +98,7 @@ def align(left: Report, right: Report) -> Alignment:
     swapped = _order(right) < _order(left)  # the result must not depend on the order of the networks
     aligner = Aligner()
     sides = (right, left) if swapped else (left, right)
-    pieces = [aligner.piece(tree(_ran(report)), report) for report in sides]
+    pieces = [aligner.piece(tree(report.ran), report) for report in sides]
     match = aligner.match(*pieces)
     root = _sides(match, swapped)
     return Alignment(left, right, root, frozenset(_rewired(root, left, right)))
@@ -106,11 +106,6 @@ def align(left: Report, right: Report) -> Alignment:
 
 def _order(report: Report) -> list[tuple[str, str, str]]:
     return [(layer.node.name, repr(layer.node.op), repr(layer.node.x)) for layer in report.layers]
-
-
-def _ran(report: Report) -> Any:
-    """Return the graph whose nodes are the report's layers."""
-    return report.graph if len(report.graph.nodes) == len(report.layers) else report.graph.without_sides()
 
 
 def _sides(match: Match, swapped: bool) -> Match:
@@ -132,7 +127,7 @@ def _rewired(root: Match, left: Report, right: Report) -> Iterator[int]:
     """Yield layers on the left that read other layers than their partners, if all layers they read have partners."""
     pairs = {m.left.start: m.right.start for m in root.leaves() if m.left and m.right}
     paired = set(pairs.values())
-    nodes = _ran(left).nodes, _ran(right).nodes
+    nodes = left.ran.nodes, right.ran.nodes
     for mine, yours in pairs.items():
         reads, others = nodes[0][mine].inputs, nodes[1][yours].inputs
         known = all(i in pairs for i in reads) and all(i in paired for i in others)

@@ -40,7 +40,7 @@ from dataclasses import MISSING
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArgumentError, Refusal
+from archcalc.errors import ArgumentError, Refusal, counted
 from archcalc.ops.arguments import PER_AXIS, format_shape, read, show
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
 from archcalc.ops.formula import Term, traced, weight_text
@@ -358,7 +358,7 @@ def make(cls: type[Operator], args: Sequence[object], keywords: Mapping[str, obj
     """
     known = cls.types
     if len(args) > len(known):
-        most = f"at most {len(known)} argument{'s' if len(known) != 1 else ''}" if known else "no arguments"
+        most = f"at most {counted(len(known), 'argument')}" if known else "no arguments"
         letters = "; axes have letters: 'HWC'" if "Letters" in known.values() else ""
         raise ArgumentError(f"takes {most}: {signature(cls)}{letters}", len(known))
     bound: dict[str, Any] = {}

@@ -53,7 +53,7 @@ def render_all(
     """
     tables = [chosen(table, choice) for table in tables]
     if not FORMATS[format].every:
-        tables = [in_units(cut(table), choice) for table in tables]
+        tables = [for_people(table, choice) for table in tables]
     module, _, function = FORMATS[format].renderer.partition(":")
     renderer: Callable[..., str] = getattr(import_module(module), function)
     if format == "table":
@@ -61,10 +61,16 @@ def render_all(
     return renderer(tables, several) if format == "json" else renderer(tables)
 
 
-def cut(table: Table) -> Table:
-    """Cut a table to MOST_ROWS rows and add a note; totals still include all rows. Leave out parts without rows."""
-    count, parts = len(table.rows), [cut(part) for part in table.parts if part.rows]
-    if count <= MOST_ROWS:
-        return replace(table, parts=parts)
-    note = f"Rows 1 to {MOST_ROWS:,} of {count:,}; CSV, TSV and JSON contain all rows."
-    return replace(table, rows=table.rows[:MOST_ROWS], notes=[note, *table.notes], parts=parts)
+def for_people(table: Table, choice: Choice = USUAL, most: int = 0, others: str = "") -> Table:
+    """Write numbers in units, and cut a table to `most` rows, usually MOST_ROWS; a note says what contains the others.
+
+    Totals still include all rows.
+    """
+    return in_units(_cut(table, most or MOST_ROWS, others or "CSV, TSV and JSON contain all rows"), choice)
+
+
+def _cut(table: Table, most: int, others: str) -> Table:
+    """Keep the first rows of a table and of its parts; leave out parts without rows."""
+    count, parts = len(table.rows), [_cut(part, most, others) for part in table.parts if part.rows]
+    note = [f"Rows 1 to {most:,} of {count:,}; {others}."] if count > most else []
+    return replace(table, rows=table.rows[:most], notes=[*note, *table.notes], parts=parts)

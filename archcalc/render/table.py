@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import AtLeastRatio
-from archcalc.graph.graph import Graph
+from archcalc.graph.graph import About, Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import USUAL, Shape
 
@@ -79,6 +79,12 @@ class Table:
         return [column.key for column in self.columns if column.data]
 
 
+def filled(columns: Iterable[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Hide the columns that are empty in all rows; a table without rows keeps its head."""
+    found = {key for row in rows for key, value in row.items() if value not in (None, "")}
+    return [column._replace(shown=column.shown and (column.key in found or not rows)) for column in columns]
+
+
 def cell(value: Any, plain: bool = False) -> str:
     """Format a value for people: 1,728 · 64×224×224 · a dash if it is unknown or does not apply."""
     if value is None:
@@ -90,6 +96,17 @@ def cell(value: Any, plain: bool = False) -> str:
     if isinstance(value, tuple | list):
         return format_shape(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
     return str(value)
+
+
+def title_of(graph: Graph) -> str:
+    """Return `vgg16 · Very deep convolutional networks (Simonyan & Zisserman 2014)`."""
+    return " · ".join(filter(None, (graph.name, about_text(graph.about))))
+
+
+def about_text(about: About) -> str:
+    """Return title and paper: `Deep residual networks (He et al. 2015)`."""
+    paper = " ".join(str(about.paper[key]) for key in ("authors", "year") if key in about.paper)
+    return f"{about.title} ({paper})" if about.title and paper else about.title or paper
 
 
 def input_data(graph: Graph) -> dict[str, Any]:

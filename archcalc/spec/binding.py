@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, counted, shorten, suggest
 from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
@@ -266,7 +266,7 @@ def parameters_of(call: Call, block: Block, given: Arguments) -> dict[str, Any]:
     parameters = [name for name, _ in block.parameters]
     bound = dict(zip(parameters, given.args, strict=False))
     if len(given.args) > len(parameters):
-        most = f"{len(parameters)} argument{'s' if len(parameters) != 1 else ''}"
+        most = counted(len(parameters), "argument")
         place = place_of(call, len(parameters))
         raise SpecError(f"{block.name}: takes at most {most}: {block.signature()}", place)
     for name, value in given.keywords.items():

@@ -20,8 +20,8 @@ from archcalc.graph.graph import Graph, Node
 from archcalc.graph.groups import Group, Part, Repeats, Segment, grouped, indices, tree
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.reads import EACH
-from archcalc.render.table import MODE_NAMES, axes, cell
-from archcalc.render.tables.summaries import about_text, owns_nothing
+from archcalc.render.table import MODE_NAMES, about_text, axes, cell
+from archcalc.render.tables.summaries import owns_nothing
 
 READABLE = 36  # most boxes of the default depth
 LINES = 4  # most lines of a collapsed block; a longer one shows counts of operators
@@ -140,7 +140,7 @@ class _Drawing:
     """Assigns the layers of a network to boxes, and its blocks to clusters."""
 
     def __init__(self, report: Report, everything: bool, unfold: bool) -> None:
-        self.graph = report.graph if report.mode == "train" else report.graph.without_sides()
+        self.graph = report.ran
         self.nodes = self.graph.nodes
         self.layers = report.layers
         self.everything, self.unfold = everything, unfold

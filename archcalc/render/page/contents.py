@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import AtLeast
+from archcalc.analysis.at_least import AtLeast, change
 from archcalc.analysis.explanation import Line
 from archcalc.analysis.field_figures import by_key
 from archcalc.analysis.figures import FIGURES
@@ -22,12 +22,12 @@ from archcalc.comparing.pairing import Match
 from archcalc.graph.groups import Group, Part, indices, tree
 from archcalc.ops.base import written_call
 from archcalc.render.diagrams.layout import counted, kind_of, operator_text
-from archcalc.render.table import cell, size_text, without_rule_text
+from archcalc.render.table import about_text, cell, size_text, without_rule_text
 from archcalc.render.tables.compare_parts import STATES, Row, difference, row_name, state
 from archcalc.render.tables.explain import value_text
 from archcalc.render.tables.field_words import field_text, field_unit
 from archcalc.render.tables.figure_columns import heading
-from archcalc.render.tables.summaries import about_text, conditions
+from archcalc.render.tables.summaries import conditions
 
 EXACT = 2**53  # a browser reads larger numbers inexactly
 POINTS = 600  # of the memory curve: as many as it is pixels wide
@@ -139,13 +139,12 @@ def _sums(layers: Sequence[Layer], keys: Sequence[str]) -> list[Any]:
 def _curve(needs: Needs) -> dict[str, Any]:
     """Return the memory over the step of the peak; `kinds` are those that exist, with their places among all."""
     curve, top = needs.curve(POINTS), needs.top
-    titles = [*(KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).values()]
     used = [i for i in range(len(KINDS)) if any(point[i] for point in curve.points)]
     layer = needs.layer_at(top)
     return {
         "peak": f"{size_text(top.peak)} in {top.phase}" + (f" at {layer}" if layer else ""),
         "of": f"tensors on {needs.recipe.device.upper()}",
-        "kinds": [[i, titles[i]] for i in used],
+        "kinds": [[i, title] for i, title in enumerate(needs.kinds.values()) if i in used],
         "points": [[point[i] for i in used] for point in curve.points],
         "starts": curve.starts,
     }
@@ -181,5 +180,4 @@ def _match(alignment: Alignment, match: Match, block: Match) -> dict[str, Any]:
 def _differences(left: Sequence[Layer], right: Sequence[Layer]) -> list[Any]:
     """Return sums over both sides and B − A, which is unknown where one of them is."""
     pairs = [(total(left, key), total(right, key)) for key in COMPARED]
-    more = [b - a if type(a) is type(b) is int else None for a, b in pairs]
-    return [number(value) for (a, b), own in zip(pairs, more, strict=True) for value in (a, b, own)]
+    return [number(value) for pair in pairs for value in (*pair, change(*pair))]

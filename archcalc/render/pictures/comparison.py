@@ -40,12 +40,10 @@ def _grid(figures: int, ems: float) -> tuple[int, int]:
     return rows, ceil(figures / rows)
 
 
-def bar_values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
-    """Return a figure of each network, or its ratio to the first; None if it is unknown or has no ratio."""
+def bar_values(reports: Sequence[Report], figure: str, base: Report | None = None) -> list[float | None]:
+    """Return a figure of each network, or its ratio to that of `base`; None if it is unknown or has no ratio."""
     found = [_value(report, figure) for report in reports]
-    if not relative:
-        return found
-    return [ratio(value, found[0]) for value in found]
+    return [ratio(value, _value(base, figure)) for value in found] if base else found
 
 
 def _value(report: Report, figure: str) -> float | None:
@@ -54,14 +52,16 @@ def _value(report: Report, figure: str) -> float | None:
     return known
 
 
-def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, relative: bool = False) -> None:
-    """Draw the networks from top to bottom, with one panel for each of `figures`."""
-    what = "Networks compared" + (f", relative to {shorten(reports[0].graph.name, MAX_NAME)}" if relative else "")
+def draw(
+    sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL, base: Report | None = None
+) -> None:  # fmt: skip
+    """Draw the networks from top to bottom, with one panel for each of `figures`, or of their ratios to `base`."""
+    what = "Networks compared" + (f", relative to {shorten(base.graph.name, MAX_NAME)}" if base else "")
     sheet.frame(what, caption(reports, figures))
     grid = sheet.figure.subplots(*_grid(len(figures), sheet.ems), squeeze=False, sharey=True)
     axes = list(grid.flat)
     for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
-        _panel(sheet, ax, reports, figure, relative, sheet.theme.palette[i % 7])
+        _panel(sheet, ax, reports, figure, base, sheet.theme.palette[i % 7])
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
     axes[0].set_yticks(range(len(reports)), _names(reports, int(min(MAX_NAME, 0.6 * sheet.ems))))
@@ -81,10 +81,12 @@ def _names(reports: Sequence[Report], most: int) -> list[str]:
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
 
 
-def _panel(sheet: Sheet, ax: Axes, reports: Sequence[Report], figure: str, relative: bool, colour: str) -> None:
+def _panel(
+    sheet: Sheet, ax: Axes, reports: Sequence[Report], figure: str, base: Report | None, colour: str
+) -> None:  # fmt: skip
     from matplotlib.patheffects import withStroke
 
-    found = bar_values(reports, figure, relative)
+    relative, found = base is not None, bar_values(reports, figure, base)
     title, unit = FIGURES[figure].title, FIGURES[figure].heading_unit.replace("bytes", "B")
     plain = relative or FIGURES[figure].unit in SMALL_COUNTS
     factor, prefix = (1.0, "") if plain else prefixed(max(value or 0 for value in found))

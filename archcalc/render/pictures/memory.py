@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.errors import shorten
 from archcalc.render.pictures.sheets import Sheet, prefixed
-from archcalc.render.table import size_text
+from archcalc.render.table import size_text, title_of
 from archcalc.render.tables.memory import conditions, later_batches
-from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,8 +23,8 @@ ROOM = 3.6  # heights of small letters above the peak, for names
 
 def draw(sheet: Sheet, needs: Needs) -> None:
     """Draw what is held at each moment of the step of the peak; mark the phases and the peak."""
-    curve, graph = needs.curve(MOST), needs.graph
-    sheet.frame(" · ".join(filter(None, [graph.name, about_text(graph.about)])), conditions(needs))
+    curve = needs.curve(MOST)
+    sheet.frame(title_of(needs.graph), conditions(needs))
     ax = sheet.figure.add_subplot()
     factor, prefix = prefixed(needs.top.peak)
     plain = iter(sheet.theme.palette)

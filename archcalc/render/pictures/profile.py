@@ -13,8 +13,8 @@ from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
 from archcalc.render.pictures.sheets import Sheet, prefixed
-from archcalc.render.table import bytes_text, cell, conditions_text
-from archcalc.render.tables.summaries import about_text, by_block
+from archcalc.render.table import bytes_text, cell, conditions_text, title_of
+from archcalc.render.tables.summaries import by_block
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +57,8 @@ def _bar(group: Sequence[Layer], depth: int | None) -> Bar:
 
 def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     """Draw three panels over one axis, and the names of blocks above them."""
-    graph, found = report.graph, bars(report, depth)
-    sheet.frame(" · ".join(part for part in (graph.name, about_text(graph.about)) if part), caption(report))
+    found = bars(report, depth)
+    sheet.frame(title_of(report.graph), caption(report))
     names = LEVELS * 1.4 * sheet.small  # points
     panel = (sheet.body[2] * 72 - names - 14 * sheet.normal) / 3
     if panel < 2 * sheet.normal:

@@ -8,9 +8,10 @@ from typing import Any
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.auditing.claims import Claim
-from archcalc.auditing.printed import read_dimensions
 from archcalc.auditing.verdicts import VERDICTS, Verdict, unit_of
-from archcalc.render.table import MODE_NAMES, Column, Table, bytes_text, cell, listed
+from archcalc.errors import counted
+from archcalc.printed import read_dimensions
+from archcalc.render.table import MODE_NAMES, Column, Table, bytes_text, cell, filled, listed
 from archcalc.render.tables.figure_columns import data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
@@ -43,13 +44,13 @@ def audit_table(verdicts: Mapping[str, Sequence[Verdict]], only: Sequence[str] =
         for verdict in found
         if not only or verdict.verdict in only
     ]
-    figures = f"{len(every):,} published figure{'s' if len(every) != 1 else ''}"
-    networks = f"{len(verdicts):,} network{'s' if len(verdicts) != 1 else ''}"
-    counted = (verdict for verdict in VERDICTS if counts[verdict] or verdict in only)
-    tally = ", ".join(f"{counts[verdict]:,} {TALLY.get(verdict, verdict)}" for verdict in counted)
+    figures = counted(len(every), "published figure")
+    networks = counted(len(verdicts), "network")
+    shown = (verdict for verdict in VERDICTS if counts[verdict] or verdict in only)
+    tally = ", ".join(f"{counts[verdict]:,} {TALLY.get(verdict, verdict)}" for verdict in shown)
     return Table(
         "",
-        _used(COLUMNS, rows),
+        filled(COLUMNS, rows),
         rows,
         "figures",
         {"schema": SCHEMA, **CONDITIONS},
@@ -64,13 +65,7 @@ def verdict_table(verdicts: Sequence[Verdict], mode: str, conditions: str = "") 
     own = [column for column in COLUMNS if column.key not in ("network", "layer")]
     own = [column._replace(title="Published") if column.key == "title" else column for column in own]
     rows = [_row(verdict, mode) for verdict in verdicts]
-    return Table("", _used(own, rows), rows, "published", conditions=conditions)
-
-
-def _used(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """Hide the columns that are empty in all rows."""
-    filled = {key for row in rows for key, value in row.items() if value}
-    return [column._replace(shown=column.shown and (column.key in filled or not rows)) for column in columns]
+    return Table("", filled(own, rows), rows, "published", conditions=conditions)
 
 
 def _row(verdict: Verdict, mode: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import bounded
+from archcalc.analysis.at_least import change
 from archcalc.analysis.parts import end, total
 from archcalc.analysis.report import Layer, Report
 from archcalc.comparing.alignment import Alignment, Change
@@ -163,9 +163,8 @@ def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
     """Return sums over the layers of both sides, and B − A."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
-        a, b = sums = [total(layers, key) for layers in (left, right)]
-        more = None if a is None or b is None or bounded({"a": a, "b": b}) else b - a
-        figures |= _by_side(key, sums) | {f"{key}_difference": more}
+        sums = [total(layers, key) for layers in (left, right)]
+        figures |= _by_side(key, sums) | {f"{key}_difference": change(*sums)}
     return figures
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.table import Column, Table, size_text
+from archcalc.render.table import Column, Table, size_text, title_of
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.memory import alone_text, conditions, facts, interval
-from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
     from archcalc.analysis.fit import Fit, Space
@@ -37,7 +36,7 @@ def fit_table(
         needs = replace(needs, batch=0)
     own = f"the largest {'images' if shape else 'batch'} in {interval(space.least, space.most)}"
     return Table(
-        " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
+        title_of(needs.graph),
         [column._replace(shown=column.shown and (space.cuda or column.key not in REPLAYED)) for column in COLUMNS],
         [_row(change, fit, shape) for change, fit in found.items()],
         "rows",

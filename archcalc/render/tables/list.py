@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from archcalc.analysis.report import Report
+from archcalc.errors import counted
 from archcalc.graph.gc_pause import uncollected
 from archcalc.ops.shape import shape_of
 from archcalc.render.table import Column, Table, input_data, listed
@@ -34,7 +35,7 @@ COLUMNS = (
 def listing(networks: Iterable[dict[str, Any]]) -> Table:
     """Make the table of networks from their rows, with figures for one image at inference."""
     rows = [row | {"input": shape_of(row["input"], row.get("input_axes", ""))} for row in networks]
-    count = f"{len(rows)} network{'s' if len(rows) != 1 else ''}"
+    count = counted(len(rows), "network")
     conditions = f"{count} · batch 1 · inference · MACs: multiply-accumulates of one forward pass"
     facts = {"schema": SCHEMA, "batch": 1, "dtype": "float32", "mode": "infer"}
     unit = field_unit(*[row["input"] for row in rows])

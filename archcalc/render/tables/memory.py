@@ -17,13 +17,14 @@ from archcalc.render.table import (
     Table,
     bytes_text,
     conditions_text,
+    filled,
     input_data,
     listed,
     ratio_text,
     size_text,
+    title_of,
 )
 from archcalc.render.tables.figure_columns import data
-from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
     from archcalc.analysis.fit import Fit
@@ -66,11 +67,11 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
     top, budget, inference = needs.top, needs.budget(needs.top), needs.budget(needs.inference)
     rows = [
         _row({"kind": kind, "what": what, "bytes": budget[kind], "inference_bytes": inference[kind]}, top.peak)
-        for kind, what in (KINDS if needs.recipe.optimizer else KINDS | {"input": "images"}).items()
+        for kind, what in needs.kinds.items()
         if needs.recipe.optimizer or every or kind not in TRAINED
     ]
     return Table(
-        " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
+        title_of(needs.graph),
         _for(needs, BUDGET, "inference_bytes"),
         rows,
         "budget",
@@ -82,9 +83,9 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         remarks=needs.graph.about.notes,
         label=f"{needs.graph.name}, memory",
         parts=[
-            _table(PHASES, [*map(_phase_row, needs.phases)], "phases"),
+            _part(PHASES, [*map(_phase_row, needs.phases)], "phases"),
             layers_table(needs, depth, every),
-            _table(TERMS, [term._asdict() for term in needs.terms], "beside"),
+            _part(TERMS, [term._asdict() for term in needs.terms], "beside"),
         ],
     )
 
@@ -94,10 +95,8 @@ def _for(needs: Needs, columns: Sequence[Column], training: str) -> list[Column]
     return [own._replace(shown=own.shown and (bool(needs.recipe.optimizer) or own.key != training)) for own in columns]
 
 
-def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: str) -> Table:
-    """Make a table that shows the columns in which something is known."""
-    known = {name for row in rows for name, value in row.items() if value is not None}
-    return Table("", [own._replace(shown=own.shown and own.key in known) for own in columns], rows, key)
+def _part(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: str) -> Table:
+    return Table("", filled(columns, rows), rows, key)
 
 
 def _row(row: Mapping[str, Any], whole: int) -> dict[str, Any]:
@@ -234,7 +233,7 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
     columns = _for(needs, LAYERS, "kept_bytes")
-    return replace(_table(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
+    return replace(_part(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
 
 
 def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:

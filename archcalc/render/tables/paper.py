@@ -8,6 +8,7 @@ from typing import Any
 
 from archcalc.auditing.paper import Audited
 from archcalc.auditing.verdicts import VERDICTS, unit_of
+from archcalc.errors import counted
 from archcalc.render.table import Column, Table
 from archcalc.render.tables.audit import TALLY, outcome, sentence, value_text
 from archcalc.render.tables.figure_columns import data
@@ -44,7 +45,7 @@ def paper_table(file: str, audited: Sequence[Audited], only: Sequence[str], rema
         [_row(own) for own in shown],
         "figures",
         {"schema": SCHEMA, "file": file},
-        f"{file}, {len(lines):,} row{'s' if len(lines) != 1 else ''}" + (f": {', '.join(tally)}" if tally else ""),
+        f"{file}, {counted(len(lines), 'row')}" + (f": {', '.join(tally)}" if tally else ""),
         data=lambda: {
             "verdicts": {name: counts[name] for name in VERDICTS},
             "rows": len(lines),

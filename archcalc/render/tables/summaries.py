@@ -15,7 +15,8 @@ from archcalc.analysis.parts import Sums, blocks, end, sums_of, total, within
 from archcalc.analysis.receptive_field import Axes
 from archcalc.analysis.report import Layer, Report, Totals
 from archcalc.auditing.verdicts import Verdict
-from archcalc.graph.graph import About, Graph
+from archcalc.errors import counted
+from archcalc.graph.graph import Graph
 from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.base import is_bias
@@ -30,6 +31,7 @@ from archcalc.render.table import (
     conditions_text,
     ends_data,
     input_data,
+    title_of,
     without_rule_text,
 )
 from archcalc.render.tables.audit import verdict_table
@@ -87,7 +89,7 @@ def summarize(
     rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     merged = [layer for group, name in zip(groups, names, strict=True) for layer in _loose(group, name, depth)]
     return Table(
-        title=" · ".join(part for part in (report.graph.name, about_text(report.graph.about)) if part),
+        title=title_of(report.graph),
         columns=[*_columns(report), *data(["at_least"] * least)],
         rows=rows,
         rows_key="layers",
@@ -239,12 +241,6 @@ def _names_axes(report: Report) -> bool:
     return any(layer.node.output.axes not in USUAL for layer in report.layers)
 
 
-def about_text(about: About) -> str:
-    """Return title and paper: `Deep residual networks (He et al. 2015)`."""
-    paper = " ".join(str(about.paper[key]) for key in ("authors", "year") if key in about.paper)
-    return f"{about.title} ({paper})" if about.title and paper else about.title or paper
-
-
 def facts(report: Report) -> dict[str, Any]:
     """Return the conditions of a table for JSON and CSV."""
     return {
@@ -282,7 +278,7 @@ def summary(report: Report, folded: bool = False) -> Iterable[tuple[str, str]]:
     if report.mode == "train":
         yield "step", _step_text(report)
     yield "connections", cell(t.connections)
-    yield "depth", f"{t.depth} weighted layer{'s' if t.depth != 1 else ''} on the longest path"
+    yield "depth", f"{counted(t.depth, 'weighted layer')} on the longest path"
     yield "field", field_line(t, report.graph.input)
     if t.expected_branches is not None and t.expected_macs is not None:
         share = f" ({t.expected_macs / t.macs:.1%})" if t.macs else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.table import MODE_NAMES, Column, Table, cell, listed
+from archcalc.errors import counted
+from archcalc.render.table import MODE_NAMES, Column, Table, cell, filled, listed
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.memory import recipe_facts, recipe_texts
 
@@ -89,9 +90,7 @@ def checks_table(validations: Sequence[Validation], every: bool = True) -> Table
 def phases_table(validations: Sequence[Validation]) -> Table:
     """Make a table of memory with one row per phase of each network that was run."""
     rows = [_phase_row(made, phase) for made in validations for phase in made.phases]
-    known = {name for row in rows for name, value in row.items() if value is not None}
-    columns = [own._replace(shown=own.shown and own.key in known) for own in PHASE_COLUMNS]
-    return Table("", columns, rows, "phases", _conditions(validations))
+    return Table("", filled(PHASE_COLUMNS, rows), rows, "phases", _conditions(validations))
 
 
 def _phase_row(made: Validation, phase: PhaseMemory) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def _outcome(validations: Sequence[Validation], seconds: float | None) -> str:
     checks = sum(len(made.checks) for made in validations)
     different = sum(len(made.differences) for made in validations)
     failed = sum(not made.checks for made in validations)
-    networks = f"{len(validations):,} network{'s' if len(validations) != 1 else ''}"
+    networks = counted(len(validations), "network")
     not_run = f", {failed:,} not run" if failed else ""
     took = sum(made.seconds for made in validations) if seconds is None else seconds
     return f"{networks}, {checks:,} checks: {different:,} different{not_run} · {took:.1f} s"
