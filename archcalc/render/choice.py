@@ -24,7 +24,7 @@ MEANING = {
     "si": "k = 10³, M = 10⁶, G = 10⁹, T = 10¹².",
     "iec": "k = 10³, M = 10⁶, G = 10⁹, T = 10¹²; of bytes Ki = 2¹⁰, Mi = 2²⁰, Gi = 2³⁰, Ti = 2⁴⁰.",
 }
-BOUNDS = "at_least"  # the column that says which numbers are lower bounds: it stays, whatever is chosen
+BOUNDS = "at_least", "unknown"  # columns that say which numbers are lower bounds: if they do, they stay
 
 
 class Choice(NamedTuple):
@@ -69,15 +69,15 @@ def _keys(table: Table) -> set[str]:
 
 
 def _picked(table: Table, names: Sequence[str]) -> Table:
-    """Return a table with these columns, each with its ratio if there are ratios.
+    """Return a table with these columns, each with its ratio or bars if there are some.
 
     Its first column, which names the rows, stays before them unless it is among them.
     """
     keys = _keys(table)
-    every = [key for name in names for key in (name, f"{name}_ratio") if key in keys]
+    every = [key for name in names for key in (name, f"{name}_ratio", f"{name}_bar") if key in keys]
     picked = {column.key: column for key in every for column in _named(table, key)}
     first = {} if table.columns[0].key in picked else {c.key: c for c in _behind(table, table.columns[0].key)}
-    bounds = {column.key: column for column in table.columns if column.key == BOUNDS}
+    bounds = {key: _own(table, key) for key in BOUNDS if key in keys and any(row.get(key) for row in table.rows)}
     return replace(table, columns=[*({**first, **picked, **bounds}).values()])
 
 
@@ -127,7 +127,8 @@ def _order(key: str, row: Mapping[str, Any]) -> Any:
 
 def in_units(table: Table, choice: Choice) -> Table:
     """Write the numbers of shown columns in units, and say what the units mean."""
-    note = [f"Rounded to {choice.precision} digits: {MEANING[choice.units]}"] if choice.units in MEANING else []
+    digits = f"{choice.precision} digit{'s' if choice.precision > 1 else ''}"
+    note = [f"Rounded to {digits}: {MEANING[choice.units]}"] if choice.units in MEANING else []
     return replace(_written(table, choice), notes=[*note, *table.notes])
 
 

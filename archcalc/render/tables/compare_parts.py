@@ -47,10 +47,12 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
     left, right = alignment.left, alignment.right
     found = _rows(alignment, DEPTHS[by]) if every else merged(alignment, _rows(alignment, DEPTHS[by], True), by)
     rows = [_cells(alignment, row) for row in found]
+    least = bool(left.without_rule or right.without_rule)
+    rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     inputs = left.graph.inputs_text, right.graph.inputs_text
     return Table(
         title=f"A: {left.graph.name} · B: {right.graph.name}",
-        columns=list(_columns()),
+        columns=[*_columns(), *data(["at_least"] * least)],
         rows=rows,
         rows_key="parts",
         facts={
