@@ -52,6 +52,8 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     points = {}
     for value in values:
         name, _, top1 = value.rpartition("=")
+        if name in points:
+            raise click.BadParameter(f"{shorten(name)} has two; write it once")
         try:
             points[name] = float(top1)
         except ValueError:
