@@ -57,7 +57,8 @@ def put(text: str, output: Path | None, force: bool) -> None:
     else:
         page(text)
         given = click.get_current_context().params
-        if given.get("brief") is False and given.get("kind", "summarize") == "summarize":
+        source = given.get("form") == "pytorch"
+        if given.get("brief") is False and given.get("kind", "summarize") == "summarize" and not source:
             tell(f"{lines} lines; --brief fits on a screen")
 
 
@@ -69,14 +70,25 @@ def too_long(lines: int) -> bool:
 
 
 def page(text: str) -> None:
-    """Show a text with PAGER, by default less; print it if PAGER is cat or empty, or with --no-pager."""
-    none = os.environ.get("PAGER", "less").strip() in ("", "cat") or os.environ.get("TERM") == "dumb"
+    """Show a text with PAGER, by default less; print it if PAGER is cat, empty or no command, or with --no-pager."""
+    pager = os.environ.get("PAGER", "less").strip()
+    none = pager in ("", "cat") or not is_command(pager) or os.environ.get("TERM") == "dumb"
     if none or click.get_current_context().meta.get(NO_PAGER):
         say(text)
     else:
         LINE.clear()
         os.environ.setdefault("LESS", "-FRX")  # as git: colours, and the text stays on the screen
         click.echo_via_pager(text.removesuffix("\n"))
+
+
+def is_command(text: str) -> bool:
+    """Whether a shell can read a text as a command: each quote is closed."""
+    import shlex  # only a pager needs it
+
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
