@@ -76,6 +76,8 @@ def test_a_caption_is_the_title_of_other_documents(form):
 def test_a_hostile_caption_is_text():
     assert rf"\caption{{{tex(HOSTILE)}}}" in "\n".join(latex(*STAGES, "--caption", HOSTILE))
     assert "<b>" not in output(*STAGES, "--format", "html", "--caption", HOSTILE)
+    for form in ("latex", "markdown", "html", "rst"):
+        assert "\x1b" not in output(*STAGES, "--format", form, "--caption", "\x1b[31mred")
     assert "\n\n" not in "\n".join(latex(*STAGES, "--caption", "two\n\nparagraphs\r% and more"))
 
 

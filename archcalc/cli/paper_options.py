@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from archcalc.cli.commands import after_parsing
-from archcalc.errors import shorten
+from archcalc.errors import printable, shorten
 from archcalc.render.table import Paper, Table
 
 PAPER = "archcalc.paper"  # in `Context.meta`: these options by name
@@ -28,7 +28,7 @@ def _read(ctx: click.Context, param: click.Parameter, value: str | bool | None) 
         problem = f"{shorten(str(value))!r} is no label of LaTeX; use letters, digits and : . - _ / +, e.g. tab:cost"
         raise click.BadParameter(problem, ctx, param)
     after_parsing(ctx, _check)
-    ctx.meta.setdefault(PAPER, {})[param.name] = value
+    ctx.meta.setdefault(PAPER, {})[param.name] = printable(value) if isinstance(value, str) else value
 
 
 def _check(ctx: click.Context) -> None:
