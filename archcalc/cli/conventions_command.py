@@ -8,7 +8,7 @@ import click
 
 from archcalc.catalog import load_with, networks
 from archcalc.cli.commands import command
-from archcalc.cli.options import NetworkName, batch_option, output_options, spec_options
+from archcalc.cli.options import NetworkName, batch_option, output_options, spec_options, written
 from archcalc.cli.output import deliver
 from archcalc.cli.table_choice import table_options
 from archcalc.errors import ArchcalcError, UnknownNetwork, shorten, suggest
@@ -42,6 +42,8 @@ def conventions(
     from archcalc.render.tables.conventions import conventions_table, side_by_side
 
     if not name or name.lower() in CONVENTIONS:
+        for option in written(("settings", "shape", "batch")):
+            raise click.UsageError(f"{option} is for a network; name one, or omit it")
         deliver(conventions_table([name.lower()] if name else CONVENTIONS), form, output, force)
         return
     try:

@@ -28,13 +28,21 @@ from archcalc.render.table import Table
 from archcalc.spec.binding import GivenInput
 
 
+def read_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read `size,batch`. Raises BadParameter for no names."""
+    names = read_columns(ctx, param, value)
+    if value is not None and not names:
+        raise click.BadParameter("name params of the spec or axes, e.g. size,batch")
+    return names
+
+
 @command(context_settings={"default_map": {"mode": "train"}})
 @click.argument("name", type=NetworkName())
 @click.argument("layer", required=False, shell_complete=complete_layers)
 @click.option(
     "--symbolic",
     "symbols",
-    callback=read_columns,
+    callback=read_names,
     metavar="NAMES",
     help="Show the network's figures as formulas of these: params of the spec, height, width, size or batch.",
 )
