@@ -48,6 +48,7 @@ def formulas_table(
     graph: Graph, lines: Sequence[Line], limits: Sequence[str], symbols: Mapping[str, int], **given: Any
 ) -> Table:
     """Make the table of a network's formulas of symbols, with their values at an example."""
+    batch = 0 if "batch" in symbols else given["batch"]
     example = ", ".join(f"{symbol} {number:,}" for symbol, number in symbols.items())
     return Table(
         title=f"{graph.name}: formulas of {', '.join(symbols)}",
@@ -55,7 +56,7 @@ def formulas_table(
         rows=[line._asdict() | {"text": value_text(line.value)} for line in lines],
         rows_key="lines",
         facts={"schema": SCHEMA, "name": graph.name, **given, "symbols": dict(symbols), "holds_for": list(limits)},
-        conditions=f"{conditions_text(mode=given['mode'], convention=given['convention'])} · example: {example}",
+        conditions=f"{conditions_text(batch, mode=given['mode'], convention=given['convention'])} · example: {example}",
         notes=[f"Exact for {'; '.join(limits)}."],
     )
 
