@@ -102,6 +102,14 @@ def test_what_the_options_refuse(given, problem):
     assert text.startswith("error: ")
 
 
+def test_the_columns_of_a_part_make_it_the_table():
+    lines = latex("memory", "lenet5", "--columns", "phase,peak", "--caption", "A step")
+    assert r"Phase & Peak \\" in lines
+    assert r"optimizer & 727,508 B \\" in lines
+    assert any(line.startswith(r"input 1$\times$32$\times$32 $\cdot$ batch 1") for line in lines)
+    assert r"Printed & Verdict \\" in latex("summarize", "lenet5", "--columns", "printed,verdict", "--fragment")
+
+
 @pytest.mark.parametrize("option", ["--caption", "--label"])
 def test_one_caption_is_not_for_several_tables(option, tmp_path):
     names = ["export", "lenet5", "vgg11", "--format", "latex", option, "x"]

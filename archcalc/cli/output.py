@@ -93,7 +93,7 @@ def is_command(text: str) -> bool:
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
     """Render tables with their stamps as one text, as the options of a paper say."""
-    tables = for_paper([stamped(table, __version__) for table in tables])
+    tables = for_paper([stamped(table, __version__) for table in tables], choice())
     return render_all(tables, form, several=several, choice=choice())
 
 

@@ -53,15 +53,21 @@ def chosen(table: Table, choice: Choice) -> Table:
     """
     if not choice.names:
         return table
+    tables, index = [table, *table.parts], meant(table, choice)
+    own = _sorted(tables[index], choice) if choice.sort else tables[index]
+    tables[index] = _picked(own, choice.columns) if choice.columns else own
+    return replace(tables[0], parts=tables[1:])
+
+
+def meant(table: Table, choice: Choice) -> int:
+    """Return which of a table and its parts has all named columns; 0 is the table. Raises ArchcalcError if none has."""
     tables = [table, *table.parts]
     index = next((i for i, own in enumerate(tables) if {*choice.names} <= _keys(own)), None)
     if index is None:
         for name in choice.names:
             choose("column", name, dict.fromkeys(key for own in tables for key in sorted(_keys(own))))
         raise ArchcalcError(f"no table has all of {shorten(', '.join(choice.names))}; choose columns of one table")
-    own = _sorted(tables[index], choice) if choice.sort else tables[index]
-    tables[index] = _picked(own, choice.columns) if choice.columns else own
-    return replace(tables[0], parts=tables[1:])
+    return index
 
 
 def _keys(table: Table) -> set[str]:
