@@ -148,7 +148,7 @@ def writable(path: Path, force: bool) -> Path:
     exists = os.path.exists(target)
     reasons = {
         f"{path} is a directory; name a file in it": os.path.isdir(target),
-        f"{path} is not a regular file; omit -o to write to the standard output":
+        f"{path} is not a regular file; use -o - for the standard output":
             exists and not os.path.isfile(target),
         f"{path} {EXISTS}": os.path.lexists(path) and not force,
         f"cannot write {path}: it is read-only": exists and not os.access(target, os.W_OK),
