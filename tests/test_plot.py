@@ -342,7 +342,7 @@ def test_a_network_of_ones_own_is_drawn_beside_the_others(tmp_path, monkeypatch)
     (tmp_path / "mine.yaml").write_text(MINE)
     seen = []
     monkeypatch.setattr(pareto, "draw", lambda made, points: seen.extend(points))
-    result = plot("pareto", "alexnet", "lenet5", "resnet50", "--point", "mine.yaml=70.5", "--point", "resnet50=77",
+    result = plot("pareto", "alexnet", "lenet5", "resnet50", "--point", "mine.yaml=70.5", "--point", "ResNet50=77",
                   "--point", "lenet5=1e1", "-o", "x.svg")  # fmt: skip
     assert (result.exit_code, result.output) == (0, "")
     assert [(p.name, p.top1, bool(p.source)) for p in seen] == [
@@ -362,7 +362,7 @@ def test_a_network_of_ones_own_is_drawn_beside_the_others(tmp_path, monkeypatch)
 
 def test_a_network_has_one_point_of_ones_own(tmp_path):
     target = tmp_path / "x.svg"
-    result = plot("pareto", "--point", "resnet50=70", "--point", "resnet50=71", "-o", str(target))
+    result = plot("pareto", "--point", "resnet50=70", "--point", "ResNet-50=71", "-o", str(target))
     assert "resnet50 has two; write it once" in result.output
     assert (result.exit_code, target.exists()) == (2, False)
 

@@ -112,7 +112,7 @@ def test_networks_and_figures_to_compare(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "draw", lambda made, **arguments: seen.append(tuple(arguments.values())))
     plot("compare", "--family", "alexnet", "lenet5", "--columns", "flops, macs,flops", "--convention", "torch",
         "-o", tmp_path / "x.svg")  # fmt: skip
-    plot("compare", "lenet5", "--columns", "", "--force", "-o", tmp_path / "x.svg")
+    plot("compare", "lenet5", "--force", "-o", tmp_path / "x.svg")
     (drawn, columns, relative), (_, usual, _) = seen
     assert [report.graph.name for report in drawn][:2] == ["lenet5", "alexnet"]
     assert {report.convention.name for report in drawn} == {"torch"}
@@ -189,6 +189,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
             ["compare", "lenet5", "--columns", "macs,param", "-o", "x.svg"],
             "unknown column 'param'; did you mean params?",
         ),
+        (["compare", "lenet5", "--columns", ",", "-o", "x.svg"], "name figures, e.g. params,macs"),
         (["compare", "lenet5", "--convention", "macs", "-o", "x.svg"], "draw them with --columns flops"),
         (["profile", "lenet5", "--convention", "macs", "-o", "x.svg"], "--convention"),
         (["pareto", "lenet5", "-o", "x.svg"], "nothing to draw: no top-1 on ImageNet validation for a single crop"),

@@ -11,7 +11,7 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, loaded, matching, titles
+from archcalc.catalog import load_with, loaded, matching, spelled, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
@@ -51,8 +51,8 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     """Read `NAME=TOP1` with an accuracy in percent; a name may contain `=`, too."""
     points = {}
     for value in values:
-        name, _, top1 = value.rpartition("=")
-        if name in points:
+        written, _, top1 = value.rpartition("=")
+        if (name := spelled(written)) in points:
             raise click.BadParameter(f"{shorten(name)} has two; write it once")
         try:
             points[name] = float(top1)
@@ -65,11 +65,13 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
-    """Read `params,macs` as keys of figures, without repeats."""
+    """Read `params,macs` as keys of figures, without repeats. Raises BadParameter for no names."""
     names = list(dict.fromkeys(options.read_columns(ctx, param, value)))
     for name in names:
         choose("column", name, numbers())
-    return names or list(USUAL)
+    if not names:
+        raise click.BadParameter("name figures, e.g. params,macs")
+    return names
 
 
 picture_options = options.together(
