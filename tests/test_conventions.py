@@ -294,6 +294,11 @@ def test_parts_in_csv_are_json():
     assert [json.loads(row["parts"]) for row in rows] == [row["parts"] for row in data]
 
 
+def test_parts_are_words_for_people():
+    text = shown("conventions", "lenet5", "--columns", "parts")
+    assert "all             MACs (2 per MAC) 651,360, additions 14,482, multiplications 18,584, tanh 8,084" in text
+
+
 def test_the_command_in_json():
     data = json.loads(shown("conventions", "torchvision/resnet50", "--batch", "2", "--format", "json"))
     rows = {row["convention"]: row for row in data["conventions"]}

@@ -187,6 +187,7 @@ def test_the_standard_input_is_a_spec(main):
     assert main("check", "-", text=RIGHT) == (0, "<text>: 1 network: right\n", "")
     assert main("summarize", "-", text=RIGHT)[1].startswith("right\n")
     assert main("compare", "-", "lenet5", "-", text=RIGHT)[1].count("right") == 2
+    assert "archcalc compare" not in main("new", "mine", "--like", "-", "-o", "-", text=RIGHT)[1]
     two = "name: two\ninput: [3, 8, 8]\nvariants: {a: {}, b: {}}\nlayers:\n  - relu\n"
     assert main("summarize", "-", text=two)[2] == "error: - has 2 networks; name one: -- -:a, -- -:b\n"
     assert main("summarize", "--", "-:b", text=two)[1].startswith("b\n")

@@ -106,7 +106,7 @@ def _named(table: Table, name: str) -> list[Column]:
     found = _behind(table, name)
     seen = next((column for column in found if column.of), found[0])
     hidden = not (seen.shown or seen.of)
-    text = seen.text or (hidden and any(isinstance(row.get(seen.key), str) for row in table.rows))
+    text = seen.text or (hidden and any(isinstance(row.get(seen.key), str | dict) for row in table.rows))
     now = seen._replace(shown=True, rank=0, text=text, heading=False, below=False, data=seen.data or len(found) == 1)
     return [now if column is seen else column for column in found]
 
