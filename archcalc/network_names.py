@@ -46,9 +46,9 @@ class Names:
 
     def spelled(self, text: str) -> list[str]:
         """Return the networks of the same folder whose words and numbers are those of a name, and nothing else."""
-        folder, _, own = text.rpartition("/")
+        folder, slash, own = text.rpartition("/")
         same = self.by_words.get(_joined(_words(own)), []) if re.fullmatch(r"[A-Za-z0-9_ .-]+", own) else []
-        return [name for name in same if name.rpartition("/")[0] == folder.lower()]
+        return [name for name in same if name.rpartition("/")[:2] == (folder.lower(), slash)]
 
     def find(self, text: str) -> Meant:
         """Return the networks that a name means; none if no network's name is in it.

@@ -114,6 +114,14 @@ def test_set_and_input():
         ),
         (["memory", "vgg16", "--mode", "train", "--mode", "infer"], "'--mode': write it once"),
         (["compare", "vgg16", "--columns", "macs", "--columns", "params"], "'--columns': write it once"),
+        (
+            ["show", "vgg16", "--set", "classes=10", "--set", "classes=9"],
+            "'--set': classes has two values; write it once",
+        ),
+        (["show", "vgg16", "--input", "a=3x8x8", "--input", "a=3x9x9"], "'--input': a has two shapes; write it once"),
+        (["audit", "a.csv", "--network", "Ours"], "'Ours' is not a row and its network; write e.g. 'Ours=resnet50'"),
+        (["conventions", "thop", "--batch", "4"], "--batch is for a network; name one, or omit it"),
+        (["conventions", "--set", "a=1"], "--set is for a network; name one, or omit it"),
         (["summarize", "vgg16", "--dtype", "int3"], "'int3' is not one of"),
         (["summarize", "vgg16", "--format", "xml"], "'xml' is not one of"),
         (["summarize", "vgg16", "--depth", "1", "--all"], "use one of them"),
@@ -202,7 +210,7 @@ def test_a_suffix_that_says_no_format_is_refused(command, name, tmp_path):
 
 
 def test_flags_and_repeatable_options_may_be_written_twice():
-    arguments = ["--all", "--all", "--set", "classes=5", "--set", "classes=7"]
+    arguments = ["--all", "--all", "--set", "classes=7", "--set", "classes=7"]
     assert output("summarize", "vgg11", *arguments) == output("summarize", "vgg11", "--all", "--set", "classes=7")
 
 

@@ -234,7 +234,11 @@ class TestRows:
         assert [line.split()[-1] for line in text.splitlines()[-2:]] == ["5.41", "1.00"]
         data = json.loads(output("vgg16", "resnet50", "--relative-to", "resnet50", "--format", "json"))
         assert data["against"] == "resnet50"
+        loose = json.loads(output("VGG-16", "resnet50", "--relative-to", "ResNet_50", "--format", "json"))
+        assert loose == data
         assert data["networks"][0]["params_ratio"] == pytest.approx(138_357_544 / 25_557_032)
+        text = output("specs/lenet.yaml:lenet5", "lenet5", "--relative-to", "specs/lenet.yaml:lenet5")
+        assert text.splitlines()[0].endswith(" · ×: against lenet5 (specs/lenet.yaml)")
         data = json.loads(output("vgg16", "resnet50", "--format", "json"))
         assert not [key for key in (*data, *data["networks"][0]) if key == "against" or "ratio" in key]
 
@@ -345,6 +349,7 @@ class TestRows:
         (["vgg16", "vgg19", "--by", "layers"], "'layers' is not one of 'stage', 'block', 'layer'"),
         (["vgg16", "vgg19", "--by", "layer", "--relative-to", "vgg16"], "omit them with --by"),
         (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "unknown column 'macs'; did you mean macs_b or macs_a"),
+        (["vgg16", "vgg19", "--relative-to", ""], "unknown network ''; known: vgg16, vgg19"),
         (["vgg16", "vgg19", "--relative-to", "vgg61"], "unknown network 'vgg61'; did you mean vgg1"),
         (["vgg16", "vgg19", "--columns", "params_ratio"], "params_ratio is relative to a network; add --relative-to"),
         (["vgg16", "--no-published", "--sort", "top1"], "top1 is published; omit --no-published"),

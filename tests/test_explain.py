@@ -138,6 +138,14 @@ def test_a_file_that_cannot_be_read_is_no_unknown_operator(tmp_path):
     assert "a spec needs keys" in str(result.exception)
 
 
+def test_formulas_state_their_batch():
+    said = CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", "size", "--batch", "7"]).output
+    assert said.splitlines()[1].startswith("batch 7 (all figures) · inference")
+    said = CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", "batch", "--batch", "7"]).output
+    assert said.splitlines()[1] == "inference · FLOPs: all · example: batch 7"
+    assert "name params of the spec or axes" in CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", ","]).output
+
+
 def test_a_layer_comes_before_a_group_of_its_name(tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text("name: two\ninput: [3, 8, 8]\nlayers:\n  - o: conv(4, 3)\n  - r: relu\n")

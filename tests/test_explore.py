@@ -191,6 +191,15 @@ def test_options_reach_the_page(tmp_path):
     assert "images" in [title for _, title in network["memory"]["kinds"]]
 
 
+def test_the_total_has_every_output(tmp_path):
+    out = tmp_path / "two.html"
+    head = "  - outputs: {mask: 'conv(2, 1)', head: 'global_avgpool | flatten | linear(10)'}\n"
+    (tmp_path / "two.yaml").write_text(SPEC.replace("{title}", "Two").partition("  - head")[0] + head)
+    assert run(tmp_path / "two.yaml", "-o", out).exit_code == 0
+    (network,) = data(out.read_text())["networks"]
+    assert network["totals"][1] == "2×30×30, 10"
+
+
 def test_what_is_kept_includes_side_outputs_and_says_so():
     (network,) = data(page("googlenet", "--mode", "infer"))["networks"]
     (kept,) = [figure for figure in network["figures"] if figure[0].startswith("Kept")]

@@ -176,6 +176,7 @@ def test_the_standard_input_is_a_spec(main):
     assert main("check", "-", text=RIGHT) == (0, "<text>: 1 network: right\n", "")
     assert main("summarize", "-", text=RIGHT)[1].startswith("right\n")
     assert main("compare", "-", "lenet5", "-", text=RIGHT)[1].count("right") == 2
+    assert "archcalc compare" not in main("new", "mine", "--like", "-", "-o", "-", text=RIGHT)[1]
     two = "name: two\ninput: [3, 8, 8]\nvariants: {a: {}, b: {}}\nlayers:\n  - relu\n"
     assert main("summarize", "-", text=two)[2] == "error: - has 2 networks; name one: -- -:a, -- -:b\n"
     assert main("summarize", "--", "-:b", text=two)[1].startswith("b\n")
@@ -190,7 +191,8 @@ def test_the_standard_input_is_a_spec(main):
     ("torchvision/ResNet50", "torchvision/resnet50"), ("TorchVision/VGG-16-BN", "torchvision/vgg16_bn"),
     ("Swin Tiny", "swin-t"), ("MobileNetV2", "mobilenet-v2"), ("vgg16", "vgg16"), ("UNet++", "UNet++"),
     ("vgg16_bn", "vgg16_bn"), ("resnet50-224", "resnet50-224"), ("vgg16é", "vgg16é"), ("", ""), ("-", "-"),
-    ("VGG16.yaml", "VGG16.yaml"), ("torch:a:VGG16", "torch:a:VGG16"), ("VGG*", "VGG*"), ("vgg16:a", "vgg16:a"),
+    ("VGG16.yaml", "VGG16.yaml"), ("/VGG16", "/VGG16"),
+    ("torch:a:VGG16", "torch:a:VGG16"), ("VGG*", "VGG*"), ("vgg16:a", "vgg16:a"),
 ])  # fmt: skip
 def test_a_name_in_another_spelling(given, name):
     assert spelled(given) == name
@@ -268,7 +270,8 @@ ROW = {"params": 5 * 10**6, "macs": None, "activations": AtLeast(7), "depth": 50
     ("macs < 1 or depth == 50", True),
     ("macs < 1 or depth < 50", None), ("activations > 5", None), ("year != 2015", None),
     ("year < 1 and macs < 1", None),
-    (" ( params < 5M or depth >= 5e1 ) ", True), ("1 < 2", True),
+    (" ( params < 5M or depth >= 5e1 ) ", True), ("1 < 2", True), ("4.9 M < params and params < 5.1 M", True),
+    ("params > 5 and 1 < 2 or depth < 1", True),
 ])  # fmt: skip
 def test_where(text, holds):
     assert Where(text).holds(ROW) is holds
@@ -281,6 +284,8 @@ def test_where(text, holds):
     ("params", "params is not a comparison", "^^^^^^"),
     ("params = 5M", "not an expression: params = 5M", "       ^"),
     ("params < 5M and", "nothing follows and", "            ^^^"),
+    ("params < 5 and", "nothing follows and", "           ^^^"),
+    ("params < 5 XB", "unknown unit XB", "         ^^^^"),
     ("(params < 5M", "( is not closed", "^"),
     ("params in [1]", "[1] is not a figure or a number", "          ^^^"),
     ("params is 5", "compare with < <= > >= == or !=", "^"),

@@ -382,6 +382,9 @@ def test_a_lock_is_not_overwritten_unasked(folder):
     (["check"], "name a spec, or use --lock"),
     (["check", "--lock", "no.lock"], "no.lock does not exist; write it: archcalc lock NAME... -o no.lock"),
     (["check", "--lock", "."], "is a directory"),
+    (["check", "--lock", "archcalc.lock", "--input", "3x8x8"], "a lock has its own conditions; omit --input"),
+    (["check", "--lock", "archcalc.lock", "--set", "classes=3"], "omit --set, or name the spec to check with it"),
+    (["lock", "lenet5", "-", "--force"], "write the spec to a file, and name that"),
 ])  # fmt: skip
 def test_wrong_requests(folder, arguments, message):
     code, said = run(*arguments)

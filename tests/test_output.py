@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/dev/null", "is not a regular file; omit -o to write to the standard output"),
+        ("/dev/null", "is not a regular file; use -o - for the standard output"),
         ("/dev/full", "is not a regular file"),
         (".", "is a directory; name a file in it"),
         ("", "is a directory; name a file in it"),

@@ -63,7 +63,13 @@ def test_the_pager_is_less_as_git_uses_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "variables"),
-    [((), {"PAGER": "cat"}), ((), {"PAGER": ""}), (("--no-pager",), {"PAGER": "head"}), ((), {"TERM": "dumb"})],
+    [
+        ((), {"PAGER": "cat"}),
+        ((), {"PAGER": ""}),
+        (("--no-pager",), {"PAGER": "head"}),
+        ((), {"TERM": "dumb"}),
+        ((), {"PAGER": "less '"}),
+    ],
 )
 def test_without_a_pager_the_text_is_printed_whole(options, variables):
     code, text = on_terminal("summarize", "resnet50", *options, **variables)
@@ -71,6 +77,10 @@ def test_without_a_pager_the_text_is_printed_whole(options, variables):
     assert len(text.splitlines()) > 150
     assert ("\x1b[" in text) == (variables.get("TERM") != "dumb")  # its colours stay
     assert text.splitlines()[-1].endswith(HINT)
+
+
+def test_source_code_cannot_be_brief(head):
+    assert "--brief" not in on_terminal("export", "lenet5", "--format", "pytorch", rows=10, PAGER=head)[1]
 
 
 def test_what_fits_is_not_paged(head):

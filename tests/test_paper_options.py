@@ -76,6 +76,8 @@ def test_a_caption_is_the_title_of_other_documents(form):
 def test_a_hostile_caption_is_text():
     assert rf"\caption{{{tex(HOSTILE)}}}" in "\n".join(latex(*STAGES, "--caption", HOSTILE))
     assert "<b>" not in output(*STAGES, "--format", "html", "--caption", HOSTILE)
+    for form in ("latex", "markdown", "html", "rst"):
+        assert "\x1b" not in output(*STAGES, "--format", form, "--caption", "\x1b[31mred")
     assert "\n\n" not in "\n".join(latex(*STAGES, "--caption", "two\n\nparagraphs\r% and more"))
 
 
@@ -98,6 +100,14 @@ def test_what_the_options_refuse(given, problem):
     text = output("summarize", "lenet5", *given, code=2)
     assert problem in text
     assert text.startswith("error: ")
+
+
+def test_the_columns_of_a_part_make_it_the_table():
+    lines = latex("memory", "lenet5", "--columns", "phase,peak", "--caption", "A step")
+    assert r"Phase & Peak \\" in lines
+    assert r"optimizer & 727,508 B \\" in lines
+    assert any(line.startswith(r"input 1$\times$32$\times$32 $\cdot$ batch 1") for line in lines)
+    assert r"Printed & Verdict \\" in latex("summarize", "lenet5", "--columns", "printed,verdict", "--fragment")
 
 
 @pytest.mark.parametrize("option", ["--caption", "--label"])

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from support.pictures import MANY, figures, label_texts, needs, plot, points, reports
 
-from archcalc import analyze, load, parse
+from archcalc import ArchcalcError, analyze, load, parse
 from archcalc.analysis import field_tables
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.memory_trace import KINDS
@@ -202,6 +202,13 @@ def test_a_network_without_any_field_is_named():
         assert [text.get_text() for text in label_texts(made)] == ["vgg16: 212"]
 
 
+@pytest.mark.usefixtures("no_room")
+def test_a_picture_without_any_field_is_an_error():
+    flat = analyze(parse(UNEVEN))
+    with sheet(fields.SIZE) as made, pytest.raises(ArchcalcError, match="nothing to draw: each receptive field"):
+        fields.draw(made, [flat, flat])
+
+
 UNKNOWN = """
 name: up
 input: [3, 32, 32]
@@ -336,7 +343,7 @@ def test_a_network_of_ones_own_is_drawn_beside_the_others(tmp_path, monkeypatch)
     (tmp_path / "mine.yaml").write_text(MINE)
     seen = []
     monkeypatch.setattr(pareto, "draw", lambda made, points: seen.extend(points))
-    result = plot("pareto", "alexnet", "lenet5", "resnet50", "--point", "mine.yaml=70.5", "--point", "resnet50=77",
+    result = plot("pareto", "alexnet", "lenet5", "resnet50", "--point", "mine.yaml=70.5", "--point", "ResNet50=77",
                   "--point", "lenet5=1e1", "-o", "x.svg")  # fmt: skip
     assert (result.exit_code, result.output) == (0, "")
     assert [(p.name, p.top1, bool(p.source)) for p in seen] == [
@@ -352,6 +359,13 @@ def test_a_network_of_ones_own_is_drawn_beside_the_others(tmp_path, monkeypatch)
     with sheet(pareto.SIZE) as made:
         pareto.draw(made, seen[1:])
         assert "published in" not in made.said
+
+
+def test_a_network_has_one_point_of_ones_own(tmp_path):
+    target = tmp_path / "x.svg"
+    result = plot("pareto", "--point", "resnet50=70", "--point", "ResNet-50=71", "-o", str(target))
+    assert "resnet50 has two; write it once" in result.output
+    assert (result.exit_code, target.exists()) == (2, False)
 
 
 @cache

@@ -54,7 +54,7 @@ PICKED = {  # command → its columns by name, and the head of its table in Mark
     "compare lenet5 vgg11": ("macs,params,year", "Network, MACs, Params, Year"),
     "compare lenet5 vgg11 --by stage": ("macs_b,difference", "Part, MACs (B), Difference"),
     "list --family lenet": ("activations,macs", "Network, Activations (values), MACs"),
-    "conventions lenet5": ("tool,figure", "Convention, Tool, Figure"),
+    "conventions vgg11": ("tool,figure", "Convention, Tool, Figure"),
     "conventions": ("unit,misses", "Convention, Unit, Misses"),
     "audit lenet5": ("verdict,printed,source", "Network, Verdict, Printed, Source"),
     "memory lenet5": ("inference_bytes,bytes", "Held at the peak, Inference, Memory"),
@@ -160,6 +160,14 @@ def test_totals_stay_last_and_bars_beside_their_figures():
     assert [row.split()[0] for row in rows[:2]] == ["stage1.conv2", "stage2.conv2"]
     assert rows[22].startswith("total")
     assert re.search(r"1,849,688,064 +████████ +12\.0%", rows[0])
+
+
+def test_bars_stay_beside_the_figures_that_are_named():
+    lines = output("summarize lenet5 --bars --columns flops,macs", COLUMNS="200").splitlines()
+    assert re.search("Layer +FLOPs \\(all\\) +MACs +Of MACs$", lines[2])
+    assert "--bars shows activations, params and macs; name one of them" in refused(
+        "summarize lenet5 --bars --columns flops"
+    )
 
 
 def test_sorting_adds_no_key():

@@ -1,5 +1,7 @@
 """Layers of whose work nothing is known, and values that are not of the network's dtype, in figures and pictures."""
 
+import json
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,13 +10,22 @@ from torch import nn  # noqa: E402  # the test needs PyTorch
 
 import archcalc  # noqa: E402
 from archcalc.analysis.depth import depths  # noqa: E402
+from archcalc.analysis.explanation import explain  # noqa: E402
+from archcalc.analysis.ledger import ledgers_of  # noqa: E402
+from archcalc.comparing import accuracy  # noqa: E402
+from archcalc.comparing.alignment import align  # noqa: E402
 from archcalc.graph.graph import About  # noqa: E402
 from archcalc.importers.building import Builder  # noqa: E402
 from archcalc.ops import Shape  # noqa: E402
 from archcalc.ops.base import REGISTRY, Saved  # noqa: E402
 from archcalc.ops.imported import Imported  # noqa: E402
 from archcalc.ops.shape import Features  # noqa: E402
+from archcalc.render.choice import Choice, chosen  # noqa: E402
+from archcalc.render.formats import render  # noqa: E402
 from archcalc.render.pictures.profile import _total, bars  # noqa: E402
+from archcalc.render.tables.compare_parts import alignment_table  # noqa: E402
+from archcalc.render.tables.conventions import side_by_side  # noqa: E402
+from archcalc.render.tables.explain import explanation  # noqa: E402
 from archcalc.render.tables.summaries import summarize  # noqa: E402
 
 
@@ -92,6 +103,37 @@ def test_pictures_mark_what_is_unknown():
     unknown, known = (bars(archcalc.analyze(graph(counts))) for counts in (None, (("mac", 16),)))
     assert [bar.unknown for bar in unknown][-1] == {"macs"}
     assert not any(bar.unknown for bar in known)
+
+
+def test_a_lower_bound_has_no_place_between_exact_figures(monkeypatch):
+    monkeypatch.setattr(accuracy, "load_with", lambda name, params, title: graph(None))
+    with pytest.raises(archcalc.ArchcalcError, match="its MACs or params are zero or unknown"):
+        accuracy.own_point("mine.onnx", 70)
+
+
+def test_data_say_which_sums_are_lower_bounds():
+    group = blocks(None)
+    table = explanation(group, "b", *explain(group, "b"))
+    assert json.loads(render(table, "json"))["at_least"] == table.facts["at_least"]
+    assert "macs" in table.facts["at_least"]
+    assert "at_least" not in explanation(blocks((("mac", 16),)), "b", *explain(blocks((("mac", 16),)), "b")).facts
+
+    parts = alignment_table(align(group, archcalc.analyze(archcalc.load("lenet5"))), "stage", every=True)
+    rows = json.loads(render(chosen(parts, Choice(("macs_a",))), "json"))["parts"]
+    assert {"part_a": "b", "macs_a": 16, "at_least": ["macs_a", "flops_a"]} in rows
+    assert not any(row["at_least"] for row in rows if row["part_a"] != "b")
+
+    counted = side_by_side(group, ledgers_of(group))
+    rows = json.loads(render(chosen(counted, Choice(("figure",))), "json"))["conventions"]
+    assert {"convention": "macs", "figure": 16, "unknown": ["f"]} in rows
+
+
+def blocks(counts):
+    """A report of a block `b` of a linear layer and a function."""
+    builder = Builder()
+    first = builder.add(REGISTRY["linear"](out_features=4), [builder.input("x", Features((4,)))], "b.fc")
+    own = Imported(function="f", made=Shape((4,)), counts=counts, kept=Saved())
+    return archcalc.analyze(builder.graph("net", {"y": builder.add(own, [first], "b.own")}, About()))
 
 
 class Spectrum(nn.Module):

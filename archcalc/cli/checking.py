@@ -12,7 +12,7 @@ import click
 
 from archcalc.catalog import specs_in
 from archcalc.cli.commands import command
-from archcalc.cli.options import spec_options
+from archcalc.cli.options import spec_options, written
 from archcalc.cli.output import run_each, say, tell
 from archcalc.errors import ArchcalcError, SpecError, counted, printable
 from archcalc.spec.binding import GivenInput
@@ -49,6 +49,8 @@ def check(paths: tuple[str, ...], lock: Path | None, settings: dict[str, str], s
 
     if not (paths or lock):
         raise click.UsageError("name a spec, or use --lock")
+    for option in written(("settings", "shape")) if not paths else ():
+        raise click.UsageError(f"a lock has its own conditions; omit {option}, or name the spec to check with it")
     found = list(dict.fromkeys(file for path in paths for file in _files(path)))
     done, stopped = run_each(found, partial(checked, settings=settings, shape=shape))
     for own in done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import click
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report
-from archcalc.catalog import loaded
+from archcalc.catalog import loaded, named, spelled, titles
 from archcalc.cli import options
 from archcalc.cli.commands import command
 from archcalc.cli.output import choice, deliver, skipped
@@ -66,8 +66,15 @@ def compare(
             every = FORMATS[form].every or bool(choice().sort)  # merged rows have their place in the order
             table = aligned(list(reports), by, every)
     else:
+        against = against if against is None else shown(against, names, family)
         table = side_by_side(reports, against, published, FORMATS[form].every)
     deliver(table, form, output, force)
+
+
+def shown(against: str, names: Sequence[str], family: str | None) -> str:
+    """Return the name in the table of the network that --relative-to names, in any spelling or by its file."""
+    called = titles(named(names, family, lambda error: None))
+    return against if against in called.values() else called.get(spelled(against), against)
 
 
 def side_by_side(reports: Iterable[Report], against: str | None, published: bool, every: bool) -> Table:
@@ -83,7 +90,7 @@ def side_by_side(reports: Iterable[Report], against: str | None, published: bool
         if name.endswith("_ratio") and not against:
             raise click.UsageError(f"{name} is relative to a network; add --relative-to, e.g. the first of them")
     found = gather(reports, FIGURES if every and not wanted.columns else keys, errors and published)
-    return comparison_table(relative(found, against) if against else found)
+    return comparison_table(found if against is None else relative(found, against))
 
 
 def aligned(reports: list[Report], by: str, every: bool) -> Table:

@@ -73,7 +73,7 @@ def next_steps(path: str, like: str | None) -> Iterator[str]:
     """Yield commands for the file, and what each does."""
     file = quote(path)
     steps = {f"archcalc check {file}": "finds mistakes", f"archcalc summarize {file}": "shows each layer"}
-    if like:
+    if like and like != "-":
         steps[f"archcalc compare {quote(like)} {file}"] = "shows what a change costs"
     steps["archcalc ops"] = "lists the operators"
     width = max(map(len, steps))

@@ -23,7 +23,7 @@ from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
 from archcalc.spec.yaml import read_text
 
-PRINTED = Path("-")
+PRINTED = Path("-")  # as a network, the standard input
 
 
 @command()
@@ -51,6 +51,8 @@ def lock(
     """
     old = read_lock(read_text(path), str(path)) if update and path.exists() else Lock("", {}, {})
     chosen = list(dict.fromkeys(matching(names, skipped))) if names else list(old.networks)
+    if str(PRINTED) in (name.partition(":")[0] for name in chosen):
+        raise ArchcalcError("a lock is compared with files that stay; write the spec to a file, and name that")
     if not chosen:
         raise click.UsageError("name networks, e.g. archcalc lock resnet50, or use --update")
     if not names and (options := [*written(("settings", "shape", *conditions))]):

@@ -21,7 +21,7 @@ from archcalc.cli.options import (
     spec_options,
     strict_option,
 )
-from archcalc.cli.output import deliver, skipped, tell
+from archcalc.cli.output import choice, deliver, skipped, tell
 from archcalc.cli.table_choice import table_options
 from archcalc.cli.where import Test, having, read_where
 from archcalc.errors import counted
@@ -29,7 +29,7 @@ from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
-from archcalc.render.tables.bars import with_bars
+from archcalc.render.tables.bars import BARS, with_bars
 from archcalc.spec.binding import GivenInput
 
 
@@ -57,6 +57,8 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     """
     if bars and form != "table":
         raise click.UsageError(f"--bars works only with --format table; omit it with --format {form}")
+    if bars and choice().columns and not BARS.intersection(choice().columns):
+        raise click.UsageError("--bars shows activations, params and macs; name one of them")
     table = summary_of(name, "", FORMATS[form].every, **options)
     deliver(with_bars(table) if bars else table, form, output, force)
 

@@ -31,6 +31,9 @@ from archcalc.spec.input_text import read_inputs
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+ROWS = "a row and its network; write e.g. 'Ours=resnet50'"  # of a paper's table
+
+
 class NetworkName(click.ParamType):  # type: ignore[type-arg]  # generic only in newer versions of click
     """The name of a network in any spelling, the path of a file, `-`, or a source, with completion in the shell."""
 
@@ -84,13 +87,15 @@ def refuse_scale(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Read `name=value` pairs."""
-    settings = {}
+    """Read `name=value` pairs. Raises BadParameter for other texts, and for a name with two values."""
+    settings: dict[str, str] = {}
+    example = "a setting; write name=value, e.g. classes=10"
     for value in values:
         name, equals, text = value.partition("=")
         if not equals or not text.strip():
-            raise click.BadParameter(f"{value[:60]!r} is not a setting; write name=value, e.g. classes=10")
-        settings[name.strip()] = text
+            raise click.BadParameter(f"{value[:60]!r} is not {ROWS if '--network' in param.opts else example}")
+        if settings.setdefault(name.strip(), text) != text:
+            raise click.BadParameter(f"{shorten(name.strip())} has two values; write it once")
     return settings
 
 

@@ -57,7 +57,8 @@ def put(text: str, output: Path | None, force: bool) -> None:
     else:
         page(text)
         given = click.get_current_context().params
-        if given.get("brief") is False and given.get("kind", "summarize") == "summarize":
+        source = given.get("form") == "pytorch"
+        if given.get("brief") is False and given.get("kind", "summarize") == "summarize" and not source:
             tell(f"{lines} lines; --brief fits on a screen")
 
 
@@ -69,8 +70,9 @@ def too_long(lines: int) -> bool:
 
 
 def page(text: str) -> None:
-    """Show a text with PAGER, by default less; print it if PAGER is cat or empty, or with --no-pager."""
-    none = os.environ.get("PAGER", "less").strip() in ("", "cat") or os.environ.get("TERM") == "dumb"
+    """Show a text with PAGER, by default less; print it if PAGER is cat, empty or no command, or with --no-pager."""
+    pager = os.environ.get("PAGER", "less").strip()
+    none = pager in ("", "cat") or not is_command(pager) or os.environ.get("TERM") == "dumb"
     if none or click.get_current_context().meta.get(NO_PAGER):
         say(text)
     else:
@@ -79,9 +81,19 @@ def page(text: str) -> None:
         click.echo_via_pager(text.removesuffix("\n"))
 
 
+def is_command(text: str) -> bool:
+    """Whether a shell can read a text as a command: each quote is closed."""
+    import shlex  # only a pager needs it
+
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False
+
+
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
     """Render tables with their stamps as one text, as the options of a paper say."""
-    tables = for_paper([stamped(table, __version__) for table in tables])
+    tables = for_paper([stamped(table, __version__) for table in tables], choice())
     return render_all(tables, form, several=several, choice=choice())
 
 
@@ -136,7 +148,7 @@ def writable(path: Path, force: bool) -> Path:
     exists = os.path.exists(target)
     reasons = {
         f"{path} is a directory; name a file in it": os.path.isdir(target),
-        f"{path} is not a regular file; omit -o to write to the standard output":
+        f"{path} is not a regular file; use -o - for the standard output":
             exists and not os.path.isfile(target),
         f"{path} {EXISTS}": os.path.lexists(path) and not force,
         f"cannot write {path}: it is read-only": exists and not os.access(target, os.W_OK),

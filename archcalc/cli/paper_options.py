@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from archcalc.cli.commands import after_parsing
-from archcalc.errors import shorten
+from archcalc.errors import printable, shorten
+from archcalc.render.choice import Choice, meant
 from archcalc.render.table import Paper, Table
 
 PAPER = "archcalc.paper"  # in `Context.meta`: these options by name
@@ -28,7 +29,7 @@ def _read(ctx: click.Context, param: click.Parameter, value: str | bool | None) 
         problem = f"{shorten(str(value))!r} is no label of LaTeX; use letters, digits and : . - _ / +, e.g. tab:cost"
         raise click.BadParameter(problem, ctx, param)
     after_parsing(ctx, _check)
-    ctx.meta.setdefault(PAPER, {})[param.name] = value
+    ctx.meta.setdefault(PAPER, {})[param.name] = printable(value) if isinstance(value, str) else value
 
 
 def _check(ctx: click.Context) -> None:
@@ -44,10 +45,11 @@ def _check(ctx: click.Context) -> None:
             raise click.UsageError(f"--{name} is for one table, --into writes several; use -o FILE")
 
 
-def for_paper(tables: Sequence[Table]) -> Sequence[Table]:
+def for_paper(tables: Sequence[Table], choice: Choice) -> Sequence[Table]:
     """Return the tables as the options of the current command say: each with its notes, without summary and parts.
 
-    Raises UsageError for a caption or label of several tables.
+    If the chosen columns are those of a part, that is the table. Raises UsageError for a caption or label of several
+    tables.
     """
     context = click.get_current_context(silent=True)
     given = context.meta.get(PAPER) if context else None
@@ -55,7 +57,13 @@ def for_paper(tables: Sequence[Table]) -> Sequence[Table]:
         return tables
     for name in {"caption", "label"} & {*given} if len(tables) > 1 else ():
         raise click.UsageError(f"--{name} is for one table, and these are {len(tables):,}; name one network")
-    return [_alone(table, given) for table in tables]
+    return [_alone(_meant(table, choice), given) for table in tables]
+
+
+def _meant(table: Table, choice: Choice) -> Table:
+    index = meant(table, choice)
+    part = [table, *table.parts][index]
+    return replace(part, title=table.title, conditions=table.conditions, facts=table.facts) if index else table
 
 
 def _alone(table: Table, given: Mapping[str, Any]) -> Table:

@@ -11,7 +11,7 @@ import click
 
 from archcalc.analysis.figures import numbers
 from archcalc.analysis.report import analyze
-from archcalc.catalog import load_with, loaded, matching, titles
+from archcalc.catalog import load_with, loaded, matching, spelled, titles
 from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
@@ -51,7 +51,9 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     """Read `NAME=TOP1` with an accuracy in percent; a name may contain `=`, too."""
     points = {}
     for value in values:
-        name, _, top1 = value.rpartition("=")
+        written, _, top1 = value.rpartition("=")
+        if (name := spelled(written)) in points:
+            raise click.BadParameter(f"{shorten(name)} has two; write it once")
         try:
             points[name] = float(top1)
         except ValueError:

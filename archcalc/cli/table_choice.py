@@ -24,7 +24,7 @@ MOST_DIGITS = 15
 _options = together(
     click.option("--columns", callback=read_columns, metavar="NAMES", shell_complete=complete_columns,
                  help="Show these columns after the names of the rows, e.g. params,macs; the keys of JSON."),
-    click.option("--sort", metavar="COLUMN",
+    click.option("--sort", metavar="COLUMN", shell_complete=complete_columns,
                  help="Sort by a column: the largest first, texts from A to Z; -COLUMN: the other way round."),
     click.option("--units", type=click.Choice(UNITS),
                  help="si: 25.6 M, 3.86 G, 102 MB; iec: bytes in MiB (2^20); full: every digit, of bytes too."),

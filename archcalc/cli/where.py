@@ -30,7 +30,8 @@ COMPARISONS = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }  # fmt: skip
-_SUFFIXED = re.compile(r"(?<![\w.])([0-9]{1,18}(?:\.[0-9]{1,18})?)([A-Za-z]+)(?!\w)")
+_NUMBER = r"(?<![\w.])([0-9]{1,18}(?:\.[0-9]{1,18})?)"
+_SUFFIXED = re.compile(_NUMBER + r"(?: (?!(?:and|or|not|if|in|is)\b))?([A-Za-z]+)(?!\w)")  # 5M, or 5 M as in tables
 
 
 class Where(Expression):

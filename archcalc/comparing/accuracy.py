@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
 from archcalc.catalog import load_with, networks, origin, titles
@@ -75,7 +76,7 @@ def own_point(name: str, top1: float) -> Point:
 def _point(graph: Graph, top1: float, source: str = "", note: str = "", error: bool = False) -> Point:
     """Return the point of a network. Raises ArchcalcError if it has no place in a picture."""
     totals = analyze(graph).totals
-    if not totals.macs or not totals.params:
+    if not totals.macs or not totals.params or AtLeast in (type(totals.macs), type(totals.params)):
         raise ArchcalcError(
             f"{graph.name} has no place in the picture: its MACs or params are zero or unknown; omit it"
         )

@@ -24,7 +24,7 @@ MEANING = {
     "si": "k = 10³, M = 10⁶, G = 10⁹, T = 10¹².",
     "iec": "k = 10³, M = 10⁶, G = 10⁹, T = 10¹²; of bytes Ki = 2¹⁰, Mi = 2²⁰, Gi = 2³⁰, Ti = 2⁴⁰.",
 }
-BOUNDS = "at_least"  # the column that says which numbers are lower bounds: it stays, whatever is chosen
+BOUNDS = "at_least", "unknown"  # columns that say which numbers are lower bounds: if they do, they stay
 
 
 class Choice(NamedTuple):
@@ -53,15 +53,21 @@ def chosen(table: Table, choice: Choice) -> Table:
     """
     if not choice.names:
         return table
+    tables, index = [table, *table.parts], meant(table, choice)
+    own = _sorted(tables[index], choice) if choice.sort else tables[index]
+    tables[index] = _picked(own, choice.columns) if choice.columns else own
+    return replace(tables[0], parts=tables[1:])
+
+
+def meant(table: Table, choice: Choice) -> int:
+    """Return which of a table and its parts has all named columns; 0 is the table. Raises ArchcalcError if none has."""
     tables = [table, *table.parts]
     index = next((i for i, own in enumerate(tables) if {*choice.names} <= _keys(own)), None)
     if index is None:
         for name in choice.names:
             choose("column", name, dict.fromkeys(key for own in tables for key in sorted(_keys(own))))
         raise ArchcalcError(f"no table has all of {shorten(', '.join(choice.names))}; choose columns of one table")
-    own = _sorted(tables[index], choice) if choice.sort else tables[index]
-    tables[index] = _picked(own, choice.columns) if choice.columns else own
-    return replace(tables[0], parts=tables[1:])
+    return index
 
 
 def _keys(table: Table) -> set[str]:
@@ -69,15 +75,15 @@ def _keys(table: Table) -> set[str]:
 
 
 def _picked(table: Table, names: Sequence[str]) -> Table:
-    """Return a table with these columns, each with its ratio if there are ratios.
+    """Return a table with these columns, each with its ratio or bars if there are some.
 
     Its first column, which names the rows, stays before them unless it is among them.
     """
     keys = _keys(table)
-    every = [key for name in names for key in (name, f"{name}_ratio") if key in keys]
+    every = [key for name in names for key in (name, f"{name}_ratio", f"{name}_bar") if key in keys]
     picked = {column.key: column for key in every for column in _named(table, key)}
     first = {} if table.columns[0].key in picked else {c.key: c for c in _behind(table, table.columns[0].key)}
-    bounds = {column.key: column for column in table.columns if column.key == BOUNDS}
+    bounds = {key: _own(table, key) for key in BOUNDS if key in keys and any(row.get(key) for row in table.rows)}
     return replace(table, columns=[*({**first, **picked, **bounds}).values()])
 
 
@@ -100,7 +106,7 @@ def _named(table: Table, name: str) -> list[Column]:
     found = _behind(table, name)
     seen = next((column for column in found if column.of), found[0])
     hidden = not (seen.shown or seen.of)
-    text = seen.text or (hidden and any(isinstance(row.get(seen.key), str) for row in table.rows))
+    text = seen.text or (hidden and any(isinstance(row.get(seen.key), str | dict) for row in table.rows))
     now = seen._replace(shown=True, rank=0, text=text, heading=False, below=False, data=seen.data or len(found) == 1)
     return [now if column is seen else column for column in found]
 
@@ -127,7 +133,8 @@ def _order(key: str, row: Mapping[str, Any]) -> Any:
 
 def in_units(table: Table, choice: Choice) -> Table:
     """Write the numbers of shown columns in units, and say what the units mean."""
-    note = [f"Rounded to {choice.precision} digits: {MEANING[choice.units]}"] if choice.units in MEANING else []
+    digits = f"{choice.precision} digit{'s' if choice.precision > 1 else ''}"
+    note = [f"Rounded to {digits}: {MEANING[choice.units]}"] if choice.units in MEANING else []
     return replace(_written(table, choice), notes=[*note, *table.notes])
 
 

@@ -95,6 +95,8 @@ def cell(value: Any, plain: bool = False) -> str:
         return value.text
     if isinstance(value, tuple | list):
         return format_shape(value) if all(isinstance(v, int) for v in value) else " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(own)}" for key, own in value.items())
     return str(value)
 
 

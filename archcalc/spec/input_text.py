@@ -43,7 +43,12 @@ def read_inputs(values: Sequence[str]) -> Sizes | Mapping[str, Sizes] | None:
     for value, match in zip(values, named, strict=True):
         if match is None or match[1] in AXES:
             raise Refusal(f"{value[:60]!r} lacks the name of an input; write NAME={value[:60]}")
-    return {match[1]: read_shape(match[2]) for match in named if match}
+    shapes: dict[str, Sizes] = {}
+    for name, text in (match.groups() for match in named if match):
+        if name in shapes:
+            raise Refusal(f"{name[:60]} has two shapes; write it once")
+        shapes[name] = read_shape(text)
+    return shapes
 
 
 def read_shape(value: str) -> Sizes:

@@ -91,7 +91,9 @@ def _plain(value: Any) -> Any:
 
 
 def _joined(value: Any) -> Any:
-    """Join a list to one text; return other values unchanged."""
+    """Join a list to one text, and write a mapping as JSON; return other values unchanged."""
+    if isinstance(value, Mapping):
+        return _json(value)
     if not isinstance(value, list | tuple):
         return value
     numbers = all(isinstance(v, int | None) for v in value)

@@ -81,7 +81,7 @@ def _network(report: Report, lines: Sequence[Sequence[Line]], memory: Needs | st
             _column("Field", field_unit(graph.input)),
         ],
         "parts": [_part(report, places, keys, part) for part in tree(report.ran).parts],
-        "totals": ["", cell(end(report.layers).node.output), *_sums(report.layers, keys), ""],
+        "totals": ["", ", ".join(cell(graph.nodes[i].output) for i in graph.results), *_sums(report.layers, keys), ""],
         "lines": list(pool),
         "memory": memory if isinstance(memory, str) else _curve(memory),
     }

@@ -82,8 +82,13 @@ def few(names: Sequence[str]) -> Sequence[str]:
 
 
 def draw(sheet: Sheet, reports: Sequence[Report]) -> list[str]:
-    """Draw a line per network, named at its end, and one per input size; return the names without room."""
+    """Draw a line per network, named at its end, and one per input size; return the names without room.
+
+    Raises ArchcalcError if no field is known.
+    """
     curves = [curve(report) for report in reports]
+    if not any(map(_end, curves)):
+        raise ArchcalcError("nothing to draw: each receptive field is unknown from the input on")
     only = f" of {shorten(curves[0].name, MAX_NAME)}" if len(curves) == 1 else ""
     sheet.frame(f"Receptive field{only} along depth", caption(reports, curves))
     ax = sheet.figure.add_subplot()

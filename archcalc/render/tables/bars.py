@@ -12,6 +12,7 @@ from archcalc.render.table import Column, Table
 WIDTH = 8  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 BARRED = ("activations", "params", "macs")
+BARS = frozenset([*BARRED, *(f"{figure}_bar" for figure in BARRED)])  # what has bars, and their columns
 RANKS = {"op": 9, "formula": 8, "field": 7, "flops": 6, "output": 5, "activations_bar": 4, "activations": 3,
          "params": 2, "macs": 1}  # fmt: skip  # bars of params and MACs are always shown
 NOTE = "Bars: the longest is the largest figure of the column; percentages are of its total."

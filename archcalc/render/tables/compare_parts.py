@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archcalc.analysis.at_least import change
+from archcalc.analysis.at_least import bounded, change
 from archcalc.analysis.parts import end, total
 from archcalc.analysis.report import Layer, Report
 from archcalc.comparing.alignment import Alignment, Change
@@ -47,10 +47,12 @@ def alignment_table(alignment: Alignment, by: str, every: bool = False) -> Table
     left, right = alignment.left, alignment.right
     found = _rows(alignment, DEPTHS[by]) if every else merged(alignment, _rows(alignment, DEPTHS[by], True), by)
     rows = [_cells(alignment, row) for row in found]
+    least = bool(left.without_rule or right.without_rule)
+    rows = [row | {"at_least": bounded(row)} for row in rows] if least else rows
     inputs = left.graph.inputs_text, right.graph.inputs_text
     return Table(
         title=f"A: {left.graph.name} · B: {right.graph.name}",
-        columns=list(_columns()),
+        columns=[*_columns(), *data(["at_least"] * least)],
         rows=rows,
         rows_key="parts",
         facts={

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archcalc.analysis.at_least import bounded
 from archcalc.analysis.explanation import Line
 from archcalc.analysis.report import Layer, Report
 from archcalc.graph.graph import Graph
@@ -29,12 +30,15 @@ def explanation(report: Report, name: str, layers: Sequence[Layer], lines: Seque
     what = written_call(one.op) if one else f"{len(layers)} layers"
     rows = [line._asdict() | {"text": value_text(line.value)} for line in lines]
     shared = one and layers[0].weights_of
+    least = bounded({line.key: line.value for line in lines})
     return Table(
         title=f"{report.graph.name} · {name}: {what}",
         columns=COLUMNS,
         rows=rows,
         rows_key="lines",
-        facts=facts(report) | {"schema": SCHEMA, "layer": name, "layers": [layer.node.name for layer in layers]},
+        facts=facts(report)
+        | {"schema": SCHEMA, "layer": name, "layers": [layer.node.name for layer in layers]}
+        | ({"at_least": least} if least else {}),
         conditions=conditions(report),
         notes=[f"It has the weights of {shared}."] if shared else [],
     )
@@ -44,6 +48,7 @@ def formulas_table(
     graph: Graph, lines: Sequence[Line], limits: Sequence[str], symbols: Mapping[str, int], **given: Any
 ) -> Table:
     """Make the table of a network's formulas of symbols, with their values at an example."""
+    batch = 0 if "batch" in symbols else given["batch"]
     example = ", ".join(f"{symbol} {number:,}" for symbol, number in symbols.items())
     return Table(
         title=f"{graph.name}: formulas of {', '.join(symbols)}",
@@ -51,7 +56,7 @@ def formulas_table(
         rows=[line._asdict() | {"text": value_text(line.value)} for line in lines],
         rows_key="lines",
         facts={"schema": SCHEMA, "name": graph.name, **given, "symbols": dict(symbols), "holds_for": list(limits)},
-        conditions=f"{conditions_text(mode=given['mode'], convention=given['convention'])} · example: {example}",
+        conditions=f"{conditions_text(batch, mode=given['mode'], convention=given['convention'])} · example: {example}",
         notes=[f"Exact for {'; '.join(limits)}."],
     )
 
