@@ -143,7 +143,7 @@ def test_formulas_state_their_batch():
     assert said.splitlines()[1].startswith("batch 7 (all figures) · inference")
     said = CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", "batch", "--batch", "7"]).output
     assert said.splitlines()[1] == "inference · FLOPs: all · example: batch 7"
-    assert "name params of the spec or axes" in CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", ","]).output
+    assert "write names with commas" in CliRunner().invoke(cli, ["explain", "lenet5", "--symbolic", ","]).output
 
 
 def test_a_layer_comes_before_a_group_of_its_name(tmp_path):

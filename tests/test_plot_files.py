@@ -188,7 +188,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
             ["compare", "lenet5", "--columns", "macs,param", "-o", "x.svg"],
             "unknown column 'param'; did you mean params?",
         ),
-        (["compare", "lenet5", "--columns", ",", "-o", "x.svg"], "name figures, e.g. params,macs"),
+        (["compare", "lenet5", "--columns", ",", "-o", "x.svg"], "write names with commas"),
         (["compare", "lenet5", "--convention", "macs", "-o", "x.svg"], "draw them with --columns flops"),
         (["profile", "lenet5", "--convention", "macs", "-o", "x.svg"], "--convention"),
         (["pareto", "lenet5", "-o", "x.svg"], "nothing to draw: no top-1 on ImageNet validation for a single crop"),
