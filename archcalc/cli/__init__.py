@@ -47,6 +47,7 @@ COMMANDS = {
         "archcalc.cli.networks", "show", "Show a network's paper, training recipe, accuracies and published figures."
     ),
     "summarize": Home("archcalc.cli.networks", "summarize", "Show a network layer by layer."),
+    "sweep": Home("archcalc.cli.sweeps", "sweep", "Compute figures for all combinations of some values."),
     "validate": Home("archcalc.cli.proofs", "validate_networks", "Compare figures with PyTorch."),
 }
 

@@ -16,7 +16,7 @@ from archcalc.errors import Refusal
 
 Monomial: TypeAlias = "frozenset[tuple[Atom, int]]"  # atoms with their powers
 ONE: Monomial = frozenset()
-BOUND = 2**20  # comparisons with larger numbers keep within the language's bounds, and are no conditions
+BOUND = 2**20  # comparisons with larger numbers keep within the language's bounds, and are not shown
 
 
 class NotSymbolic(Refusal, NotImplementedError):
@@ -63,6 +63,7 @@ class Example:
     def __init__(self, values: Mapping[str, int]) -> None:
         self.values = dict(values)
         self.conditions: dict[Condition, None] = {}
+        self.bounds: dict[Condition, None] = {}  # likewise, of comparisons with the bounds of the language
 
     def symbol(self, name: str) -> Formula:
         """Return a symbol as a formula."""
@@ -204,10 +205,15 @@ class Formula:
         return value == 0
 
     def __ge__(self, other: Any) -> bool:
-        return self.value >= other if _beyond(other) else self._decide(self - other, "≥")
+        return self._bounded(self - other) if _beyond(other) else self._decide(self - other, "≥")
 
     def __le__(self, other: Any) -> bool:
-        return self.value <= other if _beyond(other) else self._decide(-self + other, "≥")
+        return self._bounded(other - self) if _beyond(other) else self._decide(other - self, "≥")
+
+    def _bounded(self, difference: Any) -> bool:
+        within = bool(difference.value >= 0)
+        self.example.bounds[Condition(difference if within else -difference - 1, "≥")] = None
+        return within
 
     def __gt__(self, other: Any) -> bool:
         return not self <= other
