@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from archcalc.errors import ArchcalcError, SpecError, one_line, shorten, suggest
+from archcalc.errors import ArchcalcError, SpecError, UnknownNetwork, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import OF_FILES, is_declared
@@ -225,7 +225,7 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     alike = Names(known).find(name)
     hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
-    raise ArchcalcError(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
+    raise UnknownNetwork(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
 
 def spelled(name: str) -> str:

@@ -23,6 +23,10 @@ class ArchcalcError(Exception):
         return printable(super().__str__())
 
 
+class UnknownNetwork(ArchcalcError):
+    """No network has this name."""
+
+
 class Refusal(ValueError):
     """A value or a shape that archcalc does not accept; the text says why."""
 

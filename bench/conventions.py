@@ -5,8 +5,9 @@
 TOOL is one of `TOOLS`; without one, all of them. Each runs in a process of its own, on the module that archcalc builds
 of every network in `torchvision/`, on torchvision's own module where its code calls modules only, and on a module that
 calls functions that move values (`moving`). The record keeps what was counted before, so an interrupted run continues;
---again counts anew. The extra `bench` installs the tools but one: ultralytics-thop is a package of the same name as
-thop, so unpack it into a folder of its own (--ultralytics).
+--again counts anew. The extra `bench` installs the tools but two: ultralytics-thop is a package of the same name as
+thop, so unpack it into a folder of its own (--ultralytics); mmcv 1.7.2 is installed only by old tools, so unpack its
+source and name the folder with --path.
 Exit code 1: a figure of the record differs from archcalc's without a named cause.
 """
 
@@ -96,6 +97,13 @@ def _ptflops_aten(module: Any, image: Any) -> float | None:
     return _ptflops(module, image, "aten")
 
 
+def _mmcv(module: Any, image: Any) -> float | None:
+    from mmcv.cnn import get_model_complexity_info
+
+    shape = tuple(image.shape[1:])
+    return get_model_complexity_info(module, shape, print_per_layer_stat=False, as_strings=False)[0]
+
+
 def _calflops(module: Any, image: Any) -> float | None:
     from calflops import calculate_flops
 
@@ -127,6 +135,7 @@ TOOLS = {
     "fvcore-train": Tool(_fvcore_train, "fvcore"),
     "fvcore-matmul": Tool(_fvcore_matmul, "fvcore"),
     "ptflops": Tool(_ptflops, "ptflops"),
+    "mmcv": Tool(_mmcv, "mmcv", on_cpu=False),
     "calflops": Tool(_calflops, "calflops"),
     "deepspeed": Tool(_deepspeed, "deepspeed"),
     "mmengine": Tool(_mmengine, "mmengine"),

@@ -302,8 +302,8 @@ class TestFindings:
         sizes = {"28×28 → 56×56", "14×14 → 28×28", "7×7 → 14×14"}
         assert {text for _, text in found} == {"stride 2 → 1", "stride 1 → 2"} | sizes
         rows = alignment_table(aligned("resnet50", "torchvision/resnet50"), "stage").rows
-        assert [(row["part"], row["macs_more"]) for row in rows if row["state"] != "equal"] == [
-            (f"stage{stage}", "+77,070,336") for stage in (2, 3, 4)
+        assert [(row["part"], row["macs_difference"]) for row in rows if row["state"] != "equal"] == [
+            (f"stage{stage}", 77_070_336) for stage in (2, 3, 4)
         ]
         assert rows[1]["difference"] == "0.body.conv1: stride 2 → 1; 0.body.conv2: stride 1 → 2"
 

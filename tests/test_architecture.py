@@ -182,6 +182,7 @@ def test_the_test_above_finds_who_does():
         ["import", "lenet5"],
         ["lock", "lenet5", "--output", "-"],
         ["explain", "lenet5", "c1"],
+        ["explore", "lenet5", "--output", "-"],
         ["explain", "lenet5", "--symbolic", "height"],
         ["plot", "profile", "--help"],  # Click itself imports difflib for every short option, as -h
     ],

@@ -15,7 +15,8 @@ from archcalc import ArchcalcError, analyze, compare, load, networks, parse
 from archcalc.auditing.claims import accuracies_of
 from archcalc.cli import cli
 from archcalc.comparing.accuracy import published_errors
-from archcalc.comparing.totals import RATIOS
+from archcalc.comparing.totals import RATIOS, relative
+from archcalc.render.choice import Choice, chosen
 from archcalc.render.formats import render
 from archcalc.render.tables.compare import columns, comparison_table
 
@@ -33,6 +34,11 @@ def output(*args):
 def names(*args):
     """The networks of the JSON, in order."""
     return [network["name"] for network in json.loads(output(*args, "--format", "json"))["networks"]]
+
+
+def with_ratios(comparison):
+    """The table with ratios to the first network."""
+    return comparison_table(relative(comparison, comparison.entries[0].name))
 
 
 class TestTotals:
@@ -56,7 +62,7 @@ class TestTotals:
         (entry, other) = compare(pool, load("lenet5")).entries
         assert (entry.ratios["params"], other.ratios["params"], other.ratios["macs"]) == (None, None, None)
         row = comparison_table(compare(pool, load("lenet5"))).rows[1]
-        assert row["params_times"] is None
+        assert row["params_ratio"] is None
 
     def test_graphs_and_reports(self):
         of_two = analyze(load("lenet5"), batch=2)
@@ -80,7 +86,10 @@ class TestTotals:
     def test_ratios_keep_the_digits_that_count(self, ratio, text):
         comparison = compare(load("lenet5"))
         entry = comparison.entries[0]._replace(ratios=dict.fromkeys(RATIOS, ratio))
-        assert comparison_table(replace(comparison, entries=(entry,))).rows[0]["params_times"] == text
+        comparison = replace(comparison, entries=(entry,), against="lenet5")
+        lines = render(chosen(comparison_table(comparison), Choice(("params_ratio",)))).splitlines()
+        line = next(line for line in lines if line.startswith("lenet5"))
+        assert line.split() == ["lenet5", text]
 
 
 class TestErrors:
@@ -174,13 +183,12 @@ class TestRows:
         (tmp_path / "other.yaml").write_text(path.read_text())
         text = output(f"{path}:one", f"{tmp_path}/other.yaml:one", "vgg16", "--format", "markdown")
         assert r"a\|b\_c.yaml)" in text
-        assert r"×: against " in text
 
     def test_sorted(self):
         unsorted = [entry.name for entry in compare(*map(load, ("resnet50", *FAMOUS))).entries]
         assert unsorted == ["resnet50", *FAMOUS]
-        assert names(*FAMOUS, "--sort", "macs") == ["googlenet", "resnet50", "torchvision/resnet50", "vgg16"]
-        assert names(*FAMOUS, "--sort", "-macs") == ["vgg16", "torchvision/resnet50", "resnet50", "googlenet"]
+        assert names(*FAMOUS, "--sort", "macs") == ["vgg16", "torchvision/resnet50", "resnet50", "googlenet"]
+        assert names(*FAMOUS, "--sort=-macs") == ["googlenet", "resnet50", "torchvision/resnet50", "vgg16"]
         assert names(*FAMOUS, "--sort", "name") == sorted(FAMOUS)
 
     @pytest.mark.parametrize("sort", ["params", "-params"])
@@ -195,67 +203,81 @@ class TestRows:
         path.write_text("name: mine\ninput: [3, 8, 8]\nlayers:\n  - conv(1, 3)\n")
         assert names(str(path), "vgg16", "resnet50", "--sort", sort)[-1] == "mine"
 
-    @pytest.mark.parametrize("column", [name for name in columns() if not name.startswith("expected")])
-    def test_every_column_sorts_and_shows(self, column):
-        table = comparison_table(compare(*map(load, FAMOUS)), [column], column)
+    @pytest.mark.parametrize("column", columns(), ids=lambda column: column.key)
+    def test_every_column_shows_and_sorts(self, column):
+        if column.key.startswith("expected"):
+            return  # of networks with dropped branches only
+        table = chosen(with_ratios(compare(*map(load, FAMOUS))), Choice((column.key,), column.key))
         assert {row["name"] for row in table.rows} == set(FAMOUS)
-        assert len(table.shown()) > 1
-        values = [row[column] for row in table.rows]
+        assert len(table.shown()) == (1 if column.key == "name" else 3 if column.key in RATIOS else 2)
+        values = [row[column.of or column.key] for row in table.rows]
         known = [value for value in values if value is not None]
         assert len(known) > 1
-        assert values == sorted(known) + [None] * (len(values) - len(known))
+        texts = isinstance(known[0], str)
+        assert known == sorted(known, key=str.casefold if texts else None, reverse=not texts)
+        assert values == known + [None] * (len(values) - len(known))
 
-    @pytest.mark.parametrize("column", columns())
+    @pytest.mark.parametrize("column", columns(), ids=lambda column: column.key)
     def test_what_rows_are_sorted_by_is_shown_at_80(self, column):
-        table = comparison_table(compare(*map(load, FAMOUS)), sort=f"-{column}")
-        (key,) = (c for c in columns()[column] if c.shown and not c.key.endswith("_times"))
-        assert [c.rank for c in table.shown() if c.key == key.key] == [0]  # never gives way
-        assert all(len(line) <= 80 for line in render(table, width=80).splitlines())
+        table = chosen(with_ratios(compare(*map(load, FAMOUS))), Choice(sort=column.key))
+        shown = [c for c in table.shown() if column.key in (c.key, c.of)]
+        assert [c.rank for c in shown] == [0]  # never left out
+        title = shown[0].title.split()[0]
+        text = render(table, width=80)
+        assert all(len(line) <= 80 for line in text.splitlines())
+        assert title in "".join(text.partition("Not shown")[0].splitlines()[2:5])
 
-    @pytest.mark.parametrize(
-        ("column", "ratio"),
-        [("params", "params"), ("macs", "macs"), ("flops", "flops"), ("activations", "activations"),
-         ("activation_bytes", "activations"), ("param_bytes", "params")],
-    )  # fmt: skip
-    def test_a_figure_has_its_ratio(self, column, ratio):
-        comparison = compare(load("lenet5"), load("vgg16"))
-        table = comparison_table(comparison, [column])
-        shown = [c.key for c in table.shown()]
-        assert shown[2:] == [f"{ratio}_times"]
-        assert table.conditions.endswith(" · ×: against lenet5")
-        first, second = (entry.figures[column] for entry in comparison.entries)
-        assert table.rows[1][f"{ratio}_ratio"] == second / first
-        assert float(table.rows[1][f"{ratio}_times"].replace(",", "")) == pytest.approx(
-            table.rows[1][f"{ratio}_ratio"], rel=0.005
-        )
+    def test_ratios_are_shown_on_request(self):
+        assert "×" not in output("vgg16", "resnet50").replace("3×224×224", "")
+        text = output("vgg16", "resnet50", "--relative-to", "resnet50", "--columns", "params")
+        assert text.splitlines()[0].endswith(" · ×: against resnet50")
+        assert [line.split()[-1] for line in text.splitlines()[-2:]] == ["5.41", "1.00"]
+        data = json.loads(output("vgg16", "resnet50", "--relative-to", "resnet50", "--format", "json"))
+        assert data["against"] == "resnet50"
+        assert data["networks"][0]["params_ratio"] == pytest.approx(138_357_544 / 25_557_032)
+        data = json.loads(output("vgg16", "resnet50", "--format", "json"))
+        assert not [key for key in (*data, *data["networks"][0]) if key == "against" or "ratio" in key]
 
-    @pytest.mark.parametrize("columns", [["depth"], ["name"], ["top1_error", "year"], ["receptive_field", "input"]])
-    def test_what_has_no_ratio_is_against_nothing(self, columns):
-        table = comparison_table(compare(load("lenet5"), load("vgg16")), columns)
-        assert "×: against" not in table.conditions
-        assert not [column for column in table.shown() if "×" in column.title]
-
-    def test_a_ratio_gives_way_before_its_figure(self):
-        table = comparison_table(compare(load("lenet5"), load("vgg16")), ["params", "macs", "flops"])
-        shown = sorted(table.shown()[1:], key=lambda column: column.rank)
-        assert [column.title for column in shown] == ["Params", "× params", "MACs", "× MACs", "FLOPs", "× FLOPs"]
-        assert len({column.rank for column in shown}) == len(shown)
-
-    def test_values_and_bytes_have_one_ratio(self):
-        table = comparison_table(compare(load("lenet5"), load("vgg16")), ["activation_bytes", "activations"])
-        assert [(column.title, column.unit) for column in table.shown()] == [
-            ("Network", ""), ("Activations", "MB"), ("× activations", ""), ("Activations", "values"),
-        ]  # fmt: skip
-        assert [row["activation_bytes_mb"] for row in table.rows] == ["0.0688", "60.95"]
+    def test_bytes_have_their_unit_and_programs_whole_numbers(self):
+        command = ("lenet5", "vgg16", "--columns", "activation_bytes,activations")
+        lines = output(*command).splitlines()
+        assert [line.split() for line in lines[-3:]] == [
+            ["lenet5", "68,808", "B", "17,202"],
+            ["vgg16", "60.95", "MB", "15,237,608"],
+            [
+                "The",
+                "inputs",
+                "differ:",
+                "MACs,",
+                "FLOPs",
+                "and",
+                "activations",
+                "are",
+                "for",
+                "each",
+                "network's",
+                "own",
+                "input.",
+            ],
+        ]
+        (_, row) = csv.DictReader(io.StringIO(output(*command, "--format", "csv")))
+        assert (row["activation_bytes"], row["activations"]) == ("60950432", "15237608")
 
     def test_columns(self):
-        data = json.loads(output("vgg16", "--columns", "depth, macs,name", "--format", "json"))
-        assert list(data["networks"][0]) == ["name", "depth", "macs", "macs_ratio"]
+        data = json.loads(output("vgg16", "--columns", "depth, MACs,name", "--format", "json"))
+        assert list(data["networks"][0]) == ["depth", "macs", "name"]
         assert output("vgg16", "--columns", "depth").splitlines()[1:] == ["Network  Depth", "vgg16       16"]
-        assert "×" not in output("vgg16", "--columns", "params").splitlines()[1]
-        assert output("vgg16", "vgg19", "--columns", "macs,params").splitlines()[1].split() == [
-            "Network", "MACs", "×", "MACs", "Params", "×", "params",
-        ]  # fmt: skip
+        lines = output("vgg16", "vgg19", "--columns", "macs,params").splitlines()
+        assert lines[1].split() == ["Network", "MACs", "Params"]
+        assert len(lines) == 4  # nor notes on errors, which are not shown
+
+    def test_published_errors_are_read_for_their_columns_only(self, monkeypatch):
+        monkeypatch.setattr("archcalc.comparing.totals.published_errors", lambda graph: 1 / 0)
+        output("vgg16", "--columns", "params,macs")
+        output("vgg16", "--no-published")
+        output("vgg16", "--no-published", "--format", "json")
+        with pytest.raises(ZeroDivisionError):
+            output("vgg16", "--columns", "top1_error")
 
     def test_params_and_input_are_for_all(self):
         data = json.loads(
@@ -273,14 +295,9 @@ class TestRows:
         assert "The inputs differ" not in output("vgg16", "resnet50")
         assert "The inputs differ" in output("vgg16", "lenet5", "--by", "stage")
 
-    def test_one_network_has_no_ratios(self):
-        text = output("vgg16")
-        assert "138,357,544" in text
-        assert "×" not in text.replace("3×224×224", "")
-
     def test_csv_and_json_are_plain_numbers(self):
         (row,) = csv.DictReader(io.StringIO(output("vgg16", "--format", "csv")))
-        assert (row["params"], row["macs_ratio"], row["receptive_field"]) == ("138357544", "1.0", "212x212")
+        assert (row["params"], row["receptive_field"]) == ("138357544", "212x212")
         assert row["activation_bytes"] == "60950432"
         (data,) = json.loads(output("vgg16", "--format", "json"))["networks"]
         assert {key: type(data[key]) for key in ("params", "flops", "param_bytes", "depth", "year")} == dict.fromkeys(
@@ -326,7 +343,11 @@ class TestRows:
         (["vgg16", "--by", "layer"], "--by compares exactly two networks, not 1"),
         (["vgg1?", "--by", "layer"], "--by compares exactly two networks, not 4"),
         (["vgg16", "vgg19", "--by", "layers"], "'layers' is not one of 'stage', 'block', 'layer'"),
-        (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "omit them with --by"),
+        (["vgg16", "vgg19", "--by", "layer", "--relative-to", "vgg16"], "omit them with --by"),
+        (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "unknown column 'macs'; did you mean macs_b or macs_a"),
+        (["vgg16", "vgg19", "--relative-to", "vgg61"], "unknown network 'vgg61'; did you mean vgg1"),
+        (["vgg16", "vgg19", "--columns", "params_ratio"], "params_ratio is relative to a network; add --relative-to"),
+        (["vgg16", "--no-published", "--sort", "top1"], "top1 is published; omit --no-published"),
         (
             ["vgg16", "vgg19", "--by", "layer", "--convention", "torch"],
             "--convention applies to FLOPs; with --by only --format csv",
@@ -343,6 +364,7 @@ def test_wrong_requests(arguments, message):
 
 GOLDEN = {
     "famous": (lambda: comparison_table(compare(*map(load, FAMOUS))), (80, 120, 200)),
+    "ratios": (lambda: with_ratios(compare(*map(load, FAMOUS))), (80, 120)),
     "inputs": (lambda: comparison_table(compare(*map(load, ("lenet5", "alexnet", "blocks/fire")))), (80, 120)),
 }
 

@@ -31,6 +31,7 @@ RESNET50 = {
     "fvcore-train": 4_144_854_528,
     "thop": 4_133_742_592,
     "ptflops": 4_132_436_968,
+    "mmcv": 4_121_924_096,
     "ptflops-aten": 4_089_185_256,
     "torch": 8_178_368_512,
     "calflops": 8_211_108_352,
@@ -63,7 +64,7 @@ CAUSES = {
     "the tool fails": 1,  # fvcore-train on inception_v3: batch normalization of one value per channel
     "training runs the side outputs, too": 1,
     "padding='same' runs as aten::_convolution_mode, which the tool does not count": 3,
-    "torchvision writes ConvNeXt's blocks with channels last, as layer normalization and linear layers": 4 * 5,
+    "torchvision writes ConvNeXt's blocks with channels last, as layer normalization and linear layers": 4 * 6,
 }
 
 
@@ -188,6 +189,32 @@ def test_torchinfo_counts_a_linear_layer_at_one_token():
     assert figure_of(graph, "fvcore") == 5 * 4 * 3
 
 
+@pytest.mark.parametrize(
+    ("shape", "line", "printed"),  # by mmcv 1.7.2
+    [
+        ("{C: 4, L: 8}", "conv_transpose(4, 3)", 0),
+        ("[4, 8, 8]", "conv_transpose(4, 3, groups=2)", 5008),
+        ("{C: 4, D: 8, H: 8, W: 8}", "conv_transpose(4, 3)", 0),
+        ("[4, 8, 8]", "upsample(scale_factor=2)", 1024),
+        ("{C: 4, L: 8}", "upsample(scale_factor=2)", 64),
+        ("{T: 5, C: 4}", "linear(3)", 60),
+        ("{T: 5, C: 4}", "layernorm(elementwise_affine=False)", 20),
+        ("{C: 4, L: 5}", "groupnorm(2)", 40),
+        ("{C: 4, L: 5}", "batchnorm(affine=False)", 20),
+        ("{C: 4, D: 8, H: 8, W: 8}", "conv(6, 3, groups=2, padding='same')", 168_960),
+        ("{C: 4, L: 9}", "adaptive_maxpool(2)", 36),
+        ("[3, 1, 1]", "leaky_relu", 3),
+        ("[3, 1, 1]", "prelu", 3),
+        ("[3, 1, 1]", "hardswish", 0),
+        ("{T: 8, C: 4}", "lstm(4)", 0),
+    ],
+)
+def test_modules_as_mmcv_counts_them(shape, line, printed):
+    graph = parse(f"name: a\ninput: {shape}\nlayers:\n  - {line}\n")
+    batch = 1 if "upsample" in line else 3  # of which mmcv sees the first image alone
+    assert (figure_of(graph, "mmcv") or 0, figure_of(graph, "mmcv", 3) or 0) == (printed, printed * batch)
+
+
 def test_an_operator_that_a_tool_cannot_count_is_unknown():
     graph = parse("name: a\ninput: [3, 8, 8]\nlayers:\n  - conv(4, 3)\n  - sigmoid\n")
     own = ledger_of(analyze(graph), CONVENTIONS["convnet-burden"])
@@ -207,6 +234,21 @@ def test_conventions_are_found_in_any_case_and_unknown_ones_suggested():
     with pytest.raises(ArchcalcError, match=r"unknown convention 'fvcor'; did you mean fvcore\?"):
         shown("summarize", "lenet5", "--convention", "fvcor")
     assert "(fvcore: MACs, 2 per value" in shown("summarize", "lenet5", "--convention", "FVCORE")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("torchinf", "no network or convention is called 'torchinf'; did you mean torchinfo"),
+        ("vgg61", "did you mean vgg19"),
+        ("zzzqq", "no network is called 'zzzqq'; `archcalc list` shows all names"),
+        ("\x1bthop", r"no network or convention is called '\x1bthop'; did you mean thop?"),
+    ],
+)
+def test_a_name_that_is_neither_a_network_nor_a_convention(name, says):
+    with pytest.raises(ArchcalcError) as error:
+        shown("conventions", name)
+    assert says in str(error.value)
 
 
 def test_imported_networks_have_a_remark():
@@ -251,5 +293,5 @@ def test_the_command_in_json():
     assert rows["ptflops"]["figure"] == 2 * RESNET50["ptflops"] == sum(rows["ptflops"]["parts"].values())
     listed = json.loads(shown("conventions", "--format", "json"))["conventions"]
     assert {row["unit"] for row in listed} == {"MACs", "FLOPs"}
-    (one,) = json.loads(shown("conventions", "thop", "--format", "json"))["conventions"]
+    (one,) = json.loads(shown("conventions", "Thop", "--format", "json"))["conventions"]
     assert one["convention"] == "thop"

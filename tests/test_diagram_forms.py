@@ -2,8 +2,7 @@
 
 import json
 import re
-import shutil
-import subprocess
+import struct
 from dataclasses import replace
 from html import unescape
 from xml.etree import ElementTree
@@ -16,12 +15,11 @@ from support.golden_files import check_golden
 from archcalc import analyze, load, parse
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
-from archcalc.render.diagrams.dot import render_dot, render_svg
+from archcalc.render.diagrams.dot import render_dot
 from archcalc.render.diagrams.layout import diagram
 from archcalc.render.diagrams.mermaid import render_mermaid
-
-DOT = shutil.which("dot")
-needs_dot = pytest.mark.skipif(DOT is None, reason="Graphviz is not installed")
+from archcalc.render.pictures import Look
+from archcalc.render.pictures.graphviz import draw_dot
 
 
 def read_mermaid(text):
@@ -85,13 +83,10 @@ def test_side_outputs_are_dashed():
 
 
 def graphviz(text, form="plain"):
-    """What Graphviz makes of a text; its warnings are errors."""
-    done = subprocess.run([DOT, f"-T{form}"], input=text, capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return done.stdout
+    """What Graphviz makes of a text."""
+    return draw_dot(text, form)[0].decode()
 
 
-@needs_dot
 @pytest.mark.parametrize("name", ["googlenet", "resnet50", "densenet121", "blocks/fractal-block", "blocks/conv3x3"])
 def test_graphviz_takes_it(name):
     picture = diagram(analyze(load(name)))
@@ -146,7 +141,6 @@ def test_frames_of_numbered_blocks_have_no_label():
     assert not re.search(r'subgraph c\d+\["\d', mermaid)
 
 
-@needs_dot
 def test_odd_names_survive_graphviz(odd):
     for picture in odd:
         svg = ElementTree.fromstring(graphviz(render_dot(picture), "svg").encode())
@@ -196,7 +190,7 @@ class TestCommand:
             ("a.gv", [], "// blocks/fire"),
             ("a.txt", ["--format", "dot"], "// blocks/fire"),
             ("a.dot", ["--format", "mermaid"], "---"),
-            pytest.param("a.svg", [], "<?xml", marks=needs_dot),
+            ("a.svg", [], "<?xml"),
         ],
     )
     def test_files(self, tmp_path, file, options, beginning):
@@ -212,13 +206,18 @@ class TestCommand:
         ("options", "message"),
         [
             (
-                ["-o", "a.png"],
-                "the suffix of 'a.png' is not one of .mmd, .mermaid, .dot, .gv, .svg; change it, or use",
+                ["-o", "a.jpg"],
+                "the suffix of 'a.jpg' is not one of .mmd, .mermaid, .dot, .gv, .svg, .png, .pdf; change it, or use",
             ),
             (["-o", "a"], "the suffix of 'a' is not one of"),
             (["--depth", "2", "--all"], "use one of them"),
             (["--depth", "0"], "0 is not in the range"),
-            (["--format", "png"], "'png' is not one of"),
+            (["--format", "jpg"], "'jpg' is not one of"),
+            (["--format", "png"], "--format png needs -o FILE"),
+            (["--width", "one"], "--width has no effect on Mermaid"),
+            (["--font", "serif"], "--font has no effect on Mermaid"),
+            (["--direction", "RL"], "'RL' is not one of"),
+            (["--format", "dot", "--width", "three"], "'three' is not possible; write one (3.5 inches), two (7.16"),
         ],
     )
     def test_wrong_requests(self, options, message):
@@ -226,24 +225,69 @@ class TestCommand:
         assert result.exit_code == 2
         assert message in " ".join(result.output.split())
 
-    def test_svg_without_graphviz_says_what_to_install(self, monkeypatch, tmp_path):
-        monkeypatch.setenv("PATH", str(tmp_path))
+    def test_without_pygraphviz_it_says_what_to_install(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("archcalc.render.pictures.graphviz.find_spec", lambda name: None)
         result = self.run("lenet5", "-o", str(tmp_path / "a.svg"))
-        assert "apt install graphviz" in str(result.exception)
+        assert "pip install 'archcalc[plot]', or use --format mermaid or dot" in str(result.exception)
         assert not (tmp_path / "a.svg").exists()
 
-    def test_graphviz_that_fails(self, monkeypatch, tmp_path):
-        program = tmp_path / "dot"
-        program.write_text("#!/bin/sh\necho out of luck >&2\nexit 3\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(ArchcalcError, match="Graphviz failed: out of luck"):
-            render_svg(diagram(analyze(load("lenet5"))))
+    def test_graphviz_that_fails(self):
+        with pytest.raises(ArchcalcError, match="Graphviz failed: "):
+            draw_dot("digraph {", "svg")
+
+    def test_pictures_for_a_paper(self, tmp_path):
+        options = ["lenet5", "--direction", "lr", "--width", "two", "--font", "serif"]
+        for file in ("a.png", "a.pdf", "b.pdf", "a.svg"):
+            result = self.run(*options, "-o", str(tmp_path / file))
+            assert result.stdout == ""
+            assert result.stderr.startswith("caption: lenet5 · LeNet-5 (LeCun et al. 1998) · input 1×32×32 · one image")
+            assert "the smallest letters have 3.3 points; use a smaller --depth" in result.stderr
+        width, height = struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])
+        assert width / 400 == pytest.approx(7.16, abs=0.05)
+        assert width > 10 * height
+        pdf = (tmp_path / "a.pdf").read_bytes()
+        assert pdf == (tmp_path / "b.pdf").read_bytes()
+        assert b"STIXGeneral" in pdf
+        assert b"FontFile2" in pdf
+        svg = (tmp_path / "a.svg").read_text()
+        assert "<image" not in svg
+        assert "conv 5×5, 120 · scaled_tanh</text>" in svg
+        assert "1998" not in svg
+
+    def test_letters_that_are_large_enough_are_no_remark(self, tmp_path):
+        result = self.run("lenet5", "--width", "one", "-o", str(tmp_path / "a.svg"))
+        assert "letters" not in result.stderr
+        larger = self.run("lenet5", "--font-size", "22", "-o", str(tmp_path / "b.svg"))
+        assert larger.output == ""
+        assert 'font-size="22.00"' in (tmp_path / "b.svg").read_text()
+
+    def test_left_to_right_without_a_title(self):
+        mermaid = self.run("lenet5", "--direction", "LR", "--no-title").stdout
+        assert "flowchart LR" in mermaid
+        assert "title:" not in mermaid
+        assert "right: 110%" not in mermaid
+        assert "rankdir=LR" in self.run("lenet5", "--direction", "LR", "--format", "dot").stdout
 
 
-@needs_dot
+@pytest.mark.parametrize("look", [Look(3.5, title=False), Look(3.5, 2, letters=20)])
+def test_frames_stay_around_their_boxes(look):
+    """The margin around the whole picture is no margin of its frames."""
+    drawn = graphviz(render_dot(diagram(analyze(load("resnet18"))), look), "json")
+    found = json.loads(drawn)
+    frames = [sub for sub in found["objects"] if sub["name"].startswith("cluster")]
+    nodes = {node["_gvid"]: node for node in found["objects"] if "pos" in node}
+    assert len(frames) > 4
+    for frame in frames:
+        left, bottom, right, _ = map(float, frame["bb"].split(","))
+        for node in (nodes[i] for i in frame.get("nodes", [])):
+            (x, y), wide, high = map(float, node["pos"].split(",")), float(node["width"]), float(node["height"])
+            assert left + 7 < x - 36 * wide
+            assert x + 36 * wide < right - 7
+            assert bottom + 7 < y - 36 * high
+
+
 def test_svg_has_no_ground_and_says_what_it_shows_and_leaves_out():
-    text = render_svg(diagram(analyze(load("resnet50"))))
+    text = graphviz(render_dot(diagram(analyze(load("resnet50")))), "svg")
     svg = ElementTree.fromstring(text.encode())
     texts = " ".join(text.text for text in svg.iter("{http://www.w3.org/2000/svg}text"))
     assert all(word in texts for word in ("stage4", "×5", "64×56×56", "conv 7×7, 64, /2"))

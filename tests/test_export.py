@@ -47,7 +47,7 @@ HELD_AGAINST = "batch 1 · float32 · each figure in the mode that its source st
 STAMPS = {  # of two networks
     "summarize": ["input 1×32×32 · batch 1 · float32 · inference · FLOPs: all",
                   "input 3×224×224 · batch 1 · float32 · inference · FLOPs: all"],
-    "compare": ["2 networks · batch 1 · float32 · inference · FLOPs: all · ×: against lenet5"],
+    "compare": ["2 networks · batch 1 · float32 · inference · FLOPs: all"],
     "audit": [f"24 published figures of 2 networks: 21 exact, 1 rounded, 2 contradicted · {HELD_AGAINST}"],
     "list": ["2 networks · batch 1 · inference · MACs: multiply-accumulates of one forward pass · float32"],
     "show": [HELD_AGAINST, HELD_AGAINST],

@@ -21,6 +21,8 @@ from support.golden_files import check_golden
 from archcalc import analyze, audit, compare, load, parse
 from archcalc.cli.networks import facts_of
 from archcalc.comparing.alignment import align
+from archcalc.comparing.totals import relative
+from archcalc.render.choice import Choice, in_units
 from archcalc.render.formats import FORMATS, SUFFIXES, render, render_all
 from archcalc.render.forms.latex import render_latex
 from archcalc.render.forms.lines import body, in_line, totals
@@ -72,7 +74,9 @@ MAKERS = {
     "googlenet": lambda: audited(analyze(load("googlenet"), batch=8, mode="train"), depth=1),
     "one layer": lambda: audited(analyze(load("blocks/conv5x5"))),
     "audit": lambda: audit_table({name: audit(load(name)) for name in ("googlenet", "lenet5")}),
-    "compare": lambda: comparison_table(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169")))),
+    "compare": lambda: comparison_table(
+        relative(compare(*map(load, ("vgg16", "torchvision/resnet50", "densenet169"))), "vgg16")
+    ),
     "unlike": lambda: comparison_table(compare(*map(load, ("lenet5", "resnet110", "blocks/fire")))),
     **{f"by {by}": lambda by=by: beside("vgg16", "resnet50", by) for by in ("stage", "block", "layer")},
     "every layer": lambda: beside("resnet50", "torchvision/resnet50", "layer", every=True),
@@ -94,11 +98,12 @@ every_table = pytest.mark.parametrize("name", MAKERS)
 
 
 def with_parts(table):
-    return [table, *(inner for part in table.parts for inner in with_parts(part))]
+    return [in_units(table, Choice()), *(inner for part in table.parts for inner in with_parts(part))]
 
 
 def flat(table):
     """What a table's rows say, cell by cell."""
+    table = in_units(table, Choice())
     columns = table.shown()
     rows = [[cell(row.get(c.key), c.plain) for c in columns] for row in table.rows]
     total = [cell(table.totals[c.key]) if c.key in table.totals else "" for c in columns]
@@ -489,7 +494,7 @@ def test_labels_tell_tables_apart():
 def test_latex_says_which_columns_gave_way():
     text = render(table_of("compare"), "latex")
     assert "% Columns left out because no page is wide enough: " in text
-    assert "FLOPs, × FLOPs, Activations (values)" in text.split("\n\n")[1].splitlines()[0]
+    assert "FLOPs, × FLOPs, Activations (values), × activations" in text.split("\n\n")[1].splitlines()[0]
     assert r"$\times$ FLOPs" not in text
     assert "Left out" not in render(table_of("one layer"), "latex")
 

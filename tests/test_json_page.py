@@ -14,7 +14,10 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
         "summarize stochastic-depth-110 --depth 1", "summarize odd.yaml", "summarize lenet5 --convention macs",
         "summarize twins.yaml",
     ],
-    "compare": ["compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml", "compare plain.yaml vgg16"],
+    "compare": [
+        "compare lenet5 --mode train", "compare vgg16 odd.yaml plain.yaml --relative-to vgg16",
+        "compare plain.yaml vgg16 --relative-to plain",
+    ],
     "compare --by": ["compare alexnet vgg11 --by stage", "compare odd.yaml plain.yaml --by layer"],
     "memory": [
         "memory vgg16 --batch 4 --gpu t4", "memory vgg16 --batch 256 --gpu l4",

@@ -48,6 +48,7 @@ def test_names(names, text, networks):
         ("resnet50d", "resnet50", ("d",)),
         ("mae_vit-base-p16_8xb512", "vit-b-16", ("mae",)),
         ("swin-base_in21k-pre-3rdparty_in1k-384", "swin-b-384", ("in21k",)),
+        ("swin_large_patch4_window12_384", "swin-l-384", ("patch4", "window12")),
     ],
 )
 def test_what_a_name_says_more(names, text, network, more):

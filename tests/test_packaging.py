@@ -19,6 +19,14 @@ def test_the_wheel_carries_the_specs(installed):
     assert not [name for name in installed.files if name.startswith(("tests/", "bench/", "specs/"))]
 
 
+def test_the_page_to_explore_is_written_there(installed):
+    done = installed.run("archcalc explore lenet5 -o -")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<!DOCTYPE html>")
+    assert "function drawGraph" in done.stdout
+    assert ".canvas" in done.stdout
+
+
 def test_it_runs_there(installed):
     done = installed.run("archcalc summarize vgg16 --format json")
     assert done.returncode == 0, done.stderr

@@ -192,6 +192,15 @@ def test_side_outputs_statistics_and_backbones(tmp_path):
     ]
 
 
+def test_a_name_with_21k_may_mean_as_many_classes(tmp_path):
+    rows = [f"{name},48158371" for name in ("EfficientNetV2-S_in21k", "EfficientNetV2-S (IN-22k)", "EfficientNetV2-S")]
+    found = short(audited(tmp_path, "\n".join(["Model,Params", *rows])))
+    answer = ("efficientnet-v2-s", "explained", "at 3×384×384, 21,843 classes")
+    assert found == [answer, answer, ("efficientnet-v2-s", "contradicted", "")]
+    own = short(audited(tmp_path, "Model,Params\nEfficientNetV2-S_in21k,21458488\ngpt2_21k,124439808\n"))
+    assert [(verdict, text) for _, verdict, text in own] == [("exact", "at 3×384×384"), ("exact", "at 1024")]
+
+
 def test_bytes(tmp_path):
     found = audited(tmp_path, "name,size (MB)\nvgg16,553.4\nvgg16,528\n")
     assert [own[1:] for own in short(found)] == [

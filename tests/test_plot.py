@@ -12,7 +12,14 @@ from archcalc.analysis.figures import numbers
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.auditing.claims import accuracies_of
 from archcalc.catalog import matching
-from archcalc.comparing.accuracy import Point, frontier, published_errors, published_point, published_points
+from archcalc.comparing.accuracy import (
+    Point,
+    frontier,
+    points_or_torchvisions,
+    published_errors,
+    published_point,
+    published_points,
+)
 from archcalc.render.pictures import comparison, fields, memory, pareto, profile
 from archcalc.render.pictures.sheets import sheet, short, ticks_between
 
@@ -23,7 +30,7 @@ FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "densenet264", "lenet5"])
 def test_profiles_are_drawn_to_scale(name, depth):
     report = analyze(load(name), batch=2)
-    with sheet(*profile.SIZE) as made:
+    with sheet(profile.SIZE) as made:
         profile.draw(made, report, depth)
         drawn = {}
         for ax in made.figure.axes:
@@ -52,7 +59,7 @@ def test_a_bar_is_a_layer_with_weights_and_what_follows():
 
 
 def test_blocks_are_named_above_their_bars():
-    with sheet(*profile.SIZE) as made:
+    with sheet(profile.SIZE) as made:
         report = analyze(load("resnet50"))
         profile.draw(made, report)
         strip = made.figure.axes[0]
@@ -82,7 +89,7 @@ def test_a_field_ends_as_the_totals_say(name):
 def test_memory_is_drawn_to_scale(recipe):
     found = needs("vgg16", *recipe)
     points = found.curve(memory.MOST).points
-    with sheet(*memory.SIZE) as made:
+    with sheet(memory.SIZE) as made:
         memory.draw(made, found)
         ax = made.figure.axes[0]
         drawn = {patch.get_gid(): patch.get_data() for patch in ax.patches if patch.get_gid() in KINDS}
@@ -108,7 +115,7 @@ layers:
 
 def test_lines_differ_in_more_than_colour_and_are_named_at_their_ends():
     some = reports("vgg16 resnet50 googlenet alexnet lenet5 zfnet squeezenet1.0 densenet121")
-    with sheet(*fields.SIZE) as made:
+    with sheet(fields.SIZE) as made:
         assert fields.draw(made, some) == []
         ax = made.figure.axes[0]
         curves, ends = ax.lines[:8], [line for line in ax.lines if line.get_gid() == "end"]
@@ -157,14 +164,14 @@ ENDS = {  # layers on 1×9×9: what stands at the end of the line, and behind th
 @pytest.mark.parametrize("layers", ENDS)
 def test_only_what_is_seen_by_height_and_width_is_called_whole(layers):
     report = analyze(parse(f"name: t\ninput: [1, 9, 9]\nlayers: ['{layers}']"))
-    with sheet(*comparison.size(1, 1)) as made:
+    with sheet(comparison.size(1, 1)) as made:
         comparison.draw(made, [report], ["receptive_field"])
         assert (fields.curve(report).end, made.figure.axes[0].texts[0].get_text()) == ENDS[layers]
 
 
 def test_bars_of_networks_that_see_the_whole_input_say_so():
     some = reports("torchvision/resnet50 timm/seresnet50")
-    with sheet(*comparison.size(2, 1)) as made:
+    with sheet(comparison.size(2, 1)) as made:
         comparison.draw(made, some, ["receptive_field"])
         assert [text.get_text() for text in made.figure.axes[0].texts] == ["427", "427, whole"]
 
@@ -172,7 +179,7 @@ def test_bars_of_networks_that_see_the_whole_input_say_so():
 @pytest.mark.usefixtures("no_room")
 def test_what_has_no_ratio_is_nothing_but_unknown():
     some = [analyze(parse(UNKNOWN)), *reports("timm/seresnet50")]
-    with sheet(*comparison.size(2, 1)) as made:
+    with sheet(comparison.size(2, 1)) as made:
         comparison.draw(made, some, ["receptive_field"], relative=True)
         assert [text.get_text() for text in made.figure.axes[0].texts] == ["–", "–"]
 
@@ -180,7 +187,7 @@ def test_what_has_no_ratio_is_nothing_but_unknown():
 @pytest.mark.parametrize("layers", ["identity", "conv(1, 3, padding=1)"])
 def test_small_fields_have_whole_ticks(layers):
     small = analyze(parse(f"name: t\ninput: [1, 1, 1]\nlayers: ['{layers}']"))
-    with sheet(*fields.SIZE) as made:
+    with sheet(fields.SIZE) as made:
         fields.draw(made, [small])
         ticks = made.figure.axes[0].get_yticks()
         assert list(ticks) == [int(tick) for tick in ticks]
@@ -190,7 +197,7 @@ def test_small_fields_have_whole_ticks(layers):
 def test_a_network_without_any_field_is_named():
     flat = analyze(parse(UNEVEN))
     assert "The field of flat is unknown." in fields.caption([flat], [fields.curve(flat)])
-    with sheet(*fields.SIZE) as made:
+    with sheet(fields.SIZE) as made:
         assert fields.draw(made, [flat, *reports("vgg16")]) == []
         assert [text.get_text() for text in label_texts(made)] == ["vgg16: 212"]
 
@@ -211,7 +218,7 @@ def test_a_depth_is_unknown_where_one_of_its_layers_is():
 def test_unknown_fields_are_gaps():
     report = analyze(parse(UNKNOWN))
     assert fields.curve(report).fields == [1, 3, 5, None, None]
-    with sheet(*fields.SIZE) as made:
+    with sheet(fields.SIZE) as made:
         fields.draw(made, [report, *reports("vgg16")])
         first, second = made.figure.axes[0].lines[:2]
         drawn = [str(y) for y in first.get_ydata()]
@@ -226,7 +233,7 @@ def test_unknown_fields_are_gaps():
 @pytest.mark.parametrize("relative", [False, True])
 def test_comparisons_are_drawn_to_scale(relative):
     made_of = [*reports("vgg16 resnet50 lenet5"), analyze(parse(UNKNOWN))]
-    with sheet(*comparison.size(4, len(numbers()))) as made:
+    with sheet(comparison.size(4, len(numbers()))) as made:
         comparison.draw(made, made_of, list(numbers()), relative)
         axes = [ax for ax in made.figure.axes if ax.get_visible()]
         for ax, figure in zip(axes, numbers(), strict=True):
@@ -245,7 +252,7 @@ def test_comparisons_are_drawn_to_scale(relative):
 
 
 def test_there_is_no_air_above_many_bars():
-    with sheet(*comparison.size(48, 4)) as made:
+    with sheet(comparison.size(48, 4)) as made:
         comparison.draw(made, reports(MANY) * 4)
         ax = made.figure.axes[0]
         assert ax.get_ylim() == (47.5, -0.5)
@@ -299,13 +306,51 @@ def test_of_two_sources_both_show_the_one_with_more_figures(tmp_path):
 
 def test_by_default_only_the_papers_networks_are_drawn(tmp_path, monkeypatch):
     asked, one = [], points("alexnet")
-    monkeypatch.setattr("archcalc.comparing.accuracy.published_points", lambda names: asked.append(names) or (one, []))
+    monkeypatch.setattr(
+        "archcalc.comparing.accuracy.published_points",
+        lambda names: asked.append(list(names)) or (list(one), ["vgg16"]),
+    )
     for arguments in ((), ("*",), ("torchvision/*",)):
         assert plot("pareto", *arguments, "--force", "-o", tmp_path / "x.svg").exit_code == 0
-    own, every, library = asked
+    own, instead, every, _, library, _ = asked
     assert every == matching(())
     assert own == [name for name in every if "/" not in name]
+    assert instead == ["torchvision/vgg16"]
     assert library == [name for name in every if name.startswith("torchvision/")]
+
+
+def test_where_a_paper_tests_otherwise_the_point_is_torchvisions(tmp_path):
+    (tmp_path / "vgg19.yaml").write_text(MINE.replace("mine", "vgg19"))
+    names = ["vgg16", "alexnet", "lenet5", str(tmp_path / "vgg19.yaml"), "vgg13", "torchvision/vgg13"]
+    found, without = points_or_torchvisions(names)
+    assert [p.name for p in found] == ["alexnet", "torchvision/vgg13", "torchvision/vgg16"]
+    assert without == ["lenet5", "vgg19"]
+
+
+MINE = "name: mine\ninput: [3, 8, 8]\nlayers: ['conv(1, 3)']\n"
+
+
+def test_a_network_of_ones_own_is_drawn_beside_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE)
+    seen = []
+    monkeypatch.setattr(pareto, "draw", lambda made, points: seen.extend(points))
+    result = plot("pareto", "alexnet", "lenet5", "resnet50", "--point", "mine.yaml=70.5", "--point", "resnet50=77",
+                  "--point", "lenet5=1e1", "-o", "x.svg")  # fmt: skip
+    assert (result.exit_code, result.output) == (0, "")
+    assert [(p.name, p.top1, bool(p.source)) for p in seen] == [
+        ("alexnet", 57.1, True), ("mine", 70.5, False), ("resnet50", 77, False), ("lenet5", 10, False),
+    ]  # fmt: skip
+    assert (seen[1].macs, seen[1].params) == (972, 28)
+    with sheet(pareto.SIZE) as made:
+        monkeypatch.undo()
+        pareto.draw(made, seen)
+        bold = [text.get_text() for text in label_texts(made) if text.get_weight() == "bold"]
+        assert bold == ["mine", "resnet50", "lenet5"]
+        assert "Bold: the authors' own figure." in made.said
+    with sheet(pareto.SIZE) as made:
+        pareto.draw(made, seen[1:])
+        assert "published in" not in made.said
 
 
 @cache
@@ -315,7 +360,7 @@ def some_points():
 
 def test_balls_are_where_and_as_large_as_they_should():
     points = some_points
-    with sheet(*pareto.SIZE) as made:
+    with sheet(pareto.SIZE) as made:
         assert pareto.draw(made, points()) == []
         balls = made.figure.axes[0].collections[0]
         drawn = {

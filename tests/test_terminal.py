@@ -24,11 +24,13 @@ CODES = {  # command → what it exits with: arguments for 0, for 1 if there is 
     "compare": {0: "lenet5 LeNet-5", 2: "lenet5 --sort colour"},
     "conventions": {0: "lenet5", 2: "lenet5 --batch 0"},
     "explain": {0: "lenet5 c1", 2: "lenet5 c9"},
+    "explore": {0: "lenet5 -o -", 2: "lenet5"},
     "export": {0: "lenet5", 2: "lenet5 -o lenet5.doc"},
     "fit": {0: "lenet5 --memory 8GB", 1: "vgg16 --memory 1MB", 2: "lenet5 --memory 8"},
     "graph": {0: "lenet5", 2: "lenet5 --format gif"},
     "import": {0: "lenet5", 2: "nowhere.onnx"},
     "list": {0: "lenet", 2: "--where depth"},
+    "lock": {0: "lenet5 -o -", 2: "lenet5 --batch 0"},
     "memory": {0: "lenet5", 2: "lenet5 --gpu abacus"},
     "new": {0: "mine", 2: "right -o right.yaml"},
     "ops": {0: "conv", 2: "convv"},
@@ -104,7 +106,7 @@ def test_extras_are_named_in_one_way():
     assert needs("a picture", "matplotlib", "plot") == "a picture needs matplotlib: pip install 'archcalc[plot]'"
     assert len(re.findall("pip install", code)) == 2  # in `needs`, and in the help of `plot`
     extras = re.findall(r"needs\(['\"][^)]*, ['\"](\w+)['\"]\)", code)
-    assert sorted(extras) == ["onnx", "plot", "torch", "torch"]
+    assert sorted(extras) == ["onnx", "pandas", "plot", "torch", "torch"]
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in project for extra in extras)
     assert not [page for page in (ROOT / "docs").rglob("*.md") if "install '.[" in page.read_text()]

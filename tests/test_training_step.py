@@ -375,9 +375,9 @@ def test_a_wide_table_has_a_column_for_each_pass() -> None:
     ("command", "width", "headings"),
     [
         ("resnet50 --depth 1", 120, "Output Activations Params Forward Backward Backward Optimizer"),
-        ("googlenet --batch 32", 120, "Output Activations Forward Backward Backward Optimizer"),
-        ("resnet50 --depth 1", 80, "Output Forward Backward Backward Optimizer"),
-        ("vgg16", 80, "Output Forward Backward Backward"),
+        ("googlenet --batch 32", 120, "Output Params Forward Backward Backward Optimizer"),
+        ("resnet50 --depth 1", 80, "Output Field Forward Backward Backward Optimizer"),
+        ("vgg16", 80, "Output Field Forward Backward Backward"),
         ("vgg16", 60, "Output Forward Backward"),
     ],
 )

@@ -13,13 +13,14 @@ from archcalc.analysis.explanation import explain
 from archcalc.analysis.report import analyze
 from archcalc.cli.networks import summarize as summarize_command
 from archcalc.comparing.alignment import align
-from archcalc.comparing.totals import compare
+from archcalc.comparing.totals import compare, relative
 from archcalc.graph.graph import About
 from archcalc.importers.building import Builder
 from archcalc.ops import activation, convolution
 from archcalc.ops.base import Saved
 from archcalc.ops.imported import Imported
 from archcalc.ops.shape import Map
+from archcalc.render.choice import Choice, in_units
 from archcalc.render.forms.html import render_html
 from archcalc.render.forms.latex import render_latex
 from archcalc.render.forms.terminal import render_terminal
@@ -163,11 +164,11 @@ def test_bars_have_no_percentages_of_an_unknown_total():
 
 
 def test_ratios_to_a_known_figure_are_bounds_and_to_an_unknown_one_unknown():
-    table = comparison_table(compare(network(**KNOWN), network(**UNKNOWN)))
-    assert [row["macs_times"] for row in table.rows] == ["1.00", "≥ 1.00"]
+    table = comparison_table(relative(compare(network(**KNOWN), network(**UNKNOWN)), "imported"))
+    assert [row["macs_ratio"] for row in in_units(table, Choice()).rows] == ["1.00", "≥ 1.00"]
     assert f"imported: {NOTE}." in table.notes
     table = comparison_table(compare(network(**UNKNOWN), network(**KNOWN)))
-    assert [row["macs_times"] for row in table.rows] == ["1.00", None]
+    assert [row["macs_ratio"] for row in table.rows] == [1, None]
     assert ratio(AtLeast(6), 3) == 2
     assert ratio(6, AtLeast(3)) is ratio(6, 0) is ratio(None, 3) is None
 

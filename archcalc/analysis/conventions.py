@@ -89,7 +89,7 @@ FVCORE = {
     **every(PRODUCTS, MACS),
     "batchnorm": (_norm(NORM, 2, 1),),
     **every(("layernorm", "channel_layernorm", "groupnorm", "instancenorm"), _norm(OTHER_NORM, 5, 4)),
-    **every(ADAPTIVE, Rule(AVERAGE, 1, rules.on_images)),
+    **every(ADAPTIVE, Rule(AVERAGE, 1, rules.of_images(INPUTS))),
     "upsample": (Rule(RESIZED, rules.by_mode(nearest=1, bilinear=4), OUTPUTS),),
 }
 FVCORE_TRAIN = {**FVCORE, "batchnorm": (_norm(NORM, 5, 4),)}
@@ -135,6 +135,18 @@ PTFLOPS: Rules = {
     **every(("avgpool", *ADAPTIVE), Rule(AVERAGE, 2, INPUTS)),
     "subsample": (Rule(AVERAGE, 1, INPUTS),),
     "upsample": (Rule(RESIZED, 1, rules.resized_twice),),
+}
+MMCV: Rules = {
+    "conv": (MACS, BIASES),
+    "conv_transpose": tuple(rule._replace(size=rules.of_images(rule.size)) for rule in (MACS, BIASES)),
+    "linear": (MODULE_MACS,),
+    WINDOWS: (BIAS_LAYERS, Rule(ACTIVATION, 1, rules.hidden_of_biases)),
+    "batchnorm": (_norm(NORM, 2, 1),),
+    **every(("layernorm", "groupnorm", "instancenorm"), _norm(OTHER_NORM, 2, 1)),
+    **every(("relu", "relu6", "elu", "prelu", "leaky_relu"), Rule(ACTIVATION, 1, INPUTS)),
+    **every(MAXIMA, Rule(MAXIMUM, 1, INPUTS)),
+    **every(("avgpool", *ADAPTIVE), Rule(AVERAGE, 1, INPUTS)),
+    "upsample": (Rule(RESIZED, 1, rules.outputs_of_first),),
 }
 ATEN: Rules = {
     **RECURRENT,
@@ -257,6 +269,14 @@ _ROWS = (
         "ptflops 0.7.5 (backend pytorch)", f"linear layers that run as functions, {_ATTENTION}, sums of branches",
         "relu, elu, prelu, gelu and pooling count twice, as module and as function; layer normalization as without "
         "weights.",
+    ),
+    _tool(
+        "mmcv", "MACs, biases of convolutions, normalization, relu and pooling, of modules", "MACs", MMCV,
+        "mmcv 1.7.2 (get_model_complexity_info)",
+        "biases of linear layers, other activations, softmax, sums of branches, products of attention and matrices, "
+        "what is no module of PyTorch's own",
+        "Normalization counts 1 per value without weights; a transposed convolution counts only of images, and "
+        "interpolation only of the first image of a batch.",
     ),
     _tool("ptflops-aten", "MACs and biases", "MACs", ATEN, "ptflops 0.7.5 (backend aten)",
           f"normalization, activations, pooling, {_ATTENTION}"),

@@ -69,6 +69,11 @@ def explain(report: Report, name: str) -> tuple[Sequence[Layer], list[Line]]:
     return layers, [*_layer(report, next(i for i, layer in enumerate(report.layers) if layer is layers[0]))]
 
 
+def explain_layers(report: Report) -> list[list[Line]]:
+    """Explain every layer, in order."""
+    return [[*_layer(report, position)] for position in range(len(report.layers))]
+
+
 def _layer(report: Report, position: int) -> Iterator[Line]:
     layer = report.layers[position]
     node, run = layer.node, layer.run

@@ -166,9 +166,14 @@ def hidden_of_biases(call: Call) -> int:
     return int(op.table[0]) * HIDDEN * bool(macs_of_biases(call))
 
 
-def on_images(call: Call) -> int:
-    """The values of the input, if it is an image."""
-    return inputs(call) * (len(call.x.lengths) == 2)
+def of_images(size: Callable[[Call], int]) -> Callable[[Call], int]:
+    """Return a size that counts only if the input is an image."""
+    return lambda call: size(call) * (len(call.x.lengths) == 2)
+
+
+def outputs_of_first(call: Call) -> int:
+    """The values of the output for the first image of a batch."""
+    return values(call.y)
 
 
 def windows_and_outputs(call: Call) -> int:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from archcalc.analysis.once_per_graph import of_batch
+from archcalc.analysis.once_per_graph import of_batch, per_graph
 from archcalc.analysis.optimizers import work_per_value
 from archcalc.analysis.recipe import Recipe, is_trained
 from archcalc.graph.graph import Graph, Node
@@ -41,6 +41,7 @@ class Step(NamedTuple):
 NO_STEP = Step({}, {}, {}, {})
 
 
+@per_graph
 def gradients(graph: Graph, recipe: Recipe) -> list[Gradients]:
     """Return for each node which gradients a step computes."""
     arriving = Counter([*(i for node in graph.nodes for i in _read(node)), *graph.ends])

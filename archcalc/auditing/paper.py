@@ -9,6 +9,7 @@ cell of its row agrees for the same input.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -34,6 +35,8 @@ from archcalc.ops.shape import Sizes
 from archcalc.spec.limits import tightest
 
 MANY_WAYS = ("params", *OPERATIONS)  # figures that some way of counting gives, whatever few digits they have
+LARGE = re.compile(r"(?<!\d)2[12]k", re.IGNORECASE)  # in names of networks for the classes below
+IMAGENET_21K = (21_841, 21_842, 21_843)  # classes, as datasets and libraries count them
 NEAR = 1.05  # how far the params of a network that is searched for may be off, as by running statistics
 
 
@@ -74,11 +77,13 @@ class Setting(NamedTuple):
     input: Sizes
     mode: str = "infer"
     stated: bool = True  # by the row, or it is the network's own
+    classes: int = 0  # of another classifier; 0: the network's own
 
     @property
     def text(self) -> str:
         """What it is, for people."""
-        return f"at {format_shape(self.input)}" + ", with side outputs" * (self.mode == "train")
+        sides = ", with side outputs" * (self.mode == "train")
+        return f"at {format_shape(self.input)}{sides}" + f", {self.classes:,} classes" * (self.classes > 0)
 
 
 class Count(NamedTuple):
@@ -158,16 +163,18 @@ class Auditor:
 
     def settings(self, row: Row, name: str) -> tuple[Setting, ...]:
         """Return the settings in which a row may print figures of a network, the plainest first."""
-        return self.inputs(name, row.input, tuple(row.sides))
+        return self.inputs(name, row.input, tuple(row.sides), bool(LARGE.search(row.label)))
 
-    def _inputs(self, name: str, stated: str, sides: Sequence[int]) -> tuple[Setting, ...]:
-        graph = self.graph(name, None)
+    def _inputs(self, name: str, stated: str, sides: Sequence[int], large: bool) -> tuple[Setting, ...]:
+        graph = self.graph(name, None, 0)
         own, given = tuple(graph.input), read_input(stated, graph.input)
         hinted = [(own[0], side, side) for side in sides] if len(own) == 3 else []
-        shapes = dict.fromkeys([tuple(self.graph(name, given).input)] if given else [*hinted, own])
+        shapes = dict.fromkeys([tuple(self.graph(name, given, 0).input)] if given else [*hinted, own])
         made = [Setting(shape) for shape in shapes]
         made += [Setting(shape, "train", stated=False) for shape in shapes if graph.sides]
-        return (*made, *[Setting(own, stated=False)] * (own not in shapes))
+        made += [Setting(own, stated=False)] * (own not in shapes)
+        heads = IMAGENET_21K if large and "classes" in graph.about.params else ()
+        return (*made, *[setting._replace(classes=head, stated=False) for head in heads for setting in made])
 
     def scanned(self, row: Row, name: str, answers: list[list[Answer]]) -> list[list[Answer]]:
         """Add answers for images of other sizes to cells that have none, if their digits are evidence alone."""
@@ -224,19 +231,20 @@ class Auditor:
             return audited._replace(remark="so few digits are no evidence")
         return audited._replace(verdict=verdict)
 
-    def _graph(self, name: str, shape: Sizes | None) -> Graph:
+    def _graph(self, name: str, shape: Sizes | None, classes: int) -> Graph:
         """Load a network, perhaps for another input; by its param `size` if it has one. Raises ArchcalcError."""
-        own = load_with(name, {}) if shape is None else self.graph(name, None)
+        params = {"classes": classes} if classes else {}
+        own = load_with(name, params) if shape is None else self.graph(name, None, classes)
         if shape is None or shape == tuple(own.input):
             return own
         if "size" in own.about.params and len({*own.input[1:]}) == len({*shape[1:]}) == 1 and own.input[0] == shape[0]:
-            return load_with(name, {"size": shape[1]})
-        return load_with(name, {}, shape)
+            return load_with(name, params | {"size": shape[1]})
+        return load_with(name, params, shape)
 
     def _counts(self, role: str, name: str, setting: Setting) -> tuple[Count, ...]:
         """Return a network's figures in a setting, by value; none if it refuses the input."""
         try:
-            made = [*_counted(role, analyze(self.graph(name, setting.input), mode=setting.mode))]
+            made = [*_counted(role, analyze(self.graph(name, setting.input, setting.classes), mode=setting.mode))]
         except ArchcalcError:
             if (pool := tightest()) and not pool.left:  # no network can be loaded any more
                 raise

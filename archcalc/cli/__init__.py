@@ -30,6 +30,7 @@ COMMANDS = {
     "conventions": Home(
         "archcalc.cli.conventions_command", "conventions", "Count FLOPs as each tool does, and say what it misses."
     ),
+    "explore": Home("archcalc.cli.exploring", "explore", "Write a page to explore networks in a browser."),
     "export": Home(
         "archcalc.cli.exporting", "export", "Write tables of many networks, or a network's PyTorch source, to files."
     ),
@@ -64,6 +65,7 @@ def cli() -> None:
     archcalc summarize my-net.yaml      show your own network
     archcalc compare resnet50 vgg16     compare networks side by side
     archcalc memory vgg16 --batch 32    show what memory training needs
+    archcalc explore vgg16 -o vgg.html  write a page to explore it in a browser
     archcalc export vgg16 -o vgg16.tex  write a table for a document
     archcalc plot pareto -o pareto.svg  draw a chart
     """

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from archcalc.catalog import load_with
+from archcalc.catalog import load_with, networks
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, batch_option, output_options, spec_options
 from archcalc.cli.output import deliver
+from archcalc.cli.table_choice import table_options
+from archcalc.errors import ArchcalcError, UnknownNetwork, shorten, suggest
 from archcalc.spec.binding import GivenInput
 
 
@@ -17,6 +19,7 @@ from archcalc.spec.binding import GivenInput
 @click.argument("name", type=NetworkName(), required=False)
 @spec_options
 @batch_option
+@table_options
 @output_options
 def conventions(
     name: str | None, settings: dict[str, str], shape: GivenInput | None, batch: int,
@@ -38,8 +41,13 @@ def conventions(
     from archcalc.analysis.report import analyze
     from archcalc.render.tables.conventions import conventions_table, side_by_side
 
-    if not name or name in CONVENTIONS:
-        deliver(conventions_table([name] if name else CONVENTIONS), form, output, force)
+    if not name or name.lower() in CONVENTIONS:
+        deliver(conventions_table([name.lower()] if name else CONVENTIONS), form, output, force)
         return
-    report = analyze(load_with(name, settings, shape), batch)
+    try:
+        report = analyze(load_with(name, settings, shape), batch)
+    except UnknownNetwork as error:
+        hint = suggest(name, [*networks(broken=lambda error: None), *CONVENTIONS])
+        text = f"no network or convention is called {shorten(name)!r}; {hint}" if hint else str(error)
+        raise ArchcalcError(text) from None
     deliver(side_by_side(report, ledgers_of(report)), form, output, force)

@@ -14,6 +14,7 @@ from archcalc.auditing.verdicts import audit
 from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli import paper_options
 from archcalc.cli.commands import command
+from archcalc.cli.comparing import side_by_side
 from archcalc.cli.networks import facts_of, row, summary_of
 from archcalc.cli.options import (
     STEP_OPTIONS,
@@ -27,8 +28,9 @@ from archcalc.cli.options import (
     written,
     written_as,
 )
-from archcalc.cli.output import deliver_all, document, put, run_each, skipped, writable, write
+from archcalc.cli.output import deliver_all, document, each, put, skipped, writable, write
 from archcalc.cli.proofs import of_each
+from archcalc.cli.table_choice import NAMES, table_options
 from archcalc.errors import ArchcalcError
 from archcalc.importers.sources import source_of
 from archcalc.render import formats
@@ -41,7 +43,7 @@ SUFFIXES = {**formats.SUFFIXES, ".py": SOURCE}
 GRAPH = ("settings", "shape")
 CONDITIONS = ("batch", "dtype", "mode", "convention", *STEP_OPTIONS)
 ANALYSIS = (*GRAPH, *CONDITIONS)
-ROWS = ("depth", "everything", "fold_bn")
+ROWS = ("depth", "everything", "fold_bn", "brief")
 SPEC = re.compile(r"(?:.*/)?([^/]*)\.(?:ya?ml|cfg|prototxt|json)(?::(.+))?")
 
 Options = Mapping[str, Any]
@@ -62,7 +64,7 @@ class Kind(NamedTuple):
 
 def _one_by_one(table: Callable[..., Table], names: Sequence[str], options: Options) -> Sequence[Table]:
     called = titles(names)
-    return _each(names, lambda name: table(name, called[name], **options))
+    return each(names, lambda name: table(name, called[name], **options))
 
 
 def _facts(names: Sequence[str], options: Options) -> Sequence[Table]:
@@ -90,17 +92,15 @@ def _list(names: Sequence[str], options: Options) -> Sequence[Table]:
 
 @kept()
 def _comparison(names: Sequence[str], options: Options) -> Sequence[Table]:
-    from archcalc.comparing.totals import gather
-    from archcalc.render.tables.compare import comparison_table
-
     graphs = loaded(names, None, options["settings"], options["shape"], skipped)
     conditions = {key: options[key] for key in CONDITIONS}
-    return [comparison_table(gather(map(partial(analyzed, **conditions), graphs)))]
+    reports = map(partial(analyzed, **conditions), graphs)
+    return [side_by_side(reports, None, options["published"], options["every"])]
 
 
 TABLES = {
-    "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS), each=True),
-    "compare": Kind(_comparison, ANALYSIS, alone=False),
+    "summarize": Kind(partial(_one_by_one, summary_of), (*ANALYSIS, *ROWS, "published"), each=True),
+    "compare": Kind(_comparison, (*ANALYSIS, "published"), alone=False),
     "audit": Kind(_audit, GRAPH, needed=False),
     "list": Kind(_list, alone=False, needed=False),
     "show": Kind(_facts, GRAPH, each=True),
@@ -128,6 +128,7 @@ TABLES = {
 )
 @network_options
 @row_options
+@table_options
 def export(
     names: tuple[str, ...], family: str | None, kind: str, form: str, output: Path | None, into: Path | None,
     force: bool, **options: Any,
@@ -147,9 +148,7 @@ def export(
     archcalc export --table audit googlenet lenet5 -o audit.csv
     archcalc export resnet50 --format pytorch
     """
-    _check_options(kind, form)
-    if not (names or family) and (form == SOURCE or TABLES[kind].needed):
-        raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
+    _check_options(kind, form, bool(names or family))
     found = list(dict.fromkeys(named(names, family, skipped)))
     options["every"] = form != SOURCE and FORMATS[form].every
     if into:
@@ -164,11 +163,13 @@ def export(
         deliver_all(TABLES[kind].tables(found, options), form, output, force, several)
 
 
-def _check_options(kind: str, form: str) -> None:
-    """Raise UsageError for an option that would have no effect."""
-    used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options)
+def _check_options(kind: str, form: str, named: bool) -> None:
+    """Raise UsageError for an option that would have no effect, and for a table that needs names."""
+    if not named and (form == SOURCE or TABLES[kind].needed):
+        raise click.UsageError("name networks, e.g. archcalc export vgg16 'resnet*', or use --family")
+    used = GRAPH if form == SOURCE else ("kind", *TABLES[kind].options, *NAMES)
     what = "--format pytorch" if form == SOURCE else f"the table of {kind}"
-    for option in written(name for name in ("kind", *ANALYSIS, *ROWS) if name not in used):
+    for option in written(name for name in ("kind", *ANALYSIS, *ROWS, "published", *NAMES) if name not in used):
         raise click.UsageError(f"{option} has no effect on {what}; omit it")
 
 
@@ -201,7 +202,7 @@ def _write_each(names: Sequence[str], text: Callable[[str], str], folder: Path, 
             raise ArchcalcError(f"{other} and {name} would both be written to {path}; export them separately")
     for path in targets.values() if folder.is_dir() else [folder]:
         writable(path, force)
-    texts = _each(names, text)
+    texts = each(names, text)
     folder.mkdir(exist_ok=True)
     for name, made in zip(names, texts, strict=True):
         write(targets[name], made, force)
@@ -213,12 +214,3 @@ def file_name(name: str) -> str:
     name = source.title if source else name
     spec = SPEC.fullmatch(name)
     return re.sub(r"[^\w.+-]+", "-", (spec[2] or spec[1]) if spec else name).strip("-.") or "network"
-
-
-def _each(names: Sequence[str], work: Callable[[str], Any]) -> list[Any]:
-    if len(names) == 1:
-        return [work(names[0])]
-    done, stopped = run_each(list(names), work)
-    if stopped:
-        raise click.Abort
-    return done

@@ -15,6 +15,7 @@ from archcalc.cli.commands import command
 from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, batch_option, given, output_options, spec_options
 from archcalc.cli.output import deliver
+from archcalc.cli.table_choice import table_options
 from archcalc.graph.graph import Graph
 from archcalc.spec.binding import GivenInput
 
@@ -50,6 +51,7 @@ def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--vary", type=click.Choice(["batch", "size"]), default="batch", help="What grows; by default the batch.")
 @batch_option
 @recipe_options
+@table_options
 @output_options
 def fit_memory(
     name: str, settings: dict[str, str], shape: GivenInput | None, memory: int | None, vary: str, batch: int,

@@ -22,6 +22,7 @@ from archcalc.cli.options import (
     strict_option,
 )
 from archcalc.cli.output import deliver, skipped, tell
+from archcalc.cli.table_choice import table_options
 from archcalc.cli.where import Test, having, read_where
 from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
 from archcalc.graph.graph import Graph
@@ -37,6 +38,7 @@ from archcalc.spec.binding import GivenInput
 @row_options
 @strict_option
 @click.option("--bars", is_flag=True, help="Draw bars beside the figures to show where the cost is.")
+@table_options
 @output_options
 def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
     """Show shapes, parameters, memory and arithmetic of a network, layer by layer.
@@ -46,6 +48,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     every layer; other formats merge layers that write nothing into the row above.
 
     \b
+    archcalc summarize resnet50 --brief --units si
     archcalc summarize resnet50 --depth 1 --bars
     archcalc summarize torch:./my.py:Net --input 3x224x224
     archcalc summarize googlenet --mode train --batch 32
@@ -59,7 +62,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
 
 def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: GivenInput | None,
-    depth: int | None, everything: bool, fold_bn: bool, **conditions: Any,
+    depth: int | None, everything: bool, fold_bn: bool, brief: bool, published: bool, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Summarize a network, under the name `title` if given; `every` adds a row for every layer.
 
@@ -68,6 +71,9 @@ def summary_of(
     from archcalc.auditing.verdicts import audit
     from archcalc.render.tables.summaries import summarize as summary_table
 
+    if brief and everything:
+        raise click.UsageError("--brief shows blocks and --all shows each layer; use one of them")
+    depth = depth or int(brief) or None
     if depth and everything:
         raise click.UsageError("--depth merges layers and --all shows each layer; use one of them")
     if fold_bn and conditions["mode"] == "train":
@@ -75,7 +81,8 @@ def summary_of(
     graph = load_with(name, settings, shape, title)
     gone = tuple(folds(graph)) if fold_bn else None
     report = analyzed(fold_batchnorm(graph) if fold_bn else graph, **conditions)
-    return summary_table(report, everything or every, depth, gone, audit(report, layers=False))
+    verdicts = audit(report, layers=False) if published and not brief else []
+    return summary_table(report, everything or every, depth, gone, verdicts)
 
 
 @command("list")
@@ -87,6 +94,7 @@ def summary_of(
     metavar="TEST",
     help="List only networks of which this holds, e.g. 'params < 5M and macs < 1G'.",
 )
+@table_options
 @output_options
 def list_networks(
     words: tuple[str, ...], family: str | None, where: Test | None, form: str, output: Path | None, force: bool

@@ -17,8 +17,8 @@ from archcalc.analysis.report import MAX_BATCH, MODES, Report, analyze
 from archcalc.catalog import matching, networks, spelled
 from archcalc.cli import paper_options
 from archcalc.cli.commands import after_parsing
-from archcalc.cli.completion import begun, complete_columns, complete_families, completed
-from archcalc.cli.output import writable
+from archcalc.cli.completion import begun, complete_families, completed
+from archcalc.cli.output import NO_PAGER, writable
 from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
@@ -210,16 +210,25 @@ network_options = together(
 )  # fmt: skip
 depth_option = click.option("--depth", type=click.IntRange(min=1), metavar="N",
                             help="Merge layers whose names start with the same N parts.")  # fmt: skip
-# Options that change the rows of its table.
+brief_option = click.option(
+    "--brief", is_flag=True, help="Show only what fits on a screen: totals, and rows of blocks."
+)
+published_option = click.option("--no-published", "published", is_flag=True,
+                                callback=lambda ctx, param, value: not value,
+                                help="Omit published figures, and do not read them.")  # fmt: skip
+# Options that change the rows and parts of its table.
 row_options = together(
     depth_option,
     click.option("--all", "everything", is_flag=True, help="Show every layer, also those that write nothing."),
     click.option("--fold-bn", is_flag=True, help="Fold batch normalization into the layer before it."),
+    brief_option,
+    published_option,
 )
 family_option = click.option("--family", metavar="NAME", help="Add the networks of this family, e.g. resnet.",
                              shell_complete=complete_families)  # fmt: skip
-columns_option = click.option("--columns", callback=read_columns, metavar="NAMES", shell_complete=complete_columns,
-                              help="Show only these columns, e.g. params,macs,depth.")  # fmt: skip
+pager_option = click.option("--no-pager", is_flag=True, expose_value=False,
+                            callback=lambda ctx, param, value: ctx.meta.update({NO_PAGER: value}),
+                            help="Print a long text on a terminal at once, without PAGER.")  # fmt: skip
 strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is unknown: an operator has no rule.")
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
@@ -249,6 +258,7 @@ def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Cal
                      callback=read),
         file_option,
         force_option,
+        pager_option,
     )  # fmt: skip
 
 

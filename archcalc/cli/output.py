@@ -18,13 +18,21 @@ from archcalc import __version__
 from archcalc.cli.paper_options import for_paper
 from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError
+from archcalc.render.choice import Choice
 from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
 from archcalc.render.table import Table
 
 T = TypeVar("T")
+CHOICE, NO_PAGER = "archcalc.choice", "archcalc.no_pager"  # in `Context.meta`: see `choice` and `page`
 EXISTS = "already exists (use --force to overwrite it)"
 ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def choice() -> Choice:
+    """Return what the options of the running command choose of tables; everything if it has no such options."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(CHOICE, Choice()) if context else Choice()
 
 
 def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
@@ -35,20 +43,46 @@ def deliver(table: Table, form: str, output: Path | None, force: bool) -> None:
 def deliver_all(tables: Sequence[Table], form: str, output: Path | None, force: bool, several: bool = True) -> None:
     """Like `deliver`, for several tables as one document; in JSON a list if `several`."""
     printed = output is None and form == "table"
-    put(render_all(tables, form, *screen()) if printed else document(tables, form, several), output, force)
+    text = render_all(tables, form, *screen(), choice=choice()) if printed else document(tables, form, several)
+    put(text, output, force)
 
 
 def put(text: str, output: Path | None, force: bool) -> None:
-    """Print a text, or write it to a file."""
+    """Print a text, with a pager if the terminal is too low for it; or write it to a file."""
+    lines = text.count("\n")
     if output:
         write(output, text, force)
-    else:
+    elif not too_long(lines):
         say(text)
+    else:
+        page(text)
+        given = click.get_current_context().params
+        if given.get("brief") is False and given.get("kind", "summarize") == "summarize":
+            tell(f"{lines} lines; --brief fits on a screen")
+
+
+def too_long(lines: int) -> bool:
+    """Whether the standard output is a terminal with fewer lines."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    return 0 < os.get_terminal_size(sys.stdout.fileno()).lines <= lines  # 0: unknown
+
+
+def page(text: str) -> None:
+    """Show a text with PAGER, by default less; print it if PAGER is cat or empty, or with --no-pager."""
+    none = os.environ.get("PAGER", "less").strip() in ("", "cat") or os.environ.get("TERM") == "dumb"
+    if none or click.get_current_context().meta.get(NO_PAGER):
+        say(text)
+    else:
+        LINE.clear()
+        os.environ.setdefault("LESS", "-FRX")  # as git: colours, and the text stays on the screen
+        click.echo_via_pager(text.removesuffix("\n"))
 
 
 def document(tables: Sequence[Table], form: str, several: bool) -> str:
     """Render tables with their stamps as one text, as the options of a paper say."""
-    return render_all(for_paper([stamped(table, __version__) for table in tables]), form, several=several)
+    tables = for_paper([stamped(table, __version__) for table in tables])
+    return render_all(tables, form, several=several, choice=choice())
 
 
 def tell(text: str) -> None:
@@ -156,7 +190,10 @@ def create(fresh: Path, target: Path) -> None:
 
 
 def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> tuple[list[Any], bool]:
-    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names."""
+    """Return the results for all items, and whether Ctrl-C stopped it; on a terminal show progress with their names.
+
+    A single item has no progress to show.
+    """
     done: list[Any] = []
     try:
         for number, item in enumerate(items, 1):
@@ -165,6 +202,16 @@ def run_each(items: list[T], work: Callable[[T], Any], name: Callable[[T], str] 
     except KeyboardInterrupt:
         return done, True
     return done, False
+
+
+def each(items: Sequence[T], work: Callable[[T], Any], name: Callable[[T], str] = str) -> list[Any]:
+    """Return the results for all items; of several show progress. Raises Abort at Ctrl-C."""
+    if len(items) == 1:
+        return [work(items[0])]
+    done, stopped = run_each(list(items), work, name)
+    if stopped:
+        raise click.Abort
+    return done
 
 
 @contextlib.contextmanager

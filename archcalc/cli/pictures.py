@@ -16,9 +16,10 @@ from archcalc.cli import options
 from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.output import skipped, tell, writable, write
-from archcalc.errors import ArchcalcError, choose
+from archcalc.cli.picture_options import look_options, print_caption
+from archcalc.errors import ArchcalcError, choose, shorten
 from archcalc.network_names import papers_own
-from archcalc.render.pictures import SUFFIXES, Sheet, sheet
+from archcalc.render.pictures import SUFFIXES, Look, Sheet, sheet
 from archcalc.render.pictures.comparison import USUAL
 from archcalc.spec.binding import GivenInput
 
@@ -34,7 +35,7 @@ def plot() -> None:
     archcalc plot profile resnet50 -o resnet50.png --dark
     archcalc plot memory resnet50 --batch 32 -o memory.svg
     archcalc plot receptive-field vgg16 resnet50 -o fields.pdf
-    archcalc plot compare vgg16 resnet50 densenet121 -o compare.svg
+    archcalc plot compare vgg16 resnet50 densenet121 --width one -o compare.pdf
     """
 
 
@@ -42,8 +43,23 @@ def read_picture(ctx: click.Context, param: click.Parameter, value: Path) -> Pat
     """Check before any work that the file has the suffix of a picture and can be written, and import matplotlib."""
     options.known_suffix(value, SUFFIXES)
     writable(value, ctx.params["force"])
-    with sheet(1, 1):
+    with sheet((9, 9)):
         return value
+
+
+def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Read `NAME=TOP1` with an accuracy in percent; a name may contain `=`, too."""
+    points = {}
+    for value in values:
+        name, _, top1 = value.rpartition("=")
+        try:
+            points[name] = float(top1)
+        except ValueError:
+            points[name] = -1
+        if not name or not 0 < points[name] <= 100:
+            problem = f"{shorten(value)!r} is not a network and its top-1 in percent; write e.g. mine.yaml=76.3"
+            raise click.BadParameter(problem)
+    return points
 
 
 def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
@@ -57,47 +73,57 @@ def read_figures(ctx: click.Context, param: click.Parameter, value: str) -> list
 picture_options = options.together(
     click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE",
                  help=f"Write the picture to this file ({', '.join(SUFFIXES)}).", callback=read_picture),
+    look_options,
     click.option("--dark", is_flag=True, help="Draw light on dark, e.g. for dark slides."),
     options.force_option,
 )  # fmt: skip
 
 
 def _draw(
-    draw: Callable[[Sheet], Sequence[str] | None], size: tuple[float, float], output: Path, dark: bool, force: bool
+    draw: Callable[[Sheet], Sequence[str] | None], usual: tuple[float, float], output: Path, look: Look, force: bool
 ) -> None:
-    """Draw on an empty sheet, with size in inches, and write the file; print the names that `draw` has no room for."""
-    with sheet(*size, dark) as page:
+    """Draw on an empty sheet, with its usual size in inches, and write the file; print what `draw` has no room for."""
+    with sheet(usual, look) as page:
         unnamed = draw(page)
         write(output, page.save(output.suffix.lower()), force)
+    print_caption(look, page.said)
     if unnamed:
         tell(f"no room for these names: {', '.join(unnamed)}")
 
 
 @plot.command(short_help="Draw accuracy against MACs and params.")
 @click.argument("names", nargs=-1, type=options.NetworkName(), metavar="[NAME]...")
+@click.option("--point", "own", multiple=True, callback=read_points, metavar="NAME=TOP1",
+              help="Add a network with your own top-1 in percent, e.g. mine.yaml=76.3. Can be repeated.")  # fmt: skip
 @picture_options
-def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> None:
+def pareto(names: tuple[str, ...], own: dict[str, float], output: Path, look: Look, force: bool) -> None:
     """Draw published ImageNet accuracy against MACs; the area of a ball is the params (Canziani et al. 2016).
 
-    Without NAME it shows the papers' own networks; NAME is a network or a pattern such as 'torchvision/*' or '*'.
-    Accuracies are for a single crop of the size of the network's input; the picture names their sources. Networks
-    without one are omitted.
+    Without NAME it shows the papers' own networks; NAME is a network, a file with `accuracy:`, or a pattern such as
+    'torchvision/*' or '*'. Accuracies are for a single crop of the size of the network's input; the picture names their
+    sources. Where a paper has none, such as VGG's, it shows torchvision's network of that name; other networks without
+    one are omitted.
 
     \b
     archcalc plot pareto -o pareto.svg
+    archcalc plot pareto --point mine.yaml=76.3 -o pareto.svg
+    archcalc plot pareto vgg16 resnet50 mine.yaml --width one -o pareto.pdf
     archcalc plot pareto 'torchvision/*' -o pareto.png --dark
     """
-    from archcalc.comparing.accuracy import DATASET, published_points
+    from archcalc.comparing.accuracy import DATASET, own_point, points_or_torchvisions
     from archcalc.render.pictures import pareto as picture
 
     chosen = matching(names, broken=skipped)
-    points, without = published_points(chosen if names else papers_own(chosen))
+    points, without = points_or_torchvisions(chosen if names else papers_own(chosen))
+    mine = [own_point(name, top1) for name, top1 in own.items()]
+    points = [p for p in points if p.name not in {one.name for one in mine}] + mine
+    without = [name for name in without if name not in own]
     if without:
         listed = f": {', '.join(without)}" if names else f": {len(without)} networks (name networks to see which)"
         tell(f"omitted, since no top-1 for a single crop is published{listed}")
     if not points:
         raise ArchcalcError(f"nothing to draw: no top-1 on {DATASET} for a single crop; see `archcalc show NAME`")
-    _draw(partial(picture.draw, points=points), picture.SIZE, output, dark, force)
+    _draw(partial(picture.draw, points=points), picture.SIZE, output, look, force)
 
 
 @plot.command(short_help="Draw params, MACs and activations along depth.")
@@ -107,7 +133,7 @@ def pareto(names: tuple[str, ...], output: Path, dark: bool, force: bool) -> Non
 @picture_options
 def profile(
     name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, dtype: str, mode: str,
-    depth: int | None, output: Path, dark: bool, force: bool,
+    depth: int | None, output: Path, look: Look, force: bool,
 ) -> None:  # fmt: skip
     """Draw params, MACs and activations of a network from input to output, with one bar per layer with weights.
 
@@ -118,7 +144,7 @@ def profile(
     from archcalc.render.pictures import profile as picture
 
     report = analyze(load_with(name, settings, shape), batch, dtype, mode)
-    _draw(partial(picture.draw, report=report, depth=depth), picture.SIZE, output, dark, force)
+    _draw(partial(picture.draw, report=report, depth=depth), picture.SIZE, output, look, force)
 
 
 @plot.command(short_help="Draw the memory over a training step or an inference.")
@@ -128,7 +154,7 @@ def profile(
 @recipe_options
 @picture_options
 def memory(
-    name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, output: Path, dark: bool,
+    name: str, settings: dict[str, str], shape: GivenInput | None, batch: int, output: Path, look: Look,
     force: bool, **recipe: Any,
 ) -> None:  # fmt: skip
     """Draw the memory over a training step or an inference: tensors by kind, phases, and the peak.
@@ -141,7 +167,7 @@ def memory(
 
     graph = load_with(name, settings, shape)
     needs = memory_needs(graph, recipe_of(graph, **recipe), batch, recipe["card"])
-    _draw(partial(picture.draw, needs=needs), picture.SIZE, output, dark, force)
+    _draw(partial(picture.draw, needs=needs), picture.SIZE, output, look, force)
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")
@@ -149,7 +175,7 @@ def memory(
 @options.spec_options
 @picture_options
 def receptive_field(
-    names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, output: Path, dark: bool,
+    names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, output: Path, look: Look,
     force: bool,
 ) -> None:  # fmt: skip
     """Draw how much of the input one position sees, layer by layer, and the size of the input.
@@ -162,7 +188,7 @@ def receptive_field(
     found = picture.few(matching(names))
     called = titles(found)
     reports = [analyze(load_with(name, settings, shape, called[name])) for name in found]
-    _draw(partial(picture.draw, reports=reports), picture.SIZE, output, dark, force)
+    _draw(partial(picture.draw, reports=reports), picture.SIZE, output, look, force)
 
 
 @plot.command(short_help="Draw totals of networks side by side.")
@@ -175,7 +201,7 @@ def receptive_field(
 @picture_options
 def compare(
     names: tuple[str, ...], family: str | None, figures: list[str], relative: bool, settings: dict[str, str],
-    shape: GivenInput | None, output: Path, dark: bool, force: bool, **conditions: Any,
+    shape: GivenInput | None, output: Path, look: Look, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Draw totals of networks side by side, with one panel per figure and one bar per network.
 
@@ -193,4 +219,4 @@ def compare(
     graphs = loaded(names, family, settings, shape, skipped)
     reports = [options.analyzed(graph, **conditions) for graph in graphs]
     draw = partial(picture.draw, reports=reports, figures=figures, relative=relative)
-    _draw(draw, picture.size(len(reports), len(figures)), output, dark, force)
+    _draw(draw, picture.size(len(reports), len(figures), look), output, look, force)

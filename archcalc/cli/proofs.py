@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
 from archcalc.cli.output import deliver, run_each, skipped, tell, uninterrupted
 from archcalc.cli.papers import audit_table_file, is_table
-from archcalc.cli.progress import LINE
+from archcalc.cli.table_choice import require_columns, table_options
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 from archcalc.importers.opening import ON_VALUES
@@ -36,13 +37,8 @@ _Made = TypeVar("_Made")
 
 @command("audit")
 @click.argument("names", nargs=-1, type=NetworkName(), metavar="[NAME]...")
-@click.option(
-    "--only",
-    multiple=True,
-    type=click.Choice(VERDICTS),
-    metavar="VERDICT",
-    help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.",
-)
+@click.option("--only", multiple=True, type=click.Choice(VERDICTS), metavar="VERDICT",
+              help=f"Show only this verdict: {', '.join(VERDICTS)}. Can be repeated.")  # fmt: skip
 @click.option(
     "--network",
     "given",
@@ -53,6 +49,7 @@ _Made = TypeVar("_Made")
 )
 @click.option("--search", is_flag=True, help="Find networks of rows without a known name by their figures.")
 @spec_options
+@table_options
 @output_options
 @kept()
 def audit_networks(
@@ -72,12 +69,11 @@ def audit_networks(
 
     \b
     archcalc audit googlenet
-    archcalc audit --only contradicted
-    archcalc audit --format json
+    archcalc audit --only contradicted --format json
     archcalc audit paper.csv
     archcalc audit paper.csv --network 'Ours=resnet50'
     """
-    from archcalc.render.tables.audit import audit_table
+    from archcalc.render.tables.audit import COLUMNS, audit_table
 
     if any(map(is_table, names)):
         if len(names) > 1:
@@ -87,6 +83,7 @@ def audit_networks(
         audit_table_file(names[0], given, search, only, form, output, force)
     for option in written(("given", "search")):
         raise click.UsageError(f"{option} is for a table such as paper.csv")
+    require_columns(COLUMNS)
     verdicts, broken = of_each(names, lambda name, title: audit(load_with(name, settings, shape, title)))
     deliver(audit_table(verdicts, only), form, output, force)
     for text in broken:
@@ -96,16 +93,20 @@ def audit_networks(
 
 def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[dict[str, _Made], dict[str, None]]:
     """Return the results of `work(name, title)` by title, and the errors of networks that are not in `names`."""
-    made, broken = {}, dict[str, None]()
-    called = titles(matching(names, lambda error: broken.setdefault(str(error))))
-    for number, (name, title) in enumerate(called.items(), 1):
-        LINE.working(f"{number} of {len(called)}: {title}")
+    made, broken = dict[str, _Made](), dict[str, None]()
+
+    def one(named: tuple[str, str]) -> None:
+        name, title = named
         try:
             made[title] = work(name, title)
         except ArchcalcError as error:  # one broken spec does not stop the others
             if name in names:
                 raise
             broken[str(error)] = None
+
+    found = titles(matching(names, lambda error: broken.setdefault(str(error))))
+    if run_each(list(found.items()), one, itemgetter(1))[1]:
+        raise click.Abort
     return made, broken
 
 
@@ -123,14 +124,13 @@ def of_each(names: Sequence[str], work: Callable[[str, str], _Made]) -> tuple[di
 @click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=2, show_default=True, help="Images per batch.")
 @dtype_option
 @click.option("--fold-bn", is_flag=True, help="Fold batch normalization; check that both networks compute the same.")
-@click.option(
-    "--source", is_flag=True, help="Validate the source of export --format pytorch, operation by operation, on meta."
-)
+@click.option("--source", is_flag=True, help="Validate the source of export --format pytorch, on meta.")
 @click.option(
     "--memory", is_flag=True, help="Validate the memory of inference and three training steps, phase by phase."
 )
 @training_options
 @click.option("--verbose", is_flag=True, help="Show all checks, and the FLOPs that PyTorch's counter omits.")
+@table_options
 @output_options
 def validate_networks(
     names: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None, verbose: bool, form: str,
@@ -170,7 +170,10 @@ def validate_networks(
 def _check_request(
     names: tuple[str, ...], *, everything: bool, device: str, fold_bn: bool, source: bool, memory: bool, **_: Any
 ) -> None:
-    """Raise UsageError for options that exclude each other."""
+    """Raise UsageError for options that exclude each other, ArchcalcError for unknown columns."""
+    from archcalc.render.tables.validate import CHECK_COLUMNS, NETWORK_COLUMNS, PHASE_COLUMNS
+
+    require_columns(NETWORK_COLUMNS, PHASE_COLUMNS if memory else CHECK_COLUMNS)
     if bool(names) == everything:
         raise click.UsageError("name networks or use --all, not both")
     if source and any(map(given, ("device", "batch", "dtype", "fold_bn", "memory"))):

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from archcalc.analysis.report import analyze
 from archcalc.auditing.claims import Accuracy, accuracies_of
-from archcalc.catalog import load_with, origin, titles
+from archcalc.catalog import load_with, networks, origin, titles
+from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph
 
 DATASET = "ImageNet validation"
+TORCHVISION = "torchvision/"
 DATASETS = (DATASET, "CIFAR-10, augmented")  # preferred, so that networks share a test
 
 
@@ -36,7 +38,10 @@ class Errors(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A network; `top1` is in percent. If the source prints an `error`, `top1` is 100 − error."""
+    """A network; `top1` is in percent. If the source prints an `error`, `top1` is 100 − error.
+
+    Without a source it is the figure of whoever draws the picture.
+    """
 
     name: str
     family: str
@@ -54,6 +59,29 @@ def published_points(names: Iterable[str]) -> tuple[list[Point], list[str]]:
     return [p for p in found.values() if p], [name for name, p in found.items() if p is None]
 
 
+def points_or_torchvisions(names: Sequence[str]) -> tuple[list[Point], list[str]]:
+    """Like `published_points`; if a paper tests otherwise (VGG), the point is of torchvision's network of that name."""
+    points, without = published_points(names)
+    instead = {TORCHVISION + name for name in without if name in names} & {*networks(broken=lambda error: None)}
+    points += published_points(sorted(instead - {*names}))[0]
+    return points, [name for name in without if TORCHVISION + name not in instead]
+
+
+def own_point(name: str, top1: float) -> Point:
+    """Return the point of a network with a top-1 that is not published."""
+    return _point(load_with(name, {}, title=titles([name])[name]), top1)
+
+
+def _point(graph: Graph, top1: float, source: str = "", note: str = "", error: bool = False) -> Point:
+    """Return the point of a network. Raises ArchcalcError if it has no place in a picture."""
+    totals = analyze(graph).totals
+    if not totals.macs or not totals.params:
+        raise ArchcalcError(
+            f"{graph.name} has no place in the picture: its MACs or params are zero or unknown; omit it"
+        )
+    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, source, note, error)
+
+
 def published_point(name: str, title: str = "") -> Point | None:
     """Return a network's point: the top-1 of its chosen test, if that is a single crop that is as large as its input.
 
@@ -66,9 +94,8 @@ def published_point(name: str, title: str = "") -> Point | None:
     found = next((accuracy for accuracy in _chosen_test(graph) if accuracy.metric.startswith("top1")), None)
     if found is None or _preference(found, graph.input.last) != (0, 0):
         return None
-    totals, error = analyze(graph).totals, found.metric == "top1_error"
     top1 = float(100 - Decimal(_error(found)[1]))
-    return Point(graph.name, graph.about.family, totals.macs, totals.params, top1, found.source, found.note, error)
+    return _point(graph, top1, found.source, found.note, found.metric == "top1_error")
 
 
 def published_errors(graph: Graph) -> Errors | None:

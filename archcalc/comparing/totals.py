@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import ratio
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.comparing.accuracy import Errors, published_errors
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, choose
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 from archcalc.shown import Shown
@@ -40,6 +40,7 @@ class Comparison(Shown):
     optimizer: str  # of training steps; empty at inference
     training: Mapping[str, Any]  # the same for data
     entries: tuple[Entry, ...]
+    against: str = ""  # the network that tables show ratios to; "": none
 
 
 @uncollected
@@ -59,8 +60,18 @@ def compare(
     )
 
 
-def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparison:
-    """Compare reports that come one by one, and keep only their totals: all figures, or those of `keys` and RATIOS."""
+def relative(comparison: Comparison, name: str) -> Comparison:
+    """Return the comparison with ratios against this network. Raises ArchcalcError if it is not among them."""
+    base = choose("network", name, {entry.name: entry for entry in reversed(comparison.entries)}).figures
+    entries = [entry._replace(ratios=_ratios(entry.figures, base)) for entry in comparison.entries]
+    return replace(comparison, entries=tuple(entries), against=name)
+
+
+def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES, errors: bool = True) -> Comparison:
+    """Compare reports that come one by one, and keep only their totals: all figures, or those of `keys` and RATIOS.
+
+    Without `errors` published error rates are not read.
+    """
     wanted = list(dict.fromkeys((*RATIOS, "input", *keys)))
     entries: list[Entry] = []
     conditions: tuple[int, str, str, str, str] | None = None
@@ -74,16 +85,19 @@ def gather(reports: Iterable[Report], keys: Iterable[str] = FIGURES) -> Comparis
                 ", ".join(map(str, (f"batch {c[0]}", *filter(None, c[1:])))) for c in (conditions, own)
             )
             raise ArchcalcError(f"{report.graph.name} has other conditions than the networks before it: {texts}")
-        entries.append(_entry(report, wanted, entries[0] if entries else None))
+        entries.append(_entry(report, wanted, entries[0] if entries else None, errors))
         del report  # frees it before the next one is computed
     if conditions is None:
         raise ArchcalcError("no network to compare")
     return Comparison(*conditions, training, tuple(entries))
 
 
-def _entry(report: Report, keys: Iterable[str], first: Entry | None) -> Entry:
+def _entry(report: Report, keys: Iterable[str], first: Entry | None, errors: bool) -> Entry:
     figures, about = report.totals.figures(keys), report.graph.about
-    against = first.figures if first else figures
-    ratios = {key: 1.0 if not first and figures[key] else ratio(figures[key], against[key]) for key in RATIOS}
-    errors = published_errors(report.graph)
-    return Entry(report.graph.name, about.paper.get("year"), figures, ratios, errors, report.without_rule)
+    ratios = _ratios(figures, first.figures if first else figures)
+    published = published_errors(report.graph) if errors else None
+    return Entry(report.graph.name, about.paper.get("year"), figures, ratios, published, report.without_rule)
+
+
+def _ratios(figures: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float | None]:
+    return {key: 1.0 if figures is base and figures[key] else ratio(figures[key], base[key]) for key in RATIOS}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
+from archcalc.render.choice import Choice, chosen, in_units
 from archcalc.render.table import Table
 
 
@@ -32,6 +33,7 @@ FORMATS = {
     "html": Format("archcalc.render.forms.html:render_html", ".html"),
 }
 MOST_ROWS = 6_000  # in a table for people; no network of the zoo has more layers
+USUAL = Choice()
 SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
 
 
@@ -41,15 +43,17 @@ def render(table: Table, format: str = "table", width: int | None = None, colour
 
 
 def render_all(
-    tables: Sequence[Table], format: str = "table", width: int | None = None, colour: bool = False, several: bool = True
-) -> str:
-    """Render tables as one document in one of FORMATS.
+    tables: Sequence[Table], format: str = "table", width: int | None = None, colour: bool = False,
+    several: bool = True, choice: Choice = USUAL,
+) -> str:  # fmt: skip
+    """Render tables as one document in one of FORMATS, with columns, order and units as `choice` says.
 
-    CSV and TSV put the rows of all tables below each other; JSON is a list if `several`. These contain every row; the
-    other formats contain at most MOST_ROWS of a table, and say so.
+    CSV and TSV put the rows of all tables below each other; JSON is a list if `several`. These contain every row and
+    all digits; the other formats contain at most MOST_ROWS of a table, and say so.
     """
+    tables = [chosen(table, choice) for table in tables]
     if not FORMATS[format].every:
-        tables = [cut(table) for table in tables]
+        tables = [in_units(cut(table), choice) for table in tables]
     module, _, function = FORMATS[format].renderer.partition(":")
     renderer: Callable[..., str] = getattr(import_module(module), function)
     if format == "table":

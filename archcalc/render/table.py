@@ -11,6 +11,7 @@ from archcalc.graph.graph import Graph
 from archcalc.ops import format_shape
 from archcalc.ops.shape import USUAL, Shape
 
+BYTES, RATIO, CHANGE, COUNT = "bytes", "ratio", "change", "count"  # kinds of numbers that people see in units
 MODE_NAMES = {"infer": "inference", "train": "training", "published": "each figure in the mode that its source states"}
 
 
@@ -28,6 +29,8 @@ class Column(NamedTuple):
     plain: bool = False  # write numbers without commas, e.g. a year
     heading: bool = False  # on a terminal a separate line above the rows that share it
     below: bool = False  # on a terminal a separate line below its row
+    kind: str = ""  # one of the kinds of numbers above; "": `cell` formats its values
+    of: str = ""  # the key of the data that it shows as text
 
 
 class Paper(NamedTuple):
@@ -119,6 +122,11 @@ def bytes_text(count: int) -> str:
         return f"{count:,} B"
     prefix, power = ("M", 2) if count < 10**10 else ("G", 3) if count < 10**13 else ("T", 4)
     return f"{count / 1000**power:,.2f} {prefix}B = {count / 1024**power:,.2f} {prefix}iB"
+
+
+def size_text(count: int) -> str:
+    """Format bytes: `60.95 MB`, below 1 MB `1,234 B`."""
+    return bytes_text(count).partition(" = ")[0]
 
 
 def ratio_text(ratio: float) -> str:

@@ -10,7 +10,7 @@ from archcalc.analysis.needed_memory import memory_needs
 from archcalc.analysis.recipe import Recipe
 from archcalc.catalog import matching
 from archcalc.cli import cli
-from archcalc.comparing.accuracy import published_point
+from archcalc.comparing.accuracy import points_or_torchvisions, published_point
 from archcalc.network_names import papers_own
 from support.zoo import network
 
@@ -50,6 +50,12 @@ def check_readable(figure):
         apart = a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
         assert apart, f"{one!r} and {other!r} overlap"
     check_leaders(figure)
+    areas = [ax.get_window_extent() for ax in figure.axes]
+    for text in figure.texts:  # names beside points
+        if text.get_gid() == "label":
+            box = text.get_window_extent()
+            inside = any(a.x0 <= box.x0 and box.x1 <= a.x1 + 1 and a.y0 <= box.y0 and box.y1 <= a.y1 + 1 for a in areas)
+            assert inside, f"{text.get_text()!r} is outside of the axes"
     for legend in figure.legends:
         own, box = [text.get_text() for text in (*legend.get_texts(), legend.get_title())], legend.get_window_extent()
         assert box.y0 >= 0
@@ -91,8 +97,10 @@ def points(*patterns):
     return [found for name in matching(patterns) if (found := point(name))]
 
 
+@cache
 def papers():
-    return [found for name in papers_own(matching(())) if (found := point(name))]
+    """The points of the picture without names."""
+    return points_or_torchvisions(papers_own(matching(())))[0]
 
 
 def label_texts(made):

@@ -1,44 +1,67 @@
-"""Diagrams in DOT, the language of Graphviz, and as SVG, which Graphviz draws."""
+"""Diagrams in DOT, the language of Graphviz."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from html import escape
 from itertools import count
 from textwrap import wrap
 
-from archcalc.errors import ArchcalcError, printable
+from archcalc.errors import printable
 from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram
+from archcalc.render.pictures.sheets import PLAIN, Look
 
 TITLE = 76  # characters per line
-FONT = "Helvetica,Arial,sans-serif"
+FONTS = {False: "DejaVu Sans,Verdana,sans-serif", True: "STIXGeneral,Times New Roman,serif"}  # by `serif`
+NORMAL, SMALL, LARGE = 11, 9, 14  # points
+PAD = 0.02  # inches around a diagram with a width
+TEXT_HEIGHT = 9.25  # inches of text on a page, the greatest height of a diagram with a width
 GREY = "#7a7a7a"  # readable on white and on black
 SHADE = "#80808014"  # of clusters; nested clusters are darker
-CLUSTER = f'labeljust=l, style="rounded,filled", fillcolor="{SHADE}", color="{GREY}"'
-STYLE = f"""\
-  node [shape=box, style="filled,rounded", fontname="{FONT}", fontsize=11, fontcolor="{TEXT}", margin="0.12,0.05", \
-height=0.3, width=1.5]
-  edge [color="{GREY}", fontcolor="{GREY}", fontname="{FONT}", fontsize=9, arrowsize=0.6]
-"""
+CLUSTER = f'labeljust=l, margin=8, style="rounded,filled", fillcolor="{SHADE}", color="{GREY}"'
 
 
-def render_dot(diagram: Diagram) -> str:
-    """Render a diagram as DOT, with a transparent background."""
+def render_dot(diagram: Diagram, look: Look = PLAIN, direction: str = "TB", dpi: int = 0) -> str:
+    """Render a diagram as DOT, with a transparent background; 0 dpi: Graphviz' own."""
     numbers, clusters = count(), count()
-    ground = f'bgcolor=transparent, nodesep=0.25, ranksep=0.35, fontname="{FONT}", fontsize=11, fontcolor="{GREY}"'
+    letters = (look.letters or NORMAL) / NORMAL
     lines = [f"// {_plain(text)}" for text in (*diagram.title, *diagram.notes)]
-    lines += [f"digraph {_quote(diagram.name)} {{", f"  graph [{ground}]", STYLE.rstrip()]
-    lines += [line for part in diagram.parts for line in _part(part, "  ", numbers, clusters)]
+    lines += [f"digraph {_quote(diagram.name)} {{", *_style(look, letters, direction, dpi)]
+    lines += [line for part in diagram.parts for line in _part(part, "  ", letters, numbers, clusters)]
     lines += _arrows(diagram)
-    return "\n".join([*lines, *_title(diagram), "}"]) + "\n"
+    return "\n".join([*lines, *(_title(diagram, letters) if look.title else ()), "}"]) + "\n"
 
 
-def _title(diagram: Diagram) -> Iterator[str]:
+def size_of(look: Look) -> tuple[float, float]:
+    """Return the greatest width and height of a diagram in inches."""
+    return look.width or math.inf, look.height or (TEXT_HEIGHT if look.width else math.inf)
+
+
+def _style(look: Look, letters: float, direction: str, dpi: int) -> Iterator[str]:
+    """Yield attributes of the graph, its boxes and its arrows; `letters` is their size by the usual one."""
+    font = f'fontname="{FONTS[look.serif]}"'
+    most = ",".join(f"{min(inches, 1e4) - 2 * PAD:g}" for inches in size_of(look))
+    size = f'size="{most}", margin=0, pad={PAD}, ' if look.width or look.height else ""
+    fine = f"dpi={dpi}, " if dpi else ""
+    gap, least = (0.35, 1.5) if direction == "TB" else (0.15, 0.5)
+    yield (
+        f"  graph [{size}{fine}rankdir={direction}, bgcolor=transparent, nodesep=0.25, ranksep={gap}, {font}, "
+        f'fontsize={NORMAL * letters:g}, fontcolor="{GREY}"]'
+    )
+    yield (
+        f'  node [shape=box, style="filled,rounded", {font}, fontsize={NORMAL * letters:g}, fontcolor="{TEXT}", '
+        f'margin="0.12,0.05", height=0.3, width={least}]'
+    )
+    yield f'  edge [color="{GREY}", fontcolor="{GREY}", {font}, fontsize={SMALL * letters:g}, arrowsize=0.6]'
+
+
+def _title(diagram: Diagram, letters: float) -> Iterator[str]:
     """Yield title and notes, shown above the diagram; they come last, since clusters inherit earlier attributes."""
-    sizes = {diagram.title[0]: 14, **dict.fromkeys(diagram.notes, 9)}
+    sizes = {diagram.title[0]: LARGE, **dict.fromkeys(diagram.notes, SMALL)}
     texts = [
-        f'<font point-size="{sizes.get(text, 11)}">{escape(line)}</font>'
+        f'<font point-size="{sizes.get(text, NORMAL) * letters:g}">{escape(line)}</font>'
         for text in (*diagram.title, *diagram.notes)
         for line in wrap(_plain(text), TITLE)
     ]
@@ -46,45 +69,28 @@ def _title(diagram: Diagram) -> Iterator[str]:
     yield f'  labelloc=t; labeljust=l; label=<<b>{texts[0]}</b>{rest}<br align="left"/> <br/>>'
 
 
-def render_svg(diagram: Diagram) -> str:
-    """Render a diagram as SVG. Raises ArchcalcError if Graphviz is missing or fails."""
-    import shutil  # only SVG needs them
-    import subprocess
-
-    program = shutil.which("dot")
-    if program is None:
-        raise ArchcalcError(
-            "SVG needs Graphviz, but there is no program `dot`; install it (apt install graphviz, brew install "
-            "graphviz), or use --format mermaid or dot"
-        )
-    done = subprocess.run([program, "-Tsvg"], input=render_dot(diagram).encode(), capture_output=True, check=False)
-    if done.returncode:
-        raise ArchcalcError(f"Graphviz failed: {done.stderr.decode(errors='replace').strip() or done.returncode}")
-    return done.stdout.decode(errors="replace")
-
-
-def _part(part: Box | Cluster, indent: str, numbers: count[int], clusters: count[int]) -> Iterator[str]:
+def _part(part: Box | Cluster, indent: str, letters: float, numbers: count[int], clusters: count[int]) -> Iterator[str]:
     if isinstance(part, Box):
-        yield f"{indent}n{next(numbers)} [label=<{_html(part)}>, {_look(part)}]"
+        yield f"{indent}n{next(numbers)} [label=<{_html(part, letters)}>, {_colours(part)}]"
         return
     yield f"{indent}subgraph cluster_{next(clusters)} {{"
     label = f"<{_markup(part.text)}>" if part.text else '""'
     yield f"{indent}  graph [label={label}, {CLUSTER}]"
     for inner in part.parts:
-        yield from _part(inner, indent + "  ", numbers, clusters)
+        yield from _part(inner, indent + "  ", letters, numbers, clusters)
     yield f"{indent}}}"
 
 
-def _look(box: Box) -> str:
+def _colours(box: Box) -> str:
     fill, border = KINDS[box.kind]
     return f'fillcolor="{fill}", color="{border}"' + (', style="filled,rounded,dashed"' if box.side else "")
 
 
-def _html(box: Box) -> str:
+def _html(box: Box, letters: float) -> str:
     """Return the lines of a box: label and number of repeats, operators, and figures in small type."""
     head, *rest = box.text()
     lines = [f"<b>{_markup(head)}</b>" if box.label else _markup(head), *map(_markup, rest)]
-    lines += [f'<font point-size="9">{_markup(text)}</font>' for text in box.figures]
+    lines += [f'<font point-size="{SMALL * letters:g}">{_markup(text)}</font>' for text in box.figures]
     return "<br/>".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a diagram of a network shows: boxes in clusters, arrows with shapes. `dot.py` and `mermaid.py` draw it.
+"""What a diagram of a network shows: boxes in clusters, arrows with shapes. `dot.py` and `mermaid.py` write it.
 
 A box is a layer together with the layers that only work on its output (`conv · batchnorm · relu`), or a whole block.
 Equal neighbours that follow each other are one box or cluster with `×5`. A layer that only passes a tensor on
@@ -200,7 +200,7 @@ class _Drawing:
 
     def _box(self, copies: Sequence[tuple[int, ...]], times: int) -> Box:
         nodes = [self.nodes[i] for i in copies[0]]
-        kind = _kind(nodes[0])
+        kind = kind_of(nodes[0])
         lines = () if kind == "end" else tuple(_lines([operator_text(node.op) for node in nodes]))
         return Box(_label(nodes[0]), lines, (), kind, tuple(copies), times, all(node.side for node in nodes))
 
@@ -241,7 +241,7 @@ class _Drawing:
     def _collapsed(self, label: str, blocks: Sequence[Group], times: int, inside: Sequence[Box]) -> Box:
         copies = tuple(tuple(indices(block.parts)) for block in blocks)
         layers = [self.layers[i] for copy in copies for i in copy]
-        lines = self._chain(inside) or [_counts(self.nodes[i].op for i in copies[0])]
+        lines = self._chain(inside) or [counted(self.nodes[i].op for i in copies[0])]
         together = " together" if len(copies) > 1 else ""
         params, macs = (total(layers, figure) for figure in ("params", "macs"))
         figures = (f"{cell(params)} params", f"{cell(macs)} MACs{together}")
@@ -318,7 +318,8 @@ def _label(node: Node) -> str:
     return "" if re.fullmatch(rf"{node.op.name}\d*_*", last) and node.inputs else last
 
 
-def _kind(node: Node) -> str:
+def kind_of(node: Node) -> str:
+    """Return the kind of a layer, one of KINDS."""
     if not node.inputs:
         return "end"
     kinds = {"weighted": node.op.weighted, "join": node.op.joins, "pool": "pool" in node.op.name}
@@ -332,7 +333,7 @@ def _lines(texts: Sequence[str]) -> Iterable[str]:
     return [texts[0], *([" · ".join(texts[1:])] if texts[1:] else [])]
 
 
-def _counts(ops: Iterable[Operator]) -> str:
+def counted(ops: Iterable[Operator]) -> str:
     """Count operators: `3 conv, linear`; only weighted layers if there are any."""
     every = list(ops)
     counts = Counter(op.name for op in [op for op in every if op.weighted] or every)

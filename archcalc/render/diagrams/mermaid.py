@@ -9,26 +9,30 @@ from itertools import count
 
 from archcalc.errors import printable, shorten
 from archcalc.render.diagrams.layout import KINDS, TEXT, Box, Cluster, Diagram
+from archcalc.render.pictures.sheets import PLAIN, Look
 
 MAX_EDGES, MAX_LETTERS = 500, 50_000  # the largest diagram that GitHub draws
-SETUP = (  # do not wrap the lines of boxes again; put titles of clusters beside incoming arrows
-    '%%{init: {"flowchart": {"wrappingWidth": 600, "subGraphTitleMargin": {"top": 3, "bottom": 9}}, '
-    '"themeCSS": ".cluster-label foreignObject {overflow: visible} '
-    '.cluster-label .nodeLabel {position: relative; right: 110%}"}}%%'
+SETUP = (  # do not wrap the lines of boxes again
+    '%%{init: {"flowchart": {"wrappingWidth": 600, "subGraphTitleMargin": {"top": 3, "bottom": 9}}'
+)
+BESIDE = (  # put titles of clusters beside arrows that come from above
+    ', "themeCSS": ".cluster-label foreignObject {overflow: visible} '
+    '.cluster-label .nodeLabel {position: relative; right: 110%}"'
 )
 
 
-def render_mermaid(diagram: Diagram) -> str:
+def render_mermaid(diagram: Diagram, look: Look = PLAIN, direction: str = "TB") -> str:
     """Render a diagram as a flowchart; in Markdown it belongs between ```mermaid and ```."""
     numbers, clusters = count(), count()
-    lines = [SETUP, "flowchart TB"]
+    lines = [SETUP + BESIDE * (direction == "TB") + "}}%%", f"flowchart {direction}"]
     lines += [line for part in diagram.parts for line in _part(part, "  ", numbers, clusters)]
     lines += [f'  n{e.source} {"-.->" if e.side else "-->"}|"{e.text}"| n{e.target}' for e in diagram.edges]
     lines += _styles(diagram.boxes(), next(clusters))
     notes = [*diagram.title, *diagram.notes]
     if len(diagram.edges) > MAX_EDGES or sum(map(len, lines)) > MAX_LETTERS:
         notes.append("Too large for GitHub to draw; --depth makes it smaller.")
-    return "\n".join(["---", f"title: {_title(diagram)}", "---", *(f"%% {_comment(n)}" for n in notes), *lines]) + "\n"
+    header = ["---", f"title: {_title(diagram)}", "---"] if look.title else []
+    return "\n".join([*header, *(f"%% {_comment(n)}" for n in notes), *lines]) + "\n"
 
 
 def _title(diagram: Diagram) -> str:

@@ -20,11 +20,12 @@ def in_line(table: Table) -> list[Column]:
 
 
 def fitting(columns: Sequence[Column], widths: Mapping[str, int], width: int) -> list[Column]:
-    """Return the columns that fit in a line; leave out those of the highest rank first, and never those of rank 0."""
-    kept = list(columns)
-    while needed(kept, widths, 1) > width and any(column.rank for column in kept):
-        kept.remove(max(kept, key=lambda column: column.rank))
-    return kept
+    """Return the columns that fit in a line: those of rank 0 always, then each of the next ranks that has room."""
+    kept = {column for column in columns if not column.rank}
+    for column in sorted(columns, key=lambda column: column.rank):
+        if needed([*{*kept, column}], widths, 1) <= width:
+            kept.add(column)
+    return [column for column in columns if column in kept]
 
 
 def needed(columns: Sequence[Column], widths: Mapping[str, int], gap: int) -> int:

@@ -4,6 +4,6 @@ matplotlib is imported when a picture is drawn, and its global state is not used
 that uses matplotlib keeps its own settings.
 """
 
-from archcalc.render.pictures.sheets import SUFFIXES, Sheet, sheet
+from archcalc.render.pictures.sheets import SUFFIXES, Look, Sheet, sheet
 
-__all__ = ["SUFFIXES", "Sheet", "sheet"]
+__all__ = ["SUFFIXES", "Look", "Sheet", "sheet"]

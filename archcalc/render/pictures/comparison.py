@@ -11,23 +11,33 @@ from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS
 from archcalc.analysis.report import Report
 from archcalc.errors import shorten
-from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, largest, prefixed, short
+from archcalc.render.pictures.sheets import NORMAL, PLAIN, Look, Sheet, largest, prefixed, short
 from archcalc.render.table import conditions_text, ratio_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PLAIN = ("params", "activation_bytes")  # a caption need not say what they are
+EVIDENT = ("params", "activation_bytes")  # a caption need not say what they are
 USUAL = ("params", "macs", "activations", "depth")
-COLUMNS = 4  # panels in a row
+COLUMNS = 4  # most panels in a row
+PANEL = 21  # letters M in the width of a panel, at least
+WIDTH = 11.0
 MAX_NAME = 30
 UNKNOWN = "–"
 
 
-def size(networks: int, figures: int) -> tuple[float, float]:
+def size(networks: int, figures: int, look: Look = PLAIN) -> tuple[float, float]:
     """Width and height in inches for this number of bars."""
-    rows = ceil(figures / COLUMNS)
-    return 11.0, 1.4 + rows * (0.6 + 0.3 * max(2, networks))
+    width = look.width or WIDTH
+    rows, _ = _grid(figures, look.ems(width))
+    around = 1.4 if look.title else 0.1
+    return width, around + rows * (0.6 + 0.3 * max(2, networks)) * look.letter_size(width) / NORMAL
+
+
+def _grid(figures: int, ems: float) -> tuple[int, int]:
+    """Return rows and columns of panels, with rows as full as possible."""
+    rows = ceil(figures / max(1, min(COLUMNS, int(ems / PANEL))))
+    return rows, ceil(figures / rows)
 
 
 def bar_values(reports: Sequence[Report], figure: str, relative: bool = False) -> list[float | None]:
@@ -48,23 +58,25 @@ def draw(sheet: Sheet, reports: Sequence[Report], figures: Sequence[str] = USUAL
     """Draw the networks from top to bottom, with one panel for each of `figures`."""
     what = "Networks compared" + (f", relative to {shorten(reports[0].graph.name, MAX_NAME)}" if relative else "")
     sheet.frame(what, caption(reports, figures))
-    columns = min(COLUMNS, len(figures))
-    grid = sheet.figure.subplots(ceil(len(figures) / columns), columns, squeeze=False, sharey=True)
+    grid = sheet.figure.subplots(*_grid(len(figures), sheet.ems), squeeze=False, sharey=True)
     axes = list(grid.flat)
     for i, (ax, figure) in enumerate(zip(axes, figures, strict=False)):
         _panel(sheet, ax, reports, figure, relative, sheet.theme.palette[i % 7])
     for ax in axes[len(figures) :]:
         ax.set_visible(False)
-    axes[0].set_yticks(range(len(reports)), _names(reports))
+    axes[0].set_yticks(range(len(reports)), _names(reports, int(min(MAX_NAME, 0.6 * sheet.ems))))
     axes[0].set_ylim(len(reports) - 0.5, -0.5)  # the first on top, with the same margin for any number
     sheet.settle()
+    row = axes[0].get_window_extent().height / len(reports) * 72 / sheet.dpi
+    if row < 1.3 * sheet.small * (1 + max(tick.get_text().count("\n") for tick in axes[0].get_yticklabels())):
+        raise sheet.no_room()
     for ax in axes[: len(figures)]:
         _make_room(ax)
 
 
-def _names(reports: Sequence[Report]) -> list[str]:
+def _names(reports: Sequence[Report], most: int) -> list[str]:
     """Return the networks' names, with their inputs if these differ."""
-    names = [shorten(report.graph.name, MAX_NAME) for report in reports]
+    names = [shorten(report.graph.name, most) for report in reports]
     shapes = [report.graph.inputs_text for report in reports]
     return names if len(set(shapes)) == 1 else [f"{n}\n{shape}" for n, shape in zip(names, shapes, strict=True)]
 
@@ -80,11 +92,11 @@ def _panel(sheet: Sheet, ax: Axes, reports: Sequence[Report], figure: str, relat
     ax.barh(range(len(found)), scaled, height=0.7, color=colour, gid=figure, zorder=2)
     for i, (text, wide) in enumerate(zip(_texts(reports, figure, found, relative), scaled, strict=True)):
         ax.annotate(
-            text, (wide, i), (3, 0), textcoords="offset points", va="center", size=SMALL, gid="value",
+            text, (wide, i), (3, 0), textcoords="offset points", va="center", size=sheet.small, gid="value",
             path_effects=[withStroke(linewidth=2, foreground=sheet.theme.paper)], zorder=4,
         )  # fmt: skip
     written = "ratio" if relative else f"{prefix}{unit}" if unit == "B" else " ".join(filter(None, (prefix, unit)))
-    ax.set_title(f"{title} ({written})" if written else title, loc="left", size=NORMAL, weight="bold")
+    ax.set_title(f"{title} ({written})" if written else title, loc="left", weight="bold")
     ax.grid(visible=False, axis="y")
     ax.tick_params(left=False)
     ax.locator_params(axis="x", nbins=3)
@@ -124,7 +136,7 @@ def caption(reports: Sequence[Report], figures: Sequence[str]) -> str:
     first = reports[0]
     shapes = list(dict.fromkeys(report.graph.inputs_text for report in reports))
     inputs = f"input {shapes[0]}" if len(shapes) == 1 else "different inputs: see below each name"
-    meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in PLAIN}
+    meanings = {key: f"{FIGURES[key].title}: {FIGURES[key].means}" for key in figures if key not in EVIDENT}
     if "flops" in figures:
         meanings["flops"] = f"FLOPs by convention {first.convention.name}: {first.convention.text}"
     if "receptive_field" in figures:

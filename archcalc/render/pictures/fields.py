@@ -11,7 +11,7 @@ from archcalc.analysis.report import Report, Totals
 from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.groups import grouped
 from archcalc.render.pictures.names import Named, points_of, write_names
-from archcalc.render.pictures.sheets import LIGHT, SMALL, Sheet, largest, ticks_between
+from archcalc.render.pictures.sheets import LIGHT, Sheet, largest, ticks_between
 from archcalc.render.table import MODE_NAMES
 from archcalc.render.tables.field_words import field_text
 
@@ -92,7 +92,7 @@ def draw(sheet: Sheet, reports: Sequence[Report]) -> list[str]:
     inputs = sorted({c.input for c in curves if c.input})
     for size in inputs:
         ax.axhline(size, color=sheet.theme.ink, linewidth=0.9, linestyle=(0, (2, 2)), gid="input")
-    _axes(ax, curves, inputs)
+    _axes(sheet, ax, curves, inputs)
     sheet.figure.draw_without_rendering()  # names need the distances between their lines
     _name_inputs(sheet, ax, inputs)
     sheet.settle()
@@ -107,8 +107,8 @@ def _line(sheet: Sheet, ax: Axes, found: Curve, i: int) -> None:
     """Draw a line; neighbours differ in colour and dashes, and no two of LIMIT lines agree in both."""
     ys = [float("nan") if size is None else size for size in found.fields]
     ax.plot(
-        range(len(ys)), ys, marker="o" if len(ys) <= FEW else "", markersize=3, linewidth=1.6, color=_colour(sheet, i),
-        linestyle=DASHES[i % len(DASHES)], label=found.name, zorder=3,
+        range(len(ys)), ys, marker="o" if len(ys) <= FEW else "", markersize=sheet.normal / 3, linewidth=1.6,
+        color=_colour(sheet, i), linestyle=DASHES[i % len(DASHES)], label=found.name, zorder=3,
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _name_ends(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence
     ]  # fmt: skip
     for one in named:
         ax.plot(one.x, one.y, "o", markersize=2 * END, color=one.colour, zorder=4, gid="end")
-    return [shown[i][1].name for i in write_names(sheet, ax, named, SMALL, lines=lines)]
+    return [shown[i][1].name for i in write_names(sheet, ax, named, sheet.small, lines=lines)]
 
 
 def _end(found: Curve) -> tuple[int, int] | None:
@@ -141,45 +141,46 @@ def _stretches(ax: Axes, found: Curve) -> list[Box]:
     return [(*one, *other) for one, other in pairwise(at)]
 
 
-def _axes(ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> None:
+def _axes(sheet: Sheet, ax: Axes, curves: Sequence[Curve], inputs: Sequence[int]) -> None:
     ends = [max((size for size in c.fields if size is not None), default=1) for c in curves] + list(inputs)
-    high = max(ends)
+    high, field = max(ends), "receptive field, in pixels of the input"
     if high > STEEP * min(ends):
         ax.set_yscale("log")
         ax.set_ylim(0.9, high * 1.3)
         ax.minorticks_off()
-        ax.set_yticks(ticks := list(ticks_between(1, high * 1.3)), [f"{tick:,.0f}" for tick in ticks])
-        ax.set_ylabel("receptive field, in pixels of the input (log scale)")
+        ax.set_yticks(
+            ticks := ticks_between(1, high * 1.3, sheet.body[2] * 22 / sheet.small), [f"{tick:,.0f}" for tick in ticks]
+        )
+        field += " (log scale)"
     else:
         ax.set_ylim(0, high * 1.08)
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.yaxis.set_major_formatter("{x:,.0f}")
-        ax.set_ylabel("receptive field, in pixels of the input")
-    _depth_axis(ax, [len(c.fields) - 1 for c in curves])
+    sheet.name_axes(ax, _depth_axis(sheet, ax, [len(c.fields) - 1 for c in curves]), field)
 
 
-def _depth_axis(ax: Axes, depths: Sequence[int]) -> None:
+def _depth_axis(sheet: Sheet, ax: Axes, depths: Sequence[int]) -> str:
+    """Set the scale of depths, and return its name."""
     deepest = max(1, *depths)
     text = "depth, in layers with weights on the longest path"
     if deepest > STEEP * max(1, min(depths)):
         ax.set_xscale("log", nonpositive="mask")
         ax.set_xlim(0.9, deepest * 1.1)
-        ax.set_xticks(ticks := list(ticks_between(1, deepest * 1.1)), [f"{tick:,.0f}" for tick in ticks])
-        ax.set_xlabel(f"{text} (log scale)")
-    else:
-        ax.set_xlim(0, deepest * 1.02)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_xlabel(f"{text} (0: the input)")
-    ax.minorticks_off()
+        ax.set_xticks(ticks := ticks_between(1, deepest * 1.1, sheet.ems / 4), [f"{tick:,.0f}" for tick in ticks])
+        ax.minorticks_off()
+        return f"{text} (log scale)"
+    ax.set_xlim(0, deepest * 1.02)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return f"{text} (0: the input)"
 
 
 def _name_inputs(sheet: Sheet, ax: Axes, inputs: Sequence[int]) -> None:
     """Write input sizes beside their lines; lines too near to each other share a text."""
-    near = SMALL * 1.6 * sheet.figure.dpi / 72
+    near = sheet.small * 1.6 * sheet.figure.dpi / 72
     heights = {size: float(ax.transData.transform((1, size))[1]) for size in inputs}
     for group in grouped(inputs, lambda size, group: heights[size] - heights[group[-1]] < near):
         text, beside = f" input {', '.join(map(str, group))}", ax.get_yaxis_transform()
-        ax.text(1, group[len(group) // 2], text, transform=beside, va="center", size=SMALL, gid="input")
+        ax.text(1, group[len(group) // 2], text, transform=beside, va="center", size=sheet.small, gid="input")
 
 
 def caption(reports: Sequence[Report], curves: Sequence[Curve]) -> str:

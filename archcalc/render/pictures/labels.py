@@ -18,6 +18,7 @@ Floats: TypeAlias = Any  # arrays of numpy
 
 ANGLES = 32
 STEPS = (2, 5, 9, 14, 20, 28, 38, 50, 64, 80, 100, 130, 165)  # points between the ball's edge and the label
+FAR = 0.22  # most of them, by the width of the picture
 ROUNDS = 6
 TRIES = 60  # how often a label and those around it are placed again
 FREED = 8  # one of this many labels at most, and two
@@ -66,7 +67,7 @@ class _Search:
 
     def __init__(self, spots: Sequence[Spot], bounds: Box, lines: Sequence[Box]) -> None:
         self.balls = numpy.array([(s.x, s.y, s.radius) for s in spots])
-        self.boxes = numpy.stack([_candidates(spot) for spot in spots])
+        self.boxes = numpy.stack([_candidates(spot, FAR * (bounds[2] - bounds[0])) for spot in spots])
         starts = numpy.broadcast_to(self.balls[:, None, :2], (*self.boxes.shape[:2], 2))
         ways = self.boxes, starts, _ends(self.boxes, starts)
         self.ways = numpy.concatenate(ways, axis=-1).reshape(-1, 8).T.copy()  # of all labels: boxes, and leaders' ends
@@ -154,10 +155,10 @@ def _crowd(i: int, balls: Floats) -> float:
     return float((1 / (away + 10)).sum())
 
 
-def _candidates(spot: Spot) -> Floats:
-    """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances."""
+def _candidates(spot: Spot, far: float) -> Floats:
+    """Return boxes (left, bottom, right, top) around a ball, at fixed angles and distances up to `far`."""
     turns = numpy.arange(ANGLES) * 2 * numpy.pi / ANGLES
-    reach = spot.radius + numpy.array(STEPS)[:, None]
+    reach = spot.radius + numpy.array([step for step in STEPS if step <= max(far, STEPS[0])])[:, None]
     x = spot.x + numpy.cos(turns) * (reach + spot.width / 2)
     y = spot.y + numpy.sin(turns) * (reach + spot.height / 2)
     half = numpy.array([-spot.width, -spot.height, spot.width, spot.height]) / 2

@@ -25,6 +25,7 @@ class Named(NamedTuple):
     y: float
     radius: float
     style: str = "normal"
+    weight: str = "normal"
     colour: str = ""  # of the line to it; "": the text's colour
     first: bool = False  # if there is no room for all, names that are first stay
 
@@ -55,11 +56,13 @@ def write_names(
 
 
 def _spot(sheet: Sheet, ax: Axes, one: Named, size: float) -> Spot:
+    from matplotlib.text import Text
+
     from archcalc.render.pictures.labels import Spot
 
-    dots = 72 / sheet.figure.dpi
-    width, height = sheet.text_size(one.text, size)
-    return Spot(*points_of(ax, one.x, one.y), one.radius, width * dots + 2, height * dots + 2, one.first)
+    text = Text(text=one.text, size=size, style=one.style, weight=one.weight, figure=sheet.figure)
+    box, dots = text.get_window_extent(sheet.measure), 72 / sheet.figure.dpi
+    return Spot(*points_of(ax, one.x, one.y), one.radius, box.width * dots + 2, box.height * dots, one.first)
 
 
 def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:
@@ -67,8 +70,8 @@ def _write(sheet: Sheet, one: Named, where: Placed, size: float) -> None:
 
     wide, high = sheet.figure.get_size_inches() * 72
     sheet.figure.text(
-        where.x / wide, where.y / high, one.text, size=size, style=one.style, ha="center", va="center", gid="label",
-        path_effects=[withStroke(linewidth=1.6, foreground=sheet.theme.paper)], zorder=6,
+        where.x / wide, where.y / high, one.text, size=size, style=one.style, weight=one.weight, ha="center",
+        va="center", gid="label", path_effects=[withStroke(linewidth=1.6, foreground=sheet.theme.paper)], zorder=6,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from archcalc.comparing.accuracy import DATASET, Point, frontier
 from archcalc.errors import shorten
 from archcalc.render.pictures.names import LEADER, Named, points_of, write_names
-from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, Theme, short, ticks_between
+from archcalc.render.pictures.sheets import Sheet, Theme, short, ticks_between
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from archcalc.render.pictures.labels import Box
 
 SIZE = (13.0, 8.0)
-LARGEST = 1700.0  # area of the largest ball, in points²
+LARGEST = 1700.0  # area of the largest ball in points², on a sheet of this size
 SMALLEST = 9.0
+WIDE = 80  # letters M in the width of a sheet with the legend at the right; in others it is below
 CROWD = 30  # with more networks labels are small
 MAX_NAME = 40
 
@@ -30,7 +31,7 @@ def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
     sheet.frame("Top-1 accuracy on ImageNet against arithmetic and parameters", caption(points, len(points)))
     ax = sheet.figure.add_subplot()
     colours = colours_of(points, sheet.theme)
-    unit = LARGEST / max(p.params for p in points)
+    unit = largest_ball(sheet) / max(p.params for p in points)
     line = _front_line(ax, points, sheet.theme)
     by_size = sorted(points, key=lambda p: -p.params)  # small ones on top
     ax.scatter(
@@ -38,14 +39,20 @@ def draw(sheet: Sheet, points: Sequence[Point]) -> list[str]:
         [colours[p.family] for p in by_size], alpha=0.6, edgecolors=sheet.theme.paper, linewidths=0.7, zorder=3,
     )  # fmt: skip
     ax.scatter([p.macs / 1e9 for p in points], [p.top1 for p in points], 2.5, sheet.theme.ink, linewidths=0, zorder=4)
-    _axes(ax, points)
     folder = shared_folder([p.name for p in points])
     legend = _families(sheet, colours, folder, line)
+    _sizes(sheet, legend.get_window_extent(sheet.measure), max(p.params for p in points), unit)
+    _axes(sheet, ax, points)
     sheet.settle()
-    _sizes(sheet, legend.get_window_extent(), max(p.params for p in points), unit)
     unnamed = _label(sheet, ax, points, unit, folder)
     sheet.recaption(caption(points, len(unnamed)))
     return unnamed
+
+
+def largest_ball(sheet: Sheet) -> float:
+    """Return the area of the largest ball in points²: the same part of each sheet."""
+    wide, high = sheet.figure.get_size_inches()
+    return float(LARGEST * wide * high / math.prod(SIZE))
 
 
 def _front_line(ax: Axes, points: Sequence[Point], theme: Theme) -> Any:
@@ -71,15 +78,17 @@ def shared_folder(names: Sequence[str]) -> str:
     return folder if count > 2 else ""
 
 
-def _axes(ax: Axes, points: Sequence[Point]) -> None:
+def _axes(sheet: Sheet, ax: Axes, points: Sequence[Point]) -> None:
     low, high = min(p.macs for p in points) / 1e9 / 1.3, max(p.macs for p in points) / 1e9 * 1.4
     ax.set_xscale("log")
     ax.set_xlim(low, high)
     ax.minorticks_off()
-    ax.set_xticks(ticks := list(ticks_between(low, high)), [f"{tick:g}" for tick in ticks])
+    ax.set_xticks(ticks := ticks_between(low, high, sheet.ems / 4), [f"{tick:g}" for tick in ticks])
     ax.margins(y=0.08)
-    ax.set_xlabel("GMACs for one image (10⁹ multiply-accumulates of convolutions and linear layers; log scale)")
-    ax.set_ylabel("top-1 accuracy, in % (published)")
+    gmacs = "GMACs for one image (10⁹ multiply-accumulates of convolutions and linear layers; log scale)"
+    sheet.name_axes(
+        ax, gmacs if sheet.ems > WIDE else "GMACs for one image (log scale)", "top-1 accuracy, in % (published)"
+    )
 
 
 def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> Any:
@@ -96,26 +105,33 @@ def _families(sheet: Sheet, colours: dict[str, str], folder: str, line: Any) -> 
     if folder:
         handles.append(Line2D([], [], linestyle=""))
         texts.append(f"italic: name in\n{shorten(folder, 20)}")
-    return sheet.figure.legend(handles, texts, title="family", loc="outside right upper", alignment="left")
+    beside = sheet.ems > WIDE
+    return sheet.legend(beside, handles, texts, title="family", ncols=1 if beside else 2)
 
 
-def _sizes(sheet: Sheet, above: Any, largest: int, unit: float) -> None:
+def _sizes(sheet: Sheet, beside: Any, largest: int, unit: float) -> None:
     """Draw the legend of areas: nested balls, each with a line to its number."""
     from matplotlib.patches import Circle
 
     wide, high = sheet.figure.get_size_inches() * 72
-    left, top = above.x0 * 72 / sheet.figure.dpi, above.y0 * 72 / sheet.figure.dpi - 14
-    room = above.width * 72 / sheet.figure.dpi, 20 + (ball_sizes(largest)[0] * unit) ** 0.5
-    ax = sheet.figure.add_axes((left / wide, (top - room[1]) / high, room[0] / wide, room[1] / high), label="sizes")
+    x0, y0, x1, y1 = (side * 72 / sheet.figure.dpi for side in beside.extents)
+    largest_radius, line = _radius(ball_sizes(largest)[0], unit), 1.4 * sheet.small
+    room = 9 * sheet.small + 2 * largest_radius, 3 * sheet.small + max(2 * largest_radius, 3 * line)
+    left, bottom = (x0, y0 - sheet.small - room[1]) if sheet.ems > WIDE else (x1, y0)
+    if bottom == y0:
+        sheet.keep_out(bottom=max(0, room[1] - (y1 - y0)) / 72)
+    ax = sheet.figure.add_axes((left / wide, bottom / high, room[0] / wide, room[1] / high), label="sizes")
     ax.set(xlim=(0, room[0]), ylim=(0, room[1]))
     ax.set_axis_off()
-    ax.text(4, room[1], "params, by area", size=SMALL, va="top")
-    for size in ball_sizes(largest):
+    ax.text(sheet.small / 2, room[1] - sheet.small / 2, "params, by area", size=sheet.small, va="top")
+    middle, end, below = sheet.small + largest_radius, 2 * sheet.small + 2 * largest_radius, -line
+    for size in reversed(ball_sizes(largest)):
         radius = _radius(size, unit)
-        ax.add_patch(Circle((30, 4 + radius), radius, facecolor=sheet.theme.rest, edgecolor=sheet.theme.ink,
+        ax.add_patch(Circle((middle, 2 + radius), radius, facecolor=sheet.theme.rest, edgecolor=sheet.theme.ink,
                             alpha=0.35, linewidth=0.6))  # fmt: skip
-        ax.plot([30, 60], [4 + 2 * radius] * 2, color=sheet.theme.faint, linewidth=0.5)
-        ax.text(62, 4 + 2 * radius, short(size), size=SMALL, va="center")
+        below = max(2 + 2 * radius, below + line)
+        ax.plot([middle, end], [2 + 2 * radius, below], color=sheet.theme.faint, linewidth=0.5)
+        ax.text(end + 2, below, short(size), size=sheet.small, va="center")
 
 
 def ball_sizes(largest: int) -> list[int]:
@@ -127,11 +143,12 @@ def ball_sizes(largest: int) -> list[int]:
 def _label(sheet: Sheet, ax: Axes, points: Sequence[Point], unit: float, folder: str) -> list[str]:
     """Write names beside the balls, those on the line first; if there are many, names are small and each has a line."""
     best = frontier(points)
-    size, leader = (NORMAL, LEADER) if len(points) <= CROWD else (SMALL, -1.0)
+    size, leader = (sheet.normal, LEADER) if len(points) <= CROWD and sheet.ems > WIDE else (sheet.small, -1.0)
     named = [
         Named(
             shorten(p.name.removeprefix(folder), MAX_NAME), p.macs / 1e9, p.top1, _radius(p.params, unit),
-            "italic" if folder and p.name.startswith(folder) else "normal", first=p in best,
+            "italic" if folder and p.name.startswith(folder) else "normal", "normal" if p.source else "bold",
+            first=p in best or not p.source,
         )
         for p in points
     ]  # fmt: skip
@@ -152,10 +169,12 @@ def _radius(params: int, unit: float) -> float:
 
 def caption(points: Sequence[Point], unnamed: int = 0) -> str:
     """Return protocol, sources, remarks, conditions, and how many networks have no name."""
-    sources = "; ".join(dict.fromkeys(p.source for p in points))
+    sources = "; ".join(dict.fromkeys(p.source for p in points if p.source))
     notes = [f"{shorten(p.name, MAX_NAME)}: {p.note}" for p in points if p.note]
     said = [
-        f"Top-1 accuracy: {DATASET}, one network, single crop of the size of its input, as published in: {sources}.",
+        f"Top-1 accuracy: {DATASET}, one network, single crop of the size of its input"
+        + (f", as published in: {sources}." if sources else "."),
+        *(["Bold: the authors' own figure."] if any(not p.source for p in points) else []),
         *(["If a source prints the error: 100 − error."] if any(p.error for p in points) else []),
         *notes,
         "MACs and params: computed, at inference with that input.",

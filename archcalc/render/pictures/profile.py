@@ -12,7 +12,7 @@ from archcalc.analysis.parts import total
 from archcalc.analysis.report import Layer, Report
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
-from archcalc.render.pictures.sheets import NORMAL, SMALL, Sheet, prefixed
+from archcalc.render.pictures.sheets import Sheet, prefixed
 from archcalc.render.table import bytes_text, cell, conditions_text
 from archcalc.render.tables.summaries import about_text, by_block
 
@@ -59,15 +59,19 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     """Draw three panels over one axis, and the names of blocks above them."""
     graph, found = report.graph, bars(report, depth)
     sheet.frame(" · ".join(part for part in (graph.name, about_text(graph.about)) if part), caption(report))
-    strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[0.4, 1, 1, 1])
+    names = LEVELS * 1.4 * sheet.small  # points
+    panel = (sheet.body[2] * 72 - names - 14 * sheet.normal) / 3
+    if panel < 2 * sheet.normal:
+        raise sheet.no_room()
+    strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[names, panel, panel, panel])
     for ax, figure, colour in zip(panels, DRAWN, sheet.theme.palette, strict=False):
-        _panel(ax, found, figure, colour, report)
+        _panel(sheet, ax, found, figure, colour, report)
     stretches = blocks_of(found)
     for ax in panels:
         for start, stop, _ in stretches[::2]:
             ax.axvspan(start - 0.5, stop - 0.5, color=sheet.theme.band, zorder=0, linewidth=0)
     drawn = "blocks" if depth else "layers with weights, each with the layers after it"
-    panels[-1].set_xlabel(f"{drawn}, in the order in which they run (0: the input)")
+    sheet.name_axes(panels[-1], f"{drawn}, in the order in which they run (0: the input)")
     panels[-1].set_xlim(-0.5, len(found) - 0.5)
     panels[-1].xaxis.get_major_locator().set_params(integer=True)
     strip.set(ylim=(0, LEVELS), yticks=[])
@@ -75,10 +79,12 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     strip.tick_params(bottom=False)
     strip.spines[:].set_visible(False)
     sheet.settle()
+    for ax, figure in zip(panels, DRAWN, strict=True):
+        _write_total(sheet, ax, _total(figure, report))
     _name_blocks(sheet, strip, stretches)
 
 
-def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
+def _panel(sheet: Sheet, ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
     values = [getattr(bar, figure) for bar in found]
     factor, prefix = prefixed(max(values))
     title = FIGURES[figure].title
@@ -87,15 +93,24 @@ def _panel(ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Rep
     ax.stairs([value / factor for value in values], edges, fill=True, color=colour, linewidth=0, gid=figure, zorder=2)
     for i, bar in enumerate(found):
         if figure in bar.unknown:
-            ax.text(i, values[i] / factor, "?", size=SMALL, ha="center", va="bottom", gid="unknown")
+            ax.text(i, values[i] / factor, "?", size=sheet.small, ha="center", va="bottom", gid="unknown")
     if len(values) <= FEW:
         tops = [max(pair) / factor for pair in pairwise(values)]
         ax.vlines(edges[1:-1], 0, tops, color=ax.get_figure().get_facecolor(), linewidth=0.8, zorder=2)
-    ax.set_title(f"{title} ({unit})" if unit else title, loc="left", size=NORMAL, weight="bold")
-    ax.set_title(_total(figure, report), loc="right", size=SMALL)
+    ax.set_title(f"{title} ({unit})" if unit else title, loc="left", weight="bold")
     ax.set_ylim(0, max(1, *values) / factor * 1.05)
     ax.grid(visible=False, axis="x")
-    ax.locator_params(axis="y", nbins=4)
+    ax.locator_params(axis="y", nbins=4 if sheet.body[2] * 72 > 40 * sheet.normal else 2)
+
+
+def _write_total(sheet: Sheet, ax: Axes, text: str) -> None:
+    """Write a total at the right, as much of it as has room beside the title."""
+    room = ax.get_window_extent().width - sheet.text_size(ax.get_title(loc="left") + "  ", sheet.normal, "bold")[0]
+    parts = text.split(" = ")
+    fitting = [" = ".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    ax.set_title(
+        next((t for t in fitting if sheet.text_size(t, sheet.small)[0] < room), ""), loc="right", size=sheet.small
+    )
 
 
 def _total(figure: str, report: Report) -> str:
@@ -118,14 +133,14 @@ def _name_blocks(sheet: Sheet, strip: Axes, stretches: Sequence[tuple[int, int, 
     box = strip.get_window_extent()
     for start, stop, name in stretches:
         text = shorten(name, MAX_NAME)
-        half = sheet.text_size(text, SMALL)[0] / 2
+        half = sheet.text_size(text, sheet.small)[0] / 2
         middle = strip.transData.transform(((start + stop - 1) / 2, 0))[0]
         middle = min(max(middle, box.x0 + half), box.x1 - half)
-        level = next((i for i, end in enumerate(ends) if end + SMALL <= middle - half), None)
+        level = next((i for i, end in enumerate(ends) if end + sheet.small <= middle - half), None)
         if level is not None:
             ends[level] = middle + half
             x = strip.transData.inverted().transform((middle, 0))[0]
-            strip.text(x, level + 0.4, text, size=SMALL, ha="center", va="center", gid="label")
+            strip.text(x, level + 0.4, text, size=sheet.small, ha="center", va="center", gid="label")
 
 
 def caption(report: Report) -> str:

@@ -6,130 +6,86 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from archcalc.analysis.at_least import bounded
-from archcalc.analysis.field_figures import WHOLE
 from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.comparing.accuracy import Errors
 from archcalc.comparing.totals import Comparison, Entry
 from archcalc.errors import choose
 from archcalc.render.marks import letter, marked, superscript
-from archcalc.render.table import Column, Table, conditions_text, listed, ratio_text, without_rule_text
+from archcalc.render.table import RATIO, Column, Table, conditions_text, listed, without_rule_text
 from archcalc.render.tables.field_words import field_text, field_unit
-from archcalc.render.tables.figure_columns import data, figure_column, heading
+from archcalc.render.tables.figure_columns import data, figure_column
 
-SCHEMA = 2  # of the JSON; raised when a key changes its meaning or goes
-ERRORS = "top1_error", "top5_error"
-NAME = Column("name", "Network", text=True)
-TESTS = tuple(data(("dataset", "protocol", "source")))
-
-
-def _with_ratio(key: str, rank: int, own: tuple[Column, ...] = ()) -> tuple[Column, ...]:
-    """Return the columns of a figure, or its `own`, and of its ratio to the first network, for people and programs."""
-    times = Column(f"{key}_times", f"× {FIGURES[key].title}", rank=rank, data=False)
-    return *(own or (figure_column(key),)), times, *data((f"{key}_ratio",))
-
-
-def _plain(key: str, rank: int = 0) -> tuple[Column, ...]:
-    """Return the columns of a figure; people see bytes in MB."""
-    if FIGURES[key].unit == "bytes":
-        return Column(f"{key}_mb", heading(key), "MB", rank, data=False), *data((key,))
-    return (figure_column(key, rank),)
-
-
-USUAL = {
-    "year": (Column("year", "Year", rank=10, plain=True),),
-    "input": (figure_column("input", 7, "C×H×W"),),
-    "params": _with_ratio("params", 2),
-    "macs": _with_ratio("macs", 3),
-    "flops": _with_ratio("flops", 13, (figure_column("flops", 9),)),
-    "activations": _with_ratio("activations", 14, (figure_column("activations", 8),)),
-    "activation_bytes": _with_ratio("activations", 14, _plain("activation_bytes", 11)),
-    "param_bytes": _with_ratio("params", 2, _plain("param_bytes", 12)),
-    "depth": (figure_column("depth", 5, ""),),
-    "receptive_field": (
-        Column("field", "Field", "pixels", rank=6, data=False),
-        *data(("receptive_field", "receptive_field_at", "field_status", "local_field")),
+SCHEMA = 3  # of the JSON; raised when a key changes its meaning or goes
+COLUMNS = (
+    Column("name", "Network", text=True),
+    Column("year", "Year", rank=10, plain=True),
+    figure_column("input", 7, "C×H×W"),
+    *(
+        column
+        for key, rank, ratio_rank in (("params", 0, 2), ("macs", 0, 3), ("flops", 9, 13), ("activations", 8, 14))
+        for column in (
+            figure_column(key, rank),
+            Column(f"{key}_ratio", f"× {FIGURES[key].title}", rank=ratio_rank, kind=RATIO),
+        )
     ),
-    "top1_error": (Column("top1", "Top-1", "% error", rank=1, data=False), *data(("top1_error",))),
-    "top5_error": (Column("top5", "Top-5", "% error", rank=4, data=False), *data(("top5_error",))),
-}
+    figure_column("activation_bytes", 11),
+    figure_column("param_bytes", 12),
+    figure_column("depth", 5, ""),
+    Column("field", "Field", "pixels", rank=6, data=False, of="receptive_field"),
+    *data(("receptive_field", "receptive_field_at", "field_status", "local_field")),
+    Column("top1", "Top-1", "% error", rank=1, data=False, of="top1_error"),
+    Column("top5", "Top-5", "% error", rank=4, data=False, of="top5_error"),
+    *data(("top1_error", "top5_error")),
+)
+ERRORS = ("top1", "top5", "top1_error", "top5_error", "dataset", "protocol", "source")
 
 
-def columns() -> dict[str, tuple[Column, ...]]:
-    """Return all columns by the names of `--columns`: the usual ones, then those of every other figure."""
-    return USUAL | {key: _plain(key) for key in numbers() if key not in USUAL}
+def columns() -> tuple[Column, ...]:
+    """Return all columns: the usual ones, then every other figure and the tests of published errors."""
+    usual = {column.key for column in COLUMNS}
+    return *COLUMNS, *data(key for key in numbers() if key not in usual), *data(ERRORS[4:])
 
 
-def needed(columns: Sequence[str], sort: str) -> list[str]:
-    """Return the figures that a table for people needs; END figures are found together."""
-    shown = {*(columns or USUAL), sort.removeprefix("-")}
-    return [key for key, figure in FIGURES.items() if key in shown or figure.adds == END]
+def needed(names: Sequence[str], sort: str) -> tuple[list[str], bool]:
+    """Return the figures that a table needs, and whether it shows published errors; of no names the usual columns.
 
-
-def comparison_table(comparison: Comparison, columns: Sequence[str] = (), sort: str = "") -> Table:
-    """Make a table with one row per network and the named columns, or all; `sort` names one, with - for largest first.
-
-    Raises ArchcalcError, with the nearest names, for an unknown column.
+    Figures of ends are found together. Raises ArchcalcError, with the nearest names, for an unknown column.
     """
-    entries = sorted_by(comparison.entries, sort)
+    known = {column.key: column for column in columns()}
+    for name in filter(None, (*names, sort)):
+        choose("column", name, known)
+    shown = {*(names or (column.key for column in COLUMNS)), sort}
+    return [key for key, figure in FIGURES.items() if key in shown or figure.adds == END], not shown.isdisjoint(ERRORS)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Make a table with one row per network; with ratios if the comparison is against one of them."""
+    entries = comparison.entries
     marks = _marks(entries)
     rows = [_row(entry, marks) for entry in entries]
-    found = _columns(columns, rows, sort.removeprefix("-"))
-    shown = list({column.key: column for column in (NAME, *found)}.values())  # values and bytes have one ratio
-    unit = field_unit(*[entry.figures["input"] for entry in entries])
-    shown = [column._replace(unit=unit) if column.key == "field" else column for column in shown]
-    keys = {column.key for column in shown if column.shown}
     facts = {key: fact for key, fact in vars(comparison).items() if key not in ("training", "entries") and fact}
     return Table(
-        "", shown, rows, "networks",
-        {"schema": SCHEMA, **facts, **comparison.training, "against": comparison.entries[0].name},
-        _conditions(comparison, any(key.endswith("_times") for key in keys)),
-        notes=[
-            *_input_notes(entries), *_unknown_notes(entries), *(_error_notes(marks) if keys & {"top1", "top5"} else ()),
-        ],
+        "", list(_columns(comparison, rows)), rows, "networks",
+        {"schema": SCHEMA, **facts, **comparison.training}, _conditions(comparison),
+        notes=[*_input_notes(entries), *_unknown_notes(entries), *_error_notes(marks)],
         label=listed([entry.name for entry in entries]),
     )  # fmt: skip
 
 
-def sorted_by(entries: Sequence[Entry], sort: str) -> list[Entry]:
-    """Sort entries by a column; unknown values come last, and equal ones keep their order."""
-    if not sort:
-        return list(entries)
-    key = sort.removeprefix("-")
-    choose("column", key, {"name": (), **columns()})
-    values = {id(entry): _value(entry, key) for entry in entries}
-    known = [entry for entry in entries if values[id(entry)] is not None]
-    unknown = [entry for entry in entries if values[id(entry)] is None]
-    return sorted(known, key=lambda entry: values[id(entry)], reverse=sort != key) + unknown
-
-
-def _value(entry: Entry, key: str) -> Any:
-    if key == "receptive_field" and (size := entry.figures[key]):
-        return entry.figures["field_status"].count(WHOLE), size  # the whole input is the most
-    return entry.figures[key] if key in FIGURES else getattr(entry.errors if key in ERRORS else entry, key, None)
-
-
-def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]], sort: str) -> Iterator[Column]:
-    """Yield the columns for people and programs; show those without information only if they are named.
-
-    The figure that sorts the rows is always shown.
-    """
-    for position, name in enumerate(dict.fromkeys(names)):
-        for column in choose("column", name, {"name": (), **columns()}):
-            ratio = column.key.endswith("_times")  # left out before its figure
-            yield column._replace(rank=2 * position + ratio, shown=column.shown and not (ratio and len(rows) == 1))
-    if not names:
-        for name, column in ((name, column) for name, group in columns().items() for column in group):
-            if name == sort and not column.key.endswith("_times"):
-                yield column._replace(rank=0)
-            else:
-                yield column._replace(shown=column.shown and name in USUAL and _adds_information(column.key, rows))
-    yield from (column for column in TESTS if set(names or ERRORS) & set(ERRORS))
+def _columns(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> Iterator[Column]:
+    """Yield the columns for people and programs; hide those without information."""
+    unit = field_unit(*[entry.figures["input"] for entry in comparison.entries])
+    for column in columns():
+        if column.key == "field":
+            yield column._replace(unit=unit)
+        elif column.kind != RATIO or comparison.against:
+            yield column._replace(shown=column.shown and _adds_information(column.key, rows))
     yield from data(["at_least"] if any(row["at_least"] for row in rows) else ())
 
 
 def _adds_information(key: str, rows: Sequence[dict[str, Any]]) -> bool:
     """Whether a column adds information."""
-    if key == "input" or key.endswith("_times"):
+    if key == "input":
         return any(row[key] != rows[0][key] for row in rows)
     return any(row.get(key) is not None for row in rows)
 
@@ -137,16 +93,8 @@ def _adds_information(key: str, rows: Sequence[dict[str, Any]]) -> bool:
 def _row(entry: Entry, marks: dict[Errors, str]) -> dict[str, Any]:
     row = {"name": entry.name, "year": entry.year, **entry.figures, "field": field_text(entry.figures)}
     row["at_least"] = [*bounded(entry.figures), *[f"{key}_ratio" for key in bounded(entry.ratios)]]
-    for key, ratio in entry.ratios.items():
-        row |= {f"{key}_ratio": ratio, f"{key}_times": None if ratio is None else ratio_text(ratio)}
-    for key, figure in FIGURES.items():
-        if figure.unit == "bytes" and key in row:
-            row[f"{key}_mb"] = None if row[key] is None else _megabytes(row[key])
+    row |= {f"{key}_ratio": ratio for key, ratio in entry.ratios.items()}
     return row | (_errors(entry.errors, marks) if entry.errors else {})
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 10**6:,.2f}" if count >= 10**6 else ratio_text(count / 10**6)
 
 
 def _errors(errors: Errors, marks: dict[Errors, str]) -> dict[str, Any]:
@@ -181,12 +129,12 @@ def _marks(entries: Sequence[Entry]) -> dict[Errors, str]:
     }
 
 
-def _conditions(comparison: Comparison, ratios: bool) -> str:
-    batch, dtype, mode, convention, optimizer, _, entries = vars(comparison).values()
+def _conditions(comparison: Comparison) -> str:
+    batch, dtype, mode, convention, optimizer, _, entries, against = vars(comparison).values()
     inputs = dict.fromkeys(entry.figures["input"].text for entry in entries)
     texts = [conditions_text(batch, dtype, mode, convention, inputs if len(inputs) == 1 else ())]
     texts = [f"{len(entries)} networks"] * (len(entries) > 1) + texts + [f"optimizer: {optimizer}"] * bool(optimizer)
-    return " · ".join(texts + [f"×: against {entries[0].name}"] * ratios)
+    return " · ".join(texts + [f"×: against {against}"] * bool(against))
 
 
 def _input_notes(entries: Sequence[Entry]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from archcalc.graph.groups import grouped
 from archcalc.ops import Operator, Shape, format_shape
 from archcalc.ops.arguments import show
 from archcalc.ops.imported import Imported
-from archcalc.render.table import Column, Table, conditions_text, without_rule_text
+from archcalc.render.table import CHANGE, COUNT, Column, Table, conditions_text, without_rule_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
 from archcalc.render.tables.summaries import operators, owns_nothing, totals_data
@@ -80,18 +80,17 @@ def _notes(alignment: Alignment, rows: Sequence[Mapping[str, Any]]) -> Iterator[
 
 
 def _columns() -> Iterator[Column]:
-    yield Column("part", "Part", text=True, data=False)
+    yield Column("part", "Part", text=True, data=False, of="part_a")
     yield from data(("part_a", "part_b", "state", "difference"))
-    yield Column("brief", "Difference", text=True, data=False)
+    yield Column("brief", "Difference", text=True, data=False, of="difference")
     yield Column("details", "Details", text=True, data=False, below=True)
     for key, title, rank in (("operators", "Operators", 10), ("output", "Output", 7)):
         yield Column(key, title, text=True, rank=rank, data=False)
         yield from data((f"{key}_a", f"{key}_b"))
     for key, (left, right, more) in FIGURES.items():
-        yield Column(f"{key}_a", heading(key), "A", left, shown=key != "flops")
-        yield Column(f"{key}_b", heading(key), "B", right, shown=key != "flops")
-        yield Column(f"{key}_more", heading(key), "B − A", more, shown=key != "flops", data=False)
-        yield from data((f"{key}_difference",))
+        yield Column(f"{key}_a", heading(key), "A", left, shown=key != "flops", kind=COUNT)
+        yield Column(f"{key}_b", heading(key), "B", right, shown=key != "flops", kind=COUNT)
+        yield Column(f"{key}_difference", heading(key), "B − A", more, shown=key != "flops", kind=CHANGE)
 
 
 def _rows(alignment: Alignment, depth: int | None, whole: bool = False, block: Match | None = None) -> Iterator[Row]:
@@ -142,7 +141,7 @@ def _cells(alignment: Alignment, row: Row) -> dict[str, Any]:
     text = difference(alignment, row)
     short = len(text) <= MOST_IN_LINE
     return {
-        "part": _name(row),
+        "part": row_name(row),
         **_by_side("part", names),
         "state": row.state,
         "difference": text,
@@ -161,17 +160,16 @@ def _by_side(key: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _figures(left: Sequence[Layer], right: Sequence[Layer]) -> dict[str, Any]:
-    """Return sums over the layers of both sides, and B − A as a number and as text."""
+    """Return sums over the layers of both sides, and B − A."""
     figures: dict[str, Any] = {}
     for key in FIGURES:
         a, b = sums = [total(layers, key) for layers in (left, right)]
         more = None if a is None or b is None or bounded({"a": a, "b": b}) else b - a
-        text = None if more is None else f"{more:+,}" if more else "0"
-        figures |= _by_side(key, sums) | {f"{key}_difference": more, f"{key}_more": text}
+        figures |= _by_side(key, sums) | {f"{key}_difference": more}
     return figures
 
 
-def _name(row: Row, block: Match | None = None) -> str:
+def row_name(row: Row, block: Match | None = None) -> str:
     """Name a row: `stage1`, `conv / conv1`; several parts of one network `fc6 … fc8`; other parts up to fc8 `… fc8`.
 
     With `block`, names are those within it.
@@ -262,11 +260,11 @@ def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Ite
     for row in rows:
         texts = _texts(row.matches) if row.state in ("a", "b") else []
         if texts and texts in alone["a"] and texts in alone["b"]:
-            yield from [f"{_name(row, block)} moved"] if row.state == "a" else []
+            yield from [f"{row_name(row, block)} moved"] if row.state == "a" else []
         elif row.state in ("a", "b"):
-            yield f"{_name(row, block)} {STATES[row.state]}"
+            yield f"{row_name(row, block)} {STATES[row.state]}"
         elif row.state == "changed" or _reads_other(row.matches[0], alignment.changes(row.matches[0])):
-            yield f"{_name(row, block)}: {difference(alignment, row)}"
+            yield f"{row_name(row, block)}: {difference(alignment, row)}"
 
 
 def change_text(change: Change) -> str:

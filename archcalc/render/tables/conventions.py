@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from archcalc.analysis.conventions import CONVENTIONS, Convention
 from archcalc.analysis.ledger import Ledger
 from archcalc.analysis.report import Report
-from archcalc.render.table import Column, Table, cell, conditions_text, input_data
+from archcalc.render.table import COUNT, Column, Table, cell, conditions_text, input_data
+from archcalc.render.tables.figure_columns import data
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
 IMPORTED = "Tools count how code is written: what they print of the imported code may differ from these figures."
@@ -19,8 +20,7 @@ TOOL = Column("tool", "Tool", rank=1, text=True)
 def conventions_table(names: Iterable[str] = CONVENTIONS) -> Table:
     """List conventions, with what each counts and misses."""
     more = Column("more", "What it counts", text=True, below=True, data=False)
-    details = [Column(key, key, shown=False) for key in ("counts", "misses", "quirks")]
-    columns = (NAME, UNIT, TOOL, more, *details)
+    columns = (NAME, UNIT, TOOL, more, *data(("counts", "misses", "quirks")))
     rows = [{**about(own), "more": _more(own)} for own in map(CONVENTIONS.__getitem__, names)]
     return Table("Conventions for FLOPs", columns, rows, "conventions", {"schema": SCHEMA}, label="conventions")
 
@@ -47,11 +47,11 @@ def side_by_side(report: Report, found: Iterable[Ledger]) -> Table:
     graph = report.graph
     columns = (
         NAME,
-        Column("figure", "Figure"),
+        Column("figure", "Figure", kind=COUNT),
         UNIT,
         TOOL,
         Column("ledger", "Ledger", text=True, below=True, data=False),
-        *[Column(key, key, shown=False) for key in ("parts", "unknown")],
+        *data(("parts", "unknown")),
     )
     rows = [
         {

@@ -27,7 +27,7 @@ def explanation(report: Report, name: str, layers: Sequence[Layer], lines: Seque
     """Make the table of a layer, or of a group of layers."""
     one = layers[0].node if len(layers) == 1 else None
     what = written_call(one.op) if one else f"{len(layers)} layers"
-    rows = [line._asdict() | {"text": _text(line)} for line in lines]
+    rows = [line._asdict() | {"text": value_text(line.value)} for line in lines]
     shared = one and layers[0].weights_of
     return Table(
         title=f"{report.graph.name} · {name}: {what}",
@@ -48,7 +48,7 @@ def formulas_table(
     return Table(
         title=f"{graph.name}: formulas of {', '.join(symbols)}",
         columns=[column._replace(title="Example") if column.key == "text" else column for column in COLUMNS],
-        rows=[line._asdict() | {"text": _text(line)} for line in lines],
+        rows=[line._asdict() | {"text": value_text(line.value)} for line in lines],
         rows_key="lines",
         facts={"schema": SCHEMA, "name": graph.name, **given, "symbols": dict(symbols), "holds_for": list(limits)},
         conditions=f"{conditions_text(mode=given['mode'], convention=given['convention'])} · example: {example}",
@@ -56,9 +56,8 @@ def formulas_table(
     )
 
 
-def _text(line: Line) -> str:
-    """Return the value for people; of a field one number if the axes are equal, and of a join a shape per input."""
-    value = line.value
+def value_text(value: Any) -> str:
+    """Return a value for people; of a field one number if the axes are equal, and of a join a shape per input."""
     if isinstance(value, tuple) and not isinstance(value, Shape):
         return ", ".join(map(cell, value)) if isinstance(value[0], Shape) else axes(value)
     return cell(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from archcalc.analysis.figures import FIGURES
-from archcalc.render.table import Column
+from archcalc.render.table import BYTES, COUNT, Column
+
+LARGE = ("values", "operations", "links")  # units of figures that may be shown in millions
 
 
 def heading(key: str) -> str:
@@ -16,9 +18,18 @@ def heading(key: str) -> str:
 
 def figure_column(key: str, rank: int = 0, unit: str | None = None) -> Column:
     """Return the column of a figure for people and programs; `unit` replaces that of the registry."""
-    return Column(key, heading(key), FIGURES[key].heading_unit if unit is None else unit, rank)
+    figure = FIGURES[key]
+    kind = BYTES if figure.unit == "bytes" else COUNT if figure.unit in LARGE else ""
+    return Column(key, heading(key), figure.heading_unit if unit is None else unit, rank, kind=kind)
 
 
 def data(keys: Iterable[str]) -> Iterator[Column]:
-    """Return columns for programs only."""
-    return (Column(key, "", shown=False) for key in keys)
+    """Return columns for programs; people see them if they name them."""
+    return (_hidden(key) for key in keys)
+
+
+def _hidden(key: str) -> Column:
+    if key in FIGURES:
+        return figure_column(key)._replace(shown=False)
+    title, kind = key.replace("_", " ").capitalize(), BYTES if key.endswith("bytes") else ""
+    return Column(key, title, shown=False, kind=kind)

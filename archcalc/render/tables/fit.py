@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from archcalc.render.table import Column, Table
+from archcalc.render.table import Column, Table, size_text
 from archcalc.render.tables.figure_columns import data
-from archcalc.render.tables.memory import alone_text, conditions, facts, interval, size_text
+from archcalc.render.tables.memory import alone_text, conditions, facts, interval
 from archcalc.render.tables.summaries import about_text
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from archcalc.analysis.needed_memory import Needs
 
 SCHEMA = 1  # of the JSON; raised when a key changes its meaning or goes
-COLUMNS = (Column("what", "", text=True, data=False), *data(("change",)), Column("guaranteed", "Guaranteed"),
-           Column("likely", "Likely"), Column("bound", "At most"), *data(("lacking_bytes",)))  # fmt: skip
+COLUMNS = (Column("what", "", text=True, data=False, of="change"), *data(("change",)),
+           Column("guaranteed", "Guaranteed"), Column("likely", "Likely"), Column("bound", "At most"),
+           *data(("lacking_bytes",)))  # fmt: skip
 REPLAYED = "guaranteed", "likely"  # on the CPU they are the same as the bound
 NOTES = (
     "Guaranteed: PyTorch's allocator, replayed, fits it and all smaller ones tried, with workspaces of cuDNN larger "

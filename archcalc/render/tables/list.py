@@ -25,7 +25,7 @@ COLUMNS = (
     figure_column("macs"),
     *data(("activations",)),
     figure_column("depth", 4, ""),
-    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("field", "Field", "pixels", rank=5, data=False, of="receptive_field"),
     *data(FIELD),
 )
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from archcalc.analysis.memory_trace import KINDS
 from archcalc.analysis.recipe import BATCHES, Recipe
-from archcalc.render.table import Column, Table, bytes_text, conditions_text, input_data, listed, ratio_text
+from archcalc.render.table import (
+    BYTES,
+    Column,
+    Table,
+    bytes_text,
+    conditions_text,
+    input_data,
+    listed,
+    ratio_text,
+    size_text,
+)
 from archcalc.render.tables.figure_columns import data
 from archcalc.render.tables.summaries import about_text
 
@@ -31,23 +41,24 @@ TRAINED = "optimizer state", "gradient", "kept", "activation gradient"  # kinds 
 KEYS = {kind: f"{kind.replace(' ', '_')}_bytes" for kind in KINDS}
 
 
-def _bytes(key: str, title: str, rank: int = 0) -> tuple[Column, ...]:
-    """Return the columns of bytes: with a unit for people, as a number for programs."""
-    return Column(f"{key}_text", title, rank=rank, data=False), *data((key,))
+def _bytes(key: str, title: str, rank: int = 0) -> Column:
+    return Column(key, title, rank=rank, kind=BYTES)
 
 
-BUDGET = (Column("what", "Held at the peak", text=True, data=False), *data(("kind",)), *_bytes("bytes", "Memory"),
-          Column("share", "Share", rank=1, data=False), *_bytes("inference_bytes", "Inference", 2))  # fmt: skip
-PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"), Column("batches_text", "Batches", data=False),
-          *data(("batches",)), *_bytes("peak", "Peak"),
-          *_bytes("allocated", "Allocated", 2), *_bytes("end", "At the end", 1),
+BUDGET = (Column("what", "Held at the peak", text=True, data=False, of="kind"), *data(("kind",)),
+          _bytes("bytes", "Memory"), Column("share", "Share", rank=1, data=False, of="bytes"),
+          _bytes("inference_bytes", "Inference", 2))  # fmt: skip
+PHASES = (Column("phase", "Phase", text=True), Column("step", "Step"),
+          Column("batches_text", "Batches", data=False, of="batches"), *data(("batches",)), _bytes("peak", "Peak"),
+          _bytes("allocated", "Allocated", 2), _bytes("end", "At the end", 1),
           Column("layer", "Peak at", text=True))  # fmt: skip
-LAYERS = (Column("name", "Layer", text=True), *_bytes("bytes", "Memory"), Column("share", "Share", data=False),
-          *_bytes("kept_bytes", "Kept", 1), *data(key for key in KEYS.values() if key != "kept_bytes"),
-          Column("milliseconds", "Forward", "ms", 2, data=False), *data(("forward_seconds",)))  # fmt: skip
-TERMS = (Column("name", "Beside the tensors", text=True), *_bytes("low", "At least"), *data(("usual",)),
-         *_bytes("high", "At most"), Column("lasts", "Lasts", rank=1, text=True),
-         Column("why", "For", rank=2, text=True))  # fmt: skip
+LAYERS = (Column("name", "Layer", text=True), _bytes("bytes", "Memory"), Column("share", "Share", data=False),
+          _bytes("kept_bytes", "Kept", 1), *data(key for key in KEYS.values() if key != "kept_bytes"),
+          Column("milliseconds", "Forward", "ms", 2, data=False, of="forward_seconds"),
+          *data(("forward_seconds",)))  # fmt: skip
+TERMS = (Column("name", "Beside the tensors", text=True), _bytes("low", "At least"),
+         _bytes("usual", "Usual")._replace(shown=False), _bytes("high", "At most"),
+         Column("lasts", "Lasts", rank=1, text=True), Column("why", "For", rank=2, text=True))  # fmt: skip
 
 
 def memory_table(needs: Needs, depth: int | None = None, every: bool = False) -> Table:
@@ -60,7 +71,7 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
     ]
     return Table(
         " · ".join(filter(None, [needs.graph.name, about_text(needs.graph.about)])),
-        BUDGET if needs.recipe.optimizer else [column for column in BUDGET if column.title != "Inference"],
+        _for(needs, BUDGET, "inference_bytes"),
         rows,
         "budget",
         facts(needs),
@@ -73,9 +84,14 @@ def memory_table(needs: Needs, depth: int | None = None, every: bool = False) ->
         parts=[
             _table(PHASES, [*map(_phase_row, needs.phases)], "phases"),
             layers_table(needs, depth, every),
-            _table(TERMS, [_row(term._asdict()) for term in needs.terms], "beside"),
+            _table(TERMS, [term._asdict() for term in needs.terms], "beside"),
         ],
     )
+
+
+def _for(needs: Needs, columns: Sequence[Column], training: str) -> list[Column]:
+    """Return the columns; of an inference hide the one about training."""
+    return [own._replace(shown=own.shown and (bool(needs.recipe.optimizer) or own.key != training)) for own in columns]
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: str) -> Table:
@@ -84,24 +100,18 @@ def _table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], key: st
     return Table("", [own._replace(shown=own.shown and own.key in known) for own in columns], rows, key)
 
 
-def _row(row: Mapping[str, Any], whole: int = 0) -> dict[str, Any]:
-    """Add what people see: each number of bytes with its unit, and the share of the whole."""
-    shown = {f"{key}_text": size_text(value) for key, value in row.items() if type(value) is int}
-    return {**row, **shown} | ({"share": f"{row['bytes'] / whole:.1%}"} if whole else {})
+def _row(row: Mapping[str, Any], whole: int) -> dict[str, Any]:
+    """Add the share of the whole."""
+    return {**row, "share": f"{row['bytes'] / whole:.1%}"}
 
 
 def _phase_row(phase: PhaseNeeds) -> dict[str, Any]:
-    return _row(phase._asdict()) | {"batches_text": phase.batches and _ends(phase.batches)}
+    return phase._asdict() | {"batches_text": phase.batches and _ends(phase.batches)}
 
 
 def _ends(batches: Sequence[int] | None) -> str:
     """Format the first and the last batch: `2 to 1,000`, or one if they are equal; "–" for None."""
     return " to ".join(dict.fromkeys(f"{batch:,}" for batch in batches)) if batches else "–"
-
-
-def size_text(count: int) -> str:
-    """Format bytes: `60.95 MB`, below 1 MB `1,234 B`."""
-    return bytes_text(count).partition(" = ")[0]
 
 
 def facts(needs: Needs) -> dict[str, Any]:
@@ -223,7 +233,7 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     shown = rows if every else sorted(rows, key=lambda row: -row["bytes"])[:MOST]
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
-    columns = [own for own in LAYERS if needs.recipe.optimizer or own.key != "kept_bytes_text"]
+    columns = _for(needs, LAYERS, "kept_bytes")
     return replace(_table(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
 
 

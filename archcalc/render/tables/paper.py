@@ -19,11 +19,11 @@ COLUMNS = (
     Column("column", "Figure", text=True),
     *data(("figure", "unit")),
     Column("printed", "Printed"),
-    Column("value", "Computed", data=False),
+    Column("value", "Computed", data=False, of="computed"),
     *data(("computed",)),
-    Column("outcome", "Verdict", text=True, firm=True, data=False),
+    Column("outcome", "Verdict", text=True, firm=True, data=False, of="verdict"),
     *data(("verdict", "match", "digits", "about", "by", "accounting", "explained", "answers", "remark")),
-    Column("text", "Remark", text=True, data=False, below=True),
+    Column("text", "Remark", text=True, data=False, below=True, of="remark"),
 )
 MOST = 3  # answers to a cell in a table for people; data has all
 OF_VERDICT = ("computed", "verdict", "match", "digits", "about", "by", "accounting", "explained")

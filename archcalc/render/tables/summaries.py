@@ -22,6 +22,7 @@ from archcalc.ops.base import is_bias
 from archcalc.ops.imported import Imported
 from archcalc.ops.shape import USUAL, in_words
 from archcalc.render.table import (
+    COUNT,
     Column,
     Table,
     bytes_text,
@@ -42,17 +43,17 @@ COLUMNS = (
     Column("name", "Layer", text=True),
     Column("op", "Operators", rank=6, text=True),
     *data(("inputs",)),
-    Column("output", "Output", "C×H×W"),
-    figure_column("activations"),
+    Column("output", "Output", "C×H×W", rank=1),
+    figure_column("activations", 2),
     *data(("activation_bytes", "saved_bytes")),
-    Column("formula", "Weights", "formula = values"),
+    Column("formula", "Weights", "formula = values", rank=3, of="weights"),
     *data(("weights", "biases")),
-    figure_column("params", 3, "weights + biases"),
+    figure_column("params", 0, "weights + biases"),
     *data(("buffers",)),
-    figure_column("macs", 1),
+    figure_column("macs"),
     figure_column("flops", 4),
     *data(("connections",)),
-    Column("field", "Field", "pixels", rank=5, data=False),
+    Column("field", "Field", "pixels", rank=5, data=False, of="receptive_field"),
     *data(key for key, figure in FIGURES.items() if figure.adds == END and figure.unit != "shape"),
     *data(("depth",)),
 )
@@ -64,8 +65,8 @@ PASSES = {  # of a training step: titles and units
     "backward_weight_flops": ("Backward", "weight FLOPs"),
     "optimizer_flops": ("Optimizer", "FLOPs"),
 }
-# In training, if the table is too wide, the last of these is left out first.
-IN_TRAINING = (*PASSES, "activations", "macs", "params", "formula", "flops", "field", "op")
+# In training, if the table is too wide, the first of these that fit are shown.
+IN_TRAINING = ("output", *PASSES, "params", "macs", "activations", "formula", "flops", "field", "op")
 
 
 def summarize(
@@ -211,7 +212,7 @@ def _weight_formula(op: Operator, x: Any, output: Shape) -> str:
 def _columns(report: Report) -> Iterator[Column]:
     """Yield the columns, with the convention of FLOPs, and without C×H×W if no layer has height and width."""
     trains = report.mode == "train"
-    passes = [Column(key, title, unit, shown=trains) for key, (title, unit) in PASSES.items()]
+    passes = [Column(key, title, unit, shown=trains, kind=COUNT) for key, (title, unit) in PASSES.items()]
     for own in (*COLUMNS, *passes):
         column = own._replace(rank=IN_TRAINING.index(own.key) + 1) if trains and own.key in IN_TRAINING else own
         if own.key == "flops":

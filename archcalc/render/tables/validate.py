@@ -30,9 +30,9 @@ CHECK_COLUMNS = (
     Column("layer", "Layer", text=True),
     Column("figure", "Figure", text=True),
     *data(("expected", "measured", "tolerance", "equal")),
-    Column("foreseen", "Expected", text=True, data=False),
-    Column("found", "Measured", text=True, data=False),
-    Column("agrees", "Equal", text=True, data=False),
+    Column("foreseen", "Expected", text=True, data=False, of="expected"),
+    Column("found", "Measured", text=True, data=False, of="measured"),
+    Column("agrees", "Equal", text=True, data=False, of="equal"),
 )
 SHOWN_FIGURES = {  # of memory: title, and which of predicted, measured and difference people see
     "peak": ("Peak", ("predicted", "measured", "difference")),
@@ -54,7 +54,7 @@ PHASE_COLUMNS = (
     Column("in_kernels", "In kernels", "on top"),
     Column("workspaces", "Workspaces", "at most", data=False),
     *data(("spare_peak", "spare_end", "equal")),
-    Column("agrees", "Equal", text=True, data=False),
+    Column("agrees", "Equal", text=True, data=False, of="equal"),
 )
 
 
@@ -73,7 +73,7 @@ def validation_table(validations: Sequence[Validation], every: bool = False, sec
         {"schema": SCHEMA} | _conditions(validations),
         " · ".join(filter(None, [_outcome(validations, seconds), _conditions_text(validations)])),
         notes=notes,
-        parts=[checks] if checks.rows else [],
+        parts=[checks],
         label=f"{listed([made.network for made in validations])}, validated",
     )
 
