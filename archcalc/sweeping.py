@@ -7,6 +7,7 @@ combination that is left the plan runs again. So each figure is the one that a r
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import threading
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.recipe import USUAL, Recipe
-from archcalc.errors import ArchcalcError, SpecError, choose, shorten
+from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
 from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, Quotient
 from archcalc.spec.binding import InputShapes
@@ -26,6 +27,7 @@ from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes,
 MOST = 10**8  # combinations in one sweep
 BLOCK = 2**16  # combinations at a time: a few columns of them fit a core's cache
 LARGEST = 2**63 - 1
+TRIED = 8  # values from each end at which a name is tried as a symbol
 Block: TypeAlias = tuple[slice, ...]
 Span: TypeAlias = Mapping[str, tuple[int, int]]  # the least and the largest number of each symbol
 
@@ -36,6 +38,7 @@ class Plan(NamedTuple):
     conditions: Sequence[Condition]
     figures: Mapping[str, Any]
     problem: ArchcalcError | None
+    at: Mapping[str, int]  # the first of them
 
 
 class Sweep(NamedTuple):
@@ -57,7 +60,10 @@ class Sweep(NamedTuple):
         return int(self.problem_at.size)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the values and figures of each combination; None: unknown. `problem` is "" or why it does not fit."""
+        """Yield the values and figures of each combination; None: unknown.
+
+        `problem` is "" or why it does not fit; where several fail alike, with the numbers of the first of them.
+        """
         columns = [self.figures[key].ravel() for key in self.figures]
         for i, values in enumerate(itertools.product(*self.over.values())):
             figures = {key: None if column.mask[i] else int(column.data[i])
@@ -95,20 +101,25 @@ def sweep(
     varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
     grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
-    for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
-        at = dict(zip(others, places, strict=True))
-        own = setting._replace(params={**setting.params, **{symbol: columns[symbol][i] for symbol, i in at.items()}})
-        structure = _Structure(grid, own, _graph(own, graph), varying)
-        with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
+        for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
+            at = dict(zip(others, places, strict=True))
+            fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
+            structure = _structure(grid, setting, graph, fixed, varying)
             list(pool.map(structure.fill, _blocks(grid, at)))
     return Sweep(name, columns, grid.result(), grid.problem_at, grid.problems)
 
 
-def _graph(setting: Setting, otherwise: Graph) -> Graph:
-    try:
-        return setting.graph()
-    except ArchcalcError:
-        return otherwise  # it does not fit the other params; some combinations may
+def _structure(
+    grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
+) -> _Structure:
+    """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
+    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
+    own = setting._replace(params={**setting.params, **params})
+    with contextlib.suppress(ArchcalcError):  # it may fit with other lengths
+        graph = own.graph()
+    rest = {symbol: value for symbol, value in fixed.items() if symbol not in params}
+    return _Structure(grid, own, graph, rest, symbols)
 
 
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
@@ -123,7 +134,9 @@ def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any
         for value in values:
             if type(value) is not int or value < 1:
                 raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 on")
-    first = next((value for value in values if _runs(setting, graph, {symbol: value}, keys)), None)
+    first = next(
+        (value for value in (*values[:TRIED], *values[-TRIED:]) if _runs(setting, graph, {symbol: value}, keys)), None
+    )
     return first is not None and _runs(setting, graph, symbols_of(Example({symbol: first})), keys)
 
 
@@ -155,7 +168,7 @@ def numpy() -> Any:
     try:
         import numpy as np
     except ImportError:
-        raise ArchcalcError("a sweep needs NumPy; run: pip install 'archcalc[sweep]'") from None
+        raise ArchcalcError(needs("a sweep", "NumPy", "sweep")) from None
     return np
 
 
@@ -182,7 +195,8 @@ class _Grid:
         """Write what the formulas of a plan give where it holds in a block."""
         np = numpy()
         if plan.problem:
-            text = said(plan.problem)
+            values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
+            text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
             with self.lock:
                 if text not in self.problems:
                     self.problems.append(text)
@@ -199,10 +213,11 @@ class _Grid:
 class _Structure:
     """The part of a grid in which only symbols vary."""
 
-    def __init__(self, grid: _Grid, setting: Setting, graph: Graph, symbols: Sequence[str]) -> None:
+    def __init__(
+        self, grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
+    ) -> None:
         np = numpy()
-        self.grid, self.setting, self.symbols = grid, setting, symbols
-        self.graph = graph
+        self.grid, self.setting, self.graph, self.fixed, self.symbols = grid, setting, graph, fixed, symbols
         self.plans: list[Plan] = []
         self.lock = threading.Lock()
         axes = [np.asarray(values if symbol in symbols else [0]) for symbol, values in grid.columns.items()]
@@ -238,7 +253,7 @@ class _Structure:
         """Return the plan at a combination; where symbols are not enough, for this combination alone."""
         example = Example(at)
         try:
-            found, figures = figures_at(self.setting, self.graph, symbols_of(example), self.grid.keys)
+            found, figures = self._figures(symbols_of(example))
             note_sizes(found, example)
         except NotSymbolic:
             return self._plan_of_one(example)
@@ -248,17 +263,20 @@ class _Structure:
             alone = self._plan_of_one(example)
             return alone._replace(conditions=self._conditions(example)) if _alike(error, alone.problem) else alone
         _check_fits(figures, self._conditions(example), self.span, self.setting.name)
-        return Plan(self._conditions(example), figures, None)
+        return Plan(self._conditions(example), figures, None, at)
+
+    def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
+        return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
 
     def _plan_of_one(self, example: Example) -> Plan:
         alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
         figures = dict[str, Any]()
         try:
-            figures = figures_at(self.setting, self.graph, example.values, self.grid.keys)[1]
+            figures = self._figures(example.values)[1]
         except ArchcalcError as error:
-            return Plan(alone, {}, error)
+            return Plan(alone, {}, error, example.values)
         _check_fits(figures, [], {}, self.setting.name)
-        return Plan(alone, figures, None)
+        return Plan(alone, figures, None, example.values)
 
     def _conditions(self, example: Example) -> list[Condition]:
         """Return the conditions of an example that may not hold somewhere in the grid."""

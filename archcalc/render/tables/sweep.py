@@ -1,4 +1,4 @@
-"""The table of `archcalc sweep`: a row for each combination."""
+"""The tables of `archcalc sweep` and `archcalc search`: a row for each combination."""
 
 from __future__ import annotations
 
@@ -19,10 +19,35 @@ def sweep_table(
 ) -> Table:  # fmt: skip
     """Make the table of a sweep; without `every` it has the first rows only, and says how many more there are."""
     taken = list(rows if every else islice(rows, SHOWN))
-    columns = [Column(symbol, symbol, plain=True) for symbol in over] + [figure_column(key) for key in keys]
-    wrong = sum(bool(row["problem"]) for row in taken)
-    columns.append(Column("problem", "Does not fit", text=True, shown=wrong > 0))
+    wrong = any(row["problem"] for row in taken)
     more = [f"{points - len(taken):,} more rows; write all to a file: -o FILE.csv"] if points > len(taken) else []
+    problem = Column("problem", "Does not fit", text=True, shown=wrong)
+    return _table(name, over, [*map(figure_column, keys), problem], taken, counted(points), more, conditions)
+
+
+def search_table(
+    name: str, over: Sequence[str], keys: Sequence[str], rows: Sequence[Mapping[str, Any]], points: int, fitting: int,
+    **conditions: Any,
+) -> Table:  # fmt: skip
+    """Make the table of the best combinations; a key may have a batch of its own, as in `macs(batch=32)`."""
+    figures = []
+    for key in keys:
+        own, _, batch = key.partition("(")
+        column = figure_column(own)
+        figures.append(column._replace(key=key, title=f"{column.title}, {batch[:-1]}") if batch else column)
+    return _table(name, over, figures, rows, f"{fitting:,} of {counted(points)} fit", [], conditions)
+
+
+def counted(points: int) -> str:
+    """Return `1 combination` or `12 combinations`."""
+    return f"{points:,} combination{'s' * (points != 1)}"
+
+
+def _table(
+    name: str, over: Sequence[str], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], count: str,
+    hints: Sequence[str], conditions: Mapping[str, Any],
+) -> Table:  # fmt: skip
     kept = {key: value for key, value in conditions.items() if key not in over}
-    text = f"{points:,} combinations · {conditions_text(**kept)}"
-    return Table(name, columns, taken, "points", {"schema": SCHEMA, "name": name, **kept}, text, remarks=more)
+    values = [Column(symbol, symbol, plain=True) for symbol in over]
+    facts = {"schema": SCHEMA, "name": name, **kept}
+    return Table(name, [*values, *columns], rows, "points", facts, f"{count} · {conditions_text(**kept)}", hints=hints)
