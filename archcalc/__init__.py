@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from archcalc.errors import ArchcalcError, SpecError
     from archcalc.graph.graph import Graph, Node
     from archcalc.importers.torch.modules import from_torch
+    from archcalc.searching import search
+    from archcalc.sweeping import sweep
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load",
-    "networks", "parse",
+    "networks", "parse", "search", "sweep",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +35,8 @@ _HOMES = {
     "errors": ("ArchcalcError", "SpecError"),
     "graph.graph": ("Graph", "Node"),
     "importers.torch.modules": ("from_torch",),
+    "searching": ("search",),
+    "sweeping": ("sweep",),
     "auditing.verdicts": ("audit",),
 }
 

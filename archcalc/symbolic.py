@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.explanation import Line
 from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.report import Report
 from archcalc.catalog import load_with
 from archcalc.errors import ArchcalcError, shorten, suggest
@@ -55,6 +56,27 @@ class Formulas(NamedTuple):
         return all(condition.holds(values) for condition in self.example.conditions)
 
 
+class Setting(NamedTuple):
+    """A network with params and an input, and the conditions of its figures."""
+
+    name: str
+    params: Mapping[str, Any]
+    input: InputShapes | None = None
+    batch: int = 1
+    dtype: str = "float32"
+    mode: str = "infer"
+    convention: str = "all"
+    recipe: Recipe = USUAL
+
+    def graph(self) -> Graph:
+        """Load the network. Raises ArchcalcError if it has no spec, and so no params."""
+        graph = load_with(self.name, self.params, self.input)
+        if graph.origin is None:
+            written = f"write one: archcalc import {self.name}"
+            raise ArchcalcError(f"{graph.name} has no spec, so it has no params; {written}")
+        return graph
+
+
 def formulas_of(
     name: str, symbols: Sequence[str], params: Mapping[str, Any], input: InputShapes | None = None, batch: int = 1,
     mode: str = "infer", convention: str = "all",
@@ -64,34 +86,52 @@ def formulas_of(
     A symbol is a param, an axis of the input such as height, `size` for all of its lengths, or batch. Raises
     ArchcalcError for others, and where the network needs a number.
     """
-    graph = load_with(name, params, input)
-    if graph.origin is None:
-        raise ArchcalcError(f"{graph.name} has no spec, so it has no params; write one: archcalc import {name}")
-    example = Example({symbol: _number(graph, symbol, batch) for symbol in symbols})
-    made = {symbol: example.symbol(symbol) for symbol in symbols}
-    own = {symbol: made[symbol] for symbol in symbols if symbol in graph.about.params}
-    images: Any = batch if "batch" in own else made.get("batch", batch)
-    lengths = {symbol: made[symbol] for symbol in symbols if symbol not in own and symbol != "batch"}
+    setting = Setting(name, params, input, batch, mode=mode, convention=convention)
+    graph = setting.graph()
+    example = Example({symbol: number_of(graph, symbol, batch) for symbol in symbols})
     try:
-        if own and (lengths or input):
-            _check_replaced(load_with(name, {**params, **own}), [*lengths] or ["--input"])
-        found = load_with(name, {**params, **own}, _input(graph, lengths) if lengths else input)
-        report = Report(found, images, "float32", mode, CONVENTIONS[convention])
-        figures = {key: getattr(report.totals, key) for key in COUNTS}
+        found, figures = figures_at(setting, graph, symbols_of(example), COUNTS)
     except NotSymbolic as error:
         hint = f"; {convention} may need a number, all, torch and macs do not" if CONVENTIONS[convention].rules else ""
         raise ArchcalcError(f"{graph.name}: {error}{hint}") from None
-    _note_sizes(found, example)
+    note_sizes(found, example)
     ranges, others = _where(example)
     short, where = _shortened(figures)
     return Formulas(graph, example, figures, short, where, ranges, others)
 
 
+def figures_at(
+    setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Sequence[str]
+) -> tuple[Graph, dict[str, Any]]:
+    """Expand a network with other params, lengths and batch: numbers or formulas. Returns the graph and its figures.
+
+    `graph` is the network with its own. Raises ArchcalcError, and NotSymbolic where a formula is not enough.
+    """
+    own = {symbol: value for symbol, value in values.items() if symbol in graph.about.params}
+    images: Any = setting.batch if "batch" in own else values.get("batch", setting.batch)
+    lengths = {symbol: values[symbol] for symbol in values if symbol not in own and symbol != "batch"}
+    params = {**setting.params, **own}
+    if own and (lengths or setting.input):
+        _check_replaced(load_with(setting.name, params), [*lengths] or ["--input"])
+    found = load_with(setting.name, params, _input(graph, lengths) if lengths else setting.input)
+    totals = Report(found, images, setting.dtype, setting.mode, CONVENTIONS[setting.convention], setting.recipe).totals
+    return found, {key: getattr(totals, key) for key in keys}
+
+
+def symbols_of(example: Example) -> dict[str, Formula]:
+    """Return the symbols of an example as formulas."""
+    return {symbol: example.symbol(symbol) for symbol in example.values}
+
+
+class Replaced(ArchcalcError):
+    """A param that is a symbol decides a size of the input that is given otherwise."""
+
+
 def _check_replaced(graph: Graph, by: Sequence[str]) -> None:
-    """Raise ArchcalcError if an input that others replace depends on a param that is a symbol."""
+    """Raise Replaced if an input that others replace depends on a param that is a symbol."""
     for size in [size for node in graph.inputs for size in node.output if isinstance(size, Formula)]:
         symbol = min(size.symbols())
-        raise ArchcalcError(f"{symbol} is a size of the input of {graph.name}, as is {by[0]}; omit one of them")
+        raise Replaced(f"{symbol} is a size of the input of {graph.name}, as is {by[0]}; omit one of them")
 
 
 def _input(graph: Graph, symbols: Mapping[str, Formula]) -> InputShapes:
@@ -114,7 +154,7 @@ def _value(count: Any) -> int | None:
     return count.value if isinstance(count, Formula) else count
 
 
-def _number(graph: Graph, symbol: str, batch: int) -> int:
+def number_of(graph: Graph, symbol: str, batch: int) -> int:
     """Return what a symbol stands for in a graph. Raises ArchcalcError if that is no whole number."""
     params = graph.about.params
     if symbol in params:
@@ -140,7 +180,7 @@ def _axes(graph: Graph, symbol: str) -> list[str]:
     return words[symbol]
 
 
-def _note_sizes(graph: Graph, example: Example) -> None:
+def note_sizes(graph: Graph, example: Example) -> None:
     """Note that each size of each layer is at least 1; what only says so of their product is no further condition."""
     products = dict[Condition, None]()
     for node in graph.nodes:

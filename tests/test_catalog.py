@@ -23,7 +23,7 @@ layers:
 def test_public_face():
     assert archcalc.__all__ == [
         "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load",
-        "networks", "parse",
+        "networks", "parse", "search", "sweep",
     ]  # fmt: skip
     assert all(getattr(archcalc, name).__name__ == name for name in archcalc.__all__)
     assert {*archcalc.__all__, "__version__"} <= set(dir(archcalc))

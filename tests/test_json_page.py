@@ -25,6 +25,8 @@ SAMPLES = {  # section → commands whose output together has every key, and nul
     ],
     "explain": ["explain vgg16 stage3.conv1", "explain odd.yaml stem --mode infer", "explain odd.yaml add1"],
     "explain --symbolic": ["explain lenet5 --symbolic height"],
+    "sweep": ["sweep vgg16 --over size=31,32"],
+    "search": ["search vgg16 --over size=32:64 --under params<1G --maximize size"],
     "fit": [
         "fit lenet5 --memory 256MiB", "fit squeezenet1.0 --gpu t4 --mode infer --vary size",
         "fit squeezenet1.0 --memory 1MB --device cpu --vary size --batch 10",

@@ -36,6 +36,12 @@ CODES = {  # command → what it exits with: arguments for 0, for 1 if there is 
     "plot": {0: "", 2: "profile lenet5"},
     "show": {0: "lenet5", 2: "lenet5 --set n=1"},
     "summarize": {0: "lenet5", 2: "wrong.yaml"},
+    "search": {
+        0: "lenet5 --over batch=1:4 --under macs<10M --maximize batch",
+        1: "lenet5 --over batch=1:4 --under macs<1 --maximize batch",
+        2: "lenet5 --over batch=1 --under macs",
+    },
+    "sweep": {0: "lenet5 --over batch=1:4", 2: "lenet5 --over batch=0"},
     "validate": {0: "right.yaml --device meta", 2: "right.yaml --all"},
 }
 

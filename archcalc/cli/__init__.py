@@ -44,10 +44,12 @@ COMMANDS = {
     "new": Home("archcalc.cli.first_steps", "new", "Write a first spec, or a copy of a network, to change."),
     "ops": Home("archcalc.cli.networks", "ops", "List the operators of the spec language."),
     "plot": Home("archcalc.cli.pictures", "plot", "Draw charts of networks as SVG, PNG or PDF."),
+    "search": Home("archcalc.cli.sweeps", "search", "Find the best combination of some values under bounds."),
     "show": Home(
         "archcalc.cli.networks", "show", "Show a network's paper, training recipe, accuracies and published figures."
     ),
     "summarize": Home("archcalc.cli.networks", "summarize", "Show a network layer by layer."),
+    "sweep": Home("archcalc.cli.sweeps", "sweep", "Compute figures for all combinations of some values."),
     "validate": Home("archcalc.cli.proofs", "validate_networks", "Compare figures with PyTorch."),
 }
 

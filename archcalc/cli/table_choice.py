@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
@@ -37,6 +37,14 @@ def require_columns(*tables: Sequence[Column]) -> None:
     """Raise ArchcalcError, before any work, for columns that are not in these tables."""
     first, *parts = (Table("", columns, []) for columns in tables)
     chosen(replace(first, parts=parts), choice())
+
+
+def keep_columns(names: Iterable[str]) -> None:
+    """Show these columns before those that are chosen, if any are."""
+    own = choice()
+    if own.columns:
+        columns = tuple(dict.fromkeys((*names, *own.columns)))
+        click.get_current_context().meta[CHOICE] = own._replace(columns=columns)
 
 
 def table_options(function: _Function) -> Any:

@@ -1,8 +1,7 @@
 """Whole numbers that are exact formulas of symbols: polynomials of symbols, quotients rounded down, and divisors.
 
-The code that computes with dimensions runs on a `Formula` as it runs on an integer or a column of NumPy. Where it
-compares, the comparison is decided at an example, in which each symbol is a number, and noted as a condition. Whatever
-follows from the same decisions is the same formula; so a result holds wherever all conditions do.
+Code runs on a `Formula` as on an integer. It decides a comparison at an example, in which each symbol is a number, and
+notes a condition. What follows from the same decisions is the same formula, so it holds wherever all conditions do.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from archcalc.errors import Refusal
 
 Monomial: TypeAlias = "frozenset[tuple[Atom, int]]"  # atoms with their powers
 ONE: Monomial = frozenset()
-BOUND = 2**20  # comparisons with larger numbers keep within the language's bounds, and are no conditions
+BOUND = 2**20  # comparisons with larger numbers keep within the language's bounds, and are not shown
 
 
 class NotSymbolic(Refusal, NotImplementedError):
@@ -63,6 +62,7 @@ class Example:
     def __init__(self, values: Mapping[str, int]) -> None:
         self.values = dict(values)
         self.conditions: dict[Condition, None] = {}
+        self.bounds: dict[Condition, None] = {}  # likewise, of comparisons with the bounds of the language
 
     def symbol(self, name: str) -> Formula:
         """Return a symbol as a formula."""
@@ -96,13 +96,8 @@ class Formula:
 
     def at(self, values: Mapping[str, Any]) -> Any:
         """Evaluate it; the values may be integers, columns of NumPy, or anything else with their arithmetic."""
-        return sum(
-            factor
-            * math.prod(
-                [(values[atom] if isinstance(atom, str) else atom.at(values)) ** power for atom, power in monomial]
-            )
-            for monomial, factor in self.terms.items()
-        )
+        products = (math.prod([_at(atom, values) ** power for atom, power in own]) for own in self.terms)
+        return sum(factor * product for factor, product in zip(self.terms.values(), products, strict=True))
 
     @property
     def value(self) -> int:
@@ -204,10 +199,14 @@ class Formula:
         return value == 0
 
     def __ge__(self, other: Any) -> bool:
-        return self.value >= other if _beyond(other) else self._decide(self - other, "≥")
+        return self._bounded(self - other) if _beyond(other) else self._decide(self - other, "≥")
 
     def __le__(self, other: Any) -> bool:
-        return self.value <= other if _beyond(other) else self._decide(-self + other, "≥")
+        return self._bounded(other - self) if _beyond(other) else self._decide(other - self, "≥")
+
+    def _bounded(self, difference: Any) -> bool:
+        self.example.bounds[Condition(difference if difference.value >= 0 else -difference - 1, "≥")] = None
+        return bool(difference.value >= 0)
 
     def __gt__(self, other: Any) -> bool:
         return not self <= other
@@ -266,8 +265,7 @@ class Formula:
             text += (" − " if text else "−") * (factor < 0) + " + " * bool(text and factor > 0) + product
         return f"{_monomial_text(shared)}·({text})" if shared else text
 
-    def __repr__(self) -> str:
-        return self.text()
+    __repr__ = text
 
     def __format__(self, form: str) -> str:
         return self.text()
@@ -285,6 +283,10 @@ def common_divisor(length: Any, number: int) -> Any:
     import numpy as np  # it is installed: the dimension is one of its arrays
 
     return np.gcd(length, number)
+
+
+def _at(atom: Atom, values: Mapping[str, Any]) -> Any:
+    return values[atom] if isinstance(atom, str) else atom.at(values)
 
 
 def _beyond(other: Any) -> bool:

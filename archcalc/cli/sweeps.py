@@ -1,0 +1,158 @@
+"""The commands `sweep` and `search`: figures of a network for all combinations of some values."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archcalc.analysis.figures import STEP
+from archcalc.analysis.recipe import USUAL
+from archcalc.cli.commands import command
+from archcalc.cli.options import (
+    STEP_OPTIONS,
+    NetworkName,
+    network_options,
+    output_options,
+    refuse_training,
+    require_training,
+    together,
+)
+from archcalc.cli.output import choice, deliver, say
+from archcalc.cli.table_choice import keep_columns, table_options
+from archcalc.errors import printable, shorten
+from archcalc.render.formats import FORMATS
+from archcalc.spec.binding import GivenInput
+
+MOST = 10**6  # values of one name
+RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?")
+
+
+def read_over(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Read `size=160:320:32` and `classes=10,100` as lists of values."""
+    over: dict[str, list[Any]] = {}
+    for text in given:
+        name, equals, values = (part.strip() for part in text.partition("="))
+        if not equals or not name or not values:
+            raise click.BadParameter(f"{shorten(text)!r} names no values; write size=160:320:32 or classes=10,100")
+        if name in over:
+            raise click.BadParameter(f"{shorten(name)} is given twice; write all of its values in one --over")
+        over[name] = [value for part in _parts(values) for value in _values(part)]
+        if len(over[name]) > MOST:
+            raise click.BadParameter(f"{shorten(name)} has more than {MOST:,} values; take larger steps")
+    return over
+
+
+def _parts(text: str) -> list[str]:
+    """Split at commas that are in no brackets: `[3, 4], [5, 6]` has two parts."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts]
+
+
+def _values(part: str) -> Sequence[Any]:
+    if not part:
+        raise click.BadParameter("there is an empty value; write size=160,192")
+    found = RANGE.fullmatch(part)
+    if found is None:
+        return [int(part) if part.isascii() and part.isdigit() and len(part) < 19 else part]
+    first, last, step = (int(number) for number in found.groups(default="1"))
+    if not step or last < first:
+        raise click.BadParameter(f"{part} has no numbers; write FIRST:LAST:STEP, e.g. 160:320:32, LAST included")
+    return range(first, last + 1, step)[: MOST + 1]
+
+
+sweep_options = together(
+    click.argument("name", type=NetworkName()),
+    click.option("--over", multiple=True, required=True, callback=read_over, metavar="NAME=VALUES",
+                 help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or "
+                      "of batch: 160:320:32 (320 included) or 10,100. Can be repeated, for all combinations."),
+    click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads."),
+    network_options,
+    table_options,
+    output_options,
+)  # fmt: skip
+
+
+@command()
+@sweep_options
+def sweep(
+    name: str, over: dict[str, list[Any]], settings: dict[str, str], shape: GivenInput | None, jobs: int, form: str,
+    output: Path | None, force: bool, **conditions: Any,
+) -> None:  # fmt: skip
+    """Compute a network's figures for all combinations of some values, millions per second.
+
+    --columns names the figures to compute; any figure of `archcalc summarize` but receptive fields. A combination that
+    does not fit, such as a size that is too small, is marked, and the others are computed.
+
+    \b
+    archcalc sweep resnet50 --over size=160:320:32 --over batch=1,32
+    archcalc sweep vgg16 --over height=64:512 --over width=64:512 -o vgg16.csv
+    archcalc sweep resnet50 --over "depths=[2,2,2,2],[3,4,6,3]" --columns params,peak_inference_bytes
+    """
+    from archcalc.render.tables.sweep import sweep_table
+    from archcalc.sweeping import sweep as swept
+    from archcalc.symbolic import COUNTS
+
+    wanted = [key for key in dict.fromkeys(choice().names) if key not in over and key != "problem"] or COUNTS
+    require_training(wanted, conditions["mode"])
+    found = swept(name, over, wanted, settings, shape, jobs=jobs, **_conditions(conditions))
+    keep_columns(over)
+    table = sweep_table(found.name, [*over], wanted, found.rows(), found.points, FORMATS[form].every, **conditions)
+    deliver(table, form, output, force)
+
+
+def _conditions(conditions: dict[str, Any]) -> dict[str, Any]:
+    """Take the training recipe out of the conditions; return them with it."""
+    refuse_training(STEP_OPTIONS, conditions["mode"])
+    return {"recipe": USUAL._replace(**{option: conditions.pop(option) for option in STEP_OPTIONS}), **conditions}
+
+
+@command()
+@sweep_options
+@click.option("--under", required=True, metavar="BOUNDS",
+              help="Bounds that must hold, e.g. 'macs < 600M, params < 6M, peak(batch=32) < 8GB'; peak is that of the "
+                   "mode.")  # fmt: skip
+@click.option("--maximize", metavar="NAME", help="Find the largest value of this name of --over, or figure.")
+@click.option("--minimize", metavar="NAME", help="Find the least.")
+@click.option("--best", type=click.IntRange(1, 1000), default=1, show_default=True, help="Show so many combinations.")
+def search(
+    name: str, over: dict[str, list[Any]], under: str, maximize: str | None, minimize: str | None, best: int,
+    settings: dict[str, str], shape: GivenInput | None, jobs: int, form: str, output: Path | None, force: bool,
+    **conditions: Any,
+) -> None:  # fmt: skip
+    """Find the best combination of some values under bounds. All combinations are computed, so it is the best.
+
+    Of combinations that are equally good, the one with fewer MACs comes first. The exit code is 1 if none fits.
+
+    \b
+    archcalc search resnet50 --over size=64:512:32 --under 'macs < 2G, peak(batch=32) < 1GB' --maximize size
+    archcalc search vgg16 --over height=64:512 --over width=64:512 --under 'macs < 10G' --maximize activations --best 5
+    """
+    from archcalc.render.tables.sweep import search_table
+    from archcalc.searching import read_bounds
+    from archcalc.searching import search as searched
+
+    if (goal := maximize or minimize) is None or (maximize and minimize):
+        raise click.UsageError("write either --maximize or --minimize, e.g. --maximize size")
+    bounds = read_bounds(under, conditions["mode"])
+    require_training([*[bound.key for bound in bounds], *([goal] if goal in STEP else [])], conditions["mode"])
+    found = searched(
+        name, over, bounds, goal, minimize is not None, best, params=settings, input=shape, jobs=jobs,
+        **_conditions(conditions),
+    )  # fmt: skip
+    if not found.rows:
+        say(f"none of {found.points:,} combinations keeps {printable(under)}\n")
+        sys.exit(1)
+    table = search_table(name, [*over], found.keys, found.rows, found.points, found.fitting, **conditions)
+    keep_columns(over)
+    deliver(table, form, output, force)

@@ -1,0 +1,117 @@
+"""The best combinations of some values under bounds: all of them are computed (`sweeping`), so the best is the best."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from archcalc.analysis.figures import FIGURES
+from archcalc.errors import ArchcalcError, choose, shorten, suggest
+from archcalc.sweeping import Sweep, numpy, sweep
+
+EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
+PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "b": 1} | {
+    f"{letter}{binary}b": (1024 if binary else 1000) ** power
+    for power, letter in enumerate("kmgt", 1) for binary in ("", "i")
+}  # fmt: skip
+_BOUND = re.compile(
+    r"(\w+)\s*(?:\(\s*batch\s*=\s*(\d{1,10})\s*\))?\s*(<=?|>=?)\s*([0-9][0-9,_]{0,30}(?:\.[0-9]{1,18})?)\s*([A-Za-z]{0,3})"
+)
+
+
+class Bound(NamedTuple):
+    """A figure, at a batch of its own if one is given, that must be less or greater than a number."""
+
+    key: str
+    batch: int | None
+    relation: str
+    limit: int | float
+    text: str
+
+
+class Found(NamedTuple):
+    """The best combinations: rows of values and figures, and how many of all fit."""
+
+    rows: list[dict[str, Any]]
+    keys: list[str]  # of the figures in them
+    points: int
+    fitting: int
+
+
+def read_bounds(text: str, mode: str) -> list[Bound]:
+    """Read `macs < 600M, peak(batch=32) < 8GB`. Raises ArchcalcError."""
+    return [_bound(part.strip(), mode) for part in re.split(r",(?!\d{3})| and ", text)]
+
+
+def _bound(text: str, mode: str) -> Bound:
+    match = _BOUND.fullmatch(text)
+    if match is None:
+        raise ArchcalcError(f"{shorten(text)!r} is no bound; {EXAMPLE}")
+    name, batch, relation, number, unit = match.groups()
+    key = PEAKS[mode] if name == "peak" else name
+    known = [own for own, figure in FIGURES.items() if figure.unit not in ("", "shape")]
+    if key not in known:
+        raise ArchcalcError(
+            f"{shorten(text)!r}: no figure {shorten(name)!r}; {suggest(name, [*known, 'peak']) or EXAMPLE}"
+        )
+    if unit.lower() not in UNITS or (unit[-1:].lower() == "b" and FIGURES[key].unit != "bytes"):
+        raise ArchcalcError(f"{shorten(text)!r}: unknown unit {unit!r}; {EXAMPLE}")
+    amount = float(re.sub("[,_]", "", number)) * UNITS[unit.lower()]
+    return Bound(key, int(batch) if batch else None, relation, int(amount) if amount.is_integer() else amount, text)
+
+
+def search(
+    name: str, over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
+    best: int = 1, **setting: Any,
+) -> Found:  # fmt: skip
+    """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
+
+    The goal is a name in `over` or a figure; of equal combinations that with fewer MACs comes first. Raises
+    ArchcalcError as `sweep` does.
+    """
+    np = numpy()
+    goals = {**dict.fromkeys(over), **dict.fromkeys(key for key in FIGURES if FIGURES[key].unit not in ("", "shape"))}
+    choose("goal", goal, {key: key for key in goals})
+    if "batch" in over and any(bound.batch for bound in under):
+        raise ArchcalcError("batch is among the names to search over; write the bound without (batch=…)")
+    keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs"]
+    own = sweep(name, over, list(dict.fromkeys(keys)), **setting)
+    columns = dict(own.figures)
+    for batch in {bound.batch for bound in under if bound.batch}:
+        wanted = list(dict.fromkeys(bound.key for bound in under if bound.batch == batch))
+        found = sweep(name, over, wanted, **{**setting, "batch": batch}).figures
+        columns |= {f"{key}(batch={batch})": array for key, array in found.items()}
+    fits = own.problem_at < 0
+    for bound in under:
+        fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
+    order = _order(own, columns, goal, least, fits)[:best]
+    return Found([_row(own, columns, int(i)) for i in order], list(columns), own.points, int(np.count_nonzero(fits)))
+
+
+def _keeps(figure: Any, bound: Bound) -> Any:
+    """Return where a figure is known and keeps a bound."""
+    data = figure.data
+    holds = {"<": data < bound.limit, "<=": data <= bound.limit, ">": data > bound.limit, ">=": data >= bound.limit}
+    return holds[bound.relation] & ~figure.mask
+
+
+def _order(own: Sweep, columns: Mapping[str, Any], goal: str, least: bool, fits: Any) -> Any:
+    """Return the places of the combinations that fit, the best first."""
+    np, (places,) = numpy(), fits.ravel().nonzero()
+    if goal in own.over:
+        axis = [*own.over].index(goal)
+        shape = [-1 if i == axis else 1 for i in range(len(own.over))]
+        values = np.broadcast_to(np.reshape(own.over[goal], shape), fits.shape).ravel()
+    else:
+        values = columns[goal].data.ravel()
+        places = places[~columns[goal].mask.ravel()[places]]
+    ranked = values[places] if least else -values[places]
+    return places[np.lexsort((columns["macs"].data.ravel()[places], ranked))]
+
+
+def _row(own: Sweep, columns: Mapping[str, Any], place: int) -> dict[str, Any]:
+    at = numpy().unravel_index(place, own.problem_at.shape)
+    values = {symbol: values[int(i)] for (symbol, values), i in zip(own.over.items(), at, strict=True)}
+    return values | {key: None if array.mask[at] else int(array.data[at]) for key, array in columns.items()}

@@ -1,0 +1,392 @@
+"""Figures of a network for all combinations of some values of its params, input and batch, at once.
+
+The plan runs once over symbols (`symbolic`), at the first combination. That gives formulas, and the conditions under
+which every decision of the plan is the same. Where they hold the formulas are evaluated over arrays; at the first
+combination that is left the plan runs again. So each figure is the one that a run at its combination alone gives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeAlias
+
+from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
+from archcalc.graph.graph import Graph
+from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, Quotient
+from archcalc.spec.binding import InputShapes
+from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
+
+MOST = 10**8  # combinations in one sweep
+BLOCK = 2**16  # combinations at a time: a few columns of them fit a core's cache
+LARGEST = 2**63 - 1
+TRIED = 8  # values from each end at which a name is tried as a symbol
+Block: TypeAlias = tuple[slice, ...]
+Span: TypeAlias = Mapping[str, tuple[int, int]]  # the least and the largest number of each symbol
+
+
+class Plan(NamedTuple):
+    """The formulas of the figures for all combinations of symbols that fulfil the conditions, or why there are none."""
+
+    conditions: Sequence[Condition]
+    figures: Mapping[str, Any]
+    problem: ArchcalcError | None
+    at: Mapping[str, int]  # the first of them
+
+
+class Sweep(NamedTuple):
+    """The figures of each combination, as arrays with an axis for each name in `over`.
+
+    `figures` are masked where they are unknown and where a network does not fit; there `problem_at` is the number of
+    one of the `problems`, elsewhere −1.
+    """
+
+    name: str
+    over: dict[str, list[Any]]
+    figures: dict[str, Any]
+    problem_at: Any
+    problems: list[str]
+
+    @property
+    def points(self) -> int:
+        """How many combinations there are."""
+        return int(self.problem_at.size)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the values and figures of each combination; None: unknown.
+
+        `problem` is "" or why it does not fit; where several fail alike, with the numbers of the first of them.
+        """
+        columns = [self.figures[key].ravel() for key in self.figures]
+        for i, values in enumerate(itertools.product(*self.over.values())):
+            figures = {key: None if column.mask[i] else int(column.data[i])
+                       for key, column in zip(self.figures, columns, strict=True)}  # fmt: skip
+            at = int(self.problem_at.flat[i])
+            yield {
+                **dict(zip(self.over, values, strict=True)),
+                **figures,
+                "problem": self.problems[at] if at >= 0 else "",
+            }
+
+
+def sweep(
+    name: str, over: Mapping[str, Sequence[Any]], figures: Sequence[str] = COUNTS,
+    params: Mapping[str, Any] | None = None, input: InputShapes | None = None, *, batch: int = 1,
+    dtype: str = "float32", mode: str = "infer",
+    convention: str = "all", recipe: Recipe = USUAL, jobs: int = 1,
+) -> Sweep:  # fmt: skip
+    """Compute figures of a network for all combinations of the values in `over`.
+
+    A name in `over` is a param of the spec, an axis of the input such as height, `size` for all its lengths, or batch.
+    Whole numbers run as arrays; other values, and params that decide how many layers there are, one after another.
+    Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
+    fit 64 bits.
+    """
+    for key in figures:
+        choose("figure", key, {key: key for key in FIGURES if FIGURES[key].unit not in ("", "shape")})
+    for symbol in {*over}.intersection(figures):
+        raise ArchcalcError(f"{symbol} is a param here, and a figure; omit the figure")
+    columns = {symbol: list(values) for symbol, values in over.items()}
+    sizes = [len(values) for values in columns.values()]
+    _check_size(columns, sizes)
+    setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
+    graph = setting.graph()
+    varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
+    grid = _Grid(columns, tuple(figures))
+    others = [symbol for symbol in columns if symbol not in varying]
+    with ThreadPoolExecutor(jobs) as pool:
+        for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
+            at = dict(zip(others, places, strict=True))
+            fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
+            structure = _structure(grid, setting, graph, fixed, varying)
+            list(pool.map(structure.fill, _blocks(grid, at)))
+    return Sweep(name, columns, grid.result(), grid.problem_at, grid.problems)
+
+
+def _structure(
+    grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
+) -> _Structure:
+    """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
+    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
+    own = setting._replace(params={**setting.params, **params})
+    with contextlib.suppress(ArchcalcError):  # it may fit with other lengths
+        graph = own.graph()
+    rest = {symbol: value for symbol, value in fixed.items() if symbol not in params}
+    return _Structure(grid, own, graph, rest, symbols)
+
+
+def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
+    """Whether the plan can run with a symbol for these values; False: it runs once for each.
+
+    Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
+    """
+    if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
+        return False
+    number_of(graph, symbol, 1)
+    if symbol not in graph.about.params:
+        for value in values:
+            if type(value) is not int or value < 1:
+                raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 on")
+    first = next(
+        (value for value in (*values[:TRIED], *values[-TRIED:]) if _runs(setting, graph, {symbol: value}, keys)), None
+    )
+    return first is not None and _runs(setting, graph, symbols_of(Example({symbol: first})), keys)
+
+
+def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Whether the figures can be computed for these numbers, or formulas."""
+    try:
+        figures_at(setting, graph, values, keys)
+    except (ArchcalcError, NotSymbolic):
+        return False
+    return True
+
+
+def _check_size(columns: Mapping[str, Sequence[Any]], sizes: Sequence[int]) -> None:
+    for symbol, values in columns.items():
+        if not values:
+            raise ArchcalcError(
+                f"{shorten(symbol)} has no values; write {shorten(symbol)}=160:320:32 or {shorten(symbol)}=1,2,4"
+            )
+    if math.prod(sizes) > MOST:
+        product = " × ".join(f"{size:,}" for size in sizes)
+        raise ArchcalcError(
+            f"{product} are {math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
+            "take larger steps, or sweep one part at a time"
+        )
+
+
+def numpy() -> Any:
+    """Return NumPy. Raises ArchcalcError if it is not installed."""
+    try:
+        import numpy as np
+    except ImportError:
+        raise ArchcalcError(needs("a sweep", "NumPy", "sweep")) from None
+    return np
+
+
+class _Grid:
+    """The arrays of a sweep, filled block by block."""
+
+    def __init__(self, columns: Mapping[str, list[Any]], keys: tuple[str, ...]) -> None:
+        np = numpy()
+        self.columns, self.keys = columns, keys
+        self.shape = tuple(map(len, columns.values()))
+        self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
+        self.unknown: dict[str, Any] = {}  # by figure, where some are
+        self.problem_at = np.full(self.shape, -1, np.int32)
+        self.problems: list[str] = []
+        self.lock = threading.Lock()
+
+    def result(self) -> dict[str, Any]:
+        """Return the figures as masked arrays."""
+        np, failed = numpy(), self.problem_at >= 0
+        masks = {key: self.unknown[key] | failed if key in self.unknown else failed for key in self.keys}
+        return {key: np.ma.MaskedArray(array, masks[key]) for key, array in self.arrays.items()}
+
+    def take(self, plan: Plan, block: Block, values: Mapping[str, Any], atoms: dict[Any, Any], holds: Any) -> None:
+        """Write what the formulas of a plan give where it holds in a block."""
+        np = numpy()
+        if plan.problem:
+            values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
+            text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
+            with self.lock:
+                if text not in self.problems:
+                    self.problems.append(text)
+            self.problem_at[block][holds] = self.problems.index(text)
+        for key, formula in plan.figures.items():
+            if formula is None:
+                with self.lock:
+                    unknown = self.unknown.setdefault(key, np.zeros(self.shape, bool))
+                unknown[block] |= holds
+            else:
+                np.copyto(self.arrays[key][block], evaluate(formula, values, atoms), where=holds)
+
+
+class _Structure:
+    """The part of a grid in which only symbols vary."""
+
+    def __init__(
+        self, grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
+    ) -> None:
+        np = numpy()
+        self.grid, self.setting, self.graph, self.fixed, self.symbols = grid, setting, graph, fixed, symbols
+        self.plans: list[Plan] = []
+        self.lock = threading.Lock()
+        axes = [np.asarray(values if symbol in symbols else [0]) for symbol, values in grid.columns.items()]
+        self.mesh = dict(zip(grid.columns, np.meshgrid(*axes, indexing="ij", sparse=True), strict=True))
+        self.span = {symbol: (min(values), max(values)) for symbol, values in grid.columns.items() if symbol in symbols}
+
+    def fill(self, block: Block) -> None:
+        """Fill a block by the plans that are there, and by new ones for what is left."""
+        np = numpy()
+        values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
+        left = np.ones(self.grid.problem_at[block].shape, bool)
+        atoms: dict[Any, Any] = {}
+        for i in itertools.count():
+            if i == len(self.plans):
+                self._plan(i, values, left)
+            holds = _all_hold(self.plans[i].conditions, values, atoms) & left
+            if holds.any():
+                self.grid.take(self.plans[i], block, values, atoms, holds)
+                left &= ~holds
+                if not left.any():
+                    return
+
+    def _plan(self, number: int, values: Mapping[str, Any], left: Any) -> None:
+        """Make the plan of this number at the first combination that is left, unless another thread did."""
+        np = numpy()
+        with self.lock:
+            if number == len(self.plans):
+                first = np.unravel_index(left.argmax(), left.shape)
+                at = {symbol: int(np.broadcast_to(column, left.shape)[first]) for symbol, column in values.items()}
+                self.plans.append(self._plan_at(at))
+
+    def _plan_at(self, at: Mapping[str, int]) -> Plan:
+        """Return the plan at a combination; where symbols are not enough, for this combination alone."""
+        example = Example(at)
+        try:
+            found, figures = self._figures(symbols_of(example))
+            note_sizes(found, example)
+        except NotSymbolic:
+            return self._plan_of_one(example)
+        except Replaced:
+            raise
+        except ArchcalcError as error:
+            alone = self._plan_of_one(example)
+            return alone._replace(conditions=self._conditions(example)) if _alike(error, alone.problem) else alone
+        _check_fits(figures, self._conditions(example), self.span, self.setting.name)
+        return Plan(self._conditions(example), figures, None, at)
+
+    def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
+        return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
+
+    def _plan_of_one(self, example: Example) -> Plan:
+        alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
+        figures = dict[str, Any]()
+        try:
+            figures = self._figures(example.values)[1]
+        except ArchcalcError as error:
+            return Plan(alone, {}, error, example.values)
+        _check_fits(figures, [], {}, self.setting.name)
+        return Plan(alone, figures, None, example.values)
+
+    def _conditions(self, example: Example) -> list[Condition]:
+        """Return the conditions of an example that may not hold somewhere in the grid."""
+        made = [*example.conditions, *example.bounds]
+        return [own for own in made if own.relation != "≥" or span(own.formula, self.span)[0] < 0]
+
+
+def _alike(error: ArchcalcError, other: ArchcalcError | None) -> bool:
+    """Whether errors with and without symbols are of the same place, and so for the same reason."""
+    if isinstance(error, SpecError) and isinstance(other, SpecError):
+        return error.place == other.place
+    return other is not None and type(error) is type(other)
+
+
+def said(error: ArchcalcError) -> str:
+    """Return the message of an error without its place."""
+    return error.message if isinstance(error, SpecError) else str(error)
+
+
+def _part(array: Any, block: Block) -> Any:
+    """Return the part of a column of the mesh that lies in a block."""
+    return array[tuple(own if size > 1 else slice(None) for own, size in zip(block, array.shape, strict=True))]
+
+
+def _blocks(grid: _Grid, fixed: Mapping[str, int]) -> Iterator[Block]:
+    """Yield slices of a grid of at most `BLOCK` combinations each; some of its axes have a fixed place."""
+    ranges, room = [], BLOCK
+    for symbol, size in reversed([*zip(grid.columns, grid.shape, strict=True)]):
+        start, stop = (fixed[symbol], fixed[symbol] + 1) if symbol in fixed else (0, size)
+        step = max(1, min(room, stop - start))
+        ranges.append([slice(i, min(i + step, stop)) for i in range(start, stop, step)])
+        room //= step
+    yield from itertools.product(*reversed(ranges))
+
+
+def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last: Span, name: str) -> None:
+    """Raise Overflow if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
+    formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
+    for key, formula in formulas:
+        if max(map(abs, span(formula, last))) > LARGEST:
+            up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
+            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
+
+
+def span(formula: Any, of: Span) -> tuple[int, int]:
+    """Return numbers between which a formula is, and each part of its sum, for symbols between these numbers."""
+    if not isinstance(formula, Formula):
+        return formula or 0, formula or 0
+    low = high = 0
+    for monomial, factor in formula.terms.items():
+        least, most = factor, factor
+        for atom, power in monomial:
+            for _ in range(power):
+                ends = [end * own for end in (least, most) for own in _span(atom, of)]
+                least, most = min(ends), max(ends)
+        low, high = low + least, high + most
+    return low, high
+
+
+def _span(atom: Any, of: Span) -> tuple[int, int]:
+    if isinstance(atom, str):
+        return of[atom]
+    low, high = span(atom.of, of)
+    return (low // atom.number, high // atom.number) if isinstance(atom, Quotient) else (1, atom.number)
+
+
+def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
+    """Return where all conditions hold: an array, or True."""
+    holds: Any = numpy().True_
+    for formula, relation in conditions:
+        value = evaluate(formula, values, atoms)
+        holds = holds & (value >= 0 if relation == "≥" else value == 0 if relation == "=" else value != 0)
+    return holds
+
+
+def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
+    """Evaluate a formula over arrays; `atoms` remembers the values of quotients and divisors.
+
+    Terms with the same atoms but for one symbol are added before they are multiplied: most arrays then have only the
+    axis of this symbol.
+    """
+    if not isinstance(formula, Formula):
+        return formula
+    symbol = _most_frequent(formula)
+    sums: dict[Any, Any] = {}
+    for monomial, factor in formula.terms.items():
+        own = [(atom, power) for atom, power in monomial if _of_one(atom, symbol)]
+        others = monomial.difference(own)
+        sums[others] = sums.get(others, 0) + factor * _product(own, values, atoms)
+    return sum(total * _product(others, values, atoms) if others else total for others, total in sums.items())
+
+
+def _most_frequent(formula: Formula) -> str:
+    names = Counter(name for monomial in formula.terms for atom, _ in monomial
+                    for name in ([atom] if isinstance(atom, str) else sorted(atom.of.symbols())))  # fmt: skip
+    return names.most_common(1)[0][0]
+
+
+def _of_one(atom: Any, symbol: str) -> bool:
+    return atom == symbol if isinstance(atom, str) else atom.of.symbols() == {symbol}
+
+
+def _product(powers: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
+    return math.prod([_atom(atom, values, atoms) for atom, power in powers for _ in range(power)])
+
+
+def _atom(atom: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
+    if isinstance(atom, str):
+        return values[atom]
+    if atom not in atoms:
+        of = evaluate(atom.of, values, atoms)
+        atoms[atom] = of // atom.number if isinstance(atom, Quotient) else numpy().gcd(of, atom.number)
+    return atoms[atom]

@@ -1,0 +1,172 @@
+"""Sweeps: each figure is the one of a run at its combination alone, and nothing wraps or hides."""
+
+import csv
+import io
+import random
+
+import pytest
+from click.testing import CliRunner
+from support.sweep_points import alone, differences
+
+from archcalc import ArchcalcError
+from archcalc.cli import cli
+from archcalc.searching import read_bounds, search
+from archcalc.sweeping import BLOCK, sweep
+from archcalc.symbolic import COUNTS
+
+NETWORKS = (
+    "alexnet", "bert-base", "bn-inception", "char-rnn", "convnext-tiny", "densenet-40-12", "fcn-32s", "googlenet",
+    "lenet5", "mobilenet-v2", "nin", "resnet50", "squeezenet1.0", "swin-t", "unet", "vit-b-16", "wavenet-30",
+)  # fmt: skip
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["sweep", *arguments])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_swept_figure_is_that_of_a_run_alone(name):
+    wrong, tried = differences(name, 3, random.Random(name))
+    assert tried
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("name", "over"), [
+    ("vgg16", {"size": range(28, 40), "classes": [1, 10], "batch": [1, 3]}),
+    ("unet", {"size": [188, 204, 220]}),
+    ("lenet5", {"size": range(1, 40)}),
+    ("resnet20", {"size": [31, 32], "batch": [1, 2]}),
+])  # fmt: skip
+def test_peaks_and_steps_are_those_of_a_run_alone(name, over):
+    keys = ["macs", "saved_bytes", "peak_inference_bytes", "peak_training_bytes", "step_flops", "depth"]
+    for row in sweep(name, over, keys, mode="train").rows():
+        figures, problem = alone(name, {symbol: row[symbol] for symbol in over}, keys, mode="train")
+        assert {key: row[key] for key in keys} == figures, row
+        assert bool(row["problem"]) == bool(problem)
+
+
+def test_params_of_structure_split_the_sweep():
+    found = sweep("resnet50", {"depths": [(2, 2, 2, 2), (3, 4, 6, 3)], "size": [64, 224]}, ["params", "macs"])
+    small, large = found.figures["params"].tolist()
+    assert large == [25_557_032] * 2
+    assert small[0] == small[1] < large[0]
+    assert found.figures["macs"][1, 1] == 3_857_973_248
+
+
+def test_a_count_of_layers_is_no_symbol():
+    found = sweep("bert-base", {"depth": [2, 12], "length": [128, 512]}, ["params"])
+    assert found.problems == []
+    assert found.figures["params"].tolist()[1] == [109_482_240] * 2
+
+
+def test_blocks_and_threads_change_nothing():
+    over = {"size": range(32, 32 + BLOCK // 300), "classes": range(10, 610)}
+    one, two = (sweep("vgg16", over, jobs=jobs) for jobs in (1, 2))
+    assert one.points > BLOCK
+    for key in COUNTS:
+        assert (one.figures[key] == two.figures[key]).all()
+    row = [*one.rows()][-1]
+    figures, _ = alone("vgg16", {symbol: row[symbol] for symbol in over}, COUNTS)
+    assert {key: row[key] for key in COUNTS} == figures
+
+
+def test_combinations_that_do_not_fit_are_marked():
+    found = sweep("vgg16", {"size": [31, 32]})
+    assert found.problems == ["maxpool: kernel 2 is larger than the padded input 1 (size=31)"]
+    assert found.figures["macs"].mask.tolist() == [True, False]
+
+
+def test_a_figure_without_a_value_is_unknown_not_zero():
+    found = sweep("lenet5", {"batch": [1, 2]}, ["expected_depth", "params"])
+    assert [row["expected_depth"] for row in found.rows()] == [None, None]
+
+
+@pytest.mark.parametrize(("over", "message"), [
+    ({"siz": [1]}, "no param or axis 'siz'; did you mean size"),
+    ({"size": []}, "size has no values"),
+    ({"batch": [0]}, "batch=0 is no whole number from 1 on"),
+    ({"height": ["x"]}, "height=x is no whole number"),
+    ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
+    ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
+    ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
+])  # fmt: skip
+def test_a_wrong_sweep_says_what_to_write(over, message):
+    with pytest.raises(ArchcalcError, match=message.replace("(", r"\(")):
+        sweep("vgg16", over)
+
+
+def test_a_figure_that_is_no_number_is_refused():
+    with pytest.raises(ArchcalcError, match="unknown figure 'output'"):
+        sweep("vgg16", {"size": [224]}, ["output"])
+
+
+def test_the_command_writes_every_combination():
+    result = run("vgg16", "--over", "size=160:224:32", "--over", "batch=1,2", "--columns", "macs", "--format", "csv")
+    rows = [*csv.DictReader(io.StringIO(result.stdout))]
+    assert [(row["size"], row["batch"]) for row in rows] == [(s, b) for s in ("160", "192", "224") for b in "12"]
+    assert rows[-2]["macs"] == "15470264320"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("size", "names no values; write size=160:320:32"),
+    ("size=", "names no values"),
+    ("size=1,,2", "there is an empty value"),
+    ("size=320:160", "has no numbers; write FIRST:LAST:STEP"),
+    ("size=1:2:0", "has no numbers"),
+    ("size=0:9999999999", "more than 1,000,000 values"),
+])  # fmt: skip
+def test_wrong_values_say_what_to_write(text, message):
+    result = run("vgg16", "--over", text)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_without_numpy_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "numpy", None)
+    with pytest.raises(ArchcalcError, match=r"pip install 'archcalc\[sweep\]'"):
+        sweep("vgg16", {"size": [224]})
+
+
+def test_a_search_finds_what_the_whole_grid_has():
+    over = {"size": range(32, 232, 4), "classes": range(10, 1010, 50), "batch": [1, 2]}
+    found = search("vgg16", over, read_bounds("macs < 9G, params <= 100M, activations > 1M", "infer"), "size", best=3)
+    rows = [row for row in sweep("vgg16", over, ["macs", "params", "activations"]).rows()
+            if row["macs"] < 9e9 and row["params"] <= 1e8 and row["activations"] > 1e6]  # fmt: skip
+    rows.sort(key=lambda row: (-row["size"], row["macs"]))
+    assert found.fitting == len(rows)
+    assert [{key: row[key] for key in ("size", "classes", "batch", "macs")} for row in rows[:3]] == [
+        {key: row[key] for key in ("size", "classes", "batch", "macs")} for row in found.rows
+    ]
+
+
+def test_a_bound_may_have_a_batch_of_its_own():
+    found = search("resnet50", {"size": range(64, 257, 32)}, read_bounds("peak(batch=32) < 400MB", "infer"), "size")
+    (best,) = found.rows
+    assert best["size"] == 192
+    figures, _ = alone("resnet50", {"size": 192, "batch": 32}, ["peak_inference_bytes"])
+    assert best["peak_inference_bytes(batch=32)"] == figures["peak_inference_bytes"] < 400e6
+
+
+def test_nothing_unknown_keeps_a_bound():
+    found = search("lenet5", {"batch": [1, 2]}, read_bounds("expected_depth < 100", "infer"), "batch")
+    assert (found.fitting, found.rows) == (0, [])
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("macs << 2G", "is no bound; write FIGURE < NUMBER"),
+    ("maccs < 2G", "no figure 'maccs'; did you mean macs"),
+    ("macs < 2GB", "unknown unit 'GB'"),
+    ("macs < 2X", "unknown unit 'X'"),
+    ("", "is no bound"),
+])  # fmt: skip
+def test_a_wrong_bound_says_what_to_write(text, message):
+    with pytest.raises(ArchcalcError, match=message):
+        read_bounds(text, "infer")
+
+
+def test_bounds_read_units_of_1000_and_1024():
+    bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1GiB", "train")
+    assert [(bound.key, bound.limit) for bound in bounds] == [
+        ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**30),
+    ]  # fmt: skip
