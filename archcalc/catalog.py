@@ -25,6 +25,7 @@ from archcalc.network_names import Names, fits, is_pattern
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec
+from archcalc.spec.yaml import near_file
 from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, mentions, shown, sibling
 from archcalc.spec_reading import STDIN, parsed, read_spec
 
@@ -223,7 +224,8 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
         return _in_file(name, "")
     known = networks(broken=lambda error: None)  # ignore broken files: report the misspelt name
     alike = Names(known).find(name)
-    hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else suggest(name, known)
+    hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else ""
+    hint = hint or near_file(name, (*OF_FILES, ".csv")) or suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
     raise UnknownNetwork(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
@@ -323,6 +325,11 @@ def _own_name(name: str) -> tuple[str, str]:
     except ArchcalcError:  # loading the network will raise it
         return name, ""
     return (found.network, path) if path else (name, "")
+
+
+def is_known(name: str) -> bool:
+    """Whether it is a network of the catalog in any spelling, or a file."""
+    return _is_file(name) or bool(Names(networks(broken=lambda error: None)).spelled(name))
 
 
 def _is_file(name: str) -> bool:

@@ -230,6 +230,7 @@ class TestRows:
     def test_ratios_are_shown_on_request(self):
         assert "×" not in output("vgg16", "resnet50").replace("3×224×224", "")
         text = output("vgg16", "resnet50", "--relative-to", "resnet50", "--columns", "params")
+        assert output("vgg16", "resnet50", "--relative-to", "ResNet-50", "--columns", "params") == text
         assert text.splitlines()[0].endswith(" · ×: against resnet50")
         assert [line.split()[-1] for line in text.splitlines()[-2:]] == ["5.41", "1.00"]
         data = json.loads(output("vgg16", "resnet50", "--relative-to", "resnet50", "--format", "json"))
@@ -345,7 +346,10 @@ class TestRows:
         (["vgg16", "vgg19", "--by", "layers"], "'layers' is not one of 'stage', 'block', 'layer'"),
         (["vgg16", "vgg19", "--by", "layer", "--relative-to", "vgg16"], "omit them with --by"),
         (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "unknown column 'macs'; did you mean macs_b or macs_a"),
-        (["vgg16", "vgg19", "--relative-to", "vgg61"], "unknown network 'vgg61'; did you mean vgg1"),
+        (
+            ["vgg16", "vgg19", "--relative-to", "vgg61"],
+            "vgg61 is not compared; compare it, too, or name one of vgg16, vgg19",
+        ),
         (["vgg16", "vgg19", "--columns", "params_ratio"], "params_ratio is relative to a network; add --relative-to"),
         (["vgg16", "--no-published", "--sort", "top1"], "top1 is published; omit --no-published"),
         (

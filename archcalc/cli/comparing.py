@@ -11,7 +11,7 @@ import click
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report
-from archcalc.catalog import loaded
+from archcalc.catalog import loaded, titles
 from archcalc.cli import options
 from archcalc.cli.commands import command
 from archcalc.cli.output import choice, deliver, skipped
@@ -29,7 +29,8 @@ MAX_STEPS = 100_000  # of expansion for two networks to align: both are in memor
 @click.argument("names", nargs=-1, type=options.NetworkName(), metavar="NAME...")
 @options.family_option
 @click.option("--by", type=click.Choice(["stage", "block", "layer"]), help="Show where two networks differ.")
-@click.option("--relative-to", "against", metavar="NETWORK", help="Add ratios to this one of them.")
+@click.option("--relative-to", "against", type=options.NetworkName(), metavar="NETWORK",
+              help="Add ratios to this one of them.")  # fmt: skip
 @options.network_options
 @options.strict_option
 @options.published_option
@@ -66,6 +67,7 @@ def compare(
             every = FORMATS[form].every or bool(choice().sort)  # merged rows have their place in the order
             table = aligned(list(reports), by, every)
     else:
+        against = titles([*names, against])[against] if against else None
         table = side_by_side(reports, against, published, FORMATS[form].every)
     deliver(table, form, output, force)
 

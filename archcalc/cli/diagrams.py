@@ -11,7 +11,7 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, mode_option, spec_options, written, written_as
-from archcalc.cli.output import put, write
+from archcalc.cli.output import put, tell, write
 from archcalc.cli.picture_options import PRINTED, look_options, print_caption
 from archcalc.render.pictures import Look
 from archcalc.spec.binding import GivenInput
@@ -88,4 +88,4 @@ def _draw(picture: Diagram, look: Look, direction: str, form: str, output: Path 
     smallest = scale * SMALL / NORMAL * (look.letters or NORMAL)
     if smallest < READABLE:
         hint = "use a smaller --depth, another --direction, or a larger --width or --height"
-        click.echo(f"the smallest letters have {smallest:.1f} points; {hint}", err=True)
+        tell(f"the smallest letters have {smallest:.1f} points; {hint}")

@@ -14,7 +14,7 @@ from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with, matching, origin
 from archcalc.cli.commands import command
 from archcalc.cli.options import NetworkName, figure_options, force_option, written
-from archcalc.cli.output import put, run_each, say, skipped
+from archcalc.cli.output import put, run_each, say, skipped, tell
 from archcalc.errors import ArchcalcError, one_line, printable
 from archcalc.importers.sources import TORCH
 from archcalc.lock import Findings, again, findings
@@ -101,7 +101,7 @@ def check_lock(path: Path, files: Sequence[str]) -> bool:
     result = f"{failed} of {_networks(len(found))} failed" if failed else f"{_networks(len(found))} as locked"
     say(f"{printable(str(path))}: {result}\n")
     if any(own.differences or own.totals for own in found):
-        click.echo(printable(f"if that is meant: archcalc lock -o {path} --update"), err=True)
+        tell(printable(f"if that is meant: archcalc lock -o {path} --update"))
     return bool(failed or missing)
 
 

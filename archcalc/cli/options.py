@@ -86,10 +86,11 @@ def refuse_scale(ctx: click.Context, param: click.Parameter, value: str | None) 
 def read_settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Read `name=value` pairs."""
     settings = {}
+    form = "name=value, e.g. classes=10" if param.name == "settings" else f"{param.metavar}, e.g. Ours=vgg16"
     for value in values:
         name, equals, text = value.partition("=")
         if not equals or not text.strip():
-            raise click.BadParameter(f"{value[:60]!r} is not a setting; write name=value, e.g. classes=10")
+            raise click.BadParameter(f"{value[:60]!r} is not a setting; write {form}")
         settings[name.strip()] = text
     return settings
 

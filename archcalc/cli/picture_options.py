@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from archcalc.cli.options import together
+from archcalc.cli.output import tell
 from archcalc.errors import printable, shorten
 from archcalc.render.pictures import Look
 
@@ -65,4 +66,4 @@ def look_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def print_caption(look: Look, said: str) -> None:
     """Print the text that a picture leaves out."""
     if not look.title:
-        click.echo(f"caption: {printable(said)}", err=True)
+        tell(f"caption: {printable(said)}")
