@@ -105,9 +105,9 @@ def test_extras_are_named_in_one_way():
     """Each library of an extra is missed with the same sentence, and the extra exists."""
     code = "\n".join(path.read_text() for path in (ROOT / "archcalc").rglob("*.py"))
     assert needs("a picture", "matplotlib", "plot") == "a picture needs matplotlib: pip install 'archcalc[plot]'"
-    assert len(re.findall("pip install", code)) == 2  # in `needs`, and in the help of `plot`
+    assert len(re.findall("pip install", code)) == 3  # in `needs`, and in the help of `plot` and `graph`
     extras = re.findall(r"needs\(['\"][^)]*, ['\"](\w+)['\"]\)", code)
-    assert sorted(extras) == ["onnx", "pandas", "plot", "torch", "torch"]
+    assert sorted(extras) == ["onnx", "pandas", "plot", "plot", "torch", "torch"]
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in project for extra in extras)
     assert not [page for page in (ROOT / "docs").rglob("*.md") if "install '.[" in page.read_text()]

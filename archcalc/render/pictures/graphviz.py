@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from archcalc.errors import ArchcalcError
+from archcalc.errors import ArchcalcError, needs
 
 FONTS = '<?xml version="1.0"?><fontconfig><dir>{fonts}</dir><cachedir>{cache}</cachedir></fontconfig>'
 DATE = rb"(?<=CreationDate \(D:)\d+Z"  # in a PDF
@@ -33,8 +33,8 @@ def draw_dot(text: str, form: str) -> tuple[bytes, tuple[float, float]]:
     Raises ArchcalcError if pygraphviz or matplotlib is missing, or if Graphviz fails.
     """
     if not (find_spec("pygraphviz") and find_spec("matplotlib")):
-        hint = "pip install 'archcalc[plot]', or use --format mermaid or dot"
-        raise ArchcalcError(f"a drawn graph needs pygraphviz and matplotlib: {hint}")
+        missing = needs("a drawn graph", "pygraphviz and matplotlib", "plot")
+        raise ArchcalcError(f"{missing}, or use --format mermaid or dot")
     import matplotlib
 
     with TemporaryDirectory(prefix="archcalc-") as folder:
