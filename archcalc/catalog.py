@@ -225,7 +225,10 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     known = networks(broken=lambda error: None)  # ignore broken files: report the misspelt name
     alike = Names(known).find(name)
     hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else ""
-    hint = hint or near_file(name, (*OF_FILES, ".csv")) or suggest(name, known)
+    hint = hint or near_file(name, (*OF_FILES, ".csv"))
+    within = sum(name.lower() in own.lower() for own in known) if name else 0
+    listed = f"`archcalc list {name}` shows all such names" if within > 3 else ""
+    hint = hint or listed or suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
     raise UnknownNetwork(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 
@@ -325,11 +328,6 @@ def _own_name(name: str) -> tuple[str, str]:
     except ArchcalcError:  # loading the network will raise it
         return name, ""
     return (found.network, path) if path else (name, "")
-
-
-def is_known(name: str) -> bool:
-    """Whether it is a network of the catalog in any spelling, or a file."""
-    return _is_file(name) or bool(Names(networks(broken=lambda error: None)).spelled(name))
 
 
 def _is_file(name: str) -> bool:

@@ -186,7 +186,7 @@ def test_nothing_to_check(main, path, said):
 def test_the_standard_input_is_a_spec(main):
     assert main("check", "-", text=RIGHT) == (0, "<text>: 1 network: right\n", "")
     assert main("summarize", "-", text=RIGHT)[1].startswith("right\n")
-    assert main("compare", "-", "lenet5", "-", text=RIGHT)[1].count("right") == 3  # with the first in the header
+    assert main("compare", "-", "lenet5", "-", text=RIGHT)[1].count("right") == 2
     two = "name: two\ninput: [3, 8, 8]\nvariants: {a: {}, b: {}}\nlayers:\n  - relu\n"
     assert main("summarize", "-", text=two)[2] == "error: - has 2 networks; name one: -- -:a, -- -:b\n"
     assert main("summarize", "--", "-:b", text=two)[1].startswith("b\n")

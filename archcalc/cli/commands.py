@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -94,9 +95,10 @@ class LazyCommands(Commands):
         self.homes = homes
 
     def other_hint(self, ctx: click.Context, word: str) -> str:
-        from archcalc.catalog import is_known
+        from archcalc.catalog import networks, spelled
 
-        return f"did you mean archcalc summarize {shorten(word)}?" if is_known(word) else super().other_hint(ctx, word)
+        known = os.path.lexists(word) or spelled(word) in networks(broken=lambda error: None)
+        return f"did you mean archcalc summarize {shorten(word)}?" if known else super().other_hint(ctx, word)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.homes)

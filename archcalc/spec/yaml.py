@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten, suggest
+from archcalc.errors import MAX_OPTIONS, ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
 MAX_STEPS = 250_000  # lines and `|` in a text: no network has so many layers
@@ -120,16 +120,16 @@ def near_file(path: str, suffixes: tuple[str, ...] = ()) -> str:
 
     Only files with one of the suffixes count; without them, files with that of the path.
     """
-    folder, name = os.path.split(path)
-    suffixes = suffixes or (os.path.splitext(name)[1],)
+    from difflib import get_close_matches  # only an error needs it
+
+    folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
     try:
-        found = [os.path.join(folder, file) for file in os.listdir(folder or os.curdir) if file.endswith(suffixes)]
+        found = [file for file in os.listdir(folder or os.curdir) if file.endswith(suffixes or suffix)]
     except (OSError, ValueError):
         return ""
-    stem = os.path.splitext(path)[0]
-    same = sorted(file for file in found if os.path.splitext(file)[0] == stem)
-    hint = f"did you mean {' or '.join(same[:3])}?" if same else suggest(path, found)
-    return hint if hint.startswith("did") else ""
+    stems = {os.path.splitext(file)[0]: os.path.join(folder, file) for file in sorted(found)[:MAX_OPTIONS]}
+    near = [stem] if stem in stems else get_close_matches(stem[:80], stems, n=3, cutoff=0.7)
+    return f"did you mean {' or '.join(stems[own] for own in near)}?" if near else ""
 
 
 def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig", hint: str = "") -> str:
