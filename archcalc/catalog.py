@@ -226,7 +226,7 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     alike = Names(known).find(name)
     hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else ""
     hint = hint or near_file(name, (*OF_FILES, ".csv"))
-    within = sum(name.lower() in own.lower() for own in known) if name else 0
+    within = sum(name.lower() in own.lower() for own in known) if name.isalpha() else 0
     listed = f"`archcalc list {name}` shows all such names" if within > 3 else ""
     hint = hint or listed or suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
