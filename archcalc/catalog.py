@@ -25,6 +25,7 @@ from archcalc.network_names import Names, fits, is_pattern
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec
+from archcalc.spec.yaml import near_file
 from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, mentions, shown, sibling
 from archcalc.spec_reading import STDIN, parsed, read_spec
 
@@ -223,7 +224,11 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
         return _in_file(name, "")
     known = networks(broken=lambda error: None)  # ignore broken files: report the misspelt name
     alike = Names(known).find(name)
-    hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else suggest(name, known)
+    hint = f"did you mean {alike.networks[0]}?" if alike.networks and not alike.more else ""
+    hint = hint or near_file(name, (*OF_FILES, ".csv"))
+    within = sum(name.lower() in own.lower() for own in known) if name.isalpha() else 0
+    listed = f"`archcalc list {name}` shows all such names" if within > 3 else ""
+    hint = hint or listed or suggest(name, known)
     hint = f"Python code runs only as a source: torch:{shorten(name)}" if ".py:" in name else hint
     raise UnknownNetwork(f"no network is called {shorten(name)!r}; {hint or '`archcalc list` shows all names'}")
 

@@ -100,7 +100,10 @@ def test_cards_are_found_by_the_names_of_drivers_and_people(name, key):
     [
         ("a100", "card 'a100' is not exact; type a100-80 or a100-40"),
         ("rtx 6000", "card 'rtx 6000' is not exact; type rtx-6000-ada"),
-        ("rtx-4070", "unknown card 'rtx-4070'; did you mean rtx-4090 or rtx-4080 or rtx-5090?"),
+        (
+            "rtx-4070",
+            "unknown card 'rtx-4070'; did you mean rtx-4090 or rtx-4080 or rtx-5090?\n  of another card, write the",
+        ),
         ("nvidia", "unknown card 'nvidia'; one of b200, h200, h100, h100-pcie, "),
         ("", "unknown card ''; one of b200, h200, "),
     ],

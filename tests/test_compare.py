@@ -230,6 +230,7 @@ class TestRows:
     def test_ratios_are_shown_on_request(self):
         assert "×" not in output("vgg16", "resnet50").replace("3×224×224", "")
         text = output("vgg16", "resnet50", "--relative-to", "resnet50", "--columns", "params")
+        assert output("vgg16", "resnet50", "--relative-to", "ResNet-50", "--columns", "params") == text
         assert text.splitlines()[0].endswith(" · ×: against resnet50")
         assert [line.split()[-1] for line in text.splitlines()[-2:]] == ["5.41", "1.00"]
         data = json.loads(output("vgg16", "resnet50", "--relative-to", "resnet50", "--format", "json"))

@@ -114,6 +114,7 @@ def test_an_operator_has_its_rules():
     ("arguments", "message"),
     [
         (["vgg16", "stage3.conf1"], "vgg16 has no layer or group 'stage3.conf1'; did you mean stage3.conv1"),
+        (["vgg16", "conv3"], "vgg16 has no layer or group 'conv3'; did you mean stage3.conv3 or stage4.conv3 or"),
         (["vgg16", "stag3"], "vgg16 has no layer or group 'stag3'; did you mean stage3"),
         (["vgg16"], "name a layer or group of vgg16, e.g. archcalc explain vgg16 stage1.conv1"),
         (["convv"], "no operator 'convv'; did you mean conv"),

@@ -334,6 +334,12 @@ def test_a_column_without_numbers_is_skipped(tmp_path):
     assert "Skipped columns: weights (no cell below is a number)." in done.output
 
 
+def test_bytes_in_a_column_of_values_are_bytes(tmp_path):
+    done = run(tmp_path, "name,activations,params,memory\nVGG-16,61MB/image,553 MB,96MB\n")
+    assert "1 row: 2 rounded\n" in done.output
+    assert "Skipped columns: memory (of what? write activations or model size)." in done.output
+
+
 def test_the_command(tmp_path):
     text = "name,params,flops,top 1,year\nVGG-16,138M,—,71.5,2014\nOurs,1M,1x,2,2015\nLeNet-5,,0.33M,,\n"
     with pytest.raises(ArchcalcError, match="no network is called 'lenet6'; did you mean lenet5"):

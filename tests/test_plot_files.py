@@ -224,7 +224,7 @@ def test_long_names_are_cut(tmp_path, monkeypatch):
         (["profile", "lenet5", "--font", "Comic Sans", "-o", "x.svg"], "'Comic Sans' is not one of 'sans', 'serif'"),
         (
             ["pareto", "--point", "mine.yaml", "-o", "x.svg"],
-            "'mine.yaml' is not a network and its top-1 in percent; write",
+            "'mine.yaml' is not a network and its accuracy in percent; write",
         ),
         (["pareto", "--point", "lenet5=101", "-o", "x.svg"], "write e.g. mine.yaml=76.3"),
         (["pareto", "--point", "lenet5=nan", "-o", "x.svg"], "write e.g. mine.yaml=76.3"),

@@ -370,6 +370,17 @@ def test_texts_wrap_at_words_and_give_way_evenly():
     assert lines[1].startswith("x some words")
 
 
+def test_numbers_wrap_at_spaces_after_texts_and_lose_no_digit():
+    columns = [Column("a", "A", text=True), Column("n", "N")]
+    table = Table("", columns, [{"a": "some long text", "n": "123,456,789 B = 0.123,456,789 GB"}])
+    assert render_terminal(table, 44).splitlines()[1:] == ["some long   123,456,789 B = 0.123,456,789 GB", "text"]
+    assert render_terminal(table, 30).splitlines()[1:] == [
+        "some long      123,456,789 B =",
+        "text          0.123,456,789 GB",
+    ]
+    assert "0.123,456,789" in render_terminal(table, 5)
+
+
 @pytest.mark.parametrize(
     "note", ["# no heading", "- no list", "1. no list", "12) no list", "1 of 2", "> no quote", "+ no list", "=== none"]
 )

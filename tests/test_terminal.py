@@ -80,6 +80,7 @@ def test_exit_codes_and_the_style_of_errors(command, code, main):
     ("arguments", "said"),
     [
         (["nope"], "error: no command 'nope'; archcalc --help lists them"),
+        (["VGG-16"], "error: no command 'VGG-16'; did you mean archcalc summarize VGG-16?"),
         (["plot", "nope"], "error: no command 'nope'; known: compare, memory, pareto"),
         (["--nope"], "error: no such option '--nope'"),
         (["list", "--formt", "csv"], "error: no such option '--formt'"),

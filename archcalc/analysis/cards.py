@@ -104,7 +104,11 @@ def find_card(name: str) -> Card:
             return card
     if several := [key for key in CARDS if wanted and _plain(key).startswith(wanted)]:
         raise ArchcalcError(f"card {shorten(repr(name))} is not exact; type {' or '.join(several)}")
-    return choose("card", name, CARDS)
+    try:
+        return choose("card", name, CARDS)
+    except ArchcalcError as error:
+        hint = "of another card, write the memory: archcalc fit NETWORK --memory 8GB finds the batch"
+        raise ArchcalcError(f"{error}\n  {hint}") from None
 
 
 def _plain(name: str) -> str:

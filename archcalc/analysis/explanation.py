@@ -60,8 +60,10 @@ def explain(report: Report, name: str) -> tuple[Sequence[Layer], list[Line]]:
     """
     parts = parts_by_name(report.layers)
     if name not in parts:
-        known = suggest(name, [own for own in parts if not own.startswith("op:")])
-        hint = known or f"`archcalc summarize {report.graph.name} --all` shows all"
+        known = [own for own in parts if not own.startswith("op:")]
+        ends = [own for own in known if own.endswith(f".{name}")]
+        hint = f"did you mean {' or '.join(ends[:3])}?" if ends else suggest(name, known)
+        hint = hint or f"`archcalc summarize {report.graph.name} --all` shows all"
         raise ArchcalcError(f"{report.graph.name} has no layer or group {shorten(name)!r}; {hint}")
     layers = [layer for layer in parts[name] if layer.node.name == name] or parts[name]
     if len(layers) > 1:

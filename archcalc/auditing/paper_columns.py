@@ -25,6 +25,7 @@ ROLES: Mapping[str, Sequence[str]] = {
     "activations": ("activation", "activations", "acts"),
     "param_bytes": ("model size", "file size", "size on disk", "param mem"),
 }  # fmt: skip
+IN_BYTES = {"params": "param_bytes", "activations": "activation_bytes"}  # what bytes in a column of these are
 BINARY_COUNTS = COUNTS | {"k": 2**10, "m": 2**20, "g": 2**30, "b": 2**30}
 MAX_TEXT = 100  # characters of a heading or figure; expressions take longer than linear
 SMALL = 10**5  # a number below is perhaps one of millions
@@ -72,7 +73,7 @@ def column_of(title: str) -> Column:
     role = next((role for role, known in ROLES.items() if plain in known), "")
     if len(unit) > 1 and unit.endswith("b"):
         unit = unit.upper().replace("I", "i")
-        role = "param_bytes" if role in (INPUT, "params") else role
+        role = "param_bytes" if role == INPUT else IN_BYTES.get(role, role)
     return Column(title, role or _key(words), unit)
 
 
@@ -110,7 +111,8 @@ def _plain(text: str) -> str:
 
     A comma before other than three digits is a decimal comma; of several points each is a thousands separator.
     """
-    plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", text.strip()).strip()
+    plain = re.sub(r" ?(/|per) ?(image|img|sample)$", "", text.strip(), flags=re.IGNORECASE)
+    plain = re.sub(r"[*†‡§]|\[[^\]]*\]|(?<=.)\([^)]*\)$", "", plain).strip()
     plain = re.sub(r"(?<=\d)['’ ](?=\d{3}\b)", "", plain)
     plain = re.sub(r"(?<![\d,.])\d{1,3}(\.\d{3}){2,}(?![\d,.])", lambda number: number[0].replace(".", ""), plain)
     plain = re.sub(r"(?<![\d,.])(\d+),(\d{1,2}|\d{4,})(?![\d,.])", r"\1.\2", plain)  # a decimal comma

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from archcalc.auditing.paper_columns import INPUT, NAMES, ROLES, Column, Printed, column_of, readings
+from archcalc.auditing.paper_columns import IN_BYTES, INPUT, NAMES, ROLES, Column, Printed, column_of, readings
 from archcalc.auditing.paper_files import Cell, read_rows
 from archcalc.errors import Refusal, SpecError, shorten, suggest
 from archcalc.ops.shape import Sizes
@@ -77,6 +77,13 @@ def read_input(text: str, own: Sizes) -> Sizes | None:
     return own if len(own) != 3 else (own[0], sizes[0], sizes[-1])
 
 
+def _suggested(title: str) -> str:
+    """Return a hint for a heading that is not known, or ""."""
+    if re.search(r"\bmem(ory)?\b", title, re.IGNORECASE):
+        return "of what? write activations or model size"
+    return suggest(title, [word for words in ROLES.values() for word in words])
+
+
 def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
     """Return the rows of a table that have figures, and a remark on columns that are skipped.
 
@@ -89,6 +96,9 @@ def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
     for i, column in enumerate(columns):
         filled = [row for row in range(len(rows)) if column.printed and rows[row][i].text.lower() not in EMPTY]
         cells = [PrintedCell(column, rows[row][i]) for row in filled]
+        if cells and column.role in IN_BYTES and all(cell.problem for cell in cells):
+            columns[i] = column._replace(role=IN_BYTES[column.role])
+            cells = [PrintedCell(columns[i], rows[row][i]) for row in filled]
         if cells and all(cell.problem for cell in cells):
             columns[i] = column._replace(role="")
             continue
@@ -96,9 +106,8 @@ def read_paper(path: Path, search: bool = False) -> tuple[list[Row], list[str]]:
             printed[row].append(cell)
     if not header[0].text and not any(column.role in NAMES for column in columns):
         columns[0] = Column("", NAMES[2])  # as pandas writes an index
-    known = [word for words in ROLES.values() for word in words]
     hints = {
-        column.title: "no cell below is a number" if column_of(column.title).role else suggest(column.title, known)
+        column.title: "no cell below is a number" if column_of(column.title).role else _suggested(column.title)
         for column in columns
         if not column.role
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -29,7 +30,9 @@ class Command(click.Command):
         for param, count in Counter(order).items():
             once = isinstance(param, click.Option) and not (param.multiple or param.is_flag)
             if count > 1 and once and not ctx.resilient_parsing:
-                raise click.BadParameter("write it once; run the command once for each value", ctx, param)
+                named = param.metavar == "NAMES"
+                again = ", with commas between the names" if named else "; run the command once for each value"
+                raise click.BadParameter(f"write it once{again}", ctx, param)
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             networks = any(param.type.name == "network" for param in self.params)
@@ -67,9 +70,13 @@ class Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.list_commands(ctx) and not args[0].startswith("-"):
-            hint = suggest(args[0], self.list_commands(ctx)) or f"{ctx.command_path} --help lists them"
+            hint = suggest(args[0], self.list_commands(ctx)) or self.other_hint(ctx, args[0])
             ctx.fail(f"no command {shorten(args[0])!r}; {hint}")
         return super().resolve_command(ctx, args)
+
+    def other_hint(self, ctx: click.Context, word: str) -> str:
+        """Return a hint for a word that resembles no command."""
+        return f"{ctx.command_path} --help lists them"
 
 
 class Home(NamedTuple):
@@ -86,6 +93,12 @@ class LazyCommands(Commands):
     def __init__(self, *args: Any, homes: Mapping[str, Home], **options: Any) -> None:
         super().__init__(*args, **options)
         self.homes = homes
+
+    def other_hint(self, ctx: click.Context, word: str) -> str:
+        from archcalc.catalog import networks, spelled
+
+        known = os.path.lexists(word) or spelled(word) in networks(broken=lambda error: None)
+        return f"did you mean archcalc summarize {shorten(word)}?" if known else super().other_hint(ctx, word)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self.homes)

@@ -59,7 +59,7 @@ def read_points(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         except ValueError:
             points[name] = -1
         if not name or not 0 < points[name] <= 100:
-            problem = f"{shorten(value)!r} is not a network and its top-1 in percent; write e.g. mine.yaml=76.3"
+            problem = f"{shorten(value)!r} is not a network and its accuracy in percent; write e.g. mine.yaml=76.3"
             raise click.BadParameter(problem)
     return points
 
@@ -96,7 +96,8 @@ def _draw(
 @plot.command(short_help="Draw accuracy against MACs and params.")
 @click.argument("names", nargs=-1, type=options.NetworkName(), metavar="[NAME]...")
 @click.option("--point", "own", multiple=True, callback=read_points, metavar="NAME=TOP1",
-              help="Add a network with your own top-1 in percent, e.g. mine.yaml=76.3. Can be repeated.")  # fmt: skip
+              help="Add a network with your top-1 accuracy in percent, e.g. mine.yaml=76.3."
+                   " Can be repeated.")  # fmt: skip
 @picture_options
 def pareto(names: tuple[str, ...], own: dict[str, float], output: Path, look: Look, force: bool) -> None:
     """Draw published ImageNet accuracy against MACs; the area of a ball is the params (Canziani et al. 2016).

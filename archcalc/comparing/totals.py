@@ -10,7 +10,7 @@ from archcalc.analysis.at_least import ratio
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.report import Report, analyze
 from archcalc.comparing.accuracy import Errors, published_errors
-from archcalc.errors import ArchcalcError, choose
+from archcalc.errors import ArchcalcError, shorten
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, require_graph
 from archcalc.shown import Shown
@@ -62,7 +62,11 @@ def compare(
 
 def relative(comparison: Comparison, name: str) -> Comparison:
     """Return the comparison with ratios against this network. Raises ArchcalcError if it is not among them."""
-    base = choose("network", name, {entry.name: entry for entry in reversed(comparison.entries)}).figures
+    known = {entry.name: entry for entry in reversed(comparison.entries)}
+    if name not in known:
+        listed = ", ".join(reversed(known))
+        raise ArchcalcError(f"{shorten(name)} is not compared; compare it, too, or name one of {listed}")
+    base = known[name].figures
     entries = [entry._replace(ratios=_ratios(entry.figures, base)) for entry in comparison.entries]
     return replace(comparison, entries=tuple(entries), against=name)
 

@@ -19,6 +19,7 @@ from archcalc.importers.onnx_nodes.file import Call, File, Tensor
 from archcalc.importers.onnx_nodes.graph import graph_of
 from archcalc.ops.arguments import format_shape
 from archcalc.ops.base import Sizes
+from archcalc.spec.yaml import near_file
 
 MAX_BYTES = 2**31 - 1  # of a protobuf
 MAX_NODES, MAX_ROUNDS = 100_000, 100
@@ -52,7 +53,8 @@ def from_onnx(path: str | Path, input: Given = None) -> Graph:
         return graph_of(_file(onnx, _model(onnx, Path(path)), input), Path(path).stem)
     except (ArchcalcError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ArchcalcError(f"{path}: {reason}") from None
+        hint = near_file(str(path)) if isinstance(error, FileNotFoundError) else ""
+        raise ArchcalcError(f"{path}: {reason}{'; ' * bool(hint)}{hint}") from None
 
 
 def _model(onnx: Any, path: Path) -> Any:

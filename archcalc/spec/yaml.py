@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten
+from archcalc.errors import MAX_OPTIONS, ArchcalcError, Place, Source, SpecError, shorten
 
 MAX_BYTES = 16 * 2**20  # a spec of 100,000 written layers has 4 MiB
 MAX_STEPS = 250_000  # lines and `|` in a text: no network has so many layers
@@ -109,9 +109,27 @@ def read_text(path: Path, utf16: bool = False) -> str:
     except (OSError, ValueError) as error:
         directory = "is a directory; name a file in it" if os.path.isdir(path) else ""
         reason = directory or getattr(error, "strerror", None) or error
-        raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}") from None
+        hint = near_file(str(path)) if isinstance(error, FileNotFoundError) else ""
+        raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}{'; ' * bool(hint)}{hint}") from None
     encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
     return _decoded(data, str(path), encoding, "; save the table as CSV in UTF-8" * utf16)
+
+
+def near_file(path: str, suffixes: tuple[str, ...] = ()) -> str:
+    """Return `did you mean …?` with files of the same folder whose names are near, else "".
+
+    Only files with one of the suffixes count; without them, files with that of the path.
+    """
+    from difflib import get_close_matches  # only an error needs it
+
+    folder, (stem, suffix) = os.path.dirname(path), os.path.splitext(os.path.basename(path))
+    try:
+        found = [file for file in os.listdir(folder or os.curdir) if file.endswith(suffixes or suffix)]
+    except (OSError, ValueError):
+        return ""
+    stems = {os.path.splitext(file)[0]: os.path.join(folder, file) for file in sorted(found)[:MAX_OPTIONS]}
+    near = [stem] if stem in stems else get_close_matches(stem[:80], stems, n=3, cutoff=0.7)
+    return f"did you mean {' or '.join(stems[own] for own in near)}?" if near else ""
 
 
 def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig", hint: str = "") -> str:

@@ -104,7 +104,7 @@ def _body(table: Table, width: int) -> Iterator[Line]:
     every = in_line(table)
     widths = {column.key: _column_width(table, column) for column in every}
     columns = fitting(every, widths, width)
-    least = {column.key: _longest_word(table, column) for column in columns if column.text}
+    least = {column.key: _longest_word(table, column) for column in columns}
     yield from _rows(table, _Layout(columns, widths, least, width), width)
     left_out = [_called(column, every) for column in every if column not in columns]
     if left_out:
@@ -133,13 +133,16 @@ def _column_width(table: Table, column: Column) -> int:
 
 
 def _longest_word(table: Table, column: Column) -> int:
-    """Return the least width of a text column: its longest word, within MIN_TEXT and MAX_WORD."""
-    words = (word for row in table.rows for word in cell(row.get(column.key), column.plain).split())
-    return max(MIN_TEXT, min(MAX_WORD, max(map(cell_len, words), default=0)))
+    """Return the least width of a column: its longest word, of a text column within MIN_TEXT and MAX_WORD."""
+    cells = [cell(row.get(column.key), column.plain) for row in (*table.rows, table.totals)]
+    longest = max((cell_len(word) for text in cells for word in text.split()), default=0)
+    if column.text:
+        return max(MIN_TEXT, min(MAX_WORD, longest))
+    return max(longest, cell_len(column.title), cell_len(column.unit))
 
 
 class _Layout:
-    """Columns and their widths; if the line is too wide, text columns become narrower and their cells wrap."""
+    """Columns and their widths; if the line is too wide, columns become narrower and their cells wrap: texts first."""
 
     def __init__(
         self, columns: Sequence[Column], widths: Mapping[str, int], least: Mapping[str, int], width: int
@@ -147,12 +150,16 @@ class _Layout:
         self.columns = columns
         self.gap = GAP if needed(columns, widths, GAP) <= width else 1
         self.widths = {column.key: widths[column.key] for column in columns}
-        floors = {column.key: min(least[column.key], widths[column.key]) for column in columns if column.text}
+        self.narrow([column for column in columns if column.text], least, width)
+        self.narrow([column for column in columns if not column.text], least, width)  # at spaces: no digit is cut
+
+    def narrow(self, columns: Sequence[Column], least: Mapping[str, int], width: int) -> None:
+        """Narrow these columns, the widest first, until the line fits or each is as narrow as possible."""
         firm = {column.key for column in columns if column.firm}
-        while needed(columns, self.widths, self.gap) > width:
-            room = {key: self.widths[key] - floor for key, floor in floors.items()}
-            if not any(room.values()):
-                return  # the line is too wide even so: no digit is cut
+        while needed(self.columns, self.widths, self.gap) > width:
+            room = {column.key: self.widths[column.key] - least[column.key] for column in columns}
+            if not any(own > 0 for own in room.values()):
+                return
             self.widths[max(room, key=lambda key: (room[key] > 0, key not in firm, self.widths[key]))] -= 1
 
     def lines(self, cells: Sequence[str]) -> list[str]:
