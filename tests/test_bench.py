@@ -21,6 +21,7 @@ from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch.training_memory import Loop
 
 BENCH = Path(__file__).parent.parent / "bench"
+sys.path.append(str(BENCH))  # where its files import each other from
 
 
 def bench(name):
