@@ -8,7 +8,6 @@ import io
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from unittest import mock
 
 
 class Tool(NamedTuple):
@@ -37,6 +36,8 @@ def _fvcore_train(module: Any, image: Any) -> float | None:
 
 
 def _fvcore_matmul(module: Any, image: Any) -> float | None:
+    from unittest import mock
+
     with mock.patch("torch.nn.functional.scaled_dot_product_attention", _attention):
         return _fvcore(module, image)
 
