@@ -5,8 +5,8 @@
 #   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core)
 #   make check    runs ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
-#   make bench    measures start-up and scaling; BESIDE=FOLDER compares with another checkout
-#                 (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
+#   make bench    measures start-up, scaling, and other tools beside archcalc; BESIDE=FOLDER compares with another
+#                 checkout (bench/torchvision_weights.py needs the extra `bench`, bench/gpu.py a GPU)
 #   make fuzz     checks N=10000 random networks against PyTorch (SEED=… repeats a run)
 #   make proofs   validates the whole zoo on meta; runs the PyTorch source of it and of 1,000 random specs;
 #                 writes the zoo as specs
@@ -41,9 +41,10 @@ check: .venv/dev
 golden: .venv/test
 	ARCHCALC_REWRITE=1 $(BIN)/python -m pytest -q -p no:randomly
 
-bench: .venv/core
-	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/scaling.py
+bench: .venv/bench  # each exits with 1 for a limit that is not kept; `-` runs the next all the same
+	-$(BIN)/python bench/startup.py
+	-$(BIN)/python bench/scaling.py
+	-$(BIN)/python bench/peers.py --record bench/records/peers.json
 	$(if $(BESIDE),$(BIN)/python bench/side_by_side.py $(BESIDE))
 
 fuzz: .venv/test
@@ -71,6 +72,10 @@ clean:
 .venv/test: .venv/bin/python $(STAMPS)
 	$(INSTALL) -e '.[test]'
 	$(INSTALL) --no-deps timm torchvision  # networks to import; what timm needs beyond PyTorch is for weights
+	@touch $@
+
+.venv/bench: .venv/bin/python $(STAMPS)
+	$(INSTALL) -e '.[bench]'
 	@touch $@
 
 .venv-oldest/test: constraints-oldest.txt pyproject.toml

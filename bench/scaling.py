@@ -2,9 +2,11 @@
 
     python bench/scaling.py
 
-First parse, expand and analyse generated specs of 1,000, 10,000 and 100,000 layers: the time per layer at 100,000 may
-be at most twice that at 1,000. `written` has one line per layer, so that reading counts too; `repeat` has the same
-layers as `n * (…)`; in `early` each join reads the first layer (up to 20,000 layers). The same for the memory of an
+First parse, expand and analyse generated specs of 1,000 to 100,000 layers: the time per layer of the largest may be at
+most twice that at 1,000. `written` has one line per layer, so that reading counts too; `repeat` has the same layers as
+`n * (…)`, and `most` 190,000 of them; in `early` each join reads the first layer (up to 20,000 layers), in `skips`
+every fourth layer reads a label, `long` is one skip over a whole chain, in `dense` each layer reads all before it, and
+`wide` is one join of all. Write the PyTorch source of `skips`. The same as for figures for the memory of an
 inference and three steps with SGD and momentum, simulated for graphs that are parsed before. Then align two networks
 whose layers all differ, render rows in each format, simulate resnet50, load resnet152 from the zoo (warm), and list the
 whole zoo without its index.
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from archcalc import Graph, analyze, load, networks, parse
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
+from archcalc.codegen.export import pytorch_source
 from archcalc.comparing.alignment import align
 from archcalc.render.formats import FORMATS, render
 from archcalc.render.tables.list import listing, row_of
@@ -25,6 +28,7 @@ from archcalc.render.tables.summaries import summarize
 
 HEAD = "name: generated\ninput: [8, 32, 32]\nlayers:\n"
 SIZES = (1_000, 10_000, 100_000)
+MOST = (1_000, 10_000, 190_000)  # 200,000 layers are the limit
 EARLY = (1_000, 5_000, 20_000)
 LENGTHS = (990, 1_010, 5_000, 20_000)
 LIMIT = 2.0
@@ -51,6 +55,27 @@ def repeated(layers: int) -> str:
 def early(layers: int) -> str:
     """Write joins that all read the first layer."""
     return f"{HEAD}  - a: conv(8, 1)\n  - {layers // 2} * add(x=use(a), y=relu)\n"
+
+
+def skips(layers: int) -> str:
+    """Write a chain in which every fourth layer reads a label."""
+    step = "  - a{0}: conv(8, 1)\n  - relu\n  - conv(8, 1)\n  - add(x=use(a{0}), y=relu)\n"
+    return HEAD + "".join(map(step.format, range(layers // 5)))
+
+
+def long(layers: int) -> str:
+    """Write one skip over a whole chain."""
+    return f"{HEAD}  - conv(8, 1)\n  - add(x={layers // 2} * (conv(8, 3, padding=1) | relu), y=identity)\n"
+
+
+def dense(layers: int) -> str:
+    """Write a chain of which each layer reads all before it."""
+    return f"{HEAD}  - {layers // 4} * concat(x=identity, y=conv(1, 1) | relu)\n"
+
+
+def wide(layers: int) -> str:
+    """Write one join of many branches."""
+    return f"{HEAD}  - add(conv(8, 1) | relu for i in range({layers // 2}))\n"
 
 
 def flat(layers: int, pair: str) -> str:
@@ -83,6 +108,16 @@ def per_layer(make: Callable[[int], str], name: str, sizes: tuple[int, ...], sim
     return costs[-1] / costs[0]
 
 
+def source_of_skips() -> float:
+    """Print the microseconds per layer to write a chain with skips as PyTorch source; return their ratio."""
+    costs = []
+    for size in EARLY[:2]:
+        graph = parse(skips(size))
+        costs.append(seconds(lambda graph=graph: pytorch_source(graph), 1) / len(graph.nodes) * 1e6)
+        print(f"   source  {len(graph.nodes):>7,} layers  {costs[-1]:16.1f} µs per layer")
+    return costs[-1] / costs[0]
+
+
 def three_steps(graph: Graph) -> object:
     """Simulate the memory of an inference and three training steps, and find the peaks of a batch of 32."""
     return simulate(graph, Recipe("momentum", steps=3)).peaks(32)
@@ -112,7 +147,15 @@ def drawing() -> None:
 
 def main() -> int:
     runs = ("written", written, SIZES), ("repeat", repeated, SIZES), ("early", early, EARLY)
-    ratios = {name: per_layer(make, name, sizes) for name, make, sizes in runs}
+    shapes = (
+        ("most", repeated, MOST),
+        ("skips", skips, SIZES),
+        ("long", long, MOST),
+        ("dense", dense, MOST),
+        ("wide", wide, MOST),
+    )
+    ratios = {name: per_layer(make, name, sizes) for name, make, sizes in (*runs, *shapes)}
+    ratios["source of skips"] = source_of_skips()
     print("simulated memory:")
     ratios |= {f"{name}, simulated": per_layer(make, name, sizes, simulated=True) for name, make, sizes in runs}
     for name, ratio in ratios.items():

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from tools import torchvision_models
 from torch import Tensor, nn
 
 from archcalc import Graph, load, networks
@@ -84,26 +84,6 @@ class Layer(NamedTuple):
                 tensor.flatten() if own == "relative_position_index" else tensor
             )
         return found
-
-
-def torchvision_models() -> Any:
-    """Import `torchvision.models`. Raises ModuleNotFoundError without torchvision.
-
-    With a CPU build of torch the usual wheel of torchvision cannot load its operators, and the import fails on two
-    names. They are defined here without an implementation; no classifier uses them.
-    """
-    try:
-        return importlib.import_module("torchvision.models")
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # left by the failed import
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torchvision_models.library = library  # keep it alive: its definitions end with it
-    return importlib.import_module("torchvision.models")
 
 
 def graph_of(name: str, shape: tuple[int, ...] | None = None) -> Graph:

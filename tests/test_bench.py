@@ -21,6 +21,7 @@ from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch.training_memory import Loop
 
 BENCH = Path(__file__).parent.parent / "bench"
+sys.path.append(str(BENCH))  # where its files import each other from
 
 
 def bench(name):
@@ -198,10 +199,55 @@ def test_each_checkout_runs_its_own_code(tmp_path):
     startup = bench("startup")
     (tmp_path / "archcalc").mkdir()
     (tmp_path / "archcalc" / "__init__.py").write_text("raise SystemExit(3)")
-    for command in (startup.COMMANDS["--version"][0], startup.COMMANDS["import archcalc"][0]):
+    for command in (startup.COMMANDS["--version"].command, startup.COMMANDS["import archcalc"].command):
         assert startup.cpu_time(command, startup.HERE) > 0
         with pytest.raises(SystemExit, match="failed"):
             startup.cpu_time(command, tmp_path)
+
+
+# peers.py
+
+
+@pytest.fixture(scope="module")
+def peers():
+    return bench("peers")
+
+
+OURS = {"process": 100.0, "first": 5.0, "again": 1.0, "memory": 25.0}
+TOOL = {
+    "process": 2000.0,
+    "torchvision": 900.0,
+    "build": 20.0,
+    "first": 9.0,
+    "again": 8.0,
+    "memory": 300.0,
+    "figure": 1,
+}
+
+
+def test_a_row_has_ratios_and_what_is_apart(peers):
+    cells = peers.row("torch", TOOL, OURS).split()
+    assert cells == ["torch", "2000.0", "20.0×", "11.0×", "29.0", "5.8×", "28.0", "28.0×", "300.0", "12.0×"]
+    assert peers.row("flax", {"error": "no such network"}, OURS).split(None, 1) == ["flax", "fails: no such network"]
+
+
+def test_what_is_below_a_limit_is_named(peers):
+    assert peers.missed("alexnet", {"archcalc": OURS, "torch": TOOL, "flax": {"error": "no such network"}}) == []
+    slow = {"archcalc": OURS, "torch": {**TOOL, "process": 990.0, "memory": 200.0, "again": -15.0}}
+    lines = ["fastest 9.9×, limit 10×", "median 9.9×, limit 20×", "leaner 8.0×, limit 10×", "in process 5.0×, limit 8×"]
+    assert peers.missed("alexnet", slow) == [f"alexnet: {line}" for line in lines]
+    assert peers.missed("resnet50", {"archcalc": OURS, "torch": TOOL}) == ["resnet50: in process 28.0×, limit 30×"]
+    assert peers.missed("alexnet", {"archcalc": OURS, "torch": {"error": ""}}) == ["alexnet: no tool could be measured"]
+
+
+def test_medians_and_the_first_error(peers):
+    runs = [{"again": time, "figure": 7} for time in (3.0, 1.0, 2.0)]
+    assert peers.medians(runs) == {"again": 2.0, "figure": 7}
+    assert peers.medians([*runs, {"error": "stopped"}]) == {"error": "stopped"}
+
+
+def test_a_tool_that_is_missing_is_a_row_that_says_so(peers):
+    assert peers.theirs("no such tool", "alexnet", [])["error"].startswith("KeyError")
 
 
 # memory.py

@@ -5,6 +5,7 @@ from support.counted_calls import peak_bytes, steps
 
 from archcalc import analyze, parse
 from archcalc.analysis.saved import held_bytes, saved_bytes
+from archcalc.codegen.export import pytorch_source
 from archcalc.graph.batchnorm_folding import fold_batchnorm
 
 HEAD = "name: t\ninput: [4, 16, 16]\n"
@@ -47,6 +48,16 @@ def test_steps_grow_as_the_layers(name, call):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_memory_grows_as_the_layers(name):
     assert growth(peak_bytes, NETWORKS[name], CALLS["train"]) < MOST_BYTES
+
+
+@pytest.mark.slow
+def test_source_of_a_chain_with_skips_grows_as_its_layers():
+    step = "- a{0}: conv(4, 1)\n- relu\n- conv(4, 1)\n- add(x=use(a{0}), y=identity)\n"
+    texts = [HEAD + "layers:\n" + "".join(map(step.format, range(size // 2))) for size in (SMALL, LARGE)]
+    graphs = [parse(text) for text in texts]
+    pytorch_source(graphs[0])  # what is computed once and kept is not counted
+    small, large = (steps(lambda graph=graph: pytorch_source(graph)) for graph in graphs)
+    assert large / small < MOST_STEPS
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -10,7 +10,6 @@ import gc
 import io
 import os
 import sys
-import traceback
 from typing import NoReturn
 
 import click
@@ -114,6 +113,8 @@ def request_error(error: click.ClickException) -> str:
 
 def internal(error: Exception) -> str:
     """Return the text of a bug in archcalc: where it happened, and what to do."""
+    import traceback  # hopefully never
+
     trace = "".join(traceback.format_exception(error))
     advice = "This is a bug in archcalc, not an error in your request. Please report it with all of the text above."
     return printable(f"{trace}internal error: {type(error).__name__}: {error}\n  {advice}")

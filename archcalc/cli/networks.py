@@ -31,6 +31,7 @@ from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.render.tables.bars import BARS, with_bars
 from archcalc.spec.binding import GivenInput
+from archcalc.spec.equal_calls import kept
 
 
 @command()
@@ -63,6 +64,7 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     deliver(with_bars(table) if bars else table, form, output, force)
 
 
+@kept()  # published figures may need the network with other settings
 def summary_of(
     name: str, title: str, every: bool, *, settings: dict[str, str], shape: GivenInput | None,
     depth: int | None, everything: bool, fold_bn: bool, brief: bool, published: bool, **conditions: Any,

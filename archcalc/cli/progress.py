@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from shutil import get_terminal_size
 
 from archcalc.errors import one_line
 
@@ -43,6 +42,8 @@ class Line:
 
     def draw(self) -> None:
         """Write the line over itself, cut to the width of the terminal."""
+        from shutil import get_terminal_size  # few commands take so long
+
         width = get_terminal_size().columns
         sys.stderr.write(f"\r{self.text[: width - 1]}\x1b[K")
         sys.stderr.flush()

@@ -243,6 +243,8 @@ class Calls:
     def weight(self, plan: Call, context: Context) -> list[ast.expr]:
         """Return the weight of another layer that an operator takes."""
         labels = self.facts.tensors(plan).values()
+        if not labels:
+            return []
         steps = [context.label(label) for label in labels]
         bodies = [own.body for own in self.facts.plans if isinstance(own, Label) and own.name in labels]
         single = all(isinstance(body, Call) and body.name in REGISTRY for body in bodies)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from archcalc.errors import SpecError
-from archcalc.importers.caffe import caffe_spec
-from archcalc.importers.darknet import darknet_spec
-from archcalc.importers.keras_json import keras_spec
-from archcalc.importers.ultralytics import ultralytics_spec
 from archcalc.spec.foreign_files import kind_of
 from archcalc.spec.network_spec import SUFFIXES
 from archcalc.spec.yaml import read_text
 
 SCALED = "a YOLO model configuration"
-DECLARED: dict[str, Callable[[str, str, str], str]] = {  # by what `kind_of` calls the file
-    "a Caffe network": caffe_spec,
-    "a Darknet configuration": darknet_spec,
-    "a Keras network": keras_spec,
-    SCALED: ultralytics_spec,
+DECLARED = {  # by what `kind_of` calls the file: the module and function, imported when such a file is read
+    "a Caffe network": ("caffe", "caffe_spec"),
+    "a Darknet configuration": ("darknet", "darknet_spec"),
+    "a Keras network": ("keras_json", "keras_spec"),
+    SCALED: ("ultralytics", "ultralytics_spec"),
 }
-
 
 OF_FILES = (*SUFFIXES, ".cfg", ".prototxt", ".json", ".pt", ".pth")  # a name that ends so is a file's, or an error
 
@@ -37,8 +33,8 @@ def declared_spec(path: Path, shown: str, part: str = "") -> str:
     Raises SpecError with the place in the file.
     """
     kind = kind_of(path)
-    if kind == SCALED:
-        return ultralytics_spec(read_text(path), shown, path.stem, part)
-    if part:
+    module, name = DECLARED[kind]
+    if part and kind != SCALED:
         raise SpecError(f"{shown} has one network; leave out :{part}")
-    return DECLARED[kind](read_text(path), shown, path.stem)
+    translate: Callable[..., str] = getattr(import_module(f"archcalc.importers.{module}"), name)
+    return translate(read_text(path), shown, path.stem, *[part] * (kind == SCALED))

@@ -24,7 +24,7 @@ from archcalc.spec.input_text import read_inputs
 TORCH, ONNX = "torch:", ".onnx"
 MAX_LENGTH = 10_000  # characters of a source
 NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
-_FORM = re.compile(rf"([^:]+?)(?::({NAME})(\(.*\))?)?(?:@([^()@/]+))?", re.DOTALL)
+_FORM = rf"(?s)([^:]+?)(?::({NAME})(\(.*\))?)?(?:@([^()@/]+))?"  # compiled when a source is read
 FORMS = "write torch:MODULE:NAME or torch:FILE.py:NAME, e.g. torch:torchvision.models:resnet50"
 LITERALS = "arguments are literals: numbers, texts, True, None, and lists, tuples and dicts of them"
 
@@ -84,7 +84,7 @@ def source_of(name: str) -> TorchSource | OnnxSource | None:
 
 
 def _torch_source(text: str) -> TorchSource:
-    parts = _FORM.fullmatch(text.removeprefix(TORCH)) if len(text) <= MAX_LENGTH else None
+    parts = re.fullmatch(_FORM, text.removeprefix(TORCH)) if len(text) <= MAX_LENGTH else None
     if not parts:
         raise ArchcalcError(f"cannot read the source {shorten(text)}; {FORMS}")
     module, name, call, shape = (part or "" for part in parts.groups())
