@@ -350,8 +350,11 @@ class TestRows:
         (["vgg16", "vgg19", "--by", "layers"], "'layers' is not one of 'stage', 'block', 'layer'"),
         (["vgg16", "vgg19", "--by", "layer", "--relative-to", "vgg16"], "omit them with --by"),
         (["vgg16", "vgg19", "--by", "layer", "--sort", "macs"], "unknown column 'macs'; did you mean macs_b or macs_a"),
-        (["vgg16", "vgg19", "--relative-to", ""], "unknown network ''; known: vgg16, vgg19"),
-        (["vgg16", "vgg19", "--relative-to", "vgg61"], "unknown network 'vgg61'; did you mean vgg1"),
+        (["vgg16", "vgg19", "--relative-to", ""], "'' is not compared; compare it, too, or name one of vgg16, vgg19"),
+        (
+            ["vgg16", "vgg19", "--relative-to", "vgg61"],
+            "'vgg61' is not compared; compare it, too, or name one of vgg16, vgg19",
+        ),
         (["vgg16", "vgg19", "--columns", "params_ratio"], "params_ratio is relative to a network; add --relative-to"),
         (["vgg16", "--no-published", "--sort", "top1"], "top1 is published; omit --no-published"),
         (

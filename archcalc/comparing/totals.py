@@ -65,7 +65,7 @@ def relative(comparison: Comparison, name: str) -> Comparison:
     known = {entry.name: entry for entry in reversed(comparison.entries)}
     if name not in known:
         listed = ", ".join(reversed(known))
-        raise ArchcalcError(f"{shorten(name)} is not compared; compare it, too, or name one of {listed}")
+        raise ArchcalcError(f"{shorten(repr(name))} is not compared; compare it, too, or name one of {listed}")
     base = known[name].figures
     entries = [entry._replace(ratios=_ratios(entry.figures, base)) for entry in comparison.entries]
     return replace(comparison, entries=tuple(entries), against=name)
