@@ -15,7 +15,7 @@ import torch
 from support.torch_seed import seed_torch
 from torch import nn
 
-from archcalc import parse
+from archcalc import analyze, load, parse
 from archcalc.analysis.measured import PhaseMemory
 from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch.training_memory import Loop
@@ -244,6 +244,20 @@ def test_medians_and_the_first_error(peers):
     runs = [{"again": time, "figure": 7} for time in (3.0, 1.0, 2.0)]
     assert peers.medians(runs) == {"again": 2.0, "figure": 7}
     assert peers.medians([*runs, {"error": "stopped"}]) == {"error": "stopped"}
+
+
+def test_the_record_has_every_network_and_tool(peers):
+    record = json.loads((BENCH / "records" / "peers.json").read_text())
+    assert record["rounds"] >= 5
+    assert tuple(record["networks"]) == peers.NETWORKS
+    for name, found in record["networks"].items():
+        assert {*found} == {"archcalc", *peers.NAMES}
+        measured = {peer for peer, costs in found.items() if "error" not in costs}
+        assert {*found} - measured <= {"flax"}
+        counted = {peer: round(found[peer]["figure"] / 1e9, 1) for peer in ("torchinfo", "archcalc, of the module")}
+        macs = round(analyze(load(f"torchvision/{name}")).totals.macs / 1e9, 1)
+        assert counted["archcalc, of the module"] == macs
+        assert name == "vit_b_16" or counted["torchinfo"] == macs  # it does not count attention
 
 
 def test_a_tool_that_is_missing_is_a_row_that_says_so(peers):
