@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
-from archcalc.sweeping import Sweep, numpy, sweep
+from archcalc.sweeping import SWEPT, Sweep, numpy, sweep
 
 EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
 PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode
@@ -51,10 +51,9 @@ def _bound(text: str, mode: str) -> Bound:
         raise ArchcalcError(f"{shorten(text)!r} is no bound; {EXAMPLE}")
     name, batch, relation, number, unit = match.groups()
     key = PEAKS[mode] if name == "peak" else name
-    known = [own for own, figure in FIGURES.items() if figure.unit not in ("", "shape")]
-    if key not in known:
+    if key not in SWEPT:
         raise ArchcalcError(
-            f"{shorten(text)!r}: no figure {shorten(name)!r}; {suggest(name, [*known, 'peak']) or EXAMPLE}"
+            f"{shorten(text)!r}: no figure {shorten(name)!r}; {suggest(name, [*SWEPT, 'peak']) or EXAMPLE}"
         )
     if unit.lower() not in UNITS or (unit[-1:].lower() == "b" and FIGURES[key].unit != "bytes"):
         raise ArchcalcError(f"{shorten(text)!r}: unknown unit {unit!r}; {EXAMPLE}")
@@ -72,8 +71,7 @@ def search(
     ArchcalcError as `sweep` does.
     """
     np = numpy()
-    goals = {**dict.fromkeys(over), **dict.fromkeys(key for key in FIGURES if FIGURES[key].unit not in ("", "shape"))}
-    choose("goal", goal, {key: key for key in goals})
+    choose("goal", goal, {key: key for key in (*over, *SWEPT)})
     if "batch" in over and any(bound.batch for bound in under):
         raise ArchcalcError("batch is among the names to search over; write the bound without (batch=…)")
     keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.analysis.figures import FIGURES
+from archcalc.analysis.figures import END, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
@@ -28,6 +28,7 @@ MOST = 10**8  # combinations in one sweep
 BLOCK = 2**16  # combinations at a time: a few columns of them fit a core's cache
 LARGEST = 2**63 - 1
 TRIED = 8  # values from each end at which a name is tried as a symbol
+SWEPT = [key for key, figure in numbers().items() if figure.adds != END]  # receptive fields need a number of each size
 Block: TypeAlias = tuple[slice, ...]
 Span: TypeAlias = Mapping[str, tuple[int, int]]  # the least and the largest number of each symbol
 
@@ -90,7 +91,7 @@ def sweep(
     fit 64 bits.
     """
     for key in figures:
-        choose("figure", key, {key: key for key in FIGURES if FIGURES[key].unit not in ("", "shape")})
+        choose("figure", key, {key: key for key in SWEPT})
     for symbol in {*over}.intersection(figures):
         raise ArchcalcError(f"{symbol} is a param here, and a figure; omit the figure")
     columns = {symbol: list(values) for symbol, values in over.items()}
@@ -107,7 +108,7 @@ def sweep(
             fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
             structure = _structure(grid, setting, graph, fixed, varying)
             list(pool.map(structure.fill, _blocks(grid, at)))
-    return Sweep(name, columns, grid.result(), grid.problem_at, grid.problems)
+    return Sweep(graph.name, columns, grid.result(), grid.problem_at, grid.problems)
 
 
 def _structure(
@@ -144,6 +145,8 @@ def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Seque
     """Whether the figures can be computed for these numbers, or formulas."""
     try:
         figures_at(setting, graph, values, keys)
+    except Replaced:
+        raise
     except (ArchcalcError, NotSymbolic):
         return False
     return True

@@ -170,3 +170,15 @@ def test_bounds_read_units_of_1000_and_1024():
     assert [(bound.key, bound.limit) for bound in bounds] == [
         ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**30),
     ]  # fmt: skip
+
+
+def test_what_the_input_replaces_is_no_name_to_sweep():
+    result = run("vgg16", "--over", "size=224", "--input", "3x128x128")
+    assert "size is a size of the input of vgg16, as is --input" in str(result.exception) + result.output
+    with pytest.raises(ArchcalcError, match="unknown figure 'receptive_field'"):
+        sweep("vgg16", {"size": [224]}, ["receptive_field"])
+
+
+def test_a_chosen_column_does_not_hide_why_something_does_not_fit():
+    assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=31,32", "--columns", "macs").output
+    assert "problem" not in run("vgg16", "--over", "size=32", "--columns", "macs").output

@@ -106,8 +106,9 @@ def sweep(
     wanted = [key for key in dict.fromkeys(choice().names) if key not in over and key != "problem"] or COUNTS
     require_training(wanted, conditions["mode"])
     found = swept(name, over, wanted, settings, shape, jobs=jobs, **_conditions(conditions))
-    keep_columns(over)
-    table = sweep_table(found.name, [*over], wanted, found.rows(), found.points, FORMATS[form].every, **conditions)
+    every = FORMATS[form].every
+    table = sweep_table(found.name, [*over], wanted, found.rows(), found.points, every, **conditions)
+    keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
 
 

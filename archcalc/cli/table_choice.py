@@ -39,11 +39,11 @@ def require_columns(*tables: Sequence[Column]) -> None:
     chosen(replace(first, parts=parts), choice())
 
 
-def keep_columns(names: Iterable[str]) -> None:
-    """Show these columns before those that are chosen, if any are."""
+def keep_columns(names: Iterable[str], after: Iterable[str] = ()) -> None:
+    """Show these columns before and after those that are chosen, if any are."""
     own = choice()
     if own.columns:
-        columns = tuple(dict.fromkeys((*names, *own.columns)))
+        columns = tuple(dict.fromkeys((*names, *own.columns, *after)))
         click.get_current_context().meta[CHOICE] = own._replace(columns=columns)
 
 
