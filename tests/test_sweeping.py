@@ -10,6 +10,7 @@ from support.sweep_points import alone, differences
 
 from archcalc import ArchcalcError
 from archcalc.cli import cli
+from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
 from archcalc.sweeping import BLOCK, sweep
 from archcalc.symbolic import COUNTS
@@ -182,3 +183,26 @@ def test_what_the_input_replaces_is_no_name_to_sweep():
 def test_a_chosen_column_does_not_hide_why_something_does_not_fit():
     assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=31,32", "--columns", "macs").output
     assert "problem" not in run("vgg16", "--over", "size=32", "--columns", "macs").output
+
+
+def test_the_front_has_what_no_other_point_beats():
+    assert front([1, 2, 3, 3, 4], [5, 4, 6, 7, 7]) == [0, 3]
+    draw = random.Random(0)
+    xs, ys = ([draw.randint(0, 20) for _ in range(100)] for _ in range(2))
+    best = {(xs[i], ys[i]) for i in front(xs, ys)}
+    beaten = {(x, y) for x, y in zip(xs, ys, strict=True) if any(
+        (a <= x and b > y) or (a < x and b >= y) for a, b in zip(xs, ys, strict=True))}  # fmt: skip
+    assert best == {*zip(xs, ys, strict=True)} - beaten
+
+
+def test_a_sweep_is_drawn_without_what_does_not_fit(tmp_path):
+    at = ["plot", "sweep", "vgg16", "--over", "size=31:96:16", "--columns", "macs,size", "-o", str(tmp_path / "a.svg")]
+    result = CliRunner().invoke(cli, at)
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "a.svg").read_text()
+    assert "<svg" in text
+    for wrong, said in (("--columns=macs", "needs two names"), ("--columns=macs,top1", "unknown figure 'top1'")):
+        result = CliRunner().invoke(cli, [*at[:5], wrong, *at[-2:], "--force"])
+        assert said in str(result.exception) + result.output
+    result = CliRunner().invoke(cli, [*at[:3], "--over", "size=1:9", *at[-2:], "--force"])
+    assert "nothing to draw: maxpool: kernel 2 is larger" in str(result.exception)

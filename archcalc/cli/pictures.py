@@ -17,11 +17,14 @@ from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.output import skipped, tell, writable, write
 from archcalc.cli.picture_options import look_options, print_caption
+from archcalc.cli.sweeps import over_option, with_recipe
 from archcalc.errors import ArchcalcError, choose, shorten
 from archcalc.network_names import papers_own
 from archcalc.render.pictures import SUFFIXES, Look, Sheet, sheet
 from archcalc.render.pictures.comparison import USUAL
 from archcalc.spec.binding import GivenInput
+
+MOST_POINTS = 20_000
 
 
 @click.group(cls=Commands)
@@ -36,6 +39,7 @@ def plot() -> None:
     archcalc plot memory resnet50 --batch 32 -o memory.svg
     archcalc plot receptive-field vgg16 resnet50 -o fields.pdf
     archcalc plot compare vgg16 resnet50 densenet121 --width one -o compare.pdf
+    archcalc plot sweep vgg16 --over size=64:512:16 --columns macs,size -o sweep.svg
     """
 
 
@@ -171,6 +175,43 @@ def memory(
     graph = load_with(name, settings, shape)
     needs = memory_needs(graph, recipe_of(graph, **recipe), batch, recipe["card"])
     _draw(partial(picture.draw, needs=needs), picture.SIZE, output, look, force)
+
+
+@plot.command("sweep", short_help="Draw two figures of many variants, and the best of them.")
+@click.argument("name", type=options.NetworkName())
+@over_option
+@click.option("--columns", "axes", callback=options.read_columns, default="macs,activations", show_default=True,
+              metavar="X,Y", help="What to draw: a figure or a name of --over along each axis.")  # fmt: skip
+@options.network_options
+@picture_options
+def variants(
+    name: str, over: dict[str, list[Any]], axes: tuple[str, ...], settings: dict[str, str], shape: GivenInput | None,
+    output: Path, look: Look, force: bool, **conditions: Any,
+) -> None:  # fmt: skip
+    """Draw all combinations of some values at two figures; the line shows those that no other beats.
+
+    Colours show the values of the first --over, if they are few.
+
+    \b
+    archcalc plot sweep resnet50 --over depths=[2,2,2,2],[3,4,6,3] --over size=96:320:32 -o variants.svg
+    archcalc plot sweep vgg16 --over size=64:512:16 --columns macs,size -o vgg16.pdf --width one
+    """
+    from archcalc.render.pictures import variants as picture
+    from archcalc.render.table import conditions_text
+    from archcalc.sweeping import sweep
+
+    if len(axes) != 2:
+        raise click.UsageError("--columns needs two names, e.g. macs,activations")
+    options.require_training(axes, conditions["mode"])
+    text = conditions_text(**{key: conditions[key] for key in ("batch", "dtype", "mode") if key not in over})
+    found = sweep(name, over, [key for key in axes if key not in over], settings, shape, **with_recipe(conditions))
+    if found.points > MOST_POINTS:
+        raise ArchcalcError(f"{found.points:,} combinations are too many to draw; at most {MOST_POINTS:,}")
+    rows = list(found.rows())
+    if all(row[axis] is None for row in rows for axis in axes if axis not in over):
+        raise ArchcalcError(f"nothing to draw: {found.problems[0] if found.problems else 'the figures are unknown'}")
+    draw = partial(picture.draw, name=found.name, axes=axes, rows=rows, by=next(iter(over)), conditions=text)
+    _draw(draw, picture.SIZE, output, look, force)
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")

@@ -71,11 +71,12 @@ def _values(part: str) -> Sequence[Any]:
     return range(first, last + 1, step)[: MOST + 1]
 
 
+over_option = click.option("--over", multiple=True, required=True, callback=read_over, metavar="NAME=VALUES",
+             help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or "
+                  "of batch: 160:320:32 (320 included) or 10,100. Can be repeated, for all combinations.")  # fmt: skip
 sweep_options = together(
     click.argument("name", type=NetworkName()),
-    click.option("--over", multiple=True, required=True, callback=read_over, metavar="NAME=VALUES",
-                 help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or "
-                      "of batch: 160:320:32 (320 included) or 10,100. Can be repeated, for all combinations."),
+    over_option,
     click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads."),
     network_options,
     table_options,
@@ -105,14 +106,14 @@ def sweep(
 
     wanted = [key for key in dict.fromkeys(choice().names) if key not in over and key != "problem"] or COUNTS
     require_training(wanted, conditions["mode"])
-    found = swept(name, over, wanted, settings, shape, jobs=jobs, **_conditions(conditions))
+    found = swept(name, over, wanted, settings, shape, jobs=jobs, **with_recipe(conditions))
     every = FORMATS[form].every
     table = sweep_table(found.name, [*over], wanted, found.rows(), found.points, every, **conditions)
     keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
 
 
-def _conditions(conditions: dict[str, Any]) -> dict[str, Any]:
+def with_recipe(conditions: dict[str, Any]) -> dict[str, Any]:
     """Take the training recipe out of the conditions; return them with it."""
     refuse_training(STEP_OPTIONS, conditions["mode"])
     return {"recipe": USUAL._replace(**{option: conditions.pop(option) for option in STEP_OPTIONS}), **conditions}
@@ -149,7 +150,7 @@ def search(
     require_training([*[bound.key for bound in bounds], *([goal] if goal in STEP else [])], conditions["mode"])
     found = searched(
         name, over, bounds, goal, minimize is not None, best, params=settings, input=shape, jobs=jobs,
-        **_conditions(conditions),
+        **with_recipe(conditions),
     )  # fmt: skip
     if not found.rows:
         say(f"none of {found.points:,} combinations keeps {printable(under)}\n")
