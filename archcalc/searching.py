@@ -81,7 +81,7 @@ def search(
         wanted = list(dict.fromkeys(bound.key for bound in under if bound.batch == batch))
         found = sweep(name, over, wanted, **{**setting, "batch": batch}).figures
         columns |= {f"{key}(batch={batch})": array for key, array in found.items()}
-    fits = own.problem_at < 0
+    fits = own.problem_at == 0
     for bound in under:
         fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
     order = _order(own, columns, goal, least, fits)[:best]
@@ -92,7 +92,7 @@ def _keeps(figure: Any, bound: Bound) -> Any:
     """Return where a figure is known and keeps a bound."""
     data = figure.data
     holds = {"<": data < bound.limit, "<=": data <= bound.limit, ">": data > bound.limit, ">=": data >= bound.limit}
-    return holds[bound.relation] & ~figure.mask
+    return holds[bound.relation] & ~numpy().ma.getmaskarray(figure)
 
 
 def _order(own: Sweep, columns: Mapping[str, Any], goal: str, least: bool, fits: Any) -> Any:
@@ -104,7 +104,7 @@ def _order(own: Sweep, columns: Mapping[str, Any], goal: str, least: bool, fits:
         values = np.broadcast_to(np.reshape(own.over[goal], shape), fits.shape).ravel()
     else:
         values = columns[goal].data.ravel()
-        places = places[~columns[goal].mask.ravel()[places]]
+        places = places[~np.ma.getmaskarray(columns[goal]).ravel()[places]]
     ranked = values[places] if least else -values[places]
     return places[np.lexsort((columns["macs"].data.ravel()[places], ranked))]
 
@@ -112,4 +112,5 @@ def _order(own: Sweep, columns: Mapping[str, Any], goal: str, least: bool, fits:
 def _row(own: Sweep, columns: Mapping[str, Any], place: int) -> dict[str, Any]:
     at = numpy().unravel_index(place, own.problem_at.shape)
     values = {symbol: values[int(i)] for (symbol, values), i in zip(own.over.items(), at, strict=True)}
-    return values | {key: None if array.mask[at] else int(array.data[at]) for key, array in columns.items()}
+    figures = {key: array[at] for key, array in columns.items()}
+    return values | {key: None if figure is numpy().ma.masked else int(figure) for key, figure in figures.items()}

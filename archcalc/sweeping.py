@@ -25,7 +25,7 @@ from archcalc.spec.binding import InputShapes
 from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
 
 MOST = 10**8  # combinations in one sweep
-BLOCK = 2**16  # combinations at a time: a few columns of them fit a core's cache
+BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
 LARGEST = 2**63 - 1
 TRIED = 8  # values from each end at which a name is tried as a symbol
 SWEPT = [key for key, figure in numbers().items() if figure.adds != END]  # receptive fields need a number of each size
@@ -46,7 +46,7 @@ class Sweep(NamedTuple):
     """The figures of each combination, as arrays with an axis for each name in `over`.
 
     `figures` are masked where they are unknown and where a network does not fit; there `problem_at` is the number of
-    one of the `problems`, elsewhere −1.
+    one of the `problems`, from 1 on; elsewhere 0.
     """
 
     name: str
@@ -65,15 +65,15 @@ class Sweep(NamedTuple):
 
         `problem` is "" or why it does not fit; where several fail alike, with the numbers of the first of them.
         """
-        columns = [self.figures[key].ravel() for key in self.figures]
+        columns = [(own.data.ravel(), numpy().ma.getmaskarray(own).ravel()) for own in self.figures.values()]
         for i, values in enumerate(itertools.product(*self.over.values())):
-            figures = {key: None if column.mask[i] else int(column.data[i])
-                       for key, column in zip(self.figures, columns, strict=True)}  # fmt: skip
+            figures = {key: None if mask[i] else int(data[i])
+                       for key, (data, mask) in zip(self.figures, columns, strict=True)}  # fmt: skip
             at = int(self.problem_at.flat[i])
             yield {
                 **dict(zip(self.over, values, strict=True)),
                 **figures,
-                "problem": self.problems[at] if at >= 0 else "",
+                "problem": self.problems[at - 1] if at else "",
             }
 
 
@@ -184,13 +184,14 @@ class _Grid:
         self.shape = tuple(map(len, columns.values()))
         self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
         self.unknown: dict[str, Any] = {}  # by figure, where some are
-        self.problem_at = np.full(self.shape, -1, np.int32)
+        self.problem_at = np.zeros(self.shape, np.int32)
         self.problems: list[str] = []
         self.lock = threading.Lock()
 
     def result(self) -> dict[str, Any]:
-        """Return the figures as masked arrays."""
-        np, failed = numpy(), self.problem_at >= 0
+        """Return the figures as masked arrays; without a mask if all are known."""
+        np = numpy()
+        failed = self.problem_at > 0 if self.problems else np.ma.nomask
         masks = {key: self.unknown[key] | failed if key in self.unknown else failed for key in self.keys}
         return {key: np.ma.MaskedArray(array, masks[key]) for key, array in self.arrays.items()}
 
@@ -203,7 +204,7 @@ class _Grid:
             with self.lock:
                 if text not in self.problems:
                     self.problems.append(text)
-            self.problem_at[block][holds] = self.problems.index(text)
+            self.problem_at[block][holds] = self.problems.index(text) + 1
         for key, formula in plan.figures.items():
             if formula is None:
                 with self.lock:
