@@ -32,9 +32,9 @@ from archcalc.sweeping import sweep
 
 KEYS = "params", "macs", "activations"
 CASES = {
-    "vgg16": {"height": range(32, 232), "width": range(32, 232), "classes": range(10, 110)},
-    "resnet50": {"height": range(32, 232), "width": range(32, 232), "classes": range(10, 110)},
-    "densenet201": {"height": range(32, 232), "width": range(32, 232), "classes": range(10, 110)},
+    "vgg16": {"height": range(32, 432), "width": range(32, 432), "classes": range(10, 110)},
+    "resnet50": {"height": range(32, 432), "width": range(32, 432), "classes": range(10, 110)},
+    "densenet201": {"height": range(32, 432), "width": range(32, 432), "classes": range(10, 110)},
 }
 RUNS = 5
 
