@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
@@ -28,7 +29,6 @@ class Bound(NamedTuple):
     batch: int | None
     relation: str
     limit: int | float
-    text: str
 
 
 class Found(NamedTuple):
@@ -57,8 +57,9 @@ def _bound(text: str, mode: str) -> Bound:
         )
     if unit.lower() not in UNITS or (unit[-1:].lower() == "b" and FIGURES[key].unit != "bytes"):
         raise ArchcalcError(f"{shorten(text)!r}: unknown unit {unit!r}; {EXAMPLE}")
-    amount = float(re.sub("[,_]", "", number)) * UNITS[unit.lower()]
-    return Bound(key, int(batch) if batch else None, relation, int(amount) if amount.is_integer() else amount, text)
+    amount = Fraction(re.sub("[,_]", "", number)) * UNITS[unit.lower()]
+    limit = int(amount) if amount.denominator == 1 else float(amount)
+    return Bound(key, int(batch) if batch else None, relation, limit)
 
 
 def search(
@@ -72,6 +73,7 @@ def search(
     """
     np = numpy()
     choose("goal", goal, {key: key for key in (*over, *SWEPT)})
+    numbers = _numbers(goal, over[goal]) if goal in over else []
     if "batch" in over and any(bound.batch for bound in under):
         raise ArchcalcError("batch is among the names to search over; write the bound without (batch=…)")
     keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs"]
@@ -84,7 +86,7 @@ def search(
     fits = own.problem_at == 0
     for bound in under:
         fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
-    order = _order(own, columns, goal, least, fits)[:best]
+    order = _order(own, columns, goal, numbers, least, fits)[:best]
     return Found([_row(own, columns, int(i)) for i in order], list(columns), own.points, int(np.count_nonzero(fits)))
 
 
@@ -95,13 +97,21 @@ def _keeps(figure: Any, bound: Bound) -> Any:
     return holds[bound.relation] & ~numpy().ma.getmaskarray(figure)
 
 
-def _order(own: Sweep, columns: Mapping[str, Any], goal: str, least: bool, fits: Any) -> Any:
-    """Return the places of the combinations that fit, the best first."""
+def _numbers(goal: str, values: Sequence[Any]) -> list[float]:
+    """Return the values of a goal as numbers. Raises ArchcalcError if they have no order."""
+    try:
+        return [value if isinstance(value, int) else float(value) for value in values]
+    except (TypeError, ValueError):
+        raise ArchcalcError(f"{shorten(goal)} has values that are no numbers, so none is best; name a figure") from None
+
+
+def _order(own: Sweep, columns: Mapping[str, Any], goal: str, numbers: Sequence[float], least: bool, fits: Any) -> Any:
+    """Return the places of the combinations that fit, the best first; `numbers` are the goal's values, if swept."""
     np, (places,) = numpy(), fits.ravel().nonzero()
     if goal in own.over:
         axis = [*own.over].index(goal)
         shape = [-1 if i == axis else 1 for i in range(len(own.over))]
-        values = np.broadcast_to(np.reshape(own.over[goal], shape), fits.shape).ravel()
+        values = np.broadcast_to(np.reshape(numbers, shape), fits.shape).ravel()
     else:
         values = columns[goal].data.ravel()
         places = places[~np.ma.getmaskarray(columns[goal]).ravel()[places]]

@@ -7,7 +7,6 @@ combination that is left the plan runs again. So each figure is the one that a r
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import threading
@@ -28,7 +27,9 @@ MOST = 10**8  # combinations in one sweep
 BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
 LARGEST = 2**63 - 1
 TRIED = 8  # values from each end at which a name is tried as a symbol
-SWEPT = [key for key, figure in numbers().items() if figure.adds != END]  # receptive fields need a number of each size
+SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no expectations
+    key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
+]
 Block: TypeAlias = tuple[slice, ...]
 Span: TypeAlias = Mapping[str, tuple[int, int]]  # the least and the largest number of each symbol
 
@@ -115,12 +116,16 @@ def _structure(
     grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
 ) -> _Structure:
     """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
-    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
-    own = setting._replace(params={**setting.params, **params})
-    with contextlib.suppress(ArchcalcError):  # it may fit with other lengths
+    known = graph.about.params
+    params = {symbol: value for symbol, value in fixed.items() if symbol in known}
+    own, problem = setting._replace(params={**setting.params, **params}), None
+    try:
         graph = own.graph()
-    rest = {symbol: value for symbol, value in fixed.items() if symbol not in params}
-    return _Structure(grid, own, graph, rest, symbols)
+    except ArchcalcError as error:  # its other sizes are unknown where lengths of its input are replaced
+        problem = error if any(symbol not in known and symbol != "batch" for symbol in grid.columns) else None
+    made = _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
+    made.plans += [Plan([], {}, problem, {})] if problem else []
+    return made
 
 
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
@@ -317,10 +322,10 @@ def _blocks(grid: _Grid, fixed: Mapping[str, int]) -> Iterator[Block]:
 
 
 def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last: Span, name: str) -> None:
-    """Raise Overflow if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
+    """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
     for key, formula in formulas:
-        if max(map(abs, span(formula, last))) > LARGEST:
+        if any(max(map(abs, span(part, last))) > LARGEST for part in _parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
 
@@ -338,6 +343,14 @@ def span(formula: Any, of: Span) -> tuple[int, int]:
                 least, most = min(ends), max(ends)
         low, high = low + least, high + most
     return low, high
+
+
+def _parts(formula: Any) -> Iterator[Any]:
+    """Yield a formula, and those whose quotients and divisors it has: they are evaluated, too."""
+    yield formula
+    for atom in formula.atoms() if isinstance(formula, Formula) else ():
+        if not isinstance(atom, str):
+            yield from _parts(atom.of)
 
 
 def _span(atom: Any, of: Span) -> tuple[int, int]:

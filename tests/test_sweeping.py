@@ -10,9 +10,10 @@ from support.sweep_points import alone, differences
 
 from archcalc import ArchcalcError
 from archcalc.cli import cli
+from archcalc.ops.symbols import Example
 from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
-from archcalc.sweeping import BLOCK, sweep
+from archcalc.sweeping import BLOCK, _check_fits, sweep
 from archcalc.symbolic import COUNTS
 
 NETWORKS = (
@@ -78,9 +79,33 @@ def test_combinations_that_do_not_fit_are_marked():
     assert found.figures["macs"].mask.tolist() == [True, False]
 
 
-def test_a_figure_without_a_value_is_unknown_not_zero():
-    found = sweep("lenet5", {"batch": [1, 2]}, ["expected_depth", "params"])
-    assert [row["expected_depth"] for row in found.rows()] == [None, None]
+@pytest.fixture
+def pools(tmp_path):
+    """A network without weights: nothing of it can be trained."""
+    path = tmp_path / "pools.yaml"
+    path.write_text("name: pools\ninput: [channels, 8, 8]\nparams: {channels: 3, k: 2}\nlayers: [maxpool(k)]\n")
+    return str(path)
+
+
+def test_a_figure_without_a_value_is_unknown_not_zero(pools):
+    found = sweep(pools, {"batch": [1, 2]}, ["peak_training_bytes", "params"], mode="train")
+    assert [row["peak_training_bytes"] for row in found.rows()] == [None, None]
+
+
+def test_a_structure_that_does_not_fit_is_marked_not_computed_with_another_input(pools):
+    found = sweep(pools, {"channels": ["3", "6"], "k": ["2", "2 + 0", "9"], "height": [8, 16]}, ["activations"])
+    for row in found.rows():
+        wanted = int(row["channels"]) * (row["height"] * 8 + row["height"] // 2 * 4)
+        assert (row["activations"], bool(row["problem"])) == ((None, True) if row["k"] == "9" else (wanted, False))
+
+
+def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
+    with pytest.raises(ArchcalcError, match="unknown figure 'expected_macs'"):
+        sweep("stochastic-depth-110", {"batch": [1]}, ["expected_macs"], mode="train")
+    example = Example({"n": 1})
+    inner = (example.symbol("n") * 3 + 1) // 2**40
+    with pytest.raises(ArchcalcError, match="may exceed"):
+        _check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
 
 
 @pytest.mark.parametrize(("over", "message"), [
@@ -149,9 +174,19 @@ def test_a_bound_may_have_a_batch_of_its_own():
     assert best["peak_inference_bytes(batch=32)"] == figures["peak_inference_bytes"] < 400e6
 
 
-def test_nothing_unknown_keeps_a_bound():
-    found = search("lenet5", {"batch": [1, 2]}, read_bounds("expected_depth < 100", "infer"), "batch")
+def test_nothing_unknown_keeps_a_bound(pools):
+    found = search(pools, {"batch": [1, 2]}, read_bounds("peak < 100TB", "train"), "batch", mode="train")
     assert (found.fitting, found.rows) == (0, [])
+
+
+def test_a_goal_needs_an_order():
+    over = {"depths": ["[2, 2, 2, 2]", "[3, 4, 6, 3]"]}
+    with pytest.raises(ArchcalcError, match="depths has values that are no numbers"):
+        search("resnet50", over, read_bounds("macs < 9G", "infer"), "depths")
+    assert (
+        search("resnet50", over, read_bounds("macs < 9G", "infer"), "macs", least=True).rows[0]["depths"]
+        == over["depths"][0]
+    )
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -168,6 +203,7 @@ def test_a_wrong_bound_says_what_to_write(text, message):
 
 def test_bounds_read_units_of_1000_and_1024():
     bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1GiB", "train")
+    assert read_bounds("macs < 9007199254740993", "infer")[0].limit == 9007199254740993
     assert [(bound.key, bound.limit) for bound in bounds] == [
         ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**30),
     ]  # fmt: skip

@@ -202,6 +202,9 @@ def variants(
 
     if len(axes) != 2:
         raise click.UsageError("--columns needs two names, e.g. macs,activations")
+    for axis in axes:
+        if not all(isinstance(value, int) for value in over.get(axis, ())):
+            raise click.UsageError(f"{shorten(axis)} has values that are no whole numbers; draw a figure")
     options.require_training(axes, conditions["mode"])
     text = conditions_text(**{key: conditions[key] for key in ("batch", "dtype", "mode") if key not in over})
     found = sweep(name, over, [key for key in axes if key not in over], settings, shape, **with_recipe(conditions))
