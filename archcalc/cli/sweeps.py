@@ -71,9 +71,15 @@ def _values(part: str) -> Sequence[Any]:
     return range(first, last + 1, step)[: MOST + 1]
 
 
-over_option = click.option("--over", multiple=True, required=True, callback=read_over, metavar="NAME=VALUES",
-             help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or "
-                  "of batch: 160:320:32 (320 included) or 10,100. Can be repeated, for all combinations.")  # fmt: skip
+over_option = click.option(
+    "--over",
+    multiple=True,
+    required=True,
+    callback=read_over,
+    metavar="NAME=VALUES",
+    help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or of batch: "
+    "160:320:32 (320 included) or 10,100. Can be repeated, for all combinations.",
+)
 sweep_options = together(
     click.argument("name", type=NetworkName()),
     over_option,

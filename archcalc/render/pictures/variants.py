@@ -40,14 +40,15 @@ def draw(sheet: Sheet, name: str, axes: Sequence[str], rows: Sequence[Row], by: 
         ax.scatter(*_scaled(own, axes, scales), 14, colour, linewidths=0, alpha=0.8, label=f"{by} {value}", zorder=3)
     best = [rows[i] for i in front([row[x] for row in rows], [row[y] for row in rows])]
     ax.plot(*_scaled(best, axes, scales), drawstyle="steps-post", color=sheet.theme.faint, linewidth=1, zorder=2)
-    for which, axis, (_, prefix) in zip("xy", axes, scales, strict=True):
-        getattr(ax, f"{which}axis").set_major_formatter("{x:,g}")
+    labels = []
+    for own_axis, axis, (_, prefix) in zip((ax.xaxis, ax.yaxis), axes, scales, strict=True):
+        own_axis.set_major_formatter("{x:,g}")
         unit = FIGURES[axis].heading_unit.replace("bytes", "B") if axis in FIGURES else ""
         unit = prefix + unit if unit == "B" else f"{prefix} {unit}".strip()
-        scales[axes.index(axis)] = (1.0, f"{_named(axis)} ({unit})" if unit else _named(axis))
+        labels.append(f"{_named(axis)} ({unit})" if unit else _named(axis))
     if len(values) <= NAMED:
         sheet.legend(True, *ax.get_legend_handles_labels())
-    sheet.name_axes(ax, scales[0][1], scales[1][1])
+    sheet.name_axes(ax, *labels)
     sheet.settle()
 
 
