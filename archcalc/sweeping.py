@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +18,8 @@ from archcalc.analysis.figures import END, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
-from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, Quotient
+from archcalc.ops.evaluation import Span, evaluate, parts, span
+from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
 from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
 
@@ -31,7 +31,6 @@ SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no
     key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
 ]
 Block: TypeAlias = tuple[slice, ...]
-Span: TypeAlias = Mapping[str, tuple[int, int]]  # the least and the largest number of each symbol
 
 
 class Plan(NamedTuple):
@@ -325,39 +324,9 @@ def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], las
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
     for key, formula in formulas:
-        if any(max(map(abs, span(part, last))) > LARGEST for part in _parts(formula)):
+        if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
-
-
-def span(formula: Any, of: Span) -> tuple[int, int]:
-    """Return numbers between which a formula is, and each part of its sum, for symbols between these numbers."""
-    if not isinstance(formula, Formula):
-        return formula or 0, formula or 0
-    low = high = 0
-    for monomial, factor in formula.terms.items():
-        least, most = factor, factor
-        for atom, power in monomial:
-            for _ in range(power):
-                ends = [end * own for end in (least, most) for own in _span(atom, of)]
-                least, most = min(ends), max(ends)
-        low, high = low + least, high + most
-    return low, high
-
-
-def _parts(formula: Any) -> Iterator[Any]:
-    """Yield a formula, and those whose quotients and divisors it has: they are evaluated, too."""
-    yield formula
-    for atom in formula.atoms() if isinstance(formula, Formula) else ():
-        if not isinstance(atom, str):
-            yield from _parts(atom.of)
-
-
-def _span(atom: Any, of: Span) -> tuple[int, int]:
-    if isinstance(atom, str):
-        return of[atom]
-    low, high = span(atom.of, of)
-    return (low // atom.number, high // atom.number) if isinstance(atom, Quotient) else (1, atom.number)
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
@@ -367,43 +336,3 @@ def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms:
         value = evaluate(formula, values, atoms)
         holds = holds & (value >= 0 if relation == "≥" else value == 0 if relation == "=" else value != 0)
     return holds
-
-
-def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    """Evaluate a formula over arrays; `atoms` remembers the values of quotients and divisors.
-
-    Terms with the same atoms but for one symbol are added before they are multiplied: most arrays then have only the
-    axis of this symbol.
-    """
-    if not isinstance(formula, Formula):
-        return formula
-    symbol = _most_frequent(formula)
-    sums: dict[Any, Any] = {}
-    for monomial, factor in formula.terms.items():
-        own = [(atom, power) for atom, power in monomial if _of_one(atom, symbol)]
-        others = monomial.difference(own)
-        sums[others] = sums.get(others, 0) + factor * _product(own, values, atoms)
-    return sum(total * _product(others, values, atoms) if others else total for others, total in sums.items())
-
-
-def _most_frequent(formula: Formula) -> str:
-    names = Counter(name for monomial in formula.terms for atom, _ in monomial
-                    for name in ([atom] if isinstance(atom, str) else sorted(atom.of.symbols())))  # fmt: skip
-    return names.most_common(1)[0][0]
-
-
-def _of_one(atom: Any, symbol: str) -> bool:
-    return atom == symbol if isinstance(atom, str) else atom.of.symbols() == {symbol}
-
-
-def _product(powers: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    return math.prod([_atom(atom, values, atoms) for atom, power in powers for _ in range(power)])
-
-
-def _atom(atom: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    if isinstance(atom, str):
-        return values[atom]
-    if atom not in atoms:
-        of = evaluate(atom.of, values, atoms)
-        atoms[atom] = of // atom.number if isinstance(atom, Quotient) else numpy().gcd(of, atom.number)
-    return atoms[atom]
