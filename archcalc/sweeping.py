@@ -99,7 +99,7 @@ def sweep(
     _check_size(columns, sizes)
     setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
     graph = setting.graph()
-    varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
+    varying = _varying(setting, graph, columns, figures)
     grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
     with ThreadPoolExecutor(jobs) as pool:
@@ -119,7 +119,7 @@ def _structure(
     params = {symbol: value for symbol, value in fixed.items() if symbol in known}
     own, problem = setting._replace(params={**setting.params, **params}), None
     try:
-        graph = own.graph()
+        graph = own.graph() if params else graph
     except ArchcalcError as error:  # its other sizes are unknown where lengths of its input are replaced
         problem = error if any(symbol not in known and symbol != "batch" for symbol in grid.columns) else None
     made = _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
@@ -127,11 +127,19 @@ def _structure(
     return made
 
 
-def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
-    """Whether the plan can run with a symbol for these values; False: it runs once for each.
+def _varying(setting: Setting, graph: Graph, columns: Mapping[str, Sequence[Any]], keys: Sequence[str]) -> list[str]:
+    """Return the names with which the plan can run as symbols; for the others it runs once for each of their values.
 
     Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
     """
+    whole = {symbol: values for symbol, values in columns.items() if _is_whole(graph, symbol, values)}
+    first = Example({symbol: values[0] for symbol, values in whole.items()})
+    if _runs(setting, graph, symbols_of(first), keys):
+        return [*whole]
+    return [symbol for symbol, values in whole.items() if _runs_alone(setting, graph, symbol, values, keys)]
+
+
+def _is_whole(graph: Graph, symbol: str, values: Sequence[Any]) -> bool:
     if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
         return False
     number_of(graph, symbol, 1)
@@ -139,9 +147,13 @@ def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any
         for value in values:
             if type(value) is not int or value < 1:
                 raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 on")
-    first = next(
-        (value for value in (*values[:TRIED], *values[-TRIED:]) if _runs(setting, graph, {symbol: value}, keys)), None
-    )
+    return True
+
+
+def _runs_alone(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
+    """Whether the plan can run with one symbol, at the first of some values at which the network fits."""
+    tried = (*values[:TRIED], *values[-TRIED:])
+    first = next((value for value in tried if _runs(setting, graph, {symbol: value}, keys)), None)
     return first is not None and _runs(setting, graph, symbols_of(Example({symbol: first})), keys)
 
 
@@ -208,7 +220,7 @@ class _Grid:
             with self.lock:
                 if text not in self.problems:
                     self.problems.append(text)
-            self.problem_at[block][holds] = self.problems.index(text) + 1
+            np.copyto(self.problem_at[block], self.problems.index(text) + 1, where=holds)
         for key, formula in plan.figures.items():
             if formula is None:
                 with self.lock:
@@ -236,15 +248,15 @@ class _Structure:
         """Fill a block by the plans that are there, and by new ones for what is left."""
         np = numpy()
         values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
-        left = np.ones(self.grid.problem_at[block].shape, bool)
+        left: Any = np.True_  # as small as what decides it
         atoms: dict[Any, Any] = {}
         for i in itertools.count():
             if i == len(self.plans):
-                self._plan(i, values, left)
+                self._plan(i, values, np.broadcast_to(left, self.grid.problem_at[block].shape))
             holds = _all_hold(self.plans[i].conditions, values, atoms) & left
             if holds.any():
                 self.grid.take(self.plans[i], block, values, atoms, holds)
-                left &= ~holds
+                left = left & ~holds
                 if not left.any():
                     return
 

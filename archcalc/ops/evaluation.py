@@ -46,7 +46,7 @@ def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> 
     """Evaluate a formula over arrays; `atoms` remembers the values of quotients and divisors.
 
     Terms with the same atoms but for one symbol are added before they are multiplied: most arrays then have only the
-    axis of this symbol.
+    axis of this symbol. The smallest arrays are added first, so that few sums are over all combinations.
     """
     if not isinstance(formula, Formula):
         return formula
@@ -56,7 +56,8 @@ def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> 
         own = [(atom, power) for atom, power in monomial if _of_one(atom, symbol)]
         others = monomial.difference(own)
         sums[others] = sums.get(others, 0) + factor * _product(own, values, atoms)
-    return sum(total * _product(others, values, atoms) if others else total for others, total in sums.items())
+    products = [total * _product(others, values, atoms) if others else total for others, total in sums.items()]
+    return sum(sorted(products, key=lambda own: getattr(own, "size", 1)))
 
 
 def _most_frequent(formula: Formula) -> str:
