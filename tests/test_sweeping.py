@@ -192,8 +192,10 @@ def test_a_goal_needs_an_order():
 @pytest.mark.parametrize(("text", "message"), [
     ("macs << 2G", "is no bound; write FIGURE < NUMBER"),
     ("maccs < 2G", "no figure 'maccs'; did you mean macs"),
-    ("macs < 2GB", "unknown unit 'GB'"),
-    ("macs < 2X", "unknown unit 'X'"),
+    ("macs < 2GB", "'macs < 2GB': cannot read the number '2GB'; write 138M"),
+    ("macs < 2X", "cannot read the number '2X'"),
+    ("macs < ~2G", "'~2G' is not one number; write it alone"),
+    ("peak < 2G", "cannot read the number '2G'; write 96MB"),
     ("", "is no bound"),
 ])  # fmt: skip
 def test_a_wrong_bound_says_what_to_write(text, message):
@@ -202,10 +204,10 @@ def test_a_wrong_bound_says_what_to_write(text, message):
 
 
 def test_bounds_read_units_of_1000_and_1024():
-    bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1GiB", "train")
+    bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1TiB", "train")
     assert read_bounds("macs < 9007199254740993", "infer")[0].limit == 9007199254740993
     assert [(bound.key, bound.limit) for bound in bounds] == [
-        ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**30),
+        ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**40),
     ]  # fmt: skip
 
 
