@@ -409,6 +409,20 @@ def test_a_spec_that_is_broken_has_its_own_error(folder):
     assert "tiny.yaml:10:38: unknown operator or block lniear" in said
 
 
+def test_networks_that_are_gone_do_not_stop_the_others(folder):
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).write_text(SPEC.replace("tiny", name[0]))
+    assert run("lock", "a.yaml", "b.yaml", "--update")[0] == 0
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).unlink()
+    change(folder / "tiny.yaml", "linear(classes)", "linear(classes, bias=False)")
+    code, said = run("check", "--lock", "archcalc.lock")
+    assert code == 2
+    assert [said.count(f"error: {name}: ") for name in ("a.yaml", "b.yaml")] == [1, 1]
+    assert "tiny.yaml: head.linear: " in said
+    assert "archcalc.lock: 3 of 3 networks failed\n" in said
+
+
 def test_names_of_any_kind(folder):
     (folder / "a b – ü.yaml").write_text(SPEC)
     assert run("lock", "a b – ü.yaml", "--update")[0] == 0
