@@ -244,3 +244,11 @@ def test_a_sweep_is_drawn_without_what_does_not_fit(tmp_path):
         assert said in str(result.exception) + result.output
     result = CliRunner().invoke(cli, [*at[:3], "--over", "size=1:9", *at[-2:], "--force"])
     assert "nothing to draw: maxpool: kernel 2 is larger" in str(result.exception)
+
+
+def test_an_axis_of_a_picture_has_whole_numbers(tmp_path):
+    over = ["--over", "depths=[2,2,2,2],[3,4,6,3]", "--columns", "macs,depths", "-o", str(tmp_path / "a.svg")]
+    result = CliRunner().invoke(cli, ["plot", "sweep", "resnet50", *over])
+    assert result.exit_code == 2
+    assert "depths has values that are no whole numbers; draw a figure" in result.output
+    assert not (tmp_path / "a.svg").exists()
