@@ -161,6 +161,12 @@ def taken(path):
     return {module: names for module, names in own.items() if part(module) not in FREE}
 
 
+def test_the_page_of_the_architecture_has_a_row_for_each_part():
+    page = (PACKAGE.parent / "docs/architecture.md").read_text().partition("## Who imports whom")[0]
+    parts = {path.name for path in PACKAGE.iterdir() if not path.name.startswith("_")}
+    assert {name for name in parts if f"`{name}`" not in page} == set()
+
+
 def test_what_render_imports_is_listed():
     used = {}
     for path in sorted((PACKAGE / "render").rglob("*.py")):
