@@ -58,15 +58,16 @@ def _bound(text: str, mode: str) -> Bound:
 
 
 def search(
-    name: str, over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
+    name: str, over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str, least: bool = False,
     best: int = 1, **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
 
-    The goal is a name in `over` or a figure; of equal combinations that with fewer MACs comes first. Raises
-    ArchcalcError as `sweep` does.
+    Bounds may be a text such as `macs < 2G`. The goal is a name in `over` or a figure; of equal combinations that with
+    fewer MACs comes first. Raises ArchcalcError as `sweep` does.
     """
     np = numpy()
+    under = read_bounds(under, setting.get("mode", "infer")) if isinstance(under, str) else under
     choose("goal", goal, {key: key for key in (*over, *SWEPT)})
     numbers = _numbers(goal, over[goal]) if goal in over else []
     if "batch" in over and any(bound.batch for bound in under):

@@ -167,7 +167,7 @@ def test_a_search_finds_what_the_whole_grid_has():
 
 
 def test_a_bound_may_have_a_batch_of_its_own():
-    found = search("resnet50", {"size": range(64, 257, 32)}, read_bounds("peak(batch=32) < 400MB", "infer"), "size")
+    found = search("resnet50", {"size": range(64, 257, 32)}, "peak(batch=32) < 400MB", "size")
     (best,) = found.rows
     assert best["size"] == 192
     figures, _ = alone("resnet50", {"size": 192, "batch": 32}, ["peak_inference_bytes"])
@@ -175,7 +175,7 @@ def test_a_bound_may_have_a_batch_of_its_own():
 
 
 def test_nothing_unknown_keeps_a_bound(pools):
-    found = search(pools, {"batch": [1, 2]}, read_bounds("peak < 100TB", "train"), "batch", mode="train")
+    found = search(pools, {"batch": [1, 2]}, "peak < 100TB", "batch", mode="train")
     assert (found.fitting, found.rows) == (0, [])
 
 
@@ -200,7 +200,7 @@ def test_a_goal_needs_an_order():
 ])  # fmt: skip
 def test_a_wrong_bound_says_what_to_write(text, message):
     with pytest.raises(ArchcalcError, match=message):
-        read_bounds(text, "infer")
+        search("vgg16", {"batch": [1]}, text, "batch")
 
 
 def test_bounds_read_units_of_1000_and_1024():
