@@ -22,7 +22,7 @@ from archcalc.analysis.report import Report
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten
 from archcalc.ops import REGISTRY, Operator, Shape, make
 from archcalc.ops.shape import KINDS, USUAL, shape_of
-from archcalc.printed import COUNTS, SCALES, read_number
+from archcalc.printed import read_amount
 from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import check_keys
 from archcalc.spec.yaml import Mapping as Keys
@@ -279,23 +279,17 @@ def _budgets(value: Value | None) -> dict[str, str]:
     """Read budgets. Raises SpecError for an unknown figure, and for what is not a number."""
     found = _texts(value, "budgets")
     for key, own in check_keys(value, BUDGETS, "budgets").entries if value else ():
-        if not _is_limit(key.text, found[key.text]):
-            example = "100MB" if BUDGETS[key.text].unit == "bytes" else "5M"
-            raise SpecError(f"{key.text} needs a number, such as {example}", own.place)
+        _check_limit(key.text, found[key.text], own.place)
     return found
 
 
-def _is_limit(key: str, text: str) -> bool:
+def _check_limit(key: str, text: str, place: Place) -> None:
     try:
         limit(key, text)
-    except Refusal:
-        return False
-    return True
+    except Refusal as error:
+        raise SpecError(f"{key}: {error}", place) from None
 
 
 def limit(key: str, text: str) -> Fraction:
     """Return the number of a budget, such as `5M` of max_params or `100MiB` of max_param_bytes. Raises Refusal."""
-    number = read_number(text, SCALES.get(BUDGETS[key].unit, COUNTS))
-    if number.bound or number.about:
-        raise Refusal(f"{shorten(text)!r} is not one number")
-    return number.value
+    return read_amount(text, BUDGETS[key].unit)

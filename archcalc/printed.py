@@ -30,8 +30,11 @@ COUNTS = {
     "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12,
     "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
-BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30}
+BYTES = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
 RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}
 Scales: TypeAlias = Mapping[str, int] | Mapping[str, Fraction]
 SCALES: Mapping[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}  # by the figure's unit; COUNTS for all others
@@ -120,9 +123,9 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
     `to` is what the number is rounded to, if given; all digits of a `small` count are significant. Raises Refusal.
     """
     match = _NUMBER.fullmatch(text.strip())
-    if match is None or match[5].lower() not in scales or re.search("[kKmMgG]i?b$", match[5]):
+    if match is None or match[5].lower() not in scales or re.search("[KMGT]i?b$", match[5]):
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
-        raise Refusal(f"cannot read the printed figure {shorten(text)!r}; write {example}")
+        raise Refusal(f"cannot read the number {shorten(text)!r}; write {example}")
     word, whole, decimals = (match[1] or "").lower(), match[2].replace(",", ""), match[3] or ""
     power = int((match[4] or "0").translate(_RAISED)) - len(decimals)
     unit = scales[match[5].lower()] * Fraction(10) ** power
@@ -131,6 +134,14 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
     if to:
         step = _rounded_to(text, value, read_number(to, scales).value, word)
     return Number(value, step, len(str(value // step)), BOUNDS.get(word, ""), about)
+
+
+def read_amount(text: str, unit: str) -> Fraction:
+    """Read what someone asks for of a figure with this unit: `5M`, of bytes `16GiB`. Raises Refusal."""
+    number = read_number(text, SCALES.get(unit, COUNTS))
+    if number.bound or number.about:
+        raise Refusal(f"{shorten(text)!r} is not one number; write it alone")
+    return number.value
 
 
 def _zeros(whole: str) -> int:

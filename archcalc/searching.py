@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
-from archcalc.errors import ArchcalcError, choose, shorten, suggest
+from archcalc.errors import ArchcalcError, Refusal, choose, shorten, suggest
+from archcalc.printed import read_amount
 from archcalc.sweeping import SWEPT, Sweep, numpy, sweep
 
 EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
 PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "b": 1} | {
-    f"{letter}{binary}b": (1024 if binary else 1000) ** power
-    for power, letter in enumerate("kmgt", 1) for binary in ("", "i")
-}  # fmt: skip
-_BOUND = re.compile(
-    r"(\w+)\s*(?:\(\s*batch\s*=\s*(\d{1,10})\s*\))?\s*(<=?|>=?)\s*([0-9][0-9,_]{0,30}(?:\.[0-9]{1,18})?)\s*([A-Za-z]{0,3})"
-)
+_BOUND = re.compile(r"(\w+)\s*(?:\(\s*batch\s*=\s*(\d{1,10})\s*\))?\s*([<>]=?)\s*([^<>=\s].*)")
 
 
 class Bound(NamedTuple):
@@ -49,29 +43,31 @@ def _bound(text: str, mode: str) -> Bound:
     match = _BOUND.fullmatch(text)
     if match is None:
         raise ArchcalcError(f"{shorten(text)!r} is no bound; {EXAMPLE}")
-    name, batch, relation, number, unit = match.groups()
+    name, batch, relation, number = match.groups()
     key = PEAKS[mode] if name == "peak" else name
     if key not in SWEPT:
         raise ArchcalcError(
             f"{shorten(text)!r}: no figure {shorten(name)!r}; {suggest(name, [*SWEPT, 'peak']) or EXAMPLE}"
         )
-    if unit.lower() not in UNITS or (unit[-1:].lower() == "b" and FIGURES[key].unit != "bytes"):
-        raise ArchcalcError(f"{shorten(text)!r}: unknown unit {unit!r}; {EXAMPLE}")
-    amount = Fraction(re.sub("[,_]", "", number)) * UNITS[unit.lower()]
+    try:
+        amount = read_amount(number, FIGURES[key].unit)
+    except Refusal as error:
+        raise ArchcalcError(f"{shorten(text)!r}: {error}") from None
     limit = int(amount) if amount.denominator == 1 else float(amount)
     return Bound(key, int(batch) if batch else None, relation, limit)
 
 
 def search(
-    name: str, over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
+    name: str, over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str, least: bool = False,
     best: int = 1, **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
 
-    The goal is a name in `over` or a figure; of equal combinations that with fewer MACs comes first. Raises
-    ArchcalcError as `sweep` does.
+    Bounds may be a text such as `macs < 2G`. The goal is a name in `over` or a figure; of equal combinations that with
+    fewer MACs comes first. Raises ArchcalcError as `sweep` does.
     """
     np = numpy()
+    under = read_bounds(under, setting.get("mode", "infer")) if isinstance(under, str) else under
     choose("goal", goal, {key: key for key in (*over, *SWEPT)})
     numbers = _numbers(goal, over[goal]) if goal in over else []
     if "batch" in over and any(bound.batch for bound in under):

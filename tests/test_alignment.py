@@ -357,7 +357,7 @@ class TestFindings:
         found = dict(differences(*reports("squeezenet1.0", "squeezenet1.1"), by="stage"))
         assert found["fire4"] == "55×55 → 28×28"
         assert found["fire9"] == "13×13 → 14×14"
-        assert found["pool3"] == "only in B: maxpool(3, 2, ceil_mode=True)"
+        assert found["pool3"] == "only in B: maxpool(3, stride=2, ceil_mode=True)"
 
     def test_blocks_without_common_layers(self):
         found = dict(differences(*reports("vgg16", "resnet50"), by="stage"))

@@ -109,7 +109,7 @@ def test_without_its_network_it_is_an_error(folder, monkeypatch):
 WRONG = {
     "published: {of: c, figure: params, printed: '1', source: s}": "1:17: the spec has no network 'c'",
     "published: {figure: parms, printed: '1', source: s}": "1:21: unknown figure 'parms'",
-    "published: {figure: params, printed: many, source: s}": "1:38: cannot read the printed figure",
+    "published: {figure: params, printed: many, source: s}": "1:38: cannot read the number",
     "accuracy: {top1: 101, dataset: d, protocol: p, source: s}": "1:18: not a percentage",
     "recipe: {epochs: 90}": "1:9: a recipe lacks `source`",
     "name: mine": "1:1: a file of published figures has no key 'name'",

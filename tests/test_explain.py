@@ -13,6 +13,8 @@ from archcalc.analysis.explanation import explain
 from archcalc.analysis.field_figures import by_key
 from archcalc.cli import cli
 from archcalc.errors import ArchcalcError
+from archcalc.ops.base import written_call
+from archcalc.writing.layout import operator_call
 
 NETWORKS = [
     "lenet5", "vgg16", "resnet50", "densenet121", "googlenet", "mobilenet-v2", "alexnet", "unet", "fractalnet-20",
@@ -104,6 +106,12 @@ def test_a_group_is_the_sum_of_its_layers():
 def test_shared_weights_are_named():
     layer = next(layer for layer in analyze(load("transformer-base")).layers if layer.weights_of)
     assert f"It has the weights of {layer.weights_of}." in run("transformer-base", layer.node.name)
+
+
+def test_a_call_is_written_as_in_specs():
+    for name in ("alexnet", "resnet18", "swin-t", "char-rnn", "vit-b-16"):
+        ops = {node.op for node in load(name).nodes if node.inputs}
+        assert [*map(written_call, ops)] == [*map(operator_call, ops)]
 
 
 def test_an_operator_has_its_rules():

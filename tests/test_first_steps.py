@@ -278,14 +278,14 @@ def test_where(text, holds):
 
 
 @pytest.mark.parametrize(("text", "said", "caret"), [
-    ("params < 5X", "unknown unit X", "         ^^"),
+    ("params < 5X", "cannot read the number '5X'; write 138M", "         ^^"),
     ("parms < 5", "list has no figure parms", "^^^^^"),
     ("flops < 5", "list has no figure flops", "^^^^^"),
     ("params", "params is not a comparison", "^^^^^^"),
     ("params = 5M", "not an expression: params = 5M", "       ^"),
     ("params < 5M and", "nothing follows and", "            ^^^"),
     ("params < 5 and", "nothing follows and", "           ^^^"),
-    ("params < 5 XB", "unknown unit XB", "         ^^^^"),
+    ("params < 5 XB", "cannot read the number '5 XB'; write 138M", "         ^^^^"),
     ("(params < 5M", "( is not closed", "^"),
     ("params in [1]", "[1] is not a figure or a number", "          ^^^"),
     ("params is 5", "compare with < <= > >= == or !=", "^"),
@@ -295,7 +295,7 @@ def test_where(text, holds):
     ("params < f(5M)", "f(5M) is not a figure", "         ^^^^^"),
     ("params < macs.real", "macs.real is not a figure", "         ^^^^^^^^^"),
     ("params < 5M; macs", "';' is not part", "           ^"),
-    ("params\n< 5Q", "unknown unit Q", ""),
+    ("params\n< 5Q", "cannot read the number '5Q'; write 138M", ""),
     ("\x1b[31m < 5", "is not part of the expression language", "^"),
     ("", "an expression is missing", "^"),
     ("not " * 300 + "params < 1", "characters; at most 1,000", "^"),

@@ -312,8 +312,8 @@ WRONG = {
     "an unknown key of a network": ("    batch:", "    bacth:", "did you mean batch?"),
     "no key of a network": ("    mode: infer\n", "", "tiny.yaml in a lock lacks mode"),
     "an unknown budget": ("lock: 1\n", "lock: 1\nbudgets: {max_parms: 5M}\n", "did you mean max_params"),
-    "no number": ("lock: 1\n", "lock: 1\nbudgets: {max_params: about 5M}\n", "max_params needs a number, such as 5M"),
-    "bytes": ("lock: 1\n", "lock: 1\nbudgets: {max_param_bytes: 5M}\n", "needs a number, such as 100MB"),
+    "no number": ("lock: 1\n", "lock: 1\nbudgets: {max_params: about 5M}\n", "'about 5M' is not one number"),
+    "bytes": ("lock: 1\n", "lock: 1\nbudgets: {max_param_bytes: 5M}\n", "cannot read the number '5M'; write 96MB"),
     "no budgets": ("lock: 1\n", "lock: 1\nbudgets: [5M]\n", "budgets needs keys"),
     "no line of a layer": ('"head.flatten", ', '"head.flatten" ', "not a layer; a line is"),
     "a layer's figure": ("330, 320]", "330.0, 320]", "not a layer"),
@@ -407,6 +407,20 @@ def test_a_spec_that_is_broken_has_its_own_error(folder):
     code, said = run("check", "--lock", "archcalc.lock")
     assert code == 2
     assert "tiny.yaml:10:38: unknown operator or block lniear" in said
+
+
+def test_networks_that_are_gone_do_not_stop_the_others(folder):
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).write_text(SPEC.replace("tiny", name[0]))
+    assert run("lock", "a.yaml", "b.yaml", "--update")[0] == 0
+    for name in ("a.yaml", "b.yaml"):
+        (folder / name).unlink()
+    change(folder / "tiny.yaml", "linear(classes)", "linear(classes, bias=False)")
+    code, said = run("check", "--lock", "archcalc.lock")
+    assert code == 2
+    assert [said.count(f"error: {name}: ") for name in ("a.yaml", "b.yaml")] == [1, 1]
+    assert "tiny.yaml: head.linear: " in said
+    assert "archcalc.lock: 3 of 3 networks failed\n" in said
 
 
 def test_names_of_any_kind(folder):

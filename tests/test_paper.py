@@ -84,7 +84,7 @@ def test_units_of_1024_come_last():
 
 @pytest.mark.parametrize("text", ["many", "4.1 or 4.2", "4,1,2", "25.6 MB"])
 def test_what_is_no_figure(text):
-    with pytest.raises(Refusal, match="cannot read the printed figure"):
+    with pytest.raises(Refusal, match="cannot read the number"):
         readings(text, column_of("params"))
 
 
@@ -347,7 +347,7 @@ def test_the_command(tmp_path):
     done = run(tmp_path, text, "--network", "Ours=lenet5")
     assert done.exit_code == 1
     assert "3 rows: 2 rounded, 1 contradicted, 1 without a verdict" in done.output
-    assert "paper.csv:3:9: cannot read the printed figure '1x'" in done.output
+    assert "paper.csv:3:9: cannot read the number '1x'" in done.output
     assert "Skipped columns: top 1, year." in done.output
     assert run(tmp_path, text).exit_code == 0  # an unknown network contradicts nothing
 

@@ -35,6 +35,7 @@ from archcalc.printed import BYTES, COUNTS, RATIOS, read_dimensions, read_number
         ("96MB", BYTES, 96_000_000, 1_000_000, 2),
         ("230MB", BYTES, 230_000_000, 10_000_000, 2),
         ("58.1 MiB", BYTES, Fraction("58.1") * 2**20, Fraction(2**20, 10), 3),
+        ("1.5 tib", BYTES, Fraction("1.5") * 2**40, Fraction(2**40, 10), 2),
         ("28%", RATIOS, Fraction(28, 100), Fraction(1, 100), 2),
         ("30%", RATIOS, Fraction(30, 100), Fraction(10, 100), 1),
         ("2.78", RATIOS, Fraction("2.78"), Fraction(1, 100), 3),
@@ -108,10 +109,18 @@ def test_how_far_a_bound_is(computed, by):
 
 @pytest.mark.parametrize(
     ("text", "scales"),
-    [("many", COUNTS), ("28%", COUNTS), ("96MB", COUNTS), ("12×", BYTES), ("96Mb", BYTES), ("1e400", COUNTS)],
+    [
+        ("many", COUNTS),
+        ("28%", COUNTS),
+        ("96MB", COUNTS),
+        ("12×", BYTES),
+        ("96Mb", BYTES),
+        ("96Gib", BYTES),
+        ("1e400", COUNTS),
+    ],
 )
 def test_no_numbers(text, scales):
-    with pytest.raises(ValueError, match="cannot read the printed figure"):
+    with pytest.raises(ValueError, match="cannot read the number"):
         read_number(text, scales)
 
 

@@ -114,10 +114,10 @@ def test_an_accounting_that_gives_no_number():
     ("figure", "printed", "message"),
     [
         ("parameters", "1", r"<text>:8:14: unknown figure 'parameters'"),
-        ("params", "many", r"<text>:8:31: cannot read the printed figure 'many'"),
-        ("params", "36MB", "cannot read the printed figure '36MB'; write 138M"),
-        ("param_bytes", "2 million", "cannot read the printed figure '2 million'; write 96MB"),
-        ("params", "9" * 5000, "cannot read the printed figure"),
+        ("params", "many", r"<text>:8:31: cannot read the number 'many'"),
+        ("params", "36MB", "cannot read the number '36MB'; write 138M"),
+        ("param_bytes", "2 million", "cannot read the number '2 million'; write 96MB"),
+        ("params", "9" * 5000, "cannot read the number"),
     ],
 )
 def test_claims_that_cannot_be_judged(figure, printed, message):

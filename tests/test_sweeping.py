@@ -167,7 +167,7 @@ def test_a_search_finds_what_the_whole_grid_has():
 
 
 def test_a_bound_may_have_a_batch_of_its_own():
-    found = search("resnet50", {"size": range(64, 257, 32)}, read_bounds("peak(batch=32) < 400MB", "infer"), "size")
+    found = search("resnet50", {"size": range(64, 257, 32)}, "peak(batch=32) < 400MB", "size")
     (best,) = found.rows
     assert best["size"] == 192
     figures, _ = alone("resnet50", {"size": 192, "batch": 32}, ["peak_inference_bytes"])
@@ -175,7 +175,7 @@ def test_a_bound_may_have_a_batch_of_its_own():
 
 
 def test_nothing_unknown_keeps_a_bound(pools):
-    found = search(pools, {"batch": [1, 2]}, read_bounds("peak < 100TB", "train"), "batch", mode="train")
+    found = search(pools, {"batch": [1, 2]}, "peak < 100TB", "batch", mode="train")
     assert (found.fitting, found.rows) == (0, [])
 
 
@@ -192,20 +192,22 @@ def test_a_goal_needs_an_order():
 @pytest.mark.parametrize(("text", "message"), [
     ("macs << 2G", "is no bound; write FIGURE < NUMBER"),
     ("maccs < 2G", "no figure 'maccs'; did you mean macs"),
-    ("macs < 2GB", "unknown unit 'GB'"),
-    ("macs < 2X", "unknown unit 'X'"),
+    ("macs < 2GB", "'macs < 2GB': cannot read the number '2GB'; write 138M"),
+    ("macs < 2X", "cannot read the number '2X'"),
+    ("macs < ~2G", "'~2G' is not one number; write it alone"),
+    ("peak < 2G", "cannot read the number '2G'; write 96MB"),
     ("", "is no bound"),
 ])  # fmt: skip
 def test_a_wrong_bound_says_what_to_write(text, message):
     with pytest.raises(ArchcalcError, match=message):
-        read_bounds(text, "infer")
+        search("vgg16", {"batch": [1]}, text, "batch")
 
 
 def test_bounds_read_units_of_1000_and_1024():
-    bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1GiB", "train")
+    bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1TiB", "train")
     assert read_bounds("macs < 9007199254740993", "infer")[0].limit == 9007199254740993
     assert [(bound.key, bound.limit) for bound in bounds] == [
-        ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**30),
+        ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**40),
     ]  # fmt: skip
 
 
@@ -242,3 +244,11 @@ def test_a_sweep_is_drawn_without_what_does_not_fit(tmp_path):
         assert said in str(result.exception) + result.output
     result = CliRunner().invoke(cli, [*at[:3], "--over", "size=1:9", *at[-2:], "--force"])
     assert "nothing to draw: maxpool: kernel 2 is larger" in str(result.exception)
+
+
+def test_an_axis_of_a_picture_has_whole_numbers(tmp_path):
+    over = ["--over", "depths=[2,2,2,2],[3,4,6,3]", "--columns", "macs,depths", "-o", str(tmp_path / "a.svg")]
+    result = CliRunner().invoke(cli, ["plot", "sweep", "resnet50", *over])
+    assert result.exit_code == 2
+    assert "depths has values that are no whole numbers; draw a figure" in result.output
+    assert not (tmp_path / "a.svg").exists()

@@ -58,8 +58,9 @@ def check(paths: tuple[str, ...], lock: Path | None, settings: dict[str, str], s
     wrong, doubtful = sum(bool(own.errors) for own in done), sum(bool(own.remarks) for own in done)
     if len(done) > 1:
         say(f"{len(done)} files: {wrong} with errors, {doubtful} with remarks\n")
-    differs = lock is not None and not (stopped or wrong) and check_lock(lock, [file for file in found if file != "-"])
-    sys.exit(130 if stopped else 2 if wrong else int(doubtful > 0 or differs))
+    if stopped or wrong:
+        sys.exit(130 if stopped else 2)
+    sys.exit(max(doubtful > 0, check_lock(lock, [file for file in found if file != "-"]) if lock else 0))
 
 
 def _files(path: str) -> list[str]:

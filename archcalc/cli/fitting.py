@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -16,30 +15,27 @@ from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.options import NetworkName, batch_option, given, output_options, spec_options
 from archcalc.cli.output import deliver
 from archcalc.cli.table_choice import table_options
+from archcalc.errors import Refusal, shorten
 from archcalc.graph.graph import Graph
+from archcalc.printed import read_amount
 from archcalc.spec.binding import GivenInput
 
 if TYPE_CHECKING:
     from archcalc.analysis.cards import Card
-
-UNITS = {"mb": 10**6, "mib": 2**20, "gb": 10**9, "gib": 2**30, "tb": 10**12, "tib": 2**40}
 
 
 def read_memory(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Read `24GB` (10^9 bytes each) or `16GiB` (2^30 each) as bytes."""
     if value is None:
         return None
-    parts = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]*)", value.strip())
-    if not parts:
-        raise click.BadParameter(f"{value[:60]!r} is not a size; write e.g. 24GB or 16GiB")
-    number, unit = parts.groups()
-    if unit.lower() not in UNITS:
-        wrong = f"unit {unit[:60]} is not known" if unit else f"{number} has no unit"
-        raise click.BadParameter(f"{wrong}: write MB, MiB, GB, GiB, TB or TiB, e.g. 24GB or 16GiB")
-    count = int(float(number) * UNITS[unit.lower()])
-    if not count:
-        raise click.BadParameter("nothing fits into 0 bytes; write e.g. 24GB or 16GiB")
-    return count
+    try:
+        count = int(read_amount(value, "bytes"))
+    except Refusal as error:
+        raise click.BadParameter(str(error)) from None
+    if 0 < count < 2**63 and not value.strip()[-1].isdigit():
+        return count
+    wrong = f"{shorten(value)} has no unit" if 0 < count < 2**63 else f"no memory has {shorten(value)}"
+    raise click.BadParameter(f"{wrong}; write e.g. 24GB or 16GiB")
 
 
 @command("fit")

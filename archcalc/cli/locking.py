@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from os.path import abspath
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from archcalc.cli.options import NetworkName, figure_options, force_option, writ
 from archcalc.cli.output import each, put, say, skipped, tell
 from archcalc.errors import ArchcalcError, counted, one_line, printable
 from archcalc.importers.sources import TORCH
-from archcalc.lock import again, findings
+from archcalc.lock import Findings, again, findings
 from archcalc.lock_file import Lock, Locked, lock_text, locked, read_lock
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
@@ -75,8 +76,8 @@ def lock(
 
 
 @kept()
-def check_lock(path: Path, files: Sequence[str]) -> bool:
-    """Compare all networks of a lock, and say what differs. Returns whether something does.
+def check_lock(path: Path, files: Sequence[str]) -> int:
+    """Compare all networks of a lock, and say what differs. Returns 2 if one cannot be loaded, 1 if something differs.
 
     `files` are specs that must be in it. A source whose code would run is compared only if it is one of them.
     """
@@ -87,19 +88,31 @@ def check_lock(path: Path, files: Sequence[str]) -> bool:
     if code:
         raise ArchcalcError(f"{path} has code to run; name it to allow that: archcalc check --lock {path} {code[0]}")
     missing = [file for file in files if file not in lock.networks and abspath(file) not in map(_file, lock.networks)]
-    found = each(list(lock.networks), lambda name: findings(lock, name))
+    done = each(list(lock.networks), partial(_findings, lock))
+    found = [own for own in done if isinstance(own, Findings)]
     from archcalc.render.tables.locks import finding_lines
 
-    for own in found:
-        say("".join(f"{line}\n" for line in finding_lines(own)))
+    for own in done:
+        if isinstance(own, Findings):
+            say("".join(f"{line}\n" for line in finding_lines(own)))
+        else:
+            tell(f"error: {own}")
     for file in missing:
         say(one_line(f"{file} is not in {path}; add it: archcalc lock {file} -o {path} --update") + "\n")
-    failed, count = sum(own.failed for own in found), counted(len(found), "network")
+    broken = len(done) - len(found)
+    failed, count = broken + sum(own.failed for own in found), counted(len(done), "network")
     result = f"{failed} of {count} failed" if failed else f"{count} as locked"
     say(f"{printable(str(path))}: {result}\n")
     if any(own.differences or own.totals for own in found):
         tell(printable(f"if that is meant: archcalc lock -o {path} --update"))
-    return bool(failed or missing)
+    return 2 if broken else int(bool(failed or missing))
+
+
+def _findings(lock: Lock, name: str) -> Findings | ArchcalcError:
+    try:
+        return findings(lock, name)
+    except ArchcalcError as error:  # one network that is gone does not stop the others
+        return error
 
 
 def _file(name: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import click
 
 from archcalc.analysis.at_least import AtLeast
-from archcalc.errors import ArchcalcError, Place, Source, SpecError, shorten, suggest
+from archcalc.errors import ArchcalcError, Place, Refusal, Source, SpecError, shorten, suggest
 from archcalc.network_names import contains, fits, is_pattern
-from archcalc.printed import COUNTS
+from archcalc.printed import read_amount
 from archcalc.spec.expression import Expression
 from archcalc.spec.yaml import Scalar
 
@@ -97,9 +97,10 @@ class Where(Expression):
             if isinstance(value, bool) or not isinstance(value, int | float) or not -inf < value < inf:
                 raise self.error(node, f"{self.written(node)} is not a figure or a number", EXAMPLE)
             return Fraction(str(value))
-        if found[2].lower() not in COUNTS:
-            raise self.error(node, f"unknown unit {found[2][:20]}", "write k, M, G or T, e.g. 5M")
-        return Fraction(found[1]) * COUNTS[found[2].lower()]
+        try:
+            return read_amount(found[0], "")
+        except Refusal as error:
+            raise self.error(node, str(error)) from None
 
 
 def known(value: Any) -> Any:

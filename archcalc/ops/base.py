@@ -340,7 +340,7 @@ def written_call(op: Operator) -> str:
         return op.name
     own = {key: value for key, value in vars(op).items() if _default(value) != _default(op.defaults[key])}
     parts = [_default(value) if key in op.needed else f"{key}={_default(value)}" for key, value in own.items()]
-    return f"{op.name}({', '.join(parts)})"
+    return f"{op.name}({', '.join(parts)})" if parts else op.name
 
 
 def _default(value: object) -> str:

@@ -39,10 +39,6 @@ def cases(name: str) -> st.SearchStrategy[Case]:
     return WRITTEN[name].map(lambda drawn: _built(name, *drawn)).filter(bool)
 
 
-def any_case() -> st.SearchStrategy[Case]:
-    return st.sampled_from(sorted(WRITTEN)).flatmap(cases)
-
-
 def _built(name: str, x: Any, keywords: dict[str, Any]) -> Case | None:
     try:
         return build(name, x, **keywords)
@@ -243,7 +239,7 @@ LINES = written(
 )  # fmt: skip
 
 WRITTEN: dict[str, st.SearchStrategy[Any]] = {
-    "conv": CONV | FRAMED | connection_tables(),
+    "conv": CONV | FRAMED | LINES | connection_tables(),
     "conv_transpose": written(
         IMAGE, out_channels_=CHANNELS, kernel_size_=size(4), stride=size(3), padding=size(3, 0),
         output_padding=size(2, 0), dilation=size(3), groups=upto(3), bias=FLAG,

@@ -65,7 +65,7 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
         raise sheet.no_room()
     strip, *panels = sheet.figure.subplots(4, 1, sharex=True, height_ratios=[names, panel, panel, panel])
     for ax, figure, colour in zip(panels, DRAWN, sheet.theme.palette, strict=False):
-        _panel(sheet, ax, found, figure, colour, report)
+        _panel(sheet, ax, found, figure, colour)
     stretches = blocks_of(found)
     for ax in panels:
         for start, stop, _ in stretches[::2]:
@@ -84,7 +84,7 @@ def draw(sheet: Sheet, report: Report, depth: int | None = None) -> None:
     _name_blocks(sheet, strip, stretches)
 
 
-def _panel(sheet: Sheet, ax: Axes, found: Sequence[Bar], figure: str, colour: str, report: Report) -> None:
+def _panel(sheet: Sheet, ax: Axes, found: Sequence[Bar], figure: str, colour: str) -> None:
     values = [getattr(bar, figure) for bar in found]
     factor, prefix = prefixed(max(values))
     title = FIGURES[figure].title

@@ -12,9 +12,9 @@ from archcalc.comparing.alignment import Alignment, Change
 from archcalc.comparing.pairing import Match
 from archcalc.errors import shorten
 from archcalc.graph.groups import grouped
-from archcalc.ops import Operator, Shape, format_shape
+from archcalc.ops import Shape, format_shape
 from archcalc.ops.arguments import show
-from archcalc.ops.imported import Imported
+from archcalc.ops.base import written_call
 from archcalc.render.table import CHANGE, COUNT, Column, Table, conditions_text, without_rule_text
 from archcalc.render.tables.field_words import field_text
 from archcalc.render.tables.figure_columns import data, heading
@@ -242,7 +242,7 @@ def _alone(matches: Sequence[Match]) -> str:
 def _texts(matches: Sequence[Match]) -> list[str]:
     """Return the layers among unmatched parts as a spec writes them."""
     operators = (piece.op for match in matches for piece in (match.left, match.right) if piece)
-    return [written(op) for op in operators if op]
+    return [written_call(op) for op in operators if op]
 
 
 def _inside(alignment: Alignment, block: Match) -> list[str]:
@@ -271,7 +271,7 @@ def _differences(alignment: Alignment, block: Match, rows: Sequence[Row]) -> Ite
 def change_text(change: Change) -> str:
     """Describe a change: `stride 2 → 1`, `avgpool(2) → maxpool(2)`."""
     if change.what == "operator":
-        left, right = written(change.left), written(change.right)
+        left, right = written_call(change.left), written_call(change.right)
         return f"{left} → {right}" if left != right else f"{left} with other facts"
     left, right = _value(change.left), _value(change.right)
     if (
@@ -291,21 +291,10 @@ def _value(value: Any) -> str:
     return shorten(show(value), MOST_SHOWN)
 
 
-def written(op: Operator) -> str:
-    """Return an operator as a spec writes it, without defaults: `conv(64, 3, padding=1)`; of an import its function."""
-    texts: list[str] = []
-    if isinstance(op, Imported):
-        return op.name
-    for position, (name, default) in enumerate(op.defaults.items()):
-        if (value := getattr(op, name)) != default:
-            texts.append(_value(value) if position == len(texts) else f"{name}={_value(value)}")
-    return f"{op.name}({', '.join(texts)})" if texts else op.name
-
-
 def _operators(layers: Sequence[Layer]) -> str | None:
     """Return one operator as a spec writes it, or the number of each."""
     if len(layers) == 1:
-        return written(layers[0].node.op)
+        return written_call(layers[0].node.op)
     return " ".join(operators(layers)) or None
 
 
