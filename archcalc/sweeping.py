@@ -130,9 +130,11 @@ def _structure(
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
     """Whether the plan can run with a symbol for these values; False: it runs once for each.
 
-    Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
+    A symbol stands for numbers from 1 on (`Formula.never_negative`). Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
     """
     if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
+        return False
+    if symbol in graph.about.params and min(values) < 1:
         return False
     number_of(graph, symbol, 1)
     if symbol not in graph.about.params:

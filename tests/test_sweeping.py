@@ -99,6 +99,35 @@ def test_a_structure_that_does_not_fit_is_marked_not_computed_with_another_input
         assert (row["activations"], bool(row["problem"])) == ((None, True) if row["k"] == "9" else (wanted, False))
 
 
+@pytest.fixture
+def branches(tmp_path):
+    """A network whose params decide, by their sign among others, which layers there are."""
+    path = tmp_path / "branches.yaml"
+    path.write_text("""
+name: branches
+input: [8, 32, 32]
+params: {p: 2, q: 3, r: 1}
+layers:
+  - conv(16, 3, padding=p)
+  - conv(4 + p * q, 1) if p * q > 0 else relu
+  - maxpool(2, stride=2, padding=1) if (p + 1) // 2 > 0 else avgpool(2)
+  - conv(8, 1) if p % 2 == 0 else conv(q * q + 9, 1)
+  - min(q, 3) * conv(5, 1) if r > 0 else relu
+""")
+    return str(path)
+
+
+@pytest.mark.parametrize("over", [
+    {"p": [3, 1, 0, -1], "q": [3, 1, 0, -3], "r": [1, 0, -1]}, {"r": [2, 0, -1], "p": [1, 0, -2]}, {"q": [3, 1, -1]},
+])  # fmt: skip
+def test_params_of_zero_and_below_are_those_of_a_run_alone(branches, over):
+    keys = ["params", "macs", "layers", "peak_training_bytes"]
+    for row in sweep(branches, over, keys, mode="train").rows():
+        figures, problem = alone(branches, {symbol: row[symbol] for symbol in over}, keys, mode="train")
+        assert {key: row[key] for key in keys} == figures, row
+        assert bool(row["problem"]) == bool(problem)
+
+
 def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
     with pytest.raises(ArchcalcError, match="unknown figure 'expected_macs'"):
         sweep("stochastic-depth-110", {"batch": [1]}, ["expected_macs"], mode="train")
