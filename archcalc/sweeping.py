@@ -130,7 +130,8 @@ def _structure(
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
     """Whether the plan can run with a symbol for these values; False: it runs once for each.
 
-    A symbol stands for numbers from 1 on (`Formula.never_negative`). Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
+    A symbol stands for numbers from 1 on (`Formula.never_negative`). Raises ArchcalcError for an unknown name, and for
+    lengths or batches that are no whole numbers.
     """
     if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
         return False
@@ -269,14 +270,26 @@ class _Structure:
             return self._plan_of_one(example)
         except Replaced:
             raise
-        except ArchcalcError as error:
+        except ArchcalcError:
             alone = self._plan_of_one(example)
-            return alone._replace(conditions=self._conditions(example)) if _alike(error, alone.problem) else alone
+            same = alone.problem and str(alone.problem) == self._error_at(at)
+            return alone._replace(conditions=self._conditions(example)) if same else alone
         _check_fits(figures, self._conditions(example), self.span, self.setting.name)
         return Plan(self._conditions(example), figures, None, at)
 
     def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
         return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
+
+    def _error_at(self, at: Mapping[str, int]) -> str:
+        """Return the error of a run with symbols that are written as numbers: if a run alone says the same, why, too.
+
+        Another one says that a symbol cannot stand there.
+        """
+        try:
+            self._figures(symbols_of(Example(at, as_numbers=True)))
+        except ArchcalcError as error:
+            return str(error)
+        return ""
 
     def _plan_of_one(self, example: Example) -> Plan:
         alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
@@ -292,13 +305,6 @@ class _Structure:
         """Return the conditions of an example that may not hold somewhere in the grid."""
         made = [*example.conditions, *example.bounds]
         return [own for own in made if own.relation != "≥" or span(own.formula, self.span)[0] < 0]
-
-
-def _alike(error: ArchcalcError, other: ArchcalcError | None) -> bool:
-    """Whether errors with and without symbols are of the same place, and so for the same reason."""
-    if isinstance(error, SpecError) and isinstance(other, SpecError):
-        return error.place == other.place
-    return other is not None and type(error) is type(other)
 
 
 def said(error: ArchcalcError) -> str:

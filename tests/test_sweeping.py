@@ -128,6 +128,23 @@ def test_params_of_zero_and_below_are_those_of_a_run_alone(branches, over):
         assert bool(row["problem"]) == bool(problem)
 
 
+def test_a_place_where_no_symbol_can_stand_is_no_reason_for_other_numbers(tmp_path):
+    path = tmp_path / "drop.yaml"
+    path.write_text("""
+name: drop
+input: [8, 32, 32]
+params: {n: 2, p: 1}
+layers:
+  - (n - 2) * conv(8, 1) if n != 2 else relu
+  - dropout(p - 1) if p != 3 else relu
+  - conv(4, 1)
+""")
+    for over in ({"n": [2, 1, 4, 3]}, {"p": [3, 5, 1, 2]}, {"n": [2, 3], "p": [3, 7, 1]}):
+        for row in sweep(str(path), over, ["params"]).rows():
+            figures, problem = alone(str(path), {symbol: row[symbol] for symbol in over}, ["params"])
+            assert (row["params"], bool(row["problem"])) == (figures["params"], bool(problem)), row
+
+
 def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
     with pytest.raises(ArchcalcError, match="unknown figure 'expected_macs'"):
         sweep("stochastic-depth-110", {"batch": [1]}, ["expected_macs"], mode="train")

@@ -57,10 +57,14 @@ class Condition(NamedTuple):
 
 
 class Example:
-    """A number for each symbol, at which comparisons are decided, and the conditions that follow."""
+    """A number for each symbol, at which comparisons are decided, and the conditions that follow.
 
-    def __init__(self, values: Mapping[str, int]) -> None:
+    Formulas are written with symbols, or `as_numbers`: as in a run without symbols.
+    """
+
+    def __init__(self, values: Mapping[str, int], as_numbers: bool = False) -> None:
         self.values = dict(values)
+        self.as_numbers = as_numbers
         self.conditions: dict[Condition, None] = {}
         self.bounds: dict[Condition, None] = {}  # likewise, of comparisons with the bounds of the language
 
@@ -251,6 +255,8 @@ class Formula:
 
     def text(self) -> str:
         """Write it, with the highest powers first, and a factor of all terms before them."""
+        if self.example.as_numbers:
+            return str(self.value)
         shared = frozenset[tuple[Any, int]]()
         if len(self.terms) > 1:
             powers = [dict(monomial) for monomial in self.terms]
@@ -268,7 +274,7 @@ class Formula:
     __repr__ = text
 
     def __format__(self, form: str) -> str:
-        return self.text()
+        return format(self.value, form) if self.example.as_numbers else self.text()
 
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
