@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.analysis.figures import END, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.analysis.report import MAX_BATCH, require_conditions
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
 from archcalc.ops.evaluation import Span, evaluate, parts, span
 from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
-from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
+from archcalc.symbolic import COUNTS, Setting, figures_at, note_sizes, number_of, require_once, symbols_of
 
 MOST = 10**8  # combinations in one sweep
 BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
@@ -99,6 +100,9 @@ def sweep(
     _check_size(columns, sizes)
     setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
     graph = setting.graph()
+    require_conditions(graph, dtype, mode, convention, recipe)
+    symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
+    require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
     varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
     grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
@@ -114,17 +118,10 @@ def sweep(
 def _structure(
     grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
 ) -> _Structure:
-    """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
-    known = graph.about.params
-    params = {symbol: value for symbol, value in fixed.items() if symbol in known}
-    own, problem = setting._replace(params={**setting.params, **params}), None
-    try:
-        graph = own.graph()
-    except ArchcalcError as error:  # its other sizes are unknown where lengths of its input are replaced
-        problem = error if any(symbol not in known and symbol != "batch" for symbol in grid.columns) else None
-    made = _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
-    made.plans += [Plan([], {}, problem, {})] if problem else []
-    return made
+    """Return the part of a grid with these values."""
+    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
+    own = setting._replace(params={**setting.params, **params})
+    return _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
 
 
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
@@ -135,25 +132,27 @@ def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any
     """
     if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
         return False
-    if symbol in graph.about.params and min(values) < 1:
+    if symbol in graph.about.params and not 1 <= min(values) <= max(values) <= LARGEST:
         return False
     number_of(graph, symbol, 1)
     if symbol not in graph.about.params:
+        most = MAX_BATCH if symbol == "batch" else LARGEST
         for value in values:
-            if type(value) is not int or value < 1:
-                raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 on")
-    first = next(
-        (value for value in (*values[:TRIED], *values[-TRIED:]) if _runs(setting, graph, {symbol: value}, keys)), None
-    )
+            if type(value) is not int or not 1 <= value <= most:
+                raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 to {most:,}")
+    first = next((value for value in _tried(values) if _runs(setting, graph, {symbol: value}, keys)), None)
     return first is not None and _runs(setting, graph, symbols_of(Example({symbol: first})), keys)
+
+
+def _tried(values: Sequence[Any]) -> list[Any]:
+    """Return some of the values."""
+    return [*values[:TRIED], *values[TRIED:][-TRIED:]]
 
 
 def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Sequence[str]) -> bool:
     """Whether the figures can be computed for these numbers, or formulas."""
     try:
         figures_at(setting, graph, values, keys)
-    except Replaced:
-        raise
     except (ArchcalcError, NotSymbolic):
         return False
     return True
@@ -268,8 +267,6 @@ class _Structure:
             note_sizes(found, example)
         except NotSymbolic:
             return self._plan_of_one(example)
-        except Replaced:
-            raise
         except ArchcalcError:
             alone = self._plan_of_one(example)
             same = alone.problem and str(alone.problem) == self._error_at(at)

@@ -3,18 +3,20 @@
 import csv
 import io
 import random
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from support.sweep_points import alone, differences
 
-from archcalc import ArchcalcError
+from archcalc import ArchcalcError, analyze, load
+from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
 from archcalc.ops.symbols import Example
 from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
 from archcalc.sweeping import BLOCK, _check_fits, sweep
-from archcalc.symbolic import COUNTS
+from archcalc.symbolic import COUNTS, Setting, figures_at
 
 NETWORKS = (
     "alexnet", "bert-base", "bn-inception", "char-rnn", "convnext-tiny", "densenet-40-12", "fcn-32s", "googlenet",
@@ -93,10 +95,36 @@ def test_a_figure_without_a_value_is_unknown_not_zero(pools):
 
 
 def test_a_structure_that_does_not_fit_is_marked_not_computed_with_another_input(pools):
-    found = sweep(pools, {"channels": ["3", "6"], "k": ["2", "2 + 0", "9"], "height": [8, 16]}, ["activations"])
-    for row in found.rows():
-        wanted = int(row["channels"]) * (row["height"] * 8 + row["height"] // 2 * 4)
-        assert (row["activations"], bool(row["problem"])) == ((None, True) if row["k"] == "9" else (wanted, False))
+    over = {"channels": ["3", "6"], "k": ["2", "2 + 0", "9"], "height": [8, 16], "width": [8, 20]}
+    for row in sweep(pools, over, ["activations"]).rows():
+        k, fits = (9, row["height"] > 8 and row["width"] > 8) if row["k"] == "9" else (2, True)
+        values = row["height"] * row["width"] + (row["height"] // k) * (row["width"] // k)
+        wanted = (int(row["channels"]) * values, False) if fits else (None, True)
+        assert (row["activations"], bool(row["problem"])) == wanted
+
+
+def test_side_outputs_and_frozen_parts_that_do_not_fit_are_marked(tmp_path):
+    found = sweep("googlenet", {"size": [64, 224]}, ["params"], mode="train")
+    assert found.figures["params"].tolist() == [None, 13_378_280]
+    assert "avgpool: kernel 5 is larger" in found.problems[0]
+    frozen = USUAL._replace(frozen=("stage4.2",))
+    found = sweep("resnet50", {"depths": [(3, 4, 6, 3), (3, 4, 6, 2)]}, ["params"], mode="train", recipe=frozen)
+    assert [bool(row["problem"]) for row in found.rows()] == [False, True]
+
+
+def test_a_param_and_an_axis_that_it_does_not_decide():
+    over = {"colours": [1, 3], "in_height": [32, 64]}
+    for row in sweep("dcgan-discriminator", over, ["macs"]).rows():
+        graph = load("dcgan-discriminator", input=(row["colours"], row["in_height"], 64), colours=row["colours"])
+        assert row["macs"] == analyze(graph).totals.macs
+
+
+def test_the_spec_is_read_once(pools):
+    path = Path(pools)
+    setting = Setting(pools, {})
+    graph = setting.graph()
+    path.unlink()
+    assert figures_at(setting, graph, {"k": 4, "height": 12}, ["activations"])[1] == {"activations": 3 * (96 + 3 * 2)}
 
 
 @pytest.fixture
@@ -157,11 +185,14 @@ def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
 @pytest.mark.parametrize(("over", "message"), [
     ({"siz": [1]}, "no param or axis 'siz'; did you mean size"),
     ({"size": []}, "size has no values"),
-    ({"batch": [0]}, "batch=0 is no whole number from 1 on"),
+    ({"batch": [0]}, "batch=0 is no whole number from 1 to 1,000,000,000"),
     ({"height": ["x"]}, "height=x is no whole number"),
     ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
     ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
     ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
+    ({"size": ["224", "225"], "height": [224]}, "size is a size of the input of vgg16, as is height"),
+    ({"height": [224], "in_height": [224]}, "height and in_height are the same axis"),
+    ({"batch": [1, 2 * 10**9]}, "batch=2000000000 is no whole number from 1 to 1,000,000,000"),
 ])  # fmt: skip
 def test_a_wrong_sweep_says_what_to_write(over, message):
     with pytest.raises(ArchcalcError, match=message.replace("(", r"\(")):
@@ -258,6 +289,9 @@ def test_bounds_read_units_of_1000_and_1024():
 def test_what_the_input_replaces_is_no_name_to_sweep():
     result = run("vgg16", "--over", "size=224", "--input", "3x128x128")
     assert "size is a size of the input of vgg16, as is --input" in str(result.exception) + result.output
+    found = sweep("dcgan-discriminator", {"colours": [1, 3]}, ["macs"], input=(32,))
+    graph = load("dcgan-discriminator", input=(32,), colours=1)
+    assert found.figures["macs"][0] == analyze(graph).totals.macs
     with pytest.raises(ArchcalcError, match="unknown figure 'receptive_field'"):
         sweep("vgg16", {"size": [224]}, ["receptive_field"])
 

@@ -252,17 +252,28 @@ def analyze(
     raises when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
+    report = report_of(graph, images(batch), dtype, mode, flops, recipe)
+    report.runs  # noqa: B018  # raises if a layer has no rule
+    return report
+
+
+def report_of(graph: Graph, batch: Any, dtype: str, mode: str, flops: str, recipe: Recipe) -> Report:
+    """Return a report like `analyze`, of a batch that may be a formula; a layer without a rule raises later."""
+    convention = require_conditions(graph, dtype, mode, flops, recipe)
+    if MODES[mode] and graph.misfit:
+        raise graph.misfit
+    return Report(graph, batch, dtype, mode, convention, recipe)
+
+
+def require_conditions(graph: Graph, dtype: str, mode: str, flops: str, recipe: Recipe) -> Convention:
+    """Return the convention. Raises ArchcalcError for an invalid dtype, mode, convention or recipe."""
     convention = choose("convention", flops, CONVENTIONS)
     choose("dtype", dtype, DTYPES)
     trains = choose("mode", mode, MODES)
     require_possible(graph, recipe)
     if not trains and recipe != USUAL:
         raise ArchcalcError("a recipe applies to training; use mode train")
-    if trains and graph.misfit:
-        raise graph.misfit
-    report = Report(graph, images(batch), dtype, mode, convention, recipe)
-    report.runs  # noqa: B018  # raises if a layer has no rule
-    return report
+    return convention
 
 
 def images(batch: object) -> int:

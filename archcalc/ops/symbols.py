@@ -57,14 +57,10 @@ class Condition(NamedTuple):
 
 
 class Example:
-    """A number for each symbol, at which comparisons are decided, and the conditions that follow.
-
-    Formulas are written with symbols, or `as_numbers`: as in a run without symbols.
-    """
+    """A number for each symbol, to decide comparisons, and the conditions that follow; `as_numbers`: write it, too."""
 
     def __init__(self, values: Mapping[str, int], as_numbers: bool = False) -> None:
-        self.values = dict(values)
-        self.as_numbers = as_numbers
+        self.values, self.as_numbers = dict(values), as_numbers
         self.conditions: dict[Condition, None] = {}
         self.bounds: dict[Condition, None] = {}  # likewise, of comparisons with the bounds of the language
 
@@ -255,8 +251,6 @@ class Formula:
 
     def text(self) -> str:
         """Write it, with the highest powers first, and a factor of all terms before them."""
-        if self.example.as_numbers:
-            return str(self.value)
         shared = frozenset[tuple[Any, int]]()
         if len(self.terms) > 1:
             powers = [dict(monomial) for monomial in self.terms]
@@ -271,10 +265,10 @@ class Formula:
             text += (" − " if text else "−") * (factor < 0) + " + " * bool(text and factor > 0) + product
         return f"{_monomial_text(shared)}·({text})" if shared else text
 
-    __repr__ = text
+    def __format__(self, form: str = "") -> str:
+        return str(self.value) if self.example.as_numbers else self.text()
 
-    def __format__(self, form: str) -> str:
-        return format(self.value, form) if self.example.as_numbers else self.text()
+    __repr__ = __format__
 
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
