@@ -14,19 +14,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.analysis.figures import END, numbers
+from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
-from archcalc.analysis.report import MAX_BATCH, require_conditions
+from archcalc.analysis.report import MAX_BATCH, images, require_conditions
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
+from archcalc.ops.arguments import plain
 from archcalc.ops.evaluation import Span, evaluate, parts, span
 from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
+from archcalc.sweep_rows import Rows, order_of
 from archcalc.symbolic import COUNTS, Setting, figures_at, note_sizes, number_of, require_once, symbols_of
 
 MOST = 10**8  # combinations in one sweep
+MOST_CELLS = 10**9  # of combinations × figures
 BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
 LARGEST = 2**63 - 1
+MOST_RUNS = 10**5  # of the plan, each for a few combinations or one
 TRIED = 8  # values from each end at which a name is tried as a symbol
 SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no expectations
     key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
@@ -61,21 +65,19 @@ class Sweep(NamedTuple):
         """How many combinations there are."""
         return int(self.problem_at.size)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the values and figures of each combination; None: unknown.
+    def rows(self, order: Any = None) -> Rows:
+        """Return the values and figures of each combination, in an order of places; None: unknown.
 
         `problem` is "" or why it does not fit; where several fail alike, with the numbers of the first of them.
         """
-        columns = [(own.data.ravel(), numpy().ma.getmaskarray(own).ravel()) for own in self.figures.values()]
-        for i, values in enumerate(itertools.product(*self.over.values())):
-            figures = {key: None if mask[i] else int(data[i])
-                       for key, (data, mask) in zip(self.figures, columns, strict=True)}  # fmt: skip
-            at = int(self.problem_at.flat[i])
-            yield {
-                **dict(zip(self.over, values, strict=True)),
-                **figures,
-                "problem": self.problems[at - 1] if at else "",
-            }
+        return Rows(self.over, self.figures, self.problem_at, ["", *self.problems], order)
+
+    def order(self, key: str, least: bool = False) -> Any:
+        """Return the places of all combinations by a name or figure: the largest first, or the least; unknown last.
+
+        Texts are in the opposite order, as in tables. Raises ArchcalcError for values without an order.
+        """
+        return order_of(self.over, self.figures, key, least)
 
 
 def sweep(
@@ -91,28 +93,42 @@ def sweep(
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
+    figures = (figures,) if isinstance(figures, str) else figures
     for key in figures:
+        if key in FIGURES and key not in SWEPT:
+            raise ArchcalcError(f"a sweep has no {key}; `archcalc summarize` shows it of one combination")
         choose("figure", key, {key: key for key in SWEPT})
-    for symbol in {*over}.intersection(figures):
-        raise ArchcalcError(f"{symbol} is a param here, and a figure; omit the figure")
-    columns = {symbol: list(values) for symbol, values in over.items()}
-    sizes = [len(values) for values in columns.values()]
-    _check_size(columns, sizes)
-    setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
+    if type(jobs) is not int or jobs < 1:
+        raise ArchcalcError(f"jobs must be a whole number from 1 on, not {shorten(repr(jobs))}")
+    for symbol in {*over}.intersection((*figures, "problem")):
+        raise ArchcalcError(f"{symbol} is a param here, and the name of a column; omit one of them")
+    columns = {symbol: _listed(symbol, values) for symbol, values in over.items()}
+    _check_size(columns, len(figures))
+    setting = Setting(name, dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
     graph = setting.graph()
     require_conditions(graph, dtype, mode, convention, recipe)
+    for symbol in {*over}.intersection([*setting.params, *["batch"] * (batch > 1)]):
+        raise ArchcalcError(f"{symbol} is swept, and set to one value; omit one of them")
     symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
     require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
     varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
     grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
-    with ThreadPoolExecutor(jobs) as pool:
+    _check_runs(math.prod(len(columns[symbol]) for symbol in others), others)
+    with ThreadPoolExecutor(jobs) as pool, grid:
         for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
             at = dict(zip(others, places, strict=True))
             fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
             structure = _structure(grid, setting, graph, fixed, varying)
             list(pool.map(structure.fill, _blocks(grid, at)))
-    return Sweep(graph.name, columns, grid.result(), grid.problem_at, grid.problems)
+    return Sweep(graph.name, columns, grid.result(), grid.problem_at, [*grid.problems])
+
+
+def _listed(symbol: str, values: Any) -> list[Any]:
+    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
+    return [plain(value) for value in values]
 
 
 def _structure(
@@ -158,17 +174,31 @@ def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Seque
     return True
 
 
-def _check_size(columns: Mapping[str, Sequence[Any]], sizes: Sequence[int]) -> None:
+def _check_size(columns: Mapping[str, Sequence[Any]], figures: int) -> None:
+    if not columns:
+        raise ArchcalcError("a sweep needs a name and its values, such as size=160:320:32")
     for symbol, values in columns.items():
         if not values:
             raise ArchcalcError(
                 f"{shorten(symbol)} has no values; write {shorten(symbol)}=160:320:32 or {shorten(symbol)}=1,2,4"
             )
+    sizes = [len(values) for values in columns.values()]
+    product = " × ".join(f"{size:,}" for size in sizes)
     if math.prod(sizes) > MOST:
-        product = " × ".join(f"{size:,}" for size in sizes)
         raise ArchcalcError(
             f"{product} are {math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
             "take larger steps, or sweep one part at a time"
+        )
+    if math.prod(sizes) * figures > MOST_CELLS:
+        raise ArchcalcError(f"{figures} figures of {product} combinations take more than 8 GB; name fewer of them")
+
+
+def _check_runs(runs: int, symbols: Iterable[str]) -> None:
+    """Raise ArchcalcError if the plan has to run too often."""
+    if runs > MOST_RUNS:
+        raise ArchcalcError(
+            f"{' and '.join(symbols)} decide which layers there are, or how they are counted, so this needs more than "
+            f"{MOST_RUNS:,} runs; take larger steps, or sweep one part at a time"
         )
 
 
@@ -191,8 +221,15 @@ class _Grid:
         self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
         self.unknown: dict[str, Any] = {}  # by figure, where some are
         self.problem_at = np.zeros(self.shape, np.int32)
-        self.problems: list[str] = []
+        self.problems: dict[str, int] = {}  # with their numbers
         self.lock = threading.Lock()
+        self.stopped = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped = True  # after Ctrl-C, threads need not go on
 
     def result(self) -> dict[str, Any]:
         """Return the figures as masked arrays; without a mask if all are known."""
@@ -208,9 +245,8 @@ class _Grid:
             values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
             text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
             with self.lock:
-                if text not in self.problems:
-                    self.problems.append(text)
-            self.problem_at[block][holds] = self.problems.index(text) + 1
+                number = self.problems.setdefault(text, len(self.problems) + 1)
+            self.problem_at[block][holds] = number
         for key, formula in plan.figures.items():
             if formula is None:
                 with self.lock:
@@ -240,7 +276,7 @@ class _Structure:
         values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
         left = np.ones(self.grid.problem_at[block].shape, bool)
         atoms: dict[Any, Any] = {}
-        for i in itertools.count():
+        for i in itertools.takewhile(lambda _: not self.grid.stopped, itertools.count()):
             if i == len(self.plans):
                 self._plan(i, values, left)
             holds = _all_hold(self.plans[i].conditions, values, atoms) & left
@@ -255,6 +291,7 @@ class _Structure:
         np = numpy()
         with self.lock:
             if number == len(self.plans):
+                _check_runs(number, self.symbols)
                 first = np.unravel_index(left.argmax(), left.shape)
                 at = {symbol: int(np.broadcast_to(column, left.shape)[first]) for symbol, column in values.items()}
                 self.plans.append(self._plan_at(at))
@@ -331,7 +368,8 @@ def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], las
     for key, formula in formulas:
         if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
-            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
+            at = f" (up to {up_to})" if up_to else ""
+            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:

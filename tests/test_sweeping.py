@@ -2,20 +2,25 @@
 
 import csv
 import io
+import json
 import random
+import signal
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.sweep_points import alone, differences
 
-from archcalc import ArchcalcError, analyze, load
+from archcalc import ArchcalcError, analyze, load, sweeping
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
 from archcalc.ops.symbols import Example
 from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
-from archcalc.sweeping import BLOCK, _check_fits, sweep
+from archcalc.sweeping import BLOCK, SWEPT, _check_fits, sweep
 from archcalc.symbolic import COUNTS, Setting, figures_at
 
 NETWORKS = (
@@ -174,7 +179,7 @@ layers:
 
 
 def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
-    with pytest.raises(ArchcalcError, match="unknown figure 'expected_macs'"):
+    with pytest.raises(ArchcalcError, match="a sweep has no expected_macs"):
         sweep("stochastic-depth-110", {"batch": [1]}, ["expected_macs"], mode="train")
     example = Example({"n": 1})
     inner = (example.symbol("n") * 3 + 1) // 2**40
@@ -182,11 +187,42 @@ def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
         _check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
 
 
+def test_numpy_numbers_are_values():
+    found = sweep("vgg16", {"size": np.arange(31, 34), "batch": np.array([1, 3])}, "macs")
+    assert (
+        found.figures["macs"].tolist()
+        == sweep("vgg16", {"size": [31, 32, 33], "batch": [1, 3]}).figures["macs"].tolist()
+    )
+
+
+def test_rows_have_an_order():
+    found = sweep("vgg16", {"size": [33, 31, 40], "classes": [10, "7 * 1"]}, ["macs"])
+    rows = found.rows()
+    assert (len(rows), rows[5], rows[-2:]) == (6, [*rows][5], [*rows][4:])
+    for key, least in (("macs", False), ("macs", True), ("size", False), ("size", True)):
+        ordered = found.rows(found.order(key, least))
+        known = [row[key] for row in ordered if row[key] is not None]
+        assert known == sorted(known, reverse=not least)
+        assert sorted(row["size"] for row in ordered) == [31, 31, 33, 33, 40, 40]
+        assert key == "size" or [row[key] for row in ordered[4:]] == [None, None]
+    assert [row["size"] for row in found.rows(found.order("size"))] == [40, 40, 33, 33, 31, 31]
+    with pytest.raises(ArchcalcError, match="classes has no order"):
+        found.order("classes")
+    named = sweep("resnet50", {"depths": ["[2, 2]", "[1, 2]"]}, ["params"])
+    assert [row["depths"] for row in named.rows(named.order("depths"))] == ["[1, 2]", "[2, 2]"]
+
+
 @pytest.mark.parametrize(("over", "message"), [
     ({"siz": [1]}, "no param or axis 'siz'; did you mean size"),
     ({"size": []}, "size has no values"),
     ({"batch": [0]}, "batch=0 is no whole number from 1 to 1,000,000,000"),
     ({"height": ["x"]}, "height=x is no whole number"),
+    ({"height": [2**63]}, "height=9223372036854775808 is no whole number from 1 to"),
+    ({"height": 224}, "height needs a list of values, not 224"),
+    ({"height": "224"}, "height needs a list of values, not '224'"),
+    ({}, "a sweep needs a name and its values"),
+    ({"size": range(10**4), "classes": range(10**4), "dropout": [0.5] * 2}, "200,000,000 combinations"),
+    ({"classes": [0.5] * (10**5 + 1)}, "classes decide which layers there are, or how they are counted"),
     ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
     ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
     ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
@@ -200,8 +236,81 @@ def test_a_wrong_sweep_says_what_to_write(over, message):
 
 
 def test_a_figure_that_is_no_number_is_refused():
-    with pytest.raises(ArchcalcError, match="unknown figure 'output'"):
+    with pytest.raises(ArchcalcError, match="a sweep has no output; `archcalc summarize`"):
         sweep("vgg16", {"size": [224]}, ["output"])
+
+
+def test_more_wrong_requests():
+    for wrong, message in (
+        ({"over": {"size": [224]}, "params": {"size": 64}}, "size is swept, and set to one value"),
+        ({"over": {"batch": [1]}, "batch": 2}, "batch is swept, and set to one value"),
+        ({"over": {"batch": [1]}, "jobs": 0}, "jobs must be a whole number from 1 on, not 0"),
+        ({"over": {"batch": [1]}, "dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"over": {"batch": [1]}, "convention": "most"}, "unknown convention 'most'"),
+        ({"over": {"batch": [1]}, "mode": "train", "recipe": USUAL._replace(frozen=("x",))}, "vgg16 has no part 'x'"),
+        ({"over": {"size": range(10**4), "batch": range(1, 10**4)}, "figures": [*SWEPT]}, "take more than 8 GB"),
+        ({"over": {"classes": [2**62]}}, "params may exceed 2⁶³ − 1"),
+    ):
+        with pytest.raises(ArchcalcError, match=message):
+            sweep("vgg16", **wrong)
+
+
+def test_a_param_may_have_the_name_of_a_figure_but_not_of_the_problem(tmp_path):
+    path = tmp_path / "named.yaml"
+    path.write_text(
+        "name: named\ninput: [3, 8, 8]\nparams: {macs: 2, problem: 1}\nlayers:\n  - conv(macs + problem, 1)\n"
+    )
+    assert '"macs": 3, "params": 16' in run(str(path), "--over", "macs=3", "--format", "json").output
+    result = run(str(path), "--over", "problem=3")
+    assert "problem is a param here, and the name of a column" in str(result.exception)
+
+
+def test_the_largest_come_first_of_all_combinations():
+    result = run("vgg16", "--over", "size=32:1300", "--columns", "macs", "--sort", "macs")
+    lines = result.output.splitlines()
+    assert lines[3].split() == ["1300", *lines[3].split()[1:]]
+    assert "269 more rows; write all to a file: -o FILE.csv" in result.output
+    assert "269 more rows" in run("vgg16", "--over", "size=32:1300", "--format", "markdown").output
+    rows = [
+        *csv.DictReader(io.StringIO(run("vgg16", "--over", "size=31:40", "--sort", "-macs", "--format", "csv").output))
+    ]
+    assert [row["size"] for row in rows] == [*map(str, range(32, 41)), "31"]
+
+
+def test_numbers_of_values_are_numbers(branches):
+    over = ["--over", "p=-1,0,2", "--over", "q=3,2.5", "--columns", "params", "--format", "json"]
+    points = json.loads(run(branches, *over).output)["points"]
+    assert [(point["p"], point["q"]) for point in points[::3]] == [(-1, 3), (0, 2.5)]
+
+
+def test_a_file_has_so_many_rows():
+    result = run("vgg16", "--over", "height=32:3000", "--over", "width=32:3000", "-o", "rows.csv")
+    assert "8,814,961 combinations are more than the 5,000,000 rows of a file" in result.output
+
+
+def test_the_table_says_how_it_is_trained():
+    trained = ["--mode", "train", "--optimizer", "adamw", "--weight-decay", "--freeze", "stage1"]
+    assert "training · FLOPs: all · optimizer: adamw with weight decay, stage1 frozen" in " ".join(
+        run("vgg16", "--over", "size=64", *trained).output.split()
+    )
+    data = json.loads(run("vgg16", "--over", "size=64", *trained, "--format", "json").output)
+    assert (data["optimizer"], data["weight_decay"], data["frozen"]) == ("adamw", True, ["stage1"])
+
+
+def test_ctrl_c_ends_threads(monkeypatch):
+    made = []
+
+    def slow(self, at):
+        made.append(at)
+        if len(made) == 5:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.01)
+        return self._plan_of_one(Example(at))
+
+    monkeypatch.setattr(sweeping._Structure, "_plan_at", slow)
+    with pytest.raises(KeyboardInterrupt):
+        sweep("lenet5", {"size": range(32, 32 + 10**4)}, ["macs"])
+    assert len(made) < 1000
 
 
 def test_the_command_writes_every_combination():
@@ -256,6 +365,19 @@ def test_nothing_unknown_keeps_a_bound(pools):
     assert (found.fitting, found.rows) == (0, [])
 
 
+def test_a_bound_has_a_possible_batch_and_rows_have_other_figures():
+    for batch in ("0", "2000000000"):
+        with pytest.raises(ArchcalcError, match=f"batch must be a whole number from 1 to 1,000,000,000, not {batch}"):
+            search("vgg16", {"size": [64]}, read_bounds(f"peak(batch={batch}) < 8GB", "infer"), "size")
+    at = ["search", "vgg16", "--over", "size=64:128", "--under", "macs < 3G", "--maximize", "size"]
+    result = CliRunner().invoke(cli, [*at, "--columns", "params", "--format", "json"])
+    (best,) = json.loads(result.output)["points"]
+    assert best == {"size": 99, "params": analyze(load("vgg16", size=99)).totals.params}
+    assert "all are computed, so no other is better" in " ".join(CliRunner().invoke(cli, at).output.split())
+    result = CliRunner().invoke(cli, [*at, "--columns", "step_macs"])
+    assert "step_macs is a figure of training; add --mode train" in result.output
+
+
 def test_a_goal_needs_an_order():
     over = {"depths": ["[2, 2, 2, 2]", "[3, 4, 6, 3]"]}
     with pytest.raises(ArchcalcError, match="depths has values that are no numbers"):
@@ -292,7 +414,7 @@ def test_what_the_input_replaces_is_no_name_to_sweep():
     found = sweep("dcgan-discriminator", {"colours": [1, 3]}, ["macs"], input=(32,))
     graph = load("dcgan-discriminator", input=(32,), colours=1)
     assert found.figures["macs"][0] == analyze(graph).totals.macs
-    with pytest.raises(ArchcalcError, match="unknown figure 'receptive_field'"):
+    with pytest.raises(ArchcalcError, match="a sweep has no receptive_field"):
         sweep("vgg16", {"size": [224]}, ["receptive_field"])
 
 

@@ -127,16 +127,12 @@ class Report(Shown):
     @property
     def training(self) -> dict[str, Any]:
         """What updates which weights in training, for data; empty at inference."""
-        own = self.recipe
-        keys = {"optimizer": own.optimizer, "weight_decay": own.weight_decay, "frozen": list(own.frozen)}
-        return keys if MODES[self.mode] else {}
+        return self.recipe.facts if MODES[self.mode] else {}
 
     @property
     def optimizer(self) -> str:
-        """What updates which weights in training, as in `adamw with weight decay, stem frozen`; "" at inference."""
-        own = self.recipe
-        texts = [own.optimizer + " with weight decay" * own.weight_decay, *[f"{part} frozen" for part in own.frozen]]
-        return ", ".join(texts) * MODES[self.mode]
+        """What updates which weights in training (`Recipe.text`); "" at inference."""
+        return self.recipe.text * MODES[self.mode]
 
     @property
     def totals(self) -> Totals:
