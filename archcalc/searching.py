@@ -39,6 +39,7 @@ class Found(NamedTuple):
     keys: list[str]  # of the figures in them
     points: int
     fitting: int
+    problems: list[str]  # why others do not fit the network
 
 
 def read_bounds(text: str, mode: str) -> list[Bound]:
@@ -89,7 +90,7 @@ def search(
         fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
     order = _order(own, columns, goal, numbers, least, fits)[:best]
     rows = [_row(own, columns, int(i)) for i in order]
-    return Found(own.name, rows, list(columns), own.points, int(np.count_nonzero(fits)))
+    return Found(own.name, rows, list(columns), own.points, int(np.count_nonzero(fits)), own.problems)
 
 
 def _keeps(figure: Any, bound: Bound) -> Any:

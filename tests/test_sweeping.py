@@ -360,6 +360,14 @@ def test_a_bound_may_have_a_batch_of_its_own():
     assert best["peak_inference_bytes(batch=32)"] == figures["peak_inference_bytes"] < 400e6
 
 
+def test_a_search_without_a_result_says_why():
+    at = ["search", "vgg16", "--over", "size=30,40", "--under", "macs < 1k", "--maximize", "size"]
+    result = CliRunner().invoke(cli, at)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "none of 2 combinations keeps macs < 1k\ndoes not fit: maxpool: kernel 2 is larger" in result.stderr
+    assert json.loads(CliRunner().invoke(cli, [*at, "--format", "json"]).stdout)["points"] == []
+
+
 def test_nothing_unknown_keeps_a_bound(pools):
     found = search(pools, {"batch": [1, 2]}, read_bounds("peak < 100TB", "train"), "batch", mode="train")
     assert (found.fitting, found.rows) == (0, [])
@@ -374,6 +382,7 @@ def test_a_bound_has_a_possible_batch_and_rows_have_other_figures():
     (best,) = json.loads(result.output)["points"]
     assert best == {"size": 99, "params": analyze(load("vgg16", size=99)).totals.params}
     assert "all are computed, so no other is better" in " ".join(CliRunner().invoke(cli, at).output.split())
+    assert "unknown figure 'none'" in str(CliRunner().invoke(cli, [*at, "--columns", "none"]).exception)
     result = CliRunner().invoke(cli, [*at, "--columns", "step_macs"])
     assert "step_macs is a figure of training; add --mode train" in result.output
 
@@ -439,6 +448,11 @@ def test_a_sweep_is_drawn_without_what_does_not_fit(tmp_path):
     assert result.exit_code == 0, result.output
     text = (tmp_path / "a.svg").read_text()
     assert "<svg" in text
+    at_floats = [*at[:3], "--over", "classes=10,2.5", "--columns=classes,macs", "--mode", "train", *at[-2:], "--force"]
+    assert CliRunner().invoke(cli, at_floats).exit_code == 0
+    assert "optimizer: momentum" in (tmp_path / "a.svg").read_text()
+    result = CliRunner().invoke(cli, [*at[:3], "--over", "size=32:20032", *at[-2:], "--force"])
+    assert "20,001 combinations are too many to draw" in str(result.exception)
     for wrong, said in (("--columns=macs", "needs two names"), ("--columns=macs,top1", "unknown figure 'top1'")):
         result = CliRunner().invoke(cli, [*at[:5], wrong, *at[-2:], "--force"])
         assert said in str(result.exception) + result.output

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli.commands import command
 from archcalc.cli.options import (
@@ -23,10 +22,10 @@ from archcalc.cli.options import (
     require_training,
     together,
 )
-from archcalc.cli.output import CHOICE, choice, deliver, say
+from archcalc.cli.output import CHOICE, choice, deliver, tell
 from archcalc.cli.progress import LINE
 from archcalc.cli.table_choice import keep_columns, table_options
-from archcalc.errors import printable, shorten
+from archcalc.errors import counted, printable, shorten
 from archcalc.render.formats import FORMATS
 from archcalc.spec.binding import GivenInput
 
@@ -178,17 +177,20 @@ def search(
         raise click.UsageError("write either --maximize or --minimize, e.g. --maximize size")
     bounds = read_bounds(under, conditions["mode"])
     require_training([*[bound.key for bound in bounds], goal, *choice().names], conditions["mode"])
-    more = [key for key in dict.fromkeys(choice().names) if key in FIGURES and key not in over]
+    more = [key for key in dict.fromkeys(choice().names) if key not in over and "(" not in key]
     recipe = with_recipe(conditions)["recipe"]
     found = searched(
         name, over, bounds, goal, minimize is not None, best, more, params=settings, input=shape, jobs=jobs,
         recipe=recipe, **conditions,
     )  # fmt: skip
-    if not found.rows:
-        say(f"none of {found.points:,} combinations keeps {printable(under)}\n")
-        sys.exit(1)
     table = search_table(
         found.name, [*over], found.keys, found.rows, found.points, found.fitting, recipe, **conditions
     )  # fmt: skip
     keep_columns(over)
-    deliver(table, form, output, force)
+    if found.rows or FORMATS[form].every:
+        deliver(table, form, output, force)
+    if not found.rows:
+        tell(f"none of {counted(found.points, 'combination')} keeps {printable(under)}")
+        for problem in found.problems[:3]:
+            tell(f"does not fit: {problem}")
+        sys.exit(1)
