@@ -26,12 +26,14 @@ class Bound(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The best combinations: rows of values and figures, and how many of all fit."""
+    """The best combinations of a network: rows of values and figures, and how many of all fit."""
 
+    name: str
     rows: list[dict[str, Any]]
     keys: list[str]  # of the figures in them
     points: int
     fitting: int
+    problems: list[str]  # why others do not fit the network
 
 
 def read_bounds(text: str, mode: str) -> list[Bound]:
@@ -59,23 +61,23 @@ def _bound(text: str, mode: str) -> Bound:
 
 def search(
     name: str, over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str, least: bool = False,
-    best: int = 1, **setting: Any,
+    best: int = 1, figures: Sequence[str] = (), **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
 
     Bounds may be a text such as `macs < 2G`. The goal is a name in `over` or a figure; of equal combinations that with
-    fewer MACs comes first. Raises ArchcalcError as `sweep` does.
+    fewer MACs comes first. Rows have other `figures`, too. Raises ArchcalcError as `sweep` does.
     """
     np = numpy()
     under = read_bounds(under, setting.get("mode", "infer")) if isinstance(under, str) else under
     choose("goal", goal, {key: key for key in (*over, *SWEPT)})
     numbers = _numbers(goal, over[goal]) if goal in over else []
-    if "batch" in over and any(bound.batch for bound in under):
+    if "batch" in over and any(bound.batch is not None for bound in under):
         raise ArchcalcError("batch is among the names to search over; write the bound without (batch=…)")
-    keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs"]
+    keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs", *figures]
     own = sweep(name, over, list(dict.fromkeys(keys)), **setting)
     columns = dict(own.figures)
-    for batch in {bound.batch for bound in under if bound.batch}:
+    for batch in {bound.batch for bound in under if bound.batch is not None}:
         wanted = list(dict.fromkeys(bound.key for bound in under if bound.batch == batch))
         found = sweep(name, over, wanted, **{**setting, "batch": batch}).figures
         columns |= {f"{key}(batch={batch})": array for key, array in found.items()}
@@ -83,7 +85,8 @@ def search(
     for bound in under:
         fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
     order = _order(own, columns, goal, numbers, least, fits)[:best]
-    return Found([_row(own, columns, int(i)) for i in order], list(columns), own.points, int(np.count_nonzero(fits)))
+    rows = [_row(own, columns, int(i)) for i in order]
+    return Found(own.name, rows, list(columns), own.points, int(np.count_nonzero(fits)), own.problems)
 
 
 def _keeps(figure: Any, bound: Bound) -> Any:

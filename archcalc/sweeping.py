@@ -14,18 +14,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
-from archcalc.analysis.figures import END, numbers
+from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
+from archcalc.analysis.report import MAX_BATCH, images, require_conditions
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
+from archcalc.ops.arguments import plain
 from archcalc.ops.evaluation import Span, evaluate, parts, span
 from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
-from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
+from archcalc.sweep_rows import Rows, order_of
+from archcalc.symbolic import COUNTS, Setting, figures_at, note_sizes, number_of, require_once, symbols_of
 
 MOST = 10**8  # combinations in one sweep
+MOST_CELLS = 10**9  # of combinations × figures
 BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
 LARGEST = 2**63 - 1
+MOST_RUNS = 10**5  # of the plan, each for a few combinations or one
 TRIED = 8  # values from each end at which a name is tried as a symbol
 SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no expectations
     key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
@@ -60,21 +65,19 @@ class Sweep(NamedTuple):
         """How many combinations there are."""
         return int(self.problem_at.size)
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the values and figures of each combination; None: unknown.
+    def rows(self, order: Any = None) -> Rows:
+        """Return the values and figures of each combination, in an order of places; None: unknown.
 
         `problem` is "" or why it does not fit; where several fail alike, with the numbers of the first of them.
         """
-        columns = [(own.data.ravel(), numpy().ma.getmaskarray(own).ravel()) for own in self.figures.values()]
-        for i, values in enumerate(itertools.product(*self.over.values())):
-            figures = {key: None if mask[i] else int(data[i])
-                       for key, (data, mask) in zip(self.figures, columns, strict=True)}  # fmt: skip
-            at = int(self.problem_at.flat[i])
-            yield {
-                **dict(zip(self.over, values, strict=True)),
-                **figures,
-                "problem": self.problems[at - 1] if at else "",
-            }
+        return Rows(self.over, self.figures, self.problem_at, ["", *self.problems], order)
+
+    def order(self, key: str, least: bool = False) -> Any:
+        """Return the places of all combinations by a name or figure: the largest first, or the least; unknown last.
+
+        Texts are in the opposite order, as in tables. Raises ArchcalcError for values without an order.
+        """
+        return order_of(self.over, self.figures, key, least)
 
 
 def sweep(
@@ -90,47 +93,58 @@ def sweep(
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
+    figures = (figures,) if isinstance(figures, str) else figures
     for key in figures:
+        if key in FIGURES and key not in SWEPT:
+            raise ArchcalcError(f"a sweep has no {key}; `archcalc summarize` shows it of one combination")
         choose("figure", key, {key: key for key in SWEPT})
-    for symbol in {*over}.intersection(figures):
-        raise ArchcalcError(f"{symbol} is a param here, and a figure; omit the figure")
-    columns = {symbol: list(values) for symbol, values in over.items()}
-    sizes = [len(values) for values in columns.values()]
-    _check_size(columns, sizes)
-    setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
+    if type(jobs) is not int or jobs < 1:
+        raise ArchcalcError(f"jobs must be a whole number from 1 on, not {shorten(repr(jobs))}")
+    for symbol in {*over}.intersection((*figures, "problem")):
+        raise ArchcalcError(f"{symbol} is a param here, and the name of a column; omit one of them")
+    columns = {symbol: _listed(symbol, values) for symbol, values in over.items()}
+    _check_size(columns, len(figures))
+    setting = Setting(name, dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
     graph = setting.graph()
+    require_conditions(graph, dtype, mode, convention, recipe)
+    for symbol in {*over}.intersection([*setting.params, *["batch"] * (batch > 1)]):
+        raise ArchcalcError(f"{symbol} is swept, and set to one value; omit one of them")
+    symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
+    require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
     varying = _varying(setting, graph, columns, figures)
     grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
-    with ThreadPoolExecutor(jobs) as pool:
+    _check_runs(math.prod(len(columns[symbol]) for symbol in others), others)
+    with ThreadPoolExecutor(jobs) as pool, grid:
         for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
             at = dict(zip(others, places, strict=True))
             fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
             structure = _structure(grid, setting, graph, fixed, varying)
             list(pool.map(structure.fill, _blocks(grid, at)))
-    return Sweep(graph.name, columns, grid.result(), grid.problem_at, grid.problems)
+    return Sweep(graph.name, columns, grid.result(), grid.problem_at, [*grid.problems])
+
+
+def _listed(symbol: str, values: Any) -> list[Any]:
+    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
+    return [plain(value) for value in values]
 
 
 def _structure(
     grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
 ) -> _Structure:
-    """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
-    known = graph.about.params
-    params = {symbol: value for symbol, value in fixed.items() if symbol in known}
-    own, problem = setting._replace(params={**setting.params, **params}), None
-    try:
-        graph = own.graph() if params else graph
-    except ArchcalcError as error:  # its other sizes are unknown where lengths of its input are replaced
-        problem = error if any(symbol not in known and symbol != "batch" for symbol in grid.columns) else None
-    made = _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
-    made.plans += [Plan([], {}, problem, {})] if problem else []
-    return made
+    """Return the part of a grid with these values."""
+    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
+    own = setting._replace(params={**setting.params, **params})
+    return _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
 
 
 def _varying(setting: Setting, graph: Graph, columns: Mapping[str, Sequence[Any]], keys: Sequence[str]) -> list[str]:
     """Return the names with which the plan can run as symbols; for the others it runs once for each of their values.
 
-    Raises ArchcalcError for an unknown name, and for lengths or batches that are no whole numbers.
+    A symbol stands for numbers from 1 on (`Formula.never_negative`). Raises ArchcalcError for an unknown name, and for
+    lengths or batches that are no whole numbers.
     """
     whole = {symbol: values for symbol, values in columns.items() if _is_whole(graph, symbol, values)}
     first = Example({symbol: values[0] for symbol, values in whole.items()})
@@ -142,43 +156,62 @@ def _varying(setting: Setting, graph: Graph, columns: Mapping[str, Sequence[Any]
 def _is_whole(graph: Graph, symbol: str, values: Sequence[Any]) -> bool:
     if symbol in graph.about.params and not all(type(value) is int for value in (graph.about.params[symbol], *values)):
         return False
+    if symbol in graph.about.params and not 1 <= min(values) <= max(values) <= LARGEST:
+        return False
     number_of(graph, symbol, 1)
     if symbol not in graph.about.params:
+        most = MAX_BATCH if symbol == "batch" else LARGEST
         for value in values:
-            if type(value) is not int or value < 1:
-                raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 on")
+            if type(value) is not int or not 1 <= value <= most:
+                raise ArchcalcError(f"{symbol}={shorten(str(value))} is no whole number from 1 to {most:,}")
     return True
 
 
 def _runs_alone(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
     """Whether the plan can run with one symbol, at the first of some values at which the network fits."""
-    tried = (*values[:TRIED], *values[-TRIED:])
-    first = next((value for value in tried if _runs(setting, graph, {symbol: value}, keys)), None)
+    first = next((value for value in _tried(values) if _runs(setting, graph, {symbol: value}, keys)), None)
     return first is not None and _runs(setting, graph, symbols_of(Example({symbol: first})), keys)
+
+
+def _tried(values: Sequence[Any]) -> list[Any]:
+    """Return some of the values."""
+    return [*values[:TRIED], *values[TRIED:][-TRIED:]]
 
 
 def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Sequence[str]) -> bool:
     """Whether the figures can be computed for these numbers, or formulas."""
     try:
         figures_at(setting, graph, values, keys)
-    except Replaced:
-        raise
     except (ArchcalcError, NotSymbolic):
         return False
     return True
 
 
-def _check_size(columns: Mapping[str, Sequence[Any]], sizes: Sequence[int]) -> None:
+def _check_size(columns: Mapping[str, Sequence[Any]], figures: int) -> None:
+    if not columns:
+        raise ArchcalcError("a sweep needs a name and its values, such as size=160:320:32")
     for symbol, values in columns.items():
         if not values:
             raise ArchcalcError(
                 f"{shorten(symbol)} has no values; write {shorten(symbol)}=160:320:32 or {shorten(symbol)}=1,2,4"
             )
+    sizes = [len(values) for values in columns.values()]
+    product = " × ".join(f"{size:,}" for size in sizes)
     if math.prod(sizes) > MOST:
-        product = " × ".join(f"{size:,}" for size in sizes)
         raise ArchcalcError(
             f"{product} are {math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
             "take larger steps, or sweep one part at a time"
+        )
+    if math.prod(sizes) * figures > MOST_CELLS:
+        raise ArchcalcError(f"{figures} figures of {product} combinations take more than 8 GB; name fewer of them")
+
+
+def _check_runs(runs: int, symbols: Iterable[str]) -> None:
+    """Raise ArchcalcError if the plan has to run too often."""
+    if runs > MOST_RUNS:
+        raise ArchcalcError(
+            f"{' and '.join(symbols)} decide which layers there are, or how they are counted, so this needs more than "
+            f"{MOST_RUNS:,} runs; take larger steps, or sweep one part at a time"
         )
 
 
@@ -201,8 +234,15 @@ class _Grid:
         self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
         self.unknown: dict[str, Any] = {}  # by figure, where some are
         self.problem_at = np.zeros(self.shape, np.int32)
-        self.problems: list[str] = []
+        self.problems: dict[str, int] = {}  # with their numbers
         self.lock = threading.Lock()
+        self.stopped = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped = True  # after Ctrl-C, threads need not go on
 
     def result(self) -> dict[str, Any]:
         """Return the figures as masked arrays; without a mask if all are known."""
@@ -218,9 +258,8 @@ class _Grid:
             values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
             text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
             with self.lock:
-                if text not in self.problems:
-                    self.problems.append(text)
-            np.copyto(self.problem_at[block], self.problems.index(text) + 1, where=holds)
+                number = self.problems.setdefault(text, len(self.problems) + 1)
+            np.copyto(self.problem_at[block], number, where=holds)
         for key, formula in plan.figures.items():
             if formula is None:
                 with self.lock:
@@ -250,7 +289,7 @@ class _Structure:
         values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
         left: Any = np.True_  # as small as what decides it
         atoms: dict[Any, Any] = {}
-        for i in itertools.count():
+        for i in itertools.takewhile(lambda _: not self.grid.stopped, itertools.count()):
             if i == len(self.plans):
                 self._plan(i, values, np.broadcast_to(left, self.grid.problem_at[block].shape))
             holds = _all_hold(self.plans[i].conditions, values, atoms) & left
@@ -265,6 +304,7 @@ class _Structure:
         np = numpy()
         with self.lock:
             if number == len(self.plans):
+                _check_runs(number, self.symbols)
                 first = np.unravel_index(left.argmax(), left.shape)
                 at = {symbol: int(np.broadcast_to(column, left.shape)[first]) for symbol, column in values.items()}
                 self.plans.append(self._plan_at(at))
@@ -277,16 +317,26 @@ class _Structure:
             note_sizes(found, example)
         except NotSymbolic:
             return self._plan_of_one(example)
-        except Replaced:
-            raise
-        except ArchcalcError as error:
+        except ArchcalcError:
             alone = self._plan_of_one(example)
-            return alone._replace(conditions=self._conditions(example)) if _alike(error, alone.problem) else alone
+            same = alone.problem and str(alone.problem) == self._error_at(at)
+            return alone._replace(conditions=self._conditions(example)) if same else alone
         _check_fits(figures, self._conditions(example), self.span, self.setting.name)
         return Plan(self._conditions(example), figures, None, at)
 
     def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
         return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
+
+    def _error_at(self, at: Mapping[str, int]) -> str:
+        """Return the error of a run with symbols that are written as numbers: if a run alone says the same, why, too.
+
+        Another one says that a symbol cannot stand there.
+        """
+        try:
+            self._figures(symbols_of(Example(at, as_numbers=True)))
+        except ArchcalcError as error:
+            return str(error)
+        return ""
 
     def _plan_of_one(self, example: Example) -> Plan:
         alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
@@ -302,13 +352,6 @@ class _Structure:
         """Return the conditions of an example that may not hold somewhere in the grid."""
         made = [*example.conditions, *example.bounds]
         return [own for own in made if own.relation != "≥" or span(own.formula, self.span)[0] < 0]
-
-
-def _alike(error: ArchcalcError, other: ArchcalcError | None) -> bool:
-    """Whether errors with and without symbols are of the same place, and so for the same reason."""
-    if isinstance(error, SpecError) and isinstance(other, SpecError):
-        return error.place == other.place
-    return other is not None and type(error) is type(other)
 
 
 def said(error: ArchcalcError) -> str:
@@ -338,7 +381,8 @@ def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], las
     for key, formula in formulas:
         if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
-            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
+            at = f" (up to {up_to})" if up_to else ""
+            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:

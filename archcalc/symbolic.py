@@ -15,13 +15,13 @@ from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.explanation import Line
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.recipe import USUAL, Recipe
-from archcalc.analysis.report import Report
-from archcalc.catalog import load_with
+from archcalc.analysis.report import report_of
+from archcalc.catalog import build, load_with, spec_to_expand
 from archcalc.errors import ArchcalcError, shorten, suggest
-from archcalc.graph.graph import Graph
-from archcalc.ops.shape import AXES
+from archcalc.graph.graph import Graph, Origin
+from archcalc.ops.shape import AXES, Shape
 from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, atom_text
-from archcalc.spec.binding import InputShapes
+from archcalc.spec.binding import InputShapes, input_shapes, plain_params, plain_shape
 
 COUNTS = "params", "macs", "flops", "activations"
 MOST = 200_000  # numbers at which the conditions on one symbol are tried
@@ -71,10 +71,15 @@ class Setting(NamedTuple):
     def graph(self) -> Graph:
         """Load the network. Raises ArchcalcError if it has no spec, and so no params."""
         graph = load_with(self.name, self.params, self.input)
+        self.origin(graph, {})
+        return graph
+
+    def origin(self, graph: Graph, own: Mapping[str, Any]) -> Origin:
+        """Return what to expand for other params of the network: the text of its spec is read once."""
         if graph.origin is None:
             written = f"write one: archcalc import {self.name}"
             raise ArchcalcError(f"{graph.name} has no spec, so it has no params; {written}")
-        return graph
+        return graph.origin._replace(params=plain_params({**self.params, **own}), input=plain_shape(self.input))
 
 
 def formulas_of(
@@ -89,6 +94,7 @@ def formulas_of(
     setting = Setting(name, params, input, batch, mode=mode, convention=convention)
     graph = setting.graph()
     example = Example({symbol: number_of(graph, symbol, batch) for symbol in symbols})
+    require_once(setting, graph, {symbol: [formula] for symbol, formula in symbols_of(example).items()})
     try:
         found, figures = figures_at(setting, graph, symbols_of(example), COUNTS)
     except NotSymbolic as error:
@@ -110,11 +116,11 @@ def figures_at(
     own = {symbol: value for symbol, value in values.items() if symbol in graph.about.params}
     images: Any = setting.batch if "batch" in own else values.get("batch", setting.batch)
     lengths = {symbol: values[symbol] for symbol in values if symbol not in own and symbol != "batch"}
-    params = {**setting.params, **own}
-    if own and (lengths or setting.input):
-        _check_replaced(load_with(setting.name, params), [*lengths] or ["--input"])
-    found = load_with(setting.name, params, _input(graph, lengths) if lengths else setting.input)
-    totals = Report(found, images, setting.dtype, setting.mode, CONVENTIONS[setting.convention], setting.recipe).totals
+    origin = setting.origin(graph, own)
+    if lengths:
+        origin = origin._replace(input=_input(graph, _shapes(origin), lengths))
+    found = build(origin, graph.name)
+    totals = report_of(found, images, *setting[4:]).totals
     return found, {key: getattr(totals, key) for key in keys}
 
 
@@ -123,26 +129,43 @@ def symbols_of(example: Example) -> dict[str, Formula]:
     return {symbol: example.symbol(symbol) for symbol in example.values}
 
 
-class Replaced(ArchcalcError):
-    """A param that is a symbol decides a size of the input that is given otherwise."""
-
-
-def _check_replaced(graph: Graph, by: Sequence[str]) -> None:
-    """Raise Replaced if an input that others replace depends on a param that is a symbol."""
-    for size in [size for node in graph.inputs for size in node.output if isinstance(size, Formula)]:
-        symbol = min(size.symbols())
-        raise Replaced(f"{symbol} is a size of the input of {graph.name}, as is {by[0]}; omit one of them")
-
-
-def _input(graph: Graph, symbols: Mapping[str, Formula]) -> InputShapes:
-    """Return the shapes of the inputs with symbols as lengths. Raises ArchcalcError if two stand for one axis."""
-    shapes, named = {node.name: node.output for node in graph.inputs}, dict[str, str]()
-    for symbol, formula in symbols.items():
-        for axis in _axes(graph, symbol):
+def require_once(setting: Setting, graph: Graph, over: Mapping[str, Sequence[Any]]) -> None:
+    """Raise ArchcalcError if a size of the input has two names, or a param is one that a name or `input` replaces."""
+    named: dict[str, str] = {}
+    params = graph.about.params
+    for symbol in over:
+        for axis in _axes(graph, symbol) if symbol not in params and symbol != "batch" else ():
             if named.setdefault(axis, symbol) != symbol:
                 raise ArchcalcError(f"{named[axis]} and {symbol} are the same axis; name one of them")
-            for label, shape in shapes.items():
-                shapes[label] = shape.with_size(axis, formula) if axis in shape.axes else shape
+    for param, value in [(symbol, value) for symbol in over if symbol in params for value in over[symbol]]:
+        moved = _moved(setting._replace(input=None), graph, {param: value})
+        by = [named[axis] for _, axis in moved if axis in named]
+        if setting.input and moved.keys() - _moved(setting, graph, {param: value}).keys():
+            by.append("--input")
+        if by:
+            raise ArchcalcError(f"{param} is a size of the input of {graph.name}, as is {by[0]}; omit one of them")
+
+
+def _moved(setting: Setting, graph: Graph, own: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Return the sizes of inputs, by name and axis, that params change; none for params that do not fit."""
+    try:
+        before, after = (_shapes(setting.origin(graph, params)) for params in ({}, own))
+    except ArchcalcError:
+        return {}
+    sizes = {(name, axis): shape.size(axis) for name, shape in after.items() for axis in shape.axes}
+    return {(name, axis): size for (name, axis), size in sizes.items() if str(before[name].size(axis)) != str(size)}
+
+
+def _shapes(origin: Origin) -> dict[str, Shape]:
+    return input_shapes(spec_to_expand(origin), origin.network, origin.params, origin.input)
+
+
+def _input(graph: Graph, shapes: dict[str, Shape], lengths: Mapping[str, Any]) -> Any:
+    """Return the shapes of the inputs with other lengths, which may be formulas."""
+    for symbol, length in lengths.items():
+        for axis in _axes(graph, symbol):
+            for name, shape in shapes.items():
+                shapes[name] = shape.with_size(axis, length) if axis in shape.axes else shape
     return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
 
@@ -163,17 +186,22 @@ def number_of(graph: Graph, symbol: str, batch: int) -> int:
         return int(params[symbol])
     if symbol == "batch":
         return batch
-    lengths = {graph.input.size(axis) for axis in _axes(graph, symbol)}
+    inputs = [node.output for node in graph.inputs]
+    lengths = {shape.size(axis) for axis in _axes(graph, symbol) for shape in inputs if axis in shape.axes}
     if len(lengths) != 1:
-        raise ArchcalcError(f"the input of {graph.name} is {graph.input.text}; name its axes, such as height,width")
+        shown = " and ".join(shape.text for shape in inputs)
+        hint = (
+            "name its axes, such as height,width" if len(_axes(graph, symbol)) > 1 else f"{symbol} must be one number"
+        )
+        raise ArchcalcError(f"the input of {graph.name} is {shown}; {hint}")
     return int(lengths.pop())
 
 
 def _axes(graph: Graph, symbol: str) -> list[str]:
-    """Return the axes of the input that a symbol stands for. Raises ArchcalcError with the nearest names."""
-    axes = [axis for axis in graph.input.axes if axis != "C"]
-    words = {"size": axes} | {f"in_{AXES[axis]}": [axis] for axis in graph.input.axes}
-    words |= {AXES[axis]: [axis] for axis in graph.input.axes}
+    """Return the axes of the inputs that a symbol stands for. Raises ArchcalcError with the nearest names."""
+    every = [*dict.fromkeys(axis for node in graph.inputs for axis in node.output.axes)]
+    words = {"size": [axis for axis in every if axis != "C"]} | {f"in_{AXES[axis]}": [axis] for axis in every}
+    words |= {AXES[axis]: [axis] for axis in every}
     if not words.get(symbol):
         known = suggest(symbol, [*words, "batch", *graph.about.params])
         raise ArchcalcError(f"{graph.name} has no param or axis {shorten(symbol)!r}; {known}")

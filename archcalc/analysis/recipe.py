@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
@@ -39,6 +39,17 @@ class Recipe(NamedTuple):
     def brief(self) -> Recipe:
         """The recipe with a few of many batches per step, which stand for the rest."""
         return self._replace(accumulate=min(self.accumulate, BATCHES))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What updates which weights, for data."""
+        return {"optimizer": self.optimizer, "weight_decay": self.weight_decay, "frozen": list(self.frozen)}
+
+    @property
+    def text(self) -> str:
+        """What updates which weights, as in `adamw with weight decay, stem frozen`."""
+        optimizer = self.optimizer + " with weight decay" * self.weight_decay
+        return ", ".join([optimizer, *[f"{part} frozen" for part in self.frozen]])
 
     @property
     def precision(self) -> str:

@@ -127,16 +127,12 @@ class Report(Shown):
     @property
     def training(self) -> dict[str, Any]:
         """What updates which weights in training, for data; empty at inference."""
-        own = self.recipe
-        keys = {"optimizer": own.optimizer, "weight_decay": own.weight_decay, "frozen": list(own.frozen)}
-        return keys if MODES[self.mode] else {}
+        return self.recipe.facts if MODES[self.mode] else {}
 
     @property
     def optimizer(self) -> str:
-        """What updates which weights in training, as in `adamw with weight decay, stem frozen`; "" at inference."""
-        own = self.recipe
-        texts = [own.optimizer + " with weight decay" * own.weight_decay, *[f"{part} frozen" for part in own.frozen]]
-        return ", ".join(texts) * MODES[self.mode]
+        """What updates which weights in training (`Recipe.text`); "" at inference."""
+        return self.recipe.text * MODES[self.mode]
 
     @property
     def totals(self) -> Totals:
@@ -252,17 +248,28 @@ def analyze(
     raises when it is read), and in training for a side output that does not accept this input.
     """
     require_graph("analyze", graph)
+    report = report_of(graph, images(batch), dtype, mode, flops, recipe)
+    report.runs  # noqa: B018  # raises if a layer has no rule
+    return report
+
+
+def report_of(graph: Graph, batch: Any, dtype: str, mode: str, flops: str, recipe: Recipe) -> Report:
+    """Return a report like `analyze`, of a batch that may be a formula; a layer without a rule raises later."""
+    convention = require_conditions(graph, dtype, mode, flops, recipe)
+    if MODES[mode] and graph.misfit:
+        raise graph.misfit
+    return Report(graph, batch, dtype, mode, convention, recipe)
+
+
+def require_conditions(graph: Graph, dtype: str, mode: str, flops: str, recipe: Recipe) -> Convention:
+    """Return the convention. Raises ArchcalcError for an invalid dtype, mode, convention or recipe."""
     convention = choose("convention", flops, CONVENTIONS)
     choose("dtype", dtype, DTYPES)
     trains = choose("mode", mode, MODES)
     require_possible(graph, recipe)
     if not trains and recipe != USUAL:
         raise ArchcalcError("a recipe applies to training; use mode train")
-    if trains and graph.misfit:
-        raise graph.misfit
-    report = Report(graph, images(batch), dtype, mode, convention, recipe)
-    report.runs  # noqa: B018  # raises if a layer has no rule
-    return report
+    return convention
 
 
 def images(batch: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -203,13 +204,15 @@ def variants(
     if len(axes) != 2:
         raise click.UsageError("--columns needs two names, e.g. macs,activations")
     for axis in axes:
-        if not all(isinstance(value, int) for value in over.get(axis, ())):
-            raise click.UsageError(f"{shorten(axis)} has values that are no whole numbers; draw a figure")
+        if not all(isinstance(value, int | float) for value in over.get(axis, ())):
+            raise click.UsageError(f"{shorten(axis)} has values that are no numbers; draw a figure")
+    if (points := math.prod(map(len, over.values()))) > MOST_POINTS:
+        raise ArchcalcError(f"{points:,} combinations are too many to draw; at most {MOST_POINTS:,}")
     options.require_training(axes, conditions["mode"])
     text = conditions_text(**{key: conditions[key] for key in ("batch", "dtype", "mode") if key not in over})
-    found = sweep(name, over, [key for key in axes if key not in over], settings, shape, **with_recipe(conditions))
-    if found.points > MOST_POINTS:
-        raise ArchcalcError(f"{found.points:,} combinations are too many to draw; at most {MOST_POINTS:,}")
+    conditions = with_recipe(conditions)
+    text += f" · optimizer: {conditions['recipe'].text}" * (conditions["mode"] == "train")
+    found = sweep(name, over, [key for key in axes if key not in over], settings, shape, **conditions)
     rows = list(found.rows())
     if all(row[axis] is None for row in rows for axis in axes if axis not in over):
         raise ArchcalcError(f"nothing to draw: {found.problems[0] if found.problems else 'the figures are unknown'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,6 @@ from typing import Any
 
 import click
 
-from archcalc.analysis.figures import STEP
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli.commands import command
 from archcalc.cli.options import (
@@ -22,14 +22,18 @@ from archcalc.cli.options import (
     require_training,
     together,
 )
-from archcalc.cli.output import choice, deliver, say
+from archcalc.cli.output import CHOICE, choice, deliver, tell
+from archcalc.cli.progress import LINE
 from archcalc.cli.table_choice import keep_columns, table_options
-from archcalc.errors import printable, shorten
+from archcalc.errors import counted, printable, shorten
 from archcalc.render.formats import FORMATS
 from archcalc.spec.binding import GivenInput
 
 MOST = 10**6  # values of one name
-RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?")
+MOST_ROWS = 5 * 10**6  # in a file
+SHOWN = 1000  # rows for people
+RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
+WHOLE, DECIMAL = (re.compile(number, re.ASCII) for number in (r"-?\d{1,30}", r"-?\d{1,9}\.\d{1,9}"))
 
 
 def read_over(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, list[Any]]:
@@ -64,7 +68,7 @@ def _values(part: str) -> Sequence[Any]:
         raise click.BadParameter("there is an empty value; write size=160,192")
     found = RANGE.fullmatch(part)
     if found is None:
-        return [int(part) if part.isascii() and part.isdigit() and len(part) < 19 else part]
+        return [int(part) if WHOLE.fullmatch(part) else float(part) if DECIMAL.fullmatch(part) else part]
     first, last, step = (int(number) for number in found.groups(default="1"))
     if not step or last < first:
         raise click.BadParameter(f"{part} has no numbers; write FIRST:LAST:STEP, e.g. 160:320:32, LAST included")
@@ -110,13 +114,32 @@ def sweep(
     from archcalc.sweeping import sweep as swept
     from archcalc.symbolic import COUNTS
 
-    wanted = [key for key in dict.fromkeys(choice().names) if key not in over and key != "problem"] or COUNTS
+    wanted = [key for key in dict.fromkeys(choice().names) if key not in over and key != "problem"]
+    wanted = wanted or [key for key in COUNTS if key not in over]
     require_training(wanted, conditions["mode"])
-    found = swept(name, over, wanted, settings, shape, jobs=jobs, **with_recipe(conditions))
     every = FORMATS[form].every
-    table = sweep_table(found.name, [*over], wanted, found.rows(), found.points, every, **conditions)
+    points = math.prod(map(len, over.values()))
+    if every and points > MOST_ROWS:
+        hint = "sweep one part at a time, or use archcalc.sweep in Python, which gives arrays"
+        raise click.UsageError(f"{points:,} combinations are more than the {MOST_ROWS:,} rows of a file; {hint}")
+    recipe = with_recipe(conditions)["recipe"]
+    LINE.working(f"computing {points:,} combinations")
+    found = swept(name, over, wanted, settings, shape, jobs=jobs, recipe=recipe, **conditions)
+    rows = found.rows(_order(found))
+    table = sweep_table(
+        found.name, [*over], wanted, rows if every else rows[:SHOWN], found.points, recipe, **conditions
+    )
     keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
+
+
+def _order(found: Any) -> Any:
+    """Return the order of the combinations that --sort says, None for their own; the table needs no more sorting."""
+    own = choice()
+    if not own.sort or own.key == "problem":
+        return None
+    click.get_current_context().meta[CHOICE] = own._replace(sort="")
+    return found.order(own.key, own.sort.startswith("-"))
 
 
 def with_recipe(conditions: dict[str, Any]) -> dict[str, Any]:
@@ -153,14 +176,21 @@ def search(
     if (goal := maximize or minimize) is None or (maximize and minimize):
         raise click.UsageError("write either --maximize or --minimize, e.g. --maximize size")
     bounds = read_bounds(under, conditions["mode"])
-    require_training([*[bound.key for bound in bounds], *([goal] if goal in STEP else [])], conditions["mode"])
+    require_training([*[bound.key for bound in bounds], goal, *choice().names], conditions["mode"])
+    more = [key for key in dict.fromkeys(choice().names) if key not in over and "(" not in key]
+    recipe = with_recipe(conditions)["recipe"]
     found = searched(
-        name, over, bounds, goal, minimize is not None, best, params=settings, input=shape, jobs=jobs,
-        **with_recipe(conditions),
+        name, over, bounds, goal, minimize is not None, best, more, params=settings, input=shape, jobs=jobs,
+        recipe=recipe, **conditions,
     )  # fmt: skip
-    if not found.rows:
-        say(f"none of {found.points:,} combinations keeps {printable(under)}\n")
-        sys.exit(1)
-    table = search_table(name, [*over], found.keys, found.rows, found.points, found.fitting, **conditions)
+    table = search_table(
+        found.name, [*over], found.keys, found.rows, found.points, found.fitting, recipe, **conditions
+    )  # fmt: skip
     keep_columns(over)
-    deliver(table, form, output, force)
+    if found.rows or FORMATS[form].every:
+        deliver(table, form, output, force)
+    if not found.rows:
+        tell(f"none of {counted(found.points, 'combination')} keeps {printable(under)}")
+        for problem in found.problems[:3]:
+            tell(f"does not fit: {problem}")
+        sys.exit(1)

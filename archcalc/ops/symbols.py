@@ -57,10 +57,10 @@ class Condition(NamedTuple):
 
 
 class Example:
-    """A number for each symbol, at which comparisons are decided, and the conditions that follow."""
+    """A number for each symbol, to decide comparisons, and the conditions that follow; `as_numbers`: write it, too."""
 
-    def __init__(self, values: Mapping[str, int]) -> None:
-        self.values = dict(values)
+    def __init__(self, values: Mapping[str, int], as_numbers: bool = False) -> None:
+        self.values, self.as_numbers = dict(values), as_numbers
         self.conditions: dict[Condition, None] = {}
         self.bounds: dict[Condition, None] = {}  # likewise, of comparisons with the bounds of the language
 
@@ -265,10 +265,10 @@ class Formula:
             text += (" − " if text else "−") * (factor < 0) + " + " * bool(text and factor > 0) + product
         return f"{_monomial_text(shared)}·({text})" if shared else text
 
-    __repr__ = text
+    def __format__(self, form: str = "") -> str:
+        return str(self.value) if self.example.as_numbers else self.text()
 
-    def __format__(self, form: str) -> str:
-        return self.text()
+    __repr__ = __format__
 
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import ArchcalcError, ArgumentError, Place, Refusal, Source, SpecError, counted, shorten, suggest
-from archcalc.ops import Operator, make
+from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.ops.symbols import Formula
 from archcalc.spec.expression import Compiled, value_of
-from archcalc.spec.functions import NUMBERS, Fault, Names, Reference, Tensor, number
+from archcalc.spec.functions import NUMBERS, Budget, Fault, Names, Reference, Tensor, number
 from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import Argument, Call, Join, Repeat
 from archcalc.spec.network_spec import Block, InputShape, Spec
@@ -116,6 +116,15 @@ def settle_inputs(spec: Spec, given: GivenInput | None, names: Names) -> tuple[d
     settled = {name: _settled(own, by_name.get(name), names) for name, own in spec.inputs.items()}
     changed = {name: shape for name, (shape, differs) in settled.items() if differs}
     return {name: shape for name, (shape, _) in settled.items()}, changed.get("", changed or None)
+
+
+def input_shapes(
+    spec: Spec, network: str, overrides: Mapping[str, Any], given: GivenInput | None
+) -> dict[str, Shape]:  # fmt: skip
+    """Return the shapes of a network's inputs by name, without expanding it. Raises ArchcalcError."""
+    names = Names({}, {name: Reference(name) for name in (*REGISTRY, *spec.blocks)}, Budget())
+    settle_params(spec, network, overrides, names)
+    return settle_inputs(spec, given, names)[0]
 
 
 def _only(spec: Spec) -> str:

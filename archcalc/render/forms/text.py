@@ -68,9 +68,9 @@ def render_tsv(tables: Sequence[Table]) -> str:
 
 def _records(table: Table) -> Iterator[dict[str, Any]]:
     """Yield the rows one by one, since all rows of a large table would take much memory."""
-    fixed = {key: _plain(value) for key, value in _fixed(table).items()}
+    fixed, keys = {key: _plain(value) for key, value in _fixed(table).items()}, table.data_keys()
     for row in table.rows:
-        yield fixed | {key: _plain(row.get(key)) for key in table.data_keys()}
+        yield fixed | {key: _plain(row.get(key)) for key in keys}
 
 
 def _fixed(table: Table) -> dict[str, Any]:
