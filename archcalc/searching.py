@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.errors import ArchcalcError, choose, shorten, suggest
-from archcalc.sweeping import SWEPT, Sweep, numpy, sweep
+from archcalc.sweep_grid import numpy
+from archcalc.sweeping import SWEPT, Sweep, sweep
 
 EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
 PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode

@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import END, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
-from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
+from archcalc.errors import ArchcalcError, choose, shorten
 from archcalc.graph.graph import Graph
-from archcalc.ops.evaluation import Span, evaluate, parts, span
-from archcalc.ops.symbols import Condition, Example, NotSymbolic
+from archcalc.ops.symbols import Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
-from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, note_sizes, number_of, symbols_of
+from archcalc.sweep_grid import Grid, blocks, numpy, structure_of
+from archcalc.symbolic import COUNTS, Replaced, Setting, figures_at, number_of, symbols_of
 
 MOST = 10**8  # combinations in one sweep
-BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
-LARGEST = 2**63 - 1
 TRIED = 8  # values from each end at which a name is tried as a symbol
 SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no expectations
     key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
 ]
-Block: TypeAlias = tuple[slice, ...]
-
-
-class Plan(NamedTuple):
-    """The formulas of the figures for all combinations of symbols that fulfil the conditions, or why there are none."""
-
-    conditions: Sequence[Condition]
-    figures: Mapping[str, Any]
-    problem: ArchcalcError | None
-    at: Mapping[str, int]  # the first of them
 
 
 class Sweep(NamedTuple):
@@ -99,32 +86,18 @@ def sweep(
     _check_size(columns, sizes)
     setting = Setting(name, dict(params or {}), input, batch, dtype, mode, convention, recipe)
     graph = setting.graph()
-    varying = [symbol for symbol, values in columns.items() if _is_symbol(setting, graph, symbol, values, figures)]
-    grid = _Grid(columns, tuple(figures))
-    others = [symbol for symbol in columns if symbol not in varying]
+    span = {symbol: (min(values), max(values)) for symbol, values in columns.items()
+            if _is_symbol(setting, graph, symbol, values, figures)}  # fmt: skip
+    grid, others = Grid(columns, tuple(figures)), [symbol for symbol in columns if symbol not in span]
+    places = itertools.product(*[range(len(columns[symbol])) for symbol in others])
+    structures = (dict(zip(others, own, strict=True)) for own in places)
     with ThreadPoolExecutor(jobs) as pool:
-        for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
-            at = dict(zip(others, places, strict=True))
+        for at in structures:
             fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
-            structure = _structure(grid, setting, graph, fixed, varying)
-            list(pool.map(structure.fill, _blocks(grid, at)))
-    return Sweep(graph.name, columns, grid.result(), grid.problem_at, grid.problems)
-
-
-def _structure(
-    grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
-) -> _Structure:
-    """Return the part of a grid with these values; a graph with them, if there is one, has the sizes of the input."""
-    known = graph.about.params
-    params = {symbol: value for symbol, value in fixed.items() if symbol in known}
-    own, problem = setting._replace(params={**setting.params, **params}), None
-    try:
-        graph = own.graph()
-    except ArchcalcError as error:  # its other sizes are unknown where lengths of its input are replaced
-        problem = error if any(symbol not in known and symbol != "batch" for symbol in grid.columns) else None
-    made = _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
-    made.plans += [Plan([], {}, problem, {})] if problem else []
-    return made
+            structure = structure_of(grid, setting, graph, fixed, span)
+            list(pool.map(structure.fill, blocks(grid, at)))
+    problems = grid.numbered()
+    return Sweep(graph.name, columns, grid.result(), grid.problem_at, problems)
 
 
 def _is_symbol(setting: Setting, graph: Graph, symbol: str, values: Sequence[Any], keys: Sequence[str]) -> bool:
@@ -168,171 +141,3 @@ def _check_size(columns: Mapping[str, Sequence[Any]], sizes: Sequence[int]) -> N
             f"{product} are {math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
             "take larger steps, or sweep one part at a time"
         )
-
-
-def numpy() -> Any:
-    """Return NumPy. Raises ArchcalcError if it is not installed."""
-    try:
-        import numpy as np
-    except ImportError:
-        raise ArchcalcError(needs("a sweep", "NumPy", "sweep")) from None
-    return np
-
-
-class _Grid:
-    """The arrays of a sweep, filled block by block."""
-
-    def __init__(self, columns: Mapping[str, list[Any]], keys: tuple[str, ...]) -> None:
-        np = numpy()
-        self.columns, self.keys = columns, keys
-        self.shape = tuple(map(len, columns.values()))
-        self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
-        self.unknown: dict[str, Any] = {}  # by figure, where some are
-        self.problem_at = np.zeros(self.shape, np.int32)
-        self.problems: list[str] = []
-        self.lock = threading.Lock()
-
-    def result(self) -> dict[str, Any]:
-        """Return the figures as masked arrays; without a mask if all are known."""
-        np = numpy()
-        failed = self.problem_at > 0 if self.problems else np.ma.nomask
-        masks = {key: self.unknown[key] | failed if key in self.unknown else failed for key in self.keys}
-        return {key: np.ma.MaskedArray(array, masks[key]) for key, array in self.arrays.items()}
-
-    def take(self, plan: Plan, block: Block, values: Mapping[str, Any], atoms: dict[Any, Any], holds: Any) -> None:
-        """Write what the formulas of a plan give where it holds in a block."""
-        np = numpy()
-        if plan.problem:
-            values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
-            text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
-            with self.lock:
-                if text not in self.problems:
-                    self.problems.append(text)
-            self.problem_at[block][holds] = self.problems.index(text) + 1
-        for key, formula in plan.figures.items():
-            if formula is None:
-                with self.lock:
-                    unknown = self.unknown.setdefault(key, np.zeros(self.shape, bool))
-                unknown[block] |= holds
-            else:
-                np.copyto(self.arrays[key][block], evaluate(formula, values, atoms), where=holds)
-
-
-class _Structure:
-    """The part of a grid in which only symbols vary."""
-
-    def __init__(
-        self, grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
-    ) -> None:
-        np = numpy()
-        self.grid, self.setting, self.graph, self.fixed, self.symbols = grid, setting, graph, fixed, symbols
-        self.plans: list[Plan] = []
-        self.lock = threading.Lock()
-        axes = [np.asarray(values if symbol in symbols else [0]) for symbol, values in grid.columns.items()]
-        self.mesh = dict(zip(grid.columns, np.meshgrid(*axes, indexing="ij", sparse=True), strict=True))
-        self.span = {symbol: (min(values), max(values)) for symbol, values in grid.columns.items() if symbol in symbols}
-
-    def fill(self, block: Block) -> None:
-        """Fill a block by the plans that are there, and by new ones for what is left."""
-        np = numpy()
-        values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
-        left = np.ones(self.grid.problem_at[block].shape, bool)
-        atoms: dict[Any, Any] = {}
-        for i in itertools.count():
-            if i == len(self.plans):
-                self._plan(i, values, left)
-            holds = _all_hold(self.plans[i].conditions, values, atoms) & left
-            if holds.any():
-                self.grid.take(self.plans[i], block, values, atoms, holds)
-                left &= ~holds
-                if not left.any():
-                    return
-
-    def _plan(self, number: int, values: Mapping[str, Any], left: Any) -> None:
-        """Make the plan of this number at the first combination that is left, unless another thread did."""
-        np = numpy()
-        with self.lock:
-            if number == len(self.plans):
-                first = np.unravel_index(left.argmax(), left.shape)
-                at = {symbol: int(np.broadcast_to(column, left.shape)[first]) for symbol, column in values.items()}
-                self.plans.append(self._plan_at(at))
-
-    def _plan_at(self, at: Mapping[str, int]) -> Plan:
-        """Return the plan at a combination; where symbols are not enough, for this combination alone."""
-        example = Example(at)
-        try:
-            found, figures = self._figures(symbols_of(example))
-            note_sizes(found, example)
-        except NotSymbolic:
-            return self._plan_of_one(example)
-        except Replaced:
-            raise
-        except ArchcalcError as error:
-            alone = self._plan_of_one(example)
-            return alone._replace(conditions=self._conditions(example)) if _alike(error, alone.problem) else alone
-        _check_fits(figures, self._conditions(example), self.span, self.setting.name)
-        return Plan(self._conditions(example), figures, None, at)
-
-    def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
-        return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
-
-    def _plan_of_one(self, example: Example) -> Plan:
-        alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
-        figures = dict[str, Any]()
-        try:
-            figures = self._figures(example.values)[1]
-        except ArchcalcError as error:
-            return Plan(alone, {}, error, example.values)
-        _check_fits(figures, [], {}, self.setting.name)
-        return Plan(alone, figures, None, example.values)
-
-    def _conditions(self, example: Example) -> list[Condition]:
-        """Return the conditions of an example that may not hold somewhere in the grid."""
-        made = [*example.conditions, *example.bounds]
-        return [own for own in made if own.relation != "≥" or span(own.formula, self.span)[0] < 0]
-
-
-def _alike(error: ArchcalcError, other: ArchcalcError | None) -> bool:
-    """Whether errors with and without symbols are of the same place, and so for the same reason."""
-    if isinstance(error, SpecError) and isinstance(other, SpecError):
-        return error.place == other.place
-    return other is not None and type(error) is type(other)
-
-
-def said(error: ArchcalcError) -> str:
-    """Return the message of an error without its place."""
-    return error.message if isinstance(error, SpecError) else str(error)
-
-
-def _part(array: Any, block: Block) -> Any:
-    """Return the part of a column of the mesh that lies in a block."""
-    return array[tuple(own if size > 1 else slice(None) for own, size in zip(block, array.shape, strict=True))]
-
-
-def _blocks(grid: _Grid, fixed: Mapping[str, int]) -> Iterator[Block]:
-    """Yield slices of a grid of at most `BLOCK` combinations each; some of its axes have a fixed place."""
-    ranges, room = [], BLOCK
-    for symbol, size in reversed([*zip(grid.columns, grid.shape, strict=True)]):
-        start, stop = (fixed[symbol], fixed[symbol] + 1) if symbol in fixed else (0, size)
-        step = max(1, min(room, stop - start))
-        ranges.append([slice(i, min(i + step, stop)) for i in range(start, stop, step)])
-        room //= step
-    yield from itertools.product(*reversed(ranges))
-
-
-def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last: Span, name: str) -> None:
-    """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
-    formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
-    for key, formula in formulas:
-        if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
-            up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
-            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
-
-
-def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    """Return where all conditions hold: an array, or True."""
-    holds: Any = numpy().True_
-    for formula, relation in conditions:
-        value = evaluate(formula, values, atoms)
-        holds = holds & (value >= 0 if relation == "≥" else value == 0 if relation == "=" else value != 0)
-    return holds

@@ -13,8 +13,9 @@ from archcalc.cli import cli
 from archcalc.ops.symbols import Example
 from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
-from archcalc.sweeping import BLOCK, _check_fits, sweep
-from archcalc.symbolic import COUNTS
+from archcalc.sweep_grid import BLOCK, Grid, blocks, check_fits, structure_of
+from archcalc.sweeping import sweep
+from archcalc.symbolic import COUNTS, Setting
 
 NETWORKS = (
     "alexnet", "bert-base", "bn-inception", "char-rnn", "convnext-tiny", "densenet-40-12", "fcn-32s", "googlenet",
@@ -73,6 +74,19 @@ def test_blocks_and_threads_change_nothing():
     assert {key: row[key] for key in COUNTS} == figures
 
 
+def test_threads_number_problems_as_one_does():
+    setting = Setting("vgg16", {})
+    found = []
+    for order in (list, reversed):
+        grid = Grid({"size": list(range(1, 60))}, ("macs",))
+        structure = structure_of(grid, setting, setting.graph(), {}, {"size": (1, 59)})
+        for block in order([*blocks(grid, {}, 10)]):
+            structure.fill(block)
+        found.append((grid.numbered(), grid.problem_at.tolist()))
+    assert len(found[0][0]) > 1
+    assert found[0] == found[1]
+
+
 def test_combinations_that_do_not_fit_are_marked():
     found = sweep("vgg16", {"size": [31, 32]})
     assert found.problems == ["maxpool: kernel 2 is larger than the padded input 1 (size=31)"]
@@ -105,7 +119,7 @@ def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
     example = Example({"n": 1})
     inner = (example.symbol("n") * 3 + 1) // 2**40
     with pytest.raises(ArchcalcError, match="may exceed"):
-        _check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
+        check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
 
 
 @pytest.mark.parametrize(("over", "message"), [
