@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import ArchcalcError, SpecError, needs
@@ -15,6 +16,7 @@ from archcalc.symbolic import Replaced, Setting, figures_at, note_sizes, symbols
 
 BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
 LARGEST = 2**63 - 1
+NOT_COMPUTED = "not computed"
 Block: TypeAlias = tuple[slice, ...]
 
 
@@ -48,7 +50,7 @@ class Note(NamedTuple):
 class Grid:
     """The arrays of a sweep, or of a part of it, filled block by block."""
 
-    lock = threading.Lock()  # of notes and masks
+    lock = threading.Lock()  # of notes and masks; for all grids, so that they travel without it
 
     def __init__(self, columns: Mapping[str, list[Any]], keys: tuple[str, ...]) -> None:
         np = numpy()
@@ -83,6 +85,23 @@ class Grid:
             if own is None or place < own.place:
                 own = self.noted[region] = Note(own.number if own else len(self.noted) + 1, place, text())
             return own.number
+
+    def mark(self, where: Any, place: Iterable[int], why: str) -> None:
+        """Note why combinations are not computed."""
+        self.problem_at[where] = self.note(why, place, lambda: f"{NOT_COMPUTED}: {why}")
+
+    def put(self, part: Grid, block: Block) -> None:
+        """Write a part of the grid."""
+        np = numpy()
+        for key in self.keys:
+            self.arrays[key][block] = part.arrays[key]
+        for key, unknown in part.unknown.items():
+            self.unknown.setdefault(key, np.zeros(self.shape, bool))[block] = unknown
+        numbers = [0]
+        for region, (_, place, text) in part.noted.items():
+            moved = (own.start + i for own, i in zip(block, place, strict=True))
+            numbers.append(self.note(region, moved, partial(str, text)))
+        self.problem_at[block] = np.array(numbers, np.int32)[part.problem_at]  # last: now it is there
 
     def take(
         self, plan: Plan, block: Block, values: Mapping[str, Any], atoms: dict[Any, Any], holds: Any, problem: int

@@ -16,12 +16,13 @@ from archcalc.analysis.explanation import Line
 from archcalc.analysis.figures import FIGURES
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.report import Report
-from archcalc.catalog import load_with
+from archcalc.catalog import build, load_with
 from archcalc.errors import ArchcalcError, shorten, suggest
-from archcalc.graph.graph import Graph
+from archcalc.graph.gc_pause import uncollected
+from archcalc.graph.graph import Graph, Origin
 from archcalc.ops.shape import AXES
 from archcalc.ops.symbols import Condition, Example, Formula, NotSymbolic, atom_text
-from archcalc.spec.binding import InputShapes
+from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 
 COUNTS = "params", "macs", "flops", "activations"
 MOST = 200_000  # numbers at which the conditions on one symbol are tried
@@ -67,10 +68,18 @@ class Setting(NamedTuple):
     mode: str = "infer"
     convention: str = "all"
     recipe: Recipe = USUAL
+    origin: Origin | None = None  # its spec, if it is known: a worker elsewhere cannot read the file
+
+    @uncollected
+    def load(self, params: Mapping[str, Any], input: InputShapes | None) -> Graph:
+        """Load the network with other params and another input."""
+        if self.origin is None:
+            return load_with(self.name, params, input)
+        return build(self.origin._replace(params=plain_params(params), input=plain_shape(input)), self.name)
 
     def graph(self) -> Graph:
         """Load the network. Raises ArchcalcError if it has no spec, and so no params."""
-        graph = load_with(self.name, self.params, self.input)
+        graph = self.load(self.params, self.input)
         if graph.origin is None:
             written = f"write one: archcalc import {self.name}"
             raise ArchcalcError(f"{graph.name} has no spec, so it has no params; {written}")
@@ -112,8 +121,8 @@ def figures_at(
     lengths = {symbol: values[symbol] for symbol in values if symbol not in own and symbol != "batch"}
     params = {**setting.params, **own}
     if own and (lengths or setting.input):
-        _check_replaced(load_with(setting.name, params), [*lengths] or ["--input"])
-    found = load_with(setting.name, params, _input(graph, lengths) if lengths else setting.input)
+        _check_replaced(setting.load(params, None), [*lengths] or ["--input"])
+    found = setting.load(params, _input(graph, lengths) if lengths else setting.input)
     totals = Report(found, images, setting.dtype, setting.mode, CONVENTIONS[setting.convention], setting.recipe).totals
     return found, {key: getattr(totals, key) for key in keys}
 
