@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from archcalc.analysis.figures import FIGURES
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten, suggest
 from archcalc.printed import read_amount
-from archcalc.sweeping import SWEPT, Sweep, numpy, sweep
+from archcalc.sweep_grid import NOT_COMPUTED, numpy
+from archcalc.sweeping import SWEPT, Sweep, sweep
 
 EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
 PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode
@@ -75,11 +76,11 @@ def search(
     if "batch" in over and any(bound.batch is not None for bound in under):
         raise ArchcalcError("batch is among the names to search over; write the bound without (batch=…)")
     keys = [bound.key for bound in under if bound.batch is None] + [goal] * (goal not in over) + ["macs", *figures]
-    own = sweep(name, over, list(dict.fromkeys(keys)), **setting)
+    own = _whole(sweep(name, over, list(dict.fromkeys(keys)), **setting))
     columns = dict(own.figures)
     for batch in {bound.batch for bound in under if bound.batch is not None}:
         wanted = list(dict.fromkeys(bound.key for bound in under if bound.batch == batch))
-        found = sweep(name, over, wanted, **{**setting, "batch": batch}).figures
+        found = _whole(sweep(name, over, wanted, **{**setting, "batch": batch})).figures
         columns |= {f"{key}(batch={batch})": array for key, array in found.items()}
     fits = own.problem_at == 0
     for bound in under:
@@ -87,6 +88,16 @@ def search(
     order = _order(own, columns, goal, numbers, least, fits)[:best]
     rows = [_row(own, columns, int(i)) for i in order]
     return Found(own.name, rows, list(columns), own.points, int(np.count_nonzero(fits)), own.problems)
+
+
+def _whole(own: Sweep) -> Sweep:
+    """Return a sweep in which nothing is missing. Raises KeyboardInterrupt if Ctrl-C stopped it, or ArchcalcError."""
+    if own.stopped:
+        raise KeyboardInterrupt
+    if own.missing:
+        why = next(problem for problem in own.problems if problem.startswith(NOT_COMPUTED))
+        raise ArchcalcError(f"{own.missing:,} of {own.points:,} combinations are {why}; so none is known to be best")
+    return own
 
 
 def _keeps(figure: Any, bound: Bound) -> Any:

@@ -3,55 +3,50 @@
 The plan runs once over symbols (`symbolic`), at the first combination. That gives formulas, and the conditions under
 which every decision of the plan is the same. Where they hold the formulas are evaluated over arrays; at the first
 combination that is left the plan runs again. So each figure is the one that a run at its combination alone gives.
+Threads fill blocks of one grid; on an engine (`engines`) workers fill parts of it, each with plans of its own.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from contextlib import closing
+from typing import Any, NamedTuple
 
+from archcalc import __version__
 from archcalc.analysis.figures import END, FIGURES, numbers
 from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.report import MAX_BATCH, images, require_conditions
-from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
-from archcalc.graph.graph import Graph
+from archcalc.catalog import build
+from archcalc.engines import Lost, outcomes
+from archcalc.errors import ArchcalcError, choose, shorten
+from archcalc.graph.graph import Graph, Origin
 from archcalc.ops.arguments import plain
-from archcalc.ops.evaluation import Span, evaluate, parts, span
-from archcalc.ops.symbols import Condition, Example, NotSymbolic
+from archcalc.ops.evaluation import Span
+from archcalc.ops.symbols import Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
+from archcalc.sweep_grid import BLOCK, LARGEST, Block, Grid, blocks, check_runs, numpy, structure_of
 from archcalc.sweep_rows import Rows, order_of
-from archcalc.symbolic import COUNTS, Setting, figures_at, note_sizes, number_of, require_once, symbols_of
+from archcalc.symbolic import COUNTS, Setting, figures_at, number_of, require_once, symbols_of
 
 MOST = 10**8  # combinations in one sweep
 MOST_CELLS = 10**9  # of combinations × figures
-BLOCK = 2**20  # combinations at a time: with fewer, threads wait for Python's lock
-LARGEST = 2**63 - 1
-MOST_RUNS = 10**5  # of the plan, each for a few combinations or one
+PART = 4 * BLOCK  # combinations of a part for a worker, which has to make the plans first
+MISSING = -1  # in `problem_at`, until a part is there
 TRIED = 8  # values from each end at which a name is tried as a symbol
 SWEPT = [  # figures that are whole numbers of formulas: no receptive fields, no expectations
     key for key, figure in numbers().items() if figure.adds != END and not key.startswith("expected_")
 ]
-Block: TypeAlias = tuple[slice, ...]
-
-
-class Plan(NamedTuple):
-    """The formulas of the figures for all combinations of symbols that fulfil the conditions, or why there are none."""
-
-    conditions: Sequence[Condition]
-    figures: Mapping[str, Any]
-    problem: ArchcalcError | None
-    at: Mapping[str, int]  # the first of them
 
 
 class Sweep(NamedTuple):
     """The figures of each combination, as arrays with an axis for each name in `over`.
 
     `figures` are masked where they are unknown and where a network does not fit; there `problem_at` is the number of
-    one of the `problems`, from 1 on; elsewhere 0.
+    one of the `problems`, from 1 on; elsewhere 0. On an engine some combinations may be `missing`: they are masked, and
+    their problem says why.
     """
 
     name: str
@@ -59,6 +54,8 @@ class Sweep(NamedTuple):
     figures: dict[str, Any]
     problem_at: Any
     problems: list[str]
+    missing: int = 0  # combinations that are not computed
+    stopped: bool = False  # by Ctrl-C
 
     @property
     def points(self) -> int:
@@ -84,12 +81,14 @@ def sweep(
     name: str, over: Mapping[str, Sequence[Any]], figures: Sequence[str] = COUNTS,
     params: Mapping[str, Any] | None = None, input: InputShapes | None = None, *, batch: int = 1,
     dtype: str = "float32", mode: str = "infer",
-    convention: str = "all", recipe: Recipe = USUAL, jobs: int = 1,
+    convention: str = "all", recipe: Recipe = USUAL, jobs: int = 1, engine: str = "",
 ) -> Sweep:  # fmt: skip
     """Compute figures of a network for all combinations of the values in `over`.
 
     A name in `over` is a param of the spec, an axis of the input such as height, `size` for all its lengths, or batch.
     Whole numbers run as arrays; other values, and params that decide how many layers there are, one after another.
+    `jobs` is a number of threads. The engine `dask` runs parts of the sweep in as many processes, `dask=ADDRESS` on the
+    workers of a scheduler; there Ctrl-C, and workers that die again and again, leave combinations out.
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
@@ -112,32 +111,101 @@ def sweep(
     symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
     require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
     varying = _varying(setting, graph, columns, figures)
-    grid = _Grid(columns, tuple(figures))
     others = [symbol for symbol in columns if symbol not in varying]
-    _check_runs(math.prod(len(columns[symbol]) for symbol in others), others)
+    check_runs(math.prod(len(columns[symbol]) for symbol in others), others)
+    span = {symbol: (min(columns[symbol]), max(columns[symbol])) for symbol in varying}
+    grid = Grid(columns, tuple(figures))
+    missing, stopped = (_fill_far(grid, setting, graph, span, engine, jobs) if engine else
+                        _fill(grid, setting, graph, span, jobs))  # fmt: skip
+    problems = grid.numbered()
+    return Sweep(graph.name, columns, grid.result(), grid.problem_at, problems, missing, stopped)
+
+
+def _structures(grid: Grid, span: Span) -> Iterator[dict[str, int]]:
+    """Yield the places along the axes that are no symbols, each with a name."""
+    others = [symbol for symbol in grid.columns if symbol not in span]
+    for places in itertools.product(*[range(len(grid.columns[symbol])) for symbol in others]):
+        yield dict(zip(others, places, strict=True))
+
+
+def _fill(grid: Grid, setting: Setting, graph: Graph, span: Span, jobs: int) -> tuple[int, bool]:
+    """Let threads fill a grid. Nothing is missing then."""
     with ThreadPoolExecutor(jobs) as pool, grid:
-        for places in itertools.product(*[range(len(columns[symbol])) for symbol in others]):
-            at = dict(zip(others, places, strict=True))
-            fixed = {symbol: columns[symbol][i] for symbol, i in at.items()}
-            structure = _structure(grid, setting, graph, fixed, varying)
-            list(pool.map(structure.fill, _blocks(grid, at)))
-    return Sweep(graph.name, columns, grid.result(), grid.problem_at, [*grid.problems])
+        for at in _structures(grid, span):
+            fixed = {symbol: grid.columns[symbol][i] for symbol, i in at.items()}
+            structure = structure_of(grid, setting, graph, fixed, span)
+            list(pool.map(structure.fill, blocks(grid, at)))
+    return 0, False
 
 
-def _listed(symbol: str, values: Any) -> list[Any]:
-    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
-    return [plain(value) for value in values]
+class Part(NamedTuple):
+    """What a worker needs to compute a part of a sweep."""
+
+    number: int
+    block: Block  # where it lies
+    columns: dict[str, list[Any]]  # the values in it
+    keys: tuple[str, ...]
+    setting: Setting
+    origin: Origin  # with the text of the spec: a worker elsewhere cannot read the file
+    title: str
+    span: Span  # of the symbols, in the whole sweep
+    version: str = __version__
 
 
-def _structure(
-    grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
-) -> _Structure:
-    """Return the part of a grid with these values."""
-    params = {symbol: value for symbol, value in fixed.items() if symbol in graph.about.params}
-    own = setting._replace(params={**setting.params, **params})
-    return _Structure(grid, own, graph, {symbol: fixed[symbol] for symbol in fixed if symbol not in params}, symbols)
+def _parts(grid: Grid, setting: Setting, graph: Graph, span: Span) -> Iterator[Part]:
+    origin = setting.origin(graph, {})
+    every = (block for at in _structures(grid, span) for block in blocks(grid, at, PART))
+    for number, block in enumerate(every):
+        columns = {symbol: values[own] for (symbol, values), own in zip(grid.columns.items(), block, strict=True)}
+        yield Part(number, block, columns, grid.keys, setting, origin, graph.name, span)
+
+
+def compute_part(part: Part) -> Grid | ArchcalcError:
+    """Compute a part of a sweep, on a worker."""
+    if part.version != __version__:
+        return ArchcalcError(f"a worker has archcalc {__version__}; install {part.version} there")
+    fixed = {symbol: values[0] for symbol, values in part.columns.items() if symbol not in part.span}
+    try:
+        grid = Grid(part.columns, part.keys)
+        structure = structure_of(grid, part.setting, build(part.origin, part.title), fixed, part.span)
+        for block in blocks(grid, {}):
+            structure.fill(block)
+    except ArchcalcError as error:  # which a retry would meet again
+        return error
+    return grid
+
+
+def _fill_far(
+    grid: Grid, setting: Setting, graph: Graph, span: Span, engine: str, jobs: int
+) -> tuple[int, bool]:  # fmt: skip
+    """Let workers fill a grid. Returns how many combinations are missing, and whether Ctrl-C stopped it.
+
+    Raises the error of the first part that has one, and ArchcalcError if nothing is computed.
+    """
+    grid.problem_at.fill(MISSING)
+    wrong, lost, stopped = dict[int, ArchcalcError](), list[tuple[Part, str]](), False
+    needed = itertools.takewhile(lambda _: not wrong, _parts(grid, setting, graph, span))
+    try:
+        with closing(outcomes(engine, jobs, compute_part, needed)) as came:
+            for part, outcome in came:
+                if isinstance(outcome, Lost):
+                    lost.append((part, outcome.why))
+                elif isinstance(outcome, ArchcalcError):
+                    wrong[part.number] = outcome
+                else:
+                    grid.put(outcome, part.block)
+    except KeyboardInterrupt:
+        stopped = True
+    if wrong:
+        raise wrong[min(wrong)]
+    left = grid.problem_at == MISSING
+    if left.all():
+        raise KeyboardInterrupt if stopped else ArchcalcError(f"no part of the sweep is computed: {lost[0][1]}")
+    for part, why in lost:
+        grid.mark(part.block, [own.start for own in part.block], why)
+    if stopped:
+        grid.mark(left & (grid.problem_at == MISSING), grid.shape, "stopped by Ctrl-C")
+    return int(numpy().count_nonzero(left)), stopped
 
 
 def _varying(setting: Setting, graph: Graph, columns: Mapping[str, Sequence[Any]], keys: Sequence[str]) -> list[str]:
@@ -206,189 +274,8 @@ def _check_size(columns: Mapping[str, Sequence[Any]], figures: int) -> None:
         raise ArchcalcError(f"{figures} figures of {product} combinations take more than 8 GB; name fewer of them")
 
 
-def _check_runs(runs: int, symbols: Iterable[str]) -> None:
-    """Raise ArchcalcError if the plan has to run too often."""
-    if runs > MOST_RUNS:
-        raise ArchcalcError(
-            f"{' and '.join(symbols)} decide which layers there are, or how they are counted, so this needs more than "
-            f"{MOST_RUNS:,} runs; take larger steps, or sweep one part at a time"
-        )
-
-
-def numpy() -> Any:
-    """Return NumPy. Raises ArchcalcError if it is not installed."""
-    try:
-        import numpy as np
-    except ImportError:
-        raise ArchcalcError(needs("a sweep", "NumPy", "sweep")) from None
-    return np
-
-
-class _Grid:
-    """The arrays of a sweep, filled block by block."""
-
-    def __init__(self, columns: Mapping[str, list[Any]], keys: tuple[str, ...]) -> None:
-        np = numpy()
-        self.columns, self.keys = columns, keys
-        self.shape = tuple(map(len, columns.values()))
-        self.arrays = {key: np.zeros(self.shape, np.int64) for key in keys}
-        self.unknown: dict[str, Any] = {}  # by figure, where some are
-        self.problem_at = np.zeros(self.shape, np.int32)
-        self.problems: dict[str, int] = {}  # with their numbers
-        self.lock = threading.Lock()
-        self.stopped = False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self.stopped = True  # after Ctrl-C, threads need not go on
-
-    def result(self) -> dict[str, Any]:
-        """Return the figures as masked arrays; without a mask if all are known."""
-        np = numpy()
-        failed = self.problem_at > 0 if self.problems else np.ma.nomask
-        masks = {key: self.unknown[key] | failed if key in self.unknown else failed for key in self.keys}
-        return {key: np.ma.MaskedArray(array, masks[key]) for key, array in self.arrays.items()}
-
-    def take(self, plan: Plan, block: Block, values: Mapping[str, Any], atoms: dict[Any, Any], holds: Any) -> None:
-        """Write what the formulas of a plan give where it holds in a block."""
-        np = numpy()
-        if plan.problem:
-            values_there = ", ".join(f"{symbol}={number:,}" for symbol, number in plan.at.items())
-            text = f"{said(plan.problem)} ({values_there})" if plan.at else said(plan.problem)
-            with self.lock:
-                number = self.problems.setdefault(text, len(self.problems) + 1)
-            np.copyto(self.problem_at[block], number, where=holds)
-        for key, formula in plan.figures.items():
-            if formula is None:
-                with self.lock:
-                    unknown = self.unknown.setdefault(key, np.zeros(self.shape, bool))
-                unknown[block] |= holds
-            else:
-                np.copyto(self.arrays[key][block], evaluate(formula, values, atoms), where=holds)
-
-
-class _Structure:
-    """The part of a grid in which only symbols vary."""
-
-    def __init__(
-        self, grid: _Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], symbols: Sequence[str]
-    ) -> None:
-        np = numpy()
-        self.grid, self.setting, self.graph, self.fixed, self.symbols = grid, setting, graph, fixed, symbols
-        self.plans: list[Plan] = []
-        self.lock = threading.Lock()
-        axes = [np.asarray(values if symbol in symbols else [0]) for symbol, values in grid.columns.items()]
-        self.mesh = dict(zip(grid.columns, np.meshgrid(*axes, indexing="ij", sparse=True), strict=True))
-        self.span = {symbol: (min(values), max(values)) for symbol, values in grid.columns.items() if symbol in symbols}
-
-    def fill(self, block: Block) -> None:
-        """Fill a block by the plans that are there, and by new ones for what is left."""
-        np = numpy()
-        values = {symbol: _part(self.mesh[symbol], block) for symbol in self.symbols}
-        left: Any = np.True_  # as small as what decides it
-        atoms: dict[Any, Any] = {}
-        for i in itertools.takewhile(lambda _: not self.grid.stopped, itertools.count()):
-            if i == len(self.plans):
-                self._plan(i, values, np.broadcast_to(left, self.grid.problem_at[block].shape))
-            holds = _all_hold(self.plans[i].conditions, values, atoms) & left
-            if holds.any():
-                self.grid.take(self.plans[i], block, values, atoms, holds)
-                left = left & ~holds
-                if not left.any():
-                    return
-
-    def _plan(self, number: int, values: Mapping[str, Any], left: Any) -> None:
-        """Make the plan of this number at the first combination that is left, unless another thread did."""
-        np = numpy()
-        with self.lock:
-            if number == len(self.plans):
-                _check_runs(number, self.symbols)
-                first = np.unravel_index(left.argmax(), left.shape)
-                at = {symbol: int(np.broadcast_to(column, left.shape)[first]) for symbol, column in values.items()}
-                self.plans.append(self._plan_at(at))
-
-    def _plan_at(self, at: Mapping[str, int]) -> Plan:
-        """Return the plan at a combination; where symbols are not enough, for this combination alone."""
-        example = Example(at)
-        try:
-            found, figures = self._figures(symbols_of(example))
-            note_sizes(found, example)
-        except NotSymbolic:
-            return self._plan_of_one(example)
-        except ArchcalcError:
-            alone = self._plan_of_one(example)
-            same = alone.problem and str(alone.problem) == self._error_at(at)
-            return alone._replace(conditions=self._conditions(example)) if same else alone
-        _check_fits(figures, self._conditions(example), self.span, self.setting.name)
-        return Plan(self._conditions(example), figures, None, at)
-
-    def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
-        return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
-
-    def _error_at(self, at: Mapping[str, int]) -> str:
-        """Return the error of a run with symbols that are written as numbers: if a run alone says the same, why, too.
-
-        Another one says that a symbol cannot stand there.
-        """
-        try:
-            self._figures(symbols_of(Example(at, as_numbers=True)))
-        except ArchcalcError as error:
-            return str(error)
-        return ""
-
-    def _plan_of_one(self, example: Example) -> Plan:
-        alone = [Condition(example.symbol(symbol) - number, "=") for symbol, number in example.values.items()]
-        figures = dict[str, Any]()
-        try:
-            figures = self._figures(example.values)[1]
-        except ArchcalcError as error:
-            return Plan(alone, {}, error, example.values)
-        _check_fits(figures, [], {}, self.setting.name)
-        return Plan(alone, figures, None, example.values)
-
-    def _conditions(self, example: Example) -> list[Condition]:
-        """Return the conditions of an example that may not hold somewhere in the grid."""
-        made = [*example.conditions, *example.bounds]
-        return [own for own in made if own.relation != "≥" or span(own.formula, self.span)[0] < 0]
-
-
-def said(error: ArchcalcError) -> str:
-    """Return the message of an error without its place."""
-    return error.message if isinstance(error, SpecError) else str(error)
-
-
-def _part(array: Any, block: Block) -> Any:
-    """Return the part of a column of the mesh that lies in a block."""
-    return array[tuple(own if size > 1 else slice(None) for own, size in zip(block, array.shape, strict=True))]
-
-
-def _blocks(grid: _Grid, fixed: Mapping[str, int]) -> Iterator[Block]:
-    """Yield slices of a grid of at most `BLOCK` combinations each; some of its axes have a fixed place."""
-    ranges, room = [], BLOCK
-    for symbol, size in reversed([*zip(grid.columns, grid.shape, strict=True)]):
-        start, stop = (fixed[symbol], fixed[symbol] + 1) if symbol in fixed else (0, size)
-        step = max(1, min(room, stop - start))
-        ranges.append([slice(i, min(i + step, stop)) for i in range(start, stop, step)])
-        room //= step
-    yield from itertools.product(*reversed(ranges))
-
-
-def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last: Span, name: str) -> None:
-    """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
-    formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
-    for key, formula in formulas:
-        if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
-            up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
-            at = f" (up to {up_to})" if up_to else ""
-            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
-
-
-def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    """Return where all conditions hold: an array, or True."""
-    holds: Any = numpy().True_
-    for formula, relation in conditions:
-        value = evaluate(formula, values, atoms)
-        holds = holds & (value >= 0 if relation == "≥" else value == 0 if relation == "=" else value != 0)
-    return holds
+def _listed(symbol: str, values: Any) -> list[Any]:
+    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
+    return [plain(value) for value in values]

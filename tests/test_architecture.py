@@ -40,9 +40,11 @@ ALLOWED = {  # package → what it may import, also inside functions and for typ
     "spec_reading": {"errors", "spec", "spec_files", "importers"},
     "catalog": {*BELOW_CATALOG, "spec_files", "spec_reading", "network_names", "importers"},
     "symbolic": {*BELOW_CATALOG, "catalog", "analysis"},
+    "engines": {"errors"},
     "sweep_rows": {"errors"},
-    "sweeping": {*BELOW_CATALOG, "analysis", "symbolic", "sweep_rows"},
-    "searching": {*BELOW_CATALOG, "printed", "analysis", "sweeping"},
+    "sweep_grid": {*BELOW_CATALOG, "symbolic"},
+    "sweeping": {"", *BELOW_CATALOG, "catalog", "analysis", "symbolic", "engines", "sweep_grid", "sweep_rows"},
+    "searching": {*BELOW_CATALOG, "printed", "analysis", "sweep_grid", "sweeping"},
     "auditing": {*BELOW_CATALOG, "printed", "spec_files", "network_names", "importers", "catalog", "analysis"},
     "comparing": {*BELOW_CATALOG, "shown", "catalog", "analysis", "auditing"},
     "lock_file": {*BELOW_CATALOG, "printed", "analysis", "writing"},
@@ -88,6 +90,8 @@ HOME = {
     "matplotlib": {"render/pictures"},
     "pygraphviz": {"render/pictures"},
     "pandas": {"notebook.py"},
+    "dask": {"engines.py"},
+    "distributed": {"engines.py"},
 }
 
 

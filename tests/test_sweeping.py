@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 from support.sweep_points import alone, differences
 
-from archcalc import ArchcalcError, analyze, load, sweeping
+from archcalc import ArchcalcError, analyze, load
 from archcalc.analysis.recipe import USUAL
 from archcalc.cli import cli
 from archcalc.ops.symbols import Example
 from archcalc.render.pictures.variants import front
 from archcalc.searching import read_bounds, search
-from archcalc.sweeping import BLOCK, SWEPT, _check_fits, sweep
+from archcalc.sweep_grid import BLOCK, Grid, Structure, blocks, check_fits, structure_of
+from archcalc.sweeping import SWEPT, sweep
 from archcalc.symbolic import COUNTS, Setting, figures_at
 
 NETWORKS = (
@@ -78,6 +79,19 @@ def test_blocks_and_threads_change_nothing():
     row = [*one.rows()][-1]
     figures, _ = alone("vgg16", {symbol: row[symbol] for symbol in over}, COUNTS)
     assert {key: row[key] for key in COUNTS} == figures
+
+
+def test_threads_number_problems_as_one_does():
+    setting = Setting("vgg16", {})
+    found = []
+    for order in (list, reversed):
+        grid = Grid({"size": list(range(1, 60))}, ("macs",))
+        structure = structure_of(grid, setting, setting.graph(), {}, {"size": (1, 59)})
+        for block in order([*blocks(grid, {}, 10)]):
+            structure.fill(block)
+        found.append((grid.numbered(), grid.problem_at.tolist()))
+    assert len(found[0][0]) > 1
+    assert found[0] == found[1]
 
 
 def test_combinations_that_do_not_fit_are_marked():
@@ -184,7 +198,7 @@ def test_expectations_and_what_quotients_hold_beyond_64_bits_are_refused(pools):
     example = Example({"n": 1})
     inner = (example.symbol("n") * 3 + 1) // 2**40
     with pytest.raises(ArchcalcError, match="may exceed"):
-        _check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
+        check_fits({"figure": inner}, [], {"n": (1, 2**62)}, "network")
 
 
 def test_numpy_numbers_are_values():
@@ -307,7 +321,7 @@ def test_ctrl_c_ends_threads(monkeypatch):
         time.sleep(0.01)
         return self._plan_of_one(Example(at))
 
-    monkeypatch.setattr(sweeping._Structure, "_plan_at", slow)
+    monkeypatch.setattr(Structure, "_plan_at", slow)
     with pytest.raises(KeyboardInterrupt):
         sweep("lenet5", {"size": range(32, 32 + 10**4)}, ["macs"])
     assert len(made) < 1000

@@ -18,7 +18,7 @@ from archcalc.cli.commands import Commands
 from archcalc.cli.memory_options import recipe_of, recipe_options
 from archcalc.cli.output import skipped, tell, writable, write
 from archcalc.cli.picture_options import look_options, print_caption
-from archcalc.cli.sweeps import over_option, with_recipe
+from archcalc.cli.sweeps import engine_options, over_option, require_all, with_recipe
 from archcalc.errors import ArchcalcError, choose, shorten
 from archcalc.network_names import papers_own
 from archcalc.render.pictures import SUFFIXES, Look, Sheet, sheet
@@ -183,6 +183,7 @@ def memory(
 @over_option
 @click.option("--columns", "axes", callback=options.read_columns, default="macs,activations", show_default=True,
               metavar="X,Y", help="What to draw: a figure or a name of --over along each axis.")  # fmt: skip
+@engine_options
 @options.network_options
 @picture_options
 def variants(
@@ -218,6 +219,7 @@ def variants(
         raise ArchcalcError(f"nothing to draw: {found.problems[0] if found.problems else 'the figures are unknown'}")
     draw = partial(picture.draw, name=found.name, axes=axes, rows=rows, by=next(iter(over)), conditions=text)
     _draw(draw, picture.SIZE, output, look, force)
+    require_all(found)
 
 
 @plot.command("receptive-field", short_help="Draw the receptive field along depth.")

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,9 @@ from archcalc.cli.table_choice import keep_columns, table_options
 from archcalc.errors import counted, printable, shorten
 from archcalc.render.formats import FORMATS
 from archcalc.spec.binding import GivenInput
+
+if TYPE_CHECKING:
+    from archcalc.sweeping import Sweep
 
 MOST = 10**6  # values of one name
 MOST_ROWS = 5 * 10**6  # in a file
@@ -84,10 +87,17 @@ over_option = click.option(
     help="Values of a param, of an axis of the input such as height, of size for all of its lengths, or of batch: "
     "160:320:32 (320 included) or 10,100. Can be repeated, for all combinations.",
 )
+engine_options = together(
+    click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True,
+                 help="Threads; with --engine dask, processes."),
+    click.option("--engine", default="", metavar="ENGINE",
+                 help="Run parts elsewhere: dask for processes on this machine, dask=tcp://HOST:8786 for the workers "
+                      "of a running scheduler. Ctrl-C then shows what is computed."),
+)  # fmt: skip
 sweep_options = together(
     click.argument("name", type=NetworkName()),
     over_option,
-    click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads."),
+    engine_options,
     network_options,
     table_options,
     output_options,
@@ -97,8 +107,8 @@ sweep_options = together(
 @command()
 @sweep_options
 def sweep(
-    name: str, over: dict[str, list[Any]], settings: dict[str, str], shape: GivenInput | None, jobs: int, form: str,
-    output: Path | None, force: bool, **conditions: Any,
+    name: str, over: dict[str, list[Any]], settings: dict[str, str], shape: GivenInput | None, jobs: int, engine: str,
+    form: str, output: Path | None, force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Compute a network's figures for all combinations of some values, millions per second.
 
@@ -109,6 +119,7 @@ def sweep(
     archcalc sweep resnet50 --over size=160:320:32 --over batch=1,32
     archcalc sweep vgg16 --over height=64:512 --over width=64:512 -o vgg16.csv
     archcalc sweep resnet50 --over "depths=[2,2,2,2],[3,4,6,3]" --columns params,peak_inference_bytes
+    archcalc sweep resnet50 --over "depths=[2,2,2,2],[3,4,6,3]" --over size=160:320 --engine dask --jobs 2
     """
     from archcalc.render.tables.sweep import sweep_table
     from archcalc.sweeping import sweep as swept
@@ -124,13 +135,22 @@ def sweep(
         raise click.UsageError(f"{points:,} combinations are more than the {MOST_ROWS:,} rows of a file; {hint}")
     recipe = with_recipe(conditions)["recipe"]
     LINE.working(f"computing {points:,} combinations")
-    found = swept(name, over, wanted, settings, shape, jobs=jobs, recipe=recipe, **conditions)
+    found = swept(name, over, wanted, settings, shape, jobs=jobs, engine=engine, recipe=recipe, **conditions)
     rows = found.rows(_order(found))
     table = sweep_table(
         found.name, [*over], wanted, rows if every else rows[:SHOWN], found.points, recipe, **conditions
     )
     keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
+    require_all(found)
+
+
+def require_all(found: Sweep) -> None:
+    """Say how much of a sweep is missing, and end the command with an exit code that says so; if none is, return."""
+    if found.missing:
+        why = "stopped" if found.stopped else "error"
+        tell(f"{why}: {found.missing:,} of {counted(found.points, 'combination')} are not computed")
+        sys.exit(130 if found.stopped else 1)
 
 
 def _order(found: Any) -> Any:
@@ -158,8 +178,8 @@ def with_recipe(conditions: dict[str, Any]) -> dict[str, Any]:
 @click.option("--best", type=click.IntRange(1, 1000), default=1, show_default=True, help="Show so many combinations.")
 def search(
     name: str, over: dict[str, list[Any]], under: str, maximize: str | None, minimize: str | None, best: int,
-    settings: dict[str, str], shape: GivenInput | None, jobs: int, form: str, output: Path | None, force: bool,
-    **conditions: Any,
+    settings: dict[str, str], shape: GivenInput | None, jobs: int, engine: str, form: str, output: Path | None,
+    force: bool, **conditions: Any,
 ) -> None:  # fmt: skip
     """Find the best combination of some values under bounds. All combinations are computed, so it is the best.
 
@@ -181,7 +201,7 @@ def search(
     recipe = with_recipe(conditions)["recipe"]
     found = searched(
         name, over, bounds, goal, minimize is not None, best, more, params=settings, input=shape, jobs=jobs,
-        recipe=recipe, **conditions,
+        engine=engine, recipe=recipe, **conditions,
     )  # fmt: skip
     table = search_table(
         found.name, [*over], found.keys, found.rows, found.points, found.fitting, recipe, **conditions

@@ -9,7 +9,8 @@ from typing import Any
 from archcalc import ArchcalcError, load
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES
-from archcalc.sweeping import said, sweep
+from archcalc.sweep_grid import said
+from archcalc.sweeping import sweep
 from archcalc.symbolic import COUNTS, Setting, figures_at, number_of
 
 
