@@ -41,6 +41,14 @@ def test_each_swept_figure_is_that_of_a_run_alone(name):
     assert wrong == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_so_it_is_under_other_conditions(name):
+    wrong, tried = differences(name, 3, random.Random(f"{name} trained"), usual=False)
+    assert tried
+    assert wrong == []
+
+
 @pytest.mark.parametrize(("name", "over"), [
     ("vgg16", {"size": range(28, 40), "classes": [1, 10], "batch": [1, 3]}),
     ("unet", {"size": [188, 204, 220]}),
