@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -65,7 +66,7 @@ def _bound(text: str, mode: str) -> Bound:
 
 
 def search(
-    name: str, over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
+    name: str | os.PathLike[str], over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
     best: int = 1, figures: Sequence[str] = (), **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.

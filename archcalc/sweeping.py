@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from archcalc.analysis.report import MAX_BATCH, images, require_conditions
 from archcalc.errors import ArchcalcError, SpecError, choose, needs, shorten
 from archcalc.graph.graph import Graph
 from archcalc.ops.arguments import plain
-from archcalc.ops.evaluation import Span, evaluate, parts, span
+from archcalc.ops.evaluation import Span, evaluate, factors, parts, span
 from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
 from archcalc.sweep_rows import Rows, order_of
@@ -81,7 +82,7 @@ class Sweep(NamedTuple):
 
 
 def sweep(
-    name: str, over: Mapping[str, Sequence[Any]], figures: Sequence[str] = COUNTS,
+    name: str | os.PathLike[str], over: Mapping[str, Iterable[Any]], figures: Sequence[str] = COUNTS,
     params: Mapping[str, Any] | None = None, input: InputShapes | None = None, *, batch: int = 1,
     dtype: str = "float32", mode: str = "infer",
     convention: str = "all", recipe: Recipe = USUAL, jobs: int = 1,
@@ -93,6 +94,7 @@ def sweep(
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
+    columns = _columns(over)
     figures = (figures,) if isinstance(figures, str) else figures
     for key in figures:
         if key in FIGURES and key not in SWEPT:
@@ -100,14 +102,13 @@ def sweep(
         choose("figure", key, {key: key for key in SWEPT})
     if type(jobs) is not int or jobs < 1:
         raise ArchcalcError(f"jobs must be a whole number from 1 on, not {shorten(repr(jobs))}")
-    for symbol in {*over}.intersection((*figures, "problem")):
+    for symbol in {*columns}.intersection((*figures, "problem")):
         raise ArchcalcError(f"{symbol} is a param here, and the name of a column; omit one of them")
-    columns = {symbol: _listed(symbol, values) for symbol, values in over.items()}
     _check_size(columns, len(figures))
-    setting = Setting(name, dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
+    setting = Setting(_path(name), dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
     graph = setting.graph()
     require_conditions(graph, dtype, mode, convention, recipe)
-    for symbol in {*over}.intersection([*setting.params, *["batch"] * (batch > 1)]):
+    for symbol in {*columns}.intersection([*setting.params, *["batch"] * (batch > 1)]):
         raise ArchcalcError(f"{symbol} is swept, and set to one value; omit one of them")
     symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
     require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
@@ -124,11 +125,21 @@ def sweep(
     return Sweep(graph.name, columns, grid.result(), grid.problem_at, [*grid.problems])
 
 
-def _listed(symbol: str, values: Any) -> list[Any]:
-    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
-    return [plain(value) for value in values]
+def _path(name: object) -> str:
+    path = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(path, str):
+        raise ArchcalcError(f"a sweep needs a name or a path, not {type(name).__name__}")
+    return path
+
+
+def _columns(over: Any) -> dict[str, list[Any]]:
+    """Return the values of each name as lists of Python's. Raises ArchcalcError for others."""
+    if not isinstance(over, Mapping) or not all(isinstance(symbol, str) for symbol in over):
+        raise ArchcalcError('a sweep needs names with lists of values, such as {"size": [192, 224]}')
+    for symbol, values in over.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
+    return {symbol: [plain(value) for value in values] for symbol, values in over.items()}
 
 
 def _structure(
@@ -366,7 +377,7 @@ def _check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], las
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
     for key, formula in formulas:
-        if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
+        if any(max(map(abs, [*span(part, last), *factors(part)])) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
             at = f" (up to {up_to})" if up_to else ""
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
