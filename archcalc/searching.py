@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -61,8 +62,8 @@ def _bound(text: str, mode: str) -> Bound:
 
 
 def search(
-    name: str, over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str, least: bool = False,
-    best: int = 1, figures: Sequence[str] = (), **setting: Any,
+    name: str | os.PathLike[str], over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str,
+    least: bool = False, best: int = 1, figures: Sequence[str] = (), **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.errors import ArchcalcError, SpecError, needs
 from archcalc.graph.graph import Graph
-from archcalc.ops.evaluation import Span, evaluate, parts, span
+from archcalc.ops.evaluation import Span, evaluate, factors, parts, span
 from archcalc.ops.symbols import Condition, Example, NotSymbolic
 from archcalc.symbolic import Setting, figures_at, note_sizes, symbols_of
 
@@ -274,9 +274,10 @@ def check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
     for key, formula in formulas:
-        if any(max(map(abs, span(part, last))) > LARGEST for part in parts(formula)):
+        if any(max(map(abs, [*span(part, last), *factors(part)])) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
-            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1 (up to {up_to}); sweep smaller numbers")
+            at = f" (up to {up_to})" if up_to else ""
+            raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:

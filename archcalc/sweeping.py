@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -78,7 +79,7 @@ class Sweep(NamedTuple):
 
 
 def sweep(
-    name: str, over: Mapping[str, Sequence[Any]], figures: Sequence[str] = COUNTS,
+    name: str | os.PathLike[str], over: Mapping[str, Iterable[Any]], figures: Sequence[str] = COUNTS,
     params: Mapping[str, Any] | None = None, input: InputShapes | None = None, *, batch: int = 1,
     dtype: str = "float32", mode: str = "infer",
     convention: str = "all", recipe: Recipe = USUAL, jobs: int = 1, engine: str = "",
@@ -92,6 +93,7 @@ def sweep(
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
+    columns = _columns(over)
     figures = (figures,) if isinstance(figures, str) else figures
     for key in figures:
         if key in FIGURES and key not in SWEPT:
@@ -99,14 +101,13 @@ def sweep(
         choose("figure", key, {key: key for key in SWEPT})
     if type(jobs) is not int or jobs < 1:
         raise ArchcalcError(f"jobs must be a whole number from 1 on, not {shorten(repr(jobs))}")
-    for symbol in {*over}.intersection((*figures, "problem")):
+    for symbol in {*columns}.intersection((*figures, "problem")):
         raise ArchcalcError(f"{symbol} is a param here, and the name of a column; omit one of them")
-    columns = {symbol: _listed(symbol, values) for symbol, values in over.items()}
     _check_size(columns, len(figures))
-    setting = Setting(name, dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
+    setting = Setting(_path(name), dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
     graph = setting.graph()
     require_conditions(graph, dtype, mode, convention, recipe)
-    for symbol in {*over}.intersection([*setting.params, *["batch"] * (batch > 1)]):
+    for symbol in {*columns}.intersection([*setting.params, *["batch"] * (batch > 1)]):
         raise ArchcalcError(f"{symbol} is swept, and set to one value; omit one of them")
     symbols = symbols_of(Example(dict.fromkeys(columns, 1)))
     require_once(setting, graph, {symbol: [*_tried(columns[symbol]), symbols[symbol]] for symbol in columns})
@@ -274,8 +275,18 @@ def _check_size(columns: Mapping[str, Sequence[Any]], figures: int) -> None:
         raise ArchcalcError(f"{figures} figures of {product} combinations take more than 8 GB; name fewer of them")
 
 
-def _listed(symbol: str, values: Any) -> list[Any]:
-    """Return values as a list of Python's. Raises ArchcalcError for a text or number."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
-    return [plain(value) for value in values]
+def _path(name: object) -> str:
+    path = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(path, str):
+        raise ArchcalcError(f"a sweep needs a name or a path, not {type(name).__name__}")
+    return path
+
+
+def _columns(over: Any) -> dict[str, list[Any]]:
+    """Return the values of each name as lists of Python's. Raises ArchcalcError for others."""
+    if not isinstance(over, Mapping) or not all(isinstance(symbol, str) for symbol in over):
+        raise ArchcalcError('a sweep needs names with lists of values, such as {"size": [192, 224]}')
+    for symbol, values in over.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
+    return {symbol: [plain(value) for value in values] for symbol, values in over.items()}

@@ -42,6 +42,14 @@ def test_each_swept_figure_is_that_of_a_run_alone(name):
     assert wrong == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_so_it_is_under_other_conditions(name):
+    wrong, tried = differences(name, 3, random.Random(f"{name} trained"), usual=False)
+    assert tried
+    assert wrong == []
+
+
 @pytest.mark.parametrize(("name", "over"), [
     ("vgg16", {"size": range(28, 40), "classes": [1, 10], "batch": [1, 3]}),
     ("unet", {"size": [188, 204, 220]}),
@@ -209,6 +217,18 @@ def test_numpy_numbers_are_values():
     )
 
 
+def test_a_factor_beyond_64_bits_is_refused_although_its_term_is_0(tmp_path):
+    path = tmp_path / "large.yaml"
+    path.write_text(
+        "name: large\ninput: [4, 8, 8]\nparams: {n: 3, many: 1}\nlayers:\n  - conv(n // 100 * many + 1, 1)\n"
+    )
+    assert sweep(path, {"n": [3, 150]}, ["params"]).figures["params"].tolist() == [5, 10]
+    with pytest.raises(ArchcalcError, match="may exceed 2⁶³ − 1"):
+        sweep(path, {"n": [3, 50]}, ["params"], params={"many": 2**62})
+    with pytest.raises(ArchcalcError, match="a sweep needs a name or a path, not int"):
+        sweep(3, {"n": [3, 50]})
+
+
 def test_rows_have_an_order():
     found = sweep("vgg16", {"size": [33, 31, 40], "classes": [10, "7 * 1"]}, ["macs"])
     rows = found.rows()
@@ -263,6 +283,8 @@ def test_more_wrong_requests():
         ({"over": {"batch": [1]}, "convention": "most"}, "unknown convention 'most'"),
         ({"over": {"batch": [1]}, "mode": "train", "recipe": USUAL._replace(frozen=("x",))}, "vgg16 has no part 'x'"),
         ({"over": {"size": range(10**4), "batch": range(1, 10**4)}, "figures": [*SWEPT]}, "take more than 8 GB"),
+        ({"over": [("size", [224])]}, "a sweep needs names with lists of values"),
+        ({"over": {3: [4]}}, "a sweep needs names with lists of values"),
         ({"over": {"classes": [2**62]}}, "params may exceed 2⁶³ − 1"),
     ):
         with pytest.raises(ArchcalcError, match=message):

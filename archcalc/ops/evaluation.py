@@ -35,6 +35,11 @@ def parts(formula: Any) -> Iterator[Any]:
             yield from parts(atom.of)
 
 
+def factors(formula: Any) -> list[int]:
+    """Return the numbers by which its terms are multiplied."""
+    return [*formula.terms.values()] if isinstance(formula, Formula) else []
+
+
 def _span(atom: Any, of: Span) -> tuple[int, int]:
     if isinstance(atom, str):
         return of[atom]
