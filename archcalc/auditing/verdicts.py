@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
-from archcalc.analysis.ledger import ledger_of
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures, Numbers
@@ -132,6 +131,8 @@ class _Judge:
         """Yield what tools count, for a network's number of operations whose digits are evidence alone."""
         printed = _read(claim) if claim.figure in OPERATIONS and not claim.layer else None
         if isinstance(printed, Number) and printed.evident:
+            from archcalc.analysis.ledger import ledger_of  # few claims come to this
+
             report = self.figures(claim, Setting()).report
             for name, convention in CONVENTIONS.items():
                 counted = None if name in PLAIN else ledger_of(report, convention).figure
