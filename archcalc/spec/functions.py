@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops.arguments import show
@@ -71,6 +72,12 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name
+
+
+@lru_cache(maxsize=64)
+def references(names: tuple[str, ...]) -> Mapping[str, Reference]:
+    """Return blocks and operators as values, by their names."""
+    return {name: Reference(name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
