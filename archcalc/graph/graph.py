@@ -158,8 +158,10 @@ def reduced(graph: Graph, nodes: Mapping[int, Node], hosts: Mapping[int, int]) -
 
 
 def _moved(node: Node, new: Mapping[int, int]) -> Node:
-    shared = node.shared and node.shared._replace(node=new[node.shared.node])
-    return node._replace(inputs=tuple([new[i] for i in node.inputs]), shared=shared)
+    inputs = tuple([new[i] for i in node.inputs])
+    if inputs == node.inputs and not node.shared:
+        return node
+    return node._replace(inputs=inputs, shared=node.shared and node.shared._replace(node=new[node.shared.node]))
 
 
 def require_graph(function: str, value: object) -> None:
