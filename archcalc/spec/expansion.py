@@ -80,9 +80,8 @@ class Expansion:
         self.side = False
         self.ends: list[int] = []  # the nodes of side outputs
         self.misfit: MisfitError | None = None
-        self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
-        self.globals = Names({}, references(tuple(self.library)), self.budget)
+        self.globals = Names({}, references((*REGISTRY, *spec.blocks)), self.budget)
         self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
         self.outputs: dict[str, int] = {}  # the nodes of outputs, by the names of their branches
@@ -307,12 +306,12 @@ class Expansion:
             named = frame.names[plan.name]
         except KeyError:
             label = f"write use({plan.name})" if frame.scope.labelling(plan.name) else ""
-            hint = label or operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
+            hint = label or operator_hint(plan.name, self.globals.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
             hint = f"write use({plan.name})" if isinstance(named, Tensor) else ""
             raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place, hint)
-        target = self.library[named.name]
+        target = self.spec.blocks.get(named.name) or REGISTRY[named.name]
         if isinstance(target, type) and target.joins:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write {named.name}(a, b) itself")
         return target
