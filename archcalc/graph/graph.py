@@ -79,14 +79,8 @@ class Origin(NamedTuple):
 NOTHING_SAID = About()
 
 
-class _Referred:
-    """Base class that allows weak references to instances with slots."""
-
-    __slots__ = ("__weakref__",)
-
-
-@dataclass(frozen=True, slots=True)
-class Graph(_Referred, Shown):
+@dataclass(frozen=True)
+class Graph(Shown):
     """Nodes in the order in which they run: first the inputs, then each node after those that it reads.
 
     Plain data: a graph can be pickled, and graphs with equal contents are equal.

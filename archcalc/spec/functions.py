@@ -64,7 +64,7 @@ class Budget:
         take(least + max(0, self.steps - max(0, self.left)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """A block or operator that is named as a value, e.g. `block: bottleneck`."""
 
@@ -80,7 +80,7 @@ def references(names: tuple[str, ...]) -> Mapping[str, Reference]:
     return {name: Reference(name) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tensor:
     """The output of a labelled step as the value of a block's parameter: the label, and the node."""
 
