@@ -19,7 +19,6 @@ from archcalc.errors import ArchcalcError, SpecError, UnknownNetwork, one_line, 
 from archcalc.graph.gc_pause import uncollected
 from archcalc.graph.graph import Graph, Origin
 from archcalc.importers.declared import OF_FILES, is_declared
-from archcalc.importers.opening import import_graph
 from archcalc.importers.sources import TORCH, source_of
 from archcalc.network_names import Names, fits, is_pattern
 from archcalc.spec.binding import InputShapes, plain_params, plain_shape
@@ -351,6 +350,8 @@ def load(name: str | os.PathLike[str], /, input: InputShapes | None = None, **pa
 def load_with(name: str, params: Mapping[str, Any], input: InputShapes | None = None, title: str = "") -> Graph:
     """Load a network like `load`, with params of any name in a mapping; `title` is the graph's name, if given."""
     if source := source_of(name):
+        from archcalc.importers.opening import import_graph  # networks of specs need no importer
+
         return import_graph(source, params, plain_shape(input), one_line(title or source.title))
     found, path = _found(name := spelled(name))
     title = title or (found.network if path else name)

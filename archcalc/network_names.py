@@ -19,10 +19,11 @@ _SAME = {
     "ti": "t", "tiny": "t", "small": "s", "medium": "m", "base": "b", "large": "l", "huge": "h", "wideresnet": "wrn",
     "patch": "", "p": "",
 }  # fmt: skip
-_SIGNS = re.compile(r"[\s_.-]+")
-_WORD = re.compile(r"wide[\s_-]*resnet|[a-z]+|\d+")
-_TIMES = re.compile(r"×|(?<![a-z])x(?=\d)")  # in 32x4d and x1_0, but not in regnetx400
-_NOISE = re.compile(
+# Compiled when a name is first searched.
+_SIGNS = r"[\s_.-]+"
+_WORD = r"wide[\s_-]*resnet|[a-z]+|\d+"
+_TIMES = r"×|(?<![a-z])x(?=\d)"  # in 32x4d and x1_0, but not in regnetx400
+_NOISE = (
     r"\d*xb\d+|in-?1k|imagenet|1k|\d{3,4}(p|px)?|\d+e|\d+x\d+(x\d+)?|1\.0x?|3rdparty|pre|pretrained|amp|fp16|linear"
     r"|(cos|step)lr|baseline|original|official|model|network|pytorch|torchvision|timm|keras|et|al|x|px|patch16|p16"
 )
@@ -82,8 +83,8 @@ def fits(name: str, pattern: str) -> bool:
 
 def contains(text: str, word: str) -> bool:
     """Whether a word is in a text, in any case, with or without dashes."""
-    own = _SIGNS.sub("", word.lower())
-    return bool(own) and own in _SIGNS.sub("", text.lower())
+    own = re.sub(_SIGNS, "", word.lower())
+    return bool(own) and own in re.sub(_SIGNS, "", text.lower())
 
 
 def papers_own(names: Iterable[str]) -> list[str]:
@@ -100,8 +101,8 @@ class _Word(NamedTuple):
 
 
 def _words(text: str) -> list[_Word]:
-    plain = _TIMES.sub(" ", text.lower())
-    found = [_Word(re.sub(r"[\s_-]", "", m[0]), m.start(), m.end()) for m in _WORD.finditer(plain)]
+    plain = re.sub(_TIMES, " ", text.lower())
+    found = [_Word(re.sub(r"[\s_-]", "", m[0]), m.start(), m.end()) for m in re.finditer(_WORD, plain)]
     return [word._replace(text=same) for word in found if (same := _SAME.get(word.text, word.text))]
 
 
@@ -113,4 +114,4 @@ def _joined(words: Sequence[_Word]) -> str:
 def _more(rest: str) -> tuple[str, ...]:
     """Return the words that say something about a network, of those beside its name."""
     words = re.findall(r"[a-z0-9.+]+", rest.lower().replace("×", "x"))
-    return tuple(word for word in dict.fromkeys(words) if not _NOISE.fullmatch(word.strip(".")))
+    return tuple(word for word in dict.fromkeys(words) if not re.fullmatch(_NOISE, word.strip(".")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from shutil import get_terminal_size
 from typing import Any
@@ -89,7 +89,7 @@ def _view(
         return _alone(comparison_table(shown))
     report = analyze(shown, **conditions) if isinstance(shown, Graph) else shown
     table, blocks = summarize(report, depth=depth), summarize(report, depth=depth or 1)
-    more = replace(table, title="", conditions="", remarks=(), summary=(), notes=(), parts=())
+    more = table._replace(title="", conditions="", remarks=(), summary=(), notes=(), parts=())
     split = len(blocks.rows) < len(table.rows)
     return TableView(
         blocks if unasked else table, blocks, more if split else None, lambda: summarize(report, everything=True)

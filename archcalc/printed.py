@@ -44,13 +44,12 @@ EVIDENCE = 4  # fewest digits of a number that says how it was counted
 BOUNDS = {"<": "<", "under": "<", "less than": "<", ">": ">", "over": ">", "more than": ">"}
 ABOUT = ("about", "~", "≈", "approx.", "approximately")
 _WORDS = "|".join(map(re.escape, (*BOUNDS, *ABOUT)))
-_NUMBER = re.compile(
-    rf"({_WORDS})?\s*([0-9]{{1,3}}(?:,[0-9]{{3}}){{0,9}}|[0-9]{{1,30}})(?:\.([0-9]{{1,20}}))?"
-    r"(?:(?:\s*[×x·]\s*10\^?|e\+?)([0-9]{1,2}|[⁰¹²³⁴-⁹]{1,2}))?\s*([A-Za-z%×]*)",
-    re.IGNORECASE,
+_NUMBER = (  # compiled when a number is first read
+    rf"(?i)({_WORDS})?\s*([0-9]{{1,3}}(?:,[0-9]{{3}}){{0,9}}|[0-9]{{1,30}})(?:\.([0-9]{{1,20}}))?"
+    r"(?:(?:\s*[×x·]\s*10\^?|e\+?)([0-9]{1,2}|[⁰¹²³⁴-⁹]{1,2}))?\s*([A-Za-z%×]*)"
 )
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_SHAPE = re.compile(r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[×x][0-9]{1,9}){0,2}")
+_SHAPE = r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[×x][0-9]{1,9}){0,2}"
 
 
 class Number(NamedTuple):
@@ -122,7 +121,7 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
 
     `to` is what the number is rounded to, if given; all digits of a `small` count are significant. Raises Refusal.
     """
-    match = _NUMBER.fullmatch(text.strip())
+    match = re.fullmatch(_NUMBER, text.strip())
     if match is None or match[5].lower() not in scales or re.search("[KMGT]i?b$", match[5]):
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
         raise Refusal(f"cannot read the number {shorten(text)!r}; write {example}")
@@ -166,7 +165,7 @@ _EXAMPLES = {
 
 def read_dimensions(text: str) -> Dimensions:
     """Read `28×28×256` (height, width, channels), `28×28`, `6@28×28` or `4096`. Raises Refusal."""
-    match = _SHAPE.fullmatch(text.strip())
+    match = re.fullmatch(_SHAPE, text.strip())
     if match is None:
         hint = "write 28×28×256 (height, width, channels), 28×28, 6@28×28 or 4096"
         raise Refusal(f"cannot read the printed shape {shorten(text)!r}; {hint}")

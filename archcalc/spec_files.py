@@ -67,8 +67,8 @@ def mentions(path: Path, word: str) -> bool:
 def shown(path: Path) -> str:
     """Return a path for errors: relative if it is below the working folder."""
     try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # it is elsewhere, or the working folder no longer exists
+        return str(path).removeprefix(os.path.join(os.getcwd(), ""))
+    except OSError:  # the working folder no longer exists
         return str(path)
 
 

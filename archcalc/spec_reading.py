@@ -8,7 +8,6 @@ from pathlib import Path
 
 from archcalc.errors import ArchcalcError
 from archcalc.importers.declared import declared_spec, is_declared
-from archcalc.spec.foreign_files import foreign
 from archcalc.spec.network_spec import SUFFIXES, Spec, parse_spec
 from archcalc.spec.yaml import read_input, read_text
 from archcalc.spec_files import PUBLISHED, shown, sibling
@@ -37,6 +36,8 @@ def read_spec(path: Path, part: str = "") -> Spec:
         if is_declared(path):
             made = path.with_name(f"{path.name} as a spec")  # errors in the translated text show it
             return parsed(declared_spec(path, shown(path), part), shown(made), os.path.abspath(made))
+        from archcalc.spec.foreign_files import foreign  # only errors need it
+
         if what := foreign(path):
             raise ArchcalcError(f"{shown(path)}: {what}") from None
         raise

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 
@@ -428,7 +427,7 @@ def test_the_tests_of_the_page_would_notice(rows, measures, ignores, tmp_path):
 def test_a_table_fits_its_column_in_any_class(kind, paper, tmp_path):
     if subprocess.run(["kpsewhich", f"{kind}.cls"], capture_output=True, check=False).returncode:
         pytest.skip(f"{kind} is not on this machine")
-    table = replace(comparison_table(compare(*map(load, ("vgg16", "resnet50", "densenet169")))), paper=paper)
+    table = comparison_table(compare(*map(load, ("vgg16", "resnet50", "densenet169"))))._replace(paper=paper)
     options = "twocolumn" if kind in ("article", "revtex4-2") else "5p" if kind == "elsarticle" else ""
     assert overfull(compiled(render_latex([table]), tmp_path, options, kind)) == []
 

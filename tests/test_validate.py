@@ -21,7 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from archcalc import ArchcalcError, SpecError, analyze, load, parse
 from archcalc.analysis.saved import saved_bytes, unknown_memory
 from archcalc.cli import cli
-from archcalc.cli.output import uninterrupted
+from archcalc.cli.signals import uninterrupted
 from archcalc.graph.batchnorm_folding import folds
 from archcalc.ops.convolution import Conv
 from archcalc.ops.normalization import BatchNorm

@@ -93,7 +93,9 @@ def run_of(node: Node, conditions: Conditions, in_place: bool = True, needed: Gr
     trained, kept = _sizes(node.weights()), _sizes(node.buffers())
     shared = sum(_sizes(op.weights(x) | op.buffers(x)).values()) - sum((trained | kept).values()) if node.shared else 0
     biases = _taken(trained, [*filter(is_bias, trained)]) if trained else 0
-    statistics, counters, indices = (_taken(kept, names) if kept else 0 for names in (STATISTICS, COUNTERS, INDICES))
+    statistics = counters = indices = 0
+    if kept:
+        statistics, counters, indices = [_taken(kept, names) for names in (STATISTICS, COUNTERS, INDICES)]
     written = math.prod(y) if not in_place and op.overwrites(training) else op.writes(x, y, training)
     weights = sum(trained.values()) if trained else 0
     work: Work | None = None

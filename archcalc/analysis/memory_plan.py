@@ -49,9 +49,11 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     overwrites, values, common, extras = list[bool](), list[int](), list[int](), list[tuple[Extra, ...]]()
     batched, owned, graded = of_batch(graph), [*map(_owned, graph.nodes)], _graded(graph)
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
-        sources = [homes[i] for i in node.inputs]
-        free = able[position] and not owned[sources[0]] and batched[sources[0]] == batched[position]
-        free = free and _free(sources, position, last, kept)
+        free = able[position]
+        if free:
+            sources = [homes[i] for i in node.inputs]
+            free = not owned[sources[0]] and batched[sources[0]] == batched[position]
+            free = free and _free(sources, position, last, kept)
         overwrites.append(free)
         if not training:
             continue

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from archcalc.analysis.memory_trace import Size, Trace
 from archcalc.ops.base import Work, add_work
+
+if TYPE_CHECKING:
+    from archcalc.analysis.memory_trace import Size, Trace
 
 
 class Optimizer(NamedTuple):

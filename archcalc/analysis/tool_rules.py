@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops.base import Operator, values
-from archcalc.ops.composite import Composite
 from archcalc.ops.convolution import Conv, ConvTranspose
 from archcalc.ops.imported import Imported
 from archcalc.ops.pooling import Adaptive
 from archcalc.ops.shape import Features
-from archcalc.ops.window_attention import HIDDEN, CosineWindowAttention, InWindows
 
 
 class Call(NamedTuple):
@@ -50,6 +48,9 @@ Rules: TypeAlias = Mapping[str, "tuple[Rule, ...] | None"]  # None: unknown
 
 def calls_of(op: Operator, x: Any, y: Any, batch: int) -> list[Call]:
     """Return the calls of an operator: those of its parts, if it has any."""
+    from archcalc.ops.composite import Composite  # only tools count by calls
+    from archcalc.ops.window_attention import CosineWindowAttention, InWindows
+
     if not isinstance(op, Composite):
         return [Call(op, x, y, batch)]
     parts = op.parts(x)
@@ -162,6 +163,8 @@ def macs_of_biases(call: Call) -> int:
 
 def hidden_of_biases(call: Call) -> int:
     """The values between these layers."""
+    from archcalc.ops.window_attention import HIDDEN
+
     op: Any = call.op
     return int(op.table[0]) * HIDDEN * bool(macs_of_biases(call))
 

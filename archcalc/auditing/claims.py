@@ -92,12 +92,13 @@ class Accuracy(NamedTuple):
     note: str = ""
 
 
-def claims_of(origin: Origin | None) -> tuple[Claim, ...]:
-    """Read the printed figures of a network. Empty for other params or another input, and for a graph without a spec.
+def claims_of(origin: Origin | None, layers: bool = True) -> tuple[Claim, ...]:
+    """Read the printed figures of a network, and with `layers` of its layers.
 
+    Empty for other params or another input, and for a graph without a spec.
     Raises SpecError, with its place, for a wrong entry, and ArchcalcError for a file that cannot be read.
     """
-    return _published("published", origin)
+    return _published("published", origin, layers)
 
 
 def accuracies_of(origin: Origin | None) -> tuple[Accuracy, ...]:
@@ -110,20 +111,20 @@ def recipes_of(origin: Origin | None) -> tuple[dict[str, str], ...]:
     return _published("recipe", origin)
 
 
-def _published(key: str, origin: Origin | None) -> tuple[Any, ...]:
+def _published(key: str, origin: Origin | None, layers: bool = True) -> tuple[Any, ...]:
     if origin is None or origin.changed:
         return ()
     path = published_file(origin)
-    facts = _facts(key, origin.text, origin.path, path, read_text(path) if path else "")
+    facts = _facts(key, layers, origin.text, origin.path, path, read_text(path) if path else "")
     return tuple(fact for networks, fact in facts if origin.network in networks)
 
 
 @lru_cache(maxsize=128)
-def _facts(key: str, text: str, path: str, beside: Path | None, beside_text: str) -> Facts:
-    """Read one key of OTHERS from a spec and from the file beside it."""
+def _facts(key: str, layers: bool, text: str, path: str, beside: Path | None, beside_text: str) -> Facts:
+    """Read one key of OTHERS from a spec and from the file beside it, `layers` says whether also facts of layers."""
     spec = spec_of(Origin(text, path, ""))
     entries = spec.others + (_entries(shown(beside), beside_text) if beside else ())
-    reader = _Reader(frozenset(spec.networks()))
+    reader = _Reader(frozenset(spec.networks()), layers)
     read = {"published": reader.claims, "accuracy": reader.accuracy, "recipe": reader.recipe}[key]
     return tuple(fact for own, value in entries if own == key for item in _items(value) for fact in read(item))
 
@@ -142,14 +143,17 @@ def _items(value: Value | None) -> tuple[Value, ...]:
 
 
 class _Reader:
-    def __init__(self, networks: frozenset[str]) -> None:
+    def __init__(self, networks: frozenset[str], layers: bool) -> None:
         self.networks = networks
+        self.layers = layers
         self.accountings: dict[int, Accounting] = {}  # by the id of their YAML value: cells of a column share one
 
     def claims(self, value: Value) -> Iterator[tuple[frozenset[str], Claim]]:
         """Yield the claims of a published figure, or of a table of them."""
         entry = check_keys(value, (*CLAIM, *ROWS), "a published figure")
         fields = _fields(entry)
+        if not self.layers and {"layer", "layers"} & fields.keys():
+            return
         if fields.keys().isdisjoint(ROWS):
             yield self.claim(fields, entry.place)
             return

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from archcalc.analysis.at_least import AtLeast
 from archcalc.analysis.conventions import CONVENTIONS
 from archcalc.analysis.figures import FIGURES, SMALL_COUNTS, stated
-from archcalc.analysis.ledger import ledger_of
 from archcalc.analysis.report import MODES, Report, analyze
 from archcalc.auditing.claims import Accounting, Claim, Setting, claims_of
 from archcalc.auditing.figures import Figures, Numbers
@@ -94,7 +93,7 @@ def audit(network: Graph | Report, layers: bool = True) -> list[Verdict]:
     require_graph("audit", graph)
     judge = _Judge(graph, network if isinstance(network, Report) else None)
     with shared(MAX_STEPS, "the accountings of published figures"):
-        return [judge.placed(claim) for claim in claims_of(graph.origin) if layers or not claim.layer]
+        return [judge.placed(claim) for claim in claims_of(graph.origin, layers)]
 
 
 class _Judge:
@@ -132,6 +131,8 @@ class _Judge:
         """Yield what tools count, for a network's number of operations whose digits are evidence alone."""
         printed = _read(claim) if claim.figure in OPERATIONS and not claim.layer else None
         if isinstance(printed, Number) and printed.evident:
+            from archcalc.analysis.ledger import ledger_of  # few claims come to this
+
             report = self.figures(claim, Setting()).report
             for name, convention in CONVENTIONS.items():
                 counted = None if name in PLAIN else ledger_of(report, convention).figure
@@ -218,17 +219,21 @@ def _ways(claim: Claim, value: Any, text: str = "", because: str = "") -> list[W
 
 def verdict_of(claim: Claim, computed: Any, ways: Sequence[Way], failed: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict of the way that matches best, the first if several do; there is at least one way."""
-    best = min((way for way in ways if way.match), key=lambda way: MATCHES.index(way.match), default=None)
+    match, best = min([(own, way) for way in ways if (own := way.match)], key=_rank, default=("", None))
     number = (best or ways[0]).printed
     facts = Verdict(claim, computed, "contradicted", failed=failed)
     if isinstance(number, Number):
         by = number.by(best.value if best else computed)
         facts = facts._replace(digits=None if number.bound else number.digits, about=number.about, by=by)
     if best:
-        facts = facts._replace(verdict=best.match, match=best.match)
+        facts = facts._replace(verdict=match, match=match)
     if best and best.text:
         facts = facts._replace(verdict="explained", accounting=best.text, explained=best.value, because=best.because)
     return facts
+
+
+def _rank(found: tuple[str, Way]) -> int:
+    return MATCHES.index(found[0])
 
 
 def _check(claim: Claim) -> None:

@@ -37,7 +37,7 @@ COMMANDS = {
     "fit": Home("archcalc.cli.fitting", "fit_memory", "Find the largest batch or images that fit into memory."),
     "graph": Home("archcalc.cli.diagrams", "graph", "Draw the graph of a network."),
     "import": Home("archcalc.cli.importing", "import_network", "Write a network as a spec, with blocks and repeats."),
-    "list": Home("archcalc.cli.networks", "list_networks", "List the networks that archcalc knows."),
+    "list": Home("archcalc.cli.listing", "list_networks", "List the networks that archcalc knows."),
     "lock": Home("archcalc.cli.locking", "lock", "Write figures and layers of networks to a file, to check against."),
     "memory": Home("archcalc.cli.memory_budget", "memory", "Show what memory training or inference needs."),
     "new": Home("archcalc.cli.first_steps", "new", "Write a first spec, or a copy of a network, to change."),

@@ -15,7 +15,8 @@ from archcalc.catalog import load_with, loaded, matching, named, titles
 from archcalc.cli import paper_options
 from archcalc.cli.commands import command
 from archcalc.cli.comparing import side_by_side
-from archcalc.cli.networks import facts_of, row, summary_of
+from archcalc.cli.listing import row
+from archcalc.cli.networks import facts_of, summary_of
 from archcalc.cli.options import (
     STEP_OPTIONS,
     NetworkName,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +60,9 @@ def memory(
     every = FORMATS[form].every or bool(choice().sort)  # sorted by another figure, others would be on top
     table = layers_table(needs, depth) if rows else memory_table(needs, depth, every)
     if brief:
-        table = replace(table, parts=[])
+        table = table._replace(parts=[])
     elif form == "table":
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         curve = curve_table(needs, screen()[0], ascii="█".encode(encoding, "replace") == b"?")
-        table = replace(table, parts=[curve, *table.parts])
+        table = table._replace(parts=[curve, *table.parts])
     deliver(table, form, output, force)

@@ -1,17 +1,15 @@
-"""Commands that describe networks and operators: `summarize`, `list`, `show` and `ops`."""
+"""Commands that describe a network or an operator: `summarize`, `show` and `ops`."""
 
 from __future__ import annotations
 
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from archcalc.analysis.report import analyze
 from archcalc.catalog import load_with
 from archcalc.cli.commands import command
-from archcalc.cli.completion import complete_families, complete_operators
+from archcalc.cli.completion import complete_operators
 from archcalc.cli.options import (
     NetworkName,
     analyzed,
@@ -21,15 +19,10 @@ from archcalc.cli.options import (
     spec_options,
     strict_option,
 )
-from archcalc.cli.output import choice, deliver, skipped, tell
+from archcalc.cli.output import choice, deliver
 from archcalc.cli.table_choice import table_options
-from archcalc.cli.where import Test, having, read_where
-from archcalc.errors import counted
-from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
-from archcalc.graph.graph import Graph
 from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
-from archcalc.render.tables.bars import BARS, with_bars
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
 
@@ -56,10 +49,13 @@ def summarize(name: str, bars: bool, form: str, output: Path | None, force: bool
     archcalc summarize googlenet --mode train --batch 32
     archcalc summarize vgg16 --set classes=10 --format markdown -o vgg16.md
     """
-    if bars and form != "table":
-        raise click.UsageError(f"--bars works only with --format table; omit it with --format {form}")
-    if bars and choice().columns and not BARS.intersection(choice().columns):
-        raise click.UsageError("--bars shows activations, params and macs; name one of them")
+    if bars:
+        from archcalc.render.tables.bars import BARS, with_bars
+
+        if form != "table":
+            raise click.UsageError(f"--bars works only with --format table; omit it with --format {form}")
+        if choice().columns and not BARS.intersection(choice().columns):
+            raise click.UsageError("--bars shows activations, params and macs; name one of them")
     table = summary_of(name, "", FORMATS[form].every, **options)
     deliver(with_bars(table) if bars else table, form, output, force)
 
@@ -84,53 +80,14 @@ def summary_of(
     if fold_bn and conditions["mode"] == "train":
         raise click.UsageError("--fold-bn needs --mode infer: in training batch normalization cannot be folded")
     graph = load_with(name, settings, shape, title)
-    gone = tuple(folds(graph)) if fold_bn else None
-    report = analyzed(fold_batchnorm(graph) if fold_bn else graph, **conditions)
+    gone = None
+    if fold_bn:
+        from archcalc.graph.batchnorm_folding import fold_batchnorm, folds
+
+        gone, graph = tuple(folds(graph)), fold_batchnorm(graph)
+    report = analyzed(graph, **conditions)
     verdicts = audit(report, layers=False) if published and not brief else []
     return summary_table(report, everything or every, depth, gone, verdicts)
-
-
-@command("list")
-@click.argument("words", nargs=-1, metavar="[WORD]...", shell_complete=complete_families)
-@click.option("--family", metavar="NAME", help="List only this family, e.g. resnet.", shell_complete=complete_families)
-@click.option(
-    "--where",
-    callback=read_where,
-    metavar="TEST",
-    help="List only networks of which this holds, e.g. 'params < 5M and macs < 1G'.",
-)
-@table_options
-@output_options
-def list_networks(
-    words: tuple[str, ...], family: str | None, where: Test | None, form: str, output: Path | None, force: bool
-) -> None:
-    """List the networks that archcalc knows, with params and MACs at inference.
-
-    WORD is a part of a network's or family's name, or a pattern such as 'torchvision/*'. --where compares params, macs,
-    activations, depth, receptive_field (the longest axis) and year with numbers, which may end in k, M, G or T, and
-    joins comparisons by and, or, not. Networks of which such a figure is unknown are left out and counted.
-
-    \b
-    archcalc list resnet
-    archcalc list 'torchvision/*' --where 'params < 5M and macs < 1G'
-    archcalc list --family resnet
-    archcalc list --format json
-    """
-    from archcalc.catalog import listed
-    from archcalc.render.tables.list import listing
-
-    rows = having([*listed(row, family, skipped)], words)
-    holds = [where(own) if where else True for own in rows]
-    deliver(listing(compress(rows, holds)), form, output, force)
-    if unknown := holds.count(None):
-        tell(f"left out, since a figure in --where is unknown: {counted(unknown, 'network')}")
-
-
-def row(graph: Graph) -> dict[str, Any]:
-    """What `list` has of a network."""
-    from archcalc.render.tables.list import row_of
-
-    return row_of(analyze(graph))
 
 
 @command()

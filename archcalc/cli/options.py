@@ -22,7 +22,6 @@ from archcalc.cli.output import NO_PAGER, writable
 from archcalc.cli.progress import LINE
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten
 from archcalc.graph.graph import Graph
-from archcalc.importers.opening import on_values
 from archcalc.importers.sources import TORCH
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.binding import GivenInput
@@ -77,6 +76,8 @@ def _run_modules(ctx: click.Context) -> None:
     names = [name for given in ctx.params.values() for name in (given if isinstance(given, tuple) else [given])]
     if not any(isinstance(name, str) and name.startswith(TORCH) for name in names):
         raise click.UsageError("--run is for torch: sources, whose code it runs on real tensors; omit it")
+    from archcalc.importers.opening import on_values
+
     ctx.with_resource(on_values())
 
 

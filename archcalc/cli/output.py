@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +23,6 @@ from archcalc.render.table import Table
 T = TypeVar("T")
 CHOICE, NO_PAGER = "archcalc.choice", "archcalc.no_pager"  # in `Context.meta`: see `choice` and `page`
 EXISTS = "already exists (use --force to overwrite it)"
-ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def choice() -> Choice:
@@ -168,6 +164,8 @@ def write(path: Path, text: str | bytes, force: bool) -> None:
     """
     import tempfile  # only -o needs it
 
+    from archcalc.cli.signals import ENDING, uninterrupted
+
     target = writable(path, force)
     place = replace if force else create
     try:
@@ -220,24 +218,3 @@ def each(items: Sequence[T], work: Callable[[T], Any], name: Callable[[T], str] 
     if stopped:
         raise click.Abort
     return done
-
-
-@contextlib.contextmanager
-def uninterrupted(*signals: int) -> Iterator[list[int]]:
-    """Delay signals until the block ends, then raise the first that arrived; yield the list of arrived signals.
-
-    Signals that the process ignores stay ignored. Only Python's main thread can delay signals.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    held = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in held}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-        for number in came[:1]:
-            signal.raise_signal(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -63,16 +62,16 @@ def for_paper(tables: Sequence[Table], choice: Choice) -> Sequence[Table]:
 def _meant(table: Table, choice: Choice) -> Table:
     index = meant(table, choice)
     part = [table, *table.parts][index]
-    return replace(part, title=table.title, conditions=table.conditions, facts=table.facts) if index else table
+    return part._replace(title=table.title, conditions=table.conditions, facts=table.facts) if index else table
 
 
 def _alone(table: Table, given: Mapping[str, Any]) -> Table:
     environment = "" if "fragment" in given else "table*" if "wide" in given else "table"
-    own = replace(table, summary=() if table.rows else table.summary, parts=(),
+    own = table._replace(summary=() if table.rows else table.summary, parts=(),
                   paper=Paper(environment, given.get("label", "")))  # fmt: skip
     if "caption" in given:  # the conditions are then a note
         notes = [*filter(None, [table.conditions]), *table.remarks, *table.notes]
-        return replace(own, title=given["caption"], conditions="", remarks=(), notes=notes)
+        return own._replace(title=given["caption"], conditions="", remarks=(), notes=notes)
     return own
 
 

@@ -20,8 +20,9 @@ from archcalc.catalog import load_with, matching, titles
 from archcalc.cli.commands import command
 from archcalc.cli.memory_options import TRAINING, recipe_of, training_options
 from archcalc.cli.options import NetworkName, dtype_option, given, output_options, read_settings, spec_options, written
-from archcalc.cli.output import deliver, each, run_each, skipped, tell, uninterrupted
+from archcalc.cli.output import deliver, each, run_each, skipped, tell
 from archcalc.cli.papers import audit_table_file, is_table
+from archcalc.cli.signals import uninterrupted
 from archcalc.cli.table_choice import require_columns, table_options
 from archcalc.errors import ArchcalcError
 from archcalc.graph.graph import Graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -36,7 +35,7 @@ _options = together(
 def require_columns(*tables: Sequence[Column]) -> None:
     """Raise ArchcalcError, before any work, for columns that are not in these tables."""
     first, *parts = (Table("", columns, []) for columns in tables)
-    chosen(replace(first, parts=parts), choice())
+    chosen(first._replace(parts=parts), choice())
 
 
 def keep_columns(names: Iterable[str], after: Iterable[str] = ()) -> None:

@@ -12,11 +12,11 @@ from archcalc.codegen.trees import Unstructured, const, name, names_in, referenc
 from archcalc.errors import Place
 from archcalc.graph.graph import Graph, Node
 from archcalc.ops import REGISTRY, Operator, Shape
+from archcalc.spec.arguments import Argument
 from archcalc.spec.expansion import Expansion
 from archcalc.spec.functions import DIMENSIONS, FUNCTIONS, Tensor
 from archcalc.spec.layers import (
     Again,
-    Argument,
     Call,
     Choose,
     Each,

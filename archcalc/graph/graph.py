@@ -79,14 +79,8 @@ class Origin(NamedTuple):
 NOTHING_SAID = About()
 
 
-class _Referred:
-    """Base class that allows weak references to instances with slots."""
-
-    __slots__ = ("__weakref__",)
-
-
-@dataclass(frozen=True, slots=True)
-class Graph(_Referred, Shown):
+@dataclass(frozen=True)
+class Graph(Shown):
     """Nodes in the order in which they run: first the inputs, then each node after those that it reads.
 
     Plain data: a graph can be pickled, and graphs with equal contents are equal.
@@ -158,8 +152,10 @@ def reduced(graph: Graph, nodes: Mapping[int, Node], hosts: Mapping[int, int]) -
 
 
 def _moved(node: Node, new: Mapping[int, int]) -> Node:
-    shared = node.shared and node.shared._replace(node=new[node.shared.node])
-    return node._replace(inputs=tuple([new[i] for i in node.inputs]), shared=shared)
+    inputs = tuple([new[i] for i in node.inputs])
+    if inputs == node.inputs and not node.shared:
+        return node
+    return node._replace(inputs=inputs, shared=node.shared and node.shared._replace(node=new[node.shared.node]))
 
 
 def require_graph(function: str, value: object) -> None:

@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 
 from archcalc.errors import SpecError
-from archcalc.spec.foreign_files import kind_of
 from archcalc.spec.network_spec import SUFFIXES
 from archcalc.spec.yaml import read_text
 
@@ -24,6 +23,8 @@ OF_FILES = (*SUFFIXES, ".cfg", ".prototxt", ".json", ".pt", ".pth")  # a name th
 
 def is_declared(path: Path) -> bool:
     """Whether `declared_spec` can translate a file, by its first bytes."""
+    from archcalc.spec.foreign_files import kind_of  # a spec does not need it
+
     return kind_of(path) in DECLARED
 
 
@@ -32,6 +33,8 @@ def declared_spec(path: Path, shown: str, part: str = "") -> str:
 
     Raises SpecError with the place in the file.
     """
+    from archcalc.spec.foreign_files import kind_of
+
     kind = kind_of(path)
     module, name = DECLARED[kind]
     if part and kind != SCALED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import index
+from operator import eq, index
 from typing import Any, Literal, TypeAlias
 
 from archcalc.errors import Refusal
@@ -233,8 +233,8 @@ def read(annotation: str, value: object, axes: int = 2) -> Any:
 
 def same(shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether all shapes are equal; dimensions may be arrays."""
-    first = shapes[0]
-    return all(len(s) == len(first) and all(every(a == b) for a, b in zip(s, first, strict=True)) for s in shapes)
+    first, *others = shapes
+    return all(len(other) == len(first) and all(map(every, map(eq, other, first))) for other in others)
 
 
 def each(function: Callable[[int], int], length: Any) -> Any:
@@ -253,7 +253,7 @@ def least(first: Any, second: Any, sign: int = 1) -> Any:
 
 def every(condition: Any) -> bool:
     """Whether a condition holds for all elements, if dimensions are NumPy int64 arrays; else whether it holds."""
-    return bool(condition.all()) if hasattr(condition, "all") else bool(condition)
+    return bool(condition if type(condition) is bool else condition.all() if hasattr(condition, "all") else condition)
 
 
 def certain(condition: Any) -> bool:

@@ -45,6 +45,7 @@ from archcalc.ops.arguments import PER_AXIS, format_shape, read, show
 from archcalc.ops.calls import IN_PLACE, NEW, VIEW, Call, Extra
 from archcalc.ops.formula import Term, traced, weight_text
 from archcalc.ops.reads import EACH, Axis
+from archcalc.ops.registry import Registry
 from archcalc.ops.shape import Shape, Sizes, featured
 from archcalc.ops.synonyms import argument_hint
 
@@ -292,7 +293,7 @@ class SameShape(Plain):
         return x
 
 
-REGISTRY: dict[str, type[Operator]] = {}
+REGISTRY: Registry[type[Operator]] = Registry()
 _Class = TypeVar("_Class", bound=type[Operator])
 
 

@@ -50,15 +50,15 @@ def _missing(length: int, window: Window) -> int:
 def padded_lengths(lengths: Sizes, pairs: Pairs, mode: str, name: str) -> Sizes:
     """Return lengths with padding. Raises Refusal if nothing is left, or if the input is too short for the mode."""
     most = {"reflect": 1, "circular": 0}
-    for length, pair in zip(lengths, pairs, strict=True):
+    for length, pair in zip(lengths, pairs, strict=True) if mode not in ("constant", "zeros") else ():
         if mode in most:
             room = length - most[mode]
             require(max(pair) <= room, f"{name} {mode} needs padding of at most {room} for {length} positions")
-        if mode not in ("constant", "zeros") and min(pair) < 0:
+        if min(pair) < 0:
             raise Refusal(f"{name} {mode} needs padding of at least 0; write slice to cut off")
     both = [2 * before if before is after else before + after for before, after in pairs]
     padded = tuple([length + zeros for length, zeros in zip(lengths, both, strict=True)])
-    require(all(every(length >= 1) for length in padded), f"{name} leaves no output")
+    require(all(map(every, [length >= 1 for length in padded])), f"{name} leaves no output")
     return padded
 
 

@@ -129,7 +129,7 @@ class Conv(Weighted):
         check_groups(x.channels, self.out_channels, self.groups)
         self._check_connections(x)
         padded = padded_lengths(lengths, self.margins(x), self.padding_mode, "padding")
-        reach = [window.span for window in self.windows()]
+        reach = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(self.kernel_size, self.dilation, strict=True)]
         sizes = [self.out_channels]
         for length, span, stride in zip(padded, reach, self.stride, strict=True):
             if not every(length >= span):

@@ -86,11 +86,12 @@ class Shape(tuple[Any, ...]):
 
     def size(self, axis: str) -> Any:
         """Return the size of an axis by its letter, None if there is no such axis."""
-        return dict(zip(self.axes, self, strict=False)).get(axis)
+        return self[self.axes.index(axis)] if axis in self.axes else None
 
     def with_size(self, axis: str, size: Any) -> Self:
         """Return the shape with another size of one axis."""
-        return type(self)([size if letter == axis else own for letter, own in zip(self.axes, self, strict=True)])
+        at = self.axes.index(axis)
+        return type(self)((*self[:at], size, *self[at + 1 :]))
 
     def with_lengths(self, lengths: Sequence[Any]) -> Self:
         """Return the shape with other lengths."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ def chosen(table: Table, choice: Choice) -> Table:
     tables, index = [table, *table.parts], meant(table, choice)
     own = _sorted(tables[index], choice) if choice.sort else tables[index]
     tables[index] = _picked(own, choice.columns) if choice.columns else own
-    return replace(tables[0], parts=tables[1:])
+    return tables[0]._replace(parts=tables[1:])
 
 
 def meant(table: Table, choice: Choice) -> int:
@@ -84,7 +83,7 @@ def _picked(table: Table, names: Sequence[str]) -> Table:
     picked = {column.key: column for key in every for column in _named(table, key)}
     first = {} if table.columns[0].key in picked else {c.key: c for c in _behind(table, table.columns[0].key)}
     bounds = {key: _own(table, key) for key in BOUNDS if key in keys and any(row.get(key) for row in table.rows)}
-    return replace(table, columns=[*({**first, **picked, **bounds}).values()])
+    return table._replace(columns=[*({**first, **picked, **bounds}).values()])
 
 
 def _own(table: Table, name: str) -> Column:
@@ -123,7 +122,7 @@ def _sorted(table: Table, choice: Choice) -> Table:
     seen = {column.key: column for column in _named(table, choice.key) if column.shown}
     columns = [seen.get(own.key, own)._replace(heading=False, data=own.data) for own in table.columns]
     rows = [*known, *(row for row in table.rows if row.get(key) is None)]
-    return replace(table, rows=rows, columns=columns)
+    return table._replace(rows=rows, columns=columns)
 
 
 def _order(key: str, row: Mapping[str, Any]) -> Any:
@@ -135,7 +134,7 @@ def in_units(table: Table, choice: Choice) -> Table:
     """Write the numbers of shown columns in units, and say what the units mean."""
     digits = f"{choice.precision} digit{'s' if choice.precision > 1 else ''}"
     note = [f"Rounded to {digits}: {MEANING[choice.units]}"] if choice.units in MEANING else []
-    return replace(_written(table, choice), notes=[*note, *table.notes])
+    return _written(table, choice)._replace(notes=[*note, *table.notes])
 
 
 def _written(table: Table, choice: Choice) -> Table:
@@ -143,9 +142,9 @@ def _written(table: Table, choice: Choice) -> Table:
     kinds = {column.key: column.kind for column in table.shown() if column.kind not in usual}
     parts = [_written(part, choice) for part in table.parts]
     if not kinds:
-        return replace(table, parts=parts)
+        return table._replace(parts=parts)
     rows = [_row(row, kinds, choice) for row in table.rows]
-    return replace(table, rows=rows, totals=_row(table.totals, kinds, choice), parts=parts)
+    return table._replace(rows=rows, totals=_row(table.totals, kinds, choice), parts=parts)
 
 
 def _row(row: Mapping[str, Any], kinds: Mapping[str, str], choice: Choice) -> dict[str, Any]:

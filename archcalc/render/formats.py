@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
@@ -73,4 +72,4 @@ def _cut(table: Table, most: int, others: str) -> Table:
     """Keep the first rows of a table and of its parts; leave out parts without rows."""
     count, parts = len(table.rows), [_cut(part, most, others) for part in table.parts if part.rows]
     note = [f"Rows 1 to {most:,} of {count:,}; {others}."] if count > most else []
-    return replace(table, rows=table.rows[:most], notes=[*note, *table.notes], parts=parts)
+    return table._replace(rows=table.rows[:most], notes=[*note, *table.notes], parts=parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from archcalc.render.table import Table, conditions_text
 
 STAMPED = ("batch", "dtype", "mode", "convention")
@@ -14,4 +12,4 @@ def stamped(table: Table, version: str) -> Table:
     known = conditions_text(**{key: table.facts[key] for key in STAMPED if key in table.facts}).split(" · ")
     missing = (text for text in known if text.partition(" (")[0] not in table.conditions)
     texts = filter(None, [table.conditions, *missing, f"archcalc {version}"])
-    return replace(table, facts={**table.facts, "archcalc": version}, conditions=" · ".join(texts))
+    return table._replace(facts={**table.facts, "archcalc": version}, conditions=" · ".join(texts))

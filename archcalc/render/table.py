@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import AtLeastRatio
@@ -40,8 +40,7 @@ class Paper(NamedTuple):
     label: str = ""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of values by column key, with title, conditions, totals and notes.
 
     `facts` are the conditions by name, for data; `conditions` are the same as text, and `remarks` stand below them.
@@ -54,9 +53,9 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Mapping[str, Any]]
     rows_key: str = "rows"
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
     conditions: str = ""
-    totals: Mapping[str, Any] = field(default_factory=dict)
+    totals: Mapping[str, Any] = MappingProxyType({})
     summary: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     data: Callable[[], Mapping[str, Any]] = dict
@@ -64,7 +63,7 @@ class Table:
     label: str = ""
     remarks: Sequence[str] = ()
     hints: Sequence[str] = ()
-    paper: Paper = field(default_factory=Paper)
+    paper: Paper = Paper()
 
     def called(self) -> str:
         """Return a short name that distinguishes it from other tables."""

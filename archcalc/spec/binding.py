@@ -10,17 +10,17 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.ops.symbols import Formula
+from archcalc.spec.arguments import Argument, Arguments, given_by
 from archcalc.spec.expression import Compiled, value_of
 from archcalc.spec.functions import NUMBERS, Budget, Fault, Names, Reference, Tensor, number
 from archcalc.spec.input_text import TypedSizes
-from archcalc.spec.layers import Argument, Call, Join, Repeat
+from archcalc.spec.layers import Call, Join, Repeat
 from archcalc.spec.network_spec import Block, InputShape, Spec
 from archcalc.spec.node_names import Scope
 from archcalc.spec.yaml import Scalar
 
 InputShapes: TypeAlias = Sequence[int] | Mapping[str, Any]  # of one input: sizes, perhaps by axis; of several by name
 GivenInput: TypeAlias = Sizes | Mapping[str, Sizes]  # likewise, checked
-MAX_SHORT = 16  # most values of a list in `text`
 
 
 def plain_shape(input: Any) -> GivenInput | None:
@@ -208,22 +208,6 @@ def count_of(plan: Repeat, names: Names, most: int) -> int:
     return count
 
 
-class Arguments(NamedTuple):
-    """The values of a call's arguments: by position, and by keyword.
-
-    `text` identifies them: 1, 1.0 and True are equal, but have different texts. Arguments with a long list equal no
-    others, since writing the list for every call could take longer than the call.
-    """
-
-    args: tuple[Any, ...]
-    keywords: dict[str, Any]
-    lists: Sequence[tuple[Any, ...]]  # the values that are lists
-    text: object
-
-
-NOTHING = Arguments((), {}, (), "")
-
-
 class Called(NamedTuple):
     """A block call that is running."""
 
@@ -238,13 +222,8 @@ class Called(NamedTuple):
 
 def evaluate(call: Call | Join, names: Names, scope: Scope) -> Arguments:
     """Evaluate the arguments of a call. A name that is nothing else may be a label, which stands for its output."""
-    if not (call.positional or call.named):
-        return NOTHING
     args = tuple([_value(argument, names, scope) for argument in call.positional])
-    keywords = {argument.keyword: _value(argument, names, scope) for argument in call.named} if call.named else {}
-    lists = [value for value in (*args, *keywords.values()) if type(value) is tuple]
-    short = all(len(values) <= MAX_SHORT and tuple not in map(type, values) for values in lists) if lists else True
-    return Arguments(args, keywords, lists, f"{args}{keywords}" if short else object())
+    return given_by(args, {argument.keyword: _value(argument, names, scope) for argument in call.named})
 
 
 def _value(argument: Argument, names: Names, scope: Scope) -> Any:
@@ -285,6 +264,8 @@ def parameters_of(call: Call, block: Block, given: Arguments) -> dict[str, Any]:
         if name in bound:
             raise SpecError(f"{block.name}: gets {name} twice", place_of(call, name))
         bound[name] = value
+    if len(bound) == len(parameters):
+        return bound
     missing = [name for name, default in block.parameters if default is None and name not in bound]
     if missing:
         raise SpecError(f"{block.name}: lacks {' and '.join(missing)}: {block.signature()}", call.place)

@@ -9,8 +9,8 @@ from archcalc.errors import MisfitError, Place, Refusal, SpecError, shorten
 from archcalc.graph.graph import NONE, Graph, Node, Origin
 from archcalc.ops import REGISTRY, Input, Operator, Shape, operator_hint
 from archcalc.ops.arguments import show
+from archcalc.spec.arguments import Arguments
 from archcalc.spec.binding import (
-    Arguments,
     Called,
     GivenInput,
     count_of,
@@ -22,7 +22,7 @@ from archcalc.spec.binding import (
     settle_params,
 )
 from archcalc.spec.equal_calls import Expanded, Kept, Made, kept_for
-from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, Tensor, leaves
+from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, Tensor, leaves, references
 from archcalc.spec.in_play import join_misfit
 from archcalc.spec.layers import Again, Branch, Call, Chain, Choose, Each, Join, Label, Outputs, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
@@ -80,9 +80,8 @@ class Expansion:
         self.side = False
         self.ends: list[int] = []  # the nodes of side outputs
         self.misfit: MisfitError | None = None
-        self.library: dict[str, Block | type[Operator]] = {**REGISTRY, **spec.blocks}
         self.budget = Budget()
-        self.globals = Names({}, {name: Reference(name) for name in self.library}, self.budget)
+        self.globals = Names({}, references((*REGISTRY, *spec.blocks)), self.budget)
         self.opened = 0  # calls of blocks with their own scope
         self.reached: list[int] = []  # the nodes that `use` refers to; -1 for a dropped side output
         self.outputs: dict[str, int] = {}  # the nodes of outputs, by the names of their branches
@@ -152,7 +151,7 @@ class Expansion:
         return frame.names
 
     def _chain(self, plan: Chain, x: int, frame: Frame) -> int:
-        frame = Frame(frame.names, frame.scope)
+        frame = Frame(frame.names, frame.scope) if frame.alone else frame
         for step in plan.steps:
             x = self.run(step, x, frame)
         return x
@@ -276,7 +275,7 @@ class Expansion:
     def _call(self, plan: Call, x: int, frame: Frame) -> int:
         target, shape = self._target(plan, frame), self.made[x].output
         frame.names.shape = shape
-        given = evaluate(plan, frame.names, frame.scope)
+        given = plan.constant or evaluate(plan, frame.names, frame.scope)
         if isinstance(target, Block):
             return self._shared(plan, target, given, x, frame)
         for values in given.lists:
@@ -307,12 +306,12 @@ class Expansion:
             named = frame.names[plan.name]
         except KeyError:
             label = f"write use({plan.name})" if frame.scope.labelling(plan.name) else ""
-            hint = label or operator_hint(plan.name, self.library) or "`archcalc ops` lists the operators"
+            hint = label or operator_hint(plan.name, self.globals.library) or "`archcalc ops` lists the operators"
             raise SpecError(f"unknown operator or block {shorten(plan.name)}", plan.place, hint) from None
         if not isinstance(named, Reference):
             hint = f"write use({plan.name})" if isinstance(named, Tensor) else ""
             raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place, hint)
-        target = self.library[named.name]
+        target = self.spec.blocks.get(named.name) or REGISTRY[named.name]
         if isinstance(target, type) and target.joins:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write {named.name}(a, b) itself")
         return target
@@ -346,7 +345,7 @@ class Expansion:
         made, ends, reached = len(self.made), len(self.ends), len(self.reached)
         left, opened = self.budget.left, self.opened
         around, self.globals.read = self.globals.read, {}
-        y = self._block(plan, block, given, x, Frame(self.globals, scope, own or frame.alone))
+        y = self._block(plan, block, given, x, scope, own or frame.alone)
         read, self.globals.read = self.globals.read, around
         around.update(read)
         whole = (own or self.opened == opened) and min(self.reached[reached:], default=made) >= made
@@ -355,8 +354,8 @@ class Expansion:
             self.kept.expanded[key] = Expanded(scope if own else None, made, nodes, ends_here, y, steps, read)
         return y
 
-    def _block(self, plan: Call, block: Block, given: Arguments, x: int, frame: Frame) -> int:
-        """Run a block call in the scope of a frame."""
+    def _block(self, plan: Call, block: Block, given: Arguments, x: int, scope: Scope, alone: bool) -> int:
+        """Run a block call in a scope, which may belong to it alone."""
         bound = parameters_of(plan, block, given)
         self.calls.append(Called(block, bound, plan.place))
         if len(self.calls) > MAX_CALLS:
@@ -365,7 +364,7 @@ class Expansion:
         for parameter, default in block.parameters:
             if parameter not in bound and default is not None:
                 names[parameter] = default.run(names)
-        y = self.run(block.body, x, Frame(names, frame.scope, frame.alone))
+        y = self.run(block.body, x, Frame(names, scope, alone))
         self.calls.pop()
         return y
 
@@ -373,11 +372,11 @@ class Expansion:
         """Copy the nodes of an equal call to node `x`, and take their steps. Returns the node of the output."""
         first, shift = known.first, len(self.made) - known.first
         scopes = {known.scope: scope.named_as(known.scope)} if known.scope else {}
-        for own, base, number, op, inputs, *rest, shared in known.made:
+        for own, base, number, op, inputs, x_shape, output, place, side, shared in known.made:
             moved = tuple([x if i < first else i + shift for i in inputs])
-            entry = (own.under(scopes), base, number) if scopes else (scope, base, scope.enter(base))
             weights = shared and shared._replace(node=shared.node + shift)
-            self.made.append(Made._make((*entry, op, moved, *rest, weights)))
+            to, count = (own.under(scopes), number) if scopes else (scope, scope.enter(base))
+            self.made.append(Made(to, base, count, op, moved, x_shape, output, place, side, weights))
         self.ends += [end + shift for end in known.ends]
         self.budget.left -= known.steps
         self.globals.read.update(known.read)
@@ -394,6 +393,7 @@ HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of a
 def _output(op: Operator, x: Any) -> Shape:
     """Return the output's shape. Raises Refusal if the input does not fit, or if a dimension is out of bounds."""
     output = op.output(x)
-    if any(size >= LIMIT for size in output):  # `max` would compare formulas with each other
-        raise Refusal("a dimension beyond 2^63")
+    for size in output:  # `max` would compare formulas with each other
+        if size >= LIMIT:
+            raise Refusal("a dimension beyond 2^63")
     return output

@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.ops.arguments import show
@@ -63,7 +64,7 @@ class Budget:
         take(least + max(0, self.steps - max(0, self.left)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reference:
     """A block or operator that is named as a value, e.g. `block: bottleneck`."""
 
@@ -73,7 +74,13 @@ class Reference:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
+@lru_cache(maxsize=64)
+def references(names: tuple[str, ...]) -> Mapping[str, Reference]:
+    """Return blocks and operators as values, by their names."""
+    return {name: Reference(name) for name in names}
+
+
+@dataclass(frozen=True)
 class Tensor:
     """The output of a labelled step as the value of a block's parameter: the label, and the node."""
 

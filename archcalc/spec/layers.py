@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from archcalc.errors import Place, SpecError, shorten, suggest
 from archcalc.ops import REGISTRY
 from archcalc.ops.synonyms import argument_hint, operator_hint
+from archcalc.spec.arguments import NOTHING, Argument, Arguments, constant_arguments
 from archcalc.spec.expression import FLOW_HINT, MAX_DEPTH, TOO_DEEP, Compiled, Expression
 from archcalc.spec.hints import arguments_hint, call_hint, join_hint
 from archcalc.spec.yaml import Mapping, Scalar, Sequence, Value
@@ -47,20 +48,6 @@ class Choose(NamedTuple):
     place: Place
 
 
-class Argument(NamedTuple):
-    """An argument of a call; its keyword is "" if it is given by position."""
-
-    keyword: str
-    value: Compiled
-    place: Place
-
-    @property
-    def word(self) -> str:
-        """The value, if it is a single name, which may be that of a labelled step."""
-        tree = self.value.tree
-        return tree.id if isinstance(tree, ast.Name) else ""
-
-
 class Call(NamedTuple):
     """A call of an operator or block, by its name or by a parameter that names it."""
 
@@ -68,6 +55,7 @@ class Call(NamedTuple):
     positional: tuple[Argument, ...]
     named: tuple[Argument, ...]
     place: Place
+    constant: Arguments | None = None  # its arguments, if they are the same in each run
 
 
 class Each(NamedTuple):
@@ -295,7 +283,7 @@ class LayerExpression(Expression):
         self.mentions.add(node.id)
         if node.id in (USE, AGAIN, CHAIN) or is_join(node.id):
             raise self.error(node, f"{node.id} needs arguments", f"write {node.id}(…)")
-        return Call(node.id, (), (), place)
+        return Call(node.id, (), (), place, NOTHING)
 
     def _call_layer(self, node: ast.Call, name: str, place: Place) -> Plan:
         self.mentions.add(name)
@@ -311,8 +299,9 @@ class LayerExpression(Expression):
         return self._call_with_values(node, name, place)
 
     def _call_with_values(self, node: ast.Call, name: str, place: Place) -> Call:
-        args = [Argument("", self.value(arg), self.place(arg)) for arg in node.args]
-        return Call(name, tuple(args), self._named_values(node, name), place)
+        positional = tuple([Argument("", self.value(arg), self.place(arg)) for arg in node.args])
+        named = self._named_values(node, name)
+        return Call(name, positional, named, place, constant_arguments((*positional, *named)))
 
     def _named_values(self, node: ast.Call, name: str, known: Collection[str] | None = None) -> tuple[Argument, ...]:
         """Parse the values of the keywords `known`; by default of all."""

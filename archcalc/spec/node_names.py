@@ -17,6 +17,7 @@ So names in a scope are unique, and since they have no dots, no layer has the na
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -98,26 +99,36 @@ class Scope:
 
     def _settle(self) -> dict[Entry, str]:
         """Return the names of all entries."""
-        names: dict[Entry, str] = {(label, LABELLED): label for label in self.labels}
-        several = []
-        for base, number in self.counts.items():
-            branches = self.branches.get(base, ())
-            alone = len(branches) == 1 or (number == 1 and base)
-            if alone and base not in self.labels:
-                names[base, branches[0] if branches else 1] = base
-            if number > 1 or (base, 1) not in names:
-                several.append((base, number))
-        taken = set(names.values()) | self.branches.keys() if several else set()
-        for base, number in several:
-            free = _numbered(base, taken)
-            names |= {(base, n): next(free) for n in range(1, number + 1) if (base, n) not in names}
-        return names
+        branches = tuple([(base, *numbers) for base, numbers in self.branches.items()])
+        return _settled(tuple(self.labels), tuple(self.counts.items()), branches)
 
     def prefix(self) -> str:
         """Return the prefix of the names in this scope."""
         if self.path is None:
             self.path = self.parent.entry(self.base, self.number) + "." if self.parent else ""
         return self.path
+
+
+@lru_cache(maxsize=1024)
+def _settled(
+    labels: tuple[str, ...], counts: tuple[tuple[str, int], ...], branches: tuple[tuple[Any, ...], ...]
+) -> dict[Entry, str]:
+    """Return the names of a scope's entries; most scopes of a network have the same. Callers must not change them."""
+    named = {base: numbers for base, *numbers in branches}
+    names: dict[Entry, str] = {(label, LABELLED): label for label in labels}
+    several = []
+    for base, number in counts:
+        own = named.get(base, ())
+        alone = len(own) == 1 or (number == 1 and base)
+        if alone and base not in labels:
+            names[base, own[0] if own else 1] = base
+        if number > 1 or (base, 1) not in names:
+            several.append((base, number))
+    taken = set(names.values()) | named.keys() if several else set()
+    for base, number in several:
+        free = _numbered(base, taken)
+        names |= {(base, n): next(free) for n in range(1, number + 1) if (base, n) not in names}
+    return names
 
 
 def _numbered(base: str, taken: set[str]) -> Iterator[str]:

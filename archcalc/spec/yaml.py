@@ -111,7 +111,7 @@ def read_text(path: Path, utf16: bool = False) -> str:
         reason = directory or getattr(error, "strerror", None) or error
         hint = near_file(str(path)) if isinstance(error, FileNotFoundError) else ""
         raise ArchcalcError(f"{shorten(str(path), 200)}: {reason}{'; ' * bool(hint)}{hint}") from None
-    encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig"
+    encoding = "utf-16" if utf16 and data[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8"
     return _decoded(data, str(path), encoding, "; save the table as CSV in UTF-8" * utf16)
 
 
@@ -132,11 +132,11 @@ def near_file(path: str, suffixes: tuple[str, ...] = ()) -> str:
     return f"did you mean {' or '.join(stems[own] for own in near)}?" if near else ""
 
 
-def _decoded(data: bytes, source: str, encoding: str = "utf-8-sig", hint: str = "") -> str:
+def _decoded(data: bytes, source: str, encoding: str = "utf-8", hint: str = "") -> str:
     try:
-        return data.decode(encoding)
+        return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        name, byte = encoding.upper().removesuffix("-SIG"), data[error.start]
+        name, byte = encoding.upper(), data[error.start]
         raise ArchcalcError(f"{source}: not a {name} text (byte {error.start} is 0x{byte:02x}){hint}") from None
 
 

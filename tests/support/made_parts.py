@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
+from importlib import import_module
 
 import click
 from test_architecture import ALLOWED
@@ -50,9 +51,10 @@ def operators() -> str:
 
 
 def operators_by_family() -> Iterator[str]:
-    for module in FAMILIES:
-        yield f"## {module.__name__.rpartition('.')[2].capitalize()}\n\n{(module.__doc__ or '').strip()}\n"
-        for cls in (c for c in REGISTRY.values() if c.__module__ == module.__name__ and c.name != "input"):
+    for family, names in FAMILIES.items():
+        about = import_module(f"archcalc.ops.{family}").__doc__ or ""
+        yield f"## {family.capitalize()}\n\n{about.strip()}\n"
+        for cls in (REGISTRY[name] for name in names if name != "input"):
             rest = (cls.__doc__ or "").strip().partition("\n")[2]
             details = "\n".join(line.strip() for line in rest.strip().splitlines())
             yield f"### `{written(cls)}`\n\n{first_line(cls)}\n" + (f"\n{details}\n" if details else "")

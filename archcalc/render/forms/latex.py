@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from archcalc.render.forms.lines import BELOW, HEADING, ROW, SUBHEADING, body, fitting, in_line, titled, totals
 from archcalc.render.forms.tex_text import tex
@@ -51,7 +50,7 @@ def render_latex(tables: Sequence[Table]) -> str:
 
 def _parts(table: Table) -> Iterator[Table]:
     """Yield the parts of a table with a name of their own: of it and of their rows."""
-    return (replace(part, label=f"{table.called()} {part.rows_key}") for part in table.parts)
+    return (part._replace(label=f"{table.called()} {part.rows_key}") for part in table.parts)
 
 
 def _environment(table: Table) -> Iterator[str]:

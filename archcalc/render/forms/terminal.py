@@ -104,7 +104,8 @@ def _body(table: Table, width: int) -> Iterator[Line]:
     every = in_line(table)
     widths = {column.key: _column_width(table, column) for column in every}
     columns = fitting(every, widths, width)
-    least = {column.key: _longest_word(table, column) for column in columns}
+    wide = needed(columns, widths, 1) > width
+    least = {column.key: _longest_word(table, column) for column in columns if wide}
     yield from _rows(table, _Layout(columns, widths, least, width), width)
     left_out = [_called(column, every) for column in every if column not in columns]
     if left_out:

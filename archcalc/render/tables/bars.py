@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from archcalc.analysis.at_least import bounded
 from archcalc.analysis.figures import FIGURES
@@ -22,7 +21,7 @@ def with_bars(table: Table) -> Table:
     """Add a column of bars and percentages after activations, params and MACs, for people only."""
     shares = {figure: _shares(table, figure) for figure in BARRED}
     rows = [{**row, **{f"{figure}_bar": shares[figure][i] for figure in BARRED}} for i, row in enumerate(table.rows)]
-    return replace(table, columns=list(_columns(table.columns)), rows=rows, notes=[NOTE, *table.notes])
+    return table._replace(columns=list(_columns(table.columns)), rows=rows, notes=[NOTE, *table.notes])
 
 
 def _columns(columns: Sequence[Column]) -> Iterator[Column]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -233,7 +232,7 @@ def layers_table(needs: Needs, depth: int | None = None, every: bool = True) -> 
     notes = [f"{len(shown)} of {len(rows)}: those that hold most at the peak."] * (len(shown) < len(rows))
     notes.append("–: what belongs to no layer, such as the optimizer's state.")
     columns = _for(needs, LAYERS, "kept_bytes")
-    return replace(_part(columns, [*shown, rest], "layers"), facts=facts(needs), notes=notes)
+    return _part(columns, [*shown, rest], "layers")._replace(facts=facts(needs), notes=notes)
 
 
 def _layer_row(needs: Needs, name: str | None, kinds: Counter[str], seconds: Mapping[str, float]) -> dict[str, Any]:
