@@ -2,7 +2,7 @@
 #   make demo     installs archcalc (no torch) into .venv and shows VGG-16
 #   make test     installs the test extra and runs the suite, a worker for each core (4 at most)
 #   make test-oldest  runs the suite with the lowest versions that pyproject.toml allows (in .venv-oldest)
-#   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core)
+#   make test-core    runs the suite without PyTorch, e.g. with PYTHON=python3.13 (in .venv-core/python3.13)
 #   make check    runs ruff (lint and format) and mypy --strict
 #   make golden   rewrites every golden file and generated document; read the diff
 #   make bench    measures start-up, scaling, and other tools beside archcalc; BESIDE=FOLDER compares with another
@@ -15,6 +15,7 @@
 PYTHON ?= python3
 N ?= 10000
 BIN := .venv/bin
+CORE := .venv-core/$(notdir $(PYTHON))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := pyproject.toml constraints.txt
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
@@ -30,8 +31,8 @@ test: .venv/test
 test-oldest: .venv-oldest/test
 	.venv-oldest/bin/python $(PYTEST)
 
-test-core: .venv-core/test
-	.venv-core/bin/python $(PYTEST)
+test-core: $(CORE)/test
+	$(CORE)/bin/python $(PYTEST)
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -82,9 +83,9 @@ clean:
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[test]'
 	@touch $@
 
-.venv-core/test: pyproject.toml
-	$(PYTHON) -m venv --clear .venv-core
-	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-core]'
+$(CORE)/test: pyproject.toml
+	$(PYTHON) -m venv --clear $(CORE)
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test-core]'
 	@touch $@
 
 .venv/dev: .venv/bin/python $(STAMPS)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from archcalc.searching import search
     from archcalc.sweeping import sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ArchcalcError", "Graph", "Node", "Report", "SpecError", "analyze", "audit", "compare", "from_torch", "load",

@@ -8,7 +8,7 @@ import yaml
 from support.pages import ROOT, in_process
 from support.zoo import FAMILIES, network
 
-from archcalc import ArchcalcError, analyze, load, parse
+from archcalc import ArchcalcError, __version__, analyze, load, parse
 from archcalc.lock import differences, excesses, graph_of
 from archcalc.lock_file import BUDGETS, Lock, axes_of, lock_text, locked, operator_text, read_lock, read_operator
 from archcalc.render.tables.locks import difference_text, excess_text
@@ -214,7 +214,7 @@ if that is meant: archcalc lock -o archcalc.lock --update
 
 
 def test_figures_that_are_counted_otherwise(folder):
-    change(folder / "archcalc.lock", "archcalc: 0.1.0", "archcalc: 0.0.9")
+    change(folder / "archcalc.lock", f"archcalc: {__version__}", "archcalc: 0.0.9")
     change(folder / "archcalc.lock", "flops: 8069770", "flops: 8069771")
     code, text = run("check", "--lock", "archcalc.lock")
     assert code == 1
@@ -446,7 +446,9 @@ def test_the_hook_runs(folder):
     assert hook["entry"].startswith("archcalc ")
     assert re.search(hook["exclude"], "specs/resnet.published.yaml")
     blocks = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)]
-    (used,) = (own for block in blocks for repo in block.get("repos", ()) for own in repo["hooks"])
+    (repo,) = (repo for block in blocks for repo in block.get("repos", ()))
+    assert repo["rev"] == f"v{__version__}"
+    (used,) = repo["hooks"]
     assert used["id"] == hook["id"]
     assert run(*hook["entry"].split()[1:], *used["args"], "tiny.yaml")[0] == 0
     change(folder / "tiny.yaml", "width: 16", "width: 17")

@@ -15,7 +15,7 @@ def test_the_wheel_carries_the_specs(installed):
     assert {"vgg.yaml", "vgg.published.yaml", "index.txt"} <= {
         name.removeprefix("archcalc/specs/") for name in installed.files
     }
-    assert "archcalc/specs/cs231n/inception.yaml" in installed.files
+    assert {"archcalc/specs/cs231n/inception.yaml", "archcalc/py.typed"} <= set(installed.files)
     assert not [name for name in installed.files if name.startswith(("tests/", "bench/", "specs/"))]
 
 

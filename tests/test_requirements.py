@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archcalc import __version__
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"yaml": "PyYAML", "markdown_it": "markdown-it-py"}  # where the name is not the module's
 OTHERS = {"pyparsing"}  # pinned for the sake of one that is claimed
@@ -69,3 +71,13 @@ def test_the_lowest_versions_claimed_are_those_tested(project):
     assert {name: padded(pin) for name, pin in pins.items() if name not in OTHERS} == {
         name: padded(version) for name, version in claimed.items()
     }
+
+
+def test_the_changelog_has_the_version():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(__version__)} \(\d{{4}}-\d\d-\d\d\)$", text, re.MULTILINE)
+
+
+def test_the_classifiers_begin_at_the_lowest_python(project):
+    minors = re.findall(r"Python :: 3\.(\d+)", "\n".join(project["classifiers"]))
+    assert project["requires-python"] == f">=3.{minors[0]}"

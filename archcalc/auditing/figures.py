@@ -86,7 +86,7 @@ class Figures:
             return _square(value, figure)
         if value is None:
             of = self.report.graph.name
-            raise ArchcalcError(f"{name} ({figure.title}) is unknown for {of}: see docs/reference/figures.md")
+            raise ArchcalcError(f"{name} ({figure.title}) is unknown for {of}; it means: {figure.means}")
         return value
 
     def _of_part(self, name: str, part: str) -> Any:

@@ -1,6 +1,6 @@
 """blocks/residual-bottleneck: Residual blocks of similar cost, basic and bottleneck (He et al. 2015, arXiv:1512.03385).
 
-Input 256×56×56, 69,632 parameters. Written by archcalc 0.1.0.
+Input 256×56×56, 69,632 parameters. Written by archcalc 0.2.0.
 
 Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 

@@ -1,6 +1,6 @@
 """densenet121: Densely connected convolutional networks (Huang et al. 2016, arXiv:1608.06993).
 
-Input 3×224×224, 7,978,856 parameters. Written by archcalc 0.1.0.
+Input 3×224×224, 7,978,856 parameters. Written by archcalc 0.2.0.
 
 Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 

@@ -1,6 +1,6 @@
 """googlenet: Going deeper with convolutions (Szegedy et al. 2014, arXiv:1409.4842).
 
-Input 3×224×224, 6,998,552 parameters (and 6,379,728 of side outputs, for training). Written by archcalc 0.1.0.
+Input 3×224×224, 6,998,552 parameters (and 6,379,728 of side outputs, for training). Written by archcalc 0.2.0.
 
 Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 

@@ -1,6 +1,6 @@
 """resnet50: Deep residual networks (He et al. 2015, arXiv:1512.03385).
 
-Input 3×224×224, 25,557,032 parameters. Written by archcalc 0.1.0.
+Input 3×224×224, 25,557,032 parameters. Written by archcalc 0.2.0.
 
 Load the weights of `other`, made by archcalc.pytorch.build, in their order, because their names differ:
 
