@@ -173,8 +173,11 @@ def _fill_far(grid: Grid, parts: Iterable[Part], engine: str, jobs: int) -> tupl
     if wrong:
         raise wrong[min(wrong)]
     left = grid.problem_at == MISSING
+    if left.all() and stopped:
+        raise KeyboardInterrupt
     if left.all():
-        raise KeyboardInterrupt if stopped else ArchcalcError(f"no part of the sweep is computed: {lost[0][1]}")
+        hint = f" (the scheduler and its workers need archcalc {__version__}, too)" if "=" in engine else ""
+        raise ArchcalcError(f"no part of the sweep is computed: {lost[0][1]}{hint}")
     for part, why in lost:
         grid.mark(part.block, [own.start for own in part.block], why)
     if stopped:
