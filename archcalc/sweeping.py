@@ -181,7 +181,7 @@ def _fill_far(grid: Grid, parts: Iterable[Part], engine: str, jobs: int) -> tupl
     for part, why in lost:
         grid.mark(part.block, [own.start for own in part.block], why)
     if stopped:
-        grid.mark(left & (grid.problem_at == MISSING), grid.shape, "stopped by Ctrl-C")
+        grid.mark(left & (grid.problem_at == MISSING), grid.shape, "stopped")
     return int(numpy().count_nonzero(left)), stopped
 
 

@@ -121,7 +121,7 @@ def test_a_cluster_of_its_own_leaves_no_trace():
 
 
 @pytest.mark.parametrize(("engine", "code", "said", "why"), [
-    (here(stop=1), 130, "stopped: 6 of 10 combinations are not computed", "stopped by Ctrl-C"),
+    (here(stop=1), 130, "stopped: 6 of 10 combinations are not computed", "stopped"),
     (here(lost=[1]), 1, "error: 4 of 10 combinations are not computed", "it died"),
 ])  # fmt: skip
 def test_what_is_computed_is_shown(engine, code, said, why, monkeypatch):
