@@ -50,7 +50,7 @@ def outcomes(
         from distributed import as_completed  # _client raises if it is missing
 
         running: dict[Any, T] = {}
-        ended = as_completed()
+        ended = as_completed(loop=client.loop)
 
         def feed() -> None:
             for item in islice(left, max(1, 2 * sum(client.ncores().values()) - len(running))):
@@ -58,11 +58,13 @@ def outcomes(
                 running[future] = item
                 ended.add(future)
 
-        feed()
-        for future in ended:
-            item = running.pop(future)
+        try:
             feed()
-            yield item, _outcome(future)
+            for future in ended:
+                yield running.pop(future), _outcome(future)
+                feed()
+        except Exception as error:  # of a client without its scheduler
+            yield from ((item, Lost(f"the scheduler is gone: {_reason(error)}")) for item in [*running.values(), *left])
 
 
 def _outcome(future: Any) -> Any:
@@ -73,7 +75,12 @@ def _outcome(future: Any) -> Any:
     except KilledWorker:
         return Lost("its workers died again and again")
     except Exception as error:
-        return Lost(shorten(one_line(f"{type(error).__name__}: {error}"), 200))
+        return Lost(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return shorten(one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__), 200)
 
 
 @contextmanager
@@ -96,8 +103,12 @@ def _client(engine: str, jobs: int) -> Iterator[Any]:
             _require_workers(distributed, address)
         else:
             stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}))
-            with _without_interrupts():
-                where = stack.enter_context(distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, **QUIET))
+            try:
+                with _without_interrupts():
+                    where = stack.enter_context(distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, **QUIET))
+            except Exception as error:
+                hint = 'a script needs the line if __name__ == "__main__": before its first call'
+                raise ArchcalcError(f"dask cannot start processes here: {_reason(error)}; {hint}") from None
         client = stack.enter_context(distributed.Client(where))
         try:
             yield client
@@ -119,7 +130,9 @@ def _require_workers(distributed: Any, address: str) -> None:
         with ThreadPoolExecutor(1) as pool:  # in a notebook, a loop runs in this thread
             found = pool.submit(asyncio.run, asked()).result()
     except Exception as error:
-        reason = shorten(one_line(str(error)), 200) or f"no answer in {PATIENCE} s"
+        reason = (
+            f"no answer in {PATIENCE} s" if isinstance(error, TimeoutError | asyncio.TimeoutError) else _reason(error)
+        )
         raise ArchcalcError(f"no scheduler at {shown}: {reason}; start one with: dask scheduler") from None
     if found.get("type") != "Scheduler" or not found.get("workers"):
         raise ArchcalcError(f"no scheduler with workers at {shown}; start one with: dask worker {shown}")

@@ -200,12 +200,15 @@ def _fill_far(
     if wrong:
         raise wrong[min(wrong)]
     left = grid.problem_at == MISSING
+    if left.all() and stopped:
+        raise KeyboardInterrupt
     if left.all():
-        raise KeyboardInterrupt if stopped else ArchcalcError(f"no part of the sweep is computed: {lost[0][1]}")
+        hint = f" (the scheduler and its workers need archcalc {__version__}, too)" if "=" in engine else ""
+        raise ArchcalcError(f"no part of the sweep is computed: {lost[0][1]}{hint}")
     for part, why in lost:
         grid.mark(part.block, [own.start for own in part.block], why)
     if stopped:
-        grid.mark(left & (grid.problem_at == MISSING), grid.shape, "stopped by Ctrl-C")
+        grid.mark(left & (grid.problem_at == MISSING), grid.shape, "stopped")
     return int(numpy().count_nonzero(left)), stopped
 
 

@@ -105,7 +105,7 @@ def test_extras_are_named_in_one_way():
     assert needs("a picture", "matplotlib", "plot") == "a picture needs matplotlib: pip install 'archcalc[plot]'"
     assert len(re.findall("pip install", code)) == 3  # in `needs`, and in the help of `plot` and `graph`
     extras = re.findall(r"needs\(['\"][^)]*, ['\"](\w+)['\"]\)", code)
-    assert sorted({*extras}) == ["onnx", "pandas", "plot", "sweep", "torch"]
+    assert sorted({*extras}) == ["dask", "onnx", "pandas", "plot", "sweep", "torch"]
     project = (ROOT / "pyproject.toml").read_text()
     assert all(f"\n{extra} = [" in project for extra in extras)
     assert not [page for page in (ROOT / "docs").rglob("*.md") if "install '.[" in page.read_text()]
