@@ -66,8 +66,8 @@ def _bound(text: str, mode: str) -> Bound:
 
 
 def search(
-    name: str | os.PathLike[str], over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str, least: bool = False,
-    best: int = 1, figures: Sequence[str] = (), **setting: Any,
+    name: str | os.PathLike[str], over: Mapping[str, Sequence[Any]], under: Sequence[Bound], goal: str,
+    least: bool = False, best: int = 1, figures: Sequence[str] = (), **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
 
