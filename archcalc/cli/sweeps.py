@@ -31,7 +31,7 @@ from archcalc.spec.binding import GivenInput
 
 MOST = 10**6  # values of one name
 MOST_ROWS = 5 * 10**6  # in a file
-SHOWN = 1000  # rows for people
+SHOWN = 1000  # rows of a table on a terminal
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
 WHOLE, DECIMAL = (re.compile(number, re.ASCII) for number in (r"-?\d{1,30}", r"-?\d{1,9}\.\d{1,9}"))
 
@@ -127,7 +127,7 @@ def sweep(
     found = swept(name, over, wanted, settings, shape, jobs=jobs, recipe=recipe, **conditions)
     rows = found.rows(_order(found))
     table = sweep_table(
-        found.name, [*over], wanted, rows if every else rows[:SHOWN], found.points, recipe, **conditions
+        found.name, [*over], wanted, rows[:SHOWN] if form == "table" else rows, found.points, recipe, **conditions
     )
     keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
