@@ -149,13 +149,13 @@ def with_recipe(conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 @command()
-@sweep_options
 @click.option("--under", required=True, metavar="BOUNDS",
               help="Bounds that must hold, e.g. 'macs < 600M, params < 6M, peak(batch=32) < 8GB'; peak is that of the "
                    "mode.")  # fmt: skip
 @click.option("--maximize", metavar="NAME", help="Find the largest value of this name of --over, or figure.")
 @click.option("--minimize", metavar="NAME", help="Find the least.")
 @click.option("--best", type=click.IntRange(1, 1000), default=1, show_default=True, help="Show so many combinations.")
+@sweep_options
 def search(
     name: str, over: dict[str, list[Any]], under: str, maximize: str | None, minimize: str | None, best: int,
     settings: dict[str, str], shape: GivenInput | None, jobs: int, form: str, output: Path | None, force: bool,
