@@ -244,8 +244,8 @@ def check_runs(runs: int, symbols: Iterable[str]) -> None:
     """Raise ArchcalcError if the plan has to run too often."""
     if runs > MOST_RUNS:
         raise ArchcalcError(
-            f"{' and '.join(symbols)} decide which layers there are, or how they are counted, so this needs more than "
-            f"{MOST_RUNS:,} runs; take larger steps, or sweep one part at a time"
+            f"this needs a run of the plan for each {' and '.join(symbols)}, more than {MOST_RUNS:,} runs; "
+            "take larger steps, or sweep one part at a time"
         )
 
 

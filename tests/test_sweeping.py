@@ -256,7 +256,7 @@ def test_rows_have_an_order():
     ({"height": "224"}, "height needs a list of values, not '224'"),
     ({}, "a sweep needs a name and its values"),
     ({"size": range(10**4), "classes": range(10**4), "dropout": [0.5] * 2}, "200,000,000 combinations"),
-    ({"classes": [0.5] * (10**5 + 1)}, "classes decide which layers there are, or how they are counted"),
+    ({"classes": [0.5] * (10**5 + 1)}, "a run of the plan for each classes, more than 100,000 runs"),
     ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
     ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
     ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
@@ -306,7 +306,9 @@ def test_the_largest_come_first_of_all_combinations():
     lines = result.output.splitlines()
     assert lines[3].split() == ["1300", *lines[3].split()[1:]]
     assert "269 more rows; write all to a file: -o FILE.csv" in result.output
-    assert "269 more rows" in run("vgg16", "--over", "size=32:1300", "--format", "markdown").output
+    assert "| 1300 |" in " ".join(run("vgg16", "--over", "size=32:1300", "--format", "markdown").output.split())
+    many = run("vgg16", "--over", "classes=1:7000", "--format", "markdown").output
+    assert "Rows 1 to 6,000 of 7,000; CSV, TSV and JSON contain all rows." in many
     rows = [
         *csv.DictReader(io.StringIO(run("vgg16", "--over", "size=31:40", "--sort", "-macs", "--format", "csv").output))
     ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MOST = 10**6  # values of one name
 MOST_ROWS = 5 * 10**6  # in a file
-SHOWN = 1000  # rows for people
+SHOWN = 1000  # rows of a table on a terminal
 RANGE = re.compile(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", re.ASCII)
 WHOLE, DECIMAL = (re.compile(number, re.ASCII) for number in (r"-?\d{1,30}", r"-?\d{1,9}\.\d{1,9}"))
 
@@ -138,7 +138,7 @@ def sweep(
     found = swept(name, over, wanted, settings, shape, jobs=jobs, engine=engine, recipe=recipe, **conditions)
     rows = found.rows(_order(found))
     table = sweep_table(
-        found.name, [*over], wanted, rows if every else rows[:SHOWN], found.points, recipe, **conditions
+        found.name, [*over], wanted, rows[:SHOWN] if form == "table" else rows, found.points, recipe, **conditions
     )
     keep_columns(over, ["problem"] if every or found.problems else [])
     deliver(table, form, output, force)
@@ -169,13 +169,13 @@ def with_recipe(conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 @command()
-@sweep_options
 @click.option("--under", required=True, metavar="BOUNDS",
               help="Bounds that must hold, e.g. 'macs < 600M, params < 6M, peak(batch=32) < 8GB'; peak is that of the "
                    "mode.")  # fmt: skip
 @click.option("--maximize", metavar="NAME", help="Find the largest value of this name of --over, or figure.")
 @click.option("--minimize", metavar="NAME", help="Find the least.")
 @click.option("--best", type=click.IntRange(1, 1000), default=1, show_default=True, help="Show so many combinations.")
+@sweep_options
 def search(
     name: str, over: dict[str, list[Any]], under: str, maximize: str | None, minimize: str | None, best: int,
     settings: dict[str, str], shape: GivenInput | None, jobs: int, engine: str, form: str, output: Path | None,
