@@ -29,6 +29,9 @@ from archcalc.importers.torch.attention import run_function
 from archcalc.importers.torch.mapping import rule_for
 from archcalc.importers.torch.tape import Call, Ref, Tape, Value
 
+CHECKPOINT = "_checkpoint_without_reentrant_generator"
+CHECKPOINT += "_impl" * hasattr(torch.utils.checkpoint, f"{CHECKPOINT}_impl")  # since PyTorch 2.14
+
 
 class Recorder(TorchDispatchMode):  # type: ignore[misc]  # torch has no types for it
     """Write a tape of the calls of functions while a module runs, and know which module is running."""
@@ -209,13 +212,14 @@ def _watched(recorder: Recorder) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Using `torch.compile")  # that its modules have hooks, too
             warnings.filterwarnings("ignore", "None of the inputs have requires_grad")  # of a checkpoint
-            apply: Any = classmethod(_noting(recorder, torch.autograd.Function.__dict__["apply"].__func__))
-            enter = _noting(recorder, lambda own: own)
+            own = torch.autograd.Function.__dict__["apply"]
+            apply: Any = classmethod(_noting(recorder, getattr(own, "__func__", own)))  # since PyTorch 2.14 it is C's
+            enter = _noting(recorder, lambda itself: itself)
             steps = _noting(recorder, _once, "checkpoint")
             with (
                 patch.object(torch.autograd.Function, "apply", apply),
                 patch.multiple(torch.autocast, __enter__=enter, __exit__=lambda *_: None),
-                patch.object(torch.utils.checkpoint, "_checkpoint_without_reentrant_generator", steps),
+                patch.object(torch.utils.checkpoint, CHECKPOINT, steps),
             ):
                 yield
     finally:
