@@ -394,8 +394,5 @@ class _Run:
 
 def places_of(graph: Graph) -> list[Sizes]:
     """Return the shapes of the outputs without their channels, each once: each has a target for the loss."""
-    places = list[Sizes]()
-    for lengths in [graph.nodes[i].output.lengths for i in graph.ends]:
-        if not any(lengths == known for known in places):  # formulas may be equal, and have other hashes
-            places.append(lengths)
-    return places
+    every = [graph.nodes[i].output.lengths for i in graph.ends]
+    return [own for i, own in enumerate(every) if own not in every[:i]]  # no set: equal formulas may have other hashes
