@@ -190,6 +190,8 @@ class Structure:
         try:
             found, figures = self._figures(symbols_of(example))
             note_sizes(found, example)
+            if found.misfit and self._misfit(at) != self._misfit(symbols_of(Example(at, as_numbers=True))):
+                return self._plan_of_one(example)
         except NotSymbolic:
             return self._plan_of_one(example)
         except ArchcalcError:
@@ -202,6 +204,10 @@ class Structure:
 
     def _figures(self, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
         return figures_at(self.setting, self.graph, {**self.fixed, **values}, self.grid.keys)
+
+    def _misfit(self, values: Mapping[str, Any]) -> str:
+        """Return why a side output is missing: with symbols perhaps only because they cannot stand there."""
+        return str(self._figures(values)[0].misfit)
 
     def _error_at(self, at: Mapping[str, int]) -> str:
         """Return the error of a run with symbols that are written as numbers: if a run alone says the same, why, too.

@@ -139,6 +139,36 @@ def test_side_outputs_and_frozen_parts_that_do_not_fit_are_marked(tmp_path):
     assert [bool(row["problem"]) for row in found.rows()] == [False, True]
 
 
+SIDE = """
+name: side
+input: [4, 16, 16]
+params: {n: 2}
+layers:
+  - conv(4, 3)
+  - side: ["chunk(n, 0) | conv(2, 3)"]
+  - conv(2, 3)
+"""
+TWO_TARGETS = """
+name: targets
+input: [3, 8, 8]
+params: {n: 4}
+layers:
+  - side: ["conv(2, 1) | adaptive_avgpool(2)"]
+  - conv(2, n + 1)
+"""
+
+
+@pytest.mark.parametrize(("text", "over"), [
+    (SIDE, {"n": [1, 2, 3, 4]}), (SIDE, {"n": [3, 4, 2]}), (TWO_TARGETS, {"n": [4, 5, 6, 7]}),
+])  # fmt: skip
+def test_side_outputs_count_as_in_a_run_alone(tmp_path, text, over):
+    path = tmp_path / "side.yaml"
+    path.write_text(text)
+    for row in sweep(path, over, ["saved_bytes", "peak_training_bytes"]).rows():
+        figures, _ = alone(str(path), {"n": row["n"]}, ["saved_bytes", "peak_training_bytes"])
+        assert (row["saved_bytes"], row["peak_training_bytes"]) == tuple(figures.values()), row
+
+
 def test_a_param_and_an_axis_that_it_does_not_decide():
     over = {"colours": [1, 3], "in_height": [32, 64]}
     for row in sweep("dcgan-discriminator", over, ["macs"]).rows():

@@ -394,4 +394,5 @@ class _Run:
 
 def places_of(graph: Graph) -> list[Sizes]:
     """Return the shapes of the outputs without their channels, each once: each has a target for the loss."""
-    return [*dict.fromkeys(graph.nodes[i].output.lengths for i in graph.ends)]
+    every = [graph.nodes[i].output.lengths for i in graph.ends]
+    return [own for i, own in enumerate(every) if own not in every[:i]]  # no set: equal formulas may have other hashes

@@ -12,8 +12,10 @@ from archcalc.analysis.cost import DTYPES
 from archcalc.analysis.figures import STEP
 from archcalc.analysis.optimizers import OPTIMIZERS
 from archcalc.analysis.recipe import USUAL
+from archcalc.catalog import spec_to_expand
 from archcalc.graph.graph import Graph
 from archcalc.ops.shape import AXES, Shape
+from archcalc.spec.binding import input_shapes, plain_params
 from archcalc.sweep_grid import said
 from archcalc.sweeping import SWEPT, sweep
 from archcalc.symbolic import COUNTS, number_of
@@ -28,7 +30,8 @@ def alone(name: str, values: Mapping[str, Any], keys: Sequence[str], **condition
     if "batch" in values and "batch" not in params:
         given["batch"] = values["batch"]
     try:
-        inputs = {node.name: _lengthened(node.output, lengths) for node in load(name, **params).inputs}
+        usual = input_shapes(spec_to_expand(known.origin), known.origin.network, plain_params(params), None)
+        inputs = {label: _lengthened(shape, lengths) for label, shape in usual.items()}
         shapes = inputs if len(inputs) > 1 else next(iter(inputs.values()))
         totals = analyze(
             load(name, shapes if lengths else None, **params), flops=given.pop("convention", "all"), **given
