@@ -10,7 +10,7 @@ from archcalc.ops import Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.ops.symbols import Formula
-from archcalc.spec.arguments import Argument, Arguments, given_by
+from archcalc.spec.arguments import NOTHING, Argument, Arguments, given_by
 from archcalc.spec.expression import Compiled, value_of
 from archcalc.spec.functions import LIMIT, NUMBERS, Fault, Names, Reference, Tensor, number
 from archcalc.spec.input_text import TypedSizes
@@ -213,6 +213,8 @@ class Called(NamedTuple):
 
 def evaluate(call: Call | Join, names: Names, scope: Scope) -> Arguments:
     """Evaluate the arguments of a call. A name that is nothing else may be a label, which stands for its output."""
+    if not (call.positional or call.named):
+        return NOTHING
     args = tuple([_value(argument, names, scope) for argument in call.positional])
     return given_by(args, {argument.keyword: _value(argument, names, scope) for argument in call.named})
 
