@@ -134,7 +134,7 @@ def test_check_reads_the_file_beside(text, folder):
 def read(monkeypatch):
     """The names of the files of published figures that are read."""
     names, plain = [], claims.read_text
-    monkeypatch.setattr(claims, "read_text", lambda path: names.append(path.name) or plain(path))
+    monkeypatch.setattr(claims, "read_text", lambda path: names.append(Path(path).name) or plain(path))
     return names
 
 
