@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from archcalc import ArchcalcError, SpecError, audit, load, networks, parse
 from archcalc.auditing import claims
-from archcalc.auditing.claims import accuracies_of, recipes_of
+from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
 from archcalc.auditing.lint import check_spec
 from archcalc.catalog import origin, published_file
 from archcalc.cli import cli
@@ -160,3 +160,9 @@ def test_an_origin_is_enough_to_read_what_is_published(read, monkeypatch):
     monkeypatch.setattr("archcalc.catalog.expand", None)
     assert accuracies_of(origin("vgg16"))
     assert read == ["vgg.published.yaml"]
+
+
+def test_claims_of_layers_are_read_only_where_they_are_shown():
+    every, whole = claims_of(origin("vgg16")), claims_of(origin("vgg16"), layers=False)
+    assert [claim.places for claim in whole] == [claim.places for claim in every if not claim.layer]
+    assert any(claim.layer for claim in every)
