@@ -130,7 +130,7 @@ def origins(path: str, part: str = "") -> list[Origin]:
 
 def specs_in(folder: str) -> list[str]:
     """Return the paths of all specs in a folder, without those in hidden folders."""
-    return [shown(path) for prefix, path in files(folder) if "/." not in f"/{prefix}{os.path.basename(path)}"]
+    return [shown(at) for prefix, at in files(folder or os.curdir) if "/." not in f"/{prefix}{os.path.basename(at)}"]
 
 
 def spec_of(origin: Origin) -> Spec:

@@ -81,7 +81,7 @@ def mentions(path: str, word: str) -> bool:
 def shown(path: str | os.PathLike[str]) -> str:
     """Return a path for errors: relative if it is below the working folder."""
     try:
-        return os.fspath(path).removeprefix(os.path.join(os.getcwd(), ""))
+        return os.fspath(path).removeprefix(os.path.join(os.getcwd(), "")).removeprefix(os.path.join(".", ""))
     except OSError:  # the working folder no longer exists
         return os.fspath(path)
 
