@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from archcalc.errors import ArchcalcError, SpecError, UnknownNetwork, one_line, shorten, suggest
 from archcalc.graph.gc_pause import uncollected
@@ -25,8 +24,11 @@ from archcalc.spec.binding import InputShapes, plain_params, plain_shape
 from archcalc.spec.expansion import expand
 from archcalc.spec.network_spec import SUFFIXES, Changes, Spec
 from archcalc.spec.yaml import near_file
-from archcalc.spec_files import PUBLISHED, IndexLine, files, folders, indexed, indexed_file, mentions, shown, sibling
+from archcalc.spec_files import IndexLine, files, folders, indexed, indexed_file, mentions, published_beside, shown
 from archcalc.spec_reading import STDIN, parsed, read_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -36,7 +38,7 @@ Broken: TypeAlias = Callable[[ArchcalcError], object] | None  # takes the errors
 class Network(NamedTuple):
     """A network of the catalog: its file, and its row of `archcalc list` if the index has it."""
 
-    path: Path
+    path: str
     entry: IndexLine | None = None
 
 
@@ -45,7 +47,9 @@ def networks(broken: Broken = None) -> dict[str, Path]:
 
     Files that fail to parse are passed to `broken` and skipped; without `broken` the error is raised.
     """
-    return {name: network.path for name, network in _networks(broken).items()}
+    from pathlib import Path  # loading a network needs none
+
+    return {name: Path(network.path) for name, network in _networks(broken).items()}
 
 
 def _networks(broken: Broken) -> dict[str, Network]:
@@ -53,7 +57,7 @@ def _networks(broken: Broken) -> dict[str, Network]:
     for folder in folders():
         known = indexed(folder)
         for name, entry in known.items():
-            found.setdefault(name, Network(folder / entry.file, entry))
+            found.setdefault(name, Network(os.path.join(folder, entry.file), entry))
         for (prefix, path), spec in each(files(folder), lambda file: read_spec(file[1]), broken) if not known else ():
             for network in spec.networks():
                 found.setdefault(prefix + network, Network(path))
@@ -105,7 +109,7 @@ def _chosen(family: str | None, broken: Broken) -> dict[str, Network]:
     return {name: found[name] for name, own in families.items() if own == family}
 
 
-def _in(path: Path, name: str) -> Origin:
+def _in(path: str, name: str) -> Origin:
     return _origin(read_spec(path), name.rpartition("/")[2])
 
 
@@ -120,19 +124,18 @@ def origin(name: str) -> Origin | None:
 
 def origins(path: str, part: str = "") -> list[Origin]:
     """Return the networks of a file, or a scale of a YOLO model. Raises ArchcalcError; SpecError if it is no spec."""
-    spec = read_spec(Path(path), part)
+    spec = read_spec(path, part)
     return [_origin(spec, network) for network in spec.networks()]
 
 
 def specs_in(folder: str) -> list[str]:
     """Return the paths of all specs in a folder, without those in hidden folders."""
-    found = [path for _, path in files(Path(folder))]
-    return [shown(own) for own in found if not any(part[:1] == "." for part in own.relative_to(folder).parts)]
+    return [shown(at) for prefix, at in files(folder or os.curdir) if "/." not in f"/{prefix}{os.path.basename(at)}"]
 
 
 def spec_of(origin: Origin) -> Spec:
     """Return the spec that describes a network, or has it as an alias."""
-    return parsed(origin.text, shown(Path(origin.path)) if origin.path else "<text>", origin.path)
+    return parsed(origin.text, shown(origin.path) if origin.path else "<text>", origin.path)
 
 
 def described(origin: Origin) -> tuple[Spec, str, Changes]:
@@ -162,10 +165,9 @@ def spec_to_expand(origin: Origin) -> Spec:
     return spec_of(origin).standing_for(origin.network, spec, network) if changes.network else spec
 
 
-def published_file(origin: Origin) -> Path | None:
+def published_file(origin: Origin) -> str | None:
     """Return the file of published figures beside a network's spec, if there is one."""
-    path = Path(origin.path)
-    return sibling(path, path.stem + PUBLISHED) if origin.path else None
+    return published_beside(origin.path) if origin.path else None
 
 
 def build(origin: Origin, name: str = "") -> Graph:
@@ -203,7 +205,7 @@ def _found(name: str, beside: str = "", aliases: bool = True) -> tuple[Origin, s
     whole = name == STDIN or name.endswith(OF_FILES)
     path, network = (name, "") if whole else tuple(name.rpartition(":")[::2])
     if path.endswith(OF_FILES) or (path == STDIN and not beside):
-        return _in_file(shown(Path(beside).parent / path) if beside else path, network)
+        return _in_file(shown(os.path.join(os.path.dirname(beside), path)) if beside else path, network)
     unread: ArchcalcError | None = None
     stem = name.rpartition("/")[2]
     for candidate in _candidates(name, beside):
@@ -251,7 +253,7 @@ def spelled(name: str) -> str:
     return found[0] if found else name
 
 
-def _candidates(name: str, beside: str) -> Iterator[Path]:
+def _candidates(name: str, beside: str) -> Iterator[str]:
     """Yield the files that may have a network; for the zoo, first the file that the index names."""
     stem = name.rpartition("/")[2]
     for folder in folders(beside):
@@ -291,9 +293,9 @@ def named(names: Sequence[str], family: str | None, broken: Broken) -> list[str]
 
 
 def _in_file(path: str, network: str) -> tuple[Origin, str]:
-    spec = read_spec(Path(path), network)
+    spec = read_spec(path, network)
     known = spec.networks()
-    if len(known) == 1 and (not network or is_declared(Path(path))):
+    if len(known) == 1 and (not network or is_declared(path)):
         return _origin(spec, known[0]), path
     if network not in known:
         problem = f"no network {network!r}" if network else f"{len(known)} networks"

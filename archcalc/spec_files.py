@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError
@@ -23,40 +22,55 @@ INDEX = "index.txt"
 
 
 @lru_cache(maxsize=1)
-def zoo() -> Path:
+def zoo() -> str:
     """Return the folder of archcalc's own specs."""
-    package = Path(__file__).parent
-    return package / "specs" if (package / "specs").is_dir() else package.parent / "specs"
+    package = os.path.dirname(__file__)
+    inside = os.path.join(package, "specs")
+    return inside if os.path.isdir(inside) else os.path.join(os.path.dirname(package), "specs")
 
 
-def folders(beside: str = "") -> list[Path]:
+def folders(beside: str = "") -> list[str]:
     """Return the folders of specs in order of search; the folder of the referring file `beside` comes first."""
-    found = [*(Path(folder) for folder in os.environ.get("ARCHCALC_PATH", "").split(os.pathsep) if folder), zoo()]
+    found = [*filter(None, os.environ.get("ARCHCALC_PATH", "").split(os.pathsep)), zoo()]
     if not beside or len(found) == 1:
         return found
-    referring = Path(beside).resolve()
-    return sorted(found, key=lambda folder: folder.resolve() not in referring.parents)
+    referring = os.path.realpath(beside)
+    return sorted(found, key=lambda folder: not referring.startswith(os.path.join(os.path.realpath(folder), "")))
 
 
-def files(folder: Path) -> Iterator[tuple[str, Path]]:
+def files(folder: str) -> Iterator[tuple[str, str]]:
     """Yield the spec files of a folder, each after its prefix, "" or `cs231n/`; those without a prefix come first.
 
     Skip files of published figures, except one without a spec beside it, which is an error to read.
     """
-    paths = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-    for path in sorted(paths, key=lambda path: (len(path.parts), path)):
-        if not (path.stem.endswith(PUBLISHED) and sibling(path, path.stem.removesuffix(PUBLISHED))):
-            relative = path.parent.relative_to(folder).as_posix()
-            yield ("" if relative == "." else relative + "/"), path
+    parts = [
+        os.path.relpath(os.path.join(at, name), folder).split(os.sep) for at, _, own in os.walk(folder) for name in own
+    ]
+    for *inner, name in sorted(parts, key=lambda parts: (len(parts), parts)):
+        path, (stem, suffix) = os.path.join(folder, *inner, name), os.path.splitext(name)
+        if suffix not in SUFFIXES or not os.path.isfile(path):
+            continue
+        if not (stem.endswith(PUBLISHED) and sibling(path, stem.removesuffix(PUBLISHED))):
+            yield "".join(f"{part}/" for part in inner), path
 
 
-def sibling(path: Path, stem: str) -> Path | None:
+def stem_of(path: str) -> str:
+    """Return the name of a file without its suffix."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def sibling(path: str, stem: str) -> str | None:
     """Return the YAML file with that stem in the folder of `path`, if there is one."""
-    paths = (path.with_name(stem + suffix) for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+    paths = (os.path.join(os.path.dirname(path), stem + suffix) for suffix in SUFFIXES)
+    return next(filter(os.path.isfile, paths), None)
 
 
-def mentions(path: Path, word: str) -> bool:
+def published_beside(path: str) -> str | None:
+    """Return the file of published figures beside a spec, if there is one."""
+    return sibling(path, stem_of(path) + PUBLISHED)
+
+
+def mentions(path: str, word: str) -> bool:
     """Whether a file may have a network of that name: searching the text is much faster than parsing the spec."""
     try:
         return word in read_text(path)
@@ -64,12 +78,12 @@ def mentions(path: Path, word: str) -> bool:
         return False
 
 
-def shown(path: Path) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """Return a path for errors: relative if it is below the working folder."""
     try:
-        return str(path).removeprefix(os.path.join(os.getcwd(), ""))
+        return os.fspath(path).removeprefix(os.path.join(os.getcwd(), "")).removeprefix(os.path.join(".", ""))
     except OSError:  # the working folder no longer exists
-        return str(path)
+        return os.fspath(path)
 
 
 class IndexLine(NamedTuple):
@@ -95,34 +109,36 @@ class Index(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _index(folder: Path) -> Index:
+def _index(folder: str) -> Index:
     try:
-        written, _, lines = (folder / INDEX).read_text(encoding="utf-8").partition("\n")
+        with open(os.path.join(folder, INDEX), encoding="utf-8") as file:
+            written, _, lines = file.read().partition("\n")
         cells = (line.split("\t") for line in lines.splitlines())
         return Index(written, lines, {name: IndexLine(file, row) for name, file, row in cells})
     except (OSError, ValueError):  # it is missing or broken
         return Index("", "", {})
 
 
-def indexed_file(folder: Path, name: str) -> Path | None:
+def indexed_file(folder: str, name: str) -> str | None:
     """Return the file that the zoo's index names for a network, if the file exists."""
     entry = _index(folder).entries.get(name) if folder == zoo() else None
-    return path if entry and (path := folder / entry.file).is_file() else None
+    return path if entry and os.path.isfile(path := os.path.join(folder, entry.file)) else None
 
 
-def indexed(folder: Path) -> Mapping[str, IndexLine]:
+def indexed(folder: str) -> Mapping[str, IndexLine]:
     """Return the networks of the zoo's index; none for another folder, or if a spec or a line has changed since."""
     if folder != zoo() or not (known := _index(folder)).entries:
         return {}
     return known.entries if known.digest == digest(folder, known.lines) else {}
 
 
-def digest(folder: Path, lines: str) -> str:
+def digest(folder: str, lines: str) -> str:
     """Hash the lines of an index, and paths and texts of all specs; times and sizes can be equal if texts differ."""
     from hashlib import sha256  # a command on one network needs no digest
 
     whole = sha256(lines.encode())
-    for _, path in files(folder):
-        text = path.read_bytes()
-        whole.update(f"{path.relative_to(folder).as_posix()} {len(text)}\n".encode() + text)
+    for prefix, path in files(folder):
+        with open(path, "rb") as file:
+            text = file.read()
+        whole.update(f"{prefix}{os.path.basename(path)} {len(text)}\n".encode() + text)
     return whole.hexdigest()

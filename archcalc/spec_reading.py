@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from pathlib import Path
 
 from archcalc.errors import ArchcalcError
 from archcalc.importers.declared import declared_spec, is_declared
 from archcalc.spec.network_spec import SUFFIXES, Spec, parse_spec
 from archcalc.spec.yaml import read_input, read_text
-from archcalc.spec_files import PUBLISHED, shown, sibling
+from archcalc.spec_files import PUBLISHED, shown, sibling, stem_of
 
 STDIN = "-"  # in place of a path
 
 
-def read_spec(path: Path, part: str = "") -> Spec:
+def read_spec(path: str, part: str = "") -> Spec:
     """Read the spec in a file, or translate a file of another program; `part` selects one of the networks in that.
 
     Raises ArchcalcError if the file cannot be read, SpecError if it is neither.
     """
-    if path == Path(STDIN):
+    if path == STDIN:
         return parsed(read_input(), "<text>", "")
-    if path.stem.endswith(PUBLISHED):
-        network = path.stem.removesuffix(PUBLISHED)
+    if stem_of(path).endswith(PUBLISHED):
+        network = stem_of(path).removesuffix(PUBLISHED)
         found = sibling(path, network)
         hint = f"name the spec, {shown(found)}" if found else f"there is no {network}.yaml beside it"
         raise ArchcalcError(f"{shown(path)}: published figures, not a spec; {hint}")
     try:
         text = read_text(path)
-        if not text.strip() and not path.name.endswith(SUFFIXES):
+        if not text.strip() and not path.endswith(SUFFIXES):
             raise ArchcalcError(f"{shown(path)}: the file is empty")
         return parsed(text, shown(path), os.path.abspath(path))
     except ArchcalcError:
         if is_declared(path):
-            made = path.with_name(f"{path.name} as a spec")  # errors in the translated text show it
+            made = f"{path} as a spec"  # errors in the translated text show it
             return parsed(declared_spec(path, shown(path), part), shown(made), os.path.abspath(made))
         from archcalc.spec.foreign_files import foreign  # only errors need it
 

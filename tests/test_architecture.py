@@ -293,6 +293,13 @@ def test_the_package_loads_what_is_asked_for():
     assert own_modules("import archcalc; archcalc.SpecError") == ["archcalc", "archcalc.errors", "archcalc.shown"]
 
 
+def test_a_network_loads_only_the_families_of_its_operators():
+    loaded = own_modules("from archcalc import analyze, load; analyze(load('vgg16'))")
+    assert {"archcalc.ops.convolution", "archcalc.ops.pooling"} <= {*loaded}
+    assert not {"archcalc.ops.attention", "archcalc.ops.sequence", "archcalc.ops.upsampling"} & {*loaded}
+    assert "archcalc.ops.attention" in own_modules("from archcalc import load; load('torchvision/vit_b_16')")
+
+
 # Names and sizes
 
 

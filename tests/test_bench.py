@@ -213,7 +213,7 @@ def peers():
     return bench("peers")
 
 
-OURS = {"process": 100.0, "first": 5.0, "again": 1.0, "memory": 25.0}
+OURS = {"process": 100.0, "first": 5.0, "again": 1.0, "memory": 25.0, "layers": 23}
 TOOL = {
     "process": 2000.0,
     "torchvision": 900.0,
@@ -236,8 +236,16 @@ def test_what_is_below_a_limit_is_named(peers):
     slow = {"archcalc": OURS, "torch": {**TOOL, "process": 990.0, "memory": 200.0, "again": -15.0}}
     lines = ["fastest 9.9×, limit 10×", "median 9.9×, limit 20×", "leaner 8.0×, limit 10×", "in process 5.0×, limit 8×"]
     assert peers.missed("alexnet", slow) == [f"alexnet: {line}" for line in lines]
-    assert peers.missed("resnet50", {"archcalc": OURS, "torch": TOOL}) == ["resnet50: in process 28.0×, limit 30×"]
+    assert peers.missed("resnet50", {"archcalc": {**OURS, "layers": 188}, "torch": TOOL}) == [
+        "resnet50: in process 28.0×, limit 30×"
+    ]
     assert peers.missed("alexnet", {"archcalc": OURS, "torch": {"error": ""}}) == ["alexnet: no tool could be measured"]
+
+
+def test_memory_below_that_of_the_measuring_process_is_no_measurement(peers, monkeypatch):
+    monkeypatch.setattr(peers, "usage", lambda *_: SimpleNamespace(ru_maxrss=1))
+    with pytest.raises(SystemExit, match="more memory than what it measures"):
+        peers.ours("alexnet")
 
 
 def test_medians_and_the_first_error(peers):

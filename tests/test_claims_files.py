@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from archcalc import ArchcalcError, SpecError, audit, load, networks, parse
 from archcalc.auditing import claims
-from archcalc.auditing.claims import accuracies_of, recipes_of
+from archcalc.auditing.claims import accuracies_of, claims_of, recipes_of
 from archcalc.auditing.lint import check_spec
 from archcalc.catalog import origin, published_file
 from archcalc.cli import cli
@@ -134,7 +134,7 @@ def test_check_reads_the_file_beside(text, folder):
 def read(monkeypatch):
     """The names of the files of published figures that are read."""
     names, plain = [], claims.read_text
-    monkeypatch.setattr(claims, "read_text", lambda path: names.append(path.name) or plain(path))
+    monkeypatch.setattr(claims, "read_text", lambda path: names.append(Path(path).name) or plain(path))
     return names
 
 
@@ -160,3 +160,10 @@ def test_an_origin_is_enough_to_read_what_is_published(read, monkeypatch):
     monkeypatch.setattr("archcalc.catalog.expand", None)
     assert accuracies_of(origin("vgg16"))
     assert read == ["vgg.published.yaml"]
+
+
+def test_claims_of_layers_are_read_only_where_they_are_shown():
+    every, whole = claims_of(origin("vgg16")), claims_of(origin("vgg16"), layers=False)
+    facts = [(claim.figure, claim.what, claim.printed, claim.source) for claim in every if not claim.layer]
+    assert [(claim.figure, claim.what, claim.printed, claim.source) for claim in whole] == facts
+    assert len(facts) < len(every)

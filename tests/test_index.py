@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,7 +17,7 @@ from archcalc.spec import network_spec
 from archcalc.spec.expansion import Expansion
 from archcalc.spec_files import INDEX, digest, files, zoo
 
-SHIPPED = zoo() / INDEX
+SHIPPED = Path(zoo()) / INDEX
 
 
 def run(*arguments):
@@ -51,7 +52,7 @@ def copy(tmp_path, monkeypatch):
     folder = tmp_path / "specs"
     (folder / "other").mkdir(parents=True)
     for name in ("vgg.yaml", "lenet.yaml", "zfnet.yaml"):
-        shutil.copy(zoo() / name, folder / name)
+        shutil.copy(Path(zoo()) / name, folder / name)
     (folder / "other/aliases.yaml").write_text("name: aliases\naliases: {a: vgg16, b: vgg11}\n")
     monkeypatch.setattr(spec_files, "zoo", lambda: folder)
     rewrite(folder)

@@ -1,6 +1,7 @@
 """Whatever text is read as a spec: it is a graph with figures, or an ArchcalcError, with bounded work."""
 
 import os
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from archcalc.spec.network_spec import parse_spec
 def with_published(network):
     """A spec of the zoo in one text with what is published of it."""
     path = published_file(network)
-    return network.text + (path.read_text(encoding="utf-8") if path else "")
+    return network.text + (Path(path).read_text(encoding="utf-8") if path else "")
 
 
 TEXTS = [*{origin(name).path: with_published(origin(name)) for name in networks()}.values()]

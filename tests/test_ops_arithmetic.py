@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,12 @@ from archcalc.analysis.cost import Conditions, run_of
 from archcalc.analysis.figures import rule, summed
 from archcalc.errors import ArgumentError, Refusal
 from archcalc.graph.graph import Node
-from archcalc.ops import KINDS, REGISTRY, Operator, make, signature
+from archcalc.ops import FAMILIES, KINDS, REGISTRY, Operator, make, signature
 from archcalc.ops.arguments import PER_AXIS, RULES, read
 from archcalc.ops.base import operator
 from archcalc.ops.formula import traced
 from archcalc.ops.reads import Reads, Rearranged, Whole
+from archcalc.ops.registry import Registry
 from archcalc.ops.shape import Features
 
 COLUMN = 50
@@ -243,6 +246,33 @@ def test_registering_names_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     cls = operator("invented")(type("Invented", (Operator,), {}))
     assert registry == {"invented": cls}
     assert cls.name == "invented"
+
+
+OPS = Path(operator.__code__.co_filename).parent
+
+
+def test_each_file_registers_what_its_family_lists() -> None:
+    files = {
+        path.stem: re.findall(r'^@operator\("(\w+)"\)', path.read_text(), re.MULTILINE) for path in OPS.glob("*.py")
+    }
+    assert {family: tuple(names) for family, names in files.items() if names} == FAMILIES
+    assert {name: REGISTRY[name].__module__ for name in REGISTRY} == {
+        name: f"archcalc.ops.{family}" for family, names in FAMILIES.items() for name in names
+    }
+
+
+def test_a_name_that_no_file_registers_is_a_fault() -> None:
+    registry = Registry[type[Operator]]()
+    registry.declare({"archcalc.ops.gated": ["glu", "lacking"]})
+    assert list(registry) == ["glu", "lacking"]
+    with pytest.raises(AssertionError, match=r"archcalc\.ops\.gated has no lacking"):
+        registry["lacking"]
+    registry["own"] = Lacking
+    assert registry["own"] is Lacking
+    assert "own" in registry
+    del registry["own"]
+    assert "own" not in registry
+    assert len(registry) == 2
 
 
 # arguments

@@ -379,7 +379,7 @@ def test_a_tools_convention_may_not_know_a_layer(monkeypatch):
         own = ledger_of(report, convention)
         return own._replace(figure=AtLeast(own.figure))
 
-    monkeypatch.setattr("archcalc.auditing.verdicts.ledger_of", bound)
+    monkeypatch.setattr("archcalc.analysis.ledger.ledger_of", bound)
     assert verdict("macs", "3,584").verdict == "contradicted"
     monkeypatch.undo()
     assert verdict("macs", "3,584").accounting == "by the convention torch"

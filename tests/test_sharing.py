@@ -2,6 +2,7 @@
 
 import gc
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from weakref import ref
 
 import pytest
@@ -9,7 +10,8 @@ from support.random_graphs import networks as random_networks
 from support.random_graphs import sweep
 from support.zoo import ONE_OF_EACH_FILE
 
-from archcalc import ArchcalcError, load, networks, parse
+from archcalc import ArchcalcError, analyze, load, networks, parse
+from archcalc.ops import REGISTRY
 from archcalc.spec.equal_calls import Expanded, kept
 from archcalc.spec.expansion import Expansion
 
@@ -296,3 +298,33 @@ def test_a_side_output_that_does_not_fit_keeps_nothing_alive(monkeypatch):
         assert expansions[0]() is None
     finally:
         gc.enable()
+
+
+def test_the_next_load_sees_a_changed_operator(monkeypatch):
+    before, conv = load("alexnet"), REGISTRY["conv"]
+    params = analyze(before).totals.params
+    changed = type("Changed", (conv,), {"output": lambda self, x: conv.output(self, x).with_channels(8)})
+    changed.name = "conv"
+    with monkeypatch.context() as patch:
+        patch.setitem(REGISTRY, "conv", changed)  # another class
+        assert {node.output.channels for node in load("alexnet").nodes if node.op.name == "conv"} == {8}
+    with monkeypatch.context() as patch:
+        patch.setattr(conv, "weights", lambda self, x: {})  # the same class with another method
+        assert analyze(load("alexnet")).totals.params < params
+    assert load("alexnet") == before
+
+
+def test_loads_in_threads_are_the_same():
+    names = [
+        name for name in ("vgg16", "torchvision/resnet50", "torchvision/inception_v3", "densenet121") for _ in "12"
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(load, names)] == [*map(load, names)]
+
+
+def test_constants_that_are_equal_but_not_alike_stay_apart():
+    spec = HEAD + "layers:\n  - leaky_relu(1) | leaky_relu(1.0)\n"
+    slopes = [node.op.negative_slope for node in parse(spec).nodes if node.op.name == "leaky_relu"]
+    assert [*map(repr, slopes)] == ["1", "1.0"]
+    with pytest.raises(ArchcalcError, match="True"):
+        parse(HEAD + "layers:\n  - conv(1, 1) | conv(True, 1)\n")

@@ -47,7 +47,8 @@ def plan_memory(graph: Graph, training: bool) -> Memory:
     kept: set[int] = set()
     known: dict[tuple[int, bool], Saved] = {}  # equal layers keep the same
     overwrites, values, common, extras = list[bool](), list[int](), list[int](), list[tuple[Extra, ...]]()
-    batched, owned, graded = of_batch(graph), [*map(_owned, graph.nodes)], _graded(graph)
+    batched, graded = of_batch(graph), _graded(graph)
+    owned = [not (node.inputs or _makes(node)) for node in graph.nodes]  # by the caller, or a weight or buffer
     for position, (node, equal) in enumerate(zip(graph.nodes, first_equals(graph), strict=True)):
         free = able[position]
         if free:
@@ -93,10 +94,9 @@ def _typed(node: Node) -> Extra | None:
     return Extra(node.name, node.output, dtype) if dtype else None
 
 
-def _owned(node: Node) -> bool:
-    """Whether its tensor is the caller's or a weight or buffer, not one that the pass makes."""
-    made = isinstance(node.op, Imported) and node.op.wrote > 0
-    return not node.inputs and not made
+def _makes(node: Node) -> bool:
+    """Whether a node without inputs makes a tensor in the pass, as some imported functions do."""
+    return isinstance(node.op, Imported) and node.op.wrote > 0
 
 
 def _graded(graph: Graph) -> list[bool]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from archcalc.auditing.figures import Numbers
@@ -120,7 +119,7 @@ def _published(key: str, origin: Origin | None, layers: bool = True) -> tuple[An
 
 
 @lru_cache(maxsize=128)
-def _facts(key: str, layers: bool, text: str, path: str, beside: Path | None, beside_text: str) -> Facts:
+def _facts(key: str, layers: bool, text: str, path: str, beside: str | None, beside_text: str) -> Facts:
     """Read one key of OTHERS from a spec and from the file beside it, `layers` says whether also facts of layers."""
     spec = spec_of(Origin(text, path, ""))
     entries = spec.others + (_entries(shown(beside), beside_text) if beside else ())

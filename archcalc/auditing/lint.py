@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from archcalc.analysis.report import analyze
@@ -35,7 +34,7 @@ def check_spec(
         return [], (analyze(load_with(path, params or {}, input), mode="train").graph.name,)
     file, _, part = str(path).rpartition(":")
     file, part = (file, part) if file.endswith(SUFFIXES) else (path, "")
-    if part and not is_declared(Path(file)):
+    if part and not is_declared(file):
         raise ArchcalcError(f"check reads a whole file: archcalc check {file}")
     found = origins(file, part)
     spec = spec_of(found[0])

@@ -15,8 +15,8 @@ accounting does not give a figure for which it is written. An accounting of a co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from archcalc.analysis.at_least import AtLeast
@@ -197,7 +197,7 @@ class _Judge:
         except SpecError as error:
             if graph and not changes.place:
                 raise
-            where = f" ({PurePath(str(error.place)).name})" if error.place else ""
+            where = f" ({os.path.basename(str(error.place))})" if error.place else ""
             text = f"{changes.network or self.graph.name}: {error.message}{where}"
             raise SpecError(text, changes.place) from None
         except ArchcalcError as error:

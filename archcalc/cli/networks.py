@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +24,9 @@ from archcalc.render.formats import FORMATS
 from archcalc.render.table import Table
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.equal_calls import kept
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @command()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -26,6 +25,9 @@ from archcalc.importers.sources import TORCH
 from archcalc.render.formats import SUFFIXES
 from archcalc.spec.binding import GivenInput
 from archcalc.spec.input_text import read_inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -247,10 +249,18 @@ strict_option = click.option("--strict", is_flag=True, help="Fail if a figure is
 force_option = click.option("--force", is_flag=True, is_eager=True, help="Overwrite a file that already exists.")
 
 
-file_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-                           help="Write to this file; - is the standard output.",
-                           callback=lambda ctx, param, path: None if path == Path("-") else path,
-                           is_eager=True)  # fmt: skip  # like --force, read before --format, which depends on both
+def read_file(ctx: click.Context, param: click.Parameter, path: str | None) -> Path | None:
+    """Return the file to write; None is the standard output."""
+    if path is None or path == "-":
+        return None
+    from pathlib import Path
+
+    return Path(path)
+
+
+file_option = click.option("-o", "--output", type=click.Path(), metavar="FILE", callback=read_file, is_eager=True,
+                           help="Write to this file; - is the standard output.")  # fmt: skip
+# --force and -o are read before --format, which depends on both
 
 
 def written_as(suffixes: Mapping[str, str], default: str, more: str = "") -> Callable[[_Function], _Function]:

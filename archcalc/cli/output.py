@@ -6,8 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +18,9 @@ from archcalc.render.choice import Choice
 from archcalc.render.formats import render_all
 from archcalc.render.stamp import stamped
 from archcalc.render.table import Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 CHOICE, NO_PAGER = "archcalc.choice", "archcalc.no_pager"  # in `Context.meta`: see `choice` and `page`
@@ -140,7 +142,7 @@ def writable(path: Path, force: bool) -> Path:
 
     Raises ArchcalcError if it exists (unless `force`) or cannot be written.
     """
-    target = Path(os.path.realpath(path))
+    target = type(path)(os.path.realpath(path))
     exists = os.path.exists(target)
     reasons = {
         f"{path} is a directory; name a file in it": os.path.isdir(target),
@@ -170,7 +172,7 @@ def write(path: Path, text: str | bytes, force: bool) -> None:
     place = replace if force else create
     try:
         with uninterrupted(*ENDING) as came, tempfile.TemporaryDirectory(dir=target.parent, prefix=".archcalc-") as at:
-            fresh = Path(at) / "fresh"
+            fresh = type(path)(at) / "fresh"
             fresh.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace"))
             if came:
                 raise click.Abort

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 
 from archcalc.errors import SpecError
 from archcalc.spec.network_spec import SUFFIXES
@@ -21,14 +21,14 @@ DECLARED = {  # by what `kind_of` calls the file: the module and function, impor
 OF_FILES = (*SUFFIXES, ".cfg", ".prototxt", ".json", ".pt", ".pth")  # a name that ends so is a file's, or an error
 
 
-def is_declared(path: Path) -> bool:
+def is_declared(path: str) -> bool:
     """Whether `declared_spec` can translate a file, by its first bytes."""
     from archcalc.spec.foreign_files import kind_of  # a spec does not need it
 
     return kind_of(path) in DECLARED
 
 
-def declared_spec(path: Path, shown: str, part: str = "") -> str:
+def declared_spec(path: str, shown: str, part: str = "") -> str:
     """Translate a file, called `shown` in errors, to a spec with its name; `part` is a scale of a YOLO model.
 
     Raises SpecError with the place in the file.
@@ -40,4 +40,5 @@ def declared_spec(path: Path, shown: str, part: str = "") -> str:
     if part and kind != SCALED:
         raise SpecError(f"{shown} has one network; leave out :{part}")
     translate: Callable[..., str] = getattr(import_module(f"archcalc.importers.{module}"), name)
-    return translate(read_text(path), shown, path.stem, *[part] * (kind == SCALED))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return translate(read_text(path), shown, stem, *[part] * (kind == SCALED))

@@ -11,9 +11,9 @@ MODULE is a name as in `import`, or the path of a `.py` file. ARGUMENTS are lite
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from archcalc.errors import ArchcalcError, Refusal, shorten
@@ -27,6 +27,10 @@ NAME = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _FORM = rf"(?s)([^:]+?)(?::({NAME})(\(.*\))?)?(?:@([^()@/]+))?"  # compiled when a source is read
 FORMS = "write torch:MODULE:NAME or torch:FILE.py:NAME, e.g. torch:torchvision.models:resnet50"
 LITERALS = "arguments are literals: numbers, texts, True, None, and lists, tuples and dicts of them"
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 class TorchSource(NamedTuple):
@@ -43,7 +47,7 @@ class TorchSource(NamedTuple):
     @property
     def title(self) -> str:
         """The network's name in tables."""
-        return f"{self.object}{self.call}" if self.object else Path(self.module).stem
+        return f"{self.object}{self.call}" if self.object else _stem(self.module)
 
     @property
     def place(self) -> str:
@@ -65,7 +69,7 @@ class OnnxSource(NamedTuple):
     @property
     def title(self) -> str:
         """The network's name in tables."""
-        return Path(self.text).stem
+        return _stem(self.text)
 
     @property
     def place(self) -> str:
@@ -88,7 +92,7 @@ def _torch_source(text: str) -> TorchSource:
     if not parts:
         raise ArchcalcError(f"cannot read the source {shorten(text)}; {FORMS}")
     module, name, call, shape = (part or "" for part in parts.groups())
-    suffix = Path(module).suffix.lower()
+    suffix = os.path.splitext(module)[1].lower()
     if suffix in (".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"):
         why = "it is a pickle, which runs any code when it is read, and often has weights only"
         raise ArchcalcError(f"{shorten(text)}: archcalc does not read {suffix} files: {why}; {FORMS}")

@@ -82,6 +82,7 @@ def values(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
+@lru_cache(maxsize=256)
 def is_bias(name: str) -> bool:
     """Whether a trainable tensor is a bias by its name: `bias`, `out_proj.bias`, `in_proj_bias` or `bias_ih_l0`."""
     own = name.rpartition(".")[2]

@@ -22,7 +22,7 @@ from archcalc.ops.arguments import (
 from archcalc.ops.base import Calls, Extra, Operator, Saved, Shape, Sizes, Work, format_shape, operator, values
 from archcalc.ops.borders import padded_lengths, padding_calls, pairs_for, pairs_of, reads_of
 from archcalc.ops.calls import JOINED, NEW, SLICE, SUM, TURNED, UNSAFE_VIEW, VIEW, VIEWED, Call
-from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window
+from archcalc.ops.reads import ALL, EACH, Axis, Transposed, Window, span_of
 from archcalc.ops.shape import Features, Map, featured, positions
 
 
@@ -129,7 +129,7 @@ class Conv(Weighted):
         check_groups(x.channels, self.out_channels, self.groups)
         self._check_connections(x)
         padded = padded_lengths(lengths, self.margins(x), self.padding_mode, "padding")
-        reach = [dilation * (kernel - 1) + 1 for kernel, dilation in zip(self.kernel_size, self.dilation, strict=True)]
+        reach = [*map(span_of, self.kernel_size, self.dilation)]
         sizes = [self.out_channels]
         for length, span, stride in zip(padded, reach, self.stride, strict=True):
             if not every(length >= span):

@@ -13,6 +13,11 @@ from math import gcd, prod
 from typing import NamedTuple, TypeAlias
 
 
+def span_of(kernel: int, dilation: int) -> int:
+    """Return the length of a window from its first to its last position."""
+    return kernel if dilation == 1 else dilation * (kernel - 1) + 1
+
+
 class Window(NamedTuple):
     """A sliding window: output i reads `kernel` positions from i·stride − padding on, `dilation` apart."""
 
@@ -24,7 +29,7 @@ class Window(NamedTuple):
     @property
     def span(self) -> int:
         """Length from the first to the last position, both included."""
-        return self.kernel if self.dilation == 1 else self.dilation * (self.kernel - 1) + 1
+        return span_of(self.kernel, self.dilation)
 
     @property
     def period(self) -> int:

@@ -10,9 +10,9 @@ from archcalc.ops import REGISTRY, Operator, make
 from archcalc.ops.arguments import extent, plain, show
 from archcalc.ops.shape import BY_LETTERS, USUAL, Shape, Sizes, axes_of, shape_of
 from archcalc.ops.symbols import Formula
-from archcalc.spec.arguments import Argument, Arguments, given_by
+from archcalc.spec.arguments import NOTHING, Argument, Arguments, given_by
 from archcalc.spec.expression import Compiled, value_of
-from archcalc.spec.functions import NUMBERS, Budget, Fault, Names, Reference, Tensor, number
+from archcalc.spec.functions import LIMIT, NUMBERS, Budget, Fault, Names, Reference, Tensor, number
 from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import Call, Join, Repeat
 from archcalc.spec.network_spec import Block, InputShape, Spec
@@ -222,6 +222,8 @@ class Called(NamedTuple):
 
 def evaluate(call: Call | Join, names: Names, scope: Scope) -> Arguments:
     """Evaluate the arguments of a call. A name that is nothing else may be a label, which stands for its output."""
+    if not (call.positional or call.named):
+        return NOTHING
     args = tuple([_value(argument, names, scope) for argument in call.positional])
     return given_by(args, {argument.keyword: _value(argument, names, scope) for argument in call.named})
 
@@ -247,6 +249,15 @@ def operator_with(call: Call | Join, cls: type[Operator], given: Arguments, axes
         return make(cls, given.args, given.keywords, axes)
     except ArgumentError as error:
         raise SpecError(f"{cls.name}: {error}", place_of(call, error.argument)) from None
+
+
+def output_of(op: Operator, x: Any) -> Shape:
+    """Return the output's shape. Raises Refusal if the input does not fit, or if a dimension is out of bounds."""
+    output = op.output(x)
+    for size in output:  # `max` would compare formulas with each other
+        if size >= LIMIT:
+            raise Refusal("a dimension beyond 2^63")
+    return output
 
 
 def parameters_of(call: Call, block: Block, given: Arguments) -> dict[str, Any]:

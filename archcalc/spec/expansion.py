@@ -16,13 +16,14 @@ from archcalc.spec.binding import (
     count_of,
     evaluate,
     operator_with,
+    output_of,
     parameters_of,
     place_of,
     settle_inputs,
     settle_params,
 )
 from archcalc.spec.equal_calls import Expanded, Kept, Made, kept_for
-from archcalc.spec.functions import LEAST_STEPS, LIMIT, Budget, Fault, Names, Reference, Tensor, leaves, references
+from archcalc.spec.functions import LEAST_STEPS, Budget, Fault, Names, Reference, Tensor, leaves, references
 from archcalc.spec.in_play import join_misfit
 from archcalc.spec.layers import Again, Branch, Call, Chain, Choose, Each, Join, Label, Outputs, Plan, Repeat, Side, Use
 from archcalc.spec.network_spec import Block, Spec
@@ -80,6 +81,7 @@ class Expansion:
         self.side = False
         self.ends: list[int] = []  # the nodes of side outputs
         self.misfit: MisfitError | None = None
+        self.library: dict[str, Block | type[Operator]] = {**spec.blocks}  # and the operators that are called
         self.budget = Budget()
         self.globals = Names({}, references((*REGISTRY, *spec.blocks)), self.budget)
         self.opened = 0  # calls of blocks with their own scope
@@ -196,7 +198,7 @@ class Expansion:
         shapes = tuple([self.made[end].output for end in ends])
         op = self._operator(plan, REGISTRY[plan.name], evaluate(plan, self._seen(x, frame), frame.scope), 2)
         try:
-            output = _output(op, shapes)
+            output = output_of(op, shapes)
         except Refusal as error:
             branches = [(way.name or f"branch {i}", way.place) for i, (way, _) in enumerate(ways, 1)]
             raise join_misfit(self.spec, op, branches, shapes, self.made[before:], str(error)) from None
@@ -311,7 +313,9 @@ class Expansion:
         if not isinstance(named, Reference):
             hint = f"write use({plan.name})" if isinstance(named, Tensor) else ""
             raise SpecError(f"an operator or block is needed here, but {plan.name} is {show(named)}", plan.place, hint)
-        target = self.spec.blocks.get(named.name) or REGISTRY[named.name]
+        if named.name not in self.library:
+            self.library[named.name] = REGISTRY[named.name]
+        target = self.library[named.name]
         if isinstance(target, type) and target.joins:
             raise SpecError(f"{named.name} needs branches", plan.place, f"write {named.name}(a, b) itself")
         return target
@@ -321,7 +325,7 @@ class Expansion:
             raise SpecError("input is not a step", plan.place, "use(label) gives the output of an earlier step")
         op = self._operator(plan, cls, given, len(shape.lengths) or 2)
         try:
-            return op, _output(op, shape)
+            return op, output_of(op, shape)
         except Refusal as error:
             message = str(error) if str(error).startswith(f"{cls.name} ") else f"{cls.name}: {error}"
             raise MisfitError(message, plan.place) from None
@@ -388,12 +392,3 @@ HANDLERS: dict[type, Callable[..., int]] = {  # methods of the class: those of a
     Each: Expansion._each, Join: Expansion._join, Side: Expansion._sides, Label: Expansion._label, Use: Expansion._use,
     Outputs: Expansion._outputs, Again: Expansion._again,
 }  # fmt: skip
-
-
-def _output(op: Operator, x: Any) -> Shape:
-    """Return the output's shape. Raises Refusal if the input does not fit, or if a dimension is out of bounds."""
-    output = op.output(x)
-    for size in output:  # `max` would compare formulas with each other
-        if size >= LIMIT:
-            raise Refusal("a dimension beyond 2^63")
-    return output

@@ -6,8 +6,8 @@ This never parses, executes or unpickles them.
 from __future__ import annotations
 
 import codecs
+import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 BEGINNING = 2**14  # bytes that are searched
@@ -54,22 +54,22 @@ ADVICE = """A path alone never runs or unpickles anything. Write where the modul
   and run `archcalc check FILE`; `archcalc ops` lists the operators."""
 
 
-def foreign(path: Path) -> str:
+def foreign(path: str) -> str:
     """Return what kind of file it is and what to do, or "" if the kind is unknown or the file cannot be read."""
     what = kind_of(path)
     return what and f"this is {what}, not a spec\n  {ADVICE}"
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: str) -> str:
     """Return what kind of file of another program it is, or "" if that is unknown or the file cannot be read."""
     try:
-        if not path.is_file():  # a pipe would block, a device has no end
+        if not os.path.isfile(path):  # a pipe would block, a device has no end
             return ""
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             beginning = file.read(BEGINNING).removeprefix(codecs.BOM_UTF8)
     except (OSError, ValueError):  # it does not exist, or its name is invalid
         return ""
     for kind in KINDS:
-        if path.suffix.lower() in kind.suffixes or re.search(kind.beginning, beginning):
+        if os.path.splitext(path)[1].lower() in kind.suffixes or re.search(kind.beginning, beginning):
             return kind.what
     return ""

@@ -14,7 +14,6 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import yaml
@@ -93,7 +92,7 @@ class Mapping(NamedTuple):
 Value: TypeAlias = Scalar | Sequence | Mapping
 
 
-def read_text(path: Path, utf16: bool = False) -> str:
+def read_text(path: str | os.PathLike[str], utf16: bool = False) -> str:
     """Read the text of a spec file. Raises ArchcalcError unless it is a readable UTF-8 text of at most MAX_BYTES.
 
     If `utf16`, it is a table: it may be UTF-16 with a byte order mark, as spreadsheets write it.
