@@ -12,7 +12,6 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Mapping
-from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from archcalc.analysis.report import Report
 from archcalc.errors import ArchcalcError, Place, Refusal, SpecError, shorten
 from archcalc.ops import REGISTRY, Operator, Shape, make
 from archcalc.ops.shape import KINDS, USUAL, shape_of
-from archcalc.printed import read_amount
+from archcalc.printed import Exact, read_amount
 from archcalc.spec.input_text import TypedSizes
 from archcalc.spec.layers import check_keys
 from archcalc.spec.yaml import Mapping as Keys
@@ -290,6 +289,6 @@ def _check_limit(key: str, text: str, place: Place) -> None:
         raise SpecError(f"{key}: {error}", place) from None
 
 
-def limit(key: str, text: str) -> Fraction:
+def limit(key: str, text: str) -> Exact:
     """Return the number of a budget, such as `5M` of max_params or `100MiB` of max_param_bytes. Raises Refusal."""
     return read_amount(text, BUDGETS[key].unit)

@@ -14,18 +14,19 @@ A computed number matches it in one of four ways:
 * **within**: on the right side of a bound, `less than 25 million` or `> 3K`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from archcalc.errors import Refusal, shorten
 from archcalc.ops import Shape, format_shape
 from archcalc.ops.shape import USUAL, Sizes
 
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+Exact: TypeAlias = "int | Fraction"
 COUNTS = {
     "": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12,
     "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -35,8 +36,8 @@ BYTES = {
     "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
 }  # fmt: skip
 BINARY_BYTES = BYTES | {"kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}
-RATIOS = {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1), "×": Fraction(1)}
-Scales: TypeAlias = Mapping[str, int] | Mapping[str, Fraction]
+RATIOS = {"": 1, "%": 1, "x": 1, "×": 1}
+Scales: TypeAlias = Mapping[str, int]
 SCALES: Mapping[str, Scales] = {"bytes": BYTES, "ratio": RATIOS}  # by the figure's unit; COUNTS for all others
 
 EVIDENCE = 4  # fewest digits of a number that says how it was counted
@@ -55,8 +56,8 @@ _SHAPE = r"([0-9]{1,9})@([0-9]{1,9})[×x]([0-9]{1,9})|[0-9]{1,9}(?:[×x][0-9]{1,
 class Number(NamedTuple):
     """A printed number: its value and its significant digits."""
 
-    value: Fraction
-    step: Fraction  # the value of 1 in the last significant digit
+    value: Exact
+    step: Exact  # the value of 1 in the last significant digit
     digits: int  # the number of significant digits
     bound: str = ""  # `<` or `>`
     about: bool = False
@@ -74,7 +75,7 @@ class Number(NamedTuple):
 
     def verdict(self, computed: Any) -> str:
         """Return exact, rounds, truncates or within; "" if the numbers differ."""
-        exact = Fraction(computed)
+        exact = _exact(computed)
         if self.bound:
             return "within" if (exact < self.value if self.bound == "<" else exact > self.value) else ""
         if exact == self.value:
@@ -85,7 +86,7 @@ class Number(NamedTuple):
 
     def by(self, computed: Any) -> float | None:
         """Return the distance of a computed number from a bound, as a fraction of it; None if this is not a bound."""
-        return float(abs(Fraction(computed) - self.value) / self.value) if self.bound and self.value else None
+        return float(abs(_exact(computed) - self.value) / self.value) if self.bound and self.value else None
 
 
 class Dimensions(NamedTuple):
@@ -126,16 +127,25 @@ def read_number(text: str, scales: Scales = COUNTS, to: str = "", small: bool = 
         example = next(e for unit, e in _EXAMPLES.items() if unit in scales)
         raise Refusal(f"cannot read the number {shorten(text)!r}; write {example}")
     word, whole, decimals = (match[1] or "").lower(), match[2].replace(",", ""), match[3] or ""
-    power = int((match[4] or "0").translate(_RAISED)) - len(decimals)
-    unit = scales[match[5].lower()] * Fraction(10) ** power
-    value, about = int(whole + decimals) * unit, word in ABOUT
-    step = unit * (1 if decimals or (small and not about) else 10 ** _zeros(whole))
+    power = int((match[4] or "0").translate(_RAISED)) - len(decimals) - 2 * (match[5] == "%")
+    unit, about = scales[match[5].lower()], word in ABOUT
+    value = _exact(int(whole + decimals) * unit, power)
+    step = _exact(unit if decimals or (small and not about) else unit * 10 ** _zeros(whole), power)
     if to:
         step = _rounded_to(text, value, read_number(to, scales).value, word)
     return Number(value, step, len(str(value // step)), BOUNDS.get(word, ""), about)
 
 
-def read_amount(text: str, unit: str) -> Fraction:
+def _exact(number: Any, power: int = 0) -> Any:
+    """Return number·10^power: a fraction only where it is no whole number, since their module takes 2 ms to import."""
+    if type(number) is int and (power >= 0 or not number % 10**-power):
+        return number * 10**power if power >= 0 else number // 10**-power
+    from fractions import Fraction
+
+    return Fraction(number) * Fraction(10) ** power
+
+
+def read_amount(text: str, unit: str) -> Exact:
     """Read what someone asks for of a figure with this unit: `5M`, of bytes `16GiB`. Raises Refusal."""
     number = read_number(text, SCALES.get(unit, COUNTS))
     if number.bound or number.about:
@@ -148,7 +158,7 @@ def _zeros(whole: str) -> int:
     return len(whole) - len(whole.rstrip("0")) if whole.strip("0") else 0
 
 
-def _rounded_to(text: str, value: Fraction, step: Fraction, word: str) -> Fraction:
+def _rounded_to(text: str, value: Exact, step: Exact, word: str) -> Exact:
     if word in BOUNDS:
         raise Refusal(f"{shorten(text)!r} is a bound, not a rounded number: remove `to`")
     if not step or value % step:

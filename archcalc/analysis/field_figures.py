@@ -5,17 +5,17 @@ the part of the image that the position sees, or its local size if that is large
 length. Stride and padding are those of the local part; what comes through a whole axis has none.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Mapping
-from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archcalc.analysis.field_tables import Listed, Span, Table, hull
 from archcalc.analysis.receptive_field import Axes, Field
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 EXACT, VARIES, WHOLE, FIXED, UNKNOWN = "exact", "varies", "whole input", "fixed", "unknown"
 EDGES = 16  # for a layer with fewer than this many periods, each position is computed
@@ -33,7 +33,7 @@ class FieldFigures(NamedTuple):
     size: int  # the largest size of any position
     size_min: int
     period: int | None  # number of positions after which spans repeat; None: 1, or several
-    stride: Fraction | None
+    stride: "int | Fraction | None"
     padding: int | None
     local: int | None  # the largest local size
     local_min: int | None
@@ -59,11 +59,19 @@ def figures(field: Field) -> FieldFigures:
         status=_status(fixed, field.image, min(sizes) < max(sizes)),
         size=max(sizes), size_min=min(sizes),
         period=table.period if table and 1 < table.period <= field.positions else None,
-        stride=Fraction(table.advance, table.period) if table else None,
+        stride=_stride(table) if table else None,
         padding=-start[0] if start else None,
         local=max(local) if field.local else None, local_min=min(local) if field.local else None,
         fixed=fixed, seen=max(seen), seen_min=min(seen),
     )  # fmt: skip
+
+
+def _stride(table: Table) -> "int | Fraction":
+    if table.advance % table.period == 0:
+        return table.advance // table.period
+    from fractions import Fraction  # it takes 2 ms to import
+
+    return Fraction(table.advance, table.period)
 
 
 def _status(fixed: Span, image: int, several: bool) -> str:

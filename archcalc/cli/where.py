@@ -16,7 +16,7 @@ import click
 from archcalc.analysis.at_least import AtLeast
 from archcalc.errors import ArchcalcError, Place, Refusal, Source, SpecError, shorten, suggest
 from archcalc.network_names import contains, fits, is_pattern
-from archcalc.printed import read_amount
+from archcalc.printed import Exact, read_amount
 from archcalc.spec.expression import Expression
 from archcalc.spec.yaml import Scalar
 
@@ -89,7 +89,7 @@ class Where(Expression):
             raise self.error(node, f"list has no figure {self.written(node)}", hint)
         return known(row.get(node.id))
 
-    def number(self, node: ast.expr) -> Fraction:
+    def number(self, node: ast.expr) -> Exact:
         """Return the value of `5M`, `0.5` or `224`."""
         found = self.suffixed.get(node.col_offset)
         if found is None:
