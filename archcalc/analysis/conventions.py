@@ -5,8 +5,6 @@ tool's convention has rules by operator (see `tool_rules`), with the tool's mist
 alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple

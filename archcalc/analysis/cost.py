@@ -1,7 +1,5 @@
 """Parameters, arithmetic and written values of one layer: the functions of the figures that are sums over layers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple

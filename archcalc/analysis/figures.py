@@ -4,8 +4,6 @@ All code that adds up, shows, sorts, compares, draws or checks figures reads thi
 and one function of a layer's `Run` in `cost`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias

@@ -5,8 +5,6 @@ an operator without a row is one that the tool counts as nothing, None says that
 `bench/conventions.py` compares them with the tools themselves.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias

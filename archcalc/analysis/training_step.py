@@ -6,8 +6,6 @@ several layers read a value, its layer adds up their gradients; where layers sha
 gradient of a value that all images share is summed over the batch. The loss is no part of a network: not counted.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ They are in a file beside the spec, or in the spec itself, and are read when a c
 accuracies are written one by one, or as a table: `columns`, and one row per network or layer.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache

@@ -13,8 +13,6 @@ Otherwise it is **contradicted**: no known accounting gives it. The spec gives t
 accounting does not give a figure for which it is written. An accounting of a column is written for all rows.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

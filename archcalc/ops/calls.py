@@ -5,8 +5,6 @@ records at most one node of autograd, such as `aten::mul`. Rules of gradients ar
 tools/autograd/derivatives.yaml and torch/csrc/autograd/FunctionsManual.cpp.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from archcalc.ops.shape import Ids, Shape, Sizes

@@ -6,8 +6,6 @@ the positions of output i plus `advance`. Ceil mode, output padding and the inpu
 there are. `Wrapped` and `Piece` depend on the ends, so they have no period. `Rearranged` is a rule for all axes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from math import gcd, prod
 from typing import NamedTuple, TypeAlias

@@ -1,7 +1,5 @@
 """The arguments of a call of an operator or block: as they are written, and their values."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Sequence
 from typing import Any, NamedTuple

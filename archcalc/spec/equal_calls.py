@@ -3,8 +3,6 @@
 They are kept for one expansion; inside `kept` also for those that follow, of networks in the same file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
