@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from support.programs import BENCH
+from support.programs import program as bench
 from support.torch_seed import seed_torch
 from torch import nn
 
@@ -19,16 +20,6 @@ from archcalc import analyze, load, parse
 from archcalc.analysis.measured import PhaseMemory
 from archcalc.analysis.recipe import Recipe
 from archcalc.pytorch.training_memory import Loop
-
-BENCH = Path(__file__).parent.parent / "bench"
-sys.path.append(str(BENCH))  # where its files import each other from
-
-
-def bench(name):
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +170,6 @@ def test_an_unknown_network_is_reported(weights, capsys):
 
 
 def test_a_phase_that_needs_more_than_predicted_is_wrong(monkeypatch):
-    monkeypatch.syspath_prepend(BENCH)
     by_hand = bench("by_hand")
     case = by_hand.Case("squeezenet1_1", 96, "sgd")
     peaks = [(of.phase, of.step, of.peak, of.end) for of in by_hand.simulate(case.graph, case.recipe).peaks(2)]
@@ -393,7 +383,6 @@ def test_the_name_of_a_record(gpu):
 @pytest.fixture
 def records(monkeypatch, tmp_path):
     """The module, and what the command line says about a record in a folder of its own."""
-    monkeypatch.syspath_prepend(BENCH)
     given = SimpleNamespace(names=["net*"], record=tmp_path / "record.json", seconds=60, gigabytes=1000, again=None)
     return bench("import_record"), given
 

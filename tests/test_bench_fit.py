@@ -1,11 +1,10 @@
 """bench/fit.py without a GPU: the search, and what is compared, with recorded and with made-up results."""
 
-import importlib.util
 import json
 from functools import cache
-from pathlib import Path
 
 import pytest
+from support.programs import BENCH, program
 
 pytest.importorskip("torch")
 
@@ -15,7 +14,6 @@ from archcalc.analysis.fit import STEPS, Fit, batches, replayed
 from archcalc.analysis.recipe import Recipe
 from archcalc.analysis.simulation import simulate
 
-BENCH = Path(__file__).parent.parent / "bench"
 RECORD = next((BENCH / "records").glob("*-memory.json"))
 CARD = find_card("h100")
 MIB = 2**20
@@ -23,12 +21,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def bench():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCH)
-        spec = importlib.util.spec_from_file_location("bench_fit", BENCH / "fit.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+    return program("fit")
 
 
 @pytest.mark.parametrize("edge", [0, 1, 7, 10, 11, 30])

@@ -4,11 +4,10 @@ import csv
 import io
 import json
 from collections import Counter
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.programs import BENCH, program
 from support.zoo import NAMES, report
 
 from archcalc import analyze, load, parse
@@ -24,7 +23,6 @@ from archcalc.ops.imported import Imported
 from archcalc.ops.shape import Features, Shape
 from archcalc.render.tables.conventions import IMPORTED, ledger_text, side_by_side
 
-BENCH = Path(__file__).parent.parent / "bench"
 RECORD = json.loads((BENCH / "records" / "conventions.json").read_text())
 RESNET50 = {
     "macs": 4_089_184_256,
@@ -43,10 +41,7 @@ RESNET50 = {
 @pytest.fixture(scope="module")
 def bench():
     """The program that made the record."""
-    spec = spec_from_file_location("bench_conventions", BENCH / "conventions.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("conventions")
 
 
 def shown(*args):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from support.programs import program
 
 from archcalc import SpecError, parse
 
@@ -53,13 +53,9 @@ def test_a_wrong_sample_is_noticed(change):
 
 
 @pytest.fixture
-def opinfo(monkeypatch):
+def opinfo():
     pytest.importorskip("torch", reason="the bench runs PyTorch")
-    monkeypatch.syspath_prepend(str(ROOT / "bench"))
-    spec = importlib.util.spec_from_file_location("bench_opinfo", ROOT / "bench" / "opinfo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("opinfo")
 
 
 def sample(opinfo, function, *sizes, **own):
