@@ -155,7 +155,7 @@ class Structure:
             if i == len(self.plans):
                 self._plan(i, _first(left, shape, values)[1])
             plan = self.plans[i]
-            holds = _all_hold(plan.conditions, values, atoms) & left
+            holds = _all_hold(plan.conditions, values, atoms, left)
             if holds.any():
                 place, at = _first(holds, shape, values) if plan.problem else ((), {})
                 number = self._note(plan, plan.problem, block, place, at) if plan.problem else 0
@@ -278,7 +278,7 @@ def blocks(grid: Grid, fixed: Mapping[str, int], room: int = BLOCK) -> Iterator[
 
 def check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last: Span, name: str) -> None:
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
-    formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
+    formulas = [*figures.items(), *[(own.formula, own.formula) for own in conditions]]
     for key, formula in formulas:
         if any(max(map(abs, [*span(part, last), *factors(part)])) > LARGEST for part in parts(formula)):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
@@ -286,10 +286,12 @@ def check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
 
 
-def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:
-    """Return where all conditions hold: an array, or True."""
-    holds: Any = numpy().True_
+def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any], left: Any) -> Any:
+    """Return which of the combinations that are left fulfil all conditions."""
+    holds = left
     for formula, relation in conditions:
         value = evaluate(formula, values, atoms)
         holds = holds & (value >= 0 if relation == "≥" else value == 0 if relation == "=" else value != 0)
+        if not holds.any():
+            break
     return holds
