@@ -142,7 +142,7 @@ class Structure:
         self.grid, self.setting, self.graph, self.fixed, self.span = grid, setting, graph, fixed, span
         self.plans: list[Plan] = []
         self.lock = threading.Lock()
-        axes = [np.asarray(values if symbol in span else [0]) for symbol, values in grid.columns.items()]
+        axes = [np.asarray(values if symbol in span else [0], np.int64) for symbol, values in grid.columns.items()]
         self.mesh = dict(zip(grid.columns, np.meshgrid(*axes, indexing="ij", sparse=True), strict=True))
 
     def fill(self, block: Block) -> None:
@@ -195,8 +195,10 @@ class Structure:
         except ArchcalcError:
             alone = self._plan_of_one(example)
             region = "; ".join(sorted(f"{formula} {relation} 0" for formula, relation in _noted(example)))
+            conditions = self._conditions(example)
             same = alone.problem and str(alone.problem) == self._error_at(at)
-            return alone._replace(conditions=self._conditions(example), region=region) if same else alone
+            safe = not any(_may_exceed(own.formula, self.span) for own in conditions)
+            return alone._replace(conditions=conditions, region=region) if same and safe else alone
         check_fits(figures, self._conditions(example), self.span, self.setting.name)
         return Plan(self._conditions(example), figures, None, at)
 
@@ -274,10 +276,14 @@ def check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(str(own.formula), own.formula) for own in conditions]]
     for key, formula in formulas:
-        if any(max(map(abs, [*span(part, last), *factors(part)])) > LARGEST for part in parts(formula)):
+        if _may_exceed(formula, last):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
             at = f" (up to {up_to})" if up_to else ""
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
+
+
+def _may_exceed(formula: Any, of: Span) -> bool:
+    return any(max(map(abs, [*span(part, of), *factors(part)])) > LARGEST for part in parts(formula))
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any]) -> Any:

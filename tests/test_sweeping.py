@@ -229,6 +229,17 @@ def test_a_factor_beyond_64_bits_is_refused_although_its_term_is_0(tmp_path):
         sweep(3, {"n": [3, 50]})
 
 
+def test_a_condition_beyond_64_bits_decides_no_other_combination(tmp_path):
+    path = tmp_path / "square.yaml"
+    path.write_text(
+        "name: square\ninput: [4, 8, 8]\nparams: {n: 3}\nlayers:\n  - maxpool(20) if n * n > 500 else relu\n"
+    )
+    with pytest.raises(ArchcalcError, match=r"-?n² .*may exceed 2⁶³ − 1"):
+        sweep(path, {"n": [5 * 10**9, 10]}, ["depth"])
+    problems = sweep(path, {"n": [600, 5 * 10**9, 5 * 10**9 + 1]}, ["depth"]).problems
+    assert problems == ["maxpool: kernel 20 is larger than the padded input 8", "n * n: a number beyond 2^63"]
+
+
 def test_rows_have_an_order():
     found = sweep("vgg16", {"size": [33, 31, 40], "classes": [10, "7 * 1"]}, ["macs"])
     rows = found.rows()
