@@ -243,6 +243,7 @@ def test_a_condition_beyond_64_bits_decides_no_other_combination(tmp_path):
 def test_rows_have_an_order():
     found = sweep("vgg16", {"size": [33, 31, 40], "classes": [10, "7 * 1"]}, ["macs"])
     rows = found.rows()
+    assert repr(found) == "<Sweep of vgg16: 6 combinations of size, classes; macs>"
     assert (len(rows), rows[5], rows[-2:]) == (6, [*rows][5], [*rows][4:])
     for key, least in (("macs", False), ("macs", True), ("size", False), ("size", True)):
         ordered = found.rows(found.order(key, least))
@@ -269,6 +270,7 @@ def test_rows_have_an_order():
     ({"size": range(10**4), "classes": range(10**4), "dropout": [0.5] * 2}, "200,000,000 combinations"),
     ({"classes": [0.5] * (10**5 + 1)}, "a run of the plan for each classes, more than 100,000 runs"),
     ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
+    ({"size": range(10**12)}, "1,000,000,000,000 combinations; a sweep has at most"),
     ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
     ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
     ({"size": ["224", "225"], "height": [224]}, "size is a size of the input of vgg16, as is height"),
@@ -387,6 +389,16 @@ def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "numpy", None)
     with pytest.raises(ArchcalcError, match=r"pip install 'archcalc\[sweep\]'"):
         sweep("vgg16", {"size": [224]})
+
+
+def test_a_wrong_search_says_what_to_write():
+    assert search("vgg16", {"size": iter([32, 64])}, "macs < 9G", "size").rows[0]["size"] == 64
+    for over, best, message in (
+        ({"size": [32]}, 0, "best must be a whole number from 1 on, not 0"),
+        ([["size", [32]]], 1, "needs names with lists of values"),
+    ):
+        with pytest.raises(ArchcalcError, match=message):
+            search("vgg16", over, "macs < 9G", "size", best=best)
 
 
 def test_a_search_finds_what_the_whole_grid_has():
