@@ -334,6 +334,12 @@ def test_numbers_of_values_are_numbers(branches):
     assert [(point["p"], point["q"]) for point in points[::3]] == [(-1, 3), (0, 2.5)]
 
 
+def test_values_send_no_commands_to_the_terminal(branches):
+    output = run(branches, "--over", "p=1,\x1b[31m2,1\n + 1", "--columns", "params").output
+    assert "\\x1b[31m2" in output
+    assert "\x1b" not in output
+
+
 def test_a_file_has_so_many_rows():
     result = run("vgg16", "--over", "height=32:3000", "--over", "width=32:3000", "-o", "rows.csv")
     assert "8,814,961 combinations are more than the 5,000,000 rows of a file" in result.output
