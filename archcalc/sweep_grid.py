@@ -61,13 +61,7 @@ class Grid:
         self.unknown: dict[str, Any] = {}  # by figure, where some are
         self.problem_at = np.zeros(self.shape, np.int32)
         self.noted: dict[str, Note] = {}  # by region, in the order of their numbers
-        self.stopped = False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self.stopped = True  # after Ctrl-C, threads need not go on
+        self.stopped = False  # by Ctrl-C: threads need not go on
 
     def result(self) -> dict[str, Any]:
         """Return the figures as masked arrays; without a mask if all are known."""
@@ -157,8 +151,7 @@ class Structure:
             plan = self.plans[i]
             holds = _all_hold(plan.conditions, values, atoms) & left
             if holds.any():
-                place, at = _first(holds, shape, values) if plan.problem else ((), {})
-                number = self._note(plan, plan.problem, block, place, at) if plan.problem else 0
+                number = self._note(plan, plan.problem, block, *_first(holds, shape, values)) if plan.problem else 0
                 self.grid.take(plan, block, values, atoms, holds, number)
                 left = left & ~holds
                 if not left.any():

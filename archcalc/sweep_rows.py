@@ -45,10 +45,7 @@ class Rows(Sequence[dict[str, Any]]):
 
 
 def order_of(over: Mapping[str, Sequence[Any]], figures: Mapping[str, Any], key: str, least: bool) -> Any:
-    """Return the places of all combinations by a name or figure: the largest first, or the least; unknown last.
-
-    Texts are in the opposite order, as in tables. Raises ArchcalcError for values without an order.
-    """
+    """Return the places of all combinations in the order that `Sweep.order` describes."""
     np = numpy()
     if key not in over:
         own = figures[key].ravel()

@@ -135,11 +135,14 @@ def _structures(grid: Grid, span: Span) -> Iterator[dict[str, int]]:
 
 def _fill(grid: Grid, setting: Setting, graph: Graph, span: Span, jobs: int) -> tuple[int, bool]:
     """Let threads fill a grid. Nothing is missing then."""
-    with ThreadPoolExecutor(jobs) as pool, grid:
-        for at in _structures(grid, span):
-            fixed = {symbol: grid.columns[symbol][i] for symbol, i in at.items()}
-            structure = structure_of(grid, setting, graph, fixed, span)
-            list(pool.map(structure.fill, blocks(grid, at)))
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for at in _structures(grid, span):
+                fixed = {symbol: grid.columns[symbol][i] for symbol, i in at.items()}
+                structure = structure_of(grid, setting, graph, fixed, span)
+                list(pool.map(structure.fill, blocks(grid, at)))
+        finally:
+            grid.stopped = True
     return 0, False
 
 
