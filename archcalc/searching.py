@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from archcalc.analysis.figures import FIGURES
 from archcalc.errors import ArchcalcError, Refusal, choose, shorten, suggest
 from archcalc.printed import read_amount
 from archcalc.sweep_grid import NOT_COMPUTED, numpy
-from archcalc.sweeping import SWEPT, Sweep, sweep
+from archcalc.sweeping import SWEPT, Sweep, columns_of, require_from_1, sweep
 
 EXAMPLE = "write FIGURE < NUMBER, e.g. macs < 600M or peak(batch=32) < 8GB"
 PEAKS = {"infer": "peak_inference_bytes", "train": "peak_training_bytes"}  # `peak`, by mode
@@ -62,7 +62,7 @@ def _bound(text: str, mode: str) -> Bound:
 
 
 def search(
-    name: str | os.PathLike[str], over: Mapping[str, Sequence[Any]], under: str | Sequence[Bound], goal: str,
+    name: str | os.PathLike[str], over: Mapping[str, Iterable[Any]], under: str | Sequence[Bound], goal: str,
     least: bool = False, best: int = 1, figures: Sequence[str] = (), **setting: Any,
 ) -> Found:  # fmt: skip
     """Return the `best` combinations of the values in `over` that keep all bounds, by the largest or least `goal`.
@@ -72,6 +72,8 @@ def search(
     """
     np = numpy()
     under = read_bounds(under, setting.get("mode", "infer")) if isinstance(under, str) else under
+    over = columns_of(over)
+    require_from_1("best", best)
     choose("goal", goal, {key: key for key in (*over, *SWEPT)})
     numbers = _numbers(goal, over[goal]) if goal in over else []
     if "batch" in over and any(bound.batch is not None for bound in under):
@@ -87,7 +89,7 @@ def search(
     for bound in under:
         fits &= _keeps(columns[bound.key if bound.batch is None else f"{bound.key}(batch={bound.batch})"], bound)
     order = _order(own, columns, goal, numbers, least, fits)[:best]
-    rows = [_row(own, columns, int(i)) for i in order]
+    rows = [{key: row[key] for key in (*over, *columns)} for row in own._replace(figures=columns).rows(order)]
     return Found(own.name, rows, list(columns), own.points, int(np.count_nonzero(fits)), own.problems)
 
 
@@ -128,10 +130,3 @@ def _order(own: Sweep, columns: Mapping[str, Any], goal: str, numbers: Sequence[
         places = places[~np.ma.getmaskarray(columns[goal]).ravel()[places]]
     ranked = values[places] if least else -values[places]
     return places[np.lexsort((columns["macs"].data.ravel()[places], ranked))]
-
-
-def _row(own: Sweep, columns: Mapping[str, Any], place: int) -> dict[str, Any]:
-    at = numpy().unravel_index(place, own.problem_at.shape)
-    values = {symbol: values[int(i)] for (symbol, values), i in zip(own.over.items(), at, strict=True)}
-    figures = {key: array[at] for key, array in columns.items()}
-    return values | {key: None if figure is numpy().ma.masked else int(figure) for key, figure in figures.items()}

@@ -61,13 +61,7 @@ class Grid:
         self.unknown: dict[str, Any] = {}  # by figure, where some are
         self.problem_at = np.zeros(self.shape, np.int32)
         self.noted: dict[str, Note] = {}  # by region, in the order of their numbers
-        self.stopped = False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        self.stopped = True  # after Ctrl-C, threads need not go on
+        self.stopped = False  # by Ctrl-C: threads need not go on
 
     def result(self) -> dict[str, Any]:
         """Return the figures as masked arrays; without a mask if all are known."""
@@ -142,7 +136,7 @@ class Structure:
         self.grid, self.setting, self.graph, self.fixed, self.span = grid, setting, graph, fixed, span
         self.plans: list[Plan] = []
         self.lock = threading.Lock()
-        axes = [np.asarray(values if symbol in span else [0]) for symbol, values in grid.columns.items()]
+        axes = [np.asarray(values if symbol in span else [0], np.int64) for symbol, values in grid.columns.items()]
         self.mesh = dict(zip(grid.columns, np.meshgrid(*axes, indexing="ij", sparse=True), strict=True))
 
     def fill(self, block: Block) -> None:
@@ -157,8 +151,7 @@ class Structure:
             plan = self.plans[i]
             holds = _all_hold(plan.conditions, values, atoms, left)
             if holds.any():
-                place, at = _first(holds, shape, values) if plan.problem else ((), {})
-                number = self._note(plan, plan.problem, block, place, at) if plan.problem else 0
+                number = self._note(plan, plan.problem, block, *_first(holds, shape, values)) if plan.problem else 0
                 self.grid.take(plan, block, values, atoms, holds, number)
                 left = left & ~holds
                 if not left.any():
@@ -197,8 +190,10 @@ class Structure:
         except ArchcalcError:
             alone = self._plan_of_one(example)
             region = "; ".join(sorted(f"{formula} {relation} 0" for formula, relation in _noted(example)))
+            conditions = self._conditions(example)
             same = alone.problem and str(alone.problem) == self._error_at(at)
-            return alone._replace(conditions=self._conditions(example), region=region) if same else alone
+            safe = not any(_may_exceed(own.formula, self.span) for own in conditions)
+            return alone._replace(conditions=conditions, region=region) if same and safe else alone
         check_fits(figures, self._conditions(example), self.span, self.setting.name)
         return Plan(self._conditions(example), figures, None, at)
 
@@ -280,10 +275,14 @@ def check_fits(figures: Mapping[str, Any], conditions: Iterable[Condition], last
     """Raise ArchcalcError if a figure, or a condition, may exceed 64 bits somewhere in the grid."""
     formulas = [*figures.items(), *[(own.formula, own.formula) for own in conditions]]
     for key, formula in formulas:
-        if any(max(map(abs, [*span(part, last), *factors(part)])) > LARGEST for part in parts(formula)):
+        if _may_exceed(formula, last):
             up_to = ", ".join(f"{symbol}={number:,}" for symbol, (_, number) in last.items())
             at = f" (up to {up_to})" if up_to else ""
             raise ArchcalcError(f"{name}: {key} may exceed 2⁶³ − 1{at}; sweep smaller numbers")
+
+
+def _may_exceed(formula: Any, of: Span) -> bool:
+    return any(max(map(abs, [*span(part, of), *factors(part)])) > LARGEST for part in parts(formula))
 
 
 def _all_hold(conditions: Sequence[Condition], values: Mapping[str, Any], atoms: dict[Any, Any], left: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archcalc.errors import ArchcalcError, shorten
+from archcalc.sweep_grid import numpy
 
 AT_ONCE = 4096  # rows made at a time
 
@@ -19,7 +20,7 @@ class Rows(Sequence[dict[str, Any]]):
     ) -> None:  # fmt: skip
         self.over, self.problem_at, self.problems = over, problem_at, problems
         self.figures = {key: figure.ravel() for key, figure in figures.items()}
-        self.order = _numpy().arange(problem_at.size) if order is None else order
+        self.order = numpy().arange(problem_at.size) if order is None else order
 
     def __len__(self) -> int:
         return len(self.order)
@@ -34,7 +35,7 @@ class Rows(Sequence[dict[str, Any]]):
             yield from self._made(self.order[start : start + AT_ONCE])
 
     def _made(self, places: Any) -> Iterator[dict[str, Any]]:
-        at = _numpy().unravel_index(places, self.problem_at.shape)
+        at = numpy().unravel_index(places, self.problem_at.shape)
         columns = [[values[i] for i in axis.tolist()] for values, axis in zip(self.over.values(), at, strict=True)]
         columns += [figure[places].tolist() for figure in self.figures.values()]  # None where it is masked
         columns.append([self.problems[i] for i in self.problem_at.ravel()[places].tolist()])
@@ -44,11 +45,8 @@ class Rows(Sequence[dict[str, Any]]):
 
 
 def order_of(over: Mapping[str, Sequence[Any]], figures: Mapping[str, Any], key: str, least: bool) -> Any:
-    """Return the places of all combinations by a name or figure: the largest first, or the least; unknown last.
-
-    Texts are in the opposite order, as in tables. Raises ArchcalcError for values without an order.
-    """
-    np = _numpy()
+    """Return the places of all combinations in the order that `Sweep.order` describes."""
+    np = numpy()
     if key not in over:
         own = figures[key].ravel()
         return np.lexsort((own.data if least else -own.data, np.ma.getmaskarray(own)))
@@ -59,9 +57,3 @@ def order_of(over: Mapping[str, Sequence[Any]], figures: Mapping[str, Any], key:
     sign = 1 if least != any(isinstance(value, str) for value in ranks) else -1
     axes = [np.array([ranks[value] if name == key else 0 for value in values]) for name, values in over.items()]
     return np.argsort(sum(np.meshgrid(*axes, indexing="ij", sparse=True)).ravel() * sign, kind="stable")
-
-
-def _numpy() -> Any:
-    import numpy as np  # it is installed: the figures are its arrays
-
-    return np

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from archcalc.analysis.recipe import USUAL, Recipe
 from archcalc.analysis.report import MAX_BATCH, images, require_conditions
 from archcalc.catalog import build
 from archcalc.engines import Lost, outcomes
-from archcalc.errors import ArchcalcError, choose, shorten
+from archcalc.errors import ArchcalcError, choose, counted, shorten
 from archcalc.graph.graph import Graph, Origin
 from archcalc.ops.arguments import plain
 from archcalc.ops.evaluation import Span
@@ -57,6 +57,10 @@ class Sweep(NamedTuple):
     problems: list[str]
     missing: int = 0  # combinations that are not computed
     stopped: bool = False  # by Ctrl-C
+
+    def __repr__(self) -> str:
+        shown = f"{counted(self.points, 'combination')} of {', '.join(self.over)}; {', '.join(self.figures)}"
+        return f"<Sweep of {self.name}: {shown}>"
 
     @property
     def points(self) -> int:
@@ -93,17 +97,17 @@ def sweep(
     Raises ArchcalcError for a name or figure that is unknown, for too many combinations, and for a figure that does not
     fit 64 bits.
     """
-    columns = _columns(over)
+    columns = columns_of(over)
     figures = (figures,) if isinstance(figures, str) else figures
     for key in figures:
         if key in FIGURES and key not in SWEPT:
             raise ArchcalcError(f"a sweep has no {key}; `archcalc summarize` shows it of one combination")
         choose("figure", key, {key: key for key in SWEPT})
-    if type(jobs) is not int or jobs < 1:
-        raise ArchcalcError(f"jobs must be a whole number from 1 on, not {shorten(repr(jobs))}")
+    require_from_1("jobs", jobs)
     for symbol in {*columns}.intersection((*figures, "problem")):
         raise ArchcalcError(f"{symbol} is a param here, and the name of a column; omit one of them")
-    _check_size(columns, len(figures))
+    if (points := math.prod(map(len, columns.values()))) * len(figures) > MOST_CELLS:
+        raise ArchcalcError(f"{len(figures)} figures of {points:,} combinations take more than 8 GB; name fewer")
     setting = Setting(_path(name), dict(params or {}), input, images(batch), dtype, mode, convention, recipe)
     graph = setting.graph()
     require_conditions(graph, dtype, mode, convention, recipe)
@@ -131,11 +135,14 @@ def _structures(grid: Grid, span: Span) -> Iterator[dict[str, int]]:
 
 def _fill(grid: Grid, setting: Setting, graph: Graph, span: Span, jobs: int) -> tuple[int, bool]:
     """Let threads fill a grid. Nothing is missing then."""
-    with ThreadPoolExecutor(jobs) as pool, grid:
-        for at in _structures(grid, span):
-            fixed = {symbol: grid.columns[symbol][i] for symbol, i in at.items()}
-            structure = structure_of(grid, setting, graph, fixed, span)
-            list(pool.map(structure.fill, blocks(grid, at)))
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for at in _structures(grid, span):
+                fixed = {symbol: grid.columns[symbol][i] for symbol, i in at.items()}
+                structure = structure_of(grid, setting, graph, fixed, span)
+                list(pool.map(structure.fill, blocks(grid, at)))
+        finally:
+            grid.stopped = True
     return 0, False
 
 
@@ -259,23 +266,27 @@ def _runs(setting: Setting, graph: Graph, values: Mapping[str, Any], keys: Seque
     return True
 
 
-def _check_size(columns: Mapping[str, Sequence[Any]], figures: int) -> None:
+def _check_size(columns: Mapping[str, Collection[Any]]) -> None:
     if not columns:
         raise ArchcalcError("a sweep needs a name and its values, such as size=160:320:32")
     for symbol, values in columns.items():
-        if not values:
+        if not len(values):
             raise ArchcalcError(
                 f"{shorten(symbol)} has no values; write {shorten(symbol)}=160:320:32 or {shorten(symbol)}=1,2,4"
             )
     sizes = [len(values) for values in columns.values()]
-    product = " × ".join(f"{size:,}" for size in sizes)
     if math.prod(sizes) > MOST:
+        product = " × ".join(f"{size:,}" for size in sizes) + " are " if len(sizes) > 1 else ""
         raise ArchcalcError(
-            f"{product} are {math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
+            f"{product}{math.prod(sizes):,} combinations; a sweep has at most {MOST:,}: "
             "take larger steps, or sweep one part at a time"
         )
-    if math.prod(sizes) * figures > MOST_CELLS:
-        raise ArchcalcError(f"{figures} figures of {product} combinations take more than 8 GB; name fewer of them")
+
+
+def require_from_1(name: str, number: object) -> None:
+    """Raise ArchcalcError unless a number is a whole one from 1 on."""
+    if type(number) is not int or number < 1:
+        raise ArchcalcError(f"{name} must be a whole number from 1 on, not {shorten(repr(number))}")
 
 
 def _path(name: object) -> str:
@@ -285,11 +296,13 @@ def _path(name: object) -> str:
     return path
 
 
-def _columns(over: Any) -> dict[str, list[Any]]:
-    """Return the values of each name as lists of Python's. Raises ArchcalcError for others."""
+def columns_of(over: Any) -> dict[str, list[Any]]:
+    """Return the values of each name as lists of Python's. Raises ArchcalcError for others, and for too many."""
     if not isinstance(over, Mapping) or not all(isinstance(symbol, str) for symbol in over):
         raise ArchcalcError('a sweep needs names with lists of values, such as {"size": [192, 224]}')
     for symbol, values in over.items():
         if isinstance(values, str) or not isinstance(values, Iterable):
             raise ArchcalcError(f"{shorten(symbol)} needs a list of values, not {shorten(repr(values))}")
-    return {symbol: [plain(value) for value in values] for symbol, values in over.items()}
+    sized = {symbol: values if isinstance(values, Collection) else [*values] for symbol, values in over.items()}
+    _check_size(sized)
+    return {symbol: [plain(value) for value in values] for symbol, values in sized.items()}

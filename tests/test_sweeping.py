@@ -259,9 +259,21 @@ def test_a_factor_beyond_64_bits_is_refused_although_its_term_is_0(tmp_path):
         sweep(3, {"n": [3, 50]})
 
 
+def test_a_condition_beyond_64_bits_decides_no_other_combination(tmp_path):
+    path = tmp_path / "square.yaml"
+    path.write_text(
+        "name: square\ninput: [4, 8, 8]\nparams: {n: 3}\nlayers:\n  - maxpool(20) if n * n > 500 else relu\n"
+    )
+    with pytest.raises(ArchcalcError, match=r"-?n² .*may exceed 2⁶³ − 1"):
+        sweep(path, {"n": [5 * 10**9, 10]}, ["depth"])
+    problems = sweep(path, {"n": [600, 5 * 10**9, 5 * 10**9 + 1]}, ["depth"]).problems
+    assert problems == ["maxpool: kernel 20 is larger than the padded input 8", "n * n: a number beyond 2^63"]
+
+
 def test_rows_have_an_order():
     found = sweep("vgg16", {"size": [33, 31, 40], "classes": [10, "7 * 1"]}, ["macs"])
     rows = found.rows()
+    assert repr(found) == "<Sweep of vgg16: 6 combinations of size, classes; macs>"
     assert (len(rows), rows[5], rows[-2:]) == (6, [*rows][5], [*rows][4:])
     for key, least in (("macs", False), ("macs", True), ("size", False), ("size", True)):
         ordered = found.rows(found.order(key, least))
@@ -288,6 +300,7 @@ def test_rows_have_an_order():
     ({"size": range(10**4), "classes": range(10**4), "dropout": [0.5] * 2}, "200,000,000 combinations"),
     ({"classes": [0.5] * (10**5 + 1)}, "a run of the plan for each classes, more than 100,000 runs"),
     ({"size": range(10**6), "classes": range(10**6)}, "1,000,000,000,000 combinations; a sweep has at most"),
+    ({"size": range(10**12)}, "1,000,000,000,000 combinations; a sweep has at most"),
     ({"size": [10**6], "batch": [10**9]}, "may exceed 2⁶³ − 1"),
     ({"size": [224], "height": [224]}, "size is a size of the input of vgg16, as is height"),
     ({"size": ["224", "225"], "height": [224]}, "size is a size of the input of vgg16, as is height"),
@@ -351,6 +364,12 @@ def test_numbers_of_values_are_numbers(branches):
     assert [(point["p"], point["q"]) for point in points[::3]] == [(-1, 3), (0, 2.5)]
 
 
+def test_values_send_no_commands_to_the_terminal(branches):
+    output = run(branches, "--over", "p=1,\x1b[31m2,1\n + 1", "--columns", "params").output
+    assert "\\x1b[31m2" in output
+    assert "\x1b" not in output
+
+
 def test_a_file_has_so_many_rows():
     result = run("vgg16", "--over", "height=32:3000", "--over", "width=32:3000", "-o", "rows.csv")
     assert "8,814,961 combinations are more than the 5,000,000 rows of a file" in result.output
@@ -406,6 +425,16 @@ def test_without_numpy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "numpy", None)
     with pytest.raises(ArchcalcError, match=r"pip install 'archcalc\[sweep\]'"):
         sweep("vgg16", {"size": [224]})
+
+
+def test_a_wrong_search_says_what_to_write():
+    assert search("vgg16", {"size": iter([32, 64])}, "macs < 9G", "size").rows[0]["size"] == 64
+    for over, best, message in (
+        ({"size": [32]}, 0, "best must be a whole number from 1 on, not 0"),
+        ([["size", [32]]], 1, "needs names with lists of values"),
+    ):
+        with pytest.raises(ArchcalcError, match=message):
+            search("vgg16", over, "macs < 9G", "size", best=best)
 
 
 def test_a_search_finds_what_the_whole_grid_has():

@@ -25,7 +25,7 @@ from archcalc.cli.options import (
 from archcalc.cli.output import CHOICE, choice, deliver, tell
 from archcalc.cli.progress import LINE
 from archcalc.cli.table_choice import keep_columns, table_options
-from archcalc.errors import counted, printable, shorten
+from archcalc.errors import counted, one_line, printable, shorten
 from archcalc.render.formats import FORMATS
 from archcalc.spec.binding import GivenInput
 
@@ -71,7 +71,7 @@ def _values(part: str) -> Sequence[Any]:
         raise click.BadParameter("there is an empty value; write size=160,192")
     found = RANGE.fullmatch(part)
     if found is None:
-        return [int(part) if WHOLE.fullmatch(part) else float(part) if DECIMAL.fullmatch(part) else part]
+        return [int(part) if WHOLE.fullmatch(part) else float(part) if DECIMAL.fullmatch(part) else one_line(part)]
     first, last, step = (int(number) for number in found.groups(default="1"))
     if not step or last < first:
         raise click.BadParameter(f"{part} has no numbers; write FIRST:LAST:STEP, e.g. 160:320:32, LAST included")

@@ -28,7 +28,7 @@ def draw(sheet: Sheet, name: str, axes: Sequence[str], rows: Sequence[Row], by: 
     x, y = axes
     left_out = sum(row[x] is None or row[y] is None for row in rows)
     rows = [row for row in rows if row[x] is not None and row[y] is not None]
-    said = f"{conditions}. Line: the most {_named(y)} for so many {_named(x)}."
+    said = f"{conditions}. Line: the largest {_named(y)} up to each value of {_named(x)}."
     omitted = f" Without a figure, so not drawn: {counted(left_out, 'combination')}." if left_out else ""
     sheet.frame(f"{shorten(name)}: {_named(y)} against {_named(x)}", said + omitted)
     values = list(dict.fromkeys(row[by] for row in rows))

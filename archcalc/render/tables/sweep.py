@@ -7,6 +7,7 @@ from typing import Any
 
 from archcalc.analysis.recipe import Recipe
 from archcalc.errors import counted
+from archcalc.render.formats import MOST_ROWS
 from archcalc.render.table import Column, Table, conditions_text
 from archcalc.render.tables.figure_columns import figure_column
 
@@ -18,7 +19,7 @@ def sweep_table(
     recipe: Recipe, **conditions: Any,
 ) -> Table:  # fmt: skip
     """Make the table of a sweep, or of its first rows: it says how many more there are."""
-    wrong = any(row["problem"] for row in rows)
+    wrong = any(row["problem"] for row in rows[:MOST_ROWS])  # programs have the column always
     more = [f"{points - len(rows):,} more rows; write all to a file: -o FILE.csv"] if points > len(rows) else []
     problem = Column("problem", "Does not fit", text=True, shown=wrong)
     return _table(
