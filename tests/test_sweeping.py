@@ -501,6 +501,7 @@ def test_what_the_input_replaces_is_no_name_to_sweep():
 
 
 def test_a_chosen_column_does_not_hide_why_something_does_not_fit():
+    assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=32,31").output
     assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=31,32", "--columns", "macs").output
     assert "problem" not in run("vgg16", "--over", "size=32", "--columns", "macs").output
 
