@@ -79,7 +79,7 @@ def _outcome(future: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     return shorten(one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__), 200)
 
 

@@ -57,3 +57,10 @@ def order_of(over: Mapping[str, Sequence[Any]], figures: Mapping[str, Any], key:
     sign = 1 if least != any(isinstance(value, str) for value in ranks) else -1
     axes = [np.array([ranks[value] if name == key else 0 for value in values]) for name, values in over.items()]
     return np.argsort(sum(np.meshgrid(*axes, indexing="ij", sparse=True)).ravel() * sign, kind="stable")
+
+
+def order_of_problems(texts: Sequence[str], problem_at: Any, least: bool) -> Any:
+    """Likewise, by the texts of problems."""
+    ranks = {text: i for i, text in enumerate(sorted(texts))}
+    own = numpy().array([ranks[text] for text in texts])[problem_at].ravel()
+    return numpy().argsort(-own if least else own, kind="stable")

@@ -29,7 +29,7 @@ from archcalc.ops.evaluation import Span
 from archcalc.ops.symbols import Example, NotSymbolic
 from archcalc.spec.binding import InputShapes
 from archcalc.sweep_grid import BLOCK, LARGEST, Block, Grid, blocks, check_runs, numpy, structure_of
-from archcalc.sweep_rows import Rows, order_of
+from archcalc.sweep_rows import Rows, order_of, order_of_problems
 from archcalc.symbolic import COUNTS, Setting, figures_at, number_of, require_once, symbols_of
 
 MOST = 10**8  # combinations in one sweep
@@ -75,10 +75,12 @@ class Sweep(NamedTuple):
         return Rows(self.over, self.figures, self.problem_at, ["", *self.problems], order)
 
     def order(self, key: str, least: bool = False) -> Any:
-        """Return the places of all combinations by a name or figure: the largest first, or the least; unknown last.
+        """Return the places of all combinations by a column of the rows: the largest first, or the least; unknown last.
 
         Texts are in the opposite order, as in tables. Raises ArchcalcError for values without an order.
         """
+        if key == "problem":
+            return order_of_problems(["", *self.problems], self.problem_at, least)
         return order_of(self.over, self.figures, key, least)
 
 

@@ -284,6 +284,8 @@ def test_rows_have_an_order():
     assert [row["size"] for row in found.rows(found.order("size"))] == [40, 40, 33, 33, 31, 31]
     with pytest.raises(ArchcalcError, match="classes has no order"):
         found.order("classes")
+    assert [row["problem"] > "" for row in found.rows(found.order("problem"))] == [False] * 4 + [True] * 2
+    assert [row["problem"] > "" for row in found.rows(found.order("problem", least=True))] == [True] * 2 + [False] * 4
     named = sweep("resnet50", {"depths": ["[2, 2]", "[1, 2]"]}, ["params"])
     assert [row["depths"] for row in named.rows(named.order("depths"))] == ["[1, 2]", "[2, 2]"]
 
@@ -349,6 +351,8 @@ def test_the_largest_come_first_of_all_combinations():
     lines = result.output.splitlines()
     assert lines[3].split() == ["1300", *lines[3].split()[1:]]
     assert "269 more rows; write all to a file: -o FILE.csv" in result.output
+    lines = run("vgg16", "--over", "classes=1:1200,0", "--columns", "macs", "--sort", "-problem").output.splitlines()
+    assert lines[3].split()[:2] == ["0", "–"]
     assert "| 1300 |" in " ".join(run("vgg16", "--over", "size=32:1300", "--format", "markdown").output.split())
     many = run("vgg16", "--over", "classes=1:7000", "--format", "markdown").output
     assert "Rows 1 to 6,000 of 7,000; CSV, TSV and JSON contain all rows." in many
@@ -527,6 +531,7 @@ def test_what_the_input_replaces_is_no_name_to_sweep():
 
 
 def test_a_chosen_column_does_not_hide_why_something_does_not_fit():
+    assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=32,31").output
     assert "maxpool: kernel 2 is larger" in run("vgg16", "--over", "size=31,32", "--columns", "macs").output
     assert "problem" not in run("vgg16", "--over", "size=32", "--columns", "macs").output
 

@@ -112,8 +112,8 @@ def sweep(
 ) -> None:  # fmt: skip
     """Compute a network's figures for all combinations of some values, millions per second.
 
-    --columns names the figures to compute; any figure of `archcalc summarize` but receptive fields. A combination that
-    does not fit, such as a size that is too small, is marked, and the others are computed.
+    --columns names the figures to compute: any numbers of `archcalc summarize` but receptive fields and expectations. A
+    combination that does not fit, such as a size that is too small, is marked, and the others are computed.
 
     \b
     archcalc sweep resnet50 --over size=160:320:32 --over batch=1,32
@@ -156,7 +156,7 @@ def require_all(found: Sweep) -> None:
 def _order(found: Any) -> Any:
     """Return the order of the combinations that --sort says, None for their own; the table needs no more sorting."""
     own = choice()
-    if not own.sort or own.key == "problem":
+    if not own.sort:
         return None
     click.get_current_context().meta[CHOICE] = own._replace(sort="")
     return found.order(own.key, own.sort.startswith("-"))

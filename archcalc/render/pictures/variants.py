@@ -42,7 +42,7 @@ def draw(sheet: Sheet, name: str, axes: Sequence[str], rows: Sequence[Row], by: 
     ax.plot(*_scaled(best, axes, scales), drawstyle="steps-post", color=sheet.theme.faint, linewidth=1, zorder=2)
     labels = []
     for own_axis, axis, (_, prefix) in zip((ax.xaxis, ax.yaxis), axes, scales, strict=True):
-        own_axis.set_major_formatter("{x:,g}")
+        own_axis.set_major_formatter("{x:,.10g}")  # ticks may differ in late digits
         unit = FIGURES[axis].heading_unit.replace("bytes", "B") if axis in FIGURES else ""
         unit = prefix + unit if unit == "B" else f"{prefix} {unit}".strip()
         labels.append(f"{_named(axis)} ({unit})" if unit else _named(axis))
