@@ -54,10 +54,9 @@ def imported_by_tests():
 
 
 def test_what_the_package_imports_is_named(project):
-    claimed = requirements(project, "plot") | requirements(project, "torch") | requirements(project, "onnx")
-    claimed |= requirements(project, "pandas")
+    claimed = {name for extra in ("dask", "onnx", "pandas", "plot", "torch") for name in requirements(project, extra)}
     found = {name for path in (ROOT / "archcalc").rglob("*.py") for name in imported(path)}
-    assert {PACKAGES.get(name, name) for name in found - TYPES} <= claimed.keys()
+    assert {PACKAGES.get(name, name) for name in found - TYPES} <= claimed
 
 
 def padded(version):
