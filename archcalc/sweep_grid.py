@@ -109,7 +109,7 @@ class Grid:
         self, plan: Plan, block: Block, values: Mapping[str, Any], atoms: dict[Any, Any], holds: Any, problem: int
     ) -> None:
         """Write what the formulas of a plan give where it holds in a block, or the number of its problem."""
-        np = numpy()
+        np, all_hold = numpy(), holds.all()
         if problem:
             np.copyto(self.problem_at[block], problem, where=holds)
         for key, formula in plan.figures.items():
@@ -118,7 +118,7 @@ class Grid:
                     unknown = self.unknown.setdefault(key, np.zeros(self.shape, bool))
                 unknown[block] |= holds
             else:
-                np.copyto(self.arrays[key][block], evaluate(formula, values, atoms), where=holds)
+                np.copyto(self.arrays[key][block], evaluate(formula, values, atoms), where=True if all_hold else holds)
 
 
 def structure_of(grid: Grid, setting: Setting, graph: Graph, fixed: Mapping[str, Any], span: Span) -> Structure:

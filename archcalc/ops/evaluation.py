@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from archcalc.ops.symbols import Formula, Quotient, common_divisor
@@ -51,7 +52,7 @@ def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> 
     """Evaluate a formula over arrays; `atoms` remembers the values of quotients and divisors.
 
     Terms with the same atoms but for one symbol are added before they are multiplied: most arrays then have only the
-    axis of this symbol. The smallest arrays are added first, so that few sums are over all combinations.
+    axis of this symbol. Products of the same axes are added first, so that few sums are over all combinations.
     """
     if not isinstance(formula, Formula):
         return formula
@@ -62,7 +63,17 @@ def evaluate(formula: Any, values: Mapping[str, Any], atoms: dict[Any, Any]) -> 
         others = monomial.difference(own)
         sums[others] = sums.get(others, 0) + factor * _product(own, values, atoms)
     products = [total * _product(others, values, atoms) if others else total for others, total in sums.items()]
-    return sum(sorted(products, key=lambda own: getattr(own, "size", 1)))
+    products.sort(key=lambda own: getattr(own, "size", 1), reverse=True)
+    result = products.pop(0)
+    while products:
+        result = result + products.pop(min(range(len(products)), key=lambda i: _enlarged(result, products[i])))
+    return result
+
+
+def _enlarged(first: Any, second: Any) -> int:
+    """Return the size of a sum."""
+    shapes = zip_longest(getattr(first, "shape", ()), getattr(second, "shape", ()), fillvalue=1)
+    return math.prod([max(sizes) for sizes in shapes])
 
 
 def _most_frequent(formula: Formula) -> str:
