@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ class Bound(NamedTuple):
     key: str
     batch: int | None
     relation: str
-    limit: int | float
+    limit: int
 
 
 class Found(NamedTuple):
@@ -57,7 +58,7 @@ def _bound(text: str, mode: str) -> Bound:
         amount = read_amount(number, FIGURES[key].unit)
     except Refusal as error:
         raise ArchcalcError(f"{shorten(text)!r}: {error}") from None
-    limit = int(amount) if amount.denominator == 1 else float(amount)
+    limit = math.ceil(amount) if relation in ("<", ">=") else math.floor(amount)  # figures are whole numbers
     return Bound(key, int(batch) if batch else None, relation, limit)
 
 

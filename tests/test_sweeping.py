@@ -515,6 +515,8 @@ def test_a_wrong_bound_says_what_to_write(text, message):
 def test_bounds_read_units_of_1000_and_1024():
     bounds = read_bounds("macs < 1,500M, params < 5.3k and peak < 1TiB", "train")
     assert read_bounds("macs < 9007199254740993", "infer")[0].limit == 9007199254740993
+    limits = [read_bounds(f"macs {sign} 9007199254740993.5", "infer")[0].limit for sign in ("<", "<=", ">", ">=")]
+    assert limits == [9007199254740994, 9007199254740993, 9007199254740993, 9007199254740994]  # no float has these
     assert [(bound.key, bound.limit) for bound in bounds] == [
         ("macs", 1_500_000_000), ("params", 5300), ("peak_training_bytes", 2**40),
     ]  # fmt: skip
